@@ -1,0 +1,45 @@
+# Every target sets up .venv by itself, from the lock, the first time and whenever the lock or pyproject.toml changes.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench bundle docs lock clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## the whole experiment on the bundled models and images
+	@$(BIN)/purescope demo
+
+test: $(READY) ## lint, format, types, floors, then every test and example
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy src bundle benchmarks experiments
+	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python -m pytest
+
+bench: $(READY) ## time the evaluation against the plain way, and print the ratios
+	@$(BIN)/python -m benchmarks
+
+bundle: $(READY) ## rebuild the bundled models and images from their sources (hours; needs npm)
+	@$(BIN)/python -m bundle
+
+docs: $(READY) ## run the examples in README and docstrings, then write the API pages to build/docs
+	$(BIN)/python -m pytest --quiet src README.md
+	$(BIN)/pdoc --docformat google --output-directory build/docs purescope
+
+lock: $(READY) ## resolve the newest versions that pyproject.toml allows, with hashes
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file requirements.lock
+
+clean: ## remove .venv, pages and caches, but not build/bundle: it takes hours to make
+	rm -rf .venv build/docs dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("purescope needs Python 3.11 or newer: make PYTHON=...")'
+	@echo "Setting up .venv from requirements.lock (about 3 minutes and 6 GB the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,58 @@
+"""What importing purescope must not cost, and that the guards of this suite can fail."""
+
+import subprocess
+import sys
+
+import jaxtyping
+import pytest
+import torch
+
+from purescope.errors import InputError
+from purescope.purity import overlap
+
+WEB = {"aiohttp", "fastapi", "flask", "httpx", "httpx2", "huggingface_hub", "requests", "tornado", "urllib3"}
+HEAVY = WEB | {"matplotlib", "open_clip", "pandas", "pyarrow", "ray", "timm", "torchvision", "transformers"}
+HELP = """
+from purescope.cli import main
+try:
+    main(["--help"])
+except SystemExit as stop:
+    assert not stop.code
+"""
+
+# The console script imports the package first, and its --help is to answer before torch could be imported.
+DOORS = {
+    "package": ("import purescope", HEAVY | {"torch"}),
+    "maths": ("import purescope.purity, purescope.ordering, purescope.evaluation", HEAVY),
+    "command": ("import purescope.cli", HEAVY | {"torch"}),
+    "help": (HELP, HEAVY | {"torch"}),
+}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after running `code`."""
+    report = "\nimport sys; print('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_import_stays_light(door: str) -> None:
+    code, forbidden = DOORS[door]
+    assert not loaded_by(code) & forbidden
+
+
+def test_the_import_guard_can_fail() -> None:
+    assert {"pandas", "matplotlib"} <= loaded_by("import purescope\nimport pandas, matplotlib.figure") & HEAVY
+
+
+def test_shapes_are_checked_while_testing() -> None:
+    with pytest.raises(jaxtyping.TypeCheckError):
+        overlap(torch.zeros(3))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_user_gets_our_own_words_about_a_shape() -> None:
+    with pytest.raises(InputError, match=r"shape \[3\]"):
+        overlap(torch.zeros(3))

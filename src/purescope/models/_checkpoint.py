@@ -1,0 +1,178 @@
+"""Reading weight files that nobody vouches for: no code in them runs, and what does not fit is named."""
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from purescope.errors import ModelError
+
+# What training scripts save beside the weights and torch does not read by itself: the arguments of a command
+# line, and scores that are numpy scalars. Not even these run: an inert stand-in takes the place of each.
+READABLE = (
+    "argparse.Namespace",
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+)
+
+_TORCH_FIX = "give a checkpoint as torch.save or safetensors writes it; download or copy the file again"
+
+
+class _Inert:
+    """Takes whatever a pickle wants to build something from, and does nothing with it."""
+
+    def __init__(self, *arguments: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The named weights in a `.safetensors` file or one of `torch.save`, without running any code in it.
+
+    Of a training checkpoint only its `state_dict` is taken; a `module.` before every name is dropped.
+
+    Raises:
+        ModelError: the file is missing, broken, something else, or needs code to be read.
+    """
+    if not path.is_file():
+        raise ModelError(
+            f"{path}: {'a folder' if path.is_dir() else 'no such file'}", expected="a checkpoint file"
+        )
+    try:
+        tensors = (
+            _read_safetensors(path) if path.suffix == ".safetensors" else _state_dict(path, _read_torch(path))
+        )
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from error
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of the found weights in the dtypes of the wanted ones, once names, shapes and values are right.
+
+    Raises:
+        ModelError: names are missing or surplus, shapes differ, or a weight is NaN or infinite; each kind of
+            fault with the first few names and a count.
+    """
+    shapes = [
+        f"{name} {list(found[name].shape)} instead of {list(wanted[name].shape)}"
+        for name in wanted
+        if name in found and found[name].shape != wanted[name].shape
+    ]
+    faults = {
+        "missing": [name for name in wanted if name not in found],
+        "surplus": [name for name in found if name not in wanted],
+        "wrong shape": shapes,
+    }
+    refuse(path, faults)
+    copies = {name: found[name].to(like.dtype, copy=True).contiguous() for name, like in wanted.items()}
+    refuse(path, {"NaN or infinite": [name for name, copy in copies.items() if not copy.isfinite().all()]})
+    return copies
+
+
+def refuse(path: Path, faults: Mapping[str, list[str]]) -> None:
+    """Raise one ModelError that tells every fault there is; return where there is none."""
+    told = [f"{kind}: {first_few(names)}" for kind, names in faults.items() if names]
+    if told:
+        raise ModelError(
+            f"{path}: the weights do not fit. {'; '.join(told)}",
+            expected="exactly the weights of its architecture, all finite",
+            fix="give the whole, unchanged checkpoint of a supported format (see `purescope models`)",
+        )
+
+
+def first_few(names: Iterable[str], limit: int = 3) -> str:
+    """A list that stays readable however long it is.
+
+    Examples:
+        >>> first_few(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    names = list(names)
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 of every weight as it is stored (name, dtype, shape, bytes), in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ModelError(f"{path}: not a readable safetensors file: {error}", fix=_TORCH_FIX) from error
+
+
+def _read_torch(path: Path) -> object:
+    with path.open("rb") as file:
+        start = file.read(4)
+    is_zip = zipfile.is_zipfile(path)
+    if start == b"PK\x03\x04" and not is_zip:
+        raise ModelError(
+            f"{path}: truncated, the end of the file is missing", fix="download or copy it again"
+        )
+    stand_ins: list[Callable[..., object] | tuple[Callable[..., object], str]]
+    stand_ins = [(_Inert, name) for name in READABLE]
+    try:
+        with torch.serialization.safe_globals(stand_ins):
+            # Mapped, so that the optimizer's state, twice the size of the weights, is never read.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except Exception as error:  # bytes that are no checkpoint can make torch's reader raise anything
+        raise _unreadable(path, start, str(error)) from error
+
+
+def _unreadable(path: Path, start: bytes, message: str) -> ModelError:
+    code = re.search(r"GLOBAL (\S+)", message)
+    if code:
+        return ModelError(
+            f"{path}: refused, reading it would run {code[1]}",
+            expected=f"tensors and plain values; besides, {READABLE[0]} and numpy scalars",
+            fix="if you trust the file, load it in Python and save its state_dict alone with torch.save",
+        )
+    reason = message.strip().splitlines()[0][:200] if message.strip() else "it ends too early"
+    return ModelError(
+        f"{path}: not a readable torch checkpoint (begins with {start!r}): {reason}", fix=_TORCH_FIX
+    )
+
+
+def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
+    if isinstance(content, dict) and "state_dict" in content:
+        content = content["state_dict"]
+    if not isinstance(content, dict) or content == {}:
+        raise ModelError(
+            f"{path}: holds {'an empty' if content == {} else 'a'} {type(content).__name__}, no weights",
+            expected="a dictionary of named tensors, or one under 'state_dict'",
+        )
+    strange = [
+        str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))
+    ]
+    if strange:
+        raise ModelError(
+            f"{path}: not plain tensors: {first_few(strange)}",
+            expected="a dictionary of named dense tensors, or one under 'state_dict'",
+        )
+    return content
+
+
+def _is_plain(value: object) -> bool:
+    if not isinstance(value, Tensor):
+        return False
+    dense = value.layout is torch.strided and value.device.type == "cpu"
+    return dense and not (value.is_quantized or value.is_complex())

@@ -1,0 +1,111 @@
+"""What a model is to the rest of purescope: two encoders, two projections, and how images are prepared."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from purescope.errors import InputError, did_you_mean
+from purescope.purity import Projections
+
+RGB: TypeAlias = tuple[float, float, float]
+
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Shortest side to `size`, centre crop, scale to [0, 1], normalise: deterministic, equal to torchvision.
+
+    It comes in two steps, so that an image is kept as bytes and the arithmetic is done a batch at a time.
+
+    Args:
+        size: the side of the square that the model sees, in pixels.
+        mean: of each channel, subtracted after scaling to [0, 1].
+        std: of each channel, divided by.
+        interpolation: "bicubic" or "bilinear", as Pillow does them (antialiased).
+
+    Raises:
+        InputError: the size is below 1, a std is 0, or the interpolation is unknown.
+
+    Examples:
+        >>> preprocess = Preprocess(size=2, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> white = preprocess.pixels(Image.new("RGB", (6, 4), "white"))
+        >>> white.shape, preprocess.normalise(white[None]).unique().tolist()
+        (torch.Size([3, 2, 2]), [1.0])
+    """
+
+    size: int
+    mean: RGB
+    std: RGB
+    interpolation: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in _FILTERS:
+            raise InputError(
+                f"interpolation {self.interpolation!r}", expected=did_you_mean(self.interpolation, _FILTERS)
+            )
+        if self.size < 1:
+            raise InputError(f"preprocess size {self.size}", expected="at least 1 pixel")
+        if 0 in self.std:
+            raise InputError(f"preprocess std {self.std}", expected="no zero: the pixels are divided by it")
+
+    def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 size size"]:
+        """The square that the model sees, as bytes; an RGB image that is it already is only copied."""
+        if image.mode != "RGB":
+            image = image.convert("RGB")
+        if image.size != (self.size, self.size):
+            image = self._square(image)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+    def normalise(self, batch: UInt8[Tensor, "n 3 size size"]) -> Float[Tensor, "n 3 size size"]:
+        """Bytes of a whole batch to what the model takes."""
+        mean, std = (torch.tensor(rgb, device=batch.device).view(3, 1, 1) for rgb in (self.mean, self.std))
+        # In torchvision's order of operations: equal to the last bit.
+        return batch.float().div_(255).sub_(mean).div_(std)
+
+    def _square(self, image: Image.Image) -> Image.Image:
+        width, height = image.size
+        shortest = min(width, height)
+        # Truncated, not rounded, as in torchvision: a pixel more would shift the crop.
+        width, height = (int(self.size * side / shortest) for side in (width, height))
+        if image.size != (width, height):
+            image = image.resize((width, height), _FILTERS[self.interpolation])
+        left, top = (round((side - self.size) / 2) for side in (width, height))
+        return image.crop((left, top, left + self.size, top + self.size))
+
+
+OPENAI_PREPROCESS = Preprocess(
+    size=224, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)
+)
+"""CLIP's own, which the experiment's script used whatever the checkpoint (protocol "paper")."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint ready to be measured.
+
+    Args:
+        label: its name in tables, plots and file names, e.g. "CC3M LaCLIP".
+        spec: what the user named, e.g. "runs/cc3m_laclip.pt".
+        projections: the last linear map of each tower, float32 on the cpu, rows being neurons.
+        preprocess: the checkpoint's own.
+        encode_image: normalised pixels to features: the projection's raw output, no unit rows, float32 on the
+            cpu.
+        encode_text: the same for sentences, any number of them.
+        identity: what distinguishes its numbers from another model's: format, architecture, weights (a
+            hash), activation, tokenizer, precision, logit_scale, projection_bias.
+    """
+
+    label: str
+    spec: str
+    projections: Projections
+    preprocess: Preprocess
+    encode_image: Callable[[Float[Tensor, "n 3 size size"]], Float[Tensor, "n neuron"]]
+    encode_text: Callable[[Sequence[str]], Float[Tensor, "n neuron"]]
+    identity: Mapping[str, str]

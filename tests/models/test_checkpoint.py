@@ -1,0 +1,228 @@
+"""Reading files that nobody vouches for."""
+
+import builtins
+import hashlib
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from purescope.errors import ModelError
+from purescope.models._checkpoint import fingerprint, first_few, fit, read_tensors
+from tests.checkpoints import training_extras, write_laclip
+
+WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(-1.5), "c": torch.tensor([3])}
+
+
+class Malicious:
+    """Unpickled the ordinary way, it calls `function(*arguments)`."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+
+def test_beside_the_weights_may_lie_what_a_training_script_saves(tmp_path: Path) -> None:
+    path = write_laclip(tmp_path / "model.pt", WEIGHTS, extras=training_extras(WEIGHTS))
+    found = read_tensors(path)
+    assert found.keys() == WEIGHTS.keys()
+    assert all(torch.equal(found[name], WEIGHTS[name]) for name in WEIGHTS)
+
+
+def test_scores_saved_by_an_older_numpy_are_readable(tmp_path: Path) -> None:
+    """numpy 1 wrote `numpy.core.multiarray.scalar`; numpy 2 has it under another name."""
+    path = write_laclip(tmp_path / "model.pt", WEIGHTS, extras={"best_acc1": np.float64(21.5)})
+    old = tmp_path / "old.pt"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(old, "w") as target:
+        for name in source.namelist():
+            target.writestr(
+                name, source.read(name).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+            )
+    assert b"numpy.core.multiarray" in old.read_bytes()
+    assert read_tensors(old).keys() == WEIGHTS.keys()
+
+
+@pytest.mark.parametrize("place", ["extras", "state_dict", "whole file", "legacy", "plain pickle"])
+@pytest.mark.parametrize(
+    "function", [os.mkdir, builtins.exec, Path.mkdir], ids=["mkdir", "exec", "Path.mkdir"]
+)
+def test_code_in_a_file_is_refused_and_not_run(
+    function: Callable[..., Any], place: str, tmp_path: Path
+) -> None:
+    proof, path = tmp_path / "proof", tmp_path / "model.pt"
+    code = f"import os; os.mkdir({str(proof)!r})"
+    arguments = {builtins.exec: code, os.mkdir: str(proof), Path.mkdir: proof}
+    bad = Malicious(function, arguments[function])
+    if place == "extras":
+        write_laclip(path, WEIGHTS, extras={"epoch": bad})
+    elif place == "plain pickle":
+        path.write_bytes(pickle.dumps(bad, protocol=2))
+    else:
+        content = {"state_dict": {**WEIGHTS, "d": bad}} if place == "state_dict" else bad
+        torch.save(content, path, _use_new_zipfile_serialization=place != "legacy")
+    refusal = r"refused, reading it would run \S*(mkdir|exec|getattr|pathlib)"
+    with pytest.raises(ModelError, match=refusal) as caught:
+        read_tensors(path)
+    assert str(path) in str(caught.value)
+    assert not proof.exists()
+
+
+def test_the_malicious_file_is_malicious(tmp_path: Path) -> None:
+    """The test above could not fail if the file did nothing."""
+    proof, path = tmp_path / "proof", tmp_path / "model.pt"
+    write_laclip(path, WEIGHTS, extras={"epoch": Malicious(os.mkdir, str(proof))})
+    torch.load(path, weights_only=False)
+    assert proof.exists()
+
+
+def test_allowed_names_are_not_run_either(tmp_path: Path) -> None:
+    """A numpy dtype with a forged state can make numpy read memory that is not its own."""
+    scalar: Any = np.float64(1).__reduce__()[0]
+    bad = Malicious(scalar, np.dtype("O"), b"8 bytes.")
+    path = write_laclip(tmp_path / "model.pt", WEIGHTS, extras={"best": bad})
+    assert read_tensors(path).keys() == WEIGHTS.keys()
+
+
+NOT_CHECKPOINTS: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", r"begins with b''"),
+    "text": (b"hello, I am no checkpoint", r"not a readable torch checkpoint \(begins with b'hell'\)"),
+    "JPEG": (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100), r"not a readable torch checkpoint"),
+    "plain pickle": (pickle.dumps({"state_dict": {"a": 1}}, protocol=2), r"not a readable torch checkpoint"),
+    "new pickle": (pickle.dumps([1.5, "a"], protocol=5), r"not a readable torch checkpoint"),
+    "half a zip": (b"PK\x03\x04" + bytes(100), r"truncated"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_CHECKPOINTS)
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+def test_other_files_are_told_apart(name: str, kind: str, tmp_path: Path) -> None:
+    content, message = NOT_CHECKPOINTS[kind]
+    path = tmp_path / name
+    path.write_bytes(content)
+    message = message if name.endswith(".pt") else "not a readable safetensors"
+    with pytest.raises(ModelError, match=message) as caught:
+        read_tensors(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_zip_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("readme.txt", "hello")
+    with pytest.raises(ModelError, match="not a readable torch checkpoint"):
+        read_tensors(path)
+
+
+def test_a_folder_and_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="a folder"):
+        read_tensors(tmp_path)
+    with pytest.raises(ModelError, match="no such file"):
+        read_tensors(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_truncated_file(legacy: bool, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"state_dict": WEIGHTS}, path, _use_new_zipfile_serialization=not legacy)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), len(whole) // 20):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ModelError, match=r"truncated|not a readable torch checkpoint"):
+            read_tensors(path)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 255)), min_size=1, max_size=20))
+def test_damaged_bytes_are_an_error_of_ours_or_still_tensors(
+    tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[int, int]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged.pt"
+    torch.save({"state_dict": WEIGHTS}, path)
+    content = bytearray(path.read_bytes())
+    for place, value in damages:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    try:
+        found = read_tensors(path)
+    except ModelError:
+        return
+    assert all(isinstance(tensor, torch.Tensor) for tensor in found.values())
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list, no weights"),
+        ({}, "holds an empty dict, no weights"),
+        ({"state_dict": torch.zeros(2)}, "holds a Tensor, no weights"),
+        ({"epoch": 3, "model": {"a": torch.zeros(2)}}, r"not plain tensors: epoch, model"),
+        ({"state_dict": {0: torch.zeros(2)}}, r"not plain tensors: 0"),
+        ({"a": torch.eye(3).to_sparse()}, r"not plain tensors: a"),
+        ({"a": torch.zeros(3, dtype=torch.complex64)}, r"not plain tensors: a"),
+    ],
+    ids=str,
+)
+def test_files_of_torch_without_weights(content: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(content, path)
+    with pytest.raises(ModelError, match=message):
+        read_tensors(path)
+
+
+def test_the_prefix_goes_only_if_all_have_it(tmp_path: Path) -> None:
+    mixed = {"module.a": torch.zeros(1), "b": torch.zeros(1)}
+    assert read_tensors(write_laclip(tmp_path / "model.pt", mixed, prefix="")).keys() == mixed.keys()
+
+
+def test_weights_do_not_stay_tied_to_the_file(tmp_path: Path) -> None:
+    """The file is mapped while it is read; what is kept must be a copy."""
+    path = write_laclip(tmp_path / "model.pt", WEIGHTS)
+    fitted = fit(path, read_tensors(path), WEIGHTS)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(fitted["a"], WEIGHTS["a"])
+
+
+def test_fit_takes_the_wanted_dtype() -> None:
+    found = {name: tensor.half() for name, tensor in WEIGHTS.items()}
+    fitted = fit(Path("model.pt"), found, WEIGHTS)
+    assert {name: tensor.dtype for name, tensor in fitted.items()} == {n: t.dtype for n, t in WEIGHTS.items()}
+
+
+def test_fit_counts_what_it_does_not_name() -> None:
+    with pytest.raises(ModelError, match=r"missing: a, b, c; surplus: s0, s1, s2 and 4 more"):
+        fit(Path("model.pt"), {f"s{i}": torch.zeros(1) for i in range(7)}, WEIGHTS)
+
+
+def test_first_few() -> None:
+    assert first_few("abc") == "a, b, c"
+    assert first_few("abcd") == "a, b, c and 1 more"
+
+
+def test_fingerprint_is_the_hash_of_its_definition() -> None:
+    digest = hashlib.sha256()
+    for name, shape in (("a", "[2, 3]"), ("b", "[]"), ("c", "[1]")):
+        digest.update(f"{name} {WEIGHTS[name].dtype} {shape}\n".encode() + WEIGHTS[name].numpy().tobytes())
+    assert fingerprint(WEIGHTS) == digest.hexdigest()
+    assert fingerprint(dict(reversed(WEIGHTS.items()))) == digest.hexdigest()
+
+
+CHANGES = {"shape": {"a": WEIGHTS["a"].T}, "dtype": {"b": WEIGHTS["b"].double()}, "name": {"d": WEIGHTS["c"]}}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_fingerprint_tells_shapes_dtypes_and_names_apart(change: str) -> None:
+    assert fingerprint({**WEIGHTS, **CHANGES[change]}) != fingerprint(WEIGHTS)
+
+
+def test_fingerprint_of_any_dtype() -> None:
+    assert len({fingerprint({"a": WEIGHTS["a"].to(dtype)}) for dtype in (torch.float16, torch.bfloat16)}) == 2

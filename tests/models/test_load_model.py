@@ -1,0 +1,182 @@
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from purescope.errors import InputError, ModelError
+from purescope.models import available_models, load_model
+from tests.checkpoints import laclip_tensors, write_laclip, write_open_clip
+
+CONFIG = {
+    "embed_dim": 12,
+    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with one model in each form."""
+    place = tmp_path_factory.mktemp("models")
+    write_open_clip(place / "my-run_clip", CONFIG)
+    (place / "lr=3").mkdir()
+    for name in ("cc3m_laclip.pt", "lr=3/best.pt"):
+        write_laclip(place / name, laclip_tensors())
+    return place
+
+
+@pytest.mark.parametrize(
+    ("spec", "label"),
+    [
+        ("cc3m_laclip.pt", "CC3M LaCLIP"),
+        ("./cc3m_laclip.pt", "CC3M LaCLIP"),
+        ("lr=3/best.pt", "best"),
+        ("Mine=cc3m_laclip.pt", "Mine"),
+        ("My LaCLIP=lr=3/best.pt", "My LaCLIP"),
+        ("my-run_clip", "my run CLIP"),
+        ("local-dir:my-run_clip", "my run CLIP"),
+        ("local-dir:my-run_clip/", "my run CLIP"),
+        ("A=local-dir:my-run_clip", "A"),
+    ],
+)
+def test_names_and_labels(spec: str, label: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    model = load_model(spec)
+    assert (model.label, model.spec) == (label, spec)
+
+
+def test_an_argument_goes_before_the_label_in_the_name(place: Path) -> None:
+    assert load_model(f"A={place / 'my-run_clip'}", label="B").label == "B"
+
+
+def test_a_path_may_start_at_home(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(place))
+    assert load_model("local-dir:~/my-run_clip").label == "my run CLIP"
+    assert load_model("A=~/my-run_clip").label == "A"
+
+
+@pytest.mark.parametrize("label", ["", " ", "a/b", "a\\b", "a\nb"])
+def test_a_label_is_part_of_file_names(label: str, place: Path) -> None:
+    with pytest.raises(ModelError, match="label"):
+        load_model(str(place / "my-run_clip"), label=label)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("bundled:lclip", "did you mean 'laclip' or 'clip'"),
+        ("bundle:clip", "did you mean 'bundled:clip'"),
+        ("bundled:", "no bundled model ''"),
+        ("ViT-B-32", "known: .*bundled:clip, bundled:laclip, local-dir:PATH"),
+        ("open_clip:ViT-B-32/openai", "are not included in this version"),
+        ("hf:openai/clip-vit-base-patch16", "are not included in this version"),
+        ("", "no model or file ''"),
+        ("A=", "no model or file ''"),
+        ("local-dir:none", "none/open_clip_config.json: No such file"),
+        ("./lr=3/bst.pt", "did you mean 'lr=3/best.pt'"),
+        ("lr=3", "open_clip_config.json: No such file"),
+        ("~nobody-of-that-name/model.pt", "no model or file"),
+        ("x" * 5000, "no model or file"),
+        ("a\0b", "no model or file"),
+    ],
+)
+def test_unknown_names(spec: str, message: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    with pytest.raises(ModelError, match=message):
+        load_model(spec)
+
+
+def test_a_bundled_model(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bundled" / "models").mkdir(parents=True)
+    (tmp_path / "bundled" / "models" / "laclip").symlink_to(place / "my-run_clip")
+    monkeypatch.setattr(
+        "purescope.models.files", lambda package: tmp_path if package == "purescope" else None
+    )
+    assert load_model("bundled:laclip").label == "Bundled LaCLIP"
+    assert {row.spec: row.present for row in available_models()} == {
+        "bundled:clip": False,
+        "bundled:laclip": True,
+        "local-dir:PATH": None,
+        "PATH": None,
+    }
+    with pytest.raises(ModelError, match="No such file"):
+        load_model("bundled:clip")
+
+
+def test_what_comes_out_is_plain_float32(place: Path) -> None:
+    model = load_model(str(place / "my-run_clip"))
+    features = model.encode_image(torch.zeros(2, 3, 64, 64))
+    features += model.encode_text(["a", "b"]).add_(1)  # an inference tensor would refuse
+    assert features.dtype == torch.float32
+    assert features.shape == (2, 12)
+    assert not features.requires_grad
+
+
+def test_any_number_of_sentences(place: Path) -> None:
+    model = load_model(str(place / "my-run_clip"))
+    sentences = [f"number {i}" for i in range(600)]
+    many = model.encode_text(sentences)
+    assert many.shape == (600, 12)
+    some = [0, 255, 256, 599]
+    torch.testing.assert_close(many[some], model.encode_text([sentences[i] for i in some]))
+    assert model.encode_text([]).shape == (0, 12)
+    with pytest.raises(InputError, match="one string"):
+        model.encode_text("a photo of a cat")
+
+
+@pytest.mark.parametrize("name", ["my-run_clip", "cc3m_laclip.pt"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_precision(precision: str, name: str, place: Path) -> None:
+    exact, rough = (load_model(str(place / name), precision=p) for p in ("float32", precision))
+    size = exact.preprocess.size
+    images = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+    for encode in ("encode_image", "encode_text"):
+        features, expected = (
+            getattr(model, encode)(images if encode == "encode_image" else ["a cat", "a dog"])
+            for model in (rough, exact)
+        )
+        assert features.dtype == torch.float32
+        assert not torch.equal(features, expected)
+        assert torch.nn.functional.cosine_similarity(features, expected).min() > 0.99
+    assert (exact.identity["precision"], rough.identity["precision"]) == ("float32", precision)
+
+
+def test_unknown_precision_and_device(place: Path) -> None:
+    with pytest.raises(ModelError, match="did you mean 'bfloat16'"):
+        load_model(str(place / "my-run_clip"), precision="bfloat")
+    with pytest.raises(ModelError, match="device 'gpu'"):
+        load_model(str(place / "my-run_clip"), device="gpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tells of a machine without CUDA")
+def test_a_device_that_is_not_there(place: Path) -> None:
+    with pytest.raises(ModelError, match="device 'cuda'"):
+        load_model(str(place / "my-run_clip"), device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", ["my-run_clip", "cc3m_laclip.pt"])
+def test_cuda(name: str, place: Path) -> None:
+    here, there = (load_model(str(place / name), device=device) for device in ("cpu", "cuda"))
+    images = torch.randn(4, 3, here.preprocess.size, here.preprocess.size)
+    assert there.encode_image(images).device.type == "cpu"
+    torch.testing.assert_close(there.encode_image(images), here.encode_image(images), rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(
+        there.encode_text(["a cat"]), here.encode_text(["a cat"]), rtol=1e-2, atol=1e-3
+    )
+
+
+def test_loading_leaves_the_users_logging_alone(place: Path) -> None:
+    before = list(logging.getLogger().handlers)
+    load_model(str(place / "my-run_clip"))
+    assert logging.getLogger().handlers == before
+
+
+def test_importing_is_light() -> None:
+    heavy = {"open_clip", "timm", "torchvision", "safetensors"}
+    code = f"import sys, purescope.models; print({heavy} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

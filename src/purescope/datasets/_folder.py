@@ -1,0 +1,114 @@
+"""``folder:DIR``: a sub-folder of images for each class, read as torchvision's ImageFolder reads it."""
+
+import logging
+import os
+import re
+import typing
+from pathlib import Path
+
+import torch
+
+from purescope.datasets.dataset import Dataset, fingerprint
+from purescope.datasets.images import file_contents, open_files
+from purescope.errors import DatasetError
+from purescope.prompts import PLAIN_TEMPLATES, clean_name
+
+_log = logging.getLogger(__name__)
+
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_LAYOUT = "a folder with a sub-folder of images for each class: DIR/cat/1.jpg, DIR/dog/1.jpg"
+
+
+def load(folder: str) -> Dataset:
+    """The images below `folder`.
+
+    A class is a sub-folder; labels follow their sorted names. Class names are those of the sub-folders, or
+    come from ``DIR/classes.txt``: one name a line in sorted order of the sub-folders, or lines of sub-folder,
+    tab, name. A sub-folder without images stays a class that can be chosen, and is reported.
+
+    Raises:
+        DatasetError: it is missing, has no images in sub-folders, or ``classes.txt`` does not fit it.
+    """
+    root = Path(folder).expanduser()
+    try:
+        classes = _sub_folders(root)
+        names = _class_names(root, classes)
+        found = [_image_files(root / sub_folder) for sub_folder in classes]
+        empty = _empty_classes(root, classes, found)
+        paths = [path for files in found for path in files]
+        contents, fingerprint_of = file_contents(paths, root)
+        labels = torch.tensor([label for label, files in enumerate(found) for _ in files], dtype=torch.int64)
+        return Dataset(
+            name=re.sub(r"[^\w.-]+", "_", root.resolve().name),
+            spec=f"folder:{folder}",
+            classes=tuple(names),
+            labels=labels,
+            images=open_files(paths, root),
+            # Names in classes.txt were written to be read; folder names were not.
+            display_names=tuple(map(clean_name, names) if names == classes else names),
+            templates=PLAIN_TEMPLATES,
+            source={"sub_folders_without_images": ", ".join(empty), "fingerprint_of": fingerprint_of},
+            fingerprint=fingerprint(names, labels, contents),
+        )
+    except OSError as error:
+        raise DatasetError(f"folder:{folder} cannot be read: {error}", fix="check its permissions") from error
+
+
+def _sub_folders(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise DatasetError(f"folder:{root} is not a folder", expected=_LAYOUT, fix="check the path")
+    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    if not found:
+        loose = sum(_is_image(entry.name) for entry in root.iterdir())
+        raise DatasetError(
+            f"folder:{root} has no sub-folder, {loose} images directly in it",
+            expected=_LAYOUT,
+            fix="put the images of each class into a sub-folder of its own",
+        )
+    return found
+
+
+def _class_names(root: Path, sub_folders: list[str]) -> list[str]:
+    file = root / "classes.txt"
+    if not file.is_file():
+        return sub_folders
+    try:
+        lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file} is not UTF-8 text: {error}", fix="save it as UTF-8") from error
+    table = [line.partition("\t")[::2] for line in lines if "\t" in line]
+    pairs = table or zip(sub_folders, lines, strict=False)
+    names = {sub_folder.strip(): name.strip() for sub_folder, name in pairs}
+    if len(lines) != len(sub_folders) or sorted(names) != sub_folders:
+        raise DatasetError(
+            f"{file} has {len(lines)} lines that name {len(names)} of {len(sub_folders)} sub-folders",
+            expected="one line for each sub-folder: its class name, in sorted order of the sub-folders,"
+            " or sub-folder, tab, class name",
+            fix=f"the sub-folders are {', '.join(sub_folders[:20])}",
+        )
+    return [names[sub_folder] for sub_folder in sub_folders]
+
+
+def _image_files(folder: Path) -> list[Path]:
+    walk = sorted(os.walk(folder, followlinks=True, onerror=_raise))
+    return [Path(parent, file) for parent, _, files in walk for file in sorted(files) if _is_image(file)]
+
+
+def _is_image(file: str) -> bool:
+    return file.lower().endswith(_EXTENSIONS)
+
+
+def _raise(error: OSError) -> typing.NoReturn:
+    raise error
+
+
+def _empty_classes(root: Path, classes: list[str], found: list[list[Path]]) -> list[str]:
+    empty = [name for name, files in zip(classes, found, strict=True) if not files]
+    if len(empty) == len(classes):
+        raise DatasetError(
+            f"folder:{root} has {len(classes)} sub-folders and no image in them",
+            expected=f"files in {', '.join(_EXTENSIONS)}",
+        )
+    if empty:
+        _log.warning("folder:%s: no image in %d of %d sub-folders: %s", root, len(empty), len(classes), empty)
+    return empty

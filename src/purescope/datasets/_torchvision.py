@@ -1,0 +1,166 @@
+"""The experiment's seven benchmarks and STL-10, read with torchvision from a folder of data sets.
+
+The images evaluated are the test split; Caltech-101 and EuroSAT have none, and are taken whole.
+"""
+
+import hashlib
+import pickle
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from purescope.datasets.dataset import Dataset, fingerprint
+from purescope.datasets.images import LazyImages, file_contents, open_files
+from purescope.errors import DatasetError
+from purescope.prompts import words_for
+
+# What torchvision raises for files that are missing, incomplete or damaged, and for a download that fails.
+_UNREADABLE = (RuntimeError, OSError, ValueError, KeyError, AttributeError, EOFError, pickle.UnpicklingError)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """How torchvision spells one benchmark.
+
+    Args:
+        kind: its class in ``torchvision.datasets``.
+        folder: where it is, below the folder of data sets.
+        title, images, classes, licence: what to say about it.
+        options: for the split.
+        labels, names: the attributes with the labels and the class names.
+        paths: the image files, for benchmarks that are files; None for those that are one array.
+    """
+
+    kind: str
+    folder: str
+    title: str
+    images: int
+    classes: int
+    licence: str
+    options: Mapping[str, typing.Any] = field(default_factory=dict)
+    labels: str = "_labels"
+    names: str = "classes"
+    paths: Callable[[typing.Any], Iterable[str | Path]] | None = None
+
+
+def _caltech101_paths(data: typing.Any) -> list[Path]:
+    root = Path(data.root) / "101_ObjectCategories"
+    return [root / data.categories[y] / f"image_{i:04d}.jpg" for y, i in zip(data.y, data.index, strict=True)]
+
+
+BENCHMARKS = {
+    "cifar10": Benchmark(
+        "CIFAR10", "cifar-10-batches-py", "10 kinds of object, 32 x 32", 10_000, 10, "not stated",
+        options={"train": False}, labels="targets",
+    ),
+    "cifar100": Benchmark(
+        "CIFAR100", "cifar-100-python", "100 kinds of object, 32 x 32", 10_000, 100, "not stated",
+        options={"train": False}, labels="targets",
+    ),
+    "food101": Benchmark(
+        "Food101", "food-101", "101 dishes", 25_250, 101, "research only, images of their owners",
+        options={"split": "test"}, paths=lambda data: data._image_files,
+    ),
+    "caltech101": Benchmark(
+        "Caltech101", "caltech101/101_ObjectCategories", "101 kinds of object", 8_677, 101, "CC BY 4.0",
+        labels="y", names="categories", paths=_caltech101_paths,
+    ),
+    "pets": Benchmark(
+        "OxfordIIITPet", "oxford-iiit-pet", "37 breeds of cat and dog", 3_669, 37, "CC BY-SA 4.0",
+        options={"split": "test"}, paths=lambda data: data._images,
+    ),
+    "dtd": Benchmark(
+        "DTD", "dtd/dtd", "47 textures, first of ten partitions", 1_880, 47, "research only",
+        options={"split": "test"}, paths=lambda data: data._image_files,
+    ),
+    "eurosat": Benchmark(
+        "EuroSAT", "eurosat/2750", "10 kinds of land from a satellite, RGB", 27_000, 10, "MIT",
+        labels="targets", paths=lambda data: [path for path, _ in data.samples],
+    ),
+    "stl10": Benchmark(
+        "STL10", "stl10_binary", "10 kinds of object, 96 x 96", 8_000, 10, "not stated",
+        options={"split": "test"}, labels="labels",
+    ),
+}  # fmt: skip
+
+
+def is_present(name: str, data_root: Path | None) -> bool:
+    """Whether the folder of this benchmark is there; its files are checked when it is loaded."""
+    return data_root is not None and (data_root / BENCHMARKS[name].folder).is_dir()
+
+
+def load(name: str, data_root: Path | None, *, download: bool = False) -> Dataset:
+    """The benchmark called `name` in `BENCHMARKS`.
+
+    Raises:
+        DatasetError: no folder was given; it is not there; it is damaged; or its download failed.
+    """
+    benchmark = BENCHMARKS[name]
+    if data_root is None:
+        raise DatasetError(
+            f"{name} is no part of purescope, and no folder of data sets was given",
+            expected=f"DIR with {benchmark.folder}/ in it",
+            fix="--data-root DIR (data_root='DIR'); and --download (download=True) to fetch it there",
+        )
+    data = _open(name, data_root, download)
+    classes = tuple(getattr(data, benchmark.names))
+    labels = torch.as_tensor([int(label) for label in getattr(data, benchmark.labels)], dtype=torch.int64)
+    if benchmark.paths:
+        paths = [Path(path) for path in benchmark.paths(data)]
+        images = open_files(paths, data_root)
+        contents, fingerprint_of = file_contents(paths, data_root)
+    else:
+        images = LazyImages(lambda index: _from_array(data, index), len(data))
+        contents = iter([hashlib.sha256(data.data.tobytes()).digest()])
+        fingerprint_of = "class names, labels and pixels"
+    words = words_for(name)
+    return Dataset(
+        name=name,
+        spec=name,
+        classes=classes,
+        labels=labels,
+        images=images,
+        display_names=words.clean(classes),
+        templates=words.templates,
+        source={
+            "title": benchmark.title,
+            "licence": benchmark.licence,
+            "package": f"torchvision.datasets.{benchmark.kind}",
+            "split": "test" if benchmark.options else "all images (it has no test split)",
+            "words": words.source,
+            "fingerprint_of": fingerprint_of,
+        },
+        fingerprint=fingerprint(classes, labels, contents),
+    )
+
+
+def _open(name: str, data_root: Path, download: bool) -> typing.Any:
+    import torchvision.datasets
+
+    benchmark = BENCHMARKS[name]
+    folder = data_root / benchmark.folder
+    # Asked before torchvision is: it makes folders even where it finds nothing.
+    if not download and not folder.is_dir():
+        raise DatasetError(
+            f"{name} is not in {data_root}",
+            expected=f"the folder {folder}",
+            fix="give the folder it is in (--data-root DIR), or fetch it with --download (download=True)",
+        )
+    try:
+        kind = getattr(torchvision.datasets, benchmark.kind)
+        return kind(root=str(data_root), download=download, **benchmark.options)
+    except _UNREADABLE as error:
+        raise DatasetError(
+            f"{name} in {folder} cannot be {'fetched or read' if download else 'read'}: {error}",
+            expected="the files that torchvision downloads, complete and unchanged",
+            fix="remove the folder and fetch it again with --download (download=True)",
+        ) from error
+
+
+def _from_array(data: typing.Any, index: int) -> Image.Image:
+    image: Image.Image = data[index][0]
+    return image

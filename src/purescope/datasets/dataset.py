@@ -1,0 +1,144 @@
+"""A data set: labelled images, and the names of their classes."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from purescope.datasets.images import Images, LazyImages
+from purescope.errors import DatasetError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images and class names; whatever it was read from, it has been checked.
+
+    Args:
+        name: short, used in file names: ``cifar10``.
+        spec: what the user named it by.
+        classes: raw class names; a label is an index into them. A class may have no image.
+        labels: ``[image]`` int64, one for each image.
+        images: gives the RGB image of an index; reading may fail with a `DatasetError` that names the file.
+        display_names: class names to put into prompts.
+        templates: sentences with one ``{}`` for the name.
+        source: where it is from: licence, version, split, what the fingerprint covers.
+        fingerprint: a hash of the content.
+        skipped: broken images that were left out, and why.
+
+    Raises:
+        DatasetError: fewer than two classes, no image, a label outside the classes, or lengths differ.
+
+    Examples:
+        >>> from PIL import Image
+        >>> pets = Dataset(
+        ...     name="pets", spec="made by hand", classes=("cat", "dog"), labels=torch.tensor([0, 1, 1]),
+        ...     images=[Image.new("RGB", (8, 8))] * 3, display_names=("cat", "dog"), templates=("a {}.",),
+        ...     source={}, fingerprint="",
+        ... )
+        >>> len(pets)
+        3
+    """
+
+    name: str
+    spec: str
+    classes: tuple[str, ...]
+    labels: Int64[Tensor, " image"]
+    images: Images
+    display_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    source: Mapping[str, str]
+    fingerprint: str
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise DatasetError(f"the data set {self.spec!r} has no name", expected="a short one")
+        if len(self.classes) < 2:
+            raise self._wrong(f"{len(self.classes)} class(es)", expected="at least two to choose between")
+        if len(self.display_names) != len(self.classes):
+            raise self._wrong(f"{len(self.display_names)} display names", expected=f"{len(self.classes)}")
+        for template in self.templates or ("",):
+            if template.count("{}") != 1:
+                raise self._wrong(f"the template {template!r}", expected="one {} for the class name")
+        self._check_labels()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def _check_labels(self) -> None:
+        if not len(self.images):
+            raise self._wrong("no image", expected="at least one")
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.images),):
+            raise self._wrong(
+                f"{self.labels.dtype} labels of shape {list(self.labels.shape)}",
+                expected=f"torch.int64 of shape [{len(self.images)}], one for each image",
+            )
+        outside = ((self.labels < 0) | (self.labels >= len(self.classes))).nonzero()
+        if len(outside):
+            index = int(outside[0, 0])
+            raise self._wrong(
+                f"the label {int(self.labels[index])} of image {index}",
+                expected=f"0 to {len(self.classes) - 1}, for {len(self.classes)} classes",
+            )
+
+    def _wrong(self, came: str, *, expected: str) -> DatasetError:
+        return DatasetError(f"the data set {self.name} has {came}", expected=expected)
+
+
+def without_bad_images(dataset: Dataset) -> Dataset:
+    """The data set without the images that cannot be read: listed in `skipped`, and counted in the log.
+
+    Every image is decoded once to find out, before anything is measured: labels and images stay in step
+    because both are taken by one list of indices.
+
+    Raises:
+        DatasetError: no image can be read.
+    """
+
+    def fault(index: int) -> str:
+        try:
+            dataset.images[index]
+        except DatasetError as error:
+            return error.came
+        return ""
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        faults = list(pool.map(fault, range(len(dataset))))
+    kept = [index for index, found in enumerate(faults) if not found]
+    skipped = tuple(filter(None, faults))
+    if not skipped:
+        return dataset
+    if not kept:
+        raise DatasetError(f"none of the {len(dataset)} images of {dataset.name} can be read; {skipped[0]}")
+    _log.warning("%s: skipped %d of %d images, first %s", dataset.name, len(skipped), len(faults), skipped[0])
+    labels = dataset.labels[kept]
+    return replace(
+        dataset,
+        labels=labels,
+        images=LazyImages(lambda index: dataset.images[kept[index]], len(kept)),
+        source={**dataset.source, "skipped": str(len(skipped))},
+        fingerprint=fingerprint(dataset.classes, labels, [dataset.fingerprint.encode(), repr(kept).encode()]),
+        skipped=skipped,
+    )
+
+
+def fingerprint(classes: Sequence[str], labels: Int64[Tensor, " image"], contents: Iterable[bytes]) -> str:
+    """SHA-256 of class names, labels and what stands for the images.
+
+    Examples:
+        >>> fingerprint(["cat", "dog"], torch.tensor([0, 1]), [b"pixels"])[:8]
+        '...'
+    """
+    digest = hashlib.sha256(json.dumps([*classes]).encode())
+    digest.update(labels.numpy().astype("<i8").tobytes())
+    for part in contents:
+        digest.update(part)
+    return digest.hexdigest()

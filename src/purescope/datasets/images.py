@@ -1,0 +1,93 @@
+"""Images that are opened when asked for, and the errors of those that cannot be."""
+
+import hashlib
+import io
+import struct
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from purescope.errors import DatasetError
+
+# Pillow has no error of its own for a broken file: what its decoders raise on damaged bytes.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+# Up to this size all files are read for the fingerprint (about a second); beyond it, names and sizes do.
+_HASHED_BYTES = 200 * 2**20
+
+
+@typing.runtime_checkable
+class Images(typing.Protocol):
+    """Anything with a length that gives an RGB image for an index: a list of images will do."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Image.Image: ...
+
+
+@dataclass(frozen=True)
+class LazyImages:
+    """Images that a function reads, one at a time; safe to ask from several threads where the function is.
+
+    Examples:
+        >>> images = LazyImages(lambda index: Image.new("RGB", (8, 8)), length=2)
+        >>> len(images), images[1].size
+        (2, (8, 8))
+    """
+
+    read: Callable[[int], Image.Image]
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Image.Image:
+        if not 0 <= index < self.length:
+            raise IndexError(f"image {index} of {self.length}")
+        return self.read(index)
+
+
+def open_rgb(file: Path | io.BytesIO, name: str, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Read one image as RGB, as torchvision's ImageFolder does: an EXIF orientation is not applied.
+
+    Args:
+        file: where the image is.
+        name: what to call it in an error.
+        formats: Pillow's names of the formats to try; knowing the one saves half the time of a small image.
+
+    Raises:
+        DatasetError: it is not an image, or a damaged one.
+    """
+    try:
+        with Image.open(file, formats=formats) as image:
+            return image.convert("RGB")
+    except _BROKEN as error:
+        raise DatasetError(
+            f"image {name}: {error or type(error).__name__}",
+            expected="an image that Pillow can read",
+            fix="mend or remove it, or leave such images out with --on-bad-image skip (on_bad_image='skip')",
+        ) from error
+
+
+def open_files(paths: Sequence[Path], root: Path) -> LazyImages:
+    """The images of these files, called by their paths below `root` in errors."""
+    return LazyImages(lambda index: open_rgb(paths[index], str(paths[index].relative_to(root))), len(paths))
+
+
+def file_contents(paths: Sequence[Path], root: Path) -> tuple[Iterator[bytes], str]:
+    """What to fingerprint a set of files by, and how that is to be called.
+
+    Returns:
+        Their names below `root` with their bytes; or, for sets of over 200 MiB, with their sizes. A file that
+        is not there has size -1.
+    """
+    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
+    names = [path.relative_to(root).as_posix().encode() for path in paths]
+    if sum(sizes) > _HASHED_BYTES:
+        parts = (name + b"\0%d\0" % size for name, size in zip(names, sizes, strict=True))
+        return parts, "class names, labels, file names and sizes"
+    files = (path.read_bytes() if size >= 0 else b"" for path, size in zip(paths, sizes, strict=True))
+    parts = (name + b"\0" + hashlib.sha256(file).digest() for name, file in zip(names, files, strict=True))
+    return parts, "class names, labels, file names and contents"

@@ -1,0 +1,7 @@
+"""Features: what a model makes of a data set, encoded once; every measurement starts from them."""
+
+from purescope.features._extract import Progress, extract, quiet
+from purescope.features._files import read_features, save_features
+from purescope.features.features import Features
+
+__all__ = ["Features", "Progress", "extract", "quiet", "read_features", "save_features"]

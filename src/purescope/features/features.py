@@ -1,0 +1,116 @@
+"""The features of one model on one data set, checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from purescope.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Image and class features of one model on one data set.
+
+    Args:
+        image: ``[image, neuron]``, unit rows over all neurons; a row of zeros stays zeros.
+        text: ``[class, neuron]``, unit rows: the mean over templates of unit text features, renormalised.
+        labels: ``[image]`` int64, each an index into `classes`.
+        classes: raw class names, at least two.
+        model, dataset: their short names.
+        identity: everything that the numbers depend on, to be recorded beside them.
+        seconds: what encoding took.
+
+    Raises:
+        InputError: shapes do not fit, a value is NaN or infinite, or a label is outside the classes.
+
+    Examples:
+        >>> eye = torch.eye(2)
+        >>> features = Features(eye, eye, torch.tensor([0, 1]), ("cat", "dog"), model="clip", dataset="pets")
+        >>> features.image.shape
+        torch.Size([2, 2])
+    """
+
+    image: Float[Tensor, "image neuron"]
+    text: Float[Tensor, "class neuron"]
+    labels: Int64[Tensor, " image"]
+    classes: tuple[str, ...]
+    model: str
+    dataset: str
+    identity: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_arrays(self.image, self.text, self.labels, len(self.classes))
+
+
+def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> None:
+    """Check that arrays from anywhere are features, labels and class names of one data set.
+
+    Raises:
+        InputError: types or shapes do not fit, a value is NaN or infinite, or a label is outside the classes.
+    """
+    for array, name, rows in ((image, "image", "image"), (text, "text", "class")):
+        if array.ndim != 2 or 0 in array.shape or not array.is_floating_point():
+            raise InputError(
+                f"{name} is {array.dtype} of shape {list(array.shape)}",
+                expected=f"floating-point features [{rows}, neuron]",
+            )
+        check_finite(array, name)
+    if image.shape[1] != text.shape[1]:
+        raise InputError(
+            f"image has {image.shape[1]} neurons, text has {text.shape[1]}",
+            expected="the same number: both towers end in one space",
+        )
+    if classes != len(text) or classes < 2:
+        raise InputError(
+            f"{classes} class names for {len(text)} rows of text",
+            expected="one for each row, and at least two classes to choose between",
+        )
+    _check_labels(labels, len(image), classes)
+
+
+def _check_labels(labels: Tensor, images: int, classes: int) -> None:
+    if labels.dtype != torch.int64 or labels.shape != (images,):
+        raise InputError(
+            f"labels is {labels.dtype} of shape {list(labels.shape)}",
+            expected=f"torch.int64 of shape [{images}], one for each image",
+        )
+    outside = ((labels < 0) | (labels >= classes)).nonzero()
+    if len(outside):
+        row = int(outside[0, 0])
+        raise InputError(
+            f"the label {int(labels[row])} of image {row}",
+            expected=f"0 to {classes - 1}, for {classes} classes",
+        )
+
+
+def check_finite(array: Float[Tensor, "row neuron"], name: str, *, first_row: int = 0) -> None:
+    """Refuse NaN and infinity, naming the row; `first_row` is the number of the first one.
+
+    Raises:
+        InputError: there is one.
+    """
+    broken = (~array.isfinite()).any(dim=1).nonzero()
+    if len(broken):
+        raise InputError(
+            f"{name} row {first_row + int(broken[0, 0])} has a value that is NaN or infinite",
+            expected="finite features",
+            fix="look at that image or class; a lower precision may have overflowed",
+        )
+
+
+def unit_rows(array: Float[Tensor, "row neuron"]) -> Float[Tensor, "row neuron"]:
+    """Each row scaled to length 1, float32; a row of zeros stays zeros.
+
+    Examples:
+        >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    # In float64: squares of large or small float32 features leave its range.
+    norms = array.double().norm(dim=1, keepdim=True)
+    unit: Tensor = array / norms.masked_fill(norms == 0, 1)
+    return unit.float()

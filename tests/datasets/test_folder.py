@@ -1,0 +1,128 @@
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torchvision
+from PIL import Image
+
+from purescope.datasets import Dataset, load_dataset
+from purescope.errors import DatasetError
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """Two cats, three dogs (one deeper, one with a suffix in capitals), and things that are no images."""
+    folder = tmp_path / "my pets"
+    for number, name in enumerate(["cat_s/2.png", "cat_s/10.png", "dog/a.PNG", "dog/puppies/a.png", "dog/z.png"]):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 2), (number, 0, 0)).save(file)
+    (folder / "dog" / "notes.txt").write_text("good dogs")
+    (folder / "readme.md").write_text("pets")
+    return folder
+
+
+def reds(dataset: Dataset) -> list[int]:
+    return [int(np.asarray(dataset.images[i])[0, 0, 0]) for i in range(len(dataset))]
+
+
+def test_same_order_labels_and_pixels_as_torchvision(pets: Path) -> None:
+    ours, theirs = load_dataset(f"folder:{pets}"), torchvision.datasets.ImageFolder(str(pets))
+    assert list(ours.classes) == theirs.classes == ["cat_s", "dog"]
+    assert ours.labels.tolist() == theirs.targets == [0, 0, 1, 1, 1]
+    assert reds(ours) == [int(np.asarray(image)[0, 0, 0]) for image, _ in theirs]
+
+
+def test_names(pets: Path) -> None:
+    dataset = load_dataset(f"folder:{pets}")
+    assert dataset.name == "my_pets"
+    assert dataset.spec == f"folder:{pets}"
+    assert dataset.display_names == ("cat s", "dog")
+
+
+def test_names_in_a_list_follow_the_sorted_sub_folders(pets: Path) -> None:
+    (pets / "classes.txt").write_text("big_cat\n\nhound\n")
+    dataset = load_dataset(f"folder:{pets}")
+    assert dataset.classes == dataset.display_names == ("big_cat", "hound")
+
+
+def test_names_in_a_table_may_stand_in_any_order(pets: Path) -> None:
+    (pets / "classes.txt").write_text("\ufeffdog\tthe hound\ncat_s\tthe cat\n", encoding="utf-8")
+    assert load_dataset(f"folder:{pets}").classes == ("the cat", "the hound")
+
+
+@pytest.mark.parametrize(
+    "text", ["one\n", "one\ntwo\nthree\n", "dog\ta\ncow\tb\n", "dog\ta\ndog\tb\n", "dog\ta\ncat_s\n", ""]
+)
+def test_a_list_of_names_that_does_not_fit(pets: Path, text: str) -> None:
+    (pets / "classes.txt").write_text(text)
+    with pytest.raises(DatasetError, match=r"classes\.txt has \d lines") as caught:
+        load_dataset(f"folder:{pets}")
+    assert "cat_s, dog" in str(caught.value)
+
+
+def test_a_list_of_names_in_another_encoding(pets: Path) -> None:
+    (pets / "classes.txt").write_bytes("café\nthé\n".encode("latin-1"))
+    with pytest.raises(DatasetError, match="UTF-8"):
+        load_dataset(f"folder:{pets}")
+
+
+def test_a_sub_folder_without_images_is_a_class_and_is_reported(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (pets / "bird").mkdir()
+    with caplog.at_level(logging.WARNING):
+        dataset = load_dataset(f"folder:{pets}")
+    assert dataset.classes == ("bird", "cat_s", "dog")
+    assert dataset.labels.tolist() == [1, 1, 2, 2, 2]
+    assert dataset.source["sub_folders_without_images"] == "bird"
+    assert "1 of 3 sub-folders: ['bird']" in caplog.text
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"nowhere is not a folder"):
+        load_dataset(f"folder:{tmp_path / 'nowhere'}")
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no sub-folder, 0 images"):
+        load_dataset(f"folder:{tmp_path}")
+
+
+def test_images_without_sub_folders(pets: Path) -> None:
+    with pytest.raises(DatasetError, match="no sub-folder, 2 images directly in it"):
+        load_dataset(f"folder:{pets / 'cat_s'}")
+
+
+def test_sub_folders_without_any_image(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DatasetError, match="2 sub-folders and no image"):
+        load_dataset(f"folder:{tmp_path}")
+
+
+def test_one_class_is_refused(pets: Path) -> None:
+    shutil.rmtree(pets / "dog")
+    with pytest.raises(DatasetError, match="1 class"):
+        load_dataset(f"folder:{pets}")
+
+
+def test_a_broken_image_stops_when_reached_or_is_skipped(pets: Path) -> None:
+    broken = pets / "cat_s" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    dataset = load_dataset(f"folder:{pets}")
+    with pytest.raises(DatasetError, match=r"image cat_s/2\.png: "):
+        dataset.images[1]
+    kept = load_dataset(f"folder:{pets}", on_bad_image="skip")
+    assert kept.labels.tolist() == [0, 1, 1, 1]
+    assert reds(kept) == [1, 2, 4, 3]
+    assert len(kept.skipped) == 1
+    assert "cat_s/2.png" in kept.skipped[0]
+
+
+def test_fingerprint_is_of_the_content_not_of_the_place_or_the_time(pets: Path, tmp_path: Path) -> None:
+    before = load_dataset(f"folder:{pets}").fingerprint
+    shutil.copytree(pets, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert load_dataset(f"folder:{tmp_path / 'copy'}").fingerprint == before
+    Image.new("RGB", (3, 2), (9, 9, 9)).save(pets / "dog" / "z.png")
+    assert load_dataset(f"folder:{pets}").fingerprint != before

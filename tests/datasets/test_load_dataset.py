@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from purescope.datasets import _bundled, available_datasets, load_dataset
+from purescope.errors import DatasetError, InputError
+
+
+@pytest.fixture(autouse=True)
+def bundled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bundled, "names", lambda: ["emoji"])
+    monkeypatch.setattr(_bundled, "describe", lambda name: (4, 2, "Emoji"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "suggestion"),
+    [
+        ("cifar1O", "did you mean 'cifar10'"),
+        ("Food-101", "did you mean 'food101'"),
+        ("emoji", "did you mean 'bundled:emoji'"),
+        ("bundle:emoji", "did you mean 'bundled:emoji'"),
+        ("wds:shard.tar", "known: bundled:emoji, caltech101"),
+        ("", "known: bundled:emoji"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_closest(spec: str, suggestion: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        load_dataset(spec)
+    assert f"unknown data set {spec!r}" in str(caught.value)
+    assert suggestion in str(caught.value)
+
+
+def test_a_bare_folder_is_answered_with_its_prefix(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=f"did you mean 'folder:{tmp_path}'"):
+        load_dataset(str(tmp_path))
+
+
+def test_features_are_no_images() -> None:
+    with pytest.raises(DatasetError, match="read_features"):
+        load_dataset("features:mine.npz")
+
+
+def test_what_to_do_with_a_broken_image_is_one_of_two_things() -> None:
+    with pytest.raises(InputError, match="'error' or 'skip'"):
+        load_dataset("cifar10", on_bad_image="ignore")
+
+
+def test_every_kind_of_name_is_listed() -> None:
+    specs = [row.spec for row in available_datasets()]
+    assert specs[0] == "bundled:emoji"
+    assert specs[-2:] == ["folder:DIR", "features:FILE"]
+    assert {"cifar10", "cifar100", "food101", "caltech101", "pets", "dtd", "eurosat", "stl10"} < set(specs)

@@ -1,0 +1,116 @@
+"""Experiment 2, neuron pruning: keep the purest or the least pure `sam` neurons and measure what is left.
+
+    cd experiments/2_neuron_pruning && python run_eval_sam_sweep.py
+
+Edit the settings below. As they stand, the experiment runs on the two models and the image sets that come with purescope;
+with the path of a checkpoint and names such as "CIFAR10" it runs on those, under the protocol of the original script.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+import purescope as ps
+from purescope.cli import terminal
+from purescope.evaluation import accuracy_by_k, silhouette_by_k
+from purescope.ordering import check_keep
+from purescope.runs import Settings, Sources
+
+# One checkpoint, or several: a path, LABEL=path, or a name that `purescope models` lists.
+ckpt_path: str | list[str] = ["bundled:clip", "bundled:laclip"]
+
+# ["CIFAR10", "CIFAR100", "FOOD101", "CALTECH101", "PETS", "DTD", "EUROSAT"] below `data_root`, or bundled sets.
+DATASETS = ["bundled:emoji", "bundled:flags", "bundled:icons", "bundled:clipart", "bundled:fashion-mnist"]
+data_root = "data"
+
+# Neurons to retain; `list(range(100, 512, 20))` looks closer.
+sam_values = list(range(200, 501, 50))
+
+device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+batch_size = 512
+save_dir_base = "."  # result_<label>/ with the CSV files, figures/, results.csv and manifest.json go below it
+overwrite = False  # True replaces the results of a run with other settings
+protocol = (
+    "paper"  # preprocess and prompts of the original script; "native": the checkpoint's and the dataset's own
+)
+
+
+def normalize_tensor(V: Tensor) -> Tensor:
+    """Neuron vectors ``[neuron, width]`` at unit length; a neuron of length zero stays zero."""
+    return torch.nn.functional.normalize(V, p=2, dim=1, eps=torch.finfo(V.dtype).tiny)
+
+
+def find_min_off_diagonal_sum(image_proj: Tensor, text_proj: Tensor, sam: int = 450) -> Tensor:
+    """Indices of the `sam` neurons of lowest total similarity, purest first; projections are ``[neuron, width]``."""
+    return _first(image_proj, text_proj, "high_purity", sam)
+
+
+def find_max_off_diagonal_sum(image_proj: Tensor, text_proj: Tensor, sam: int = 450) -> Tensor:
+    """Indices of the `sam` neurons of highest total similarity, least pure first."""
+    return _first(image_proj, text_proj, "low_purity", sam)
+
+
+def _first(image_proj: Tensor, text_proj: Tensor, strategy: str, sam: int) -> Tensor:
+    (sam,) = check_keep(sam, len(image_proj))
+    return ps.order_neurons(ps.Projections(image_proj, text_proj), strategy)[:sam]
+
+
+def evaluate_zeroshot_classification(
+    model: ps.Model, dataset: ps.Dataset, cls_names: list[str] | None = None, sam: int = 450
+) -> dict[str, dict[str, float]]:
+    """Accuracy and silhouette of the full, min sparse and max sparse features, as fractions.
+
+    Args:
+        model: from `purescope.load_model`.
+        dataset: from `purescope.load_dataset`.
+        cls_names: class names for the prompts, in the order of the labels; None takes the dataset's own.
+        sam: neurons to retain.
+    """
+    if cls_names is not None:
+        dataset = replace(dataset, classes=tuple(cls_names), display_names=tuple(cls_names))
+    features = ps.extract(model, dataset, protocol=protocol, batch_size=batch_size)
+    kept = {
+        "Full Features": ("high_purity", len(features.image[0])),
+        "Min Sparse Features": ("high_purity", sam),
+    }
+    kept["Max Sparse Features"] = ("low_purity", sam)
+    results = {}
+    for name, (strategy, k) in kept.items():
+        order = ps.order_neurons(model.projections, strategy)
+        accuracy = accuracy_by_k(features.image, features.text, features.labels, order, [k]).top1
+        silhouette = silhouette_by_k(features.image, features.labels, order, [k])
+        results[name] = {"accuracy": accuracy.item(), "silhouette": silhouette.item()}
+    return results
+
+
+def main() -> pd.DataFrame:
+    """Run the sweep of the settings above; returns the tidy table."""
+    checkpoints = [ckpt_path] if isinstance(ckpt_path, str) else ckpt_path
+    settings = Settings(keep=sam_values, protocol=protocol)
+    sources = Sources(data_root=data_root, batch_size=batch_size, device=str(device))
+    with terminal.warnings_as_notes():
+        table = ps.run_sweep(
+            checkpoints,
+            DATASETS,
+            Path(save_dir_base),
+            settings=settings,
+            sources=sources,
+            overwrite=overwrite,
+            progress=terminal.progress,
+        )
+    screen = terminal.console()
+    for model in table.model.unique():
+        screen.print(terminal.result_table(table, model))
+    return table
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ps.PurescopeError as error:
+        print(f"run_eval_sam_sweep.py: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,39 @@
+"""The command line: one file for each subcommand; whatever is heavy is imported inside the command."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from purescope.cli.catalogue import datasets, models
+from purescope.cli.demo import demo
+from purescope.cli.purity import purity
+from purescope.cli.sweep import sweep
+from purescope.errors import PurescopeError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="purescope")
+def cli() -> None:
+    """Which neurons of a CLIP-style embedding are pure, and what pruning the others costs.
+
+    Start with `purescope demo`: the whole experiment on the bundled models and images, in under a minute.
+    """
+
+
+for command in (demo, sweep, purity, models, datasets):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an error that the user can act on is printed without a traceback, with exit code 2."""
+    try:
+        cli(arguments, prog_name="purescope")
+    except PurescopeError as error:
+        click.secho(f"purescope: {error}", fg="red", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`purescope models | head`); nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

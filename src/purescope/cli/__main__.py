@@ -1,0 +1,5 @@
+"""``python -m purescope.cli``."""
+
+from purescope.cli import main
+
+main()

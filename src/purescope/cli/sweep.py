@@ -1,0 +1,61 @@
+"""``purescope sweep``: the experiment, from names to a folder of results."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from purescope.cli import options, terminal
+
+_READ_FIELDS = ("data_root", "download", "on_bad_image", "batch_size", "device")
+
+
+@click.command(short_help="Run the pruning experiment on models and datasets.")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--data", "data", multiple=True, required=True, metavar="DATASET", help="A dataset to evaluate on; give it once for each, or several separated by commas.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the results; a new one, or that of the same run.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Replace the results of another run in --out.")
+@options.measured
+@options.read
+def sweep(
+    models: tuple[str, ...], data: tuple[str, ...], out: Path, keep: str | None, overwrite: bool, **rest: Any
+) -> None:
+    """Keep the purest, least pure or random k neurons of each MODEL and measure what is left, for every k.
+
+    \b
+    MODEL    [LABEL=]bundled:clip | [LABEL=]path/to/checkpoint.pt | [LABEL=]local-dir:FOLDER
+    DATASET  bundled:NAME | cifar10 cifar100 food101 caltech101 pets dtd eurosat stl10 |
+             folder:DIR | features:FILE
+
+    \b
+    Examples:
+      purescope sweep bundled:clip bundled:laclip --data bundled:flags --out results
+      purescope sweep "CC3M LaCLIP=cc3m_laclip.pt" --data cifar10,dtd --data-root DATA --out results
+    """
+    from purescope.ordering import parse_keep
+    from purescope.runs import Settings, Sources, run_sweep
+
+    reading = {name: rest.pop(name) for name in _READ_FIELDS}
+    names = [name for item in data for name in _split(item)]
+    settings = Settings(keep=parse_keep(keep) if keep is not None else None, **rest)
+    with terminal.warnings_as_notes():
+        table = run_sweep(
+            models,
+            names,
+            out,
+            settings=settings,
+            sources=Sources(**reading),
+            overwrite=overwrite,
+            progress=terminal.progress,
+        )
+    screen = terminal.console()
+    for model in table.model.unique():
+        screen.print(terminal.result_table(table, model))
+    for verdict in terminal.verdicts(table):
+        screen.print(verdict.sentence)
+    screen.print(f"\nTables, figures and manifest: {out}", soft_wrap=True)
+
+
+def _split(item: str) -> list[str]:
+    """A path may hold commas; a list of plain names is split at them."""
+    return [item] if Path(item.partition(":")[2] or item).exists() else item.split(",")

@@ -1,0 +1,221 @@
+"""The tidy result table: one row a cell, its schema, and its files.
+
+A cell is one (model, dataset, strategy, draw, k, metric). Everything that is shown is read from this table, and every
+file is written beside its place and renamed into it, so a reader never sees half a file.
+"""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from purescope.errors import InputError, OutputError
+
+# Column: what it holds. The order is the order in the files.
+COLUMNS: dict[str, str] = {
+    "model": "string",  # the model's label
+    "dataset": "string",
+    "strategy": "string",  # full, high_purity, low_purity, random
+    "draw": "int64",  # which random order; 0 for the others
+    "k": "int64",  # neurons kept
+    "metric": "string",  # accuracy, top5_accuracy, mean_class_recall, silhouette
+    "value": "float64",  # fractions; the silhouette from -1 to 1; NaN where the labels admit none
+    "low": "float64",  # 95 % binomial interval of an accuracy (Wilson); NaN for the other metrics
+    "high": "float64",
+    "n": "int64",  # images
+    "classes": "int64",
+    "neurons": "int64",  # d
+    "seed": "int64",  # of the random order
+    "renormalise": "bool",
+    "protocol": "string",
+}
+KEY = ["model", "dataset", "strategy", "draw", "k", "metric"]
+METRICS = ("accuracy", "top5_accuracy", "mean_class_recall", "silhouette")
+
+_WIDE_COLUMNS = {
+    "full": "Full Features",
+    "high_purity": "Min Sparse Features",
+    "low_purity": "Max Sparse Features",
+}
+
+
+def check_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table with columns in order and of the right types.
+
+    Raises:
+        InputError: a column is missing or of another type, or a cell stands twice.
+    """
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise InputError(
+            f"a table without the columns {', '.join(missing)}",
+            expected=f"a purescope result table: {', '.join(COLUMNS)}",
+        )
+    table = table[[*COLUMNS, *(c for c in table if c not in COLUMNS)]].reset_index(drop=True)
+    try:
+        typed = table.astype(COLUMNS)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a result table with a wrong type: {error}", expected=str(COLUMNS)) from error
+    for column, dtype in COLUMNS.items():
+        lost = typed[column].isna() if dtype == "string" else typed[column] != table[column]
+        if dtype != "float64" and lost.any():
+            raise InputError(
+                f"{table[column][lost].iloc[0]!r} in the column {column} of a result table",
+                expected=f"{dtype} throughout",
+            )
+    twice = typed.duplicated(KEY)
+    if twice.any():
+        first = ", ".join(f"{column} {value}" for column, value in typed[twice].iloc[0][KEY].items())
+        raise InputError(
+            f"{int(twice.sum())} cells stand twice, first {first}",
+            expected="one row for each model, dataset, strategy, draw, k and metric",
+        )
+    return typed
+
+
+def write_results(table: pd.DataFrame, out: Path) -> None:
+    """Write ``results.csv``, ``results.parquet`` and, for each model and dataset, the experiment's wide CSV files.
+
+    Raises:
+        InputError: the table is not one, or two labels would write the same file; nothing is written then.
+        OutputError: the folder or the disk does not take it.
+
+    Examples:
+        The wide files of the label "CC3M LaCLIP" and the dataset "cifar10":
+        ``result_cc3m_laclip/cifar10_laclip_accuracy_vs_sam.csv`` and ``..._silhouette_vs_sam.csv``.
+    """
+    table = check_table(table)
+    _check_wide_paths(table, out)
+    write_csv(table, out / "results.csv")
+    with atomic_path(out / "results.parquet") as temporary:
+        table.to_parquet(temporary, index=False)
+    for (model, dataset), part in table.groupby(["model", "dataset"], sort=False):
+        for metric in ("accuracy", "silhouette"):
+            write_csv(wide_table(part, metric), wide_path(out, str(model), str(dataset), metric))
+
+
+def read_results(out: Path) -> pd.DataFrame:
+    """The tidy table of a run's folder.
+
+    Raises:
+        InputError: there is none, or it is not a purescope table.
+    """
+    path = out / "results.parquet"
+    if not path.is_file():
+        raise InputError(f"no results.parquet in {out}", expected="the --out folder of a purescope run")
+    try:
+        table = pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read: {error}", expected="the Parquet file of a purescope run"
+        ) from error
+    return check_table(table)
+
+
+def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The experiment's table of one model and dataset: ``sam, Model, Full Features, Min Sparse ..., Max Sparse ...``."""
+    rows = table[(table.metric == metric) & table.strategy.isin(_WIDE_COLUMNS)]
+    full = rows[rows.strategy == "full"].value.iloc[0]
+    wide = rows[rows.strategy != "full"].pivot(index="k", columns="strategy", values="value")
+    wide = wide.rename(columns=_WIDE_COLUMNS).rename_axis(index="sam", columns=None).reset_index()
+    wide.insert(1, "Model", rows.model.iloc[0])
+    wide.insert(2, "Full Features", full)
+    return wide[["sam", "Model", *_WIDE_COLUMNS.values()]]
+
+
+def wide_path(out: Path, model: str, dataset: str, metric: str) -> Path:
+    """Where a wide CSV file stands: the folder is the model's label, the file's tag the label's last word."""
+    label = slug(model)
+    return out / f"result_{label}" / f"{slug(dataset)}_{label.rsplit('_', 1)[-1]}_{metric}_vs_sam.csv"
+
+
+def slug(text: str) -> str:
+    """A label as part of a file name.
+
+    Examples:
+        >>> slug("CC3M LaCLIP")
+        'cc3m_laclip'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:
+    """Write ``manifest.json``: settings, identities, versions and timings of a run."""
+    with atomic_path(out / "manifest.json") as temporary:
+        temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_manifest(out: Path) -> dict[str, Any] | None:
+    """The manifest of a folder, or None where there is none.
+
+    Raises:
+        OutputError: it is there but cannot be read.
+    """
+    path = out / "manifest.json"
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError, OSError) as error:
+        raise OutputError(
+            f"{path} cannot be read: {error}", expected="a purescope manifest", fix="choose another --out"
+        ) from error
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table, and the folder it stands in if that is new."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A file to write in place of `path`, renamed into its place when the block ends well, removed when it does not.
+
+    Raises:
+        OutputError: the folder or the disk does not take it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}", fix="choose another --out"
+        ) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}", fix="free some space, or choose another --out"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_wide_paths(table: pd.DataFrame, out: Path) -> None:
+    """Labels that differ only in what `slug` drops would overwrite one another's files."""
+    taken: dict[Path, tuple[str, str]] = {}
+    for model, dataset in table[["model", "dataset"]].drop_duplicates().itertuples(index=False):
+        path = wide_path(out, model, dataset, "accuracy")
+        if taken.setdefault(path, (model, dataset)) != (model, dataset):
+            raise InputError(
+                f"{model!r} on {dataset!r} and {taken[path][0]!r} on {taken[path][1]!r} share the file {path}",
+                expected="labels that differ in their letters or digits",
+                fix="give one of them another label: label=MODEL",
+            )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

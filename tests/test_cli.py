@@ -1,0 +1,168 @@
+"""The command line end to end: each command as a user types it, in this process."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from purescope.cli import main
+from purescope.tables import COLUMNS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes of three small pictures each."""
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{i}.png")
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def features_file(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    image, text = rng.normal(size=(30, 512)), rng.normal(size=(3, 512))
+    np.savez(tmp_path / "mine.npz", image=image, text=text, labels=np.arange(30) % 3)
+    return tmp_path / "mine.npz"
+
+
+def run(*arguments: object) -> int:
+    """The exit code of a command."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What a command that must fail prints: one screen, no traceback, code 2."""
+    assert run(*arguments) == 2
+    message = capsys.readouterr().err
+    assert message.strip() and "Traceback" not in message and len(message.splitlines()) < 25
+    return message
+
+
+def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    data = ["--data", f"folder:{folder}", "--data", f"features:{features_file}"]
+    assert run("sweep", "bundled:clip", "A B=bundled:laclip", *data, "--keep", "100,512", "--draws", 2, "--out", out) == 0
+    assert "A B" in capsys.readouterr().out
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    wide = {
+        f"result_{label}/{name}_{tag}_{metric}_vs_sam.csv"
+        for label, tag in (("bundled_clip", "clip"), ("a_b", "b"))
+        for name in ("pets", "mine")
+        for metric in ("accuracy", "silhouette")
+    }
+    figures = {
+        f"figures/{kind}_{name}.{suffix}"
+        for kind in ("neuron_pruning", "purity_gap")
+        for name in ("pets", "mine")
+        for suffix in ("png", "svg")
+    }
+    assert files == wide | figures | {"manifest.json", "results.csv", "results.parquet"}
+    table = pd.read_csv(out / "results.csv")
+    assert list(table.columns) == list(COLUMNS)
+    assert len(table) == 2 * 2 * (1 + (2 + 2) * 2) * 4
+    assert table[table.k == 512].groupby(["model", "dataset", "metric"]).value.nunique().eq(1).all()
+
+
+def test_the_same_run_again_gives_the_same_bytes_and_another_is_refused(folder, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1, "--out", out]
+    assert run(*command) == 0
+    first = (out / "results.csv").read_bytes()
+    assert run(*command) == 0
+    assert (out / "results.csv").read_bytes() == first
+    capsys.readouterr()
+    message = fails(capsys, *command, "--seed", 5)
+    assert "another run" in message and "settings" in message and "--overwrite" in message
+    assert (out / "results.csv").read_bytes() == first
+    assert run(*command, "--seed", 5, "--overwrite") == 0
+    assert (out / "results.csv").read_bytes() != first
+
+
+def test_results_that_no_manifest_explains_are_left_alone(folder, tmp_path, capsys) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.csv").write_text("precious")
+    message = fails(capsys, "sweep", "bundled:clip", "--data", f"folder:{folder}", "--out", tmp_path / "out")
+    assert "results.csv" in message
+    assert (tmp_path / "out" / "results.csv").read_text() == "precious"
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"keep": "0"}, r"k = 0 .*\n.*1 to 512"),
+        ({"keep": "513"}, r"k = 513 .*\n.*1 to 512"),
+        ({"keep": "2.5"}, r"'2\.5' is neither a whole number"),
+        ({"data": "bundled:flag"}, r"did you mean 'flags'"),
+        ({"data": "cifar1O"}, r"did you mean 'cifar10"),
+        ({"data": "cifar10"}, r"cifar10"),
+        ({"model": "bundled:lclip"}, r"did you mean 'laclip'"),
+        ({"model": "missing.pt"}, r"missing\.pt"),
+        ({"data": "folder:nowhere"}, r"nowhere"),
+        ({"data": "features:nowhere.npz"}, r"nowhere\.npz"),
+        ({"device": "abacus"}, r"abacus"),
+    ],
+)
+def test_bad_input_is_one_screen_and_leaves_nothing(change, says, tmp_path, capsys) -> None:
+    given = {"model": "bundled:clip", "data": "bundled:flags", "keep": "256", "device": "cpu"} | change
+    out = tmp_path / "out"
+    options = [part for name in ("data", "keep", "device") for part in (f"--{name}", given[name])]
+    message = fails(capsys, "sweep", given["model"], *options, "--out", out)
+    assert re.search(says, message), message
+    assert not out.exists()
+
+
+def test_no_model_and_no_dataset_are_refused(tmp_path, capsys) -> None:
+    assert "MODEL" in fails(capsys, "sweep", "--data", "bundled:flags", "--out", tmp_path / "out")
+    assert "--data" in fails(capsys, "sweep", "bundled:clip", "--out", tmp_path / "out")
+
+
+def test_names_that_would_share_files_are_refused(folder, tmp_path, capsys) -> None:
+    both = ["--data", f"folder:{folder}", "--data", f"folder:{folder}"]
+    assert "'pets'" in fails(capsys, "sweep", "bundled:clip", *both, "--out", tmp_path / "out")
+    same = ["a b=bundled:clip", "A_B=bundled:laclip"]
+    assert "NEWLABEL" in fails(capsys, "sweep", *same, "--data", f"folder:{folder}", "--out", tmp_path / "out")
+
+
+def test_a_broken_image_is_named_and_can_be_skipped(folder, tmp_path, capsys) -> None:
+    (folder / "cat" / "torn.png").write_bytes(b"\x89PNG no more")
+    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 0, "--out", tmp_path / "out"]
+    assert "torn.png" in fails(capsys, *command)
+    assert run(*command, "--on-bad-image", "skip", "--overwrite") == 0
+    assert pd.read_csv(tmp_path / "out" / "results.csv").n.eq(6).all()
+    assert "torn.png" in (tmp_path / "out" / "manifest.json").read_text()
+
+
+def test_purity_ranks_every_neuron(tmp_path, capsys) -> None:
+    assert run("purity", "bundled:clip", "--out", tmp_path) == 0
+    assert "overlap of 512 neurons" in capsys.readouterr().out
+    neurons = pd.read_csv(tmp_path / "purity_bundled_clip.csv")
+    assert sorted(neurons.neuron) == list(range(512))
+    assert neurons.total_overlap.is_monotonic_increasing
+    np.testing.assert_allclose(neurons.total_overlap, 511 * (neurons.image_overlap + neurons.text_overlap), rtol=1e-12)
+    assert (tmp_path / "purity_bundled_clip.png").exists() and (tmp_path / "purity_bundled_clip.svg").exists()
+
+
+def test_catalogues_name_what_is_bundled(capsys) -> None:
+    assert run("models") == 0
+    assert "bundled:laclip" in capsys.readouterr().out
+    assert run("datasets") == 0
+    listed = capsys.readouterr().out
+    assert "bundled:fashion-mnist" in listed and "cifar100" in listed
+
+
+def test_help_of_every_command(capsys) -> None:
+    for command in ((), ("sweep",), ("purity",), ("models",), ("datasets",), ("demo",)):
+        assert run(*command, "--help") == 0
+        assert "Usage: purescope" in capsys.readouterr().out

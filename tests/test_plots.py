@@ -1,0 +1,353 @@
+import dataclasses
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, TypeAlias
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.path import Path as MatplotlibPath
+from PIL import Image
+
+from purescope.errors import InputError, OutputError
+from purescope.plots import (
+    PALETTE,
+    plot_accuracy,
+    plot_gap,
+    plot_overlap,
+    plot_silhouette,
+    save_figure,
+    write_figures,
+)
+from purescope.purity import Projections, overlap, random_overlap
+from purescope.tables import check_table
+
+KS = (100, 200, 300)
+HIGH, LOW, FULL = (0.31, 0.35, 0.41), (0.22, 0.29, 0.40), 0.42
+Floats: TypeAlias = npt.NDArray[np.float64]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A small table and the random values that went into it, [draw, k]."""
+
+    table: pd.DataFrame
+    random: Floats
+
+
+def made(
+    model: str = "CC3M LaCLIP",
+    dataset: str = "emoji",
+    *,
+    draws: int = 7,
+    ks: tuple[int, ...] = KS,
+    classes: int = 66,
+    silhouette: float = 0.1,
+) -> Made:
+    """Accuracies as above, a random one at every draw, and silhouettes `silhouette` times as large."""
+    random = np.random.default_rng(0).uniform(0.2, 0.4, (draws, len(ks)))
+    cells = [("full", 0, 512, FULL)]
+    cells += [("high_purity", 0, k, HIGH[i]) for i, k in enumerate(ks)]
+    cells += [("low_purity", 0, k, LOW[i]) for i, k in enumerate(ks)]
+    cells += [("random", draw, k, random[draw, i]) for draw in range(draws) for i, k in enumerate(ks)]
+    # Shuffled: what is drawn must not hang on the order of the rows.
+    rows = pd.DataFrame(cells, columns=["strategy", "draw", "k", "value"]).sample(frac=1, random_state=1)
+    parts = [rows.assign(metric="accuracy"), rows.assign(metric="silhouette", value=rows.value * silhouette)]
+    table = pd.concat(parts, ignore_index=True).assign(
+        model=model,
+        dataset=dataset,
+        low=np.nan,
+        high=np.nan,
+        n=1500,
+        classes=classes,
+        neurons=512,
+        seed=0,
+        renormalise=False,
+        protocol="native",
+    )
+    return Made(check_table(table), random)
+
+
+def joined(*parts: Made) -> pd.DataFrame:
+    return pd.concat([part.table for part in parts], ignore_index=True)
+
+
+def line(ax: Axes, label: str) -> Line2D:
+    """The one line whose label begins so."""
+    (found,) = [drawn for drawn in ax.lines if str(drawn.get_label()).startswith(label)]
+    return found
+
+
+def x(drawn: Line2D) -> Floats:
+    return np.asarray(drawn.get_xdata(), dtype=float)
+
+
+def y(drawn: Line2D) -> Floats:
+    return np.asarray(drawn.get_ydata(), dtype=float)
+
+
+def corners(path: MatplotlibPath) -> Floats:
+    """Of an area, [corner, 2]."""
+    return np.asarray(path.vertices, dtype=float)
+
+
+def labels(ax: Axes) -> list[str]:
+    return ax.get_legend_handles_labels()[1]
+
+
+def bands(ax: Axes) -> list[PolyCollection]:
+    return [drawn for drawn in ax.collections if isinstance(drawn, PolyCollection)]
+
+
+def edges(band: PolyCollection) -> dict[float, tuple[float, float]]:
+    """Lower and upper edge of a band at each x."""
+    x, y = corners(band.get_paths()[0]).T
+    return {at: (y[x == at].min(), y[x == at].max()) for at in np.unique(x)}
+
+
+def check_band(band: PolyCollection, values: Floats, low: float, high: float) -> None:
+    """The band runs between two numpy quantiles of [draw, k]."""
+    drawn = edges(band)
+    assert list(drawn) == list(KS)
+    for i, k in enumerate(KS):
+        expected = (np.quantile(values[:, i], low), np.quantile(values[:, i], high))
+        np.testing.assert_allclose(drawn[k], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("plot", "scale"), [(plot_accuracy, 100), (plot_silhouette, -0.3)])
+def test_lines_and_bands_are_the_values_of_the_table(plot: Any, scale: float) -> None:
+    given = made(silhouette=-0.3)
+    ax = plot(given.table)
+    for label, values in (("highest purity", HIGH), ("lowest purity", LOW)):
+        np.testing.assert_array_equal(x(line(ax, label)), KS)
+        np.testing.assert_allclose(y(line(ax, label)), np.array(values) * scale)
+    np.testing.assert_allclose(y(line(ax, "random order")), np.median(given.random, axis=0) * scale)
+    np.testing.assert_allclose(y(line(ax, "all 512 neurons")), FULL * scale)
+    widest, band = bands(ax)
+    check_band(widest, given.random * scale, 0, 1)
+    check_band(band, given.random * scale, 0.05, 0.95)
+    assert "7 draws" in str(line(ax, "random order").get_label())
+
+
+def test_gap_is_in_percentage_points_beside_what_two_random_orders_differ_by() -> None:
+    given = made()
+    ax = plot_gap(given.table)
+    np.testing.assert_allclose(y(line(ax, "highest minus lowest")), [9.0, 6.0, 1.0])
+    expected = (np.array(HIGH) - np.median(given.random, axis=0)) * 100
+    np.testing.assert_allclose(y(line(ax, "highest purity minus median random")), expected)
+    differences = np.array([given.random[draw + 1] - given.random[draw] for draw in range(6)]) * 100
+    (band,) = bands(ax)
+    check_band(band, differences, 0.05, 0.95)
+    assert "6 pairs" in str(band.get_label())
+    assert any(np.array_equal(y(drawn), [0, 0]) for drawn in ax.lines)
+
+
+def test_lines_are_told_apart_without_colour() -> None:
+    for ax in (plot_accuracy(made(classes=3).table), plot_gap(made().table)):
+        named = [drawn for drawn in ax.lines if not str(drawn.get_label()).startswith("_")]
+        looks = {(drawn.get_marker(), repr(drawn._dash_pattern)) for drawn in named}  # type: ignore[attr-defined]
+        assert len(looks) == len(named) >= 2
+    ax = plot_accuracy(made().table)
+    assert {line(ax, "highest").get_marker(), line(ax, "lowest").get_marker()} == {"o", "s"}
+    assert to_hex(str(line(ax, "highest").get_color())).upper() == PALETTE["high_purity"]
+
+
+def test_chance_is_drawn_only_where_it_is_in_view() -> None:
+    assert "chance (33.3 %)" in labels(plot_accuracy(made(classes=3).table))
+    np.testing.assert_allclose(y(line(plot_accuracy(made(classes=3).table), "chance")), 100 / 3)
+    ax = plot_accuracy(made(classes=66).table)  # 1.5 %, below every value
+    assert not any(label.startswith("chance") for label in labels(ax))
+    assert ax.get_ylim()[0] > 10
+
+
+def test_words_on_the_axes() -> None:
+    ax = plot_accuracy(made().table)
+    assert ax.get_title(loc="left") == "CC3M LaCLIP on emoji, 66 classes, 1,500 images"
+    assert ax.get_xlabel() == "Neurons kept (k of 512)"
+    assert ax.get_ylabel() == "Zero-shot accuracy (%)"
+
+
+def test_a_legend_stands_outside_the_data_of_our_figures_and_is_left_to_the_owner_of_others() -> None:
+    ours = plot_accuracy(made().table)
+    assert isinstance(ours.figure, Figure)
+    (legend,) = ours.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == labels(ours)
+    ours.figure.canvas.draw()
+    assert legend.get_window_extent().y1 < ours.get_tightbbox().y0  # type: ignore[union-attr]
+    assert legend.get_window_extent().x1 < ours.figure.bbox.x1
+    theirs = Figure().subplots()
+    assert plot_accuracy(made().table, ax=theirs) is theirs
+    assert theirs.get_legend() is None
+    assert not theirs.figure.legends
+
+
+@pytest.mark.parametrize("draws", [0, 1, 2])
+def test_few_draws(draws: int) -> None:
+    given = made(draws=draws)
+    ax = plot_accuracy(given.table)
+    assert len(bands(ax)) == (2 if draws == 2 else 0)
+    assert len([label for label in labels(ax) if label.startswith("random")]) == min(draws, 1)
+    assert len(bands(plot_gap(given.table))) == (1 if draws == 2 else 0)
+    assert len(labels(plot_gap(given.table))) == 1 + draws
+
+
+def test_a_single_k_shows_points_and_a_band_of_some_width() -> None:
+    ax = plot_accuracy(made(ks=(256,)).table)
+    assert all(line(ax, label).get_marker() not in ("", "None") for label in ("highest", "lowest", "random"))
+    assert len(bands(ax)) == 2
+    assert all(min(edges(band)) < 256 < max(edges(band)) for band in bands(ax))
+    assert ax.get_xticks().tolist() == [256]
+
+
+def test_no_silhouette_is_said_in_its_place() -> None:
+    ax = plot_silhouette(made(silhouette=np.nan).table)
+    assert not ax.lines
+    assert "No silhouette" in ax.texts[0].get_text()
+
+
+def test_a_table_of_several_asks_which() -> None:
+    table = joined(made(), made(model="CLIP", dataset="flags"), made(dataset="flags"))
+    with pytest.raises(InputError, match=r"2 models(.|\n)*model=: CC3M LaCLIP, CLIP"):
+        plot_accuracy(table, dataset="flags")
+    with pytest.raises(InputError, match=r"2 datasets(.|\n)*dataset=: emoji, flags"):
+        plot_gap(table, model="CC3M LaCLIP")
+    with pytest.raises(InputError, match=r"no model 'CLIPP'(.|\n)*did you mean 'CLIP'"):
+        plot_silhouette(table, model="CLIPP", dataset="flags")
+    # One name is enough where it leaves one of the other.
+    assert plot_accuracy(table, model="CLIP").get_title(loc="left").startswith("CLIP on flags")
+    assert plot_accuracy(table, dataset="emoji").get_title(loc="left").startswith("CC3M LaCLIP on emoji")
+
+
+def test_a_table_without_what_is_asked_for() -> None:
+    table = made().table
+    with pytest.raises(InputError, match="without silhouette"):
+        plot_silhouette(table[table.metric == "accuracy"])
+    with pytest.raises(InputError, match="high_purity and low_purity"):
+        plot_gap(table[table.strategy != "low_purity"])
+    with pytest.raises(InputError, match="without the columns"):
+        plot_accuracy(table.drop(columns="k"))
+
+
+def test_overlap_histogram_counts_every_live_neuron_once() -> None:
+    generator = torch.Generator().manual_seed(0)
+    text = torch.randn(40, 16, generator=generator)
+    text[3] = 0
+    ax = plot_overlap(Projections(torch.randn(40, 64, generator=generator), text), model="tiny")
+    assert labels(ax)[-2:] == ["image tower: 40 neurons of width 64", "text tower: 39 neurons of width 16"]
+    scores = overlap(text)[torch.arange(40) != 3].numpy()
+    area = corners(ax.patches[1].get_path())
+    assert area[:, 0].min() <= scores.min() < scores.max() <= area[:, 0].max()
+    # The outline runs along the bars' tops and back along zero: the tops' distinct x are the edges of the bins.
+    edges = np.unique(area[:, 0])
+    tops = [area[np.isclose(area[:, 0], edge), 1] for edge in edges]
+    for left, right, low, high in zip(tops[:-1], tops[1:], edges[:-1], edges[1:], strict=True):
+        count = sum(low <= score < high for score in scores)
+        assert count in left
+        assert count in right
+    for width in (64, 16):
+        np.testing.assert_allclose(x(line(ax, f"random neurons of width {width}")), random_overlap(width))
+
+
+def test_overlap_of_equal_widths_has_one_reference_and_of_equal_neurons_one_bar() -> None:
+    ax = plot_overlap(Projections(torch.ones(5, 8), torch.zeros(5, 8)))
+    assert labels(ax) == ["random neurons of width 8", "image tower: 5 neurons of width 8"]
+    (bar,) = ax.patches
+    assert corners(bar.get_path())[:, 1].max() == 5
+
+
+def test_write_figures_writes_just_these_files(tmp_path: Path) -> None:
+    table = joined(made(), made(model="CLIP"), made(dataset="Oxford-IIIT Pets"), made(dataset="x", silhouette=np.nan))
+    written = write_figures(table, tmp_path / "run")
+    names = [
+        f"{figure}_{dataset}.{suffix}"
+        for dataset in ("emoji", "oxford_iiit_pets", "x")
+        for figure in ("neuron_pruning", "purity_gap")
+        for suffix in ("png", "svg")
+    ]
+    assert written == [tmp_path / "run" / "figures" / name for name in names]
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(written)
+    for path in written:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                image.verify()
+                assert image.width == 1800
+        else:
+            assert ElementTree.parse(path).getroot().tag == f"{SVG}svg"
+
+
+def test_figures_are_the_same_bytes_for_the_same_table(tmp_path: Path) -> None:
+    digests = []
+    for run in ("a", "b"):
+        written = write_figures(made().table, tmp_path / run)
+        digests.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in written])
+    assert digests[0] == digests[1]
+
+
+def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
+    model, dataset = "<b>&amp; $x$ & _y", "</svg><script>alert(1)</script> $\\frac$"
+    (path, _) = write_figures(made(model=model, dataset=dataset).table, tmp_path, ("svg",))
+    root = ElementTree.parse(path).getroot()
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert model in texts
+    assert f"{dataset}, 66 classes, 1,500 images" in texts
+    assert not list(root.iter(f"{SVG}script"))
+
+
+def test_long_names_stay_on_the_page() -> None:
+    for plot in (plot_accuracy, plot_gap):
+        ax = plot(made(model="a model " * 20, dataset="x" * 200).table)
+        ax.figure.canvas.draw()
+        box = ax.get_tightbbox()
+        assert box is not None
+        assert 0 <= box.x0 <= box.x1 <= ax.figure.bbox.x1
+        assert box.y1 <= ax.figure.bbox.y1
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown figure format 'jpeg'"):
+        write_figures(made().table, tmp_path, ("jpeg",))
+    with pytest.raises(InputError, match="file name of its own"):
+        write_figures(joined(made(dataset="a b"), made(dataset="A-b")), tmp_path)
+    with pytest.raises(InputError, match=r"datasets \[\]"):
+        write_figures(made().table.iloc[:0], tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot make"):
+        save_figure(Figure(), tmp_path / "file" / "figure")
+
+
+def test_an_interrupted_save_leaves_the_old_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = save_figure(Figure(), tmp_path / "figure", ("svg",))
+    before = path.read_bytes()
+
+    def broken(self: Figure, file: Path, **options: Any) -> None:
+        file.write_bytes(b"half a fi")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Figure, "savefig", broken)
+    with pytest.raises(KeyboardInterrupt):
+        save_figure(Figure(), tmp_path / "figure", ("svg",))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pyplot_is_never_loaded() -> None:
+    code = """
+import io, sys, torch
+from purescope.plots import Projections, plot_overlap
+plot_overlap(Projections(torch.eye(3), torch.eye(3))).figure.savefig(io.BytesIO())
+print("matplotlib.figure" in sys.modules, "matplotlib.pyplot" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.split() == ["True", "False"], run.stderr

@@ -22,7 +22,7 @@ test: $(READY) ## lint, format, types, floors, then every test and example
 bench: $(READY) ## time the evaluation against the plain way, and print the ratios
 	@$(BIN)/python -m benchmarks
 
-bundle: $(READY) ## rebuild the bundled models and images from their sources (hours; needs npm)
+bundle: $(READY) ## rebuild the bundled models and images from their sources (about 90 minutes; needs npm)
 	@$(BIN)/python -m bundle
 
 docs: $(READY) ## run the examples in README and docstrings, then write the API pages to build/docs

@@ -215,9 +215,7 @@ def _products_by_k(
     return products
 
 
-def _ranks(
-    logits: Float[Tensor, "k class sample"], labels: Int64[Tensor, " sample"]
-) -> Int32[Tensor, "k sample"]:
+def _ranks(logits: Float[Tensor, "k class sample"], labels: Int64[Tensor, " sample"]) -> Int32[Tensor, "k sample"]:
     own = logits.gather(1, labels.expand(len(logits), 1, -1))
     beaten = torch.empty_like(logits)  # floats: counting them is a vectorised sum, counting booleans is not
     ranks = torch.gt(logits, own, out=beaten).sum(1).to(torch.int32)
@@ -312,17 +310,13 @@ def _check(
                 f"image features {list(image.shape)} {image.dtype}, text features {list(features.shape)} {features.dtype}",
                 expected="the same number of neurons and the same dtype",
             )
-        if (
-            not features.sum().isfinite() and not features.isfinite().all()
-        ):  # the sum settles it in one quick pass
+        if not features.sum().isfinite() and not features.isfinite().all():  # the sum settles it in one quick pass
             row = int((~features.isfinite()).any(1).nonzero()[0, 0])
             raise InputError(
                 f"{name} features have a NaN or infinite value, first in row {row}", expected="finite values"
             )
     if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(
-            f"labels are {labels.dtype}", expected="whole numbers: the index of each sample's class"
-        )
+        raise InputError(f"labels are {labels.dtype}", expected="whole numbers: the index of each sample's class")
     if labels.shape != image.shape[:1]:
         raise InputError(f"{labels.numel()} labels for {len(image)} samples", expected="one label a sample")
     classes = len(text) if text is not None else int(labels.max()) + 1

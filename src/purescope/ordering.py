@@ -91,9 +91,7 @@ def check_keep(keep: int | Iterable[int], neurons: int) -> list[int]:
                 fix="change --keep (keep=)",
             )
     if not ks:
-        raise InputError(
-            "no k to evaluate", expected=f"at least one from 1 to {neurons}", fix="change --keep (keep=)"
-        )
+        raise InputError("no k to evaluate", expected=f"at least one from 1 to {neurons}", fix="change --keep (keep=)")
     return sorted({int(k) for k in ks})
 
 

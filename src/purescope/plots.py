@@ -81,7 +81,7 @@ def plot_accuracy(
     """
     own, rows = ax is None, _pick(table, "accuracy", model, dataset)
     ax = _axes(rows, ax)
-    _curves(rows, ax, scale=100)
+    _curves(rows, ax, scale=100.0)
     ax.set_ylabel("Zero-shot accuracy (%)")
     chance = 100 / rows.classes.iloc[0]
     _line_within_view(ax, chance, label=f"chance ({chance:.3g} %)")
@@ -102,9 +102,9 @@ def plot_silhouette(
         ax.text(0.5, 0.5, note, transform=ax.transAxes, ha="center", va="center", color=_INK, fontsize=10)
         ax.set_axis_off()
         return ax
-    _curves(rows, ax, scale=1)
+    _curves(rows, ax, scale=1.0)
     ax.set_ylabel("Silhouette score (cosine)")
-    _line_within_view(ax, 0)
+    _line_within_view(ax, 0.0)
     return _finish(ax, legend=own)
 
 
@@ -240,7 +240,7 @@ def _pruning_figure(table: pd.DataFrame) -> Figure:
     """One dataset: accuracy and silhouette side by side, a row for each model."""
     models = list(table.model.unique())
     seen = table[table.metric == "silhouette"].value.notna().any()
-    figure = _new_figure(9, 0.9 + 3.1 * len(models))
+    figure = _new_figure(9.0, 0.9 + 3.1 * len(models))
     grid = figure.subplots(len(models), 2, squeeze=False, width_ratios=(1, 1 if seen else 0.45))
     for model, (left, right) in zip(models, grid, strict=True):
         plot_accuracy(table, model=model, ax=left)
@@ -254,7 +254,7 @@ def _gap_figure(table: pd.DataFrame) -> Figure:
     """One dataset: the gap of each model, two in a row, on one scale."""
     models = list(table.model.unique())
     rows, columns = -(-len(models) // 2), min(2, len(models))
-    figure = _new_figure(9, 0.9 + 3.1 * rows)
+    figure = _new_figure(9.0, 0.9 + 3.1 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for model, ax in zip(models, grid.flat, strict=False):
         plot_gap(table, model=model, ax=ax)

@@ -6,9 +6,7 @@ from torch import Tensor
 _NORMAL_975 = 1.959963984540054
 
 
-def wilson_interval(
-    fraction: Float[Tensor, "*cell"], n: int
-) -> tuple[Float[Tensor, "*cell"], Float[Tensor, "*cell"]]:
+def wilson_interval(fraction: Float[Tensor, "*cell"], n: int) -> tuple[Float[Tensor, "*cell"], Float[Tensor, "*cell"]]:
     """95 % interval of a binomial fraction measured on `n` independent samples, both ends within [0, 1].
 
     Wilson (1927): the fractions p0 for which ``|p - p0| <= z sqrt(p0 (1 - p0) / n)``.

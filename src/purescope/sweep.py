@@ -51,9 +51,7 @@ def sweep(
     if not _has_silhouette(features.labels):
         warnings.warn("no silhouette: it needs two classes, and one with two images", stacklevel=2)
     ks = check_keep(default_keep(neurons) if keep is None else keep, neurons)
-    runs = [
-        (strategy, draw) for strategy in STRATEGIES for draw in range(draws if strategy == "random" else 1)
-    ]
+    runs = [(strategy, draw) for strategy in STRATEGIES for draw in range(draws if strategy == "random" else 1)]
     orders = torch.stack([_order(projections, strategy, seed + draw) for strategy, draw in runs])
     parts = [
         _rows(features, orders[:1], [("full", 0)], [neurons], renormalise),
@@ -85,9 +83,7 @@ def _rows(
         [(strategy, draw, k, metric) for strategy, draw in runs for k in ks for metric in METRICS],
         names=["strategy", "draw", "k", "metric"],
     )
-    table = pd.DataFrame(
-        {"value": values.ravel(), "low": low.ravel(), "high": high.ravel()}, index=index
-    ).reset_index()
+    table = pd.DataFrame({"value": values.ravel(), "low": low.ravel(), "high": high.ravel()}, index=index).reset_index()
     return table.assign(
         model=features.model,
         dataset=features.dataset,

@@ -112,9 +112,7 @@ def read_results(out: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except (ValueError, OSError) as error:
-        raise InputError(
-            f"{path} cannot be read: {error}", expected="the Parquet file of a purescope run"
-        ) from error
+        raise InputError(f"{path} cannot be read: {error}", expected="the Parquet file of a purescope run") from error
     return check_table(table)
 
 
@@ -186,9 +184,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", fix="choose another --out"
-        ) from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", fix="choose another --out") from error
     temporary = Path(name)
     try:
         yield temporary

@@ -1,1 +1,1 @@
-"""What purescope claims about speed, measured: ``python -m benchmarks`` prints ours beside the plain way, in one run."""
+"""What purescope claims about speed, measured: ``python -m benchmarks`` prints ours beside the plain way."""

@@ -1,8 +1,8 @@
 """``python -m benchmarks [--quick]``: time, ratio and peak memory of the sweep, against the plain way and the floor.
 
 Every comparison is made within one run, on the same synthetic features: unit rows around one direction for each class,
-shaped like the experiment's datasets. The plain way at 25,250 images takes minutes for each cell, so it is timed on a few
-of the 21 cells there and the rest is scaled; the table says so.
+shaped like the experiment's datasets. The plain way at 25,250 images takes so long that it is timed on a few of the 21
+cells there and the rest is scaled; the table says so.
 """
 
 import argparse
@@ -125,9 +125,7 @@ def memory(images: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="leave out the cases in which the plain way takes minutes"
-    )
+    parser.add_argument("--quick", action="store_true", help="leave out the cases in which the plain way takes minutes")
     parser.add_argument("--memory", type=int, metavar="N", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:

@@ -6,9 +6,7 @@ from sklearn.metrics import silhouette_score
 from torch import Tensor
 
 
-def sweep(
-    image: Tensor, text: Tensor, labels: Tensor, orders: Tensor, ks: list[int]
-) -> tuple[Tensor, Tensor]:
+def sweep(image: Tensor, text: Tensor, labels: Tensor, orders: Tensor, ks: list[int]) -> tuple[Tensor, Tensor]:
     """Accuracy and silhouette ``[order, k]``, as a script that follows the experiment's text computes them."""
     accuracy, silhouette = (torch.empty(len(orders), len(ks), dtype=torch.float64) for _ in range(2))
     for row, order in enumerate(orders):

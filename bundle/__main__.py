@@ -11,7 +11,9 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +45,7 @@ def render_stage(work: Path) -> None:
     sources = Sources(work / "sources")
     drawings = list(collect(sources.npm, sources.clipart))
     pictures = render(drawings, os.cpu_count() or 1)
-    drawn = [
-        (drawing, picture) for drawing, picture in zip(drawings, pictures, strict=True) if picture is not None
-    ]
+    drawn = [(drawing, picture) for drawing, picture in zip(drawings, pictures, strict=True) if picture is not None]
     write_drawings(
         [replace(drawing, svg="") for drawing, _ in drawn], np.stack([picture for _, picture in drawn]), work
     )
@@ -77,9 +77,7 @@ def train_one(work: Path, name: str) -> None:
 
     def keep(step: int, model: torch.nn.Module) -> None:
         weights = {
-            key: value.half().contiguous()
-            for key, value in model.state_dict().items()
-            if value.is_floating_point()
+            key: value.half().contiguous() for key, value in model.state_dict().items() if value.is_floating_point()
         }
         save_file(
             weights,
@@ -97,15 +95,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bundle", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument(
-        "stages", nargs="*", default=STAGES, choices=[*STAGES, *(f"train-{name}" for name in MODELS)]
-    )
+    parser.add_argument("stages", nargs="*", default=STAGES, choices=[*STAGES, *(f"train-{name}" for name in MODELS)])
     parser.add_argument("--work", type=Path, default=Path("build/bundle"), help="where everything is built")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {' '.join(options.stages)}: %(message)s")
     options.work.mkdir(parents=True, exist_ok=True)
-    run = {"fetch": fetch, "render": render_stage, "train": train_stage, "publish": publish_stage}
-    run |= {f"train-{name}": lambda work, name=name: train_one(work, name) for name in MODELS}
+    run: dict[str, Callable[[Path], None]] = {
+        "fetch": fetch,
+        "render": render_stage,
+        "train": train_stage,
+        "publish": publish_stage,
+    }
+    run |= {f"train-{name}": partial(train_one, name=name) for name in MODELS}
     for stage in options.stages:
         run[stage](options.work)
 

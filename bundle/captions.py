@@ -8,7 +8,7 @@ Fan et al., "Improving CLIP Training with Language Rewrites" (2023), with word l
 import numpy as np
 
 from bundle.drawing import Drawing
-from bundle.wordnet import WordNet
+from bundle.wordnet import Sense, WordNet
 
 SLOTS = 20
 TEMPLATE_SLOTS = 3  # 15 %
@@ -34,17 +34,12 @@ def laclip_captions(drawing: Drawing, rng: np.random.Generator, wordnet: WordNet
             drawn.append(choices[pick])
         else:
             words = rng.permutation(drawing.keywords)[: rng.integers(1, 4)]
-            drawn.append(
-                keyword_forms[pick - len(choices)].format(caption=drawing.caption, words=", ".join(words))
-            )
+            drawn.append(keyword_forms[pick - len(choices)].format(caption=drawing.caption, words=", ".join(words)))
     return fixed + drawn
 
 
 def _templated(drawing: Drawing, rng: np.random.Generator) -> list[str]:
-    return [
-        str(template).format(drawing.caption)
-        for template in rng.choice(TEMPLATES, TEMPLATE_SLOTS, replace=False)
-    ]
+    return [str(template).format(drawing.caption) for template in rng.choice(TEMPLATES, TEMPLATE_SLOTS, replace=False)]
 
 
 def rewrites(drawing: Drawing, wordnet: WordNet) -> list[str]:
@@ -65,7 +60,7 @@ def rewrites(drawing: Drawing, wordnet: WordNet) -> list[str]:
     return texts
 
 
-def _from_sense(caption, sense) -> list[str]:
+def _from_sense(caption: str, sense: Sense) -> list[str]:
     texts = [f"{caption}: {sense.gloss}"] if sense.gloss else []
     synonym = next((word for word in sense.synonyms if word != caption), None)
     if synonym:

@@ -10,9 +10,7 @@ from bundle.drawing import Drawing
 _SKIPPED_FOLDERS = (
     "shapes/stars", "special", "buttons", "computer/buttons", "unsorted", "logos", "signs_and_symbols/led",
 )  # fmt: skip
-_HEAD_CHARS = (
-    200_000  # the metadata sits at the front; some files carry megabytes of embedded bitmaps behind it
-)
+_HEAD_CHARS = 200_000  # the metadata sits at the front; some files carry megabytes of embedded bitmaps behind it
 
 
 def clipart_drawings(root: Path) -> Iterator[Drawing]:

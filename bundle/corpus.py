@@ -8,19 +8,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bundle.clipart import clipart_drawings
 from bundle.drawing import Drawing
-from bundle.emoji_words import EmojiWord, EmojiWords, slug
+from bundle.emoji_words import EmojiWord, EmojiWords
 
-ICON_STYLE_WORDS = (
-    "outline outlined filled fill duotone bold thin light rounded sharp variant alt alternate negative color "
-    "24 20 48 16 32 28 11 15"
-).split()
-_STYLE_SUFFIX = re.compile(rf"-({'|'.join(ICON_STYLE_WORDS)}|\d+)$")
-_BRAND = re.compile(
-    r"^(brand|microsoft|google|apple-|android|facebook|twitter|github|logo|instagram|amazon|aws)"
+_STYLE_SUFFIX = re.compile(
+    r"-(outline|outlined|filled|fill|duotone|bold|thin|light|rounded|sharp|variant|alt|alternate|negative|color|\d+)$"
 )
+_BRAND = re.compile(r"^(brand|microsoft|google|apple-|android|facebook|twitter|github|logo|instagram|amazon|aws)")
 _BRAND_CATEGORIES = {"Brand", "Brands", "Brand / Logo"}
 _EMOJI_SETS = (
     "noto",
@@ -72,12 +69,12 @@ def collect(packages: Path, clipart: Path) -> Iterator[Drawing]:
     yield from clipart_drawings(clipart)
 
 
-def _iconify(packages: Path, name: str, part: str = "icons") -> dict:
+def _iconify(packages: Path, name: str, part: str = "icons") -> dict[str, Any]:
     path = packages / "@iconify-json" / name / f"{part}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
-def _svg(icons: dict, name: str) -> str:
+def _svg(icons: dict[str, Any], name: str) -> str:
     icon = icons["icons"].get(name) or icons["icons"][icons["aliases"][name]["parent"]]
     width, height = (icon.get(side, icons.get(side, 16)) for side in ("width", "height"))
     return (
@@ -96,9 +93,7 @@ def _emoji_drawings(packages: Path, source: str, words: EmojiWords) -> Iterator[
     for name in [*icons["icons"], *icons.get("aliases", {})]:
         word = words.by_code(code_of.get(name)) or words.by_slug(name)
         if word is None and source == "streamline-emojis":
-            label = re.sub(
-                r"-\d+$", "", name
-            )  # numbered variants of one concept are drawings in their own right
+            label = re.sub(r"-\d+$", "", name)  # numbered variants of one concept are drawings in their own right
             word = words.by_slug(label) or EmojiWord(label.replace("-", " "), (), "", "")
         elif word is None or word.label in seen:
             continue
@@ -129,16 +124,12 @@ def _icon_drawings(packages: Path, icon_set: IconSet, keywords: dict[str, list[s
     for name in filter(icon_set.keep, icons["icons"]):
         category = category_of.get(name, "")
         concept = _without_style(name)
-        if (
-            _BRAND.search(name)
-            or category in _BRAND_CATEGORIES
-            or len(concept.split("-")) > icon_set.max_words
-        ):
+        if _BRAND.search(name) or category in _BRAND_CATEGORIES or len(concept.split("-")) > icon_set.max_words:
             continue
         if not re.search(r"[a-z]{2}|\d", concept):
             continue
         group = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", category).lower()
-        tags = tuple(str(tag).lower() for tag in keywords.get(name) or keywords.get(concept, ()))
+        tags = tuple(str(tag).lower() for tag in keywords.get(name) or keywords.get(concept) or ())
         yield Drawing(
             _svg(icons, name),
             icon_set.name,
@@ -171,15 +162,10 @@ def _icon_keywords(packages: Path) -> dict[str, dict[str, list[str]]]:
         icon["name"]: [alias.replace("-", " ") for alias in icon.get("aliases", [])] + icon.get("tags", [])
         for icon in json.loads(read("@mdi/svg/meta.json"))
     }
-    tabler = {
-        name: icon.get("tags", []) for name, icon in json.loads(read("@tabler/icons/icons.json")).items()
-    }
+    tabler = {name: icon.get("tags", []) for name, icon in json.loads(read("@tabler/icons/icons.json")).items()}
     return {
         "mdi": mdi,
         "tabler": tabler,
         "lucide": json.loads(read("lucide-static/tags.json")),
         "ph": phosphor,
     }
-
-
-__all__ = ["collect", "slug"]

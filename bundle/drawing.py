@@ -28,14 +28,10 @@ class Drawing:
 def write_drawings(drawings: list[Drawing], rgba: np.ndarray, folder: Path) -> None:
     """The records, one JSON object a line, and their pictures ``[n, 64, 64, 4]`` uint8."""
     np.save(folder / "rgba.npy", rgba)
-    (folder / "drawings.jsonl").write_text(
-        "\n".join(json.dumps(asdict(drawing)) for drawing in drawings) + "\n"
-    )
+    (folder / "drawings.jsonl").write_text("\n".join(json.dumps(asdict(drawing)) for drawing in drawings) + "\n")
 
 
 def read_drawings(folder: Path) -> tuple[list[Drawing], np.ndarray]:
     """What `write_drawings` wrote."""
     rows = [json.loads(line) for line in (folder / "drawings.jsonl").read_text().splitlines()]
-    return [Drawing(**{**row, "keywords": tuple(row["keywords"])}) for row in rows], np.load(
-        folder / "rgba.npy"
-    )
+    return [Drawing(**{**row, "keywords": tuple(row["keywords"])}) for row in rows], np.load(folder / "rgba.npy")

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _MAX_KEYWORD = 30
 
@@ -46,7 +47,7 @@ class EmojiWords:
 
     @classmethod
     def read(cls, packages: Path) -> "EmojiWords":
-        def load(path: str):
+        def load(path: str) -> Any:
             return json.loads((packages / path).read_text())
 
         messages = load("emojibase-data/en/messages.json")
@@ -67,13 +68,9 @@ class EmojiWords:
                 cldr.get(plain, {}).get("default", []),
             ]
             tags = [
-                word.replace("_", " ").strip().lower()
-                for words in (entry.get("tags", []), *extra)
-                for word in words
+                word.replace("_", " ").strip().lower() for words in (entry.get("tags", []), *extra) for word in words
             ]
-            keywords = tuple(
-                dict.fromkeys(tag for tag in tags if tag and len(tag) < _MAX_KEYWORD and tag != label)
-            )
+            keywords = tuple(dict.fromkeys(tag for tag in tags if tag and len(tag) < _MAX_KEYWORD and tag != label))
             word = EmojiWord(label, keywords, groups[entry["group"]], subgroups[entry["subgroup"]])
             by_code[_bare(entry["hexcode"])] = word
             by_slug[slug(label)] = word

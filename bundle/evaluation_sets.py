@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ class EvaluationSet:
 
     name: str
     title: str
-    rows: list[dict] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     views: dict[str, str] = field(default_factory=dict)  # suffix of the set's name -> title of that labelling
     display_names: dict[str, str] = field(default_factory=dict)
 
@@ -55,19 +56,17 @@ class EvaluationSet:
         names = {f"class_name_{view}": name for view, name in views.items()}
         self.rows.append({"image": _webp(image), "class_name": class_name, **asdict(origin), **names})
 
-    def write(self, folder: Path) -> dict[str, dict]:
+    def write(self, folder: Path) -> dict[str, dict[str, Any]]:
         """The Parquet file, and this set's entries of the index."""
         table = pd.DataFrame(self.rows)
-        for column in [c for c in table if c.startswith("class_name")]:
+        for column in [str(name) for name in table if str(name).startswith("class_name")]:
             classes = sorted(table[column].unique())
             table[column.replace("class_name", "label")] = table[column].map(
                 {name: i for i, name in enumerate(classes)}
             )
         table.to_parquet(folder / f"{self.name}.parquet", compression="zstd", index=False)
         common = {"file": f"{self.name}.parquet", "templates": list(TEMPLATES)}
-        entries = {
-            self.name: {**common, "view": "", "title": self.title, "display_names": self.display_names}
-        }
+        entries = {self.name: {**common, "view": "", "title": self.title, "display_names": self.display_names}}
         for view, title in self.views.items():
             entries[f"{self.name}-{view}s"] = {**common, "view": view, "title": title, "display_names": {}}
         return entries
@@ -75,11 +74,9 @@ class EvaluationSet:
 
 def build(drawings: list[Drawing], rgba: np.ndarray, sources: Sources, folder: Path) -> None:
     """Write every set and ``index.json`` into `folder`."""
-    held_out = [
-        (drawing, picture) for drawing, picture in zip(drawings, rgba, strict=True) if is_held_out(drawing)
-    ]
+    held_out = [(drawing, picture) for drawing, picture in zip(drawings, rgba, strict=True) if is_held_out(drawing)]
     trained = Counter(drawing.caption for drawing in drawings if not is_held_out(drawing))
-    index: dict[str, dict] = {}
+    index: dict[str, dict[str, Any]] = {}
     for made in (
         _emoji("emoji", "Fluent emoji", "fluent-emoji", held_out, sources),
         _flags(held_out, sources),
@@ -125,10 +122,7 @@ def _flags(held_out: Held, sources: Sources) -> EvaluationSet:
 def _icons(held_out: Held, trained: Counter[str], sources: Sources) -> EvaluationSet:
     made = EvaluationSet("icons", "Icons by name")
     chosen = [(drawing, picture) for drawing, picture in held_out if drawing.source in {"ph", "fa6-solid"}]
-    names = [
-        {drawing.caption for drawing, _ in chosen if drawing.source == source}
-        for source in ("ph", "fa6-solid")
-    ]
+    names = [{drawing.caption for drawing, _ in chosen if drawing.source == source} for source in ("ph", "fa6-solid")]
     for drawing, picture in chosen:
         name = drawing.caption
         known = name in names[0] & names[1] and trained[name] >= 3 and len(name) > 2
@@ -155,12 +149,8 @@ def _fashion_mnist(sources: Sources) -> EvaluationSet:
         sources.debian("dataset-fashion-mnist", "MIT"),
     )
     folder = sources.fashion_mnist
-    pixels = np.frombuffer(
-        gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16
-    )
-    labels = np.frombuffer(
-        gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8
-    )
+    pixels = np.frombuffer(gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
+    labels = np.frombuffer(gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
     for picture, label in zip(pixels.reshape(-1, 28, 28)[:_FASHION_IMAGES], labels, strict=False):
         canvas = np.pad(255 - picture, 2, constant_values=255)
         made.add(canvas, _FASHION[label], origin)

@@ -7,6 +7,7 @@ it is held at zero, so that the projection is a linear map, as in the experiment
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import torch
 from open_clip.model import CLIP
@@ -19,7 +20,7 @@ MERGES = 4000
 VOCABULARY_FILE = "bpe_simple_vocab_4k.txt.gz"
 MEAN = STD = (0.5, 0.5, 0.5)
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "embed_dim": NEURONS,
     "vision_cfg": {
         "image_size": IMAGE_SIZE,
@@ -42,7 +43,7 @@ CONFIG = {
 def write_vocabulary(path: Path) -> Path:
     """CLIP's own byte-pair merges, the first `MERGES` of them (MIT licence, from open_clip)."""
     if not path.exists():
-        lines = gzip.open(default_bpe()).read().decode().split("\n")
+        lines = gzip.decompress(Path(default_bpe()).read_bytes()).decode().split("\n")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress("\n".join(lines[: MERGES + 1]).encode(), mtime=0))
     return path

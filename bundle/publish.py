@@ -1,4 +1,4 @@
-"""Writing what is shipped: the two models as open_clip folders, snapshots of their training, evaluation sets, notices."""
+"""Writing what is shipped: the two models as open_clip folders, snapshots of their training, the evaluation sets."""
 
 import json
 import shutil
@@ -6,18 +6,22 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from bundle.drawing import read_drawings
 from bundle.evaluation_sets import build
 from bundle.model import CONFIG, MEAN, STD, VOCABULARY_FILE, make_model
 from bundle.sources import Sources
-from bundle.drawing import read_drawings
 
+SNAPSHOTS = Path(__file__).parent / "snapshots"  # weights on the way, for studies of training; not installed
 _PREPROCESS = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
 def publish(work: Path, package: Path, names: tuple[str, ...]) -> None:
     """Fill `package`, the folder ``src/purescope/bundled``, from the work folder."""
+    SNAPSHOTS.mkdir(exist_ok=True)
     for name in names:
         _publish_model(work, name, package / "models" / name)
+        for snapshot in work.glob(f"{name}-*.safetensors"):
+            shutil.copyfile(snapshot, SNAPSHOTS / snapshot.name)
     data = package / "data"
     data.mkdir(parents=True, exist_ok=True)
     drawings, rgba = read_drawings(work)

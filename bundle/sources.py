@@ -54,9 +54,7 @@ class Sources:
         if not self.npm.exists():
             for name in ("package.json", "package-lock.json", ".npmrc"):
                 (self.root / name).write_bytes((_NPM_MANIFEST / name).read_bytes())
-            subprocess.run(
-                ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=self.root, check=True
-            )
+            subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=self.root, check=True)
         if not self.clipart.exists() or not self.fashion_mnist.exists():
             subprocess.run(["apt-get", "download", *_DEBIAN], cwd=self.root, check=True)
             for package in sorted(self.root.glob("*.deb")):

@@ -41,7 +41,7 @@ class Recipe:
     weight_decay: float = 0.1
     max_logit_scale: float = 100.0
     seed: int = 0
-    snapshots: tuple[int, ...] = (100, 400, 1500)
+    snapshots: tuple[int, ...] = (400, 1500)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Corpus:
     @classmethod
     def build(
         cls, drawings: list[Drawing], rgba: np.ndarray, captions: list[list[str]], tokenizer: SimpleTokenizer
-    ):
+    ) -> "Corpus":
         tokens = tokenizer([text for texts in captions for text in texts]).to(torch.int16)
         ids = {caption: i for i, caption in enumerate(dict.fromkeys(drawing.caption for drawing in drawings))}
         weights = [
@@ -96,9 +96,7 @@ def train(corpus: Corpus, recipe: Recipe, keep: Callable[[int, CLIP], None]) -> 
         losses.append(loss.item())
         if step % 100 == 0:
             mean, rate = float(np.mean(losses[-100:])), step * recipe.batch / (time.monotonic() - start)
-            logger.info(
-                "step %d  loss %.3f  scale %.1f  %.0f samples/s", step, mean, model.logit_scale.exp(), rate
-            )
+            logger.info("step %d  loss %.3f  scale %.1f  %.0f samples/s", step, mean, model.logit_scale.exp(), rate)
         if step in recipe.snapshots or step == recipe.steps:
             keep(step, model)
     return model.eval()

@@ -42,8 +42,8 @@ class WordNet:
 
     def _entry(self, offset: int) -> tuple[tuple[str, ...], list[int], str]:
         line = self._data[offset : self._data.index(b"\n", offset)].decode()
-        fields, gloss = line.split("|", 1)
-        fields = fields.split()
+        entry, gloss = line.split("|", 1)
+        fields = entry.split()
         count = int(fields[3], 16)
         synonyms = tuple(fields[4 + 2 * i].replace("_", " ").lower() for i in range(count))
         first = 5 + 2 * count

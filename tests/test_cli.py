@@ -52,7 +52,9 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys) -> None:
     out = tmp_path / "out"
     data = ["--data", f"folder:{folder}", "--data", f"features:{features_file}"]
-    assert run("sweep", "bundled:clip", "A B=bundled:laclip", *data, "--keep", "100,512", "--draws", 2, "--out", out) == 0
+    assert (
+        run("sweep", "bundled:clip", "A B=bundled:laclip", *data, "--keep", "100,512", "--draws", 2, "--out", out) == 0
+    )
     assert "A B" in capsys.readouterr().out
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     wide = {

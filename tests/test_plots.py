@@ -1,5 +1,4 @@
 import dataclasses
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +16,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.path import Path as MatplotlibPath
+from matplotlib.text import Text
 from PIL import Image
 
 from purescope.errors import InputError, OutputError
 from purescope.plots import (
     PALETTE,
+    _gap_figure,
+    _pruning_figure,
     plot_accuracy,
     plot_gap,
     plot_overlap,
@@ -183,7 +185,7 @@ def test_a_legend_stands_outside_the_data_of_our_figures_and_is_left_to_the_owne
     assert isinstance(ours.figure, Figure)
     (legend,) = ours.figure.legends
     assert [text.get_text() for text in legend.get_texts()] == labels(ours)
-    ours.figure.canvas.draw()
+    ours.figure.draw_without_rendering()
     assert legend.get_window_extent().y1 < ours.get_tightbbox().y0  # type: ignore[union-attr]
     assert legend.get_window_extent().x1 < ours.figure.bbox.x1
     theirs = Figure().subplots()
@@ -218,7 +220,7 @@ def test_no_silhouette_is_said_in_its_place() -> None:
 
 def test_a_table_of_several_asks_which() -> None:
     table = joined(made(), made(model="CLIP", dataset="flags"), made(dataset="flags"))
-    with pytest.raises(InputError, match=r"2 models(.|\n)*model=: CC3M LaCLIP, CLIP"):
+    with pytest.raises(InputError, match=r"2 models(.|\n)*model=: CLIP, CC3M LaCLIP"):
         plot_accuracy(table, dataset="flags")
     with pytest.raises(InputError, match=r"2 datasets(.|\n)*dataset=: emoji, flags"):
         plot_gap(table, model="CC3M LaCLIP")
@@ -244,7 +246,7 @@ def test_overlap_histogram_counts_every_live_neuron_once() -> None:
     text = torch.randn(40, 16, generator=generator)
     text[3] = 0
     ax = plot_overlap(Projections(torch.randn(40, 64, generator=generator), text), model="tiny")
-    assert labels(ax)[-2:] == ["image tower: 40 neurons of width 64", "text tower: 39 neurons of width 16"]
+    assert labels(ax)[:2] == ["image tower: 40 neurons of width 64", "text tower: 39 neurons of width 16"]
     scores = overlap(text)[torch.arange(40) != 3].numpy()
     area = corners(ax.patches[1].get_path())
     assert area[:, 0].min() <= scores.min() < scores.max() <= area[:, 0].max()
@@ -261,17 +263,17 @@ def test_overlap_histogram_counts_every_live_neuron_once() -> None:
 
 def test_overlap_of_equal_widths_has_one_reference_and_of_equal_neurons_one_bar() -> None:
     ax = plot_overlap(Projections(torch.ones(5, 8), torch.zeros(5, 8)))
-    assert labels(ax) == ["random neurons of width 8", "image tower: 5 neurons of width 8"]
+    assert labels(ax) == ["image tower: 5 neurons of width 8", "random neurons of width 8"]
     (bar,) = ax.patches
     assert corners(bar.get_path())[:, 1].max() == 5
 
 
 def test_write_figures_writes_just_these_files(tmp_path: Path) -> None:
-    table = joined(made(), made(model="CLIP"), made(dataset="Oxford-IIIT Pets"), made(dataset="x", silhouette=np.nan))
+    table = joined(made(), made(model="CLIP"), made(dataset="Oxford-IIIT Pets", silhouette=np.nan))
     written = write_figures(table, tmp_path / "run")
     names = [
         f"{figure}_{dataset}.{suffix}"
-        for dataset in ("emoji", "oxford_iiit_pets", "x")
+        for dataset in ("emoji", "oxford_iiit_pets")
         for figure in ("neuron_pruning", "purity_gap")
         for suffix in ("png", "svg")
     ]
@@ -287,11 +289,12 @@ def test_write_figures_writes_just_these_files(tmp_path: Path) -> None:
 
 
 def test_figures_are_the_same_bytes_for_the_same_table(tmp_path: Path) -> None:
-    digests = []
+    runs = []
     for run in ("a", "b"):
-        written = write_figures(made().table, tmp_path / run)
-        digests.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in written])
-    assert digests[0] == digests[1]
+        written = write_figures(made().table, tmp_path / run, ("svg",))
+        written += save_figure(Figure(), tmp_path / run / "empty", ("png", "pdf"))
+        runs.append([path.read_bytes() for path in written])
+    assert runs[0] == runs[1]
 
 
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
@@ -305,13 +308,18 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
 
 
 def test_long_names_stay_on_the_page() -> None:
-    for plot in (plot_accuracy, plot_gap):
-        ax = plot(made(model="a model " * 20, dataset="x" * 200).table)
-        ax.figure.canvas.draw()
-        box = ax.get_tightbbox()
-        assert box is not None
-        assert 0 <= box.x0 <= box.x1 <= ax.figure.bbox.x1
-        assert box.y1 <= ax.figure.bbox.y1
+    long = made(model="a model " * 20, dataset="x" * 200).table
+    for figure in (
+        plot_accuracy(long).figure,
+        _pruning_figure(long),
+        _gap_figure(joined(made(), made(model="x" * 99))),
+    ):
+        assert isinstance(figure, Figure)
+        figure.draw_without_rendering()
+        for text in figure.findobj(Text):
+            box = text.get_window_extent()
+            assert 0 <= box.x0 <= box.x1 <= figure.bbox.x1
+            assert 0 <= box.y0 <= box.y1 <= figure.bbox.y1
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
     cd experiments/2_neuron_pruning && python run_eval_sam_sweep.py
 
-Edit the settings below. As they stand, the experiment runs on the two models and the image sets that come with purescope;
-with the path of a checkpoint and names such as "CIFAR10" it runs on those, under the protocol of the original script.
+Edit the settings below. As they stand, the experiment runs on the two models and the image sets that come with
+purescope; with the path of a checkpoint and names such as "CIFAR10" it runs on those, under the protocol of the
+original script.
 """
 
 import sys
@@ -34,9 +35,7 @@ device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 batch_size = 512
 save_dir_base = "."  # result_<label>/ with the CSV files, figures/, results.csv and manifest.json go below it
 overwrite = False  # True replaces the results of a run with other settings
-protocol = (
-    "paper"  # preprocess and prompts of the original script; "native": the checkpoint's and the dataset's own
-)
+protocol = "paper"  # preprocess and prompts of the original script; "native": the checkpoint's and the dataset's own
 
 
 def normalize_tensor(V: Tensor) -> Tensor:

@@ -287,7 +287,7 @@ def _present_classes(labels: Tensor) -> tuple[Tensor, Tensor]:
     if not 2 <= len(classes) < len(labels):
         raise InputError(
             f"{len(classes)} classes among {len(labels)} samples",
-            expected="at least two classes, and one with two samples: a silhouette compares distances within and between",
+            expected="at least two classes, one of them with two samples: distances within and between are compared",
             fix="leave the silhouette out for this dataset, or use coarser classes",
         )
     return renumbered, sizes
@@ -307,7 +307,7 @@ def _check(
             )
         if features.shape[1] != image.shape[1] or features.dtype != image.dtype:
             raise InputError(
-                f"image features {list(image.shape)} {image.dtype}, text features {list(features.shape)} {features.dtype}",
+                f"image {image.dtype} {list(image.shape)}, text {features.dtype} {list(features.shape)}",
                 expected="the same number of neurons and the same dtype",
             )
         if not features.sum().isfinite() and not features.isfinite().all():  # the sum settles it in one quick pass
@@ -323,8 +323,8 @@ def _check(
     outside = ((labels < 0) | (labels >= classes)).nonzero()
     if len(outside):
         raise InputError(
-            f"label {int(labels[outside[0, 0]])} of sample {int(outside[0, 0])}, and {len(outside) - 1} more outside the classes",
-            expected=f"0 to {classes - 1}",
+            f"label {int(labels[outside[0, 0]])} of sample {int(outside[0, 0])}",
+            expected=f"0 to {classes - 1}; {len(outside)} labels are outside",
         )
     neurons = image.shape[1]
     if orders.dtype != torch.int64 or orders.ndim not in (1, 2) or orders.shape[-1] != neurons or not len(orders):

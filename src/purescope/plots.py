@@ -31,30 +31,27 @@ PALETTE = {
     "random": "#6E6E6E",
     "full": "#000000",
     "gap": "#000000",
+    "gap_to_random": "#0072B2",
     "image": "#56B4E9",
     "text": "#E69F00",
 }
 _INK, _GRID = "#262626", "#E3E3E3"
 
+_DASHED, _DOTTED = (0, (6, 1.5)), (0, (1, 1.5))
+_OPEN = {"markerfacecolor": "white", "markeredgewidth": 1.7}
 _LINES: dict[str, dict[str, Any]] = {
     "high_purity": {"linestyle": "-", "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5},
-    "low_purity": {
-        "linestyle": (0, (6, 1.5)),
-        "marker": "s",
-        "linewidth": 2,
-        "markersize": 6,
-        "markerfacecolor": "white",
-        "markeredgewidth": 1.7,
-        "zorder": 4,
-    },
+    "low_purity": {"linestyle": _DASHED, "marker": "s", "linewidth": 2, "markersize": 6, "zorder": 4, **_OPEN},
     "random": {"linestyle": "-", "marker": "", "linewidth": 1.3, "zorder": 3},
     "full": {"linestyle": (0, (3, 2)), "marker": "", "linewidth": 1.3, "zorder": 2.5},
     "gap": {"linestyle": "-", "marker": "^", "linewidth": 2, "markersize": 7, "zorder": 5},
+    "gap_to_random": {"linestyle": _DASHED, "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5, **_OPEN},
 }
 _LABELS = {"high_purity": "highest purity kept", "low_purity": "lowest purity kept"}
 _BAND, _RANGE = "#CFCFCF", "#ECECEC"
 
 # What savefig writes into a file besides the drawing: nothing that changes from one run to the next.
+_SVG = {"svg.hashsalt": "purescope", "svg.fonttype": "none"}
 _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": "purescope"},
     "svg": {"Creator": "purescope", "Date": None},
@@ -114,7 +111,7 @@ def plot_gap(
     """What ranking by purity gains, in percentage points of accuracy, beside what chance alone makes of two orders.
 
     Lines: high minus low purity, and high purity minus the median random order. The band is what two random orders
-    differ by: 5 % to 95 % quantile of each draw's accuracy minus the next draw's. A gap inside it is no finding.
+    differ by: 5 % to 95 % quantile of each draw's accuracy minus that of the draw before it.
 
     Arguments and errors are those of `plot_accuracy`; a table without both purity strategies is an InputError too.
     """
@@ -128,9 +125,7 @@ def plot_gap(
     _line(ax, high - low, "gap", label="highest minus lowest purity")
     draws = _draws(rows) * 100
     if len(draws):
-        label = "highest purity minus median random"
-        _line(ax, high - draws.median(), "high_purity", label=label, linestyle=(0, (6, 1.5)), markerfacecolor="white")
-    # Later draw from earlier: one difference fewer than draws, each between two independent orders.
+        _line(ax, high - draws.median(), "gap_to_random", label="highest purity minus median random")
     differences = draws.diff().iloc[1:]
     if len(differences):
         label = f"one random minus another: 5–95 % of {len(differences)} pairs"
@@ -174,10 +169,10 @@ def plot_overlap(projections: Projections, *, model: str = "", ax: Axes | None =
                 linewidth=1.5,
                 zorder=3,
             )
-    for width, dashes in zip(widths, ((0, (6, 1.5)), (0, (1, 1.2))), strict=False):
+    for width, dashes in zip(widths, (_DASHED, _DOTTED), strict=False):
         label = f"random neurons of width {width:,}"
         ax.axvline(random_overlap(width), label=label, color=_INK, linestyle=dashes, linewidth=1.5, zorder=4)
-    _title(ax, f"{model}: {projections.neurons:,} neurons" if model else f"{projections.neurons:,} neurons", width=76)
+    _title(ax, f"{model}: {projections.neurons:,} neurons" if model else f"{projections.neurons:,} neurons", width=64)
     ax.set_xlabel("Overlap: mean |cosine| of a neuron with the others (low = pure)")
     ax.set_ylabel("Neurons")
     return _finish(ax, legend=own)
@@ -228,10 +223,7 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "sv
         raise OutputError(f"cannot make {stem.parent}: {error.strerror}", fix="choose another --out") from error
     paths = [stem.with_name(f"{stem.name}.{name}") for name in formats]
     for path, name in zip(paths, formats, strict=True):
-        with (
-            atomic_path(path) as temporary,
-            matplotlib.rc_context({"svg.hashsalt": "purescope", "svg.fonttype": "none"}),
-        ):
+        with atomic_path(path) as temporary, matplotlib.rc_context(_SVG):
             figure.savefig(temporary, format=name, dpi=200, metadata=_METADATA[name])
     return paths
 
@@ -278,7 +270,7 @@ def _pick(table: pd.DataFrame, metric: str, model: str | None, dataset: str | No
             )
         if name is not None and name not in names:
             raise InputError(f"no {column} {name!r} in this table", expected=did_you_mean(name, names))
-        table = table[table[column] == (name or names[0])]
+        table = table[table[column] == (names[0] if name is None else name)]
     rows = table[table.metric == metric]
     if rows.empty:
         raise InputError(f"a table without {metric}", expected=f"rows of the metric {metric}")
@@ -300,10 +292,8 @@ def _curves(rows: pd.DataFrame, ax: Axes, scale: float) -> None:
         _line(ax, _curve(rows, strategy) * scale, strategy, label=label)
     draws = _draws(rows) * scale
     if len(draws):
-        label = (
-            "random order" if len(draws) == 1 else f"random order: median, 5–95 % of {len(draws)} draws (faint: all)"
-        )
-        _line(ax, draws.median(), "random", label=label)
+        spread = f": median, 5–95 % of {len(draws)} draws (faint: all)" if len(draws) > 1 else ""
+        _line(ax, draws.median(), "random", label=f"random order{spread}")
     if len(draws) > 1:
         _band(ax, draws.min(), draws.max(), color=_RANGE)
         _band(ax, draws.quantile(0.05), draws.quantile(0.95), color=_BAND)
@@ -331,13 +321,13 @@ def _line_within_view(ax: Axes, value: float, label: str | None = None) -> None:
     low, high = ax.get_ylim()
     if low <= value <= high:
         ax.set_ylim(low, high)
-        ax.axhline(value, color=_INK, linewidth=1.3, linestyle=(0, (1, 2)), zorder=2, label=label)
+        ax.axhline(value, color=_INK, linewidth=1.3, linestyle=_DOTTED, zorder=2, label=label)
 
 
 def _axes(rows: pd.DataFrame, ax: Axes | None) -> Axes:
-    """Axes with title, x axis and grid, and no data yet."""
+    """Axes with title and x axis, and no data yet."""
     ax = _new_axes() if ax is None else ax
-    _title(ax, f"{rows.model.iloc[0]} on {_dataset_title(rows)}", width=76)
+    _title(ax, f"{rows.model.iloc[0]} on {_dataset_title(rows)}", width=64)
     ax.set_xlabel(f"Neurons kept (k of {rows.neurons.iloc[0]:,})")
     ks = np.unique(rows[rows.strategy != "full"].k)
     if len(ks) == 1:
@@ -350,7 +340,7 @@ def _axes(rows: pd.DataFrame, ax: Axes | None) -> Axes:
 
 
 def _finish(ax: Axes, *, legend: bool) -> Axes:
-    """The house's plain look."""
+    """The plain look of all plots."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color("#8A8A8A")
     ax.tick_params(color="#8A8A8A", labelcolor=_INK, labelsize=9)
@@ -373,7 +363,7 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _headed(figure: Figure, title: str, axes: Iterable[Axes]) -> Figure:
-    title = textwrap.fill(title, 80)
+    title = textwrap.fill(title, 72)
     figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=_INK, parse_math=False)
     _legend(figure, axes, columns=3)
     return figure
@@ -390,7 +380,7 @@ def _legend(figure: FigureBase, axes: Iterable[Axes], columns: int) -> None:
     figure.legend(list(entries.values()), list(entries), loc="outside lower left", ncols=columns, **style)
 
 
-def _title(ax: Axes, text: str, width: int = 54) -> None:
+def _title(ax: Axes, text: str, width: int = 44) -> None:
     # A name is shown as it is: a dollar sign begins no formula.
     ax.set_title(textwrap.fill(text, width), loc="left", fontsize=10.5, color=_INK, parse_math=False)
 

@@ -88,12 +88,8 @@ def run_sweep(
     settings, sources, folder = settings or Settings(), sources or Sources(), Path(out)
     loaded = [_model(model, sources, settings) for model in models]
     sets = [_data(spec, sources) for spec in data]
-    _check_names(
-        [model.label for model in loaded], "model", fix="name one as NEWLABEL=SPEC", error=ModelError
-    )
-    _check_names(
-        [item[0] for item in sets], "dataset", fix="rename one of the folders or files", error=DatasetError
-    )
+    _check_names([model.label for model in loaded], "model", fix="name one as NEWLABEL=SPEC", error=ModelError)
+    _check_names([item[0] for item in sets], "dataset", fix="rename one of the folders or files", error=DatasetError)
     manifest = json.loads(json.dumps(_manifest(loaded, sets, settings)))  # as it will be read back
     _claim(folder, manifest, overwrite)
 
@@ -115,9 +111,7 @@ def run_sweep(
     for note in dict.fromkeys(notes):
         warnings.warn(note, stacklevel=2)
     write_figures(table, folder)
-    write_manifest(
-        manifest | {"finished": _now(), "timings": timings, "notes": list(dict.fromkeys(notes))}, folder
-    )
+    write_manifest(manifest | {"finished": _now(), "timings": timings, "notes": list(dict.fromkeys(notes))}, folder)
     return table
 
 
@@ -160,9 +154,7 @@ def _sweep(features: Features, model: Model, settings: Settings) -> pd.DataFrame
     return table.assign(model=model.label, protocol=settings.protocol)
 
 
-def _check_names(
-    names: Sequence[str], what: str, *, fix: str, error: type[ModelError] | type[DatasetError]
-) -> None:
+def _check_names(names: Sequence[str], what: str, *, fix: str, error: type[ModelError] | type[DatasetError]) -> None:
     if not names:
         raise error(f"no {what} was named", expected="at least one", fix=f"`purescope {what}s` lists them")
     files = [slug(name) for name in names]
@@ -183,9 +175,7 @@ def _manifest(
         "purescope": version("purescope"),
         "settings": {
             "keep": {
-                m.label: list(settings.keep)
-                if settings.keep is not None
-                else default_keep(m.projections.neurons)
+                m.label: list(settings.keep) if settings.keep is not None else default_keep(m.projections.neurons)
                 for m in models
             },
             "draws": settings.draws,
@@ -194,10 +184,8 @@ def _manifest(
             "renormalise": settings.renormalise,
             "precision": settings.precision,
         },
-        "models": [
-            {"label": m.label, "spec": m.spec, **m.identity, "preprocess": str(m.preprocess)} for m in models
-        ],
-        "datasets": [{"name": name} | _data_identity(item) for name, item in sets],
+        "models": [{"label": m.label, "spec": m.spec, **m.identity, "preprocess": str(m.preprocess)} for m in models],
+        "datasets": [{"name": name, **_data_identity(item)} for name, item in sets],
         "versions": {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()},
         "threads": torch.get_num_threads(),
         "started": _now(),
@@ -237,9 +225,7 @@ def _refuse_another_run(out: Path, manifest: Mapping[str, Any]) -> None:
         return
     different = [key for key in ("settings", "models", "datasets") if earlier.get(key) != manifest[key]]
     if different:
-        raise OutputError(
-            f"{out} holds another run: its {' and '.join(different)} differ", expected=expected, fix=fix
-        )
+        raise OutputError(f"{out} holds another run: its {' and '.join(different)} differ", expected=expected, fix=fix)
 
 
 def _now() -> str:

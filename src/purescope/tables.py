@@ -117,7 +117,7 @@ def read_results(out: Path) -> pd.DataFrame:
 
 
 def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The experiment's table of one model and dataset: ``sam, Model, Full Features, Min Sparse ..., Max Sparse ...``."""
+    """The experiment's table of one model and dataset: a row for each ``sam``, a column for each of its strategies."""
     rows = table[(table.metric == metric) & table.strategy.isin(_WIDE_COLUMNS)]
     full = rows[rows.strategy == "full"].value.iloc[0]
     wide = rows[rows.strategy != "full"].pivot(index="k", columns="strategy", values="value")

@@ -62,9 +62,7 @@ def compare_strategies(table: pd.DataFrame, *, model: str) -> Verdict:
     rows = table[(table.model == model) & (table.metric == "accuracy")]
     cells = rows[rows.strategy != "full"].groupby(["strategy", "dataset", "k"]).value
     if "random" not in set(rows.strategy):
-        raise InputError(
-            f"no random draws of {model!r} in this table", fix="run the sweep with --draws 1 or more"
-        )
+        raise InputError(f"no random draws of {model!r} in this table", fix="run the sweep with --draws 1 or more")
     high, low = cells.median().loc["high_purity"], cells.median().loc["low_purity"]
     draws = {q: cells.quantile(q).loc["random"] for q in (0.05, 0.5, 0.95)}
     return Verdict(

@@ -13,7 +13,7 @@ from purescope.errors import DatasetError
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    """Two cats, three dogs (one deeper, one with a suffix in capitals), and things that are no images."""
+    """Two cats; three dogs, one deeper, one with a suffix in capitals; and things that are no images."""
     folder = tmp_path / "my pets"
     for number, name in enumerate(["cat_s/2.png", "cat_s/10.png", "dog/a.PNG", "dog/puppies/a.png", "dog/z.png"]):
         file = folder / name
@@ -33,6 +33,14 @@ def test_same_order_labels_and_pixels_as_torchvision(pets: Path) -> None:
     assert list(ours.classes) == theirs.classes == ["cat_s", "dog"]
     assert ours.labels.tolist() == theirs.targets == [0, 0, 1, 1, 1]
     assert reds(ours) == [int(np.asarray(image)[0, 0, 0]) for image, _ in theirs]
+
+
+def test_folders_below_a_class_come_in_the_order_of_their_names(pets: Path) -> None:
+    for name in "hbgdfcea":
+        (pets / "dog" / name).mkdir()
+        Image.new("RGB", (1, 1), (ord(name), 0, 0)).save(pets / "dog" / name / "image.png")
+    deep = [chr(red) for red in reds(load_dataset(f"folder:{pets}")) if red > 90]
+    assert deep == [*"abcdefgh"]
 
 
 def test_names(pets: Path) -> None:

@@ -12,8 +12,20 @@ _READ_FIELDS = ("data_root", "download", "on_bad_image", "batch_size", "device")
 
 @click.command(short_help="Run the pruning experiment on models and datasets.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--data", "data", multiple=True, required=True, metavar="DATASET", help="A dataset to evaluate on; give it once for each, or several separated by commas.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder for the results; a new one, or that of the same run.")  # fmt: skip
+@click.option(
+    "--data",
+    multiple=True,
+    required=True,
+    metavar="DATASET",
+    help="A dataset to evaluate on; give it once for each, or several separated by commas.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder for the results: one without results, or that of the same run.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the results of another run in --out.")
 @options.measured
 @options.read
@@ -31,7 +43,7 @@ def sweep(
     Examples:
       purescope sweep bundled:clip bundled:laclip --data bundled:flags --out results
       purescope sweep "CC3M LaCLIP=cc3m_laclip.pt" --data cifar10,dtd --data-root DATA --out results
-    """
+    """  # noqa: D301 click\'s mark for lines to leave alone
     from purescope.ordering import parse_keep
     from purescope.runs import Settings, Sources, run_sweep
 

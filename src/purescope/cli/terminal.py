@@ -21,7 +21,10 @@ def progress(iterable: Iterable[Any], label: str, total: int) -> Iterable[Any]:
     from tqdm import tqdm
 
     bar = "{desc}: {percentage:3.0f}% {bar} {n_fmt}/{total_fmt} batches [{elapsed}<{remaining}, {rate_fmt}]"
-    return tqdm(iterable, label, total, delay=2, disable=None, leave=False, bar_format=bar, unit="batch")
+    shown: Iterable[Any] = tqdm(
+        iterable, label, total, delay=2, disable=None, leave=False, bar_format=bar, unit="batch"
+    )
+    return shown
 
 
 @contextmanager

@@ -73,7 +73,8 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
     table = pd.read_csv(out / "results.csv")
     assert list(table.columns) == list(COLUMNS)
     assert len(table) == 2 * 2 * (1 + (2 + 2) * 2) * 4
-    assert table[table.k == 512].groupby(["model", "dataset", "metric"]).value.nunique().eq(1).all()
+    whole = table[(table.k == 512) & (table.dataset == "mine")].groupby(["model", "metric"]).value
+    assert (whole.max() - whole.min()).lt(1e-6).all()
 
 
 def test_the_same_run_again_gives_the_same_bytes_and_another_is_refused(folder, tmp_path, capsys) -> None:

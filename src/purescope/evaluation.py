@@ -141,7 +141,8 @@ def silhouette_samples_by_k(
     """Cosine silhouette of each sample with the first k neurons of each order, in the dtype of the features.
 
     Equal to scikit-learn's ``silhouette_samples(metric="cosine")`` (Rousseeuw 1987), zero vectors included: one is at
-    distance 1 from everything but itself. Classes without samples play no part.
+    distance 1 from everything but itself. Classes without samples play no part. A distance carries the rounding of a
+    cosine, so where all distances are below 1e-3 ask for float64.
 
     Args:
         image: image features, float32 or float64; norms do not matter.

@@ -201,7 +201,7 @@ def _data_identity(item: Dataset | Features) -> Mapping[str, Any]:
         "classes": len(item.classes),
         "fingerprint": item.fingerprint,
         "skipped": list(item.skipped),
-        **item.source,
+        "source": dict(item.source),
     }
 
 

@@ -51,7 +51,6 @@ _LABELS = {"high_purity": "highest purity kept", "low_purity": "lowest purity ke
 _BAND, _RANGE = "#CFCFCF", "#ECECEC"
 
 # What savefig writes into a file besides the drawing: nothing that changes from one run to the next.
-_SVG = {"svg.hashsalt": "purescope", "svg.fonttype": "none"}
 _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": "purescope"},
     "svg": {"Creator": "purescope", "Date": None},
@@ -223,7 +222,8 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "sv
         raise OutputError(f"cannot make {stem.parent}: {error.strerror}", fix="choose another --out") from error
     paths = [stem.with_name(f"{stem.name}.{name}") for name in formats]
     for path, name in zip(paths, formats, strict=True):
-        with atomic_path(path) as temporary, matplotlib.rc_context(_SVG):
+        svg = matplotlib.rc_context({"svg.hashsalt": "purescope", "svg.fonttype": "none"})
+        with atomic_path(path) as temporary, svg:
             figure.savefig(temporary, format=name, dpi=200, metadata=_METADATA[name])
     return paths
 

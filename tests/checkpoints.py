@@ -72,9 +72,7 @@ def write_laclip(
     extras: Mapping[str, Any] | None = None,
 ) -> Path:
     """A file as LaCLIP's training writes it; `extras` is what lies beside the state_dict."""
-    torch.save(
-        {"state_dict": {prefix + name: tensor for name, tensor in tensors.items()}, **(extras or {})}, path
-    )
+    torch.save({"state_dict": {prefix + name: tensor for name, tensor in tensors.items()}, **(extras or {})}, path)
     return path
 
 

@@ -9,9 +9,9 @@ Keeping the first k neurons of an order and zeroing the rest changes nothing but
   ``a_i = 1 - (u_i.R_c - u_i.u_i) / (n_c - 1)``. With b_i the smallest such distance to another class,
   ``s_i = (b_i - a_i) / max(a_i, b_i)``, and 0 for a class of one. That is O(N C k) in place of O(N^2 k), and exact.
 
-Samples are read in blocks, so memory is bounded by a block, the class sums and the results, which hold one number for each order, k and sample. Inside a block everything
-is laid out ``[neuron, sample]``: taking neurons in order is copying whole rows, and every reduction over classes runs
-over contiguous samples.
+Samples are read in blocks, so memory is bounded by a block, the class sums and the results: one number for each order,
+k and sample. Inside a block everything is laid out ``[neuron, sample]``: taking neurons in order is copying whole rows,
+and every reduction over classes runs over contiguous samples.
 """
 
 from collections.abc import Iterator, Sequence

@@ -140,7 +140,7 @@ def slug(text: str) -> str:
         >>> slug("CC3M LaCLIP")
         'cc3m_laclip'
     """
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    return re.sub(r"[\W_]+", "_", text.lower()).strip("_") or "unnamed"
 
 
 def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:

@@ -68,9 +68,7 @@ def text_features(weights: Weights, tokens: Tensor) -> Tensor:
 
 
 def count(weights: Weights, prefix: str) -> int:
-    return 1 + max(
-        int(name.removeprefix(prefix).split(".")[0]) for name in weights if name.startswith(prefix)
-    )
+    return 1 + max(int(name.removeprefix(prefix).split(".")[0]) for name in weights if name.startswith(prefix))
 
 
 def linear(weights: Weights, name: str, x: Tensor) -> Tensor:

@@ -45,20 +45,14 @@ def test_scores_saved_by_an_older_numpy_are_readable(tmp_path: Path) -> None:
     old = tmp_path / "old.pt"
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(old, "w") as target:
         for name in source.namelist():
-            target.writestr(
-                name, source.read(name).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-            )
+            target.writestr(name, source.read(name).replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
     assert b"numpy.core.multiarray" in old.read_bytes()
     assert read_tensors(old).keys() == WEIGHTS.keys()
 
 
 @pytest.mark.parametrize("place", ["extras", "state_dict", "whole file", "legacy", "plain pickle"])
-@pytest.mark.parametrize(
-    "function", [os.mkdir, builtins.exec, Path.mkdir], ids=["mkdir", "exec", "Path.mkdir"]
-)
-def test_code_in_a_file_is_refused_and_not_run(
-    function: Callable[..., Any], place: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("function", [os.mkdir, builtins.exec, Path.mkdir], ids=["mkdir", "exec", "Path.mkdir"])
+def test_code_in_a_file_is_refused_and_not_run(function: Callable[..., Any], place: str, tmp_path: Path) -> None:
     proof, path = tmp_path / "proof", tmp_path / "model.pt"
     code = f"import os; os.mkdir({str(proof)!r})"
     arguments = {builtins.exec: code, os.mkdir: str(proof), Path.mkdir: proof}

@@ -84,9 +84,7 @@ def test_the_comparison_sees_what_is_easily_mistaken(
     assert (wrong - model.encode_image(images)[0]).abs().max() > 1e-3
 
 
-def test_timm_vit_takes_the_visual_weights_as_they_are(
-    model: Model, tensors: Tensors, images: Tensor
-) -> None:
+def test_timm_vit_takes_the_visual_weights_as_they_are(model: Model, tensors: Tensors, images: Tensor) -> None:
     from timm.models.vision_transformer import VisionTransformer
 
     visual = VisionTransformer(
@@ -135,9 +133,7 @@ def test_identity_tells_models_apart(model: Model, tensors: Tensors, tmp_path: P
     differs = {key for key in other.identity if other.identity[key] != model.identity[key]}
     assert differs == {"weights", "logit_scale"}
     assert model.identity["format"] == "laclip"
-    assert float(model.identity["logit_scale"]) == pytest.approx(
-        tensors["logit_scale"].exp().item(), rel=1e-5
-    )
+    assert float(model.identity["logit_scale"]) == pytest.approx(tensors["logit_scale"].exp().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("form", ["training", "no prefix", "no wrapper", "legacy", "half", "safetensors"])
@@ -276,9 +272,7 @@ def test_what_does_not_fit_is_named(fault: str, light: Tensors, tmp_path: Path) 
 
 def test_all_faults_are_told_at_once(light: Tensors, tmp_path: Path) -> None:
     changed = dict(without(light, "ln_final.bias"), more=torch.zeros(1), **{NORM: torch.ones(5)})
-    with pytest.raises(
-        ModelError, match=r"missing: ln_final\.bias; surplus: more; wrong shape: visual\.norm"
-    ):
+    with pytest.raises(ModelError, match=r"missing: ln_final\.bias; surplus: more; wrong shape: visual\.norm"):
         load_model(str(write_laclip(tmp_path / "broken.pt", changed)))
 
 

@@ -92,9 +92,7 @@ def test_unknown_names(spec: str, message: str, place: Path, monkeypatch: pytest
 def test_a_bundled_model(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bundled" / "models").mkdir(parents=True)
     (tmp_path / "bundled" / "models" / "laclip").symlink_to(place / "my-run_clip")
-    monkeypatch.setattr(
-        "purescope.models.files", lambda package: tmp_path if package == "purescope" else None
-    )
+    monkeypatch.setattr("purescope.models.files", lambda package: tmp_path if package == "purescope" else None)
     assert load_model("bundled:laclip").label == "Bundled LaCLIP"
     assert {row.spec: row.present for row in available_models()} == {
         "bundled:clip": False,
@@ -164,9 +162,7 @@ def test_cuda(name: str, place: Path) -> None:
     images = torch.randn(4, 3, here.preprocess.size, here.preprocess.size)
     assert there.encode_image(images).device.type == "cpu"
     torch.testing.assert_close(there.encode_image(images), here.encode_image(images), rtol=1e-2, atol=1e-3)
-    torch.testing.assert_close(
-        there.encode_text(["a cat"]), here.encode_text(["a cat"]), rtol=1e-2, atol=1e-3
-    )
+    torch.testing.assert_close(there.encode_text(["a cat"]), here.encode_text(["a cat"]), rtol=1e-2, atol=1e-3)
 
 
 def test_loading_leaves_the_users_logging_alone(place: Path) -> None:

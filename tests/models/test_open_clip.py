@@ -271,9 +271,7 @@ def test_a_vocabulary_larger_than_the_tower(tmp_path: Path) -> None:
         ({"timm_proj": "none"}, r"ends with visual\."),
     ],
 )
-def test_an_image_tower_without_a_linear_end_is_named(
-    change: dict[str, str], found: str, tmp_path: Path
-) -> None:
+def test_an_image_tower_without_a_linear_end_is_named(change: dict[str, str], found: str, tmp_path: Path) -> None:
     config = {**CONFIGS["timm"], "vision_cfg": {**CONFIGS["timm"]["vision_cfg"], **change}}
     write_open_clip(tmp_path, config)
     with pytest.raises(ModelError, match=found):

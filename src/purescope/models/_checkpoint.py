@@ -40,13 +40,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ModelError: the file is missing, broken, something else, or needs code to be read.
     """
     if not path.is_file():
-        raise ModelError(
-            f"{path}: {'a folder' if path.is_dir() else 'no such file'}", expected="a checkpoint file"
-        )
+        raise ModelError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}", expected="a checkpoint file")
     try:
-        tensors = (
-            _read_safetensors(path) if path.suffix == ".safetensors" else _state_dict(path, _read_torch(path))
-        )
+        tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _state_dict(path, _read_torch(path))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error}") from error
     if all(name.startswith("module.") for name in tensors):
@@ -125,9 +121,7 @@ def _read_torch(path: Path) -> object:
         start = file.read(4)
     is_zip = zipfile.is_zipfile(path)
     if start == b"PK\x03\x04" and not is_zip:
-        raise ModelError(
-            f"{path}: truncated, the end of the file is missing", fix="download or copy it again"
-        )
+        raise ModelError(f"{path}: truncated, the end of the file is missing", fix="download or copy it again")
     stand_ins: list[Callable[..., object] | tuple[Callable[..., object], str]]
     stand_ins = [(_Inert, name) for name in READABLE]
     try:
@@ -147,9 +141,7 @@ def _unreadable(path: Path, start: bytes, message: str) -> ModelError:
             fix="if you trust the file, load it in Python and save its state_dict alone with torch.save",
         )
     reason = message.strip().splitlines()[0][:200] if message.strip() else "it ends too early"
-    return ModelError(
-        f"{path}: not a readable torch checkpoint (begins with {start!r}): {reason}", fix=_TORCH_FIX
-    )
+    return ModelError(f"{path}: not a readable torch checkpoint (begins with {start!r}): {reason}", fix=_TORCH_FIX)
 
 
 def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
@@ -160,9 +152,7 @@ def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
             f"{path}: holds {'an empty' if content == {} else 'a'} {type(content).__name__}, no weights",
             expected="a dictionary of named tensors, or one under 'state_dict'",
         )
-    strange = [
-        str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))
-    ]
+    strange = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))]
     if strange:
         raise ModelError(
             f"{path}: not plain tensors: {first_few(strange)}",

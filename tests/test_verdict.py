@@ -22,13 +22,15 @@ def test_counts_by_hand() -> None:
     assert (verdict.high_beyond_random, verdict.high_below_random) == (1, 1)
     assert verdict.gap == pytest.approx(100 * (0.8 - 0.1 + 0.0) / 3)
     assert verdict.over_random == pytest.approx(100 * (0.4 + 0.0 - 0.3) / 3)
-    assert "do not decide" in verdict.sentence
+    assert "about as well as random" in verdict.sentence and "not borne out" in verdict.sentence
 
 
 def test_both_directions_are_said() -> None:
     draws = [[0.5] * 3] * 2
-    assert "did better" in compare_strategies(table([0.9] * 3, [0.1] * 3, draws), model="m").sentence
-    assert "did worse" in compare_strategies(table([0.1] * 3, [0.9] * 3, draws), model="m").sentence
+    better = compare_strategies(table([0.9] * 3, [0.1] * 3, draws), model="m").sentence
+    assert "better than random" in better and "as the experiment claims" in better
+    worse = compare_strategies(table([0.1] * 3, [0.9] * 3, draws), model="m").sentence
+    assert "worse than random" in worse and "worse than low-purity" in worse and "not borne out" in worse
 
 
 def test_without_draws_there_is_nothing_to_compare_with() -> None:

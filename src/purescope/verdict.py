@@ -38,19 +38,24 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The verdict in words; it weighs counts and makes no claim of significance."""
-        shares = (self.high_over_random / self.cells, self.high_over_low / self.cells)
-        if min(shares) > 2 / 3:
-            finding = "high-purity neurons did better here, as the experiment claims"
-        elif max(shares) < 1 / 3:
-            finding = "high-purity neurons did worse here, against the experiment's claim"
-        else:
-            finding = "these sets do not decide for or against the experiment's claim"
+        against_random = _in_words(self.high_over_random / self.cells)
+        against_low = _in_words(self.high_over_low / self.cells)
+        borne_out = against_random == against_low == "better than"
+        finding = (
+            f"high-purity neurons did {against_random} random ones and {against_low} low-purity ones, "
+            f"{'as the experiment claims' if borne_out else 'so the claim that they do better is not borne out here'}"
+        )
         return (
             f"{self.model}: {finding}. High purity beat the median random draw in {self.high_over_random} of "
             f"{self.cells} cells (mean {self.over_random:+.2f} points; above 95 % of the draws in "
             f"{self.high_beyond_random}, below 95 % in {self.high_below_random}) and low purity in "
             f"{self.high_over_low} (mean {self.gap:+.2f} points)."
         )
+
+
+def _in_words(share: float) -> str:
+    """More than two cells in three one way is a direction; less is none."""
+    return "better than" if share > 2 / 3 else "worse than" if share < 1 / 3 else "about as well as"
 
 
 def compare_strategies(table: pd.DataFrame, *, model: str) -> Verdict:

@@ -140,7 +140,8 @@ def _unreadable(path: Path, start: bytes, message: str) -> ModelError:
             expected=f"tensors and plain values; besides, {READABLE[0]} and numpy scalars",
             fix="if you trust the file, load it in Python and save its state_dict alone with torch.save",
         )
-    reason = message.strip().splitlines()[0][:200] if message.strip() else "it ends too early"
+    # torch wraps what it found in advice on how to read unsafely; what it found stands behind this mark.
+    reason = (message.split("WeightsUnpickler error:")[-1].strip() or "it ends too early").splitlines()[0][:200]
     return ModelError(f"{path}: not a readable torch checkpoint (begins with {start!r}): {reason}", fix=_TORCH_FIX)
 
 

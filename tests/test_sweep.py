@@ -119,7 +119,8 @@ def test_a_draw_depends_on_its_seed_alone(table: pd.DataFrame) -> None:
     # Draw 2 of seed 11 is draw 0 of seed 13: a run can be continued.
     later = sweep(FEATURES, PROJECTIONS, keep=KEEP, draws=1, seed=13)
     drawn = table[(table.strategy == "random") & (table.draw == 2)]
-    assert later[later.strategy == "random"].value.tolist() == drawn.value.tolist()
+    # Alike but for rounding: how many orders share a matrix product changes the last digits of a float32 silhouette.
+    assert later[later.strategy == "random"].value.tolist() == pytest.approx(drawn.value.tolist(), abs=1e-7)
     assert drawn.value.tolist() != table[(table.strategy == "random") & (table.draw == 1)].value.tolist()
 
 

@@ -10,13 +10,11 @@ Keeping the first k neurons of an order and zeroing the rest changes nothing but
   ``s_i = (b_i - a_i) / max(a_i, b_i)``, and 0 for a class of one. That is O(N C k) in place of O(N^2 k), and exact.
 
 Samples are read in blocks, so memory is bounded by a block, the class sums and the results: one number for each order,
-k and sample. Inside a block everything is laid out ``[neuron, sample]``: taking neurons in order is copying whole rows,
-and every reduction over classes runs over contiguous samples.
+k and sample. Inside a block logits are laid out ``[class, sample]``: a reduction over classes runs over whole rows.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int, Int32, Int64
@@ -25,7 +23,7 @@ from torch import Tensor
 from purescope.errors import InputError
 from purescope.ordering import check_keep
 
-_BLOCK_SAMPLES = 1024  # at 512 neurons two megabytes: a block is worth most while it stays in cache
+_BLOCK_SAMPLES = 2048  # at 512 neurons four megabytes: a block is worth most while it stays in cache
 _BLOCK_BYTES = 32 << 20  # of logits of one order
 _CLASS_SUM_BYTES = 128 << 20  # of class sums; more orders than that are evaluated in turns
 
@@ -101,14 +99,17 @@ def ranks_by_k(
     """
     orders, ks = _check(image, text, labels, orders, ks)
     ranks = torch.empty(len(orders), len(ks), len(image), dtype=torch.int32)
-    texts = [text[:, order] for order in orders[:, : ks[-1]]]
+    masks = _masks(orders, ks, image.dtype)
+    # Few logits are soonest made by one large product with zeros in it, many by running sums over the neurons.
+    at_once = renormalise or len(ks) * len(text) <= image.shape[1] // 4
     for block in _blocks(image, labels, len(ks) * len(text)):
-        for row, order in enumerate(orders):
-            features = block.features.index_select(0, order[: ks[-1]])
-            if renormalise:
-                logits = _products_by_k(_unit_prefixes(texts[row], ks), features, ks)
+        for row, order in enumerate(orders[:, : ks[-1]]):
+            if at_once:
+                kept = text * masks[row, :, None]
+                weights = _unit_rows(kept) if renormalise else kept
+                logits = (weights.flatten(0, 1) @ block.features.T).unflatten(0, weights.shape[:2])
             else:
-                logits = _prefix_products(texts[row], features, ks)
+                logits = _prefix_products(text[:, order], block.ordered(order), ks)
             ranks[row, :, block.samples] = _ranks(logits, block.labels)
     return ranks
 
@@ -156,32 +157,34 @@ def silhouette_samples_by_k(
     orders, ks = _check(image, None, labels, orders, ks)
     labels, sizes = _present_classes(labels)
     scores = image.new_empty(len(orders), len(ks), len(image))
-    cells = len(ks) * len(sizes)
-    group = max(1, _CLASS_SUM_BYTES // (8 * cells * ks[-1]))
+    cells = len(ks) * len(sizes)  # for each order
+    group = max(1, _CLASS_SUM_BYTES // (8 * cells * image.shape[1]))
     for first in range(0, len(orders), group):
-        chosen = list(enumerate(orders[first : first + group, : ks[-1]], start=first))
-        sums = image.new_zeros(len(chosen), len(ks), len(sizes), ks[-1], dtype=torch.float64)
-        for block in _blocks(image, labels, cells):
-            for total, (row, order) in zip(sums, chosen, strict=True):
-                features = block.features.index_select(0, order)
-                inverse = _inverse_norms(features, ks)
-                _add_class_sums(total, features, inverse, block.labels)
-                scores[row, :, block.samples] = inverse  # for the second pass, where the scores will stand
-        means = (sums / sizes[:, None]).to(image.dtype)
-        for block in _blocks(image, labels, cells):
-            for mean, (row, order) in zip(means, chosen, strict=True):
-                features, inverse = block.features.index_select(0, order), scores[row, :, block.samples]
-                scores[row, :, block.samples] = _silhouettes(mean, features, inverse, block.labels, sizes, ks)
+        turn = slice(first, first + group)
+        masks = _masks(orders[turn], ks, image.dtype)
+        sums = image.new_zeros(*masks.shape[:2], len(sizes), image.shape[1], dtype=torch.float64)
+        for block in _blocks(image, labels, len(masks) * cells):
+            inverse = _inverse_norms(masks, block.features)
+            _add_class_sums(sums, inverse, block)
+            scores[turn, :, block.samples] = inverse  # for the second pass, where the scores will stand
+        means = (sums / sizes[:, None]).to(image.dtype) * masks[:, :, None]
+        for block in _blocks(image, labels, len(masks) * cells):
+            inverse = scores[turn, :, block.samples]
+            scores[turn, :, block.samples] = _silhouettes(means, inverse, block, sizes)
     return scores
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Some samples in order of class: their indices, features ``[neuron, sample]`` and labels."""
+    """Some samples in order of class: their indices, features and labels."""
 
     samples: Int64[Tensor, " sample"]
-    features: Float[Tensor, "neuron sample"]
+    features: Float[Tensor, "sample neuron"]
     labels: Int64[Tensor, " sample"]
+
+    def ordered(self, kept: Int64[Tensor, " kept"]) -> Float[Tensor, "kept sample"]:
+        """The features of some neurons in order; `gather` is the fastest way to take columns."""
+        return self.features.gather(1, kept.expand(len(self.samples), -1)).T
 
 
 def _blocks(image: Tensor, labels: Tensor, rows: int) -> Iterator[_Block]:
@@ -189,7 +192,7 @@ def _blocks(image: Tensor, labels: Tensor, rows: int) -> Iterator[_Block]:
     by_class = labels.long().argsort(stable=True)
     length = max(1, min(_BLOCK_SAMPLES, _BLOCK_BYTES // (rows * image.element_size())))
     for samples in by_class.split(length):
-        yield _Block(samples, image[samples].T.contiguous(), labels[samples].long())
+        yield _Block(samples, image.index_select(0, samples), labels[samples].long())
 
 
 def _prefix_products(
@@ -201,18 +204,6 @@ def _prefix_products(
     for i in range(1, len(ks)):
         kept = slice(ks[i - 1], ks[i])
         torch.addmm(products[i - 1], weights[:, kept], features[kept], out=products[i])
-    return products
-
-
-def _products_by_k(
-    weights: Float[Tensor, "k row kept"], features: Float[Tensor, "kept sample"], ks: list[int]
-) -> Float[Tensor, "k row sample"]:
-    """``weights[i, :, :k_i] @ features[:k_i]`` for every k; each neuron is read once, for all k that keep it."""
-    samples = features.shape[1]
-    products = features.new_zeros(*weights.shape[:2], samples)
-    for i, (start, stop) in enumerate(pairwise([0, *ks])):
-        sharing = products[i:].view(-1, samples)
-        sharing.addmm_(weights[i:, :, start:stop].reshape(len(sharing), -1), features[start:stop])
     return products
 
 
@@ -229,55 +220,57 @@ def _ranks(logits: Float[Tensor, "k class sample"], labels: Int64[Tensor, " samp
     return ranks
 
 
-def _unit_prefixes(text: Float[Tensor, "class neuron"], ks: list[int]) -> Float[Tensor, "k class neuron"]:
-    """Each class divided by the norm of its first k neurons: exactly 1 or -1 where one neuron is all there is.
+def _unit_rows(kept: Float[Tensor, "k class neuron"]) -> Float[Tensor, "k class neuron"]:
+    """Each row at norm 1: exactly 1 or -1 where one neuron is all there is, and zeros where there is none.
 
     Scaling the logits instead would be cheaper, and break the many ties at small k by rounding.
     """
-    ones = text.new_ones(1, text.shape[1])
-    norms = _prefix_products(ones, text.T.square(), ks)[:, 0].sqrt()
-    return text / norms.masked_fill(norms == 0, 1)[:, :, None]
+    norms = kept.square().sum(2, keepdim=True).sqrt()
+    return kept / norms.masked_fill(norms == 0, 1)
 
 
-def _inverse_norms(features: Float[Tensor, "neuron sample"], ks: list[int]) -> Float[Tensor, "k sample"]:
-    """``1 / |first k neurons|`` of each sample, 0 where the norm is 0."""
-    ones = features.new_ones(1, ks[-1])
-    squares = _prefix_products(ones, features[: ks[-1]].square(), ks)[:, 0]
-    return squares.rsqrt().masked_fill_(squares == 0, 0)
+def _masks(orders: Int64[Tensor, "order neuron"], ks: list[int], dtype: torch.dtype) -> Float[Tensor, "order k neuron"]:
+    """1 for each neuron that a cell keeps, else 0."""
+    ranks = orders.argsort(dim=1)
+    return (ranks[:, None] < torch.tensor(ks)[:, None]).to(dtype)
+
+
+def _inverse_norms(
+    masks: Float[Tensor, "order k neuron"], features: Float[Tensor, "sample neuron"]
+) -> Float[Tensor, "order k sample"]:
+    """``1 / |neurons kept|`` of each sample in each cell, 0 where the norm is 0."""
+    squares = (masks.flatten(0, 1) @ features.square().T).unflatten(0, masks.shape[:2])
+    inverse: Tensor = squares.rsqrt().masked_fill_(squares == 0, 0)
+    return inverse
 
 
 def _add_class_sums(
-    sums: Float[Tensor, "k class neuron"],
-    features: Float[Tensor, "neuron sample"],
-    inverse: Float[Tensor, "k sample"],
-    labels: Int64[Tensor, " sample"],
+    sums: Float[Tensor, "order k class neuron"], inverse: Float[Tensor, "order k sample"], block: _Block
 ) -> None:
-    """Add to each class the unit vectors of its samples, in float64; columns beyond a k mean nothing for it."""
-    classes, counts = labels.unique_consecutive(return_counts=True)
+    """Add to each class the unit vectors of its samples, in float64; neurons that a cell does not keep mean nothing."""
+    classes, counts = block.labels.unique_consecutive(return_counts=True)
     start = 0
     for label, count in zip(classes.tolist(), counts.tolist(), strict=True):
         members = slice(start, start + count)
-        sums[:, label] += inverse[:, members] @ features[:, members].T
+        sums[:, :, label] += inverse[:, :, members] @ block.features[members]
         start += count
 
 
 def _silhouettes(
-    means: Float[Tensor, "k class neuron"],
-    features: Float[Tensor, "neuron sample"],
-    inverse: Float[Tensor, "k sample"],
-    labels: Int64[Tensor, " sample"],
+    means: Float[Tensor, "order k class neuron"],
+    inverse: Float[Tensor, "order k sample"],
+    block: _Block,
     sizes: Int64[Tensor, " class"],
-    ks: list[int],
-) -> Float[Tensor, "k sample"]:
-    cosines = _products_by_k(means, features, ks)
-    own = labels.expand(len(ks), 1, -1)
-    size = sizes[labels].to(features.dtype)
-    to_own = cosines.gather(1, own)[:, 0] * inverse * size
-    to_other = cosines.scatter_(1, own, -torch.inf).amax(1) * inverse
-    a = 1 - (to_own - (inverse > 0).to(features.dtype)) / (size - 1)
+) -> Float[Tensor, "order k sample"]:
+    cosines = (means.flatten(0, 2) @ block.features.T).unflatten(0, means.shape[:3])
+    own = block.labels.expand(*means.shape[:2], 1, -1)
+    size = sizes[block.labels].to(cosines.dtype)
+    to_own = cosines.gather(2, own)[:, :, 0] * inverse * size
+    to_other = cosines.scatter_(2, own, -torch.inf).amax(2) * inverse
+    a = 1 - (to_own - (inverse > 0).to(cosines.dtype)) / (size - 1)
     b = 1 - to_other
     # Distances below rounding are 0, as they are between vectors that point the same way.
-    floor = 8 * torch.finfo(features.dtype).eps
+    floor = 8 * torch.finfo(cosines.dtype).eps
     a, b = a.masked_fill(a < floor, 0), b.masked_fill(b < floor, 0)
     return ((b - a) / torch.maximum(a, b)).nan_to_num(nan=0.0).masked_fill(size == 1, 0)
 

@@ -125,7 +125,8 @@ def _encode_classes(model: Model, prompts: Prompts) -> Float[Tensor, "class neur
 
 
 def _pixel_batches(images: Images, preprocess: Preprocess, size: int) -> Iterator[UInt8[Tensor, "n 3 s s"]]:
-    workers = torch.get_num_threads()
+    # Half of the cores: more decoders would wait for one another, and make the model's threads wait.
+    workers = max(1, torch.get_num_threads() // 2)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
 
     def decode(rows: range) -> UInt8[np.ndarray, "n 3 s s"]:

@@ -272,7 +272,8 @@ def _silhouettes(
     # Distances below rounding are 0, as they are between vectors that point the same way.
     floor = 8 * torch.finfo(cosines.dtype).eps
     a, b = a.masked_fill(a < floor, 0), b.masked_fill(b < floor, 0)
-    return ((b - a) / torch.maximum(a, b)).nan_to_num(nan=0.0).masked_fill(size == 1, 0)
+    scores: Tensor = (b - a) / torch.maximum(a, b)
+    return scores.nan_to_num(nan=0.0).masked_fill(size == 1, 0)
 
 
 def _present_classes(labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -129,9 +129,10 @@ def _pixel_batches(images: Images, preprocess: Preprocess, size: int) -> Iterato
     workers = max(1, torch.get_num_threads() // 2)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
 
-    def decode(rows: range) -> UInt8[np.ndarray, "n 3 s s"]:
-        # NumPy copies on this thread alone; torch would bring its own threads along into every worker.
-        return np.stack([preprocess.pixels(images[row]).numpy() for row in rows])
+    def decode(rows: range) -> UInt8[np.ndarray, "n s s 3"]:
+        # NumPy copies on this thread alone; torch would bring its own threads along into every worker. Channels stay
+        # last, as images have them and convolutions want them.
+        return np.stack([preprocess.pixels(images[row]).permute(1, 2, 0).numpy() for row in rows])
 
     def submit(rows: range) -> list[Future[np.ndarray]]:
         share = -(-len(rows) // workers)
@@ -151,7 +152,7 @@ def _pixel_batches(images: Images, preprocess: Preprocess, size: int) -> Iterato
 
 
 def _joined(parts: list[Future[np.ndarray]]) -> UInt8[Tensor, "n 3 s s"]:
-    return torch.from_numpy(np.concatenate([part.result() for part in parts]))
+    return torch.from_numpy(np.concatenate([part.result() for part in parts])).permute(0, 3, 1, 2)
 
 
 def _identity(

@@ -207,7 +207,7 @@ def test_the_full_width_may_be_among_the_ks() -> None:
         ("CC3M LaCLIP", "cifar10", "result_cc3m_laclip/cifar10_laclip_accuracy_vs_sam.csv"),
         ("CLIP", "CIFAR10", "result_clip/cifar10_clip_accuracy_vs_sam.csv"),
         ("ViT-B/16 (laion2b)", "my/dir", "result_vit_b_16_laion2b/my_dir_laion2b_accuracy_vs_sam.csv"),
-        ("../../etc", "..", "result_etc/_etc_accuracy_vs_sam.csv"),
+        ("../../etc", "..", "result_etc/unnamed_etc_accuracy_vs_sam.csv"),
     ],
 )
 def test_wide_names(label: str, dataset: str, path: str) -> None:

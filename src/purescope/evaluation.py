@@ -102,7 +102,7 @@ def ranks_by_k(
     masks = _masks(orders, ks, image.dtype)
     # Few logits are soonest made by one large product with zeros in it, many by running sums over the neurons.
     at_once = renormalise or len(ks) * len(text) <= image.shape[1] // 4
-    for block in _blocks(image, labels, len(ks) * len(text)):
+    for block in _blocks(image, labels, torch.arange(len(image)), len(ks) * len(text)):
         for row, order in enumerate(orders[:, : ks[-1]]):
             if at_once:
                 kept = text * masks[row, :, None]
@@ -157,18 +157,19 @@ def silhouette_samples_by_k(
     orders, ks = _check(image, None, labels, orders, ks)
     labels, sizes = _present_classes(labels)
     scores = image.new_empty(len(orders), len(ks), len(image))
+    by_class = labels.argsort(stable=True)
     cells = len(ks) * len(sizes)  # for each order
     group = max(1, _CLASS_SUM_BYTES // (8 * cells * image.shape[1]))
     for first in range(0, len(orders), group):
         turn = slice(first, first + group)
         masks = _masks(orders[turn], ks, image.dtype)
         sums = image.new_zeros(*masks.shape[:2], len(sizes), image.shape[1], dtype=torch.float64)
-        for block in _blocks(image, labels, len(masks) * cells):
+        for block in _blocks(image, labels, by_class, len(masks) * cells):
             inverse = _inverse_norms(masks, block.features)
             _add_class_sums(sums, inverse, block)
             scores[turn, :, block.samples] = inverse  # for the second pass, where the scores will stand
         means = (sums / sizes[:, None]).to(image.dtype) * masks[:, :, None]
-        for block in _blocks(image, labels, len(masks) * cells):
+        for block in _blocks(image, labels, by_class, len(masks) * cells):
             inverse = scores[turn, :, block.samples]
             scores[turn, :, block.samples] = _silhouettes(means, inverse, block, sizes)
     return scores
@@ -176,7 +177,7 @@ def silhouette_samples_by_k(
 
 @dataclass(frozen=True)
 class _Block:
-    """Some samples in order of class: their indices, features and labels."""
+    """Some samples: their indices, features and labels."""
 
     samples: Int64[Tensor, " sample"]
     features: Float[Tensor, "sample neuron"]
@@ -187,12 +188,11 @@ class _Block:
         return self.features.gather(1, kept.expand(len(self.samples), -1)).T
 
 
-def _blocks(image: Tensor, labels: Tensor, rows: int) -> Iterator[_Block]:
-    """All samples, sorted by class, in blocks for which `rows` numbers a sample stay within the block budget."""
-    by_class = labels.long().argsort(stable=True)
+def _blocks(image: Tensor, labels: Tensor, samples: Int64[Tensor, " sample"], rows: int) -> Iterator[_Block]:
+    """All `samples`, in blocks for which `rows` numbers a sample stay within the block budget."""
     length = max(1, min(_BLOCK_SAMPLES, _BLOCK_BYTES // (rows * image.element_size())))
-    for samples in by_class.split(length):
-        yield _Block(samples, image.index_select(0, samples), labels[samples].long())
+    for block in samples.split(length):
+        yield _Block(block, image.index_select(0, block), labels[block].long())
 
 
 def _prefix_products(

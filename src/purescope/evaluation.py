@@ -276,10 +276,20 @@ def _silhouettes(
     return scores.nan_to_num(nan=0.0).masked_fill(size == 1, 0)
 
 
+def has_silhouette(labels: Int[Tensor, " sample"]) -> bool:
+    """Whether labels admit a silhouette: there are two classes, and one of them has two samples.
+
+    Examples:
+        >>> has_silhouette(torch.tensor([0, 0, 1])), has_silhouette(torch.tensor([0, 1, 2]))
+        (True, False)
+    """
+    return 2 <= len(labels.unique()) < len(labels)
+
+
 def _present_classes(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Labels renumbered without gaps, and the size of each class."""
     classes, renumbered, sizes = labels.unique(return_inverse=True, return_counts=True)
-    if not 2 <= len(classes) < len(labels):
+    if not has_silhouette(labels):
         raise InputError(
             f"{len(classes)} classes among {len(labels)} samples",
             expected="at least two classes, one of them with two samples: distances within and between are compared",

@@ -89,14 +89,16 @@ def run_sweep(
     loaded = [_model(model, sources, settings) for model in models]
     sets = [_data(spec, sources) for spec in data]
     _check_names([model.label for model in loaded], "model", fix="name one as NEWLABEL=SPEC", error=ModelError)
-    _check_names([item[0] for item in sets], "dataset", fix="rename one of the folders or files", error=DatasetError)
+    _check_names(
+        [_name(item) for item in sets], "dataset", fix="rename one of the folders or files", error=DatasetError
+    )
     manifest = json.loads(json.dumps(_manifest(loaded, sets, settings)))  # as it will be read back
     _claim(folder, manifest, overwrite)
 
     parts: list[pd.DataFrame] = []
     notes: list[str] = []
     timings: list[dict[str, Any]] = []
-    for _, item in sets:
+    for item in sets:
         for model in loaded:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
@@ -123,15 +125,18 @@ def _model(model: str | Model, sources: Sources, settings: Settings) -> Model:
     return model
 
 
-def _data(spec: str | Dataset | Features, sources: Sources) -> tuple[str, Dataset | Features]:
-    """The name of a dataset, and what it loads to."""
+def _data(spec: str | Dataset | Features, sources: Sources) -> Dataset | Features:
     if isinstance(spec, str) and spec.startswith("features:"):
-        spec = read_features(spec.removeprefix("features:"))
-    elif isinstance(spec, str):
-        spec = load_dataset(
+        return read_features(spec.removeprefix("features:"))
+    if isinstance(spec, str):
+        return load_dataset(
             spec, data_root=sources.data_root, download=sources.download, on_bad_image=sources.on_bad_image
         )
-    return (spec.dataset if isinstance(spec, Features) else spec.name), spec
+    return spec
+
+
+def _name(item: Dataset | Features) -> str:
+    return item.dataset if isinstance(item, Features) else item.name
 
 
 def _features(
@@ -167,9 +172,7 @@ def _check_names(names: Sequence[str], what: str, *, fix: str, error: type[Model
         )
 
 
-def _manifest(
-    models: Iterable[Model], sets: Iterable[tuple[str, Dataset | Features]], settings: Settings
-) -> dict[str, Any]:
+def _manifest(models: Iterable[Model], sets: Iterable[Dataset | Features], settings: Settings) -> dict[str, Any]:
     models = list(models)
     return {
         "purescope": version("purescope"),
@@ -185,7 +188,7 @@ def _manifest(
             "precision": settings.precision,
         },
         "models": [{"label": m.label, "spec": m.spec, **m.identity, "preprocess": str(m.preprocess)} for m in models],
-        "datasets": [{"name": name, **_data_identity(item)} for name, item in sets],
+        "datasets": [{"name": _name(item), **_data_identity(item)} for item in sets],
         "versions": {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()},
         "threads": torch.get_num_threads(),
         "started": _now(),

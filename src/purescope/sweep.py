@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.evaluation import accuracy_by_k, silhouette_by_k
+from purescope.evaluation import accuracy_by_k, has_silhouette, silhouette_by_k
 from purescope.features import Features
 from purescope.ordering import STRATEGIES, check_keep, default_keep, order_neurons
 from purescope.purity import Projections
@@ -48,7 +48,7 @@ def sweep(
         )
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 0:
         raise InputError(f"draws = {draws}", expected="0 or more random orders")
-    if not _has_silhouette(features.labels):
+    if not has_silhouette(features.labels):
         warnings.warn("no silhouette: it needs two classes, and one with two images", stacklevel=2)
     ks = check_keep(default_keep(neurons) if keep is None else keep, neurons)
     runs = [(strategy, draw) for strategy in STRATEGIES for draw in range(draws if strategy == "random" else 1)]
@@ -98,11 +98,6 @@ def _rows(
 
 def _silhouette(image: Tensor, labels: Tensor, orders: Tensor, ks: list[int]) -> Tensor:
     """NaN where the labels admit none."""
-    if _has_silhouette(labels):
+    if has_silhouette(labels):
         return silhouette_by_k(image, labels, orders, ks)
     return torch.full((len(orders), len(ks)), torch.nan, dtype=torch.float64)
-
-
-def _has_silhouette(labels: Tensor) -> bool:
-    """Whether there are two classes, and one with two images."""
-    return 2 <= len(labels.unique()) < len(labels)

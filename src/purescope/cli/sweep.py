@@ -1,13 +1,12 @@
 """``purescope sweep``: the experiment, from names to a folder of results."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from purescope.cli import options, terminal
-
-_READ_FIELDS = ("data_root", "download", "on_bad_image", "batch_size", "device")
 
 
 @click.command(short_help="Run the pruning experiment on models and datasets.")
@@ -47,7 +46,7 @@ def sweep(
     from purescope.ordering import parse_keep
     from purescope.runs import Settings, Sources, run_sweep
 
-    reading = {name: rest.pop(name) for name in _READ_FIELDS}
+    reading = {field.name: rest.pop(field.name) for field in fields(Sources)}
     names = [name for item in data for name in _split(item)]
     settings = Settings(keep=parse_keep(keep) if keep is not None else None, **rest)
     with terminal.warnings_as_notes():

@@ -13,9 +13,16 @@ from sklearn.metrics import silhouette_samples, silhouette_score
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from purescope import evaluation
 from purescope.errors import InputError
-from purescope.evaluation import accuracy_by_k, ranks_by_k, silhouette_by_k, silhouette_samples_by_k
+from purescope.evaluation import (
+    _accuracy,
+    _cells,
+    _silhouette,
+    accuracy_by_k,
+    ranks_by_k,
+    silhouette_by_k,
+    silhouette_samples_by_k,
+)
 from tests import oracles
 
 
@@ -74,19 +81,30 @@ SPREAD = {
     "more classes than samples": random_case(9, 30, 12, seed=12),
 }
 
-# Block constants: as they are; blocks of 5 that end within classes, one order a turn; one sample a block.
-BLOCKS = {
-    "one block": (evaluation._BLOCK_SAMPLES, evaluation._BLOCK_BYTES, evaluation._CLASS_SUM_BYTES),
-    "blocks of 5, orders in turns": (5, 32 << 20, 1),
-    "blocks by bytes, orders in pairs": (1024, 1200, 2 * 8 * 7 * 11 * 11),
-    "one sample a block": (1024, 1, 128 << 20),
+# Constants of the loops: as they are; blocks of 5 that end within classes, one order a turn; one sample a block.
+LOOPS = {
+    "one block": {},
+    "blocks of 5, orders in turns": {"samples": 5, "sums": 1, "rows": 1},
+    "blocks by bytes, orders in pairs": {
+        "samples": 1024,
+        "bytes": 1200,
+        "sums": 2 * 8 * 7 * 11 * 11,
+        "rows": 2 * 7 * 11,
+    },
+    "one sample a block": {"bytes": 1},
+}
+CONSTANTS: dict[str, tuple[Any, str]] = {
+    "samples": (_cells, "BLOCK_SAMPLES"),
+    "bytes": (_cells, "BLOCK_BYTES"),
+    "sums": (_silhouette, "_CLASS_SUM_BYTES"),
+    "rows": (_accuracy, "_PRODUCT_ROWS"),
 }
 
 
-@pytest.fixture(params=BLOCKS)
+@pytest.fixture(params=LOOPS)
 def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(("_BLOCK_SAMPLES", "_BLOCK_BYTES", "_CLASS_SUM_BYTES"), BLOCKS[request.param], strict=True):
-        monkeypatch.setattr(evaluation, name, value)
+    for name, value in LOOPS[request.param].items():
+        monkeypatch.setattr(*CONSTANTS[name], value)
 
 
 def some_orders(neurons: int, count: int = 3) -> Tensor:
@@ -398,7 +416,7 @@ class Largest(TorchDispatchMode):
 def test_no_tensor_grows_faster_than_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, neurons, ks = 1200, 48, [16, 48]
     case = random_case(samples, 4, neurons)
-    monkeypatch.setattr(evaluation, "_BLOCK_SAMPLES", 20)
+    monkeypatch.setattr(_cells, "BLOCK_SAMPLES", 20)
     results = samples * len(ks)
     for measure in (
         lambda: accuracy_by_k(*case, torch.arange(neurons), ks),

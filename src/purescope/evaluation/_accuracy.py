@@ -1,0 +1,147 @@
+"""Zero-shot accuracy of pruned embeddings, for every k at once.
+
+Keeping the first k neurons of an order and zeroing the rest changes nothing but which columns are summed over, so
+logits add over neurons: ``logit_ic(k) = sum_{j in first k} x_ij t_cj``. One pass over the neurons, stopping at each k
+to count the classes that beat the true one, gives accuracy at all k for the price of the largest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Int32, Int64
+from torch import Tensor
+
+from purescope.evaluation import _cells
+
+_PRODUCT_ROWS = 512  # of one matrix product: orders are taken together up to here
+
+
+@dataclass(frozen=True)
+class AccuracyByK:
+    """Accuracy at each k; every field is ``[order, k]`` float64, a fraction from 0 to 1.
+
+    `recall` is the mean over the classes that have samples of the share of their samples that are right.
+    """
+
+    top1: Float[Tensor, "order k"]
+    top5: Float[Tensor, "order k"]
+    recall: Float[Tensor, "order k"]
+
+
+def accuracy_by_k(
+    image: Float[Tensor, "sample neuron"],
+    text: Float[Tensor, "class neuron"],
+    labels: Int[Tensor, " sample"],
+    orders: Int64[Tensor, "*order neuron"],
+    ks: Sequence[int],
+    *,
+    renormalise: bool = False,
+) -> AccuracyByK:
+    """Zero-shot accuracy with the first k neurons of each order, for every k, in one pass over the samples.
+
+    The mean over samples of what `ranks_by_k` returns; arguments and errors as there.
+
+    Examples:
+        Neuron 0 alone cannot tell the classes apart (a tie goes to the lower class), neurons 0 and 1 can:
+
+        >>> image = torch.tensor([[0.6, 0.8, 0.0], [0.6, -0.8, 0.0]])
+        >>> text = torch.tensor([[0.6, 0.8, 0.0], [0.6, -0.8, 0.0]])
+        >>> accuracy_by_k(image, text, torch.tensor([0, 1]), torch.arange(3), ks=[1, 2]).top1
+        tensor([[0.5000, 1.0000]], dtype=torch.float64)
+    """
+    ranks = ranks_by_k(image, text, labels, orders, ks, renormalise=renormalise)
+    sizes = torch.bincount(labels, minlength=len(text))
+    right = torch.zeros(*ranks.shape[:2], len(text), dtype=torch.float64)
+    for by_class, rank in zip(right, ranks, strict=True):  # in turns: a float64 copy of all ranks is large
+        by_class.index_add_(1, labels.long(), (rank == 0).double())
+    return AccuracyByK(
+        top1=right.sum(2) / len(labels),
+        top5=torch.stack([(rank < 5).double().mean(1) for rank in ranks]),
+        recall=(right[:, :, sizes > 0] / sizes[sizes > 0]).mean(2),
+    )
+
+
+def ranks_by_k(
+    image: Float[Tensor, "sample neuron"],
+    text: Float[Tensor, "class neuron"],
+    labels: Int[Tensor, " sample"],
+    orders: Int64[Tensor, "*order neuron"],
+    ks: Sequence[int],
+    *,
+    renormalise: bool = False,
+) -> Int32[Tensor, "order k sample"]:
+    """How many classes beat the true class of each sample with the first k neurons: 0 is a right answer.
+
+    A class beats the true one by a larger logit, or by an equal one and a lower index, as argmax has it.
+
+    Args:
+        image: image features, float32 or float64; their norms cannot change a rank.
+        text: one feature a class, of the same dtype and width.
+        labels: class of each sample, from 0 to the number of classes - 1.
+        orders: one order ``[neuron]`` or several ``[order, neuron]``, as `purescope.ordering` makes them.
+        ks: how many neurons to keep, each from 1 to d; results stand in ascending k, each k once.
+        renormalise: give the text features unit norm again over the neurons kept.
+
+    Raises:
+        InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label or a k is out of range.
+    """
+    orders, ks = _cells.check(image, text, labels, orders, ks)
+    ranks = torch.empty(len(orders), len(ks), len(image), dtype=torch.int32)
+    rows = len(ks) * len(text)  # for each order
+    # Few logits are soonest made by one large product with zeros in it, many by running sums over the neurons.
+    at_once = renormalise or rows <= image.shape[1] // 4
+    group = max(1, _PRODUCT_ROWS // rows) if at_once else 1
+    labels = labels.long()
+    for first in range(0, len(orders), group):
+        turn = slice(first, first + group)
+        kept = text * _cells.masks(orders[turn], ks, image.dtype).flatten(0, 1)[:, None] if at_once else None
+        weights = _unit_rows(kept) if kept is not None and renormalise else kept
+        for block in _cells.blocks(len(image), group * rows, image.element_size()):
+            features = image[block].contiguous()  # whatever the layout: the same rounding
+            if weights is not None:
+                logits = (weights.flatten(0, 1) @ features.T).unflatten(0, weights.shape[:2])
+            else:
+                order = orders[first, : ks[-1]]
+                logits = _prefix_products(text[:, order], _columns(features, order), ks)
+            ranks[turn, :, block] = _ranks(logits, labels[block]).unflatten(0, (-1, len(ks)))
+    return ranks
+
+
+def _columns(features: Float[Tensor, "sample neuron"], kept: Int64[Tensor, " kept"]) -> Float[Tensor, "kept sample"]:
+    """Some neurons in order; `gather` is the fastest way to take columns."""
+    return features.gather(1, kept.expand(len(features), -1)).T
+
+
+def _prefix_products(
+    weights: Float[Tensor, "row neuron"], features: Float[Tensor, "kept sample"], ks: list[int]
+) -> Float[Tensor, "k row sample"]:
+    """``weights[:, :k] @ features[:k]`` for every k; each neuron is multiplied once."""
+    products = features.new_empty(len(ks), len(weights), features.shape[1])
+    torch.mm(weights[:, : ks[0]], features[: ks[0]], out=products[0])
+    for i in range(1, len(ks)):
+        kept = slice(ks[i - 1], ks[i])
+        torch.addmm(products[i - 1], weights[:, kept], features[kept], out=products[i])
+    return products
+
+
+def _ranks(logits: Float[Tensor, "cell class sample"], labels: Int64[Tensor, " sample"]) -> Int32[Tensor, "k sample"]:
+    own = logits.gather(1, labels.expand(len(logits), 1, -1))
+    beaten = torch.empty_like(logits)  # floats: counting them is a vectorised sum, counting booleans is not
+    ranks = torch.gt(logits, own, out=beaten).sum(1).to(torch.int32)
+    level = torch.eq(logits, own, out=beaten).sum(1) > 1
+    if level.any():
+        k, sample = level.nonzero(as_tuple=True)
+        tied = logits[k, :, sample] == own[k, 0, sample][:, None]
+        lower = torch.arange(logits.shape[1]) < labels[sample][:, None]
+        ranks[k, sample] += (tied & lower).sum(1, dtype=torch.int32)
+    return ranks
+
+
+def _unit_rows(kept: Float[Tensor, "k class neuron"]) -> Float[Tensor, "k class neuron"]:
+    """Each row at norm 1: exactly 1 or -1 where one neuron is all there is, and zeros where there is none.
+
+    Scaling the logits instead would be cheaper, and break the many ties at small k by rounding.
+    """
+    norms = kept.square().sum(2, keepdim=True).sqrt()
+    return kept / norms.masked_fill(norms == 0, 1)

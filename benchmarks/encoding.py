@@ -13,7 +13,10 @@ from purescope.models import load_model
 
 
 def report(screen: Console) -> None:
-    """Print images a second of `extract` and of the bare model, and the time of ``purescope --help``."""
+    """Print images a second of `extract` and of the bare model, and the time of ``purescope --help``.
+
+    The bare model gets batches of the same 256 images, on all cores, and its arithmetic is all that is timed.
+    """
     model, dataset = load_model("bundled:laclip"), load_dataset("bundled:fashion-mnist")
     pixels = torch.stack([model.preprocess.pixels(dataset.images[i]) for i in range(256)])
     ready = model.preprocess.normalise(pixels)

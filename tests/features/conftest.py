@@ -1,7 +1,7 @@
 """A small model and a small data set that share nothing with the code under test but the two dataclasses."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,17 @@ def encode_text(texts: Sequence[str]) -> Tensor:
     return torch.tensor([[byte - 128 for byte in digest] for digest in digests], dtype=torch.float32)
 
 
-@pytest.fixture
-def make_model() -> Callable[..., Model]:
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    """What is done side by side does not depend on the machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=[False, True], ids=["one batch at a time", "a batch on each core"])
+def make_model(request: pytest.FixtureRequest) -> Callable[..., Model]:
     weights = torch.randn(3 * SIZE * SIZE, NEURONS, generator=torch.Generator().manual_seed(1))
 
     def make(**changes: Any) -> Model:
@@ -37,6 +46,7 @@ def make_model() -> Callable[..., Model]:
             "encode_image": lambda pixels: pixels.flatten(1) @ weights,
             "encode_text": encode_text,
             "identity": {"weights": "w"},
+            "parallel": request.param,
         }
         return Model(**{**fields, **changes})
 

@@ -1,4 +1,4 @@
-"""Encoding a data set with a model, decoding the next images while it works."""
+"""Encoding a data set with a model: a batch on each core, or decoding ahead of an accelerator."""
 
 import hashlib
 import time
@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from threading import BoundedSemaphore
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,11 +21,10 @@ from purescope.features.features import Features, check_finite, unit_rows
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
 from purescope.prompts import Prompts, prompts_for
 
+_SHARE = 64  # images that a core encodes at a time: larger activations leave its cache
+
 Progress: TypeAlias = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Passes an iterable on, and tells someone how far it is; called with a label and the total."""
-
-# Batches that are decoded before the model asks for them; memory is bounded by them.
-_AHEAD = 2
 
 
 def quiet(iterable: Iterable[Any], label: str, total: int) -> Iterable[Any]:
@@ -47,7 +47,8 @@ def extract(
 ) -> Features:
     """Encode every image and every class of a data set.
 
-    Images are decoded in threads while the model works on those before; they keep their order.
+    A batch is shared out among the cores, each decoding and encoding its share, where the model allows that; else
+    images are decoded in threads while the model works on those before. They keep their order.
 
     Args:
         model: what to encode with.
@@ -94,19 +95,23 @@ def extract(
     name = f"{model.label} on {dataset.name}"
     start = time.perf_counter()
     text = _encode_classes(model, prompts)
-    batches = _pixel_batches(dataset.images, preprocess, batch_size)
-    rows: list[Tensor] = []
-    for pixels in progress(batches, name, -(-len(dataset) // batch_size)):
+    share = min(_SHARE, -(-batch_size // torch.get_num_threads())) if model.parallel else batch_size
+    batches = [range(first, min(first + share, len(dataset))) for first in range(0, len(dataset), share)]
+
+    def encode(rows: range, pixels: UInt8[Tensor, "n 3 s s"]) -> Float[Tensor, "n neuron"]:
         features = model.encode_image(preprocess.normalise(pixels))
-        check_finite(features, f"{name}: image", first_row=sum(map(len, rows)))
+        check_finite(features, f"{name}: image", first_row=rows.start)
         if features.shape[1] != text.shape[1]:
             raise InputError(
                 f"{model.label} has {features.shape[1]} neurons for images, {text.shape[1]} for text",
                 expected="the same number: both towers end in one space",
             )
-        rows.append(unit_rows(features))
+        return unit_rows(features)
+
+    encoded = _encoded(dataset.images, preprocess, batches, encode, parallel=model.parallel)
+    image = torch.cat([*progress(encoded, name, len(batches))])
     return Features(
-        image=torch.cat(rows),
+        image=image,
         text=text,
         labels=dataset.labels,
         classes=dataset.classes,
@@ -124,35 +129,46 @@ def _encode_classes(model: Model, prompts: Prompts) -> Float[Tensor, "class neur
     return unit_rows(by_class.mean(dim=1))
 
 
-def _pixel_batches(images: Images, preprocess: Preprocess, size: int) -> Iterator[UInt8[Tensor, "n 3 s s"]]:
-    # Half of the cores: more decoders would wait for one another, and make the model's threads wait.
-    workers = max(1, torch.get_num_threads() // 2)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+def _encoded(
+    images: Images,
+    preprocess: Preprocess,
+    batches: list[range],
+    encode: Callable[[range, UInt8[Tensor, "n 3 s s"]], Float[Tensor, "n neuron"]],
+    *,
+    parallel: bool,
+) -> Iterator[Float[Tensor, "n neuron"]]:
+    # Much of decoding holds Python's lock: on all cores at once it is slower than on half of them.
+    decoders = BoundedSemaphore(max(1, torch.get_num_threads() // 2))
 
-    def decode(rows: range) -> UInt8[np.ndarray, "n s s 3"]:
-        # NumPy copies on this thread alone; torch would bring its own threads along into every worker. Channels stay
-        # last, as images have them and convolutions want them.
-        return np.stack([preprocess.pixels(images[row]).permute(1, 2, 0).numpy() for row in rows])
+    def decode(rows: range) -> UInt8[Tensor, "n 3 s s"]:
+        with decoders:  # channels stay last, as images have them and convolutions want them
+            pixels = np.stack([preprocess.pixels(images[row]).permute(1, 2, 0).numpy() for row in rows])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    def submit(rows: range) -> list[Future[np.ndarray]]:
-        share = -(-len(rows) // workers)
-        return [pool.submit(decode, rows[first : first + share]) for first in range(0, len(rows), share)]
+    if parallel:
+        # Several small batches side by side, one a core, wait for nobody; one batch on all cores has them meet after
+        # every operation, and decoders beside it would take a core from each meeting.
+        yield from _on_each_core(lambda rows: encode(rows, decode(rows)), batches)
+    else:
+        yield from map(encode, batches, _on_each_core(decode, batches))
 
-    ahead: deque[list[Future[np.ndarray]]] = deque()
+
+def _on_each_core(work: Callable[[range], Tensor], batches: list[range]) -> Iterator[Tensor]:
+    """``map(work, batches)`` with one thread a core, few batches ahead of what is asked for."""
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, "encode", initializer=torch.set_num_threads, initargs=(1,))
+    ahead: deque[Future[Tensor]] = deque()
     try:
-        for first in range(0, len(images), size):
-            ahead.append(submit(range(first, min(first + size, len(images)))))
-            if len(ahead) > _AHEAD:
-                yield _joined(ahead.popleft())
+        for rows in batches:
+            ahead.append(pool.submit(work, rows))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
         while ahead:
-            yield _joined(ahead.popleft())
+            yield ahead.popleft().result()
     finally:
         # After an error, or when the caller stops early, nobody wants what is still queued.
         pool.shutdown(cancel_futures=True)
-
-
-def _joined(parts: list[Future[np.ndarray]]) -> UInt8[Tensor, "n 3 s s"]:
-    return torch.from_numpy(np.concatenate([part.result() for part in parts])).permute(0, 3, 1, 2)
+        torch.set_num_threads(threads)  # what the workers set for themselves is also what a new thread begins with
 
 
 def _identity(

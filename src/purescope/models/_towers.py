@@ -76,4 +76,5 @@ def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.devic
         encode_image=encode_image,
         encode_text=encode_text,
         identity={**towers.identity, "precision": precision},
+        parallel=device.type == "cpu",
     )

@@ -100,6 +100,8 @@ class Model:
         encode_text: the same for sentences, any number of them.
         identity: what distinguishes its numbers from another model's: format, architecture, weights (a
             hash), activation, tokenizer, precision, logit_scale, projection_bias.
+        parallel: whether `encode_image` may run in several threads at once, as on the cpu; an accelerator takes one
+            batch at a time.
     """
 
     label: str
@@ -109,3 +111,4 @@ class Model:
     encode_image: Callable[[Float[Tensor, "n 3 size size"]], Float[Tensor, "n neuron"]]
     encode_text: Callable[[Sequence[str]], Float[Tensor, "n neuron"]]
     identity: Mapping[str, str]
+    parallel: bool = False

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from statistics import median
 
 import torch
 from rich.console import Console
@@ -25,7 +26,7 @@ def report(screen: Console) -> None:
     )
     batches = len(dataset) // 256
     rates: dict[str, list[float]] = {"bare": [], "ours": []}
-    for _ in range(3):  # in turns, so that a machine that changes its speed changes both
+    for _ in range(5):  # in turns, so that a machine that changes its speed changes both
         start = time.perf_counter()
         for _ in range(batches):
             model.encode_image(ready)
@@ -33,7 +34,7 @@ def report(screen: Console) -> None:
         start = time.perf_counter()
         extract(model, dataset)
         rates["ours"].append(len(dataset) / (time.perf_counter() - start))
-    ours, bare = (sorted(rates[name])[1] for name in ("ours", "bare"))
+    ours, bare = (median(rates[name]) for name in ("ours", "bare"))
     screen.print(
         f"Encoding: {ours:,.0f} images/s, text and decoding included; bare model {bare:,.0f}; {ours / bare:.0%} of it"
     )
@@ -47,4 +48,4 @@ def _process(*arguments: str) -> float:
         start = time.perf_counter()
         subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
         times.append(time.perf_counter() - start)
-    return sorted(times)[1]
+    return median(times)

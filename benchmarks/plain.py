@@ -6,18 +6,14 @@ from sklearn.metrics import silhouette_score
 from torch import Tensor
 
 
-def sweep(image: Tensor, text: Tensor, labels: Tensor, orders: Tensor, ks: list[int]) -> tuple[Tensor, Tensor]:
-    """Accuracy and silhouette ``[order, k]``, as a script that follows the experiment's text computes them."""
-    accuracy, silhouette = (torch.empty(len(orders), len(ks), dtype=torch.float64) for _ in range(2))
-    for row, order in enumerate(orders):
-        for column, k in enumerate(ks):
-            mask = torch.zeros(image.shape[1], dtype=image.dtype)
-            mask[order[:k]] = 1
-            kept = image * mask
-            right = (kept @ (text * mask).T).argmax(dim=1) == labels
-            accuracy[row, column] = right.double().mean()
-            silhouette[row, column] = silhouette_score(np.asarray(kept), np.asarray(labels), metric="cosine")
-    return accuracy, silhouette
+def cell(image: Tensor, text: Tensor, labels: Tensor, kept: Tensor) -> tuple[float, float]:
+    """Accuracy and silhouette with the neurons `kept`, as a script that follows the experiment's text computes them."""
+    mask = torch.zeros(image.shape[1], dtype=image.dtype)
+    mask[kept] = 1
+    masked = image * mask
+    right = (masked @ (text * mask).T).argmax(dim=1) == labels
+    silhouette = silhouette_score(np.asarray(masked), np.asarray(labels), metric="cosine")
+    return right.double().mean().item(), float(silhouette)
 
 
 def products(prepared: list[tuple[Tensor, Tensor]]) -> None:

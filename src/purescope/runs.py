@@ -121,7 +121,7 @@ def _model(model: str | Model, sources: Sources, settings: Settings) -> Model:
     if isinstance(model, str):
         model = load_model(model, device=sources.device, precision=settings.precision)
     if settings.keep is not None:
-        check_keep(settings.keep, model.projections.neurons)
+        check_keep(settings.keep, model.neurons)
     return model
 
 
@@ -178,8 +178,7 @@ def _manifest(models: Iterable[Model], sets: Iterable[Dataset | Features], setti
         "purescope": version("purescope"),
         "settings": {
             "keep": {
-                m.label: list(settings.keep) if settings.keep is not None else default_keep(m.projections.neurons)
-                for m in models
+                m.label: list(settings.keep) if settings.keep is not None else default_keep(m.neurons) for m in models
             },
             "draws": settings.draws,
             "seed": settings.seed,

@@ -41,7 +41,8 @@ def make_model(request: pytest.FixtureRequest) -> Callable[..., Model]:
         fields: dict[str, Any] = {
             "label": "tiny",
             "spec": "made by hand",
-            "projections": Projections(weights.T.contiguous(), torch.eye(NEURONS)),
+            "weight_space": Projections(weights.T.contiguous(), torch.eye(NEURONS)),
+            "neurons": NEURONS,
             "preprocess": Preprocess(SIZE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), "bilinear"),
             "encode_image": lambda pixels: pixels.flatten(1) @ weights,
             "encode_text": encode_text,

@@ -69,7 +69,7 @@ def extract(
         >>> from PIL import Image
         >>> from purescope.purity import Projections
         >>> model = Model(
-        ...     label="eye", spec="made by hand", projections=Projections(torch.eye(2), torch.eye(2)),
+        ...     label="eye", spec="made by hand", weight_space=Projections(torch.eye(2), torch.eye(2)), neurons=2,
         ...     preprocess=Preprocess(size=1, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
         ...     encode_image=lambda pixels: pixels[:, [0, 2], 0, 0],
         ...     encode_text=lambda texts: torch.tensor([["red" in t, "blue" in t] for t in texts]).float(),

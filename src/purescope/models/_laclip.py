@@ -98,9 +98,10 @@ def load(path: Path) -> Towers:
         encode_image=module.encode_image,
         encode_text=module.encode_text,
         tokenize=tokenizer,
-        projections=Projections(
+        weight_space=Projections(
             image=weights["image_projection"].T.contiguous(), text=weights["text_projection"].T.contiguous()
         ),
+        neurons=architecture.neurons,
         preprocess=_preprocess(architecture),
         identity={
             "format": "laclip",

@@ -61,7 +61,8 @@ def load(folder: Path) -> Towers:
         encode_image=module.encode_image,
         encode_text=module.encode_text,
         tokenize=tokenizer,
-        projections=Projections(image=image.detach().clone(), text=text.detach().clone()),
+        weight_space=Projections(image=image.detach().clone(), text=text.detach().clone()),
+        neurons=len(image),
         preprocess=_preprocess(folder / CONFIG, config.get("preprocess_cfg") or {}, module.visual.image_size),
         identity={
             "format": "open_clip",

@@ -25,7 +25,8 @@ class Towers:
     encode_image: Callable[[Float[Tensor, "n 3 size size"]], Float[Tensor, "n neuron"]]
     encode_text: Callable[[Int64[Tensor, "n context"]], Float[Tensor, "n neuron"]]
     tokenize: Callable[[list[str]], Int64[Tensor, "n context"]]
-    projections: Projections
+    weight_space: Projections | str  # as in `Model`
+    neurons: int
     preprocess: Preprocess
     identity: Mapping[str, str]
 
@@ -61,7 +62,7 @@ def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.devic
     def encode_text(sentences: Sequence[str]) -> Float[Tensor, "n neuron"]:
         if isinstance(sentences, str):
             raise InputError(f"one string, {sentences!r}", expected="a list of them", fix=f"[{sentences!r}]")
-        batches = [torch.empty(0, towers.projections.neurons)]
+        batches = [torch.empty(0, towers.neurons)]
         with torch.inference_mode(), arithmetic():
             for start in range(0, len(sentences), _SENTENCES):
                 tokens = towers.tokenize(list(sentences[start : start + _SENTENCES]))
@@ -71,7 +72,8 @@ def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.devic
     return Model(
         label=label,
         spec=spec,
-        projections=towers.projections,
+        weight_space=towers.weight_space,
+        neurons=towers.neurons,
         preprocess=towers.preprocess,
         encode_image=encode_image,
         encode_text=encode_text,

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, ModelError, did_you_mean
 from purescope.purity import Projections
 
 RGB: TypeAlias = tuple[float, float, float]
@@ -93,7 +93,9 @@ class Model:
     Args:
         label: its name in tables, plots and file names, e.g. "CC3M LaCLIP".
         spec: what the user named, e.g. "runs/cc3m_laclip.pt".
-        projections: the last linear map of each tower, float32 on the cpu, rows being neurons.
+        weight_space: the last linear map of each tower, float32 on the cpu, rows being neurons; or, where a tower
+            ends without one, a sentence that says so.
+        neurons: how many there are in the embedding, d.
         preprocess: the checkpoint's own.
         encode_image: normalised pixels to features: the projection's raw output, no unit rows, float32 on the
             cpu.
@@ -106,9 +108,25 @@ class Model:
 
     label: str
     spec: str
-    projections: Projections
+    weight_space: Projections | str
+    neurons: int
     preprocess: Preprocess
     encode_image: Callable[[Float[Tensor, "n 3 size size"]], Float[Tensor, "n neuron"]]
     encode_text: Callable[[Sequence[str]], Float[Tensor, "n neuron"]]
     identity: Mapping[str, str]
     parallel: bool = False
+
+    @property
+    def projections(self) -> Projections:
+        """The last linear map of each tower, float32 on the cpu, rows being neurons.
+
+        Raises:
+            ModelError: a tower ends without one.
+        """
+        if isinstance(self.weight_space, str):
+            raise ModelError(
+                f"{self.label}: {self.weight_space}",
+                expected="a linear projection at the end of both towers, to measure purity in their weights",
+                fix="measure it in the neurons' activations over a data set: --space activations (space='activations')",
+            )
+        return self.weight_space

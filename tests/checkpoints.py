@@ -1,8 +1,10 @@
 """Checkpoint files in the formats that exist, small and with random weights, written without purescope."""
 
 import argparse
+import copy
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,7 @@ def write_open_clip(
     from safetensors.torch import save_file
 
     build = open_clip.CustomTextCLIP if model_config.get("custom_text") else open_clip.CLIP
+    build = open_clip.CoCa if "multimodal_cfg" in model_config else build
     model = build(**{key: value for key, value in model_config.items() if key != "custom_text"})
     generator = torch.Generator().manual_seed(seed)
     tensors = {
@@ -120,6 +123,54 @@ def write_open_clip(
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     save_file(tensors, folder / "open_clip_model.safetensors")
     return model.eval()
+
+
+def openai_model(*, vision: Mapping[str, Any] | None = None, seed: int = 0) -> Any:
+    """A small model as OpenAI made them, in open_clip's words: QuickGELU, heads 64 wide, float16 values in float32."""
+    import open_clip
+
+    config = {
+        "embed_dim": 24,
+        "quick_gelu": True,
+        "vision_cfg": vision or {"image_size": 32, "layers": 2, "width": 128, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": VOCABULARY, "width": 64, "heads": 1, "layers": 1},
+    }
+    model = open_clip.CLIP(**config)
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            drawn = _draw(tensor.shape, generator).half()
+            tensor.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else drawn)
+    return model.eval()
+
+
+def openai_marks(image_size: int = 32) -> Tensors:
+    """What lies beside the weights in OpenAI's files."""
+    numbers = {"input_resolution": image_size, "context_length": 16, "vocab_size": VOCABULARY}
+    return {name: torch.tensor(number) for name, number in numbers.items()}
+
+
+def write_torchscript(path: Path, model: Any, *, marks: Tensors | None = None, mask_is_weight: bool = False) -> Path:
+    """A model as a traced program of TorchScript in float16, as OpenAI published theirs."""
+    model = copy.deepcopy(model)
+    mask = model.attn_mask
+    del model.attn_mask
+    if mask_is_weight:
+        model.register_buffer("attn_mask", mask)
+    else:
+        model.attn_mask = mask
+    for name, number in (openai_marks() if marks is None else marks).items():
+        if hasattr(model, name):
+            delattr(model, name)
+        model.register_buffer(name, number)
+    size = model.visual.image_size
+    size = size if isinstance(size, int) else size[0]
+    inputs = {"encode_image": torch.zeros(1, 3, size, size), "encode_text": torch.zeros(1, 16, dtype=torch.long)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated, and traces shapes
+        program = torch.jit.trace_module(model, inputs, check_trace=False)
+        program.half().save(str(path))
+    return path
 
 
 def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from purescope.errors import InputError
 from purescope.purity import (
     Projections,
+    activation_space,
     cosine_gram,
     dead_neurons,
     overlap,
@@ -194,3 +195,64 @@ def test_bad_projections_are_refused(name: str) -> None:
 def test_towers_must_have_the_same_neurons() -> None:
     with pytest.raises(InputError, match=r"3 neurons in the image projection, 2 in the text(?s:.*)transpose"):
         Projections(torch.ones(3, 2), torch.ones(2, 2))
+
+
+def test_activation_space_has_a_row_of_activations_for_each_neuron() -> None:
+    image, text = signed(20, 4).float(), signed(3, 4, seed=1).float()
+    space = activation_space(image, text)
+    assert space.image.equal(image.T.double())
+    assert space.text.equal(text.T.double())
+    expected = [[abs(oracles.cosine(a, b)) for b in image.T.tolist()] for a in image.T.tolist()]
+    np.testing.assert_allclose(cosine_gram(space.image).abs(), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0, 1e6])
+def test_centred_cosines_are_pearsons_r(shift: float) -> None:
+    image, text = signed(50, 6) + shift, signed(7, 6, seed=1) - shift
+    space = activation_space(image, text, centred=True)
+    np.testing.assert_allclose(cosine_gram(space.image), np.corrcoef(image.numpy(), rowvar=False), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(cosine_gram(space.text), np.corrcoef(text.numpy(), rowvar=False), rtol=0, atol=1e-8)
+
+
+def test_centring_matters() -> None:
+    """Neurons of one sign are alike uncentred, whatever they tell apart."""
+    image = signed(50, 6) + 10
+    assert overlap(activation_space(image, image).image).min() > 0.9
+    assert overlap(activation_space(image, image, centred=True).image).max() < 0.5
+
+
+def test_a_neuron_that_never_changes_is_dead_once_centred() -> None:
+    image = signed(10, 3)
+    image[:, 1] = 0.1  # ten of them do not sum to 1 in floating point
+    centred = activation_space(image, image, centred=True)
+    assert dead_neurons(centred.image).tolist() == [False, True, False]
+    assert not dead_neurons(activation_space(image, image).image).any()
+
+
+def test_activations_are_left_as_they_were() -> None:
+    image = signed(5, 3)
+    before = image.clone()
+    activation_space(image, image, centred=True)
+    assert image.equal(before)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_activation_space() -> None:
+    two = signed(2, 3)
+    with pytest.raises(InputError, match="1 text features to centre"):
+        activation_space(two, two[:1], centred=True)
+    assert activation_space(two, two[:1]).neurons == 3
+    with pytest.raises(InputError, match="the image projection"):
+        activation_space(two[:0], two)
+    with pytest.raises(InputError, match="3 neurons in the image projection, 2 in the text"):
+        activation_space(two, signed(4, 2))
+    with pytest.raises(InputError, match="NaN or infinite, first in neuron 1"):
+        activation_space(torch.tensor([[0.0, math.nan, 1.0]]).double(), two)
+
+
+def test_strategies_take_an_activation_space() -> None:
+    from purescope.ordering import STRATEGIES, order_neurons
+
+    space = activation_space(signed(30, 8), signed(4, 8, seed=1), centred=True)
+    for strategy in STRATEGIES:
+        assert sorted(order_neurons(space, strategy=strategy).tolist()) == list(range(8))

@@ -119,6 +119,39 @@ def total_overlap(projections: Projections) -> Float[Tensor, " neuron"]:
     return (overlap(projections.image) + overlap(projections.text)) * (projections.neurons - 1)
 
 
+def activation_space(
+    image: Float[Tensor, "sample neuron"], text: Float[Tensor, "class neuron"], *, centred: bool = False
+) -> Projections:
+    """Neurons by what they do in place of what they weigh: row j holds neuron j's activations, float64.
+
+    Overlap, purity and every strategy take the result as they take weights; it serves models that end without a
+    projection, and asks of any other whether neurons that point elsewhere also fire elsewhere. The cosine of two
+    rows is the cosine of two neurons' activations over the images, or over the class prompts.
+
+    Args:
+        image: features of the images, as `Features.image`.
+        text: features of the class prompts, as `Features.text`.
+        centred: take each neuron's mean activation away first; the cosine then is Pearson's correlation r. A neuron
+            whose activation never changes has none and becomes a dead one.
+
+    Raises:
+        InputError: there are no activations, or fewer than two to centre; one is NaN or infinite; or the towers
+            disagree on the number of neurons.
+
+    Examples:
+        Over these three images neuron 1 is neuron 0 plus 10. Uncentred they look unlike, yet they tell the same:
+
+        >>> image = torch.tensor([[1.0, 11.0], [-1.0, 9.0], [0.0, 10.0]])
+        >>> overlap(activation_space(image, image).image)
+        tensor([0.0814, 0.0814], dtype=torch.float64)
+        >>> overlap(activation_space(image, image, centred=True).image).round(decimals=6)
+        tensor([1., 1.], dtype=torch.float64)
+    """
+    return Projections(
+        image=_activations(image, "image", centred=centred), text=_activations(text, "text", centred=centred)
+    )
+
+
 def random_overlap(width: int) -> float:
     """Expected overlap of independent Gaussian neurons: ``E|cos| = Gamma(w/2) / (sqrt(pi) Gamma((w+1)/2))``.
 
@@ -138,6 +171,23 @@ def _unit_rows(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neur
     largest = rows.abs().amax(dim=1, keepdim=True)
     rows = rows / largest.masked_fill(largest == 0, 1)
     return torch.nn.functional.normalize(rows, dim=1)
+
+
+def _activations(
+    features: Float[Tensor, "sample neuron"], tower: str, *, centred: bool
+) -> Float[Tensor, "neuron sample"]:
+    rows = features.detach().double().T
+    if not centred:
+        return rows.contiguous()
+    if rows.shape[1] < 2:
+        raise InputError(
+            f"{rows.shape[1]} {tower} features to centre",
+            expected="at least 2: one alone is its own mean",
+            fix="measure over more images or classes, or leave them uncentred (centred=False)",
+        )
+    # From the first value on, so that a neuron that never changes is exactly 0 and not what rounding leaves of it.
+    rows = rows - rows[:, :1]
+    return rows - rows.mean(dim=1, keepdim=True)
 
 
 def _check(projection: Tensor, name: str) -> None:

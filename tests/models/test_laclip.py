@@ -249,13 +249,9 @@ FAULTS: dict[str, tuple[Callable[[Tensors], dict[str, Any]], str]] = {
         lambda t: dict(t, **{NORM: torch.empty(48, device="meta")}),
         r"not plain tensors: visual\.norm\.weight",
     ),
-    "open_clip's form": (
-        lambda t: {"visual.conv1.weight": torch.ones(1), "visual.proj": torch.ones(1)},
-        r"open_clip's form, to be given as local-dir:FOLDER",
-    ),
     "transformers' form": (
         lambda t: {"visual_projection.weight": torch.ones(1)},
-        r"the form of transformers",
+        r"give the whole folder of transformers",
     ),
     "another format": (lambda t: {"conv1.weight": torch.ones(1)}, r"it holds conv1\.weight"),
 }

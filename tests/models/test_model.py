@@ -22,8 +22,9 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 def by_torchvision(preprocess: Preprocess, image: Image.Image) -> Tensor:
     from torchvision import transforms
 
+    size = (preprocess.size, preprocess.size) if preprocess.resize == "squash" else preprocess.size
     steps = [
-        transforms.Resize(preprocess.size, transforms.InterpolationMode(preprocess.interpolation)),
+        transforms.Resize(size, transforms.InterpolationMode(preprocess.interpolation)),
         transforms.CenterCrop(preprocess.size),
         transforms.ToTensor(),
         transforms.Normalize(preprocess.mean, preprocess.std),
@@ -37,10 +38,11 @@ def by_torchvision(preprocess: Preprocess, image: Image.Image) -> Tensor:
     st.integers(1, 90),
     st.integers(1, 40),
     st.sampled_from(["bicubic", "bilinear"]),
+    st.sampled_from(["shortest", "squash"]),
     st.sampled_from(["RGB", "L", "RGBA", "P", "CMYK"]),
 )
-def test_equal_to_torchvision(width: int, height: int, size: int, interpolation: str, mode: str) -> None:
-    preprocess = Preprocess(size, **IMAGENET, interpolation=interpolation)
+def test_equal_to_torchvision(width: int, height: int, size: int, interpolation: str, resize: str, mode: str) -> None:
+    preprocess = Preprocess(size, **IMAGENET, interpolation=interpolation, resize=resize)
     image = noise(width, height, mode)
     found = preprocess.normalise(preprocess.pixels(image)[None])[0]
     assert torch.equal(found, by_torchvision(preprocess, image))
@@ -86,6 +88,7 @@ def test_openai_values() -> None:
     ("change", "message"),
     [
         ({"interpolation": "bicubc"}, "did you mean 'bicubic'"),
+        ({"resize": "squish"}, "did you mean 'squash'"),
         ({"size": 0}, "size 0"),
         ({"std": (0.5, 0.0, 0.5)}, "no zero"),
     ],

@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 
 from purescope.errors import ModelError, did_you_mean
-from purescope.models import _laclip, _open_clip
+from purescope.models import _files, _open_clip, _sources, _transformers
 from purescope.models._towers import Towers, to_model
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
+from purescope.specs import split_label
 
 __all__ = ["OPENAI_PREPROCESS", "AvailableModel", "Model", "Preprocess", "available_models", "load_model"]
 
 BUNDLED = {"clip": "Bundled CLIP", "laclip": "Bundled LaCLIP"}
-_PLANNED = {"open_clip": "models that open_clip downloads", "hf": "models of the Hugging Face hub"}
+_HUB = "hf-hub:"
 _SPELLINGS = ("CLIP", "LaCLIP", "SLIP", "CC3M", "CC12M", "RedCaps", "LAION400M", "ViT")
 _WORDS = {word.lower(): word for word in _SPELLINGS}
 
@@ -31,26 +32,37 @@ class AvailableModel:
 
 
 def load_model(
-    spec: str, *, label: str | None = None, device: str | torch.device = "cpu", precision: str = "float32"
+    spec: str,
+    *,
+    label: str | None = None,
+    device: str | torch.device = "cpu",
+    precision: str = "auto",
+    arch: str | None = None,
+    offline: bool = False,
 ) -> Model:
-    """Load a model by its name; no code that is stored with weights is run, and nothing is downloaded.
+    """Load a model by its name; no code that is stored with weights is run.
 
     Args:
-        spec: `bundled:NAME`, `local-dir:FOLDER` (open_clip's form), or the path of a LaCLIP checkpoint or of
-            such a folder; `LABEL=` may stand before it.
-        label: what to call it; without one, the label in `spec`, or one made of the file name.
+        spec: `bundled:NAME`, `open_clip:ARCH/TAG`, `open_clip:hf-hub:ORG/NAME`, `hf:ORG/NAME`, `local-dir:FOLDER`, or
+            the path of a checkpoint or of a folder with a model; `LABEL=` may stand before it. See
+            `available_models`.
+        label: what to call it; without one, the label in `spec`, or one made of the name.
         device: where to encode; features always come back to the cpu.
-        precision: "float32", or "bfloat16" or "float16" by autocast; features are float32 in any case.
+        precision: "fp32", or "bf16" or "fp16" by autocast; "auto" is fp32 on the cpu and bf16 on accelerators that
+            have it. Features are float32 in any case.
+        arch: open_clip's name of the architecture of a bare file of its weights.
+        offline: fetch nothing, as HF_HUB_OFFLINE in the environment says, too; what was fetched before is found.
 
     Returns:
         The model: encoders, projections, preprocess and identity.
 
     Raises:
         ModelError: the name is unknown, or the file is missing, broken, unsafe, of another format or misfits.
+        MissingExtraError: the model needs transformers, which is not installed.
     """
-    named, name = _split_label(spec)
+    named, name = split_label(spec)
     label = label if label is not None else named
-    towers, default = _find(name)
+    towers, default = find_towers(name, arch=arch, offline=offline)
     label = default if label is None else label.strip()
     if not label or re.search(r"[/\\\x00-\x1f]", label):
         raise ModelError(f"label {label!r}", expected="a name that can be part of a file name")
@@ -61,60 +73,66 @@ def available_models() -> list[AvailableModel]:
     """What `load_model` takes, and whether it is on this disk."""
     return [
         *(
-            AvailableModel(f"bundled:{name}", label, (_bundled_folder(name) / _open_clip.CONFIG).is_file())
+            AvailableModel(f"bundled:{name}", label, (_bundled_folder(name) / _sources.CONFIG).is_file())
             for name, label in BUNDLED.items()
         ),
+        AvailableModel("open_clip:ARCH/TAG", "one of open_clip's pretrained models", None),
+        AvailableModel("open_clip:hf-hub:ORG/NAME", "a repository of the hub in open_clip's form", None),
+        AvailableModel("hf:ORG/NAME", "a CLIP or SigLIP of transformers, on the hub or in a folder", None),
         AvailableModel("local-dir:PATH", "a folder in open_clip's form", None),
-        AvailableModel("PATH", "a LaCLIP checkpoint (.pt), or a folder in open_clip's form", None),
+        AvailableModel("PATH", "a checkpoint of LaCLIP, SLIP, OpenAI or open_clip, or a folder with a model", None),
     ]
 
 
-def _split_label(spec: str) -> tuple[str | None, str]:
-    """A label ends at the first "=", unless that is part of a path or of what follows a prefix.
-
-    Examples:
-        >>> _split_label("CC3M LaCLIP=runs/lr=3/best.pt"), _split_label("runs/lr=3/best.pt")
-        (('CC3M LaCLIP', 'runs/lr=3/best.pt'), (None, 'runs/lr=3/best.pt'))
-    """
-    label, equals, name = spec.partition("=")
-    if not equals or re.search(r"[:/\\]", label) or _exists(Path(spec)):
-        return None, spec
-    return label, name
-
-
-def _find(name: str) -> tuple[Towers, str]:
+def find_towers(name: str, *, arch: str | None = None, offline: bool = False) -> tuple[Towers, str]:
+    """The towers of a name without a label, and the label they get by default; see `load_model`."""
     prefix, colon, rest = name.partition(":")
-    if colon and prefix in _LOADERS:
-        return _LOADERS[prefix](rest)
-    if colon and prefix in _PLANNED:
-        raise ModelError(
-            f"{name}: {_PLANNED[prefix]} are not included in this version",
-            fix=f"give one of: {', '.join(_known())}",
-        )
-    if name and _exists(_path(name)):
-        return _load_path(name)
-    raise ModelError(f"no model or file {name!r}", fix=_suggest(name))
+    known = colon and prefix in _LOADERS
+    path = _path(name)
+    if not known and not (name and _exists(path)):
+        raise ModelError(f"no model or file {name!r}", fix=_suggest(name))
+    if arch is not None and (known or path.is_dir()):
+        raise ModelError(f"{name} with the architecture {arch}", expected="an architecture for a bare file only")
+    if known:
+        return _LOADERS[prefix](rest, offline)
+    if path.is_dir():
+        return _files.load_folder(path), _label(path.resolve().name)
+    return _files.load_file(path, arch, offline=offline), _label(path.stem)
 
 
-def _load_bundled(name: str) -> tuple[Towers, str]:
+def _load_bundled(name: str, offline: bool) -> tuple[Towers, str]:
     if name not in BUNDLED:
         raise ModelError(f"no bundled model {name!r}", fix=did_you_mean(name, BUNDLED))
-    return _open_clip.load(_bundled_folder(name)), BUNDLED[name]
+    return _open_clip.towers(_sources.from_folder(_bundled_folder(name))), BUNDLED[name]
 
 
-def _load_folder(name: str) -> tuple[Towers, str]:
+def _load_local_dir(name: str, offline: bool) -> tuple[Towers, str]:
     folder = _path(name)
-    return _open_clip.load(folder), _label(folder.resolve().name)
+    return _open_clip.towers(_sources.from_folder(folder)), _label(folder.resolve().name)
 
 
-def _load_path(name: str) -> tuple[Towers, str]:
+def _load_open_clip(name: str, offline: bool) -> tuple[Towers, str]:
+    if name.startswith(_HUB):
+        repository = name.removeprefix(_HUB)
+        return _open_clip.towers(_sources.from_hub(repository, offline=offline)), repository.rpartition("/")[2]
+    arch, slash, tag = name.rpartition("/")
+    if not slash:
+        raise ModelError(f"open_clip:{name}", expected="open_clip:ARCH/TAG or open_clip:hf-hub:ORG/NAME")
+    arch = arch.replace("/", "-")  # ViT-B/32, as OpenAI spells it
+    return _open_clip.towers(_sources.from_tag(arch, tag, offline=offline)), f"{arch} {tag}"
+
+
+def _load_hf(name: str, offline: bool) -> tuple[Towers, str]:
     path = _path(name)
-    return _load_folder(name) if path.is_dir() else (_laclip.load(path), _label(path.stem))
+    folder = path if name and path.is_dir() else _transformers.fetch(name, offline=offline)
+    return _transformers.load(folder), name.rstrip("/").rpartition("/")[2]
 
 
-_LOADERS: dict[str, Callable[[str], tuple[Towers, str]]] = {
+_LOADERS: dict[str, Callable[[str, bool], tuple[Towers, str]]] = {
     "bundled": _load_bundled,
-    "local-dir": _load_folder,
+    "local-dir": _load_local_dir,
+    "open_clip": _load_open_clip,
+    "hf": _load_hf,
 }
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from purescope.errors import ModelError
+from purescope.models._torchscript import is_torchscript, read_torchscript
 
 # What training scripts save beside the weights and torch does not read by itself: the arguments of a command
 # line, and scores that are numpy scalars. Not even these run: an inert stand-in takes the place of each.
@@ -32,7 +33,7 @@ class _Inert:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The named weights in a `.safetensors` file or one of `torch.save`, without running any code in it.
+    """The named weights in a file of safetensors, `torch.save` or TorchScript, without running any code in it.
 
     Of a training checkpoint only its `state_dict` is taken; a `module.` before every name is dropped.
 
@@ -125,6 +126,8 @@ def _read_torch(path: Path) -> object:
     stand_ins: list[Callable[..., object] | tuple[Callable[..., object], str]]
     stand_ins = [(_Inert, name) for name in READABLE]
     try:
+        if is_torchscript(path):
+            return read_torchscript(path)
         with torch.serialization.safe_globals(stand_ins):
             # Mapped, so that the optimizer's state, twice the size of the weights, is never read.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)

@@ -24,7 +24,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import ModelError
-from purescope.models._checkpoint import fingerprint, first_few, fit, read_tensors, refuse
+from purescope.models._checkpoint import fingerprint, fit, refuse
 from purescope.models._towers import Towers
 from purescope.models._vocabulary import simple_tokenizer
 from purescope.models.model import Preprocess
@@ -42,10 +42,6 @@ _SHAPE_GIVING = {  # and how many dimensions each has
     "positional_embedding": 2,
     "visual.pos_embed": 3,
     "visual.patch_embed.proj.weight": 4,
-}
-_OTHER_FORMATS = {
-    "visual.conv1.weight": "open_clip's form, to be given as local-dir:FOLDER with its open_clip_config.json",
-    "visual_projection.weight": "the form of transformers, which is not included in this version",
 }
 
 
@@ -73,13 +69,17 @@ class Architecture:
         return f"ViT-{size}/{self.patch}" if size else f"ViT {measures}"
 
 
-def load(path: Path) -> Towers:
-    """The towers in a LaCLIP-format file.
+def is_laclip(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the weights have the names of this format."""
+    return bool(tensors.keys() & {"image_projection", "visual.cls_token"})
+
+
+def load(path: Path, tensors: Mapping[str, Tensor]) -> Towers:
+    """The towers of the weights in a LaCLIP-format file.
 
     Raises:
-        ModelError: the file is unreadable, of another format, or its weights do not fit its architecture.
+        ModelError: the weights do not fit their architecture.
     """
-    tensors = read_tensors(path)
     architecture = find_architecture(path, tensors)
     tokenizer = simple_tokenizer(architecture.context)
     if tokenizer.vocab_size != architecture.vocabulary:
@@ -119,14 +119,8 @@ def find_architecture(path: Path, tensors: Mapping[str, Tensor]) -> Architecture
     """Read the architecture off the shapes; the heads off the width of a head's query norm.
 
     Raises:
-        ModelError: it is another format, a weight that gives a shape is missing, or the shapes give no model.
+        ModelError: a weight that gives a shape is missing, or the shapes give no model.
     """
-    if not tensors.keys() & {"image_projection", "visual.cls_token"}:
-        known = [f": {form}" for name, form in _OTHER_FORMATS.items() if name in tensors]
-        raise ModelError(
-            f"{path}: not a LaCLIP checkpoint{known[0] if known else ''} (it holds {first_few(tensors)})",
-            expected="image_projection, text_projection, visual.blocks.*, transformer.resblocks.*",
-        )
     refuse(path, {"missing": [name for name in _SHAPE_GIVING if name not in tensors]})
     shapes = {name: tensors[name].shape for name in _SHAPE_GIVING}
     odd = [name for name, shape in shapes.items() if len(shape) != _SHAPE_GIVING[name] or 0 in shape]

@@ -1,74 +1,103 @@
-"""Folders in open_clip's `local-dir:` form: open_clip_config.json, weights, and a vocabulary if not CLIP's.
+"""Models of open_clip: its modules, its tokenizers and the meaning of its configuration.
 
-The modules, the tokenizer and the meaning of the configuration are open_clip's; reading and checking the
-weights is ours, so that a folder runs no code, reaches no network, and what is wrong in it is named.
+Reading and checking the weights is ours, so that no code in them runs and what does not fit is named. Where a
+configuration and its weights come from is in `_sources.py`.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from purescope.errors import ModelError
-from purescope.models._checkpoint import fingerprint, fit, read_tensors
+from purescope.errors import InputError, ModelError
+from purescope.models._checkpoint import fingerprint, fit
+from purescope.models._hub import fetch_file, fetch_folder
+from purescope.models._projection import find_projections
 from purescope.models._towers import Towers
-from purescope.models._vocabulary import simple_tokenizer
-from purescope.models.model import OPENAI_PREPROCESS, Preprocess
-from purescope.purity import Projections
-
-CONFIG = "open_clip_config.json"
-_WEIGHTS = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "open_clip_pytorch_model.pth",
-    "model.safetensors",
-    "pytorch_model.bin",
+from purescope.models._vocabulary import (
+    HF_FILES,
+    Tokenizer,
+    open_clip_hf_tokenizer,
+    require_transformers,
+    simple_tokenizer,
 )
-_NOT_YET = "not included in this version"
+from purescope.models.model import OPENAI_PREPROCESS, Preprocess, as_rgb
 
 
-def load(folder: Path) -> Towers:
-    """The towers of an open_clip folder.
+@dataclass(frozen=True)
+class Source:
+    """What a model of open_clip is made of.
+
+    Args:
+        where: what messages call its configuration: a path, or the name of an architecture.
+        model: open_clip's model_cfg.
+        preprocess: open_clip's preprocess_cfg; what it leaves out is open_clip's default.
+        weights: the file of weights.
+        tensors: what is in it.
+        folder: a `local-dir:` folder, in which a vocabulary may lie.
+        offline: download nothing.
+        form: what the identity calls the format.
+    """
+
+    where: str
+    model: Mapping[str, Any]
+    preprocess: Mapping[str, Any]
+    weights: Path
+    tensors: Mapping[str, Tensor]
+    folder: Path | None = None
+    offline: bool = False
+    form: str = "open_clip"
+
+
+def towers(source: Source) -> Towers:
+    """The towers of an open_clip model.
 
     Raises:
-        ModelError: a file is missing or broken, or asks for something that is not supported.
+        ModelError: the configuration or the weights are broken, do not fit, or ask for what is not supported.
+        MissingExtraError: it has a text tower or a tokenizer of transformers, which is not installed.
     """
-    config = _read_config(folder / CONFIG)
-    model_config, weights_path = config["model_cfg"], _find_weights(folder)
-    text_config = model_config["text_cfg"]
-    module = _build(folder / CONFIG, model_config)
-    stored, wanted = read_tensors(weights_path), module.state_dict()
+    module = _build(source)
+    wanted = module.state_dict()
     # A batch norm's counter has no part in a forward pass, and may be missing as it may for torch.
     counters = {name: value for name, value in wanted.items() if name.endswith(".num_batches_tracked")}
-    module.load_state_dict(fit(weights_path, counters | stored, wanted), assign=True)
-    tokenizer = simple_tokenizer(module.context_length, text_config.get("tokenizer_kwargs"), folder=folder)
-    if tokenizer.vocab_size > module.vocab_size:
+    module.load_state_dict(fit(source.weights, counters | _renamed(source, module), wanted), assign=True)
+    text = getattr(module, "text", module)
+    tokenizer = _tokenizer(source)
+    if tokenizer.vocab_size > text.vocab_size:
         raise ModelError(
-            f"{folder / CONFIG}: {tokenizer.vocab_size} tokens for a vocab_size of {module.vocab_size}",
+            f"{source.where}: {tokenizer.vocab_size} tokens for a vocab_size of {text.vocab_size}",
             expected="a tokenizer with no more entries than the text tower has",
             fix="name the model's own merges in text_cfg.tokenizer_kwargs.bpe_path",
         )
-    image, image_bias = _image_projection(weights_path, module.visual)
-    text, text_bias = _text_projection(weights_path, getattr(module, "text", module))
-    biases = {"image": image_bias, "text": text_bias}
-    biased = [tower for tower, bias in biases.items() if bias is not None and bias.any()]
+    weight_space, biased = find_projections(module.visual, text, source.where)
+    preprocess = _preprocess(source, module.visual.image_size)
+    # CoCa would give unit rows.
+    encode_image, encode_text = (partial(f, normalize=False) for f in (module.encode_image, module.encode_text))
+    neurons = source.model["embed_dim"]
+    if isinstance(weight_space, str):
+        with torch.inference_mode():
+            image = encode_image(torch.zeros(1, 3, preprocess.size, preprocess.size))
+            found = {image.shape[1], encode_text(tokenizer(["a"])).shape[1]}
+        if found != {neurons}:
+            raise ModelError(f"{source.where}: features of {sorted(found)} neurons", expected=f"embed_dim, {neurons}")
     return Towers(
         module=module,
-        encode_image=module.encode_image,
-        encode_text=module.encode_text,
+        encode_image=encode_image,
+        encode_text=encode_text,
         tokenize=tokenizer,
-        weight_space=Projections(image=image.detach().clone(), text=text.detach().clone()),
-        neurons=len(image),
-        preprocess=_preprocess(folder / CONFIG, config.get("preprocess_cfg") or {}, module.visual.image_size),
+        weight_space=weight_space,
+        neurons=neurons,
+        preprocess=preprocess,
         identity={
-            "format": "open_clip",
-            "architecture": json.dumps(model_config, sort_keys=True),
-            "activation": _activation(model_config),
-            "weights": fingerprint(stored),
+            "format": source.form,
+            "architecture": json.dumps(source.model, sort_keys=True),
+            "activation": _activation(source.model),
+            "weights": fingerprint(source.tensors),
             "tokenizer": tokenizer.identity,
             "logit_scale": f"{module.logit_scale.exp().item():.6g}",
             "projection_bias": " ".join(biased) or "none",
@@ -76,102 +105,103 @@ def load(folder: Path) -> Towers:
     )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"{path}: {error.strerror}", expected=f"a folder with {CONFIG} and open_clip_model.safetensors"
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
-    model = config.get("model_cfg") if isinstance(config, dict) else None
-    towers = ("vision_cfg", "text_cfg")
-    if not isinstance(model, dict) or not all(isinstance(model.get(tower), dict) for tower in towers):
-        raise ModelError(f"{path}: no model", expected="model_cfg with embed_dim, vision_cfg and text_cfg")
-    return dict(config)
-
-
-def _find_weights(folder: Path) -> Path:
-    for name in _WEIGHTS:
-        if (folder / name).is_file():
-            return folder / name
-    there = ", ".join(sorted(path.name for path in folder.iterdir()))
-    raise ModelError(f"{folder}: no weights among {there}", expected=f"one of {', '.join(_WEIGHTS)}")
-
-
-def _build(path: Path, config: Mapping[str, Any]) -> Any:
+def _build(source: Source) -> Any:
     """open_clip's own module, its weights still drawn at random; the random state is left as it was."""
     import open_clip
 
-    vision, text = dict(config["vision_cfg"]), config["text_cfg"]
-    from_hub = ":" in (vision.get("timm_model_name") or "")
-    beyond = {
-        "a text tower of transformers (text_cfg.hf_model_name)": text.get("hf_model_name"),
-        "a tokenizer of transformers (text_cfg.hf_tokenizer_name)": text.get("hf_tokenizer_name"),
-        "CoCa (multimodal_cfg)": config.get("multimodal_cfg"),
-        "an image tower from a hub (vision_cfg.timm_model_name)": from_hub,
-    }
-    for what, is_wanted in beyond.items():
-        if is_wanted:
-            expected = f"towers of open_clip and timm; this is {_NOT_YET}"
-            raise ModelError(f"{path}: wants {what}", expected=expected)
+    config = dict(source.model)
+    vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
+    if ":" in str(vision.get("timm_model_name") or ""):
+        raise ModelError(
+            f"{source.where}: wants an image tower from a hub (vision_cfg.timm_model_name)",
+            expected="a tower that the installed timm has by its plain name",
+        )
     vision["timm_model_pretrained"] = False  # true would download
-    arguments = {key: value for key, value in config.items() if key != "custom_text"} | {"vision_cfg": vision}
-    build = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
+    if text.get("hf_model_name"):
+        text |= {"hf_model_name": _hf_text_config(source, text["hf_model_name"]), "hf_model_pretrained": False}
+    kind = "CustomTextCLIP" if config.pop("custom_text", False) or text.get("hf_model_name") else "CLIP"
+    if kind == "CustomTextCLIP" and "multimodal_cfg" in config:
+        kind = "CoCa"
     try:
         with torch.random.fork_rng(devices=[]):
-            return build(**arguments)
+            return getattr(open_clip, kind)(**config | {"vision_cfg": vision, "text_cfg": text})
     except Exception as error:  # an impossible configuration can make open_clip and timm raise anything
         raise ModelError(
-            f"{path}: open_clip cannot build this model_cfg: {type(error).__name__}: {error}",
+            f"{source.where}: open_clip cannot build this model_cfg: {type(error).__name__}: {error}",
             expected="a model_cfg of the installed open_clip",
         ) from error
 
 
-def _image_projection(path: Path, visual: Any) -> tuple[Tensor, Tensor | None]:
-    """The tower's last linear map with rows as neurons, and its bias if it has one."""
-    if isinstance(getattr(visual, "proj", None), Tensor):  # open_clip's ViT: features @ proj
-        return visual.proj.T, None
-    modules = dict(visual.named_modules())
-    for name in ("attnpool.c_proj", "head.proj"):  # ModifiedResNet, and a timm tower
-        linear = modules.get(name)
-        if isinstance(linear, nn.Linear):
-            return linear.weight, linear.bias
-    last = list(modules)[-1]
-    raise ModelError(
-        f"{path}: the image tower ends with visual.{last}, a {type(modules[last]).__name__}",
-        expected="a linear projection: visual.proj, visual.attnpool.c_proj or visual.head.proj",
-    )
+def _hf_text_config(source: Source, name: str) -> str:
+    """A folder with the configuration of a text tower of transformers: open_clip reads it by a name or a folder."""
+    require_transformers()
+    path = Path(name) / "config.json"
+    if not path.is_file():
+        try:
+            path = fetch_file(name, ["config.json"], offline=source.offline)
+        except ModelError as error:
+            came = f"{source.where}: wants the text tower {name}. {error.came}"
+            raise ModelError(came, expected=error.expected, fix=error.fix) from error
+    if '"auto_map"' in path.read_text(encoding="utf-8", errors="replace"):
+        raise ModelError(f"{path}: the text tower wants code of its own (auto_map)", expected="a tower of transformers")
+    return str(path.parent)
 
 
-def _text_projection(path: Path, text: Any) -> tuple[Tensor, Tensor | None]:
-    projection = text.text_projection
-    if isinstance(projection, nn.Linear):
-        return projection.weight, projection.bias
-    if isinstance(projection, Tensor):
-        return projection.T, None
-    raise ModelError(f"{path}: the text tower ends without a projection", expected="a text_projection")
+def _renamed(source: Source, module: Any) -> dict[str, Tensor]:
+    """The stored weights under the names and shapes that open_clip's loader would give them."""
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    tensors: dict[str, Tensor] = dict(source.tensors)
+    try:
+        tensors = convert_state_dict(module, tensors)  # MobileCLIP's
+    except (KeyError, RuntimeError, IndexError) as error:
+        raise ModelError(f"{source.weights}: open_clip cannot convert it: {error!r}") from error
+    if "positional_embedding" in tensors and not hasattr(module, "positional_embedding"):
+        tensors = convert_to_custom_text_state_dict(tensors)
+    for name in ("logit_scale", "logit_bias"):  # a number, or a list of one
+        if name in tensors and tensors[name].numel() == 1 and getattr(module, name) is not None:
+            tensors[name] = tensors[name].reshape(getattr(module, name).shape)
+    tensors.pop("text.transformer.embeddings.position_ids", None)  # no weight: 0, 1, 2, ...
+    return dict(tensors)
+
+
+def _tokenizer(source: Source) -> Tokenizer:
+    text = source.model["text_cfg"]
+    context, options = text.get("context_length", 77), text.get("tokenizer_kwargs") or {}
+    name = text.get("hf_tokenizer_name")
+    if not name:
+        return simple_tokenizer(context, options, folder=source.folder)
+    # As in open_clip, the tokenizer of a folder lies in it, whatever its name.
+    folder = source.folder or fetch_folder(name, HF_FILES, offline=source.offline)
+    return open_clip_hf_tokenizer(folder, context, options, mode=text.get("tokenizer_mode"))
 
 
 def _activation(config: Mapping[str, Any]) -> str:
     gelu = "QuickGELU" if config.get("quick_gelu") else "GELU"
     vision = config["vision_cfg"]
     image = "timm's own" if vision.get("timm_model_name") else gelu
-    return f"image {'ReLU' if isinstance(vision.get('layers'), list) else image}, text {gelu}"
+    text = config["text_cfg"].get("hf_model_name")
+    return (
+        f"image {'ReLU' if isinstance(vision.get('layers'), list) else image}, "
+        f"text {'that of ' + str(text) if text else gelu}"
+    )
 
 
-def _preprocess(path: Path, config: Mapping[str, Any], image_size: int | tuple[int, int]) -> Preprocess:
+def _preprocess(source: Source, image_size: int | tuple[int, int]) -> Preprocess:
     """The configuration's; what it leaves out is open_clip's default, and the size is always the tower's."""
+    config = source.preprocess
     sizes = {image_size} if isinstance(image_size, int) else set(image_size)
-    if len(sizes) > 1 or config.get("resize_mode", "shortest") != "shortest":
+    mean, std = (as_rgb(config.get(key) or getattr(OPENAI_PREPROCESS, key)) for key in ("mean", "std"))
+    resize = config.get("resize_mode") or "shortest"
+    if len(sizes) > 1 or resize not in ("shortest", "squash") or mean is None or std is None:
         raise ModelError(
-            f"{path}: preprocess_cfg {dict(config)}, image size {image_size}",
-            expected=f"square images by resize_mode 'shortest'; anything else is {_NOT_YET}",
+            f"{source.where}: preprocess_cfg {dict(config)}, image size {image_size}",
+            expected="square images by resize_mode 'shortest' or 'squash'; mean and std of three numbers each",
         )
-    mean, std = (tuple(config.get(key) or getattr(OPENAI_PREPROCESS, key)) for key in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3:
-        raise ModelError(f"{path}: preprocess_cfg mean {mean}, std {std}", expected="three values each")
     # Whatever is not bilinear is bicubic to open_clip.
     interpolation = "bilinear" if config.get("interpolation") == "bilinear" else "bicubic"
-    return Preprocess(sizes.pop(), mean, std, interpolation)
+    try:
+        return Preprocess(sizes.pop(), mean, std, interpolation, resize)
+    except InputError as error:
+        raise ModelError(f"{source.where}: preprocess_cfg: {error.came}", expected=error.expected) from error

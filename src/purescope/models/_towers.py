@@ -1,18 +1,22 @@
 """From two towers with weights in them to a `Model`: device, precision, batches of sentences."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import InputError, ModelError, did_you_mean
+from purescope.models._vocabulary import Tokenizer
 from purescope.models.model import Model, Preprocess
 from purescope.purity import Projections
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DEVICES = "cpu or a device of this machine, such as cuda; several as cuda:0,cuda:1"
 
 _SENTENCES = 256  # encoded at once
 
@@ -24,7 +28,7 @@ class Towers:
     module: nn.Module
     encode_image: Callable[[Float[Tensor, "n 3 size size"]], Float[Tensor, "n neuron"]]
     encode_text: Callable[[Int64[Tensor, "n context"]], Float[Tensor, "n neuron"]]
-    tokenize: Callable[[list[str]], Int64[Tensor, "n context"]]
+    tokenize: Tokenizer
     weight_space: Projections | str  # as in `Model`
     neurons: int
     preprocess: Preprocess
@@ -32,41 +36,53 @@ class Towers:
 
 
 def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.device, precision: str) -> Model:
-    """Put the towers on the device and wrap them; see `Model` for what the encoders promise.
+    """Put the towers on the device or devices and wrap them; see `Model` for what the encoders promise.
 
     Raises:
-        ModelError: the device or the precision is unknown or not there.
+        ModelError: a device or the precision is unknown or not there.
     """
-    if precision not in PRECISIONS:
-        raise ModelError(f"precision {precision!r}", fix=did_you_mean(precision, PRECISIONS))
-    dtype = PRECISIONS[precision]
-    try:
-        device = torch.device(device)
-        # A quarter faster for convolutions on the cpu, and equal to rounding.
-        towers.module.to(device).to(memory_format=torch.channels_last)
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"device {str(device)!r}: {reason}", fix="use cpu, or a device there is") from error
-    towers.module.eval().requires_grad_(False)
+    devices = _devices(device)
+    dtype = PRECISIONS[_resolve(precision, devices)]
+    replicas = [towers, *(copy.deepcopy(towers) for _ in devices[1:])]
+    free: SimpleQueue[tuple[Towers, torch.device]] = SimpleQueue()
+    for replica, place in zip(replicas, devices, strict=True):
+        replica.module.eval().requires_grad_(False)
+        _move(replica.module, place)
+        free.put((replica, place))
+    on_cpu = devices == [torch.device("cpu")]
 
-    def arithmetic() -> AbstractContextManager[object]:
-        return torch.autocast(device.type, dtype) if dtype else nullcontext()
+    @contextmanager
+    def turn() -> Iterator[tuple[Towers, torch.device]]:
+        """The cpu serves every thread at once, an accelerator one."""
+        if on_cpu:
+            yield towers, devices[0]
+            return
+        lane = free.get()
+        try:
+            yield lane
+        finally:
+            free.put(lane)
+
+    def arithmetic(place: torch.device) -> AbstractContextManager[object]:
+        return torch.autocast(place.type, dtype) if dtype else nullcontext()
 
     # What leaves inference mode is cloned: its own tensors could be used neither in place nor in autograd.
     def encode_image(images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n neuron"]:
-        with torch.inference_mode(), arithmetic():
-            images = images.to(device, memory_format=torch.channels_last)
-            features = towers.encode_image(images).float().cpu()
+        with turn() as (replica, place), torch.inference_mode(), arithmetic(place):
+            if place.type == "cuda":
+                images = images.pin_memory()
+            images = images.to(place, memory_format=torch.channels_last, non_blocking=place.type == "cuda")
+            features = replica.encode_image(images).float().cpu()
         return features.clone()
 
     def encode_text(sentences: Sequence[str]) -> Float[Tensor, "n neuron"]:
         if isinstance(sentences, str):
             raise InputError(f"one string, {sentences!r}", expected="a list of them", fix=f"[{sentences!r}]")
         batches = [torch.empty(0, towers.neurons)]
-        with torch.inference_mode(), arithmetic():
+        with turn() as (replica, place), torch.inference_mode(), arithmetic(place):
             for start in range(0, len(sentences), _SENTENCES):
-                tokens = towers.tokenize(list(sentences[start : start + _SENTENCES]))
-                batches.append(towers.encode_text(tokens.to(device)).float().cpu())
+                tokens = replica.tokenize(list(sentences[start : start + _SENTENCES]))
+                batches.append(replica.encode_text(tokens.to(place)).float().cpu())
         return torch.cat(batches)
 
     return Model(
@@ -77,6 +93,32 @@ def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.devic
         preprocess=towers.preprocess,
         encode_image=encode_image,
         encode_text=encode_text,
-        identity={**towers.identity, "precision": precision},
-        parallel=device.type == "cpu",
+        identity={**towers.identity, "precision": _resolve(precision, devices)},
+        lanes=0 if on_cpu else len(devices),
     )
+
+
+def _devices(device: str | torch.device) -> list[torch.device]:
+    try:
+        return [torch.device(name.strip()) for name in str(device).split(",")]
+    except RuntimeError as error:
+        raise ModelError(f"device {str(device)!r}", expected=_DEVICES) from error
+
+
+def _resolve(precision: str, devices: list[torch.device]) -> str:
+    """The name of a precision; "auto" is the fastest that each device has, and float32 on the cpu."""
+    if precision != "auto":
+        if precision not in PRECISIONS:
+            raise ModelError(f"precision {precision!r}", fix=did_you_mean(precision, ("auto", *PRECISIONS)))
+        return precision
+    cuda = all(place.type == "cuda" for place in devices) and torch.cuda.is_available()
+    return "bf16" if cuda and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def _move(module: nn.Module, device: torch.device) -> None:
+    try:
+        # A quarter faster for convolutions on the cpu, and equal to rounding.
+        module.to(device).to(memory_format=torch.channels_last)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"device {str(device)!r}: {reason}", expected=_DEVICES) from error

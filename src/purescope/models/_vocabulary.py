@@ -1,39 +1,53 @@
-"""CLIP's byte-pair tokenizer, as open_clip implements it, with an identity for the manifest."""
+"""Tokenizers, as open_clip and transformers implement them, with an identity for the manifest."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Int64
 from torch import Tensor
 
-from purescope.errors import ModelError
+from purescope.errors import MissingExtraError, ModelError
+
+HF_FILES = ("*.json", "*.txt", "*.model")
+"""The names of the files of a tokenizer in a repository of the hub."""
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Sentences to token rows of one length; a longer one is cut, and still ends in the end-of-text token."""
+    """Sentences to token rows of one length; a longer one is cut, and still ends as the model expects.
 
-    tokenizer: Any  # open_clip's SimpleTokenizer, which has no types
+    Args:
+        rows: what makes them.
+        entries: the vocabulary: each token and its number.
+        kind: what it is, for the manifest, e.g. "CLIP BPE".
+        context: the length of a row.
+        save: writes the files that open_clip reads it from into a folder that holds a model of its own.
+    """
+
+    rows: Callable[[list[str]], Int64[Tensor, "n context"]]
+    entries: Mapping[str, int]
+    kind: str
     context: int
+    save: Callable[[Path], object]
 
     def __call__(self, sentences: list[str]) -> Int64[Tensor, "n context"]:
-        tokens: Tensor = self.tokenizer(sentences)
-        return tokens
+        return self.rows(sentences)
 
     @property
     def vocab_size(self) -> int:
-        """The number of different tokens."""
-        return len(self.tokenizer.encoder)
+        """How many tokens a text tower must know."""
+        return max(self.entries.values()) + 1
 
     @property
     def identity(self) -> str:
         """Kind, sizes and a hash of the vocabulary."""
-        entries = "\n".join(self.tokenizer.encoder)
+        entries = "\n".join(sorted(self.entries, key=lambda entry: self.entries[entry]))
         digest = hashlib.sha256(entries.encode()).hexdigest()[:12]
-        return f"CLIP BPE, {self.vocab_size} entries ({digest}), context {self.context}"
+        return f"{self.kind}, {len(self.entries)} entries ({digest}), context {self.context}"
 
 
 def simple_tokenizer(
@@ -47,12 +61,101 @@ def simple_tokenizer(
     from open_clip.tokenizer import SimpleTokenizer
 
     options = dict(options or {})
+    merges: Path | None = None
     if "bpe_path" in options and folder is not None:
-        options["bpe_path"] = str(folder / options["bpe_path"])
+        merges = folder / str(options["bpe_path"])
+        options["bpe_path"] = str(merges)
     try:
-        return Tokenizer(SimpleTokenizer(context_length=context, **options), context)
+        tokenizer = SimpleTokenizer(**options) if options else _clips_own()
     except (OSError, EOFError, ValueError, TypeError, AssertionError) as error:
         raise ModelError(
             f"{folder}: no tokenizer from {options}: {error}",
             expected="options of open_clip's SimpleTokenizer, bpe_path naming a gzipped list of merges",
         ) from error
+
+    def save(target: Path) -> None:
+        if merges is not None:
+            (target / merges.name).write_bytes(merges.read_bytes())
+
+    return Tokenizer(partial(tokenizer, context_length=context), tokenizer.encoder, "CLIP BPE", context, save)
+
+
+@cache
+def _clips_own() -> Any:
+    """The one that nearly every model has; to build it takes as long as to read a small model."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()
+
+
+def open_clip_hf_tokenizer(folder: Path, context: int, options: Mapping[str, Any], *, mode: str | None) -> Tokenizer:
+    """open_clip's wrapper of a tokenizer of transformers, from its files in a folder; no code in them runs.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        ModelError: the tokenizer is missing or broken, or an option is unknown.
+    """
+    require_transformers()
+    from open_clip.tokenizer import HFTokenizer
+
+    try:
+        safe = {**options, "local_files_only": True, "trust_remote_code": False}
+        rows = HFTokenizer(str(folder), context, tokenizer_mode=mode, **safe)
+        rows(["a"])  # what is missing for a row shows here, not in the middle of a run
+        entries = _entries(rows.tokenizer)
+    except Exception as error:
+        raise _unusable(folder, error) from error
+    return Tokenizer(rows, entries, type(rows.tokenizer).__name__, context, rows.save_pretrained)
+
+
+def transformers_tokenizer(folder: Path, context: int) -> Tokenizer:
+    """The tokenizer in a folder of transformers; rows are padded to the whole context, as SigLIP was trained.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        ModelError: the tokenizer is missing or broken.
+    """
+    require_transformers()
+    from transformers import AutoTokenizer
+
+    has = {path.name for path in folder.iterdir()}
+    if "vocab.json" in has and not has & {"tokenizer.json", "merges.txt"}:
+        raise ModelError(f"{folder}: no tokenizer: vocab.json without merges.txt", fix="copy the whole folder")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+        def rows(sentences: list[str]) -> Tensor:
+            batch = tokenizer(sentences, padding="max_length", truncation=True, max_length=context, return_tensors="pt")
+            ids: Tensor = batch["input_ids"]
+            return ids
+
+        rows(["a"])
+        entries = _entries(tokenizer)
+    except Exception as error:
+        raise _unusable(folder, error) from error
+    return Tokenizer(rows, entries, type(tokenizer).__name__, context, tokenizer.save_pretrained)
+
+
+def _entries(tokenizer: Any) -> dict[str, int]:
+    """The vocabulary; where its file is missing, transformers makes one of special tokens only, and says nothing."""
+    entries: dict[str, int] = tokenizer.get_vocab()
+    if entries.keys() <= set(tokenizer.all_special_tokens):
+        raise ValueError("it has no vocabulary")
+    return entries
+
+
+def _unusable(folder: Path, error: Exception) -> ModelError:
+    """One line of what can be anything: transformers raises whatever its parts do."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return ModelError(
+        f"{folder}: no tokenizer: {reason}",
+        expected="tokenizer_config.json with tokenizer.json, or the vocabulary files of a known tokenizer",
+    )
+
+
+def require_transformers() -> None:
+    """Raise MissingExtraError unless the extra [hf] is there."""
+    try:
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("transformers", "hf") from error

@@ -1,5 +1,6 @@
 """What a model is to the rest of purescope: two encoders, two projections, and how images are prepared."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -16,11 +17,12 @@ from purescope.purity import Projections
 RGB: TypeAlias = tuple[float, float, float]
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_RESIZES = ("shortest", "squash")
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Shortest side to `size`, centre crop, scale to [0, 1], normalise: deterministic, equal to torchvision.
+    """Resize to a square, scale to [0, 1], normalise: deterministic, equal to torchvision.
 
     It comes in two steps, so that an image is kept as bytes and the arithmetic is done a batch at a time.
 
@@ -29,9 +31,11 @@ class Preprocess:
         mean: of each channel, subtracted after scaling to [0, 1].
         std: of each channel, divided by.
         interpolation: "bicubic" or "bilinear", as Pillow does them (antialiased).
+        resize: how an image becomes a square: "shortest" makes its shortest side `size` and cuts the centre out, as
+            CLIP does; "squash" ignores its proportions, as SigLIP does.
 
     Raises:
-        InputError: the size is below 1, a std is 0, or the interpolation is unknown.
+        InputError: the size is below 1, a std is 0, or the interpolation or the resize is unknown.
 
     Examples:
         >>> preprocess = Preprocess(size=2, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -44,12 +48,15 @@ class Preprocess:
     mean: RGB
     std: RGB
     interpolation: str = "bicubic"
+    resize: str = "shortest"
 
     def __post_init__(self) -> None:
-        if self.interpolation not in _FILTERS:
-            raise InputError(
-                f"interpolation {self.interpolation!r}", expected=did_you_mean(self.interpolation, _FILTERS)
-            )
+        for name, value, known in (
+            ("interpolation", self.interpolation, _FILTERS),
+            ("resize", self.resize, _RESIZES),
+        ):
+            if value not in known:
+                raise InputError(f"{name} {value!r}", expected=did_you_mean(value, known))
         if self.size < 1:
             raise InputError(f"preprocess size {self.size}", expected="at least 1 pixel")
         if 0 in self.std:
@@ -70,6 +77,8 @@ class Preprocess:
         return batch.float().div_(255).sub_(mean).div_(std)
 
     def _square(self, image: Image.Image) -> Image.Image:
+        if self.resize == "squash":
+            return image.resize((self.size, self.size), _FILTERS[self.interpolation])
         width, height = image.size
         shortest = min(width, height)
         # Truncated, not rounded, as in torchvision: a pixel more would shift the crop.
@@ -78,6 +87,16 @@ class Preprocess:
             image = image.resize((width, height), _FILTERS[self.interpolation])
         left, top = (round((side - self.size) / 2) for side in (width, height))
         return image.crop((left, top, left + self.size, top + self.size))
+
+
+def as_rgb(values: object) -> RGB | None:
+    """Three finite numbers of a configuration as a colour; None where they are not."""
+    if not isinstance(values, list | tuple) or len(values) != 3:
+        return None
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+        return None
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 OPENAI_PREPROCESS = Preprocess(
@@ -102,8 +121,8 @@ class Model:
         encode_text: the same for sentences, any number of them.
         identity: what distinguishes its numbers from another model's: format, architecture, weights (a
             hash), activation, tokenizer, precision, logit_scale, projection_bias.
-        parallel: whether `encode_image` may run in several threads at once, as on the cpu; an accelerator takes one
-            batch at a time.
+        lanes: how many calls of `encode_image` may run at the same time: one for each accelerator, 1 where it is not
+            safe in threads; 0 for as many as there are cores, which then share a batch.
     """
 
     label: str
@@ -114,7 +133,7 @@ class Model:
     encode_image: Callable[[Float[Tensor, "n 3 size size"]], Float[Tensor, "n neuron"]]
     encode_text: Callable[[Sequence[str]], Float[Tensor, "n neuron"]]
     identity: Mapping[str, str]
-    parallel: bool = False
+    lanes: int = 1
 
     @property
     def projections(self) -> Projections:

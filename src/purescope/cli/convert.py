@@ -1,0 +1,31 @@
+"""``purescope convert``: a safe copy of a checkpoint."""
+
+from pathlib import Path
+
+import click
+
+from purescope.cli import terminal
+
+
+@click.command(short_help="Write a safe copy of a checkpoint: safetensors and a configuration.")
+@click.argument("checkpoint", metavar="CKPT")
+@click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
+@click.option("--arch", metavar="NAME", help="open_clip's name of the architecture of a bare file of its weights.")
+@click.option("--offline", is_flag=True, help="Fetch nothing.")
+def convert(checkpoint: str, out: Path, arch: str | None, offline: bool) -> None:
+    """Write a copy of CKPT into the new folder OUT, for whose reading no code is needed.
+
+    CKPT is anything that loads. OUT takes open_clip's local-dir: form wherever open_clip has the architecture,
+    transformers' for models of transformers, and purescope's own for LaCLIP checkpoints.
+
+    \b
+    Example:
+      purescope convert ViT-B-16.pt vit-b-16
+    """  # noqa: D301 click's mark for lines to leave alone
+    from purescope.models.convert import convert
+
+    with terminal.warnings_as_notes():
+        form = convert(checkpoint, out, arch=arch, offline=offline)
+    click.echo(f"{out}: in the form of {form}")
+    if form == "open_clip":
+        click.echo(f"  open_clip loads it as local-dir:{out}")

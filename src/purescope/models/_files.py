@@ -1,0 +1,70 @@
+"""Checkpoints given by a path: which format a file or a folder is in, told by what it holds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from purescope.errors import ModelError
+from purescope.models import _laclip, _open_clip, _sources, _transformers
+from purescope.models._checkpoint import first_few, read_tensors
+from purescope.models._clip_layout import arch_of_shapes, config_of_shapes, is_clip_layout, is_openai
+from purescope.models._towers import Towers
+
+LACLIP_CONFIG, LACLIP_WEIGHTS = "purescope_laclip.json", "model.safetensors"
+
+
+def load_file(path: Path, arch: str | None, *, offline: bool) -> Towers:
+    """The towers in a bare file of weights.
+
+    Raises:
+        ModelError: it is unreadable, of no known format, or its weights do not fit its architecture.
+    """
+    tensors = read_tensors(path)
+    if arch is None and _laclip.is_laclip(tensors):
+        return _laclip.load(path, tensors)
+    if arch is None and not is_clip_layout(tensors):
+        fix = "name open_clip's architecture: --arch NAME (arch=NAME)"
+        if "visual_projection.weight" in tensors:
+            fix = "give the whole folder of transformers, with its config.json"
+        raise ModelError(
+            f"{path}: not a checkpoint that tells its architecture (it holds {first_few(tensors)})",
+            expected="the weights of LaCLIP (image_projection, visual.blocks.*), or of CLIP (visual.conv1.weight)",
+            fix=fix,
+        )
+    if arch is None and is_openai(tensors):
+        config = {**config_of_shapes(path, tensors), "quick_gelu": True}
+        weights = _sources.without_marks(tensors)
+        return _open_clip.towers(_open_clip.Source(str(path), config, {}, path, weights, form="openai"))
+    arch = arch or arch_of_shapes(path, tensors)
+    return _open_clip.towers(_sources.from_file(path, tensors, arch, offline=offline))
+
+
+def load_folder(folder: Path) -> Towers:
+    """The towers in a folder, in the form of the first configuration that lies in it.
+
+    Raises:
+        ModelError: there is none, a file is missing or broken, or asks for something that is not supported.
+    """
+    for name, load in _FOLDERS.items():
+        if (folder / name).is_file():
+            return load(folder)
+    raise ModelError(f"{folder}: no model", expected=f"a folder with {' or '.join(_FOLDERS)}")
+
+
+def _load_open_clip(folder: Path) -> Towers:
+    return _open_clip.towers(_sources.from_folder(folder))
+
+
+def _load_laclip(folder: Path) -> Towers:
+    """The form that `purescope convert` writes: a configuration that says so, and LaCLIP's weights as safetensors."""
+    path = folder / LACLIP_WEIGHTS
+    tensors = read_tensors(path)
+    if not _laclip.is_laclip(tensors):
+        raise ModelError(f"{path}: not LaCLIP's weights (it holds {first_few(tensors)})")
+    return _laclip.load(path, tensors)
+
+
+_FOLDERS: dict[str, Callable[[Path], Towers]] = {
+    _sources.CONFIG: _load_open_clip,
+    LACLIP_CONFIG: _load_laclip,
+    _transformers.CONFIG: _transformers.load,
+}

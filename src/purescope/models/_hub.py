@@ -1,0 +1,71 @@
+"""Files of the Hugging Face hub: from its cache on this disk, or downloaded into it; offline, only the former."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from purescope.errors import ModelError
+
+
+def is_offline(offline: bool) -> bool:
+    """Whether nothing may be fetched: by the argument, or by HF_HUB_OFFLINE in the environment."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    return offline or HF_HUB_OFFLINE
+
+
+def fetch_file(repository: str, names: Sequence[str], *, offline: bool) -> Path:
+    """The first of the named files that a repository has.
+
+    Raises:
+        ModelError: it has none of them, cannot be reached, or, offline, none is on this disk.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
+
+    offline = is_offline(offline)
+    absent = EntryNotFoundError if offline else RemoteEntryNotFoundError
+    for name in names:
+        try:
+            return Path(hf_hub_download(repository, name, local_files_only=offline))
+        except absent:
+            continue
+        except Exception as error:  # of the hub, of the network below it, or of the disk
+            raise _unreachable(repository, name, error) from error
+    wanted = " or ".join(names)
+    if offline:
+        raise missing_offline(f"{wanted} of {repository}")
+    raise ModelError(f"the hub's repository {repository} has no {wanted}", fix="check its name and its list of files")
+
+
+def fetch_folder(repository: str, patterns: Sequence[str], *, offline: bool) -> Path:
+    """A folder with those files of a repository whose names match; what is missing in it shows when it is read.
+
+    Raises:
+        ModelError: it cannot be reached or, offline, is not on this disk.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    offline = is_offline(offline)
+    try:
+        return Path(snapshot_download(repository, allow_patterns=list(patterns), local_files_only=offline))
+    except Exception as error:
+        if offline and isinstance(error, LocalEntryNotFoundError):
+            raise missing_offline(f"the repository {repository}") from error
+        raise _unreachable(repository, "files", error) from error
+
+
+def missing_offline(what: str) -> ModelError:
+    """What is to be said where something would have to be downloaded and may not be."""
+    return ModelError(
+        f"{what}: not on this disk, and offline nothing is fetched",
+        fix="load it once without --offline and HF_HUB_OFFLINE, or give a local folder or file",
+    )
+
+
+def _unreachable(repository: str, name: str, error: Exception) -> ModelError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return ModelError(
+        f"{name} of {repository} cannot be had from the hub: {reason}",
+        fix="check the name ORG/NAME and the connection; a gated repository wants `hf auth login`",
+    )

@@ -1,0 +1,166 @@
+"""Where models of open_clip come from: folders, bare files of weights, its list of pretrained tags, the hub."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from purescope.errors import ModelError, did_you_mean
+from purescope.models._checkpoint import read_tensors
+from purescope.models._clip_layout import OPENAI_MARKS, is_openai
+from purescope.models._hub import fetch_file, is_offline, missing_offline
+from purescope.models._open_clip import Source
+
+CONFIG = "open_clip_config.json"
+WEIGHTS = "open_clip_model.safetensors"
+_WEIGHTS = (
+    WEIGHTS,
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+_ON_HUB = (WEIGHTS, "open_clip_pytorch_model.bin")
+
+
+def from_folder(folder: Path) -> Source:
+    """A folder in open_clip's `local-dir:` form: open_clip_config.json, weights, and a vocabulary if not CLIP's.
+
+    Raises:
+        ModelError: a file is missing or broken.
+    """
+    config = _read_config(folder / CONFIG)
+    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        there = ", ".join(sorted(path.name for path in folder.iterdir()))
+        raise ModelError(f"{folder}: no weights among {there}", expected=f"one of {', '.join(_WEIGHTS)}")
+    preprocess = config.get("preprocess_cfg") or {}
+    return Source(str(folder / CONFIG), config["model_cfg"], preprocess, weights, read_tensors(weights), folder)
+
+
+def from_hub(repository: str, *, offline: bool) -> Source:
+    """A repository of the hub in open_clip's form.
+
+    Raises:
+        ModelError: a file is missing or broken, or cannot be fetched.
+    """
+    path = fetch_file(repository, [CONFIG], offline=offline)
+    config = _read_config(path)
+    weights = fetch_file(repository, _ON_HUB, offline=offline)
+    preprocess = config.get("preprocess_cfg") or {}
+    where = f"{CONFIG} of {repository}"
+    return Source(where, config["model_cfg"], preprocess, weights, read_tensors(weights), offline=offline)
+
+
+def from_tag(arch: str, tag: str, *, offline: bool) -> Source:
+    """One of open_clip's pretrained models, by its architecture and tag.
+
+    Raises:
+        ModelError: open_clip has no such pair, their activations differ, or the weights cannot be fetched.
+    """
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    config = architecture(arch)
+    pretrained = get_pretrained_cfg(arch, tag)
+    if not pretrained:
+        tags = list_pretrained_tags_by_model(arch)
+        fix = did_you_mean(tag, tags) if tags else f"give a file of weights with --arch {arch}"
+        raise ModelError(f"open_clip has no weights {tag!r} of {arch}", fix=fix)
+    where = f"{arch}/{tag}"
+    if pretrained.get("quick_gelu"):
+        _require_quick_gelu(arch, config, f"{where} was trained with it")
+    weights = _fetch(where, pretrained, offline=offline)
+    tensors = without_marks(read_tensors(weights))
+    return Source(where, config, pretrained, weights, tensors, offline=offline)
+
+
+def from_file(path: Path, tensors: Mapping[str, Tensor], arch: str, *, offline: bool) -> Source:
+    """A bare file of weights of one of open_clip's architectures.
+
+    The preprocess is that of all tags of the architecture, where they agree; otherwise open_clip's default.
+
+    Raises:
+        ModelError: the architecture is unknown, or the file is OpenAI's and the architecture has no QuickGELU.
+    """
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    config = architecture(arch)
+    if is_openai(tensors):
+        _require_quick_gelu(arch, config, f"{path} is OpenAI's, whose models have it")
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    tagged = [get_pretrained_cfg(arch, tag) for tag in list_pretrained_tags_by_model(arch)]
+    choices = {tuple(pretrained[key] for key in keys) for pretrained in tagged}
+    preprocess = dict(zip(keys, choices.pop(), strict=True)) if len(choices) == 1 else {}
+    return Source(arch, config, preprocess, path, without_marks(tensors), offline=offline)
+
+
+def architecture(arch: str) -> dict[str, Any]:
+    """open_clip's model_cfg of a name.
+
+    Raises:
+        ModelError: open_clip knows no such architecture.
+    """
+    import open_clip
+
+    config: dict[str, Any] | None = open_clip.get_model_config(arch) if arch in open_clip.list_models() else None
+    if config is None:
+        raise ModelError(f"open_clip has no architecture {arch!r}", fix=did_you_mean(arch, open_clip.list_models()))
+    return config
+
+
+def without_marks(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights only: OpenAI's archives hold three numbers among them."""
+    return {name: tensor for name, tensor in tensors.items() if name not in OPENAI_MARKS}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}", expected=f"a folder with {CONFIG} and {WEIGHTS}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
+    model = config.get("model_cfg") if isinstance(config, dict) else None
+    towers = ("vision_cfg", "text_cfg")
+    if not isinstance(model, dict) or not all(isinstance(model.get(tower), dict) for tower in towers):
+        raise ModelError(f"{path}: no model", expected="model_cfg with embed_dim, vision_cfg and text_cfg")
+    if not isinstance(config.get("preprocess_cfg") or {}, dict):
+        raise ModelError(f"{path}: preprocess_cfg {config['preprocess_cfg']!r}", expected="a dictionary")
+    return dict(config)
+
+
+def _require_quick_gelu(arch: str, config: Mapping[str, Any], why: str) -> None:
+    if config.get("quick_gelu"):
+        return
+    import open_clip
+
+    twin = f"{arch}-quickgelu"
+    named = twin if twin in open_clip.list_models() else "an architecture that has it"
+    raise ModelError(
+        f"open_clip's {arch} has no QuickGELU, and {why}",
+        expected="the activation that the weights were trained with; another gives other, worse features",
+        fix=f"give {named} in place of {arch}",
+    )
+
+
+def _fetch(where: str, pretrained: Mapping[str, Any], *, offline: bool) -> Path:
+    """The file of a tag, from the hub where it is there, otherwise from the address open_clip has."""
+    repository, _, name = str(pretrained.get("hf_hub") or "").rpartition("/")
+    if repository:
+        safe = [str(Path(name).with_suffix(".safetensors"))] if name.endswith((".bin", ".pth")) else []
+        return fetch_file(repository, [*safe, name] if name else _ON_HUB, offline=offline)
+    from open_clip.pretrained import download_pretrained_from_url
+
+    url = str(pretrained["url"])
+    cached = Path("~/.cache/clip").expanduser() / url.rpartition("/")[2]  # open_clip's own place
+    if is_offline(offline):
+        if cached.is_file():
+            return cached
+        raise missing_offline(f"{cached}, the weights of {where},")
+    try:
+        return Path(download_pretrained_from_url(url))
+    except (OSError, RuntimeError) as error:
+        raise ModelError(f"{url} cannot be downloaded: {error}", fix="check the connection and the disk") from error

@@ -1,0 +1,283 @@
+"""CLIP and SigLIP models of transformers: a folder, or a repository of the hub, with config.json and safetensors.
+
+The modules and tokenizers are those of transformers, built by the names in our table: no code that lies beside the
+weights runs, and nothing but safetensors is read for weights. SigLIP 2 with one image size is a SigLIP here as
+there; its variants for images of any size take other inputs and are refused.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from purescope.errors import InputError, ModelError
+from purescope.models._checkpoint import fingerprint, first_few, fit, read_tensors
+from purescope.models._hub import fetch_folder
+from purescope.models._towers import Towers
+from purescope.models._vocabulary import HF_FILES, require_transformers, transformers_tokenizer
+from purescope.models.model import Preprocess, as_rgb
+from purescope.purity import Projections
+
+CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+_INDEX = f"{WEIGHTS}.index.json"
+_FETCHED = (*HF_FILES, "model*.safetensors")
+_FAMILIES = {"clip": ("CLIPConfig", "CLIPModel"), "siglip": ("SiglipConfig", "SiglipModel")}
+# What a configuration may hold that is not the model: how to load it, and with whose code.
+_NO_PART = {
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "_name_or_path",
+    "architectures",
+    "attn_implementation",
+    "auto_map",
+    "dtype",
+    "quantization_config",
+    "torch_dtype",
+    "transformers_version",
+}
+_PROCESSORS: dict[str, dict[str, Any]] = {
+    "CLIP": {
+        "size": {"shortest_edge": 224},
+        "do_center_crop": True,
+        "crop_size": 224,
+        "image_mean": (0.48145466, 0.4578275, 0.40821073),
+        "image_std": (0.26862954, 0.26130258, 0.27577711),
+    },
+    "Siglip": {
+        "size": {"height": 224, "width": 224},
+        "do_center_crop": False,
+        "crop_size": None,
+        "image_mean": (0.5, 0.5, 0.5),
+        "image_std": (0.5, 0.5, 0.5),
+    },
+}
+_COMMON = {"do_resize": True, "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255, "resample": 3}
+_FILTERS = {2: "bilinear", 3: "bicubic"}
+
+
+def fetch(repository: str, *, offline: bool) -> Path:
+    """A folder with the files of a repository of the hub that a model is read from.
+
+    Raises:
+        ModelError: it cannot be reached or, offline, is not on this disk.
+    """
+    return fetch_folder(repository, _FETCHED, offline=offline)
+
+
+def load(folder: Path) -> Towers:
+    """The towers of a CLIPModel or SiglipModel folder.
+
+    Raises:
+        ModelError: a file is missing or broken, or asks for something that is not supported.
+        MissingExtraError: transformers is not installed.
+    """
+    config = _read_json(folder / CONFIG)
+    family = config.get("model_type")
+    if family not in _FAMILIES:
+        raise ModelError(
+            f"{folder / CONFIG}: model_type {family!r}",
+            expected=f"{' or '.join(_FAMILIES)}, SigLIP 2 among the latter where it has one image size",
+        )
+    config = _model_only(config)
+    module = _build(folder / CONFIG, family, config)
+    weights_path, stored = _read_weights(folder)
+    weights = {name: tensor for name, tensor in stored.items() if not name.endswith(".position_ids")}  # 0, 1, 2, ...
+    module.load_state_dict(fit(weights_path, weights, module.state_dict()), assign=True)
+    text, vision = module.config.text_config, module.config.vision_config
+    tokenizer = transformers_tokenizer(folder, text.max_position_embeddings)
+    if tokenizer.vocab_size > text.vocab_size:
+        raise ModelError(f"{folder}: {tokenizer.vocab_size} tokens for a vocab_size of {text.vocab_size}")
+    preprocess = find_preprocess(folder)
+    if preprocess.size != vision.image_size:
+        raise ModelError(
+            f"{folder}: images of {preprocess.size} pixels for a tower of {vision.image_size}",
+            expected="a preprocessor_config.json and a config.json of one model",
+        )
+    is_clip = family == "clip"
+    neurons = module.config.projection_dim if is_clip else vision.hidden_size
+    if not is_clip and (text.projection_size != neurons or not getattr(vision, "vision_use_head", True)):
+        raise ModelError(
+            f"{folder / CONFIG}: {neurons} image neurons, {text.projection_size} text neurons, "
+            f"vision_use_head {getattr(vision, 'vision_use_head', True)}",
+            expected="towers that pool to embeddings of one width",
+        )
+    pair = _Pair(module)
+    return Towers(
+        module=pair,
+        encode_image=pair.encode_image,
+        encode_text=pair.encode_text,
+        tokenize=tokenizer,
+        weight_space=_projections(module) if is_clip else "the image tower ends without a projection",
+        neurons=neurons,
+        preprocess=preprocess,
+        identity={
+            "format": "transformers",
+            "architecture": json.dumps(config, sort_keys=True),
+            "activation": f"image {vision.hidden_act}, text {text.hidden_act}",
+            "weights": fingerprint(stored),
+            "tokenizer": tokenizer.identity,
+            "logit_scale": f"{module.logit_scale.exp().item():.6g}",
+            "projection_bias": "none" if is_clip or not module.text_model.head.bias.any() else "text",
+        },
+    )
+
+
+class _Pair(nn.Module):
+    """A model of transformers by its two encoders; SigLIP's pooled output is its embedding, CLIP's is projected."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.image_end = getattr(model, "visual_projection", nn.Identity())
+        self.text_end = getattr(model, "text_projection", nn.Identity())
+
+    def encode_image(self, images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n neuron"]:
+        features: Tensor = self.image_end(self.model.vision_model(pixel_values=images, return_dict=True).pooler_output)
+        return features
+
+    def encode_text(self, tokens: Int64[Tensor, "n context"]) -> Float[Tensor, "n neuron"]:
+        features: Tensor = self.text_end(self.model.text_model(input_ids=tokens, return_dict=True).pooler_output)
+        return features
+
+
+def find_preprocess(folder: Path) -> Preprocess:
+    """The preprocess in preprocessor_config.json, or in the processor_config.json that newer versions write.
+
+    Pixels are those of transformers' Pillow processors, but that transformers rounds the place of the crop down where
+    torchvision rounds to even: one pixel aside for half of the odd sizes.
+
+    Raises:
+        ModelError: there is none, or it does something that `Preprocess` cannot.
+    """
+    path, config = folder / PROCESSOR, None
+    if not path.is_file() and (folder / "processor_config.json").is_file():
+        path = folder / "processor_config.json"
+        config = _read_json(path).get("image_processor")
+    config = _read_json(path) if config is None else config
+    if not isinstance(config, dict):
+        raise ModelError(f"{path}: image_processor is {config!r}", expected="a dictionary")
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
+    known = re.fullmatch(r"(CLIP|Siglip)(ImageProcessor(Fast|Pil)?|FeatureExtractor)", kind)
+    if not known:
+        raise ModelError(f"{path}: image_processor_type {kind}", expected="CLIPImageProcessor or SiglipImageProcessor")
+    given = {key: value for key, value in config.items() if value is not None}
+    settings = {**_COMMON, **_PROCESSORS[known[1]], **given}
+    resize, size = _square(settings)
+    off = [key for key in ("do_resize", "do_rescale", "do_normalize") if settings[key] is not True]
+    scale, mean, std = settings["rescale_factor"], as_rgb(settings["image_mean"]), as_rgb(settings["image_std"])
+    unmapped = {
+        f"{', '.join(off)} off": bool(off),
+        f"rescale_factor {scale}": not (isinstance(scale, float) and abs(scale * 255 - 1) < 1e-6),
+        f"resample {settings['resample']}": settings["resample"] not in tuple(_FILTERS),
+        f"size {settings['size']} with crop_size {settings['crop_size']}": resize is None,
+        f"image_mean {settings['image_mean']}": mean is None,
+        f"image_std {settings['image_std']}": std is None,
+    }
+    if resize is None or mean is None or std is None or any(unmapped.values()):
+        raise ModelError(
+            f"{path}: {'; '.join(what for what, is_so in unmapped.items() if is_so)}",
+            expected="a square by shortest edge and centre crop or by height and width, scaled to [0, 1], normalised",
+        )
+    try:
+        return Preprocess(size, mean, std, _FILTERS[settings["resample"]], resize)
+    except InputError as error:
+        raise ModelError(f"{path}: {error.came}", expected=error.expected) from error
+
+
+def processor_config(preprocess: Preprocess) -> dict[str, Any]:
+    """What `find_preprocess` reads as this preprocess, and transformers, too."""
+    side, is_cut = preprocess.size, preprocess.resize == "shortest"
+    square = {"height": side, "width": side}
+    return {
+        **_COMMON,
+        "image_processor_type": "CLIPImageProcessor" if is_cut else "SiglipImageProcessor",
+        "size": {"shortest_edge": side} if is_cut else square,
+        "do_center_crop": is_cut,
+        "crop_size": square,
+        "do_convert_rgb": True,
+        "image_mean": preprocess.mean,
+        "image_std": preprocess.std,
+        "resample": {name: number for number, name in _FILTERS.items()}[preprocess.interpolation],
+    }
+
+
+def _square(settings: Mapping[str, Any]) -> tuple[str | None, int]:
+    """How an image becomes a square, and its side; None where it does not, or by other means."""
+    size, crop = settings["size"], settings["crop_size"]
+    size = size if isinstance(size, dict) else {"shortest_edge": size}
+    crop = crop if isinstance(crop, dict) else {"height": crop, "width": crop}
+    resize = "shortest" if size.keys() == {"shortest_edge"} else "squash"
+    side = size.get("shortest_edge", size.get("height"))
+    square = {"height": side, "width": side}
+    is_square = crop == square if settings["do_center_crop"] else resize == "squash"
+    if isinstance(side, int) and is_square and size in ({"shortest_edge": side}, square):
+        return resize, side
+    return None, 0
+
+
+def _projections(module: Any) -> Projections:
+    """A Linear keeps its weight as `[neuron, width]`."""
+    image, text = module.visual_projection.weight, module.text_projection.weight
+    return Projections(image=image.detach().clone(), text=text.detach().clone())
+
+
+def _build(path: Path, family: str, config: Mapping[str, Any]) -> Any:
+    require_transformers()
+    import transformers
+
+    config_class, model_class = (getattr(transformers, name) for name in _FAMILIES[family])
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return model_class(config_class.from_dict(dict(config), attn_implementation="sdpa")).float()
+    except Exception as error:  # an impossible configuration can make transformers raise anything
+        raise ModelError(
+            f"{path}: transformers cannot build this {family} model: {type(error).__name__}: {error}",
+            expected="a config.json of CLIPModel or SiglipModel",
+        ) from error
+
+
+def _model_only(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what says how to load it, at any depth."""
+    return {
+        key: _model_only(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in _NO_PART
+    }
+
+
+def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The one file of weights, or the parts that an index names."""
+    if (folder / WEIGHTS).is_file():
+        return folder / WEIGHTS, read_tensors(folder / WEIGHTS)
+    if not (folder / _INDEX).is_file():
+        there = first_few(sorted(path.name for path in folder.iterdir()), 12)
+        raise ModelError(
+            f"{folder}: no {WEIGHTS} among {there}",
+            expected="weights as safetensors; others could hold code and are not read",
+            fix="take a revision with safetensors, or save the model again with transformers",
+        )
+    parts = _read_json(folder / _INDEX).get("weight_map")
+    names = set(parts.values()) if isinstance(parts, dict) else set()
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise ModelError(f"{folder / _INDEX}: no list of parts", expected="weight_map with names of files beside it")
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(names):
+        tensors |= read_tensors(folder / name)
+    return folder / _INDEX, tensors
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}", expected=f"a folder of transformers with {CONFIG}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds a {type(content).__name__}", expected="a dictionary")
+    return content

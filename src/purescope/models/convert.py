@@ -1,0 +1,117 @@
+"""A safe copy of a checkpoint: safetensors and a configuration in a folder, which no reader needs code for."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from purescope.errors import OutputError
+from purescope.models import _files, _sources, _transformers, find_towers
+from purescope.models._towers import Towers
+
+
+def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = False) -> str:
+    """Write a safe copy of a model into a new folder, in float32; it appears when it is complete.
+
+    Models of open_clip and OpenAI become open_clip's `local-dir:` form, which open_clip loads by itself. Models of
+    transformers keep the form of transformers. A LaCLIP checkpoint is no model of open_clip, which has no ViT that
+    normalises queries and keys; it becomes a form of purescope's own, whose configuration says so.
+
+    Args:
+        spec: as in `load_model`, without a label.
+        out: the folder: one that is not there, or empty.
+        arch: as in `load_model`.
+        offline: as in `load_model`.
+
+    Returns:
+        The form: "open_clip", "transformers" or "purescope".
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        OutputError: the folder holds something, or cannot be written.
+    """
+    out = out.resolve()  # "." has no name to make another from
+    _refuse_existing(out)
+    towers, _ = find_towers(spec, arch=arch, offline=offline)
+    form, write = _FORMS[towers.identity["format"]]
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        write(towers, partial)
+        partial.replace(out)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return form
+
+
+def _refuse_existing(out: Path) -> None:
+    try:
+        holds = sorted(path.name for path in out.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"{out}: {error.strerror}", expected="a folder that is not there, or empty") from error
+    if holds:
+        raise OutputError(f"{out}: holds {holds[0]}", expected="a folder that is not there, or empty")
+
+
+def _write_open_clip(towers: Towers, folder: Path) -> None:
+    model = json.loads(towers.identity["architecture"])
+    options = model["text_cfg"].get("tokenizer_kwargs") or {}
+    if "bpe_path" in options:
+        options["bpe_path"] = Path(options["bpe_path"]).name
+    preprocess = towers.preprocess
+    config = {
+        "model_cfg": model,
+        "preprocess_cfg": {
+            "size": preprocess.size,
+            "mean": preprocess.mean,
+            "std": preprocess.std,
+            "interpolation": preprocess.interpolation,
+            "resize_mode": preprocess.resize,
+        },
+    }
+    _write(folder, (_sources.CONFIG, config), (_sources.WEIGHTS, towers.module.state_dict()))
+    towers.tokenize.save(folder)
+
+
+def _write_transformers(towers: Towers, folder: Path) -> None:
+    config = json.loads(towers.identity["architecture"])
+    weights = towers.module.get_submodule("model").state_dict()
+    _write(folder, (_transformers.CONFIG, config), (_transformers.WEIGHTS, weights))
+    processor = _transformers.processor_config(towers.preprocess)
+    (folder / _transformers.PROCESSOR).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
+    towers.tokenize.save(folder)
+
+
+def _write_laclip(towers: Towers, folder: Path) -> None:
+    config = {
+        "form": "purescope's own, read by purescope only: LaCLIP's weights under the names of its checkpoints",
+        "architecture": towers.identity["architecture"],
+        "purescope": version("purescope"),
+    }
+    weights = {name.removeprefix("text."): weight for name, weight in towers.module.state_dict().items()}
+    _write(folder, (_files.LACLIP_CONFIG, config), (_files.LACLIP_WEIGHTS, weights))
+
+
+_FORMS: dict[str, tuple[str, Callable[[Towers, Path], None]]] = {
+    "open_clip": ("open_clip", _write_open_clip),
+    "openai": ("open_clip", _write_open_clip),
+    "transformers": ("transformers", _write_transformers),
+    "laclip": ("purescope", _write_laclip),
+}
+
+
+def _write(folder: Path, config: tuple[str, Mapping[str, Any]], weights: tuple[str, Mapping[str, Tensor]]) -> None:
+    """Both with the names of their files."""
+    from safetensors.torch import save_file
+
+    (folder / config[0]).write_text(json.dumps(config[1], indent=2) + "\n", encoding="utf-8")
+    save_file({name: weight.clone().contiguous() for name, weight in weights[1].items()}, folder / weights[0])

@@ -1,4 +1,5 @@
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,18 @@ def test_orientation_in_exif_is_not_applied(tmp_path: Path) -> None:
     exif[0x0112] = 6  # turned by 90 degrees
     Image.new("RGB", (4, 2)).save(tmp_path / "image.jpg", exif=exif)
     assert open_rgb(tmp_path / "image.jpg", "image").size == (4, 2)
+
+
+def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path) -> None:
+    """Pillow would start Ghostscript for EPS, whatever the file is called."""
+    Image.new("RGB", (4, 2)).save(tmp_path / "image.eps")
+    (tmp_path / "image.eps").rename(tmp_path / "image.jpg")
+    with pytest.raises(DatasetError, match="image cats/7: cannot identify"):
+        open_rgb(tmp_path / "image.jpg", "cats/7")
+
+
+def test_a_file_name_that_is_no_text(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / name).write_bytes(b"x")
+    parts, _ = file_contents([tmp_path / name], tmp_path)
+    assert [part[:3] for part in parts] == [b"caf"]

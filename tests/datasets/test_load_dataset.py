@@ -19,7 +19,9 @@ def bundled(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Food-101", "did you mean 'food101'"),
         ("emoji", "did you mean 'bundled:emoji'"),
         ("bundle:emoji", "did you mean 'bundled:emoji'"),
-        ("wds:shard.tar", "known: bundled:emoji, caltech101"),
+        ("shards/0.tar", "did you mean 'wds:shards/0.tar'"),
+        ("pets.csv", "did you mean 'manifest:pets.csv'"),
+        ("tar:shard", "known: bundled:emoji, caltech101"),
         ("", "known: bundled:emoji"),
     ],
 )
@@ -48,5 +50,21 @@ def test_what_to_do_with_a_broken_image_is_one_of_two_things() -> None:
 def test_every_kind_of_name_is_listed() -> None:
     specs = [row.spec for row in available_datasets()]
     assert specs[0] == "bundled:emoji"
-    assert specs[-2:] == ["folder:DIR", "features:FILE"]
+    assert specs[-5:] == ["folder:DIR", "manifest:FILE", "wds:DIR", "hf:OWNER/REPO", "features:FILE"]
     assert {"cifar10", "cifar100", "food101", "caltech101", "pets", "dtd", "eurosat", "stl10"} < set(specs)
+
+
+def test_offline_nothing_is_downloaded(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="dtd is not in"):
+        load_dataset("dtd", data_root=tmp_path, download=True, offline=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("prefix", ["folder", "manifest", "wds", "hf"])
+@pytest.mark.parametrize(
+    "name", ["", "~nobody-of-this-name/x", "a\0b", "x" * 5000, "\n", "*", "**x", "?", "[", "{0..1}"]
+)
+def test_no_name_is_a_traceback(prefix: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatasetError):
+        load_dataset(f"{prefix}:{name}")

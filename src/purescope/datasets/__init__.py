@@ -2,15 +2,18 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from purescope.datasets import _bundled, _folder, _torchvision
+from purescope.datasets import _bundled, _folder, _huggingface, _manifest, _torchvision, _webdataset
+from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.dataset import Dataset, without_bad_images
+from purescope.datasets.words import with_words
 from purescope.errors import DatasetError, InputError, did_you_mean
+from purescope.specs import is_folder, is_label, split_label, to_path
 
-__all__ = ["Dataset", "Listing", "available_datasets", "load_dataset"]
+__all__ = ["Checked", "Dataset", "Listing", "available_datasets", "check_datasets", "load_dataset", "with_words"]
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,29 @@ def load_dataset(
     *,
     data_root: str | os.PathLike[str] | None = None,
     download: bool = False,
+    offline: bool = False,
     on_bad_image: Literal["error", "skip"] | str = "error",
+    classnames: str | os.PathLike[str] | None = None,
+    templates: str | os.PathLike[str] | None = None,
 ) -> Dataset:
     """The data set that `spec` names.
 
     Args:
-        spec: ``bundled:NAME``; ``folder:DIR``, a sub-folder of images for each class; or one of ``cifar10``,
-            ``cifar100``, ``food101``, ``caltech101``, ``pets``, ``dtd``, ``eurosat``, ``stl10``, in any case.
+        spec: ``bundled:NAME``; ``folder:DIR``, a sub-folder of images for each class; ``manifest:FILE``, a CSV or
+            Parquet table of paths and labels; ``wds:DIR`` or ``wds:PATTERN``, tar shards as the CLIP benchmark has
+            them; ``hf:OWNER/REPO`` or ``hf:DIR``; or one of ``cifar10``, ``cifar100``, ``food101``, ``caltech101``,
+            ``pets``, ``dtd``, ``eurosat``, ``stl10``, in any case. ``NAME=`` before it is what to call the data set.
         data_root: the folder that has the last eight, as torchvision lays them out.
-        download: fetch them there if they are missing; nothing is ever fetched otherwise.
+        download: fetch those there if they are missing.
+        offline: ask nothing of any network, whatever `download` says; otherwise only ``hf:OWNER/REPO`` does unasked.
         on_bad_image: ``error`` stops at a broken image when it is reached, naming the file; ``skip`` looks at
             every image now, leaves the broken ones out and lists them in `Dataset.skipped`.
+        classnames, templates: JSON files in the format of CLIP_benchmark, in place of the class names and templates
+            that protocol native has for this data set.
 
     Raises:
         DatasetError: it is unknown, missing, empty or broken; the message says where it was looked for.
+        MissingExtraError: ``hf:`` without the extra.
         InputError: `on_bad_image` is neither.
 
     Examples:
@@ -62,7 +74,14 @@ def load_dataset(
     """
     if on_bad_image not in ("error", "skip"):
         raise InputError(f"on_bad_image = {on_bad_image!r}", expected="'error' or 'skip'")
-    dataset = _load(spec, Path(data_root).expanduser() if data_root is not None else None, download)
+    label, name = split_label(spec)
+    if label is not None and not is_label(label):
+        raise DatasetError(f"label {label!r}", expected="a name that can be part of a file name")
+    dataset = _load(name, to_path(data_root) if data_root is not None else None, download and not offline, offline)
+    own_name = dataset.name
+    if label is not None:
+        dataset = replace(dataset, name=label.strip(), spec=spec)
+    dataset = with_words(dataset, classnames=classnames, templates=templates, names=[own_name])
     return without_bad_images(dataset) if on_bad_image == "skip" else dataset
 
 
@@ -76,7 +95,7 @@ def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[
         >>> [row.spec for row in available_datasets() if row.spec.startswith("c")]
         ['cifar10', 'cifar100', 'caltech101']
     """
-    root = Path(data_root).expanduser() if data_root is not None else None
+    root = to_path(data_root) if data_root is not None else None
     rows = []
     for name in _bundled.names():
         images, classes, title = _bundled.describe(name)
@@ -85,31 +104,46 @@ def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[
         present = _torchvision.is_present(name, root)
         get = "" if present else "--data-root DIR if you have it, with --download if not"
         rows.append(Listing(name, benchmark.images, benchmark.classes, benchmark.title, present, get))
-    rows.append(Listing("folder:DIR", None, None, "your images, a sub-folder for each class", present=True))
-    rows.append(Listing("features:FILE", None, None, "your features, .npz or .safetensors", present=True))
-    return rows
+    return [*rows, *(Listing(spec, None, None, what, present=True) for spec, what in _YOURS.items())]
 
 
-_BY_PREFIX: dict[str, Callable[[str], Dataset]] = {"bundled": _bundled.load, "folder": _folder.load}
+_YOURS = {
+    "folder:DIR": "your images, a sub-folder for each class",
+    "manifest:FILE": "your images, a .csv or .parquet of paths and labels",
+    "wds:DIR": "tar shards as the CLIP benchmark publishes them; or a pattern",
+    "hf:OWNER/REPO": "images of the Hugging Face hub, with the extra [hf]; or a folder",
+    "features:FILE": "your features, .npz or .safetensors",
+}
+_BY_PREFIX: dict[str, Callable[[str], Dataset]] = {
+    "bundled": _bundled.load,
+    "folder": _folder.load,
+    "manifest": _manifest.load,
+    "wds": _webdataset.load,
+}
 
 
-def _load(spec: str, data_root: Path | None, download: bool) -> Dataset:
-    prefix, colon, rest = spec.partition(":")
+def _load(name: str, data_root: Path | None, download: bool, offline: bool) -> Dataset:
+    prefix, colon, rest = name.partition(":")
     if colon and prefix in _BY_PREFIX:
         return _BY_PREFIX[prefix](rest)
-    if spec.lower() in _torchvision.BENCHMARKS:
-        return _torchvision.load(spec.lower(), data_root, download=download)
+    if colon and prefix == "hf":
+        return _huggingface.load(rest, offline=offline)
+    if name.lower() in _torchvision.BENCHMARKS:
+        return _torchvision.load(name.lower(), data_root, download=download)
     if colon and prefix == "features":
         raise DatasetError(
-            f"{spec} holds features, not images",
+            f"{name} holds features, not images",
             fix="read it with purescope.read_features, or name it to `purescope sweep`",
         )
-    raise DatasetError(f"unknown data set {spec!r}", expected=_suggestion(spec))
+    raise DatasetError(f"unknown data set {name!r}", expected=_suggestion(name))
 
 
 def _suggestion(spec: str) -> str:
     if spec in _bundled.names():
         return f"did you mean 'bundled:{spec}'?"
-    if spec and Path(spec).is_dir():
+    for prefix, suffixes in {"manifest": (".csv", ".parquet"), "wds": (".tar",)}.items():
+        if spec.lower().endswith(suffixes):
+            return f"did you mean '{prefix}:{spec}'?"
+    if spec and is_folder(to_path(spec)):
         return f"did you mean 'folder:{spec}'?"
     return did_you_mean(spec.lower(), [row.spec for row in available_datasets()])

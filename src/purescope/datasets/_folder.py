@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import typing
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import file_contents, open_files
 from purescope.errors import DatasetError
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
+from purescope.specs import short_name, to_path
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def load(folder: str) -> Dataset:
     Raises:
         DatasetError: it is missing, has no images in sub-folders, or ``classes.txt`` does not fit it.
     """
-    root = Path(folder).expanduser()
+    root = to_path(folder)
     try:
         classes = _sub_folders(root)
         names = _class_names(root, classes)
@@ -39,7 +39,7 @@ def load(folder: str) -> Dataset:
         contents, fingerprint_of = file_contents(paths, root)
         labels = torch.tensor([label for label, files in enumerate(found) for _ in files], dtype=torch.int64)
         return Dataset(
-            name=re.sub(r"[^\w.-]+", "_", root.resolve().name),
+            name=short_name(root.resolve().name),
             spec=f"folder:{folder}",
             classes=tuple(names),
             labels=labels,

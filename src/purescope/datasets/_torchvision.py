@@ -17,9 +17,19 @@ from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import LazyImages, file_contents, open_files
 from purescope.errors import DatasetError
 from purescope.prompts import words_for
+from purescope.specs import is_folder
 
 # What torchvision raises for files that are missing, incomplete or damaged, and for a download that fails.
-_UNREADABLE = (RuntimeError, OSError, ValueError, KeyError, AttributeError, EOFError, pickle.UnpicklingError)
+_UNREADABLE = (
+    RuntimeError,
+    OSError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    EOFError,
+    pickle.UnpicklingError,
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +39,9 @@ class Benchmark:
     Args:
         kind: its class in ``torchvision.datasets``.
         folder: where it is, below the folder of data sets.
-        title, images, classes, licence: what to say about it.
-        options: for the split.
+        title, images, classes, licence, page: what to say about it.
+        files: what must be in the folder; torchvision says only that something is missing, or does not look.
+        split: which images are taken, and `options` what torchvision calls that.
         labels, names: the attributes with the labels and the class names.
         paths: the image files, for benchmarks that are files; None for those that are one array.
     """
@@ -41,6 +52,9 @@ class Benchmark:
     images: int
     classes: int
     licence: str
+    page: str
+    files: tuple[str, ...] = ()
+    split: str = "test"
     options: Mapping[str, typing.Any] = field(default_factory=dict)
     labels: str = "_labels"
     names: str = "classes"
@@ -52,37 +66,54 @@ def _caltech101_paths(data: typing.Any) -> list[Path]:
     return [root / data.categories[y] / f"image_{i:04d}.jpg" for y, i in zip(data.y, data.index, strict=True)]
 
 
+_WHOLE = "all images (it has no test split)"
+
 BENCHMARKS = {
     "cifar10": Benchmark(
         "CIFAR10", "cifar-10-batches-py", "10 kinds of object, 32 x 32", 10_000, 10, "not stated",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        files=("batches.meta", *(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
         options={"train": False}, labels="targets",
     ),
     "cifar100": Benchmark(
         "CIFAR100", "cifar-100-python", "100 kinds of object, 32 x 32", 10_000, 100, "not stated",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        files=("meta", "train", "test"),
         options={"train": False}, labels="targets",
     ),
     "food101": Benchmark(
-        "Food101", "food-101", "101 dishes", 25_250, 101, "research only, images of their owners",
+        "Food101", "food-101", "101 dishes", 25_250, 101, "scientific fair use, images of their owners",
+        "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
+        files=("images", "meta/test.json"),
         options={"split": "test"}, paths=lambda data: data._image_files,
     ),
     "caltech101": Benchmark(
         "Caltech101", "caltech101/101_ObjectCategories", "101 kinds of object", 8_677, 101, "CC BY 4.0",
-        labels="y", names="categories", paths=_caltech101_paths,
+        "https://data.caltech.edu/records/mzrjq-6wc02",
+        files=("BACKGROUND_Google",),  # left out, but torchvision will not do without it
+        split=_WHOLE, labels="y", names="categories", paths=_caltech101_paths,
     ),
     "pets": Benchmark(
         "OxfordIIITPet", "oxford-iiit-pet", "37 breeds of cat and dog", 3_669, 37, "CC BY-SA 4.0",
+        "https://www.robots.ox.ac.uk/~vgg/data/pets/",
+        files=("images", "annotations/test.txt"),
         options={"split": "test"}, paths=lambda data: data._images,
     ),
     "dtd": Benchmark(
-        "DTD", "dtd/dtd", "47 textures, first of ten partitions", 1_880, 47, "research only",
-        options={"split": "test"}, paths=lambda data: data._image_files,
+        "DTD", "dtd/dtd", "47 textures", 1_880, 47, "research purposes",
+        "https://www.robots.ox.ac.uk/~vgg/data/dtd/",
+        files=("images", "labels/test1.txt"),
+        split="test, the first of ten partitions", options={"split": "test"}, paths=lambda data: data._image_files,
     ),
     "eurosat": Benchmark(
         "EuroSAT", "eurosat/2750", "10 kinds of land from a satellite, RGB", 27_000, 10, "MIT",
-        labels="targets", paths=lambda data: [path for path, _ in data.samples],
+        "https://zenodo.org/records/7711810",
+        split=_WHOLE, labels="targets", paths=lambda data: [path for path, _ in data.samples],
     ),
     "stl10": Benchmark(
         "STL10", "stl10_binary", "10 kinds of object, 96 x 96", 8_000, 10, "not stated",
+        "https://cs.stanford.edu/~acoates/stl10/",
+        files=("class_names.txt", "test_X.bin", "test_y.bin", "train_X.bin", "train_y.bin", "unlabeled_X.bin"),
         options={"split": "test"}, labels="labels",
     ),
 }  # fmt: skip
@@ -90,7 +121,7 @@ BENCHMARKS = {
 
 def is_present(name: str, data_root: Path | None) -> bool:
     """Whether the folder of this benchmark is there; its files are checked when it is loaded."""
-    return data_root is not None and (data_root / BENCHMARKS[name].folder).is_dir()
+    return data_root is not None and is_folder(data_root / BENCHMARKS[name].folder)
 
 
 def load(name: str, data_root: Path | None, *, download: bool = False) -> Dataset:
@@ -106,7 +137,7 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
             expected=f"DIR with {benchmark.folder}/ in it",
             fix="--data-root DIR (data_root='DIR'); and --download (download=True) to fetch it there",
         )
-    data = _open(name, data_root, download)
+    data = open_benchmark(name, data_root, download=download)
     classes = tuple(getattr(data, benchmark.names))
     labels = torch.as_tensor([int(label) for label in getattr(data, benchmark.labels)], dtype=torch.int64)
     if benchmark.paths:
@@ -130,7 +161,7 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
             "title": benchmark.title,
             "licence": benchmark.licence,
             "package": f"torchvision.datasets.{benchmark.kind}",
-            "split": "test" if benchmark.options else "all images (it has no test split)",
+            "split": benchmark.split,
             "words": words.source,
             "fingerprint_of": fingerprint_of,
         },
@@ -138,27 +169,46 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
     )
 
 
-def _open(name: str, data_root: Path, download: bool) -> typing.Any:
+def open_benchmark(name: str, data_root: Path, *, download: bool = False) -> typing.Any:
+    """The benchmark as torchvision's own object.
+
+    Raises:
+        DatasetError: it is not there, not whole, damaged; or its download failed.
+    """
     import torchvision.datasets
 
     benchmark = BENCHMARKS[name]
     folder = data_root / benchmark.folder
     # Asked before torchvision is: it makes folders even where it finds nothing.
-    if not download and not folder.is_dir():
+    if not download and not is_folder(folder):
         raise DatasetError(
             f"{name} is not in {data_root}",
             expected=f"the folder {folder}",
             fix="give the folder it is in (--data-root DIR), or fetch it with --download (download=True)",
         )
+    if not download:
+        _check_files(name, folder)
     try:
         kind = getattr(torchvision.datasets, benchmark.kind)
-        return kind(root=str(data_root), download=download, **benchmark.options)
+        data = kind(root=str(data_root), download=download, **benchmark.options)
     except _UNREADABLE as error:
         raise DatasetError(
             f"{name} in {folder} cannot be {'fetched or read' if download else 'read'}: {error}",
             expected="the files that torchvision downloads, complete and unchanged",
             fix="remove the folder and fetch it again with --download (download=True)",
         ) from error
+    _check_files(name, folder)
+    return data
+
+
+def _check_files(name: str, folder: Path) -> None:
+    gone = [file for file in BENCHMARKS[name].files if not (folder / file).exists()]
+    if gone:
+        raise DatasetError(
+            f"{name} in {folder} is incomplete: {', '.join(gone)} missing",
+            expected="the files that torchvision downloads",
+            fix="remove the folder and fetch it again with --download (download=True)",
+        )
 
 
 def _from_array(data: typing.Any, index: int) -> Image.Image:

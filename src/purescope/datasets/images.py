@@ -15,6 +15,10 @@ from purescope.errors import DatasetError
 # Pillow has no error of its own for a broken file: what its decoders raise on damaged bytes.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
+# What is tried on bytes from anywhere. Not all that Pillow has: for EPS it starts Ghostscript, for the sake of which a
+# picture is a program.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+
 # Up to this size all files are read for the fingerprint (about a second); beyond it, names and sizes do.
 _HASHED_BYTES = 200 * 2**20
 
@@ -49,7 +53,7 @@ class LazyImages:
         return self.read(index)
 
 
-def open_rgb(file: Path | io.BytesIO, name: str, formats: tuple[str, ...] | None = None) -> Image.Image:
+def open_rgb(file: Path | io.BytesIO, name: str, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
     """Read one image as RGB, as torchvision's ImageFolder does: an EXIF orientation is not applied.
 
     Args:
@@ -66,28 +70,42 @@ def open_rgb(file: Path | io.BytesIO, name: str, formats: tuple[str, ...] | None
     except _BROKEN as error:
         raise DatasetError(
             f"image {name}: {error or type(error).__name__}",
-            expected="an image that Pillow can read",
+            expected=f"an image, in one of the formats {', '.join(formats)}",
             fix="mend or remove it, or leave such images out with --on-bad-image skip (on_bad_image='skip')",
         ) from error
 
 
 def open_files(paths: Sequence[Path], root: Path) -> LazyImages:
     """The images of these files, called by their paths below `root` in errors."""
-    return LazyImages(lambda index: open_rgb(paths[index], str(paths[index].relative_to(root))), len(paths))
+    return LazyImages(lambda index: open_rgb(paths[index], name_below(root, paths[index])), len(paths))
 
 
 def file_contents(paths: Sequence[Path], root: Path) -> tuple[Iterator[bytes], str]:
-    """What to fingerprint a set of files by, and how that is to be called.
+    """What to fingerprint a set of files by, as `contents` says it; a file that is not there has size -1."""
+    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
+    names = [name_below(root, path) for path in paths]
+    return contents(names, sizes, lambda index: paths[index].read_bytes() if sizes[index] >= 0 else b"")
+
+
+def contents(names: Sequence[str], sizes: Sequence[int], read: Callable[[int], bytes]) -> tuple[Iterator[bytes], str]:
+    """What to fingerprint files by, and how that is to be called.
 
     Returns:
-        Their names below `root` with their bytes; or, for sets of over 200 MiB, with their sizes. A file that
-        is not there has size -1.
+        Their names with their bytes; or, for sets of over 200 MiB, with their sizes.
     """
-    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
-    names = [path.relative_to(root).as_posix().encode() for path in paths]
+    parts = [name.encode(errors="surrogatepass") + b"\0" for name in names]
     if sum(sizes) > _HASHED_BYTES:
-        parts = (name + b"\0%d\0" % size for name, size in zip(names, sizes, strict=True))
-        return parts, "class names, labels, file names and sizes"
-    files = (path.read_bytes() if size >= 0 else b"" for path, size in zip(paths, sizes, strict=True))
-    parts = (name + b"\0" + hashlib.sha256(file).digest() for name, file in zip(names, files, strict=True))
-    return parts, "class names, labels, file names and contents"
+        by_size = (part + b"%d\0" % size for part, size in zip(parts, sizes, strict=True))
+        return by_size, "class names, labels, file names and sizes"
+    by_bytes = (part + hashlib.sha256(read(index)).digest() for index, part in enumerate(parts))
+    return by_bytes, "class names, labels, file names and contents"
+
+
+def name_below(root: Path, path: Path) -> str:
+    """What to call a file: its path below `root`, or all of it where it is not below.
+
+    Examples:
+        >>> name_below(Path("/data"), Path("/data/cats/7.png")), name_below(Path("/data"), Path("/tmp/7.png"))
+        ('cats/7.png', '/tmp/7.png')
+    """
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()

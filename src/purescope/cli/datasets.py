@@ -1,0 +1,62 @@
+"""``purescope datasets``: what DATASET can be, and what of it is on this disk."""
+
+from pathlib import Path
+
+import click
+
+from purescope.cli import terminal
+
+
+@click.command(short_help="List the datasets that can be named, or check those on this disk.")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the torchvision datasets.")
+@click.option(
+    "--check",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Open each torchvision dataset in DIR: is it whole, and how to get it if not.",
+)
+def datasets(data_root: Path | None, check: Path | None) -> None:
+    """What DATASET can be, and what of it is on this disk."""
+    if check is None:
+        _list(data_root)
+    else:
+        _check(check)
+
+
+def _list(data_root: Path | None) -> None:
+    from rich.table import Table
+
+    from purescope.datasets import available_datasets
+
+    table = Table(title="Datasets", title_justify="left", title_style="bold")
+    for name in ("DATASET", "what it is", "images", "classes", "here"):
+        table.add_column(name, justify="right" if name in {"images", "classes"} else "left", overflow="fold")
+    for row in available_datasets(data_root):
+        counts = (f"{count:,}" if count is not None else "" for count in (row.images, row.classes))
+        table.add_row(row.spec, row.what, *counts, "yes" if row.present else row.get)
+    terminal.console().print(table)
+
+
+def _check(root: Path) -> None:
+    from rich.table import Table
+
+    from purescope.datasets import check_datasets
+
+    rows = check_datasets(root)
+    table = Table(title=f"Datasets in {root}", title_justify="left", title_style="bold")
+    for name in ("DATASET", "state", "images", "classes"):
+        table.add_column(name, justify="left" if name in {"DATASET", "state"} else "right", overflow="fold")
+    for row in rows:
+        images, classes = _of(row.images, row.expected_images), _of(row.classes, row.expected_classes)
+        table.add_row(row.name, row.state, images, classes)
+    screen = terminal.console()
+    screen.print(table)
+    for row in rows:
+        if row.problem:
+            # No markup, no wrapping: paths have brackets, and commands are to be copied.
+            lines = f"{row.name}: {row.problem}\n  to get it: {row.get}"
+            screen.print(lines, markup=False, highlight=False, soft_wrap=True)
+
+
+def _of(found: int | None, expected: int) -> str:
+    return f"{found:,} of {expected:,}" if found is not None else f"- of {expected:,}"

@@ -1,0 +1,198 @@
+"""``hf:REPO`` and ``hf:FOLDER``: image data sets of the Hugging Face hub, and those that `datasets` has saved.
+
+Options stand behind a question mark: ``hf:uoft-cs/cifar100?split=test&label=fine_label``. Images are read from
+the Arrow table and decoded by us, never by `datasets`: the same formats and the same errors as everywhere.
+"""
+
+import contextlib
+import importlib
+import io
+import re
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import torch
+from PIL import Image
+
+from purescope.datasets.dataset import Dataset, fingerprint
+from purescope.datasets.images import LazyImages, contents, open_rgb
+from purescope.errors import DatasetError, MissingExtraError, did_you_mean
+from purescope.prompts import PLAIN_TEMPLATES, clean_name
+from purescope.specs import is_folder, short_name, to_path
+
+if typing.TYPE_CHECKING:
+    import pyarrow
+
+# `datasets` comes without types.
+_Split = typing.Any
+_Splits = Mapping[str, _Split]
+
+_OPTIONS = ("split", "config", "revision", "image", "label")
+_SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves
+
+
+def load(name: str, *, offline: bool = False) -> Dataset:
+    """The split of a data set that has one column of images and one of class labels.
+
+    Args:
+        name: OWNER/REPO on the hub, or a folder: one that `save_to_disk` wrote, or of files that `load_dataset`
+            reads. Options: ``split`` (default: test, or the only one), ``config``, ``revision``, and ``image`` and
+            ``label``, the columns to take where there are several.
+        offline: take what is on this disk, and fail before anything is asked of the hub.
+
+    Raises:
+        MissingExtraError: `datasets` is not installed.
+        DatasetError: it cannot be found or read; or the split or a column is missing or could be one of several.
+    """
+    where, options = _parse(name)
+    split, data = _split(name, _open(where, options, offline), options.get("split"))
+    image = _column(name, data, "Image", options.get("image"))
+    label = _column(name, data, "ClassLabel", options.get("label"))
+    classes = tuple(data.features[label].names)
+    table = data.select_columns([image, label]).with_format("arrow")[:]
+    numbers = table[label].to_pylist()
+    if None in numbers:
+        raise DatasetError(f"hf:{name}: image {numbers.index(None)} of split {split} has no label")
+    labels = torch.tensor(numbers, dtype=torch.int64)
+    read, parts, fingerprint_of = _images(name, table[image])
+    return Dataset(
+        name=short_name(Path(where).resolve().name),
+        spec=f"hf:{name}",
+        classes=classes,
+        labels=labels,
+        images=LazyImages(read, len(labels)),
+        display_names=tuple(map(clean_name, classes)),
+        templates=PLAIN_TEMPLATES,
+        source={
+            "split": split,
+            "licence": data.info.license or "not stated",
+            "version": str(options.get("revision") or data.info.version or "not stated"),
+            "columns": f"{image}, {label}",
+            "fingerprint_of": fingerprint_of,
+        },
+        fingerprint=fingerprint(classes, labels, parts),
+    )
+
+
+def _parse(name: str) -> tuple[str, Mapping[str, str]]:
+    where, mark, query = name.rpartition("?")
+    if not mark or is_folder(to_path(name)):
+        return name, {}
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for option in options or [query]:
+        if option not in _OPTIONS:
+            raise DatasetError(f"hf:{name} has the option {option!r}", expected=did_you_mean(option, _OPTIONS))
+    return where, options
+
+
+def _open(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
+    try:
+        import datasets  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtraError("datasets", "hf") from error
+
+    folder = to_path(where)
+    if not is_folder(folder) and not re.fullmatch(r"[\w.-]+/[\w.-]+", where):
+        raise DatasetError(f"hf:{where} is no folder", expected="one, or OWNER/REPO on the Hugging Face hub")
+    try:
+        if any((folder / file).is_file() for file in _SAVED):
+            found = datasets.load_from_disk(str(folder))
+            return found if isinstance(found, dict) else {str(found.split or "all"): found}
+        path = str(folder.resolve()) if is_folder(folder) else where
+        with _offline() if offline else contextlib.nullcontext():
+            # Never: versions before 4 would ask, and then run what the repository has.
+            splits: _Splits = datasets.load_dataset(
+                path, options.get("config"), revision=options.get("revision"), trust_remote_code=False
+            )
+    # Its errors have no common base: builders raise whatever their files make them.
+    except Exception as error:
+        raise DatasetError(
+            f"hf:{where} cannot be {'read' if is_folder(folder) else 'fetched or read'}: {_first_line(error)}",
+            expected="a data set that `datasets.load_dataset` reads without running code",
+            fix=""
+            if is_folder(folder)
+            else "check the name; if you are offline (HF_HUB_OFFLINE), fetch it once online",
+        ) from error
+    return splits
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """As HF_HUB_OFFLINE=1, which the libraries read only once, when they are imported."""
+    modules = [importlib.import_module(name) for name in ("datasets.config", "huggingface_hub.constants")]
+    before = [vars(module)["HF_HUB_OFFLINE"] for module in modules]
+    for module in modules:
+        vars(module)["HF_HUB_OFFLINE"] = True
+    try:
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            vars(module)["HF_HUB_OFFLINE"] = value
+
+
+def _split(name: str, found: _Splits, split: str | None) -> tuple[str, _Split]:
+    if split is None:
+        split = "test" if "test" in found else next(iter(found)) if len(found) == 1 else ""
+    if split not in found:
+        raise DatasetError(
+            f"hf:{name} has the splits {', '.join(found)}",
+            expected=did_you_mean(split, found) if split else "one called test, or a choice",
+            fix=f"hf:NAME?split={next(iter(found), '')}",
+        )
+    return split, found[split]
+
+
+def _column(name: str, data: _Split, kind: str, wanted: str | None) -> str:
+    """The one column of this kind of feature."""
+    fitting: list[str] = [column for column, feature in data.features.items() if type(feature).__name__ == kind]
+    if wanted is not None:
+        fitting = [column for column in fitting if column == wanted]
+    if len(fitting) == 1:
+        return fitting[0]
+    columns = ", ".join(f"{column} ({type(feature).__name__})" for column, feature in data.features.items())
+    option = "image" if kind == "Image" else "label"
+    raise DatasetError(
+        f"hf:{name} has the columns {columns}",
+        expected=f"one of type {kind}" + (f" called {wanted!r}" if wanted is not None else ""),
+        fix=f"name it: hf:NAME?{option}=COLUMN; tar shards of the CLIP benchmark are read with wds:FOLDER",
+    )
+
+
+def _images(name: str, column: "pyarrow.ChunkedArray") -> tuple[Callable[[int], Image.Image], Iterator[bytes], str]:
+    """How to read the image of an index, and what to fingerprint them by."""
+    import pyarrow.compute
+
+    # Only what a row is called and how long it is: the bytes stay in the file that Arrow has mapped.
+    paths = pyarrow.compute.struct_field(column, "path").to_pylist()
+    lengths = pyarrow.compute.binary_length(pyarrow.compute.struct_field(column, "bytes")).to_pylist()
+
+    def called(index: int) -> str:
+        return f"{index} of hf:{name}" + (f" ({paths[index]})" if paths[index] else "")
+
+    def content(index: int) -> bytes:
+        stored: bytes | None = column[index]["bytes"].as_py()
+        if stored is not None:
+            return stored
+        try:
+            return Path(paths[index] or "").read_bytes()
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"image {called(index)}: {error}", expected="a file, or bytes in the table") from error
+
+    def read(index: int) -> Image.Image:
+        return open_rgb(io.BytesIO(content(index)), called(index))
+
+    sizes = [length if length is not None else _size(path) for length, path in zip(lengths, paths, strict=True)]
+    names = [Path(path or "").name for path in paths]
+    parts, fingerprint_of = contents(names, sizes, lambda index: content(index) if sizes[index] >= 0 else b"")
+    return read, parts, fingerprint_of
+
+
+def _size(path: str | None) -> int:
+    file = Path(path or "")
+    return file.stat().st_size if file.is_file() else -1
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

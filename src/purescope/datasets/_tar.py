@@ -1,0 +1,77 @@
+"""What lies where in an uncompressed tar: headers are read once, bytes when asked for, and nothing is ever unpacked."""
+
+import os
+import tarfile
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from purescope.errors import DatasetError
+
+# What tarfile raises for damaged headers; a long chain of extended ones is a RecursionError.
+_BROKEN = (tarfile.TarError, OSError, ValueError, EOFError, RecursionError, OverflowError, MemoryError)
+_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A regular file in a tar: `size` bytes from `offset` on."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def members(shard: Path) -> Iterator[Member]:
+    """The regular files of a tar; folders, links, devices and sparse files are left out.
+
+    Raises:
+        DatasetError: it is no tar, compressed, damaged, or ends too early; what `tarfile` passes over is found, too.
+    """
+    try:
+        with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            length = os.fstat(file.fileno()).st_size
+            while (info := tar.next()) is not None:
+                # A negative size would lead back to headers that have been read.
+                if info.size < 0 or info.offset_data + info.size > length:
+                    raise tarfile.ReadError(f"the file ends within {info.name!r}")
+                if info.type in _REGULAR and not info.issparse():
+                    yield Member(info.name, info.offset_data, info.size)
+            _check_end(file, tar.offset)
+    except _BROKEN as error:
+        raise DatasetError(
+            f"{shard} cannot be read: {error or type(error).__name__}",
+            expected="a whole, uncompressed tar",
+            fix="fetch it again, or unpack it if it is compressed (gunzip)",
+        ) from error
+
+
+def read_member(shard: Path, member: Member) -> bytes:
+    """Its bytes; every call opens the file anew, so that any thread or process may.
+
+    Raises:
+        DatasetError: the file is gone, or has become shorter.
+    """
+    try:
+        with shard.open("rb") as file:
+            file.seek(member.offset)
+            content = file.read(member.size)
+    except OSError as error:
+        raise DatasetError(f"{member.name} of {shard} cannot be read: {error}") from error
+    if len(content) != member.size:
+        raise DatasetError(f"{member.name} of {shard} has {len(content)} bytes", expected=f"{member.size}")
+    return content
+
+
+def _check_end(file: typing.BinaryIO, offset: int) -> None:
+    """`tarfile` stops at whatever is no header: only a block of zeros, and nothing behind it, is the end."""
+    file.seek(offset)
+    end = file.read(tarfile.BLOCKSIZE)
+    if len(end) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it has no end: cut short at byte {offset + len(end)}")
+    if end.strip(b"\0"):
+        raise tarfile.ReadError(f"the header at byte {offset} is damaged")
+    while rest := file.read(2**20):
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError(f"it goes on after its end at byte {offset}; are these several tars in one file?")

@@ -1,0 +1,84 @@
+"""Class names and templates of the user's own: JSON files as CLIP_benchmark has them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from purescope.datasets._lines import templates_in
+from purescope.datasets.dataset import Dataset
+from purescope.errors import DatasetError, did_you_mean
+from purescope.prompts import clean_name
+from purescope.specs import to_path
+
+
+def with_words(
+    dataset: Dataset,
+    *,
+    classnames: str | os.PathLike[str] | None = None,
+    templates: str | os.PathLike[str] | None = None,
+    names: Sequence[str] = (),
+) -> Dataset:
+    """The data set with other words for the prompts of protocol native; raw class names stay.
+
+    Args:
+        dataset: whose words to replace.
+        classnames: ``{"NAME": ["first class", ...]}`` or a plain list, in the order of labels.
+        templates: ``{"NAME": ["a photo of a {c}.", ...]}`` or a plain list.
+        names: what NAME may be beside `Dataset.name`.
+
+    Raises:
+        DatasetError: a file cannot be read, has no entry for this data set, or one that does not fit it.
+    """
+    names = [dataset.name, *names]
+    if classnames is not None:
+        file = to_path(classnames)
+        clean, identity = _read(file, names)
+        if len(clean) != len(dataset.classes):
+            raise DatasetError(
+                f"{file} has {len(clean)} class names for {dataset.name}",
+                expected=f"{len(dataset.classes)}, one for each class: {', '.join(dataset.classes[:3])}, ...",
+            )
+        _check_order(file, clean, dataset)
+        dataset = replace(dataset, display_names=clean, source={**dataset.source, "classnames": identity})
+    if templates is not None:
+        file = to_path(templates)
+        sentences, identity = _read(file, names)
+        dataset = replace(
+            dataset,
+            templates=templates_in(sentences, str(file)),
+            source={**dataset.source, "templates": identity},
+        )
+    return dataset
+
+
+def _check_order(file: Path, clean: Sequence[str], dataset: Dataset) -> None:
+    """Refuse a name that another class has: lists of Food-101 differ in where "cheesecake" stands."""
+    labels = {clean_name(raw).lower(): label for label, raw in enumerate(dataset.classes)}
+    for label, name in enumerate(clean):
+        other = labels.get(clean_name(name).lower(), label)
+        if other != label:
+            raise DatasetError(
+                f"{file} calls class {label} of {dataset.name} {name!r}, which is the name of class {other}",
+                expected=f"names in the order of labels: class {label} is {dataset.classes[label]!r}",
+            )
+
+
+def _read(file: Path, names: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """The list that `file` has for the first of these names, and the file's identity."""
+    shape = 'JSON: {"NAME": ["...", ...], ...} for several data sets, or one list'
+    try:
+        content = file.read_bytes()
+        words = json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"{file} cannot be read: {error}", expected=shape) from error
+    if isinstance(words, dict):
+        name = next((name for name in names if name in words), None)
+        if name is None:
+            raise DatasetError(f"{file} has no entry for {names[0]!r}", expected=did_you_mean(names[0], words))
+        words = words[name]
+    if not (isinstance(words, list) and words and all(isinstance(word, str) and word.strip() for word in words)):
+        raise DatasetError(f"the entry of {file} for {names[0]!r} is no list of texts", expected=shape)
+    return tuple(words), f"{file}, SHA-256 {hashlib.sha256(content).hexdigest()}"

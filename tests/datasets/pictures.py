@@ -1,0 +1,20 @@
+"""Tiny pictures that tests tell apart by their shade of grey."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from purescope.datasets import Dataset
+
+
+def picture(shade: int, kind: str = "PNG") -> bytes:
+    """A grey image file; lossless kinds keep the shade exactly, JPEG as it is one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (shade,) * 3).save(buffer, kind, lossless=True)
+    return buffer.getvalue()
+
+
+def shades(dataset: Dataset) -> list[int]:
+    """The shade of each image, in order."""
+    return [int(np.asarray(dataset.images[i])[0, 0, 1]) for i in range(len(dataset))]

@@ -1,0 +1,34 @@
+"""``purescope datasets``, as a user types it."""
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from purescope.cli.datasets import datasets
+from purescope.datasets._torchvision import BENCHMARKS
+from purescope.errors import DatasetError
+from tests.datasets.pictures import picture
+
+
+def test_the_list_names_every_kind() -> None:
+    result = CliRunner().invoke(datasets, [])
+    assert result.exit_code == 0
+    for name in (*BENCHMARKS, "manifest:FILE", "wds:DIR", "hf:OWNER/REPO", "bundled:flags"):
+        assert name in result.output
+
+
+def test_check_says_for_each_set_what_it_is_and_how_to_get_it(tmp_path: Path) -> None:
+    place = tmp_path / "eurosat" / "2750" / "River"
+    place.mkdir(parents=True)
+    (place / "River_1.png").write_bytes(picture(1))
+    result = CliRunner().invoke(datasets, ["--check", str(tmp_path)])
+    assert result.exit_code == 0
+    for name, benchmark in BENCHMARKS.items():
+        assert f"{name}: " in result.output and benchmark.page in result.output
+    assert "1 of 27,000" in result.output and "- of 10,000" in result.output
+    assert f"dtd: {tmp_path / 'dtd' / 'dtd'} is not there" in result.output
+
+
+def test_check_of_no_folder(tmp_path: Path) -> None:
+    result = CliRunner().invoke(datasets, ["--check", str(tmp_path / "gone")])
+    assert isinstance(result.exception, DatasetError)

@@ -1,0 +1,185 @@
+"""Tables of paths and labels, as users write them."""
+
+import random
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from purescope.datasets import load_dataset
+from purescope.datasets._manifest import _CLASS, _LABEL, _PATH
+from purescope.errors import DatasetError
+from tests.datasets.pictures import picture, shades
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Images 1.png to 4.png of shades 1 to 4, the last one in another folder."""
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    for shade in (1, 2, 3):
+        (tmp_path / "set" / "images" / f"{shade}.png").write_bytes(picture(shade))
+    (tmp_path / "4.png").write_bytes(picture(4))
+    return tmp_path / "set"
+
+
+def write(place: Path, text: str, name: str = "my pets.csv") -> str:
+    (place / name).write_text(text, encoding="utf-8")
+    return f"manifest:{place / name}"
+
+
+def test_labels_and_class_names(place: Path) -> None:
+    spec = write(place, "path,label,class\nimages/2.png,1,dog_s\nimages/1.png,0,zebra\nimages/3.png,1,dog_s\n")
+    dataset = load_dataset(spec)
+    assert (dataset.name, dataset.spec) == ("my_pets", spec)
+    assert dataset.classes == ("zebra", "dog_s"), "in the order of labels, not of the alphabet"
+    assert dataset.display_names == ("zebra", "dog s")
+    assert dataset.labels.tolist() == [1, 0, 1]
+    assert shades(dataset) == [2, 1, 3]
+
+
+@pytest.mark.parametrize("column", ["class", "label"])
+def test_class_names_alone_are_sorted(place: Path, column: str) -> None:
+    dataset = load_dataset(write(place, f"path,{column}\nimages/2.png,dog\nimages/1.png,cat\nimages/3.png,dog\n"))
+    assert (dataset.classes, dataset.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+
+
+def test_labels_alone_take_the_names_beside_the_table(place: Path) -> None:
+    spec = write(place, "path,label\nimages/2.png,2\nimages/1.png,0\n")
+    with pytest.raises(DatasetError, match=r"class_name.*classnames\.txt"):
+        load_dataset(spec)
+    (place / "classnames.txt").write_text("cat\nbird_s\ndog\n")
+    dataset = load_dataset(spec)
+    assert dataset.classes == dataset.display_names == ("cat", "bird_s", "dog")
+    assert dataset.labels.tolist() == [2, 0]
+    (place / "classnames.txt").write_text("cat\ndog\n")
+    with pytest.raises(DatasetError, match=r"line 2: the label 2\n.*2 names"):
+        load_dataset(spec)
+
+
+def test_paths_may_be_absolute_or_lead_out(place: Path) -> None:
+    text = f"path,class\n../4.png,a\n{place / 'images' / '1.png'},b\n"
+    dataset = load_dataset(write(place, text))
+    assert shades(dataset) == [4, 1]
+    (place / "images" / "1.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"image images/1\.png"):
+        dataset.images[1]
+
+
+@pytest.mark.parametrize("path", _PATH)
+@pytest.mark.parametrize("label", [*_LABEL, *_CLASS])
+def test_every_usual_name_of_a_column(place: Path, path: str, label: str) -> None:
+    spec = write(place, f"\ufeff{path.upper()} , {label.title()}\nimages/1.png, b\nimages/2.png, a\n")
+    dataset = load_dataset(spec)
+    assert (dataset.classes, dataset.labels.tolist(), shades(dataset)) == (("a", "b"), [1, 0], [1, 2])
+
+
+def test_names_that_look_like_something_else_stay_text(place: Path) -> None:
+    spec = write(place, 'path,class\nimages/1.png,NA\nimages/2.png,"01, or ""one"""\nimages/3.png,NA\n')
+    assert load_dataset(spec).classes == ('01, or "one"', "NA")
+
+
+def test_parquet(place: Path) -> None:
+    columns = {"file_name": ["images/1.png", "images/2.png"], "label": [1, 0], "class_name": ["b", "a"], "x": [0.5, 1]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), place / "table.parquet")
+    dataset = load_dataset(f"manifest:{place / 'table.parquet'}")
+    assert (dataset.name, dataset.classes, dataset.labels.tolist()) == ("table", ("a", "b"), [1, 0])
+    assert shades(dataset) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"path": ["images/1.png"], "label": [0.5]}, "the column label holds float"),
+        ({"path": ["images/1.png"], "label": [None]}, "line 1: an empty cell"),
+        ({"path": [b"images/1.png"], "label": [1]}, "the column path holds bytes"),
+        ({"image": ["images/1.png"], "score": [1]}, "has the columns image, score"),
+        ({"score": [1]}, "has the columns score"),
+    ],
+)
+def test_a_parquet_that_does_not_fit(place: Path, columns: dict[str, list[object]], message: str) -> None:
+    pyarrow.parquet.write_table(pyarrow.table(columns), place / "table.parquet")
+    with pytest.raises(DatasetError, match=message) as caught:
+        load_dataset(f"manifest:{place / 'table.parquet'}")
+    assert "table.parquet" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"has the columns none"),
+        ("path,label\n", r"has no row"),
+        ("path,score\nimages/1.png,1\n", r"has the columns path, score"),
+        ("label,class\n1,a\n", r"has the columns label, class"),
+        ("path,class,Path\nimages/1.png,a,images/2.png\n", r"two columns are called 'path'"),
+        ("path,class\nimages/1.png\n", r"line 2 has 1 cells, the header 2"),
+        ("path,class\nimages/1.png,a,b\n", r"line 2 has 3 cells"),
+        ("path,class\nimages/1.png,a\n\nimages/2.png, \n", r"line 4: an empty cell"),
+        ("path,class\n,a\n", r"line 2: an empty cell"),
+        ('path,class\nimages/1.png,"a\n', r"cannot be read: unexpected end of data"),
+        ("path,label\nimages/1.png,0\nimages/2.png,1O\n", r"line 3: the label '1O'"),
+        ("path,label,class\nimages/1.png,-1,a\nimages/2.png,0,b\n", r"line 2: the label '-1'"),
+        ("path,label,class\nimages/1.png,0,a\nimages/2.png,0,b\n", r"line 3: label 0 is 'b', and 'a' before"),
+        ("path,label,class\nimages/1.png,0,a\nimages/2.png,2,b\n", r"labels up to 2, and no row with label 1"),
+        ("path,label,class\nimages/1.png,1,a\nimages/2.png,2,b\n", r"no row with label 0"),
+        ("path,class\nimages/1.png,a\nimages/2.png,a\n", r"has 1 class"),
+        ("path,class\nimages/8.png,a\nimages/1.png,b\nimages,b\n", r"2 of 3 images.*images/8\.png \(line 2\), images "),
+        ("path,class\nimages/1.png\0,a\nimages/2.png,b\n", r"cannot be read|not there"),
+        (f"path,class\n{'x' * 5000},a\nimages/2.png,b\n", r"cannot be read: .*too long"),
+    ],
+)
+def test_a_table_that_does_not_fit(place: Path, text: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message) as caught:
+        load_dataset(write(place, text))
+    assert "my pets" in str(caught.value) or "my_pets" in str(caught.value)
+
+
+def test_only_the_first_few_missing_files_are_named(place: Path) -> None:
+    rows = "".join(f"gone/{i}.png,{i % 2}\n" for i in range(1000))
+    with pytest.raises(DatasetError, match="1000 of 1000 images") as caught:
+        load_dataset(write(place, "path,class\n" + rows))
+    assert "gone/2.png" in str(caught.value) and "gone/3.png" not in str(caught.value)
+
+
+def test_no_table(place: Path) -> None:
+    with pytest.raises(DatasetError, match="No such file"):
+        load_dataset(f"manifest:{place / 'gone.csv'}")
+    with pytest.raises(DatasetError, match=r"ends in \.csv or \.parquet"):
+        load_dataset(f"manifest:{place / 'images' / '1.png'}")
+    (place / "latin.csv").write_bytes("path,class\nimages/1.png,café\n".encode("latin-1"))
+    with pytest.raises(DatasetError, match=r"latin\.csv cannot be read: .*utf-8"):
+        load_dataset(f"manifest:{place / 'latin.csv'}")
+
+
+def test_fingerprint_is_of_the_content(place: Path) -> None:
+    text = "path,label,class\nimages/1.png,0,a\nimages/2.png,1,b\n"
+    before = load_dataset(write(place, text)).fingerprint
+    assert load_dataset(write(place, text, "other.csv")).fingerprint == before
+    assert load_dataset(write(place, text.replace("1,b", "1,c"))).fingerprint != before
+    (place / "images" / "2.png").write_bytes(picture(9))
+    assert load_dataset(write(place, text)).fingerprint != before
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_damaged_table_is_an_error_of_ours_or_reads_as_it_says(place: Path, suffix: str) -> None:
+    columns = {"path": [f"images/{i}.png" for i in (1, 2, 3)], "label": [0, 1, 0], "class": ["cat", "dog", "cat"]}
+    file = place / f"table.{suffix}"
+    if suffix == "csv":
+        write(
+            place,
+            "\n".join(map(",".join, zip(*([k, *map(str, v)] for k, v in columns.items()), strict=True))),
+            file.name,
+        )
+    else:
+        pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    whole, rng, refused = file.read_bytes(), random.Random(0), 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        file.write_bytes(damaged[: rng.choice([len(damaged), rng.randrange(len(damaged))])])
+        try:
+            load_dataset(f"manifest:{file}")
+        except DatasetError:
+            refused += 1
+    assert refused > 50

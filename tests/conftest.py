@@ -1,14 +1,25 @@
 """What holds for every test. What needs no code, as warnings being errors, is in pyproject.toml."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import hypothesis
 import jaxtyping
 import pytest
+import torch
 
 # Whatever a test names, nothing is fetched: a missing file is an error, on this machine and on any other.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Tensors in tests are tiny: more threads would wait for one another, the longer the busier the machine is.
+torch.set_num_threads(1)
+
+# The user's own cache is not for tests, which begin without one.
+os.environ["PURESCOPE_CACHE"] = tempfile.mkdtemp(prefix="purescope-tests-")
+atexit.register(shutil.rmtree, os.environ["PURESCOPE_CACHE"], ignore_errors=True)
 
 # The same examples every time, and no verdict by the clock: a shared machine is slow when it likes.
 hypothesis.settings.register_profile("purescope", derandomize=True, deadline=None, database=None)

@@ -33,7 +33,7 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=[False, True], ids=["one batch at a time", "a batch on each core"])
+@pytest.fixture(params=[1, 0, 2], ids=["one lane", "a lane for each core", "two lanes"])
 def make_model(request: pytest.FixtureRequest) -> Callable[..., Model]:
     weights = torch.randn(3 * SIZE * SIZE, NEURONS, generator=torch.Generator().manual_seed(1))
 
@@ -47,7 +47,7 @@ def make_model(request: pytest.FixtureRequest) -> Callable[..., Model]:
             "encode_image": lambda pixels: pixels.flatten(1) @ weights,
             "encode_text": encode_text,
             "identity": {"weights": "w"},
-            "parallel": request.param,
+            "lanes": request.param,
         }
         return Model(**{**fields, **changes})
 

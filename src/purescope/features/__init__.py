@@ -2,6 +2,7 @@
 
 from purescope.features._extract import Progress, extract, quiet
 from purescope.features._files import read_features, save_features
+from purescope.features.cache import Cache
 from purescope.features.features import Features
 
-__all__ = ["Features", "Progress", "extract", "quiet", "read_features", "save_features"]
+__all__ = ["Cache", "Features", "Progress", "extract", "quiet", "read_features", "save_features"]

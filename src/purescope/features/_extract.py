@@ -1,27 +1,24 @@
-"""Encoding a data set with a model: a batch on each core, or decoding ahead of an accelerator."""
+"""Encoding a data set with a model, from a cache where it has been done before."""
 
 import hashlib
+import json
+import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from threading import BoundedSemaphore
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
-from purescope.datasets.images import Images
 from purescope.errors import InputError
+from purescope.features._encoding import batch_length, encode_images
+from purescope.features.cache import Cache, complete, split
 from purescope.features.features import Features, check_finite, unit_rows
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
 from purescope.prompts import Prompts, prompts_for
-
-_SHARE = 64  # images that a core encodes at a time: larger activations leave its cache
 
 Progress: TypeAlias = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Passes an iterable on, and tells someone how far it is; called with a label and the total."""
@@ -43,12 +40,10 @@ def extract(
     *,
     protocol: str = "native",
     batch_size: int = 256,
+    cache: Cache | str | os.PathLike[str] | None = None,
     progress: Progress = quiet,
 ) -> Features:
     """Encode every image and every class of a data set.
-
-    A batch is shared out among the cores, each decoding and encoding its share, where the model allows that; else
-    images are decoded in threads while the model works on those before. They keep their order.
 
     Args:
         model: what to encode with.
@@ -56,12 +51,15 @@ def extract(
         protocol: ``native``, the checkpoint's own preprocess and the data set's own prompts; or ``paper``,
             OpenAI's preprocess at the model's own input size, and "a photo of a {}" with raw class names.
         batch_size: images that the model gets at a time; the result does not depend on it beyond rounding.
-        progress: wraps the batches, for a progress bar.
+        cache: a folder where features are kept, to be read again or to go on with after an interruption.
+        progress: wraps the batches that must be encoded, for a progress bar.
 
     Raises:
         InputError: the protocol is unknown, the batch size is below 1, or the model gives NaN, infinity, or
             different numbers of neurons for images and text.
         DatasetError: an image cannot be read.
+        ModelError: there is no memory for a single image.
+        OutputError: the cache cannot be written.
 
     Examples:
         A model that sees a red and a blue neuron in images, and in words:
@@ -87,6 +85,7 @@ def extract(
     """
     if batch_size < 1:
         raise InputError(f"batch size {batch_size}", expected="at least 1")
+    cache = Cache(cache) if isinstance(cache, str | os.PathLike) else cache
     prompts = prompts_for(dataset, protocol)
     preprocess = model.preprocess
     if protocol == "paper":
@@ -94,22 +93,14 @@ def extract(
         preprocess = replace(OPENAI_PREPROCESS, size=model.preprocess.size)
     name = f"{model.label} on {dataset.name}"
     start = time.perf_counter()
-    text = _encode_classes(model, prompts)
-    share = min(_SHARE, -(-batch_size // torch.get_num_threads())) if model.parallel else batch_size
-    batches = [range(first, min(first + share, len(dataset))) for first in range(0, len(dataset), share)]
-
-    def encode(rows: range, pixels: UInt8[Tensor, "n 3 s s"]) -> Float[Tensor, "n neuron"]:
-        features = model.encode_image(preprocess.normalise(pixels))
-        check_finite(features, f"{name}: image", first_row=rows.start)
-        if features.shape[1] != text.shape[1]:
-            raise InputError(
-                f"{model.label} has {features.shape[1]} neurons for images, {text.shape[1]} for text",
-                expected="the same number: both towers end in one space",
-            )
-        return unit_rows(features)
-
-    encoded = _encoded(dataset.images, preprocess, batches, encode, parallel=model.parallel)
-    image = torch.cat([*progress(encoded, name, len(batches))])
+    text = _text_rows(model, prompts, cache)
+    batch = batch_length(model, min(batch_size, len(dataset)))
+    image = _image_rows(model, dataset, preprocess, cache, batch, progress, name)
+    if image.shape[1] != text.shape[1]:
+        raise InputError(
+            f"{model.label} has {image.shape[1]} neurons for images, {text.shape[1]} for text",
+            expected="the same number: both towers end in one space",
+        )
     return Features(
         image=image,
         text=text,
@@ -122,59 +113,70 @@ def extract(
     )
 
 
-def _encode_classes(model: Model, prompts: Prompts) -> Float[Tensor, "class neuron"]:
-    features = model.encode_text(prompts.texts())
-    check_finite(features, f"{model.label}: text")
-    by_class = unit_rows(features).unflatten(0, (len(prompts.names), len(prompts.templates)))
-    return unit_rows(by_class.mean(dim=1))
+def _text_rows(model: Model, prompts: Prompts, cache: Cache | None) -> Float[Tensor, "class neuron"]:
+    """One row a class: the mean over templates of unit text features, renormalised."""
+
+    def encode(classes: range) -> Float[Tensor, "class neuron"]:
+        features = model.encode_text(Prompts(prompts.names[classes.start : classes.stop], prompts.templates).texts())
+        check_finite(features, f"{model.label}: text", first_row=classes.start * len(prompts.templates))
+        return unit_rows(unit_rows(features).unflatten(0, (len(classes), -1)).mean(dim=1))
+
+    whole = range(len(prompts.names))
+    if cache is None:
+        return encode(whole)
+    entry = cache.entry(
+        "text",
+        _weights(model) | {"prompts": _digest(prompts)},
+        rows=len(whole),
+        neurons=model.neurons,
+        about={"model": model.label, "templates": " | ".join(prompts.templates[:3])},
+    )
+    return complete(entry, lambda batches: map(encode, batches), batch=len(whole))
 
 
-def _encoded(
-    images: Images,
+def _image_rows(
+    model: Model,
+    dataset: Dataset,
     preprocess: Preprocess,
-    batches: list[range],
-    encode: Callable[[range, UInt8[Tensor, "n 3 s s"]], Float[Tensor, "n neuron"]],
-    *,
-    parallel: bool,
-) -> Iterator[Float[Tensor, "n neuron"]]:
-    # Much of decoding holds Python's lock: on all cores at once it is slower than on half of them.
-    decoders = BoundedSemaphore(max(1, torch.get_num_threads() // 2))
+    cache: Cache | None,
+    batch: int,
+    progress: Progress,
+    name: str,
+) -> Float[Tensor, "image neuron"]:
+    def encode(batches: Iterable[range]) -> Iterator[Float[Tensor, "n neuron"]]:
+        return encode_images(model, dataset.images, preprocess, batches, name=name)
 
-    def decode(rows: range) -> UInt8[Tensor, "n 3 s s"]:
-        with decoders:  # channels stay last, as images have them and convolutions want them
-            pixels = np.stack([preprocess.pixels(images[row]).permute(1, 2, 0).numpy() for row in rows])
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    if cache is None:
+        batches = split(range(len(dataset)), batch)
+        return torch.cat([*progress(encode(batches), name, len(batches))])
+    entry = cache.entry(
+        "images",
+        _weights(model) | {"preprocess": str(preprocess), "dataset": dataset.fingerprint},
+        rows=len(dataset),
+        neurons=model.neurons,
+        about={"model": model.label, "dataset": dataset.name},
+    )
+    return complete(entry, encode, batch=batch, progress=lambda batches, total: progress(batches, name, total))
 
-    if parallel:
-        # Several small batches side by side, one a core, wait for nobody; one batch on all cores has them meet after
-        # every operation, and decoders beside it would take a core from each meeting.
-        yield from _on_each_core(lambda rows: encode(rows, decode(rows)), batches)
-    else:
-        yield from map(encode, batches, _on_each_core(decode, batches))
+
+def _weights(model: Model) -> dict[str, str]:
+    """What a model's features depend on, whatever it is called and wherever it lies."""
+    if "weights" not in model.identity:
+        raise InputError(
+            f"the identity of {model.label} has no hash of its weights",
+            expected="identity['weights'], by which cached features are told from those of other models",
+            fix="add one, or encode without a cache",
+        )
+    return {f"model_{key}": value for key, value in model.identity.items()}
 
 
-def _on_each_core(work: Callable[[range], Tensor], batches: list[range]) -> Iterator[Tensor]:
-    """``map(work, batches)`` with one thread a core, few batches ahead of what is asked for."""
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, "encode", initializer=torch.set_num_threads, initargs=(1,))
-    ahead: deque[Future[Tensor]] = deque()
-    try:
-        for rows in batches:
-            ahead.append(pool.submit(work, rows))
-            if len(ahead) > threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        # After an error, or when the caller stops early, nobody wants what is still queued.
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # what the workers set for themselves is also what a new thread begins with
+def _digest(prompts: Prompts) -> str:
+    return hashlib.sha256(json.dumps([prompts.names, prompts.templates]).encode()).hexdigest()
 
 
 def _identity(
     model: Model, dataset: Dataset, protocol: str, preprocess: Preprocess, prompts: Prompts
 ) -> Mapping[str, str]:
-    size, mean, std = preprocess.size, preprocess.mean, preprocess.std
     return {
         "model": model.spec,
         **{f"model_{key}": value for key, value in model.identity.items()},
@@ -182,7 +184,7 @@ def _identity(
         "dataset_fingerprint": dataset.fingerprint,
         "dataset_skipped": str(len(dataset.skipped)),
         "protocol": protocol,
-        "preprocess": f"{preprocess.interpolation} {size}, centre crop, mean {mean}, std {std}",
+        "preprocess": str(preprocess),
         "templates": " | ".join(prompts.templates),
-        "prompts": hashlib.sha256("\n".join(prompts.texts()).encode()).hexdigest(),
+        "prompts": _digest(prompts),
     }

@@ -1,0 +1,303 @@
+"""Features on disk, so that nothing is encoded twice and an interrupted encoding goes on where it stopped.
+
+An entry holds the features of one tower: of images, for one model, preprocess, precision and set of images; of classes,
+for one model, precision and set of prompts. What its numbers depend on is its key, so a changed checkpoint or prompt
+is another entry, and names and paths are no part of it::
+
+    CACHE/images/KEY/manifest.json         what the key stands for, how many rows there are
+    CACHE/images/KEY/00000.safetensors     rows 0 to 1023, with a checksum
+    CACHE/text/KEY/...
+
+A shard appears whole, by a rename, or not at all. Whoever makes one holds its lock, so that processes share the work of
+an entry; the system takes the lock of a killed process back. A damaged shard is made again.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import platformdirs
+import safetensors
+import torch
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor
+
+from purescope.errors import InputError, OutputError, did_you_mean
+from purescope.tables import atomic_path
+
+_VERSION = 1  # of what stands in the files; part of every key
+_SHARD = 1024  # rows; at most so much is lost by a kill
+_KINDS = ("images", "text")
+_FIX = "give another folder (--cache DIR, cache='DIR'), or none at all (--no-cache, cache=None)"
+
+
+def default_folder() -> Path:
+    """``$PURESCOPE_CACHE``, or purescope's folder among the platform's caches."""
+    return Path(os.environ.get("PURESCOPE_CACHE") or platformdirs.user_cache_dir("purescope", appauthor=False))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The rows of one tower, in shards; see the module.
+
+    Args:
+        folder: where it is; its name is the key.
+        rows, neurons: of all shards together.
+        identity: what the numbers depend on.
+        about: what to call it; no part of the key.
+    """
+
+    folder: Path
+    kind: str
+    rows: int
+    neurons: int
+    identity: Mapping[str, str]
+    about: Mapping[str, str]
+
+    @property
+    def shards(self) -> list[range]:
+        """The rows of each shard."""
+        return split(range(self.rows), _SHARD)
+
+    def read(self, shard: range) -> Float[Tensor, "row neuron"] | None:
+        """The rows of a shard; None where it is not there, or is damaged, with a warning then."""
+        path = self._path(shard)
+        if not self.is_there(shard):
+            return None
+        try:
+            with safetensors.safe_open(path, framework="pt") as content:
+                rows: Tensor = content.get_tensor("rows")
+                metadata = content.metadata() or {}
+            if metadata.get("checksum") == self._checksum(shard, rows):
+                return rows
+            damage = "its checksum does not fit"
+        except (safetensors.SafetensorError, OSError, ValueError) as error:
+            damage = str(error)
+        warnings.warn(f"{path} is damaged and made again: {damage}", stacklevel=2)
+        return None
+
+    def write(self, shard: range, rows: Float[Tensor, "row neuron"]) -> None:
+        """Store the rows of a shard.
+
+        Raises:
+            OutputError: the disk does not take it.
+        """
+        try:
+            with atomic_path(self._path(shard)) as temporary:
+                save_file({"rows": rows.contiguous()}, temporary, {"checksum": self._checksum(shard, rows)})
+        except (OutputError, safetensors.SafetensorError) as error:
+            raise OutputError(f"the cache does not take {self._path(shard)}: {error}", fix=_FIX) from error
+
+    def lock(self, shard: range) -> filelock.BaseFileLock:
+        """To be held while a shard is made."""
+        return filelock.FileLock(self._path(shard).with_suffix(".lock"))
+
+    def is_damaged(self, shard: range) -> bool:
+        """Whether a shard is there and cannot be used."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.is_there(shard) and self.read(shard) is None
+
+    def is_there(self, shard: range) -> bool:
+        """Whether there is a file for a shard, whatever is in it."""
+        return self._path(shard).exists()
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+    def _path(self, shard: range) -> Path:
+        return self.folder / f"{shard.start // _SHARD:05d}.safetensors"
+
+    def _checksum(self, shard: range, rows: Tensor) -> str:
+        digest = hashlib.sha256(f"{self.folder.name} {shard.start} {rows.dtype} {list(rows.shape)}\n".encode())
+        expected = [len(shard), self.neurons]
+        if rows.dtype != torch.float32 or list(rows.shape) != expected:
+            raise ValueError(f"{rows.dtype} of shape {list(rows.shape)} in place of float32 {expected}")
+        digest.update(rows.contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+class Cache:
+    """A folder of entries.
+
+    Args:
+        folder: where; made when something is stored.
+
+    Examples:
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> cache = Cache(folder.name)
+        >>> entry = cache.entry("text", {"weights": "5f3a"}, rows=2, neurons=3)
+        >>> entry.write(range(0, 2), torch.eye(2, 3))
+        >>> [found.rows for found in cache.entries()], entry.read(range(0, 2)).shape
+        ([2], torch.Size([2, 3]))
+        >>> folder.cleanup()
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder).expanduser()
+
+    def entry(
+        self, kind: str, identity: Mapping[str, str], *, rows: int, neurons: int, about: Mapping[str, str] | None = None
+    ) -> Entry:
+        """The entry of this identity, new if there is none.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        content = {"version": _VERSION, "kind": kind, "rows": rows, "neurons": neurons, "identity": dict(identity)}
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+        entry = Entry(self.folder / kind / key, kind, rows, neurons, dict(identity), dict(about or {}))
+        manifest = entry.folder / "manifest.json"
+        if manifest.exists():
+            with suppress(OSError):  # when it was last used; a read-only cache does not tell
+                os.utime(manifest)
+            return entry
+        try:
+            with atomic_path(manifest) as temporary:
+                temporary.write_text(json.dumps(content | {"about": entry.about}, indent=1), encoding="utf-8")
+        except OutputError as error:
+            raise OutputError(f"the cache {self.folder} cannot be written: {error}", fix=_FIX) from error
+        return entry
+
+    def entries(self) -> list[Entry]:
+        """All entries, those last used first.
+
+        Raises:
+            InputError: a manifest is damaged.
+        """
+        paths = [path for kind in _KINDS for path in (self.folder / kind).glob("*/manifest.json")]
+        return [_read_entry(path) for path in sorted(paths, key=lambda path: -path.stat().st_mtime)]
+
+    def remove(self, keys: Iterable[str]) -> list[Entry]:
+        """Remove entries by their keys or the beginnings of them; nothing but their own files is touched.
+
+        Raises:
+            InputError: a key is that of no entry.
+        """
+        entries = self.entries()
+        chosen = {}
+        for key in keys:
+            found = [entry for entry in entries if key and entry.folder.name.startswith(key)]
+            if not found:
+                known = [entry.folder.name for entry in entries]
+                raise InputError(f"no entry {key!r} in {self.folder}", expected=did_you_mean(key, known))
+            chosen.update({entry.folder: entry for entry in found})
+        for entry in chosen.values():
+            for pattern in ("*.safetensors", "*.lock", "manifest.json"):
+                for path in entry.folder.glob(pattern):
+                    path.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's file keeps the folder
+                entry.folder.rmdir()
+        return list(chosen.values())
+
+
+def complete(
+    entry: Entry,
+    encode: Callable[[Iterable[range]], Iterator[Float[Tensor, "n neuron"]]],
+    *,
+    batch: int,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda iterable, total: iterable,
+) -> Float[Tensor, "row neuron"]:
+    """All rows of an entry: from its shards where they are there, else encoded and stored.
+
+    Args:
+        entry: where to look and to store.
+        encode: gives the features of batches of rows, in order; reads ahead of what is asked for as it likes.
+        batch: rows of a batch; none crosses a shard, so an interrupted encoding gives the same bits as another.
+        progress: wraps the batches that must be encoded, given their number.
+
+    Raises:
+        OutputError: the cache cannot be written.
+    """
+    found = {shard: rows for shard in entry.shards if (rows := entry.read(shard)) is not None}
+    missing = [shard for shard in entry.shards if shard not in found]
+    others: list[range] = []  # shards that another process is making
+    pending: deque[tuple[range, range]] = deque()  # shard and rows of batches that were handed out
+
+    with ExitStack() as held:
+        locks: dict[range, filelock.BaseFileLock] = {}
+
+        def batches() -> Iterator[range]:
+            for shard in missing:
+                if not _try(lock := entry.lock(shard)):
+                    others.append(shard)
+                    continue
+                held.callback(lock.release)
+                if (rows := entry.read(shard)) is not None:  # made by another process meanwhile
+                    found[shard] = rows
+                    lock.release()
+                    continue
+                locks[shard] = lock
+                for part in split(shard, batch):
+                    pending.append((shard, part))
+                    yield part
+
+        parts: list[Tensor] = []
+        total = sum(len(split(shard, batch)) for shard in missing)
+        for rows in progress(encode(batches()), total):
+            shard, part = pending.popleft()
+            parts.append(rows)
+            if part.stop == shard.stop:
+                found[shard], parts = torch.cat(parts), []
+                entry.write(shard, found[shard])
+                locks.pop(shard).release()
+    for shard in others:
+        with entry.lock(shard):
+            rows_there = entry.read(shard)
+            if rows_there is None:  # whoever was making it was stopped
+                rows_there = torch.cat([*encode(split(shard, batch))])
+                entry.write(shard, rows_there)
+            found[shard] = rows_there
+    return torch.cat([found[shard] for shard in entry.shards])
+
+
+def split(rows: range, length: int) -> list[range]:
+    """Consecutive parts of a range, all but the last of one length.
+
+    Examples:
+        >>> split(range(5), 2)
+        [range(0, 2), range(2, 4), range(4, 5)]
+    """
+    return [range(first, min(first + length, rows.stop)) for first in range(rows.start, rows.stop, length)]
+
+
+def _try(lock: filelock.BaseFileLock) -> bool:
+    """Take a lock if it is free.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return False
+    except OSError as error:
+        raise OutputError(f"the cache cannot be written: {error}", fix=_FIX) from error
+    return True
+
+
+def _read_entry(manifest: Path) -> Entry:
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return Entry(
+            folder=manifest.parent,
+            **{key: content[key] for key in ("kind", "rows", "neurons", "identity", "about")},
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{manifest} is damaged: {error}",
+            expected="the manifest of a cache entry",
+            fix=f"remove the folder {manifest.parent}; what it held is encoded again when it is needed",
+        ) from error

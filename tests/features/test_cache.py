@@ -1,0 +1,298 @@
+"""The cache: nothing is encoded twice, nothing stopped is lost, and nothing damaged is ever read."""
+
+import errno
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from purescope.datasets.images import LazyImages
+from purescope.errors import InputError, ModelError, OutputError
+from purescope.features import Cache, Features, extract
+from purescope.features import cache as cache_module
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def shards_of_six(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 23 images make four shards."""
+    monkeypatch.setattr(cache_module, "_SHARD", 6)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+class Counting:
+    """An `encode_image` that counts the images it gets, and can stop at one."""
+
+    def __init__(self, encode: Callable[[Tensor], Tensor], stop_after: int = 10**9) -> None:
+        self.encode, self.images, self.stop_after, self.lock = encode, 0, stop_after, threading.Lock()
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        with self.lock:
+            self.images += len(pixels)
+            if self.images > self.stop_after:
+                raise KeyboardInterrupt
+        return self.encode(pixels)
+
+
+def counted(model: Any, stop_after: int = 10**9) -> tuple[Any, Counting]:
+    counting = Counting(model.encode_image, stop_after)
+    return replace(model, encode_image=counting), counting
+
+
+def same(a: Features, b: Features) -> bool:
+    return torch.equal(a.image, b.image) and torch.equal(a.text, b.text) and torch.equal(a.labels, b.labels)
+
+
+def shards(cache: Cache) -> list[Path]:
+    return sorted(cache.folder.glob("images/*/*.safetensors"))
+
+
+def test_what_is_kept_is_what_was_encoded_and_is_not_encoded_again(
+    make_model: Make, make_dataset: Make, cache: Cache
+) -> None:
+    model, dataset = make_model(), make_dataset()
+    first = extract(model, dataset, batch_size=6, cache=cache)
+    torch.testing.assert_close(first.image, extract(model, dataset, batch_size=6).image, atol=1e-6, rtol=0)
+    assert torch.equal(first.text, extract(model, dataset).text)
+
+    def fail(*_: Any) -> Tensor:
+        raise AssertionError("encoded again")
+
+    again = extract(replace(model, encode_image=fail, encode_text=fail), dataset, batch_size=6, cache=cache.folder)
+    assert same(first, again)
+    assert again.identity == first.identity
+
+
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], int]] = {
+    # model, dataset, options: towers that are encoded anew
+    "weights": ({"identity": {"weights": "v"}}, {}, {}, 2),
+    "precision": ({"identity": {"weights": "w", "precision": "bf16"}}, {}, {}, 2),
+    "images": ({}, {"fingerprint": "g"}, {}, 1),
+    "prompts": ({}, {"templates": ("my {}",)}, {}, 1),
+    "protocol": ({}, {}, {"protocol": "paper"}, 2),
+    "names and paths": ({"label": "other", "spec": "x.pt"}, {"name": "renamed", "spec": "folder:x"}, {}, 0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_only_what_changes_a_number_makes_another_entry(
+    make_model: Make, make_dataset: Make, cache: Cache, change: str
+) -> None:
+    model, dataset, options, new = CHANGES[change]
+    extract(make_model(), make_dataset(), cache=cache)
+    before = {entry.folder for entry in cache.entries()}
+    extract(make_model(**model), make_dataset(**dataset), cache=cache, **options)
+    assert len({entry.folder for entry in cache.entries()} - before) == new
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 13, 20])
+def test_a_stopped_encoding_goes_on_from_the_last_whole_shard(
+    make_model: Make, make_dataset: Make, cache: Cache, tmp_path: Path, stop_after: int
+) -> None:
+    dataset = make_dataset()
+    expected = extract(make_model(), dataset, batch_size=4, cache=tmp_path / "another")
+    stopped, _ = counted(make_model(), stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        extract(stopped, dataset, batch_size=4, cache=cache)
+    kept = len(shards(cache))
+    model, counting = counted(make_model())
+    assert same(extract(model, dataset, batch_size=4, cache=cache), expected)
+    assert counting.images == 23 - 6 * kept
+    # Look-ahead apart, what was encoded is kept.
+    assert kept >= (stop_after - 16) // 6
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= 0x10
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def swap(path: Path) -> None:
+    """Another shard's rows, whole and with a checksum of their own."""
+    others = [other for other in path.parent.glob("*.safetensors") if other != path]
+    path.write_bytes(others[0].read_bytes())
+
+
+def as_float64(path: Path) -> None:
+    save_file({"rows": load_file(path)["rows"].double()}, path)
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "cut": cut,
+    "emptied": lambda path: path.write_bytes(b"") and None,
+    "another shard": swap,
+    "another type": as_float64,
+    "another key": lambda path: save_file({"x": torch.zeros(6, 5)}, path),
+    **{f"byte {place}": (lambda path, place=place: flip(path, place)) for place in (0, 3, 9, 40, 80, 100, -120, -1)},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_shard_is_made_again(make_model: Make, make_dataset: Make, cache: Cache, damage: str) -> None:
+    dataset = make_dataset()
+    expected = extract(make_model(), dataset, batch_size=4, cache=cache)
+    DAMAGES[damage](shards(cache)[1])
+    entry = next(entry for entry in cache.entries() if entry.kind == "images")
+    assert [entry.is_damaged(shard) for shard in entry.shards] == [False, True, False, False]
+    model, counting = counted(make_model())
+    with pytest.warns(UserWarning, match=r"00001\.safetensors is damaged and made again"):
+        assert same(extract(model, dataset, batch_size=4, cache=cache), expected)
+    assert counting.images == 6
+    assert same(extract(make_model(), dataset, batch_size=4, cache=cache), expected)
+
+
+def test_two_at_a_time_share_the_work(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+    """Each starts only when the other has, and every shard is made once."""
+    dataset, model = make_dataset(), make_model()
+    model, counting = counted(model)
+    meet = threading.Barrier(2, timeout=20)
+    started = threading.local()
+
+    def progress(iterable: Any, label: str, total: int) -> Iterator[Any]:
+        if not hasattr(started, "met"):
+            started.met = meet.wait()
+        yield from iterable
+
+    results: list[Features] = []
+
+    def run() -> None:
+        results.append(extract(model, dataset, batch_size=4, cache=cache, progress=progress))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(results) == 2
+    assert same(*results)
+    assert counting.images == 23
+
+
+def test_an_error_in_an_image_releases_the_locks(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+    dataset = make_dataset()
+
+    def read(index: int) -> Any:
+        if index == 8:
+            raise InputError("image 8")
+        return dataset.images[index]
+
+    with pytest.raises(InputError, match="image 8"):
+        extract(make_model(), replace(dataset, images=LazyImages(read, 23)), batch_size=4, cache=cache)
+    done = extract(make_model(), dataset, batch_size=4, cache=cache)
+    torch.testing.assert_close(done.image, extract(make_model(), dataset, batch_size=4).image, atol=1e-6, rtol=0)
+
+
+def test_a_cache_that_cannot_be_written(make_model: Make, make_dataset: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError, match=r"cache.*cannot be written") as error:
+        extract(make_model(), make_dataset(), cache=tmp_path / "file" / "cache")
+    assert "--no-cache" in str(error.value)
+
+
+def test_a_full_disk(make_model: Make, make_dataset: Make, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, written = make_dataset(), []
+
+    def full(*arguments: Any) -> None:
+        written.append(arguments)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_file(*arguments)
+
+    monkeypatch.setattr(cache_module, "save_file", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        extract(make_model(), dataset, batch_size=4, cache=cache)
+    monkeypatch.undo()
+    monkeypatch.setattr(cache_module, "_SHARD", 6)
+    assert len(shards(cache)) == 1, "the text and one shard were written before"
+    assert not list(cache.folder.glob("images/*/.*")), "nothing half-written is left"
+    model, counting = counted(make_model())
+    extract(model, dataset, batch_size=4, cache=cache)
+    assert counting.images == 23 - 6
+
+
+def test_a_model_without_a_hash_is_not_cached(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+    with pytest.raises(InputError, match="tiny has no hash of its weights"):
+        extract(make_model(identity={}), make_dataset(), cache=cache)
+
+
+def test_entries_are_removed_by_key_and_nothing_else_is(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+    extract(make_model(), make_dataset(), cache=cache)
+    extract(make_model(), make_dataset(fingerprint="g"), cache=cache)
+    entries = cache.entries()
+    assert sorted(entry.kind for entry in entries) == ["images", "images", "text"]
+    gone = entries[0].folder
+    (gone / "mine.txt").write_text("not the cache's")
+    with pytest.raises(InputError, match="no entry 'xyz'"):
+        cache.remove([gone.name[:10], "xyz"])
+    assert len(cache.entries()) == 3, "none is removed where one is unknown"
+    cache.remove([gone.name[:10]])
+    assert [path.name for path in gone.iterdir()] == ["mine.txt"]
+    cache.remove(entry.folder.name for entry in cache.entries())
+    assert cache.entries() == []
+
+
+def test_a_damaged_manifest_is_named(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+    extract(make_model(), make_dataset(), cache=cache)
+    (cache.entries()[0].folder / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json is damaged"):
+        cache.entries()
+
+
+# --- memory
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("[enforce] DefaultCPUAllocator: can't allocate")],
+)
+def test_out_of_memory_halves_the_batch(make_model: Make, make_dataset: Make, error: Exception) -> None:
+    model, dataset, sizes = make_model(), make_dataset(), []
+
+    def encode(pixels: Tensor) -> Tensor:
+        if len(pixels) > 3:
+            raise error
+        sizes.append(len(pixels))
+        features: Tensor = model.encode_image(pixels)
+        return features
+
+    with pytest.warns(UserWarning, match="out of memory with") as told:
+        features = extract(replace(model, encode_image=encode), dataset, batch_size=23)
+    torch.testing.assert_close(features.image, extract(model, dataset).image, atol=1e-6, rtol=0)
+    assert sum(sizes) == 23
+    tried, kept = zip(*(map(int, re.findall(r"\d+", str(warning.message))) for warning in told), strict=True)
+    assert tried[0] in ((23,) if model.lanes else (12, 11)), "each of two cores has half a batch"
+    assert all(-(-failed // 2) == smaller for failed, smaller in zip(tried, kept, strict=True))
+    assert sorted(set(kept), reverse=True) == list(kept) and kept[-1] == 3, "each told once"
+
+
+def test_no_memory_for_a_single_image(make_model: Make, make_dataset: Make) -> None:
+    def encode(pixels: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried a lot")
+
+    with pytest.warns(UserWarning), pytest.raises(ModelError, match="no memory for a single image: CUDA out"):
+        extract(make_model(encode_image=encode), make_dataset())
+
+
+def test_another_runtime_error_is_not_taken_for_memory(make_model: Make, make_dataset: Make) -> None:
+    def encode(pixels: Tensor) -> Tensor:
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        extract(make_model(encode_image=encode), make_dataset())

@@ -169,3 +169,40 @@ def test_help_of_every_command(capsys) -> None:
     for command in ((), ("sweep",), ("purity",), ("models",), ("datasets",), ("demo",)):
         assert run(*command, "--help") == 0
         assert "Usage: purescope" in capsys.readouterr().out
+
+
+def test_the_cache_is_listed_verified_and_removed(folder, tmp_path, capsys) -> None:
+    cache = ["--cache", tmp_path / "cache"]
+    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1, *cache]
+    assert run(*command, "--out", tmp_path / "a") == 0
+    assert run("cache", "ls", *cache) == 0
+    listed = capsys.readouterr().out
+    assert "Bundled CLIP" in listed and "pets" in listed and "100%" in listed and "2 entries" in listed
+    assert run("cache", "verify", *cache) == 0
+    assert "2 shards of 2 entries" in capsys.readouterr().out
+    [shard] = (tmp_path / "cache" / "images").glob("*/*.safetensors")
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(content)
+    key = shard.parent.name[:8]
+    message = fails(capsys, "cache", "verify", *cache)
+    assert "1 of 2 shards" in message and key in message
+    assert run(*command, "--out", tmp_path / "b") == 0
+    assert "damaged and made again" in capsys.readouterr().err
+    assert (tmp_path / "b" / "results.csv").read_bytes() == (tmp_path / "a" / "results.csv").read_bytes()
+    assert "name the keys" in fails(capsys, "cache", "rm", *cache)
+    assert run("cache", "rm", key, *cache) == 0
+    assert "removed 1 entries" in capsys.readouterr().out
+    assert run("cache", "rm", "--all", *cache) == 0
+    assert run("cache", "ls", *cache) == 0
+    assert "0 entries" in capsys.readouterr().out
+
+
+def test_no_cache_keeps_nothing(folder, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("PURESCOPE_CACHE", str(tmp_path / "cache"))
+    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1]
+    assert run(*command, "--no-cache", "--out", tmp_path / "a") == 0
+    assert not (tmp_path / "cache").exists()
+    assert run(*command, "--out", tmp_path / "b") == 0
+    assert (tmp_path / "cache").is_dir()
+    assert (tmp_path / "b" / "results.csv").read_bytes() == (tmp_path / "a" / "results.csv").read_bytes()

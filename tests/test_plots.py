@@ -75,6 +75,7 @@ def made(
         classes=classes,
         neurons=512,
         seed=0,
+        space="weights",
         renormalise=False,
         protocol="native",
     )

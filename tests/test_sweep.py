@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError
+from purescope.evaluation import accuracy_by_k
 from purescope.features import Features
 from purescope.ordering import STRATEGIES, default_keep
 from purescope.purity import Projections
@@ -175,8 +176,30 @@ def test_nothing_is_warned_of_otherwise() -> None:
             {"projections": Projections(rows(9, 3, 0), rows(9, 3, 1))},
             "features of 12 neurons, projections of 9\n.*one model",
         ),
+        ({"projections": None}, "features of 12 neurons, no projections\n.*\n.*space='activations'"),
+        ({"space": "activation"}, "did you mean 'activations'"),
     ],
 )
 def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         sweep(**{"features": FEATURES, "projections": PROJECTIONS, "keep": KEEP, "draws": 1, **changes})
+
+
+@pytest.mark.parametrize("space", ["activations", "centred"])
+def test_neurons_are_ranked_in_the_space_asked_for(space: str) -> None:
+    """The order from numpy's cosines of columns, or its correlations; the values those of that order in any space."""
+    totals = np.zeros(12)
+    for rows_of_tower in (FEATURES.image, FEATURES.text):
+        columns = rows_of_tower.double().numpy().T
+        if space == "centred":
+            cosines = np.corrcoef(columns)
+        else:
+            unit = columns / np.linalg.norm(columns, axis=1, keepdims=True)
+            cosines = unit @ unit.T
+        totals += np.abs(cosines).sum(axis=1) - 1
+    order = torch.from_numpy(np.argsort(totals, kind="stable").copy())
+    table = sweep(FEATURES, keep=KEEP, draws=1, space=space)
+    assert set(table.space) == {space}
+    cells = table[(table.strategy == "high_purity") & (table.metric == "accuracy")].sort_values("k")
+    expected = accuracy_by_k(FEATURES.image, FEATURES.text, FEATURES.labels, order, cells.k.tolist()).top1
+    assert cells.value.tolist() == expected[0].tolist()

@@ -54,6 +54,7 @@ def result_table(model: str = "CC3M LaCLIP", dataset: str = "cifar10", **columns
             "classes": 10,
             "neurons": 512,
             "seed": draw,
+            "space": "weights",
             "renormalise": False,
             "protocol": "paper",
             **columns,

@@ -7,45 +7,46 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from purescope.errors import InputError
+from purescope.errors import InputError, did_you_mean
 from purescope.evaluation import accuracy_by_k, has_silhouette, silhouette_by_k
 from purescope.features import Features
 from purescope.ordering import STRATEGIES, check_keep, default_keep, order_neurons
-from purescope.purity import Projections
+from purescope.purity import Projections, activation_space
 from purescope.statistics import wilson_interval
 from purescope.tables import COLUMNS, METRICS, check_table
 
 DRAWS = 50
+SPACES = ("weights", "activations", "centred")
 
 
 def sweep(
     features: Features,
-    projections: Projections,
+    projections: Projections | None = None,
     *,
     keep: int | Iterable[int] | None = None,
     draws: int = DRAWS,
     seed: int = 0,
+    space: str = "weights",
     renormalise: bool = False,
 ) -> pd.DataFrame:
     """Accuracy and silhouette of every strategy at every k, as the tidy table of `purescope.tables`.
 
     Args:
         features: image and class features of one model on one dataset.
-        projections: that model's projections, by which the neurons are ranked.
+        projections: that model's projections, by which the neurons are ranked in the space ``weights``.
         keep: the ks; by default the experiment's, see `default_keep`.
         draws: how many random orders; draw r has the seed ``seed + r``.
         seed: of the first random order.
+        space: where overlap is measured: ``weights``, the experiment's; ``activations`` or ``centred``, the neurons'
+            activations in `features`, see `purescope.purity.activation_space`.
         renormalise: give class features unit norm again over the neurons kept; the experiment does not.
 
     Raises:
-        InputError: a k is out of range, `draws` is negative, or features and projections differ in neurons.
+        InputError: a k is out of range, `draws` is negative, the space is unknown, or features and projections differ
+            in neurons.
     """
+    projections = _in_space(space, features, projections)
     neurons = projections.neurons
-    if features.image.shape[1] != neurons:
-        raise InputError(
-            f"features of {features.image.shape[1]} neurons, projections of {neurons}",
-            expected="features and projections of one model",
-        )
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 0:
         raise InputError(f"draws = {draws}", expected="0 or more random orders")
     if not has_silhouette(features.labels):
@@ -58,8 +59,23 @@ def sweep(
         _rows(features, orders, runs, ks, renormalise),
     ]
     table = pd.concat(parts, ignore_index=True)
-    table["seed"] = seed + table.draw
-    return check_table(table)
+    return check_table(table.assign(seed=seed + table.draw, space=space))
+
+
+def _in_space(space: str, features: Features, projections: Projections | None) -> Projections:
+    if space not in SPACES:
+        raise InputError(f"unknown space {space!r}", expected=did_you_mean(space, SPACES))
+    if space != "weights":
+        return activation_space(features.image, features.text, centred=space == "centred")
+    neurons = features.image.shape[1]
+    if projections is None or projections.neurons != neurons:
+        came = "no projections" if projections is None else f"projections of {projections.neurons}"
+        raise InputError(
+            f"features of {neurons} neurons, {came}",
+            expected="features and projections of one model",
+            fix="" if projections is not None else "give model.projections, or space='activations'",
+        )
+    return projections
 
 
 def _order(projections: Projections, strategy: str, seed: int) -> Tensor:
@@ -91,6 +107,7 @@ def _rows(
         classes=len(text),
         neurons=image.shape[1],
         seed=0,
+        space="",
         renormalise=renormalise,
         protocol=features.identity.get("protocol", ""),
     )[list(COLUMNS)]

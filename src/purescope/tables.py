@@ -32,6 +32,7 @@ COLUMNS: dict[str, str] = {
     "classes": "int64",
     "neurons": "int64",  # d
     "seed": "int64",  # of the random order
+    "space": "string",  # where overlap is measured: weights, activations, centred
     "renormalise": "bool",
     "protocol": "string",
 }
@@ -94,7 +95,7 @@ def write_results(table: pd.DataFrame, out: Path) -> None:
     _check_wide_paths(table, out)
     write_csv(table, out / "results.csv")
     with atomic_path(out / "results.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
+        table.to_parquet(temporary, index=False, write_page_checksum=True)
     for (model, dataset), part in table.groupby(["model", "dataset"], sort=False):
         for metric in ("accuracy", "silhouette"):
             write_csv(wide_table(part, metric), wide_path(out, str(model), str(dataset), metric))
@@ -110,8 +111,8 @@ def read_results(out: Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"no results.parquet in {out}", expected="the --out folder of a purescope run")
     try:
-        table = pd.read_parquet(path)
-    except (ValueError, OSError) as error:
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
         raise InputError(f"{path} cannot be read: {error}", expected="the Parquet file of a purescope run") from error
     return check_table(table)
 

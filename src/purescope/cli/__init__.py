@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 import click
 
-from purescope.cli.catalogue import datasets, models
+from purescope.cli.cache import cache
+from purescope.cli.convert import convert
+from purescope.cli.datasets import datasets
 from purescope.cli.demo import demo
+from purescope.cli.models import models
 from purescope.cli.purity import purity
 from purescope.cli.sweep import sweep
 from purescope.errors import PurescopeError
@@ -22,7 +25,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, sweep, purity, models, datasets):
+for command in (demo, sweep, purity, models, datasets, cache, convert):
     cli.add_command(command)
 
 

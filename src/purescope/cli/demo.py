@@ -30,12 +30,19 @@ other neurons' weights. We keep k of the 512: the purest ([bold]high[/bold]), th
 )
 def demo(out: Path) -> None:
     """Run the pruning experiment on two small models and six image sets that come with purescope."""
-    from purescope.runs import run_sweep
+    from purescope.features.cache import default_folder
+    from purescope.runs import Sources, run_sweep
 
     screen = terminal.console()
     screen.print(_STORY)
     with terminal.warnings_as_notes():
-        table = run_sweep(MODELS, [f"bundled:{name}" for name in DATASETS], out, progress=terminal.progress)
+        table = run_sweep(
+            MODELS,
+            [f"bundled:{name}" for name in DATASETS],
+            out,
+            sources=Sources(cache=default_folder()),
+            progress=terminal.progress,
+        )
     for model in table.model.unique():
         screen.print(terminal.result_table(table, model))
     screen.print("[bold]What came out[/bold]")

@@ -1,6 +1,4 @@
-"""``purescope models`` and ``purescope datasets``: what can be named, and what is on this disk."""
-
-from pathlib import Path
+"""``purescope models``: what MODEL can be, and what of it is on this disk."""
 
 import click
 
@@ -18,21 +16,4 @@ def models() -> None:
     for row in available_models():
         here = {True: "yes", False: "no", None: ""}[row.present]
         table.add_row(row.spec, row.description, here)
-    terminal.console().print(table)
-
-
-@click.command(short_help="List the datasets that can be named.")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the torchvision datasets.")
-def datasets(data_root: Path | None) -> None:
-    """What DATASET can be, and what of it is on this disk."""
-    from rich.table import Table
-
-    from purescope.datasets import available_datasets
-
-    table = Table(title="Datasets", title_justify="left", title_style="bold")
-    for name in ("DATASET", "what it is", "images", "classes", "here"):
-        table.add_column(name, justify="right" if name in {"images", "classes"} else "left", overflow="fold")
-    for row in available_datasets(data_root):
-        counts = (f"{count:,}" if count is not None else "" for count in (row.images, row.classes))
-        table.add_row(row.spec, row.what, *counts, "yes" if row.present else row.get)
     terminal.console().print(table)

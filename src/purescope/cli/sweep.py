@@ -1,6 +1,5 @@
 """``purescope sweep``: the experiment, from names to a folder of results."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +33,21 @@ def sweep(
     """Keep the purest, least pure or random k neurons of each MODEL and measure what is left, for every k.
 
     \b
-    MODEL    [LABEL=]bundled:clip | [LABEL=]path/to/checkpoint.pt | [LABEL=]local-dir:FOLDER
+    MODEL    bundled:clip | path/to/checkpoint.pt | local-dir:FOLDER | open_clip:ARCH/TAG |
+             open_clip:hf-hub:OWNER/REPO | hf:OWNER/REPO; LABEL= may stand before it
     DATASET  bundled:NAME | cifar10 cifar100 food101 caltech101 pets dtd eurosat stl10 |
-             folder:DIR | features:FILE
+             folder:DIR | manifest:FILE | wds:DIR | hf:OWNER/REPO | features:FILE;
+             LABEL= may stand before it
 
     \b
     Examples:
       purescope sweep bundled:clip bundled:laclip --data bundled:flags --out results
       purescope sweep "CC3M LaCLIP=cc3m_laclip.pt" --data cifar10,dtd --data-root DATA --out results
-    """  # noqa: D301 click\'s mark for lines to leave alone
+    """  # noqa: D301 click's mark for lines to leave alone
     from purescope.ordering import parse_keep
-    from purescope.runs import Settings, Sources, run_sweep
+    from purescope.runs import Settings, run_sweep
 
-    reading = {field.name: rest.pop(field.name) for field in fields(Sources)}
+    sources = options.sources(rest)
     names = [name for item in data for name in _split(item)]
     settings = Settings(keep=parse_keep(keep) if keep is not None else None, **rest)
     with terminal.warnings_as_notes():
@@ -55,7 +56,7 @@ def sweep(
             names,
             out,
             settings=settings,
-            sources=Sources(**reading),
+            sources=sources,
             overwrite=overwrite,
             progress=terminal.progress,
         )

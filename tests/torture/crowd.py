@@ -1,0 +1,62 @@
+"""``python -m tests.torture.crowd FOLDER PROCESSES SEED``: processes that encode into one cache at the same time.
+
+Every third kills itself after a random time. The others must all get the same features, and leave every shard whole.
+Prints counts as JSON.
+"""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import torch
+
+from purescope.features import Cache, extract
+from purescope.features import cache as cache_module
+from tests.torture.killed import dataset, model
+
+
+def encode(folder: Path, number: int, delay: float | None) -> None:
+    torch.set_num_threads(2)
+    if delay is not None:
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    features = extract(model("One", 0), dataset("first", 0), batch_size=16, cache=folder / "cache")
+    digest = hashlib.sha256(features.image.numpy().data).hexdigest()
+    (folder / f"digest-{number}").write_text(digest)
+
+
+def main() -> None:
+    cache_module._SHARD = 8
+    folder, processes, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
+    children = []
+    for number in range(processes):
+        delay = rng.uniform(0, 0.2) if number % 3 == 2 else None
+        if (child := os.fork()) == 0:
+            try:
+                encode(folder, number, delay)
+            except BaseException as error:
+                print(repr(error), flush=True)
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    failed = [status for status in statuses if status and not os.WIFSIGNALED(status)]
+    digests = {path.read_text() for path in folder.glob("digest-*")}
+    entries = Cache(folder / "cache").entries()
+    damaged = sum(entry.is_damaged(shard) for entry in entries for shard in entry.shards)
+    missing = sum(not entry.is_there(shard) for entry in entries for shard in entry.shards)
+    ended = statuses.count(0)
+    print(
+        json.dumps(
+            {"ended": ended, "failed": len(failed), "results": len(digests), "damaged": damaged, "missing": missing}
+        )
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # a process that ran no thread can be forked
+    main()

@@ -168,7 +168,7 @@ def main() -> None:
             check=True,
         )
         screen.print(f"Peak memory beyond the features at N = {images:,}: {beyond.stdout.strip()} MB")
-    encoding.report(screen)
+    encoding.report(screen, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bundle docs lock clean
+.PHONY: help demo test torture bench bundle docs lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: $(READY) ## lint, format, types, floors, then every test and example
 	$(BIN)/mypy src bundle benchmarks experiments
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m pytest
+
+torture: $(READY) ## kill, crowd and damage at length: hundreds of kills, more than a thousand damaged files
+	PURESCOPE_TORTURE=1 $(BIN)/python -m pytest --quiet --capture=no tests/torture
 
 bench: $(READY) ## time the evaluation against the plain way, and print the ratios
 	@$(BIN)/python -m benchmarks

@@ -15,6 +15,7 @@ from .plots import plot_gap as plot_gap
 from .plots import plot_overlap as plot_overlap
 from .plots import plot_silhouette as plot_silhouette
 from .purity import Projections as Projections
+from .purity import activation_space as activation_space
 from .purity import overlap as overlap
 from .purity import purity as purity
 from .runs import run_sweep as run_sweep

@@ -55,7 +55,8 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
     assert (
         run("sweep", "bundled:clip", "A B=bundled:laclip", *data, "--keep", "100,512", "--draws", 2, "--out", out) == 0
     )
-    assert "A B" in capsys.readouterr().out
+    screen = capsys.readouterr().out
+    assert "A B" in screen and "Protocol native" in screen and "Purity of weights" in screen
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     wide = {
         f"result_{label}/{name}_{tag}_{metric}_vs_sam.csv"

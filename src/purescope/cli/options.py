@@ -47,14 +47,17 @@ _MEASURED = (
         help="Precision of the encoders; auto is bf16 on GPUs that have it, else fp32.",
     ),
 )
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_READ = (
+_NAMED = (
     click.option(
         "--arch", metavar="NAME", help="open_clip's name of the architecture, for a bare file of its weights."
     ),
+    click.option("--offline", is_flag=True, help="Fetch nothing, and say what is missing."),
+)
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_READ = (
+    *_NAMED,
     click.option("--classnames", type=_FILE, metavar="FILE", help="JSON of class names, as CLIP_benchmark has them."),
     click.option("--templates", type=_FILE, metavar="FILE", help="JSON of templates, as CLIP_benchmark has them."),
-    click.option("--offline", is_flag=True, help="Fetch nothing, and say what is missing."),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the torchvision datasets."),
     click.option("--download", is_flag=True, help="Fetch a missing torchvision dataset into --data-root."),
     click.option(
@@ -90,6 +93,11 @@ def measured(command: Command) -> Command:
 def read(command: Command) -> Command:
     """Add the options for finding and reading data: the fields of `purescope.runs.Sources`."""
     return _add(_READ, command)
+
+
+def named(command: Command) -> Command:
+    """Add the options for finding models by name."""
+    return _add(_NAMED, command)
 
 
 def _add(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from purescope.cli import terminal
+from purescope.cli import options, terminal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Purest and least pure neurons to print."
 )
-def purity(models: tuple[str, ...], out: Path | None, top: int) -> None:
+@options.named
+def purity(models: tuple[str, ...], out: Path | None, top: int, arch: str | None, offline: bool) -> None:
     """Overlap (mean absolute cosine with the others) and purity (1 / overlap) of each MODEL's neurons.
 
     \b
@@ -38,7 +39,7 @@ def purity(models: tuple[str, ...], out: Path | None, top: int) -> None:
     screen = terminal.console()
     with terminal.warnings_as_notes():
         for spec in models:
-            model = load_model(spec)
+            model = load_model(spec, arch=arch, offline=offline)
             neurons = neuron_table(model.projections)
             mean = (neurons.image_overlap + neurons.text_overlap) / 2
             screen.print(_towers(model, neurons))

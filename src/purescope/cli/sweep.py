@@ -7,6 +7,12 @@ import click
 
 from purescope.cli import options, terminal
 
+_SPACES = {"weights": "weights", "activations": "activations", "centred": "centred activations"}
+_PROTOCOLS = {
+    "native": "native: each checkpoint's preprocess, each dataset's prompts and cleaned class names",
+    "paper": "paper: OpenAI's preprocess, 'a photo of a {}' and raw class names, whatever the checkpoint",
+}
+
 
 @click.command(short_help="Run the pruning experiment on models and datasets.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
@@ -61,6 +67,7 @@ def sweep(
             progress=terminal.progress,
         )
     screen = terminal.console()
+    screen.print(f"Protocol {_PROTOCOLS[settings.protocol]}.\nPurity of {_SPACES[settings.space]}.\n")
     for model in table.model.unique():
         screen.print(terminal.result_table(table, model))
     for verdict in terminal.verdicts(table):

@@ -140,6 +140,8 @@ def test_precision(precision: str, name: str, place: Path) -> None:
         assert features.dtype == torch.float32
         assert not torch.equal(features, expected)
         assert torch.nn.functional.cosine_similarity(features, expected).min() > 0.99
+    with torch.autocast("cpu", getattr(torch, {"bf16": "bfloat16", "fp16": "float16"}[precision])):
+        assert torch.equal(rough.encode_image(images), exact.encode_image(images)), "autocast, to the bit"
     assert (exact.identity["precision"], rough.identity["precision"]) == ("fp32", precision)
 
 

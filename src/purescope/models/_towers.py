@@ -47,6 +47,8 @@ def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.devic
     free: SimpleQueue[tuple[Towers, torch.device]] = SimpleQueue()
     for replica, place in zip(replicas, devices, strict=True):
         replica.module.eval().requires_grad_(False)
+        if dtype:
+            _cast_image_tower(replica.module, dtype)
         _move(replica.module, place)
         free.put((replica, place))
     on_cpu = devices == [torch.device("cpu")]
@@ -113,6 +115,21 @@ def _resolve(precision: str, devices: list[torch.device]) -> str:
         return precision
     cuda = all(place.type == "cuda" for place in devices) and torch.cuda.is_available()
     return "bf16" if cuda and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def _cast_image_tower(module: nn.Module, dtype: torch.dtype) -> None:
+    """Cast once what autocast would cast in every call: twice the speed on the cpu, and as close to float32.
+
+    The text tower is left to autocast: open_clip's takes the type of all its arithmetic from its weights.
+    """
+    tower = getattr(module, "visual", None) or getattr(module, "vision_model", None)
+    for layer in tower.modules() if isinstance(tower, nn.Module) else ():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.to(dtype)
+        elif isinstance(layer, nn.MultiheadAttention):
+            for parameter in (layer.in_proj_weight, layer.in_proj_bias):
+                if parameter is not None:
+                    parameter.data = parameter.data.to(dtype)
 
 
 def _move(module: nn.Module, device: torch.device) -> None:

@@ -13,7 +13,7 @@ def split_label(spec: str) -> tuple[str | None, str]:
         (('CC3M LaCLIP', 'runs/lr=3/best.pt'), (None, 'runs/lr=3/best.pt'))
     """
     label, equals, name = spec.partition("=")
-    if not equals or re.search(r"[:/\\]", label) or _exists(Path(spec)):
+    if not equals or re.search(r"[:/\\]", label) or exists(Path(spec)):
         return None, spec
     return label, name
 
@@ -64,7 +64,8 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether something is there, whatever a user may have typed for its name."""
     try:
         return path.exists()
     except (OSError, ValueError):  # a name too long for a file, or with a NUL in it, is none

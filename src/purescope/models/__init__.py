@@ -12,7 +12,7 @@ from purescope.errors import ModelError, did_you_mean
 from purescope.models import _files, _open_clip, _sources, _transformers
 from purescope.models._towers import Towers, to_model
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
-from purescope.specs import split_label
+from purescope.specs import exists, is_label, split_label, to_path
 
 __all__ = ["OPENAI_PREPROCESS", "AvailableModel", "Model", "Preprocess", "available_models", "load_model"]
 
@@ -64,7 +64,7 @@ def load_model(
     label = label if label is not None else named
     towers, default = find_towers(name, arch=arch, offline=offline)
     label = default if label is None else label.strip()
-    if not label or re.search(r"[/\\\x00-\x1f]", label):
+    if not is_label(label):
         raise ModelError(f"label {label!r}", expected="a name that can be part of a file name")
     return to_model(towers, label=label, spec=spec, device=device, precision=precision)
 
@@ -88,8 +88,8 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
     """The towers of a name without a label, and the label they get by default; see `load_model`."""
     prefix, colon, rest = name.partition(":")
     known = colon and prefix in _LOADERS
-    path = _path(name)
-    if not known and not (name and _exists(path)):
+    path = to_path(name)
+    if not known and not (name and exists(path)):
         raise ModelError(f"no model or file {name!r}", fix=_suggest(name))
     if arch is not None and (known or path.is_dir()):
         raise ModelError(f"{name} with the architecture {arch}", expected="an architecture for a bare file only")
@@ -107,7 +107,7 @@ def _load_bundled(name: str, offline: bool) -> tuple[Towers, str]:
 
 
 def _load_local_dir(name: str, offline: bool) -> tuple[Towers, str]:
-    folder = _path(name)
+    folder = to_path(name)
     return _open_clip.towers(_sources.from_folder(folder)), _label(folder.resolve().name)
 
 
@@ -123,7 +123,7 @@ def _load_open_clip(name: str, offline: bool) -> tuple[Towers, str]:
 
 
 def _load_hf(name: str, offline: bool) -> tuple[Towers, str]:
-    path = _path(name)
+    path = to_path(name)
     folder = path if name and path.is_dir() else _transformers.fetch(name, offline=offline)
     return _transformers.load(folder), name.rstrip("/").rpartition("/")[2]
 
@@ -140,20 +140,6 @@ def _bundled_folder(name: str) -> Path:
     return Path(str(files("purescope") / "bundled" / "models" / name))
 
 
-def _path(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:  # "~name" of nobody on this machine
-        return Path(name)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name too long for a file is none
-        return False
-
-
 def _label(stem: str) -> str:
     """Words as this field spells them, from a file or folder name.
 
@@ -166,7 +152,7 @@ def _label(stem: str) -> str:
 
 def _suggest(name: str) -> str:
     """The closest of the files beside a path, or of the names there are."""
-    folder = _path(name).parent
+    folder = to_path(name).parent
     siblings = [str(path) for path in folder.glob("*")] if folder != Path() else []
     return did_you_mean(name, siblings or _known())
 

@@ -1,10 +1,12 @@
 """Reading weight files that nobody vouches for: no code in them runs, and what does not fit is named."""
 
 import hashlib
+import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +51,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def read_json(path: Path, expected: str) -> Any:
+    """What stands in a configuration; `expected` is told where it cannot be read.
+
+    Raises:
+        ModelError: the file is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}", expected=expected) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
 
 
 def fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

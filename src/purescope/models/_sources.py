@@ -1,6 +1,5 @@
 """Where models of open_clip come from: folders, bare files of weights, its list of pretrained tags, the hub."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from purescope.errors import ModelError, did_you_mean
-from purescope.models._checkpoint import read_tensors
+from purescope.models._checkpoint import read_json, read_tensors
 from purescope.models._clip_layout import OPENAI_MARKS, is_openai
 from purescope.models._hub import fetch_file, is_offline, missing_offline
 from purescope.models._open_clip import Source
@@ -117,12 +116,7 @@ def without_marks(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}", expected=f"a folder with {CONFIG} and {WEIGHTS}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
+    config = read_json(path, f"a folder with {CONFIG} and {WEIGHTS}")
     model = config.get("model_cfg") if isinstance(config, dict) else None
     towers = ("vision_cfg", "text_cfg")
     if not isinstance(model, dict) or not all(isinstance(model.get(tower), dict) for tower in towers):

@@ -122,7 +122,7 @@ def _cast_image_tower(module: nn.Module, dtype: torch.dtype) -> None:
 
     The text tower is left to autocast: open_clip's takes the type of all its arithmetic from its weights.
     """
-    tower = getattr(module, "visual", None) or getattr(module, "vision_model", None)
+    tower = getattr(module, "visual", None)  # of open_clip and LaCLIP
     for layer in tower.modules() if isinstance(tower, nn.Module) else ():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             layer.to(dtype)

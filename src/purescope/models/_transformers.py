@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import InputError, ModelError
-from purescope.models._checkpoint import fingerprint, first_few, fit, read_tensors
+from purescope.models._checkpoint import fingerprint, first_few, fit, read_json, read_tensors
 from purescope.models._hub import fetch_folder
 from purescope.models._towers import Towers
 from purescope.models._vocabulary import HF_FILES, require_transformers, transformers_tokenizer
@@ -272,12 +272,7 @@ def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}", expected=f"a folder of transformers with {CONFIG}") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
+    content = read_json(path, f"a folder of transformers with {CONFIG}")
     if not isinstance(content, dict):
         raise ModelError(f"{path}: holds a {type(content).__name__}", expected="a dictionary")
     return content

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks import encoding, plain
+from benchmarks import encoding, importance, plain, statistics
 from purescope.evaluation import accuracy_by_k, silhouette_by_k
 
 KS = list(range(200, 501, 50))
@@ -168,6 +168,8 @@ def main() -> None:
             check=True,
         )
         screen.print(f"Peak memory beyond the features at N = {images:,}: {beyond.stdout.strip()} MB")
+    statistics.report(screen)
+    importance.report(screen, quick=options.quick)
     encoding.report(screen, quick=options.quick)
 
 

@@ -4,6 +4,8 @@ fetch    the source packages (about 600 MB)
 render   every drawing to 64 x 64 RGBA (about a minute on two cores)
 train    both models side by side, one thread each (about 90 minutes on two cores), with snapshots on the way
 publish  weights and evaluation sets into src/purescope/bundled, with their notices
+
+Beside these, on demand: untrained, both models before their first step, into build/bundle/untrained (seconds)
 """
 
 import argparse
@@ -18,13 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from open_clip.model import CLIP
 from safetensors.torch import save_file
 
 from bundle.captions import clip_captions, laclip_captions
 from bundle.corpus import collect
 from bundle.drawing import read_drawings, write_drawings
-from bundle.model import VOCABULARY_FILE, make_tokenizer, write_vocabulary
-from bundle.publish import publish
+from bundle.model import VOCABULARY_FILE, half_weights, make_model, make_tokenizer, write_vocabulary
+from bundle.publish import publish, write_model
 from bundle.render import render
 from bundle.sources import Sources
 from bundle.splits import is_held_out
@@ -75,12 +78,9 @@ def train_one(work: Path, name: str) -> None:
     ]
     recipe = Recipe()
 
-    def keep(step: int, model: torch.nn.Module) -> None:
-        weights = {
-            key: value.half().contiguous() for key, value in model.state_dict().items() if value.is_floating_point()
-        }
+    def keep(step: int, model: CLIP) -> None:
         save_file(
-            weights,
+            half_weights(model),
             work / (f"{name}.safetensors" if step == recipe.steps else f"{name}-{step:05d}.safetensors"),
         )
 
@@ -91,11 +91,19 @@ def publish_stage(work: Path) -> None:
     publish(work, Path("src/purescope/bundled"), MODELS)
 
 
+def untrained(work: Path) -> None:
+    """Both models begin with the same weights: their step 0."""
+    vocabulary = write_vocabulary(work / VOCABULARY_FILE)
+    for name in MODELS:
+        write_model(half_weights(make_model(Recipe().seed)), vocabulary, work / "untrained" / f"{name}-00000")
+
+
 def main() -> None:
+    runs = {f"train-{name}": name for name in MODELS}
     parser = argparse.ArgumentParser(
         prog="python -m bundle", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("stages", nargs="*", default=STAGES, choices=[*STAGES, *(f"train-{name}" for name in MODELS)])
+    parser.add_argument("stages", nargs="*", default=STAGES, choices=[*STAGES, "untrained", *runs])
     parser.add_argument("--work", type=Path, default=Path("build/bundle"), help="where everything is built")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {' '.join(options.stages)}: %(message)s")
@@ -105,8 +113,9 @@ def main() -> None:
         "render": render_stage,
         "train": train_stage,
         "publish": publish_stage,
+        "untrained": untrained,
     }
-    run |= {f"train-{name}": partial(train_one, name=name) for name in MODELS}
+    run |= {run_name: partial(train_one, name=name) for run_name, name in runs.items()}
     for stage in options.stages:
         run[stage](options.work)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer, default_bpe
+from torch import Tensor
 
 NEURONS = 512
 IMAGE_SIZE = 64
@@ -63,3 +64,8 @@ def make_model(seed: int, logit_scale: float = 20.0) -> CLIP:
         model.visual.attnpool.c_proj.bias.zero_()
     model.visual.attnpool.c_proj.bias.requires_grad_(False)
     return model.to(memory_format=torch.channels_last)
+
+
+def half_weights(model: CLIP) -> dict[str, Tensor]:
+    """What is kept of a model: its weights and statistics in float16, without counters."""
+    return {key: value.half().contiguous() for key, value in model.state_dict().items() if value.is_floating_point()}

@@ -1,10 +1,11 @@
-"""Writing what is shipped: the two models as open_clip folders, snapshots of their training, the evaluation sets."""
+"""Writing what is shipped: the models and snapshots of their training as open_clip folders, the evaluation sets."""
 
 import json
 import shutil
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from bundle.drawing import read_drawings
 from bundle.evaluation_sets import build
@@ -17,22 +18,22 @@ _PREPROCESS = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mod
 
 def publish(work: Path, package: Path, names: tuple[str, ...]) -> None:
     """Fill `package`, the folder ``src/purescope/bundled``, from the work folder."""
-    SNAPSHOTS.mkdir(exist_ok=True)
+    vocabulary = work / VOCABULARY_FILE
     for name in names:
-        _publish_model(work, name, package / "models" / name)
+        write_model(load_file(work / f"{name}.safetensors"), vocabulary, package / "models" / name)
         for snapshot in work.glob(f"{name}-*.safetensors"):
-            shutil.copyfile(snapshot, SNAPSHOTS / snapshot.name)
+            write_model(load_file(snapshot), vocabulary, SNAPSHOTS / snapshot.stem)
     data = package / "data"
     data.mkdir(parents=True, exist_ok=True)
     drawings, rgba = read_drawings(work)
     build(drawings, rgba, Sources(work / "sources"), data)
 
 
-def _publish_model(work: Path, name: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = load_file(work / f"{name}.safetensors")
+def write_model(weights: dict[str, Tensor], vocabulary: Path, folder: Path) -> None:
+    """A folder in open_clip's form, which `purescope.load_model` reads."""
     make_model(seed=0).load_state_dict(weights, strict=False)  # shapes fit, or torch says which does not
+    folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, folder / "open_clip_model.safetensors", {"format": "pt"})
     config = {"model_cfg": CONFIG, "preprocess_cfg": _PREPROCESS}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    shutil.copyfile(work / VOCABULARY_FILE, folder / VOCABULARY_FILE)
+    shutil.copyfile(vocabulary, folder / VOCABULARY_FILE)

@@ -1,15 +1,19 @@
 """The command line end to end: each command as a user types it, in this process."""
 
+import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
-from purescope.cli import main
-from purescope.tables import COLUMNS
+from purescope.cli import cli, main, options
+from purescope.schemas import RESULTS
 
 
 @pytest.fixture
@@ -70,9 +74,10 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
         for name in ("pets", "mine")
         for suffix in ("png", "svg")
     }
-    assert files == wide | figures | {"manifest.json", "results.csv", "results.parquet"}
+    tables = {f"{name}.{end}" for name in ("results", "comparisons", "curves") for end in ("csv", "parquet")}
+    assert files == wide | figures | tables | {"manifest.json"}
     table = pd.read_csv(out / "results.csv")
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(RESULTS.columns)
     assert len(table) == 2 * 2 * (1 + (2 + 2) * 2) * 4
     whole = table[(table.k == 512) & (table.dataset == "mine")].groupby(["model", "metric"]).value
     assert (whole.max() - whole.min()).lt(1e-6).all()
@@ -125,6 +130,44 @@ def test_bad_input_is_one_screen_and_leaves_nothing(change, says, tmp_path, caps
     message = fails(capsys, "sweep", given["model"], *options, "--out", out)
     assert re.search(says, message), message
     assert not out.exists()
+
+
+def test_files_of_different_architectures_go_into_one_run(folder, tmp_path, capsys) -> None:
+    first, second = ({"embed_dim": 12, "vision_cfg": {"image_size": 32, "layers": 1, "width": width, "patch_size": 16},
+                      "text_cfg": {"context_length": 8, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1}}
+                     for width in (64, 128))  # fmt: skip
+    models = [f"open_clip:{name}/{tmp_path / name}.pt" for name in ("tiny-a", "tiny-b")]
+    with registered(tmp_path, {"tiny-a": first, "tiny-b": second}):
+        command = ["--data", f"folder:{folder}", "--keep", 6, "--draws", 1, "--no-cache", "--out", tmp_path / "out"]
+        assert run("sweep", *models, *command) == 0
+        assert pd.read_csv(tmp_path / "out" / "results.csv").model.unique().tolist() == ["tiny a", "tiny b"]
+        message = fails(capsys, "sweep", *models, *command, "--arch", "tiny-a")
+    assert "bare file only" in message and "open_clip:tiny-a/FILE" in message
+
+
+@contextmanager
+def registered(folder: Path, configs: dict[str, dict]) -> Iterator[None]:
+    """Architectures that open_clip knows, and a bare file of random weights of each."""
+    import open_clip
+    from open_clip import factory
+
+    paths, known = list(factory._MODEL_CONFIG_PATHS), dict(factory._MODEL_CONFIGS)
+    for name, config in configs.items():
+        (folder / f"{name}.json").write_text(json.dumps(config))
+        open_clip.add_model_config(folder / f"{name}.json")
+        torch.save(open_clip.create_model(name).state_dict(), folder / f"{name}.pt")
+    yield
+    factory._MODEL_CONFIG_PATHS[:] = paths
+    factory._MODEL_CONFIGS.clear()
+    factory._MODEL_CONFIGS.update(known)
+
+
+def test_every_option_is_taken_by_a_command_and_used(capsys) -> None:
+    """`read`, `encoded` and `tracked` name options by their names: none is forgotten in the table."""
+    taken = {option.opts[-1].lstrip("-") for command in cli.commands.values() for option in command.params}
+    assert set(options._OPTIONS) <= taken
+    layers = {option.opts[-1] for option in cli.commands["layers"].params}
+    assert "--batch-size" in layers and not {"--cache", "--no-cache", "--precision"} & layers
 
 
 def test_no_model_and_no_dataset_are_refused(tmp_path, capsys) -> None:

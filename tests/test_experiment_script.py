@@ -58,6 +58,22 @@ def test_evaluate_zeroshot_classification_agrees_with_the_sweep(script, flags) -
             assert results[column][metric] == pytest.approx(values[strategy, metric], abs=1e-6)
 
 
+def test_analyze_neuron_importance_is_one_evaluation_without_each_neuron(script, flags) -> None:
+    model = ps.load_model("bundled:clip")
+    ranked = script.analyze_neuron_importance(model, flags)
+    importances = [importance for _, importance in ranked]
+    assert sorted(neuron for neuron, _ in ranked) == list(range(512)) and importances == sorted(importances)[::-1]
+    features = ps.extract(model, flags, protocol="paper")
+    image, text = features.image.double(), features.text.double()
+
+    def right(image: torch.Tensor) -> int:
+        return int(((image @ text.T).argmax(dim=1) == features.labels).sum())
+
+    for neuron, importance in (*ranked[:5], *ranked[250:255], *ranked[-5:]):
+        without = right(image.index_fill(1, torch.tensor([neuron]), 0))
+        assert importance == (right(image) - without) / len(image)
+
+
 def test_the_script_writes_the_experiment_s_files(script, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run_eval_sam_sweep.py").write_text("# a folder that is not empty")

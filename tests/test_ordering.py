@@ -2,21 +2,32 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.ordering import STRATEGIES, check_keep, default_keep, order_neurons, parse_keep
-from purescope.purity import Projections, total_overlap
+from purescope.evaluation import leave_one_out
+from purescope.keep import check_keep, default_keep, parse_keep
+from purescope.measures import MEASURES
+from purescope.ordering import STRATEGIES, TOWERS, StrategyInput, order_neurons
+from purescope.purity import Projections, activation_space, total_overlap
 from tests import oracles
 from tests.test_purity import MATRICES, matrices, plain, seeds, signed
 
 RANKED = {"high_purity": False, "low_purity": True}  # strategy: are the largest totals kept first?
-DRAWN = {"random"}
+BY_INDEX = {"random", "first_k"}
+# Single neurons may be scaled and flipped; the rest go by lengths, or by what the features are.
+BY_DIRECTION = {*RANKED, *BY_INDEX, "greedy_purity"}
+BY_LENGTH = {"weight_norm", "pivoted_qr"}
+BY_FEATURES = {"activation_variance", "ape", "importance"}
 
 
 def live(projections: Projections) -> list[int]:
@@ -24,9 +35,24 @@ def live(projections: Projections) -> list[int]:
     return [j for j in range(projections.neurons) if not dead[j]]
 
 
+def given_for(projections: Projections, *, measure: str = "l1", towers: str = "both") -> StrategyInput:
+    """With features of three classes in four images each, which vary from neuron to neuron."""
+    labels = torch.arange(12) % 3
+    text = torch.nn.functional.normalize(signed(3, projections.neurons, seed=8), dim=1)
+    image = torch.nn.functional.normalize(text[labels] + 2 * signed(12, projections.neurons, seed=9), dim=1)
+    return StrategyInput(projections, image=image, text=text, labels=labels, measure=measure, towers=towers)
+
+
 def quiet_order(projections: Projections, strategy: str, seed: int = 0) -> list[int]:
     """Without the warning of dead neurons."""
-    return STRATEGIES[strategy](projections, seed).tolist()
+    return STRATEGIES[strategy].order(given_for(projections), seed).tolist()
+
+
+def permuted_input(given: StrategyInput, permutation: Tensor) -> StrategyInput:
+    projections = Projections(given.projections.image[permutation], given.projections.text[permutation])
+    assert given.image is not None and given.text is not None
+    image, text = given.image[:, permutation], given.text[:, permutation]
+    return replace(given, projections=projections, image=image, text=text)
 
 
 @st.composite
@@ -36,7 +62,10 @@ def projection_pairs(draw: st.DrawFn) -> Projections:
 
 
 def test_every_strategy_is_covered_here() -> None:
-    assert RANKED.keys() | DRAWN == STRATEGIES.keys()
+    assert STRATEGIES.keys() == BY_DIRECTION | BY_LENGTH | BY_FEATURES
+    assert {name for name, strategy in STRATEGIES.items() if strategy.seeded} == {"random"}
+    assert {name for name, strategy in STRATEGIES.items() if strategy.needs != "weights"} == BY_FEATURES
+    assert all(strategy.what for strategy in STRATEGIES.values())
 
 
 # --- what the orders are
@@ -107,7 +136,9 @@ def test_a_neuron_dead_in_one_tower_stands_last_with_a_warning(tower: str, strat
     holed[[4, 1]] = 0
     projections = Projections(holed, rows) if tower == "image" else Projections(rows, holed)
     with pytest.warns(UserWarning, match="2 of 6 neurons have norm zero and rank last"):
-        order = order_neurons(projections, strategy, seed=7)
+        given = given_for(projections)
+        features = {"image": given.image, "text": given.text, "labels": given.labels}
+        order = order_neurons(projections, strategy, seed=7, **features)  # type: ignore[arg-type]
     assert order[-2:].tolist() == [1, 4]
 
 
@@ -182,7 +213,20 @@ def test_permuting_neurons_permutes_the_totals_kept_by_every_prefix(
     np.testing.assert_allclose(after, before, rtol=0, atol=2e-9)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGIES.keys() - BY_INDEX)
+@settings(max_examples=25)
+@given(seed=seeds, neurons=st.integers(3, 9))
+def test_no_strategy_but_by_index_knows_how_neurons_are_numbered(strategy: str, seed: int, neurons: int) -> None:
+    given = given_for(Projections(signed(neurons, 4, seed), signed(neurons, 6, seed + 1)))
+    permutation = torch.randperm(neurons, generator=torch.Generator().manual_seed(seed))
+    before = STRATEGIES[strategy].order(given, 0).tolist()
+    after = permutation[STRATEGIES[strategy].order(permuted_input(given, permutation), 0)].tolist()
+    ties = 2 if strategy == "greedy_purity" else 0  # the last two left overlap with each other alone
+    assert after[ties:] == before[ties:]
+    assert sorted(after) == sorted(before)
+
+
+@pytest.mark.parametrize("strategy", sorted(BY_DIRECTION | BY_FEATURES))
 @settings(max_examples=40)
 @given(projections=projection_pairs(), seed=seeds, data=st.data())
 def test_scaling_or_flipping_neurons_changes_no_order(
@@ -195,11 +239,235 @@ def test_scaling_or_flipping_neurons_changes_no_order(
     assert quiet_order(scaled, strategy, seed) == quiet_order(projections, strategy, seed)
 
 
+@pytest.mark.parametrize("strategy", sorted(BY_LENGTH))
+@settings(max_examples=25)
+@given(projections=projection_pairs(), data=st.data())
+def test_flipping_neurons_or_scaling_a_tower_changes_no_order(
+    strategy: str, projections: Projections, data: st.DataObject
+) -> None:
+    sign = st.sampled_from([-8.0, 8.0])
+    signs = data.draw(st.lists(sign, min_size=projections.neurons, max_size=projections.neurons))
+    factors = torch.tensor(signs, dtype=torch.float64)[:, None]
+    scaled = Projections(projections.image * factors, projections.text * factors / 64)
+    assert quiet_order(scaled, strategy) == quiet_order(projections, strategy)
+
+
+@pytest.mark.parametrize("strategy", sorted(BY_FEATURES))
+@pytest.mark.parametrize("scale", [0.5, 4.0])
+def test_the_scale_of_features_changes_no_order_but_by_loss(strategy: str, scale: float) -> None:
+    given = given_for(Projections(signed(9, 4), signed(9, 5)))
+    assert given.image is not None and given.text is not None
+    scaled = replace(given, image=given.image * scale, text=given.text / scale)
+    assert STRATEGIES[strategy].order(scaled, 0).equal(STRATEGIES[strategy].order(given, 0))
+
+
+# --- purity by other measures, and of other towers
+
+
+IMAGE, TEXT = signed(8, 5, seed=11), signed(8, 7, seed=12)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_purity_is_by_the_measure_that_was_asked_for(measure: str) -> None:
+    given = given_for(Projections(IMAGE, TEXT), measure=measure)
+    assert given.image is not None and given.text is not None
+    space = activation_space(given.image, given.text) if MEASURES[measure].needs == "activations" else given.projections
+    of = MEASURES[measure].of
+    expected = oracles.order((of(space.image) + of(space.text)).tolist())
+    assert STRATEGIES["high_purity"].order(given, 0).tolist() == expected
+    assert STRATEGIES["low_purity"].order(given, 0).tolist() == expected[::-1]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("strategy", RANKED)
+def test_ties_stand_by_index_by_every_measure(strategy: str, measure: str) -> None:
+    rows, features = signed(1, 33).repeat(40, 1), signed(9, 1, seed=3).repeat(1, 40)
+    given = StrategyInput(Projections(rows, rows), image=features, text=features, measure=measure)
+    assert STRATEGIES[strategy].order(given, 0).tolist() == list(range(40))
+
+
+def tower_scores(towers: str) -> list[float]:
+    """Over numbers, by numpy and scipy."""
+    image, text = (np.array(oracles.overlap(rows.tolist())) for rows in (IMAGE, TEXT))
+    return {
+        "both": image + text,
+        "image": image,
+        "text": text,
+        "z_sum": scipy.stats.zscore(image) + scipy.stats.zscore(text),
+        "rank_mean": (scipy.stats.rankdata(image) + scipy.stats.rankdata(text)) / 2,
+    }[towers].tolist()
+
+
+@pytest.mark.parametrize("towers", TOWERS)
+@pytest.mark.parametrize("strategy", RANKED)
+def test_towers_are_joined_as_asked(strategy: str, towers: str) -> None:
+    order = order_neurons(Projections(IMAGE, TEXT), strategy, towers=towers)
+    assert order.tolist() == oracles.order(tower_scores(towers), largest=RANKED[strategy])
+
+
+@pytest.mark.parametrize("towers", TOWERS)
+def test_a_neuron_dead_in_one_tower_stands_last_whichever_tower_is_asked(towers: str) -> None:
+    rows = IMAGE.clone()
+    rows[2] = 0
+    with pytest.warns(UserWarning, match="1 of 8 neurons"):
+        assert order_neurons(Projections(rows, TEXT), "high_purity", towers=towers)[-1] == 2
+        assert order_neurons(Projections(IMAGE, rows), "low_purity", towers=towers)[-1] == 2
+
+
+@pytest.mark.parametrize("towers", ["z_sum", "rank_mean"])
+def test_a_tower_that_tells_nothing_leaves_the_order_to_the_other(towers: str) -> None:
+    flat = Projections(IMAGE, torch.ones(8, 3))
+    expected = oracles.order(oracles.overlap(IMAGE.tolist()))
+    assert order_neurons(flat, towers=towers).tolist() == expected
+
+
+def test_equal_scores_share_their_mean_rank() -> None:
+    """Image ranks 1.5, 1.5, 3 and 4, text ranks 2, 3, 1 and 4; twice the means 3.5, 4.5, 4 and 8."""
+    image, text = torch.tensor([0.1, 0.1, 0.2, 0.3]), torch.tensor([0.2, 0.3, 0.1, 0.4])
+    assert TOWERS["rank_mean"](image, text).tolist() == [1.75, 2.25, 2, 4]
+
+
+# --- the other strategies
+
+
+def greedily_dropped(image: Tensor, text: Tensor) -> list[int]:
+    """All overlaps anew after each drop."""
+    kept, dropped = list(range(len(image))), []
+    while kept:
+        totals = oracles.total_overlap(image[kept].tolist(), text[kept].tolist())
+        worst = max(i for i, total in enumerate(totals) if total >= max(totals) - oracles.TIE)
+        dropped.append(kept.pop(worst))
+    return dropped[::-1]
+
+
+@settings(max_examples=40)
+@given(projections=projection_pairs())
+def test_greedy_purity_is_the_definition(projections: Projections) -> None:
+    alive = live(projections)
+    rows = [torch.tensor(plain(tower[alive])).double() for tower in (projections.image, projections.text)]
+    expected = [alive[j] for j in greedily_dropped(*rows)] if alive else []
+    assert quiet_order(projections, "greedy_purity")[: len(alive)] == expected
+
+
+def test_greedy_purity_keeps_one_of_two_twins() -> None:
+    """Neurons 0 and 1 are twins, the others alone: high purity keeps both twins last."""
+    rows = torch.eye(5, dtype=torch.float64)
+    rows[1] = rows[0]
+    projections = Projections(rows, rows)
+    assert quiet_order(projections, "high_purity") == [2, 3, 4, 0, 1]
+    assert quiet_order(projections, "greedy_purity") == [0, 2, 3, 4, 1]
+
+
+@pytest.mark.parametrize("towers", ["image", "text", "z_sum", "rank_mean"])
+def test_greedy_purity_joins_towers_as_asked(towers: str) -> None:
+    given = given_for(Projections(IMAGE, TEXT), towers=towers)
+    greedy = STRATEGIES["greedy_purity"].order(given, 0).tolist()
+    assert greedy[-1] == oracles.order(tower_scores(towers), largest=True)[0]
+    if towers in ("image", "text"):
+        tower = IMAGE if towers == "image" else TEXT
+        assert greedy == greedily_dropped(tower, tower)
+
+
+def test_greedy_purity_knows_one_measure() -> None:
+    with pytest.raises(InputError, match="greedy_purity by the measure 'l2'"):
+        order_neurons(Projections(IMAGE, TEXT), "greedy_purity", measure="l2")
+
+
+@pytest.mark.parametrize("neurons", [3, 9, 12, 30])
+def test_pivots_are_scipys(neurons: int) -> None:
+    projections = Projections(signed(neurons, 5, seed=1), 9 * signed(neurons, 7, seed=2))
+    stacked = np.hstack([rows.numpy() / np.linalg.norm(rows.numpy()) for rows in (projections.image, projections.text)])
+    pivots = scipy.linalg.qr(stacked.T, pivoting=True, mode="r")[1]
+    rank = min(neurons, 12)
+    order = quiet_order(projections, "pivoted_qr")
+    assert order[:rank] == pivots[:rank].tolist()
+    assert order[rank:] == sorted(order[rank:])
+
+
+def test_pivots_by_hand() -> None:
+    """The longest first; of the others the one with most beside it, not the longer one almost along it."""
+    rows = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.9, 0.1], [0.0, 0.5]], dtype=torch.float64)
+    assert quiet_order(Projections(rows, rows), "pivoted_qr") == [1, 3, 0, 2]
+
+
+def test_weight_norm_multiplies_the_towers() -> None:
+    image, text = torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0], [-6.0], [2.0]])
+    assert quiet_order(Projections(image, text), "weight_norm") == [1, 0, 2]  # 5, 6, 4
+    assert quiet_order(Projections(1e200 * image.double(), 1e200 * text.double()), "weight_norm") == [1, 0, 2]
+
+
+def test_first_k_is_by_index() -> None:
+    assert quiet_order(Projections(IMAGE, TEXT), "first_k") == list(range(8))
+
+
+def test_activation_variance_is_numpys() -> None:
+    given = given_for(Projections(IMAGE, TEXT))
+    assert given.image is not None
+    assert quiet_order(given.projections, "activation_variance") == oracles.order(
+        np.var(given.image.numpy(), axis=0).tolist(), largest=True
+    )
+
+
+def test_ape_is_its_criterion_over_pairs_of_classes() -> None:
+    given = given_for(Projections(IMAGE, TEXT))
+    assert given.text is not None
+    scores = []
+    for column in given.text.T.tolist():
+        products = [a * b for a, b in itertools.permutations(column, 2)]
+        scores.append(-0.7 * np.mean(products) + 0.3 * np.var(column, ddof=1))
+    assert quiet_order(given.projections, "ape") == oracles.order(scores, largest=True)
+
+
+def test_ape_has_nothing_to_tell_apart_in_one_class() -> None:
+    with pytest.raises(InputError, match="ape for one class"):
+        order_neurons(Projections(IMAGE, TEXT), "ape", image=signed(4, 8), text=signed(1, 8))
+
+
+def test_importance_is_the_loss_without_each_neuron() -> None:
+    given = given_for(Projections(IMAGE, TEXT))
+    assert given.image is not None and given.text is not None and given.labels is not None
+
+    def loss(image: Tensor) -> float:
+        return torch.nn.functional.cross_entropy(100 * image @ given.text.T, given.labels).item()  # type: ignore[union-attr]
+
+    without = [loss(given.image * (torch.arange(8) != j)) for j in range(8)]
+    assert quiet_order(given.projections, "importance") == oracles.order(without, largest=True)
+    change = leave_one_out(given.image, given.text, given.labels).loss_change
+    np.testing.assert_allclose(change, np.array(without) - loss(given.image), atol=1e-9)
+
+
+@pytest.mark.parametrize("strategy", sorted(BY_FEATURES))
+def test_what_a_strategy_lacks_is_named(strategy: str) -> None:
+    given = given_for(Projections(IMAGE, TEXT))
+    with pytest.raises(InputError, match=f"{strategy} without features(?s:.*)image= and text="):
+        order_neurons(given.projections, strategy, labels=given.labels, image=given.image)
+    if STRATEGIES[strategy].needs == "labels":
+        with pytest.raises(InputError, match=f"{strategy} without labels(?s:.*)not those to be evaluated on"):
+            order_neurons(given.projections, strategy, image=given.image, text=given.text)
+
+
+def test_a_measure_of_activations_asks_for_them() -> None:
+    with pytest.raises(InputError, match="the measure 'pearson' without features"):
+        order_neurons(Projections(IMAGE, TEXT), measure="pearson")
+
+
+def test_features_of_another_model_are_refused() -> None:
+    with pytest.raises(InputError, match=r"image features of shape \[4, 7\], projections of 8 neurons"):
+        StrategyInput(Projections(IMAGE, TEXT), image=signed(4, 7))
+
+
+def test_an_unknown_measure_or_tower_gets_a_suggestion() -> None:
+    with pytest.raises(InputError, match=r"unknown measure 'media'(?s:.*)did you mean 'median'"):
+        order_neurons(Projections(IMAGE, TEXT), measure="media")
+    with pytest.raises(InputError, match=r"unknown towers 'imagee'(?s:.*)did you mean 'image'"):
+        order_neurons(Projections(IMAGE, TEXT), towers="imagee")
+
+
 def test_an_unknown_strategy_gets_a_suggestion() -> None:
     projections = Projections(signed(3, 2), signed(3, 2))
     with pytest.raises(InputError, match=r"unknown strategy 'high_purty'(?s:.*)did you mean 'high_purity'"):
         order_neurons(projections, "high_purty")
-    with pytest.raises(InputError, match=r"known: high_purity, low_purity, random"):
+    with pytest.raises(InputError, match=r"known: activation_variance, ape, first_k, greedy_purity, high_purity"):
         order_neurons(projections, "xyzzy")
 
 

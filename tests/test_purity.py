@@ -18,7 +18,9 @@ from purescope.purity import (
     overlap,
     purity,
     random_overlap,
+    relative_overlap,
     total_overlap,
+    unit_rows,
 )
 from tests import oracles
 
@@ -253,6 +255,20 @@ def test_what_is_no_activation_space() -> None:
 def test_strategies_take_an_activation_space() -> None:
     from purescope.ordering import STRATEGIES, order_neurons
 
-    space = activation_space(signed(30, 8), signed(4, 8, seed=1), centred=True)
+    image, text = signed(30, 8), signed(4, 8, seed=1)
+    space = activation_space(image, text, centred=True)
     for strategy in STRATEGIES:
-        assert sorted(order_neurons(space, strategy=strategy).tolist()) == list(range(8))
+        order = order_neurons(space, strategy=strategy, image=image, text=text, labels=torch.arange(30) % 4)
+        assert sorted(order.tolist()) == list(range(8))
+
+
+def test_overlap_relative_to_random_is_one_for_random_weights_of_any_width() -> None:
+    for width in (8, 64):
+        rows = signed(400, width)
+        assert relative_overlap(rows).mean().item() == pytest.approx(1, rel=0.02)
+        np.testing.assert_allclose(relative_overlap(rows) * random_overlap(width), overlap(rows))
+
+
+def test_unit_rows_keep_the_direction_of_any_row() -> None:
+    np.testing.assert_allclose(unit_rows(MATRICES["tiny and huge"]).abs(), unit_rows(BASE).abs(), atol=1e-12)
+    assert unit_rows(torch.zeros(2, 3)).equal(torch.zeros(2, 3).double())

@@ -1,7 +1,9 @@
 """A run that is stopped goes on: what it finished is kept, and the end is the same as without a stop."""
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,19 +11,22 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
-from purescope import runs
-from purescope.errors import ModelError, OutputError
-from purescope.features import Features
+from purescope.datasets import Dataset
+from purescope.errors import DatasetError, InputError, ModelError, OutputError
+from purescope.features import Features, quiet, save_features
 from purescope.models import Model, Preprocess
 from purescope.purity import Projections
-from purescope.runs import Settings, run_sweep
+from purescope.runs import Settings, Sources, Tables, _run, features_of, run, run_sweep
+from purescope.schemas import COMPARISONS, CURVES, NULLS, RESULTS
+from purescope.tables import atomic_path
 
 # Random features are no better than chance, and told so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")
 
 NEURONS = 6
-SETTINGS = Settings(keep=(2, 5), draws=2)
+SETTINGS = Settings(keep=(2, 5), draws=2, resamples=20)
 
 
 def rows(count: int, seed: int) -> torch.Tensor:
@@ -55,6 +60,11 @@ def content(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files if path.suffix != ".svg"}
 
 
+def read(out: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+    return manifest
+
+
 class StopHere(BaseException): ...
 
 
@@ -68,26 +78,26 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The pairs that are measured, as they are."""
     pairs: list[tuple[str, str]] = []
-    sweep = runs._sweep
+    sweep = _run._sweep
 
-    def listed(features: Features, model: Model, settings: Settings) -> pd.DataFrame:
+    def listed(features: Features, model: Model, settings: Settings) -> Tables:
         pairs.append((model.label, features.dataset))
         return sweep(features, model, settings)
 
-    monkeypatch.setattr(runs, "_sweep", listed)
+    monkeypatch.setattr(_run, "_sweep", listed)
     return pairs
 
 
 def stop_after(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, count = runs._sweep, [0]
+    sweep, count = _run._sweep, [0]
 
-    def stopping(*arguments: Any) -> pd.DataFrame:
+    def stopping(*arguments: Any) -> Tables:
         count[0] += 1
         if count[0] > pairs:
             raise StopHere
         return sweep(*arguments)
 
-    monkeypatch.setattr(runs, "_sweep", stopping)
+    monkeypatch.setattr(_run, "_sweep", stopping)
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 3, 5])
@@ -170,3 +180,211 @@ def test_a_doubtful_result_is_told_and_recorded(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"One on first: .*are the class names in the right order\?"):
         run_sweep(MODELS[:1], [shifted], tmp_path, settings=SETTINGS)
     assert "right order?" in " ".join(json.loads((tmp_path / "manifest.json").read_text())["notes"])
+
+
+# --- features that someone else made
+
+
+def made_by(model: Model, **identity: str) -> Features:
+    told = {f"model_{key}": value for key, value in model.identity.items()}
+    return replace(DATA[0], identity={**told, "protocol": "native", **identity})
+
+
+@pytest.mark.parametrize(
+    ("features", "settings", "says"),
+    [
+        (made_by(MODELS[1]), SETTINGS, "not those of One: their weights differ"),
+        (made_by(MODELS[0], protocol="paper"), SETTINGS, "under protocol paper, not native(?s:.*)--protocol paper"),
+        (made_by(MODELS[0]), replace(SETTINGS, protocol="paper"), "under protocol native, not paper"),
+    ],
+)
+def test_features_of_something_else_are_refused_before_anything_is_measured(
+    features: Features, settings: Settings, says: str, tmp_path: Path, measured: list[Any]
+) -> None:
+    with pytest.raises(InputError, match=says):
+        run_sweep(MODELS[:1], [DATA[1], features], tmp_path / "out", settings=settings)
+    assert not measured and not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match=says):
+        features_of(MODELS[0], features, settings, Sources(), quiet)
+
+
+def test_features_are_taken_whatever_precision_they_were_made_in_unless_one_is_named(tmp_path: Path) -> None:
+    here = replace(MODELS[0], identity={**MODELS[0].identity, "precision": "fp32"})
+    there = made_by(here, model_precision="bf16", model_format="another")
+    run_sweep([here], [there], tmp_path / "auto", settings=SETTINGS)
+    with pytest.raises(InputError, match="their precision differ"):
+        run_sweep([here], [there], tmp_path / "fp32", settings=replace(SETTINGS, precision="fp32"))
+
+
+def test_a_file_that_does_not_say_what_made_it_is_told_once(tmp_path: Path) -> None:
+    file = save_features(DATA[0], tmp_path / "mine.npz")
+    with pytest.warns(UserWarning) as told:
+        run_sweep(MODELS, [f"mine=features:{file}"], tmp_path / "out", settings=SETTINGS)
+    sentences = [str(warning.message) for warning in told]
+    assert sentences.count(f"features:{file} does not say which model made it: it is taken for each that is named") == 1
+
+
+def test_other_features_of_the_same_shape_are_another_run(tmp_path: Path) -> None:
+    run_sweep(MODELS, DATA[:1], tmp_path, settings=SETTINGS)
+    other = replace(DATA[1], dataset=DATA[0].dataset)
+    with pytest.raises(OutputError, match="its datasets differ"):
+        run_sweep(MODELS, [other], tmp_path, settings=SETTINGS)
+
+
+# --- words that would not be used
+
+
+@pytest.mark.parametrize("name", ["classnames", "templates"])
+def test_words_that_would_not_be_used_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "words.json").write_text('["a {c}", "b {c}"]')
+    file = save_features(made_by(MODELS[0]), tmp_path / "mine.npz")
+    sources = Sources(**{name: tmp_path / "words.json"})  # type: ignore[arg-type]
+    for spec, settings in ((f"features:{file}", SETTINGS), ("bundled:flags", replace(SETTINGS, protocol="paper"))):
+        with pytest.raises(InputError, match=f"--{name} would not be used"):
+            run_sweep(MODELS[:1], [spec], tmp_path / "out", settings=settings, sources=sources)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_manifest_has_the_prompts_that_were_used(tmp_path: Path) -> None:
+    images = [Image.new("RGB", (2, 2), (i, 9 * i, 255 - i)) for i in range(12)]
+    pets = Dataset("pets", "", ("a_b", "c"), torch.arange(12) % 2, images, ("a b", "c"), ("two {}.", "{}!"), {}, "x")
+    for protocol, templates in (("native", ["two {}.", "{}!"]), ("paper", ["a photo of a {}"])):
+        run_sweep(MODELS[:1], [pets], tmp_path / protocol, settings=replace(SETTINGS, protocol=protocol))
+        assert read(tmp_path / protocol)["datasets"][0]["templates"] == templates
+    names = [read(tmp_path / protocol)["datasets"][0]["names"] for protocol in ("native", "paper")]
+    assert names[0] != names[1]
+
+
+# --- the folder
+
+
+def test_overwriting_leaves_nothing_of_the_run_before(tmp_path: Path) -> None:
+    run_sweep(MODELS, DATA, tmp_path / "out", settings=SETTINGS)
+    run_sweep(MODELS[1:], DATA[:1], tmp_path / "alone", settings=SETTINGS)
+    figures = [tmp_path / "out" / "figures" / f"purity_gap_first.{end}" for end in ("png", "svg")]
+    others = [tmp_path / "out" / name for name in ("notes.csv", "result_mine/notes.txt", "figures/mine.png")]
+    for path in (*figures, *others, tmp_path / "out" / "nulls.parquet"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    run_sweep(MODELS[1:], DATA[:1], tmp_path / "out", settings=SETTINGS, overwrite=True)
+    left = content(tmp_path / "out")
+    assert left == content(tmp_path / "alone") | {
+        path.relative_to(tmp_path / "out").as_posix(): b"x" for path in others
+    }
+    assert not (tmp_path / "out" / "result_one").exists()
+
+
+def test_a_finished_run_mends_what_was_lost_or_damaged(tmp_path: Path, measured: list[Any]) -> None:
+    run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+    before = content(tmp_path)
+    measured.clear()
+    (tmp_path / "results.csv").write_text("junk")
+    (tmp_path / "curves.csv").unlink()
+    shutil.rmtree(tmp_path / "result_one")
+    run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+    assert content(tmp_path) == before
+    assert measured == []
+
+
+DAMAGED = {
+    "timings": [[1], [{}], ["abc"], "abc", 3, {"a": 1}, [{"model": ["One"], "dataset": {}}]],
+    "notes": [3, None, [{}], "abc", {}],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in DAMAGED.items() for value in values])
+def test_a_damaged_manifest_means_measuring_anew(key: str, value: Any, tmp_path: Path, measured: list[Any]) -> None:
+    run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS)
+    before, manifest = content(tmp_path), read(tmp_path)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {key: value}))
+    with pytest.warns(UserWarning, match="measured anew, since the manifest's timings or notes are damaged"):
+        run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS)
+    assert len(measured) == 2
+    assert content(tmp_path) == before
+    assert isinstance(read(tmp_path)["timings"][0]["seconds"], dict)
+
+
+def test_a_pair_may_have_no_row_in_a_table(tmp_path: Path) -> None:
+    """As correlations are empty where a model has no projection; it is not measured again and again for that."""
+    calls = []
+
+    def measure(features: Features, model: Model, settings: Settings) -> Tables:
+        calls.append(features.dataset)
+        tables = _run._sweep(features, model, settings)
+        return tables | {"nulls": pd.DataFrame(columns=[*NULLS.columns])}
+
+    for _ in range(2):
+        kinds = (RESULTS, COMPARISONS, CURVES, NULLS)
+        tables = run(measure, kinds, MODELS[:1], DATA[:2], tmp_path, settings=SETTINGS, sources=Sources())
+        assert tables["nulls"].empty and len(tables["results"])
+    assert calls == ["first", "second"]
+
+
+def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
+    run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+    before = content(tmp_path)
+    for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
+        with suppress(KeyboardInterrupt), monkey_killed(), atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+    assert len([path for path in tmp_path.rglob(".*") if path.is_file()]) == len(before) + 1  # and the manifest
+    (tmp_path / ".mine.csv").write_text("x")
+    run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+    assert content(tmp_path) == before | {".mine.csv": b"x"}
+
+
+@contextmanager
+def monkey_killed() -> Iterator[None]:
+    """Nothing is cleaned up, as after a kill."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        yield
+
+
+def test_a_run_is_the_same_however_it_is_spelt(
+    tmp_path: Path, measured: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        path = tmp_path / "pets" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2), (40 * number, 0, 0)).save(path)
+    (tmp_path / "words.json").write_text('["cat", "dog"]')
+    monkeypatch.chdir(tmp_path)
+    for root in ("", f"{tmp_path}/", "./"):
+        sources = Sources(classnames=f"{root}words.json")
+        run_sweep([replace(MODELS[0], spec=root)], [f"folder:{root}pets"], "out", settings=SETTINGS, sources=sources)
+    assert len(measured) == 1
+    assert read(tmp_path / "out")["datasets"][0]["spec"] == "folder:./pets"
+
+
+@pytest.mark.parametrize("name", ["x" * 101, "é" * 51, "\udcff", "a/b", " "])
+def test_a_name_that_makes_no_file_is_refused_before_anything_is_measured(
+    name: str, tmp_path: Path, measured: list[Any]
+) -> None:
+    with pytest.raises(ModelError, match="part of a file name"):
+        run_sweep([replace(MODELS[0], label=name)], DATA, tmp_path / "out", settings=SETTINGS)
+    with pytest.raises(DatasetError, match="part of a file name"):
+        run_sweep(MODELS, [replace(DATA[0], dataset=name)], tmp_path / "out", settings=SETTINGS)
+    assert not measured and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", "x" * 300])
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured(
+    name: str, tmp_path: Path, measured: list[Any]
+) -> None:
+    with pytest.raises(OutputError, match="choose another --out"):
+        run_sweep(MODELS, DATA, tmp_path / name, settings=SETTINGS)
+    assert not measured
+
+
+def test_the_longest_names_make_files(tmp_path: Path) -> None:
+    run_sweep([replace(MODELS[0], label="é" * 50)], [replace(DATA[0], dataset="x" * 100)], tmp_path, settings=SETTINGS)
+    assert len(list(tmp_path.glob("result_*/*_vs_sam.csv"))) == 2
+
+
+def test_a_path_that_is_no_text_stands_in_the_manifest(tmp_path: Path, measured: list[Any]) -> None:
+    odd = replace(MODELS[0], spec="One=caf\udce9.pt")
+    for _ in range(2):
+        run_sweep([odd], DATA[:1], tmp_path, settings=SETTINGS)
+    assert len(measured) == 1
+    assert read(tmp_path)["models"][0]["spec"] == odd.spec

@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 
 from purescope.errors import InputError, OutputError
+from purescope.schemas import METRICS, RESULTS
 from purescope.tables import (
-    COLUMNS,
-    METRICS,
     atomic_path,
     check_table,
     read_manifest,
@@ -48,13 +47,19 @@ def result_table(model: str = "CC3M LaCLIP", dataset: str = "cifar10", **columns
             "k": k,
             "metric": metric,
             "value": value(strategy, k, metric) + draw / 1000,
-            "low": np.nan if metric == "silhouette" else 0.1,
-            "high": np.nan if metric == "silhouette" else 0.9,
+            "low": 0.1,
+            "high": 0.9,
+            "binomial_low": np.nan if metric == "silhouette" else 0.1,
+            "binomial_high": np.nan if metric == "silhouette" else 0.9,
+            "chance": np.nan if metric == "silhouette" else 0.1,
             "n": 10_000,
             "classes": 10,
             "neurons": 512,
             "seed": draw,
             "space": "weights",
+            "measure": "l1",
+            "towers": "both",
+            "ablation": "zero",
             "renormalise": False,
             "protocol": "paper",
             **columns,
@@ -76,12 +81,12 @@ def test_columns_come_in_order_and_typed() -> None:
     table = result_table()
     shuffled = table[sorted(table)].assign(note="extra")
     checked = check_table(shuffled)
-    assert list(checked) == [*COLUMNS, "note"]
-    assert {column: str(dtype) for column, dtype in checked[[*COLUMNS]].dtypes.items()} == COLUMNS
+    assert list(checked) == [*RESULTS.columns, "note"]
+    assert {column: str(dtype) for column, dtype in checked[[*RESULTS.columns]].dtypes.items()} == RESULTS.columns
     assert (checked[[*table]] == table).sum().sum() == (table == table).sum().sum()  # NaN is not itself
 
 
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("column", RESULTS.columns)
 def test_a_missing_column_is_named(column: str) -> None:
     with pytest.raises(InputError, match=f"without the columns {column}\n.*model, dataset, strategy"):
         check_table(result_table().drop(columns=column))
@@ -130,7 +135,7 @@ def test_a_written_table_is_read_back(tmp_path: Path) -> None:
     expected = check_table(table)
     pd.testing.assert_frame_equal(read_results(tmp_path), expected)
     from_csv = pd.read_csv(tmp_path / "results.csv")
-    assert list(from_csv) == list(COLUMNS)
+    assert list(from_csv) == list(RESULTS.columns)
     assert from_csv["value"].tolist() == expected["value"].tolist()
 
 

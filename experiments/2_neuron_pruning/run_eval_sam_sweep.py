@@ -17,8 +17,8 @@ from torch import Tensor
 
 import purescope as ps
 from purescope.cli import terminal
-from purescope.evaluation import accuracy_by_k, silhouette_by_k
-from purescope.ordering import check_keep
+from purescope.evaluation import accuracy_by_k, leave_one_out, silhouette_by_k
+from purescope.keep import check_keep
 from purescope.runs import Settings, Sources
 
 # One checkpoint, or several: a path, LABEL=path, or a name that `purescope models` lists.
@@ -84,6 +84,13 @@ def evaluate_zeroshot_classification(
         silhouette = silhouette_by_k(features.image, features.labels, order, [k])
         results[name] = {"accuracy": accuracy.item(), "silhouette": silhouette.item()}
     return results
+
+
+def analyze_neuron_importance(model: ps.Model, dataset: ps.Dataset) -> list[tuple[int, float]]:
+    """Rank neurons by individual impact on accuracy: ``(neuron, baseline accuracy - accuracy without it)``."""
+    features = ps.extract(model, dataset, protocol=protocol, batch_size=batch_size)
+    drops = leave_one_out(features.image, features.text, features.labels).accuracy_drop.tolist()
+    return sorted(enumerate(drops), key=lambda x: x[1], reverse=True)
 
 
 def main() -> pd.DataFrame:

@@ -1,21 +1,33 @@
 """The neurons of a model as a table: what each overlaps with, and where it ranks."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
+from purescope.errors import InputError, did_you_mean
+from purescope.measures import MEASURES
 from purescope.ordering import order_neurons
 from purescope.purity import Projections, overlap, purity, total_overlap
 
 
-def neuron_table(projections: Projections) -> pd.DataFrame:
+def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> pd.DataFrame:
     """One row a neuron, purest first, in the experiment's order.
 
     Columns: ``rank`` (1 = purest), ``neuron`` (index), ``image_overlap``, ``text_overlap`` (0 to 1), ``total_overlap``
     (the experiment's score), ``image_purity``, ``text_purity`` (from 1 up). NaN where a neuron is dead.
 
+    Args:
+        projections: both towers'.
+        measures: more columns, ``image_NAME`` and ``text_NAME`` of each name in `purescope.measures.MEASURES`.
+
+    Raises:
+        InputError: a measure is unknown.
+
     Examples:
         >>> import torch
-        >>> neuron_table(Projections(torch.eye(2), torch.ones(2, 3))).neuron.tolist()
-        [0, 1]
+        >>> table = neuron_table(Projections(torch.eye(2), torch.ones(2, 3)), measures=["linf"])
+        >>> table.neuron.tolist(), table.image_linf.tolist(), table.text_linf.tolist()
+        ([0, 1], [0.0, 0.0], [1.0, 1.0])
     """
     order = order_neurons(projections, "high_purity")
     image, text = projections.image, projections.text
@@ -26,6 +38,10 @@ def neuron_table(projections: Projections) -> pd.DataFrame:
         "image_purity": purity(image),
         "text_purity": purity(text),
     }
+    for name in measures:
+        if name not in MEASURES:
+            raise InputError(f"unknown measure {name!r}", expected=did_you_mean(name, MEASURES))
+        columns |= {f"image_{name}": MEASURES[name].of(image), f"text_{name}": MEASURES[name].of(text)}
     table = pd.DataFrame({name: values[order].numpy() for name, values in columns.items()})
     table.insert(0, "neuron", order.numpy())
     table.insert(0, "rank", range(1, len(order) + 1))

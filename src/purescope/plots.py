@@ -46,6 +46,8 @@ _LINES: dict[str, dict[str, Any]] = {
     "full": {"linestyle": (0, (3, 2)), "marker": "", "linewidth": 1.3, "zorder": 2.5},
     "gap": {"linestyle": "-", "marker": "^", "linewidth": 2, "markersize": 7, "zorder": 5},
     "gap_to_random": {"linestyle": _DASHED, "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5, **_OPEN},
+    "image": {"linestyle": "-", "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5},
+    "text": {"linestyle": _DASHED, "marker": "s", "linewidth": 2, "markersize": 6, "zorder": 4, **_OPEN},
 }
 _LABELS = {"high_purity": "highest purity kept", "low_purity": "lowest purity kept"}
 _BAND, _RANGE = "#CFCFCF", "#ECECEC"
@@ -67,7 +69,7 @@ def plot_accuracy(
     the least to the greatest; all neurons as a horizontal line; chance too, where it lies within view.
 
     Args:
-        table: a result table, see `purescope.tables.COLUMNS`.
+        table: a result table, see `purescope.schemas.RESULTS`.
         model: which model of the table; needs no naming where there is one only.
         dataset: which dataset, likewise.
         ax: where to draw. Without it a new figure is made, with its legend; ``ax.legend()`` adds one to yours.
@@ -132,6 +134,88 @@ def plot_gap(
     ax.axhline(0, color=_INK, linewidth=0.8, zorder=2)
     ax.set_ylabel("Accuracy gap (percentage points)")
     return _finish(ax, legend=own)
+
+
+def plot_dynamics(
+    table: pd.DataFrame,
+    show: str = "overlap",
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """What happens to a model in training, against the step.
+
+    Args:
+        table: a table of `purescope.dynamics.track` or of a `Tracker`.
+        show: ``overlap``, both towers' in units of random weights; ``order``, Spearman's correlation of the neurons'
+            order by purity with that of the last step; ``accuracy``, with all neurons and as a mean over k with
+            the purest, the least pure and random ones, whose band holds 90 % of the draws; ``gap``, the means less
+            that of the median random order.
+        model: which model of the table; needs no naming where there is one only.
+        dataset: which dataset, likewise; ``overlap`` and ``order`` need none.
+        ax: where to draw; a new figure without it.
+
+    Raises:
+        InputError: `show` is unknown, there is no such model or dataset, or what is to be shown was not measured.
+    """
+    if show not in _DYNAMICS:
+        raise InputError(f"show = {show!r}", expected=did_you_mean(show, _DYNAMICS))
+    rows = _named_rows(table, "model", model)
+    if show in _OF_A_DATASET:
+        rows = _named_rows(rows[rows.n > 0], "dataset", dataset)
+        if show == "gap" and rows.random.isna().all():
+            raise InputError("a table without random orders", expected="one measured with draws=1 or more")
+    own, ax = ax is None, _new_axes() if ax is None else ax
+    _DYNAMICS[show](rows.drop_duplicates("step").set_index("step"), ax)
+    on = f" on {_dataset_title(rows)}" if show in _OF_A_DATASET else ""
+    _title(ax, f"{rows.model.iloc[0]}{on}", width=64)
+    ax.set_xlabel("Training step")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
+    return _finish(ax, legend=own)
+
+
+def _overlap_by_step(rows: pd.DataFrame, ax: Axes) -> None:
+    for tower in ("image", "text"):
+        _line(ax, rows[f"{tower}_relative_overlap"], tower, label=f"overlap, {tower} tower")
+    ax.axhline(1.0, color=_INK, linewidth=1.3, linestyle=_DOTTED, zorder=2, label="random weights")
+    ax.set_ylabel("Overlap / that of random weights")
+
+
+def _order_by_step(rows: pd.DataFrame, ax: Axes) -> None:
+    _line(ax, rows.rank_last, "gap", label="order by purity, with that of the last step")
+    ax.axhline(0.0, color=_INK, linewidth=0.8, zorder=2)
+    ax.set_ylim(min(-0.1, rows.rank_last.min() - 0.05), 1.05)
+    ax.set_ylabel("Spearman correlation")
+
+
+def _accuracy_by_step(rows: pd.DataFrame, ax: Axes) -> None:
+    _line(ax, rows.accuracy * 100, "full", label="all neurons")
+    _strategies_by_step(rows, ax, minus=rows.accuracy * 0)
+    ax.set_ylabel("Zero-shot accuracy (%)")
+
+
+def _gap_by_step(rows: pd.DataFrame, ax: Axes) -> None:
+    _strategies_by_step(rows, ax, minus=rows.random)
+    ax.set_ylabel("Points from a random order")
+
+
+def _strategies_by_step(rows: pd.DataFrame, ax: Axes, minus: pd.Series) -> None:
+    """Means over k, in percentage points."""
+    for strategy, label in _LABELS.items():
+        _line(ax, (rows[strategy] - minus) * 100, strategy, label=f"{label}, mean over k")
+    if rows.random.notna().any():
+        _line(ax, (rows.random - minus) * 100, "random", label="random order: median, 5–95 % of the draws")
+        _band(ax, (rows.random_low - minus) * 100, (rows.random_high - minus) * 100, color=_BAND)
+
+
+_DYNAMICS = {
+    "overlap": _overlap_by_step,
+    "order": _order_by_step,
+    "accuracy": _accuracy_by_step,
+    "gap": _gap_by_step,
+}
+_OF_A_DATASET = ("accuracy", "gap")
 
 
 def plot_overlap(projections: Projections, *, model: str = "", ax: Axes | None = None) -> Axes:
@@ -204,6 +288,33 @@ def write_figures(table: pd.DataFrame, out: Path, formats: Sequence[str] = ("png
     return written
 
 
+def write_dynamics(table: pd.DataFrame, out: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Write ``dynamics.png`` and so on below `out`.
+
+    For each model overlap and order, and beside them for each dataset accuracy and gap, see `plot_dynamics`.
+
+    Raises:
+        InputError: a format is unknown.
+        OutputError: the folder does not take it.
+    """
+    models = list(table.model.unique())
+    datasets = [None, *table.dataset[table.n > 0].unique()]
+    figure = _new_figure(0.6 + 3.6 * len(datasets), 0.9 + 5.4 * len(models))
+    grid = figure.subplots(2 * len(models), len(datasets), squeeze=False)
+    for row, model in enumerate(models):
+        part = table[table.model == model]
+        for dataset, axes in zip(datasets, grid[2 * row : 2 * row + 2].T, strict=True):
+            rows = part if dataset is None else part[part.dataset == dataset]
+            for show, ax in zip(("overlap", "order") if dataset is None else _OF_A_DATASET, axes, strict=True):
+                if rows.empty or (show == "gap" and rows.random.isna().all()):
+                    ax.set_axis_off()
+                    continue
+                plot_dynamics(rows, show, ax=ax)
+                _title(ax, str(model if dataset is None else f"{model} on {dataset}") if ax is axes[0] else "")
+    _legend(figure, grid.flat, columns=4 if len(datasets) > 2 else 2)
+    return save_figure(figure, out / "dynamics", formats)
+
+
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
     """Write ``stem.png``, ``stem.svg`` ..., each whole or not at all, and the same bytes for the same table.
 
@@ -263,18 +374,23 @@ def _pick(table: pd.DataFrame, metric: str, model: str | None, dataset: str | No
     table = check_table(table)
     wanted = {"model": model, "dataset": dataset}
     for column, name in sorted(wanted.items(), key=lambda item: item[1] is None):
-        names = [str(there) for there in table[column].unique()]
-        if name is None and len(names) != 1:
-            raise InputError(
-                f"a table of {len(names)} {column}s", expected="one", fix=f"name it, {column}=: {', '.join(names)}"
-            )
-        if name is not None and name not in names:
-            raise InputError(f"no {column} {name!r} in this table", expected=did_you_mean(name, names))
-        table = table[table[column] == (names[0] if name is None else name)]
+        table = _named_rows(table, column, name)
     rows = table[table.metric == metric]
     if rows.empty:
         raise InputError(f"a table without {metric}", expected=f"rows of the metric {metric}")
     return rows
+
+
+def _named_rows(table: pd.DataFrame, column: str, name: str | None) -> pd.DataFrame:
+    """The rows of that name, or of the only name there is."""
+    names = [str(there) for there in table[column].unique()]
+    if name is None and len(names) != 1:
+        raise InputError(
+            f"a table of {len(names)} {column}s", expected="one", fix=f"name it, {column}=: {', '.join(names)}"
+        )
+    if name is not None and name not in names:
+        raise InputError(f"no {column} {name!r} in this table", expected=did_you_mean(name, names))
+    return table[table[column] == (names[0] if name is None else name)]
 
 
 def _curve(rows: pd.DataFrame, strategy: str) -> pd.Series:

@@ -65,7 +65,7 @@ def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neu
                 [0., 1., 0.],
                 [0., 0., 0.]], dtype=torch.float64)
     """
-    unit = _unit_rows(projection)
+    unit = unit_rows(projection)
     return (unit @ unit.T).clamp(-1, 1)
 
 
@@ -147,9 +147,9 @@ def activation_space(
         >>> overlap(activation_space(image, image, centred=True).image).round(decimals=6)
         tensor([1., 1.], dtype=torch.float64)
     """
-    return Projections(
-        image=_activations(image, "image", centred=centred), text=_activations(text, "text", centred=centred)
-    )
+    if centred:
+        return Projections(image=centre(image.T, "image features"), text=centre(text.T, "text features"))
+    return Projections(image=image.detach().double().T.contiguous(), text=text.detach().double().T.contiguous())
 
 
 def random_overlap(width: int) -> float:
@@ -164,30 +164,79 @@ def random_overlap(width: int) -> float:
     return math.exp(math.lgamma(width / 2) - math.lgamma((width + 1) / 2)) / math.sqrt(math.pi)
 
 
-def _unit_rows(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuron width"]:
+def relative_overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
+    """Overlap as a multiple of what random weights of this width have: 1 is no purer than chance, at any width.
+
+    ``overlap / random_overlap(width)``, from 0 up; NaN for a dead neuron. It lets models of different width compare.
+
+    Examples:
+        Two neurons at 45 degrees in the plane, where random directions have E|cos| = 2 / pi:
+
+        >>> relative_overlap(torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+        tensor([1.1107, 1.1107], dtype=torch.float64)
+    """
+    return overlap(projection) / random_overlap(projection.shape[1])
+
+
+def centre(activations: Float[Tensor, "neuron sample"], name: str = "activations") -> Float[Tensor, "neuron sample"]:
+    """Each neuron's activations less their mean, float64: the cosine of two rows then is Pearson's correlation.
+
+    A neuron that never changes becomes exactly zero, a dead one. `name` is what an error calls them.
+
+    Raises:
+        InputError: there are fewer than two samples.
+
+    Examples:
+        >>> centre(torch.tensor([[1.0, 3.0], [0.1, 0.1]]))
+        tensor([[-1.,  1.],
+                [ 0.,  0.]], dtype=torch.float64)
+    """
+    if activations.shape[1] < 2:
+        raise InputError(
+            f"{activations.shape[1]} {name} to centre",
+            expected="at least 2: one alone is its own mean",
+            fix="measure over more images or classes, or leave them uncentred (centred=False)",
+        )
+    rows = activations.detach().double()
+    # From the first value on, so that a neuron that never changes is exactly 0 and not what rounding leaves of it.
+    rows = rows - rows[:, :1]
+    return rows - rows.mean(dim=1, keepdim=True)
+
+
+def side_by_side(projections: Projections) -> Float[Tensor, "neuron width"]:
+    """Both towers' rows in one matrix, float64, each tower scaled to Frobenius norm 1 so that they count alike.
+
+    Examples:
+        >>> side_by_side(Projections(torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 0.0], [0.0, 7.0]])))
+        tensor([[0.6000, 0.0000, 0.0000],
+                [0.8000, 0.0000, 1.0000]], dtype=torch.float64)
+    """
+    towers = []
+    for tower in (projections.image, projections.text):
+        rows = tower.detach().double()
+        # The largest entry first: squares of very small or large weights leave the range.
+        rows = rows / rows.abs().max().clamp(min=torch.finfo(rows.dtype).tiny)
+        towers.append(rows / rows.norm().clamp(min=torch.finfo(rows.dtype).tiny))
+    return torch.cat(towers, dim=1)
+
+
+def unit_rows(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuron width"]:
+    """Each row at length 1, float64; a row of zeros stays zeros.
+
+    Raises:
+        InputError: it is not a matrix, or a weight is NaN or infinite.
+
+    Examples:
+        >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]], dtype=torch.float64)
+    """
     _check(projection, "projection")
     rows = projection.detach().double()
     # Dividing by the largest entry first keeps the squares of very small or very large weights in range.
     largest = rows.abs().amax(dim=1, keepdim=True)
     rows = rows / largest.masked_fill(largest == 0, 1)
     return torch.nn.functional.normalize(rows, dim=1)
-
-
-def _activations(
-    features: Float[Tensor, "sample neuron"], tower: str, *, centred: bool
-) -> Float[Tensor, "neuron sample"]:
-    rows = features.detach().double().T
-    if not centred:
-        return rows.contiguous()
-    if rows.shape[1] < 2:
-        raise InputError(
-            f"{rows.shape[1]} {tower} features to centre",
-            expected="at least 2: one alone is its own mean",
-            fix="measure over more images or classes, or leave them uncentred (centred=False)",
-        )
-    # From the first value on, so that a neuron that never changes is exactly 0 and not what rounding leaves of it.
-    rows = rows - rows[:, :1]
-    return rows - rows.mean(dim=1, keepdim=True)
 
 
 def _check(projection: Tensor, name: str) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from purescope.features import Features
+from purescope.statistics import halves
 
 # When another assignment is right so much more often that weakness does not explain it. Honest results of the bundled
 # pair, of 7 % to 78 % accuracy, could be lifted by 8 points and to 1.8 times at most; the same with names shuffled or
@@ -90,7 +91,7 @@ def _other_order(features: Features, predicted: Tensor) -> str:
     labels, classes = features.labels, len(features.classes)
     right = predicted == labels
     lifted = torch.zeros_like(right)
-    half = _halves(labels)
+    half = halves(labels)
     for part in (0, 1):
         names = assign_names(labels[half == part], predicted[half == part], classes)
         lifted |= (half != part) & (predicted == names[labels])
@@ -133,16 +134,6 @@ def assign_names(
             names[label] = name
             taken.add(name)
     return torch.tensor([names.get(label, -1 if label in taken else label) for label in range(classes)])
-
-
-def _halves(labels: Int64[Tensor, " image"]) -> Int64[Tensor, " image"]:
-    """0 and 1 in turns within each class, starting with 0."""
-    by_class = labels.argsort(stable=True)
-    ordered = labels[by_class]
-    place = torch.arange(len(labels)) - torch.searchsorted(ordered, ordered)
-    half = torch.empty_like(labels)
-    half[by_class] = place % 2
-    return half
 
 
 def _share(right: Tensor) -> float:

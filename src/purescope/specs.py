@@ -19,13 +19,24 @@ def split_label(spec: str) -> tuple[str | None, str]:
 
 
 def is_label(text: str) -> bool:
-    """Whether something can be called this: labels become parts of file names.
+    """Whether something can be called this: labels become parts of file names, two of them of one name.
 
     Examples:
-        >>> is_label("My pets"), is_label("a/b"), is_label(" ")
-        (True, False, False)
+        >>> is_label("My pets"), is_label("a/b"), is_label(" "), is_label("x" * 101)
+        (True, False, False, False)
     """
-    return bool(text.strip()) and not re.search(r"[/\\\x00-\x1f]", text)
+    short = is_text(text) and len(text.encode()) <= 100
+    return bool(text.strip()) and short and not re.search(r"[/\\\x00-\x1f]", text)
+
+
+def is_text(text: str) -> bool:
+    r"""Whether this can be written: a byte of a path that is no UTF-8 comes as a lone surrogate, which cannot.
+
+    Examples:
+        >>> is_text("café"), is_text("caf\udce9")
+        (True, False)
+    """
+    return text.encode(errors="replace").decode() == text
 
 
 def short_name(text: str) -> str:

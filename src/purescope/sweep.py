@@ -1,22 +1,173 @@
 """The sweep: every strategy, draw and k on one set of features; encoded once, ordered once, each k a prefix."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from purescope.bases import BASES, rotate
 from purescope.errors import InputError, did_you_mean
-from purescope.evaluation import accuracy_by_k, has_silhouette, silhouette_by_k
+from purescope.evaluation import ABLATIONS, ablation_values, has_silhouette, ranks_by_k, silhouette_samples_by_k
 from purescope.features import Features
-from purescope.ordering import STRATEGIES, check_keep, default_keep, order_neurons
+from purescope.keep import check_keep, default_keep
+from purescope.measures import MEASURES
+from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
+from purescope.parallel import on_each_core
 from purescope.purity import Projections, activation_space
-from purescope.statistics import wilson_interval
-from purescope.tables import COLUMNS, METRICS, check_table
+from purescope.schemas import METRICS, RESULTS
+from purescope.statistics import bootstrap_means, halves, percentile_interval, wilson_interval
+from purescope.tables import check_table
 
 DRAWS = 50
+RESAMPLES = 10_000
+SILHOUETTE_DRAWS = 50  # random orders beyond these are measured in accuracy alone, which takes a tenth of the time
 SPACES = ("weights", "activations", "centred")
+PURITY = ("high_purity", "low_purity")
+
+_TURN = 25  # random orders that a core measures at a time; a divisor of SILHOUETTE_DRAWS
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a sweep measures; every field changes numbers. What they mean says `sweep`.
+
+    Raises:
+        InputError: one is unknown or out of range, or two do not go together.
+
+    Examples:
+        >>> Options(towers="image").draws
+        50
+    """
+
+    keep: int | Iterable[int] | None = None
+    strategies: Sequence[str] = PURITY
+    draws: int = DRAWS
+    seed: int = 0
+    space: str = "weights"
+    measure: str = "l1"
+    towers: str = "both"
+    ablation: str = "zero"
+    renormalise: bool = False
+    resamples: int = RESAMPLES
+
+    def __post_init__(self) -> None:
+        named: list[tuple[str, str, Iterable[str]]] = [
+            ("space", self.space, SPACES),
+            ("measure", self.measure, MEASURES),
+            ("towers", self.towers, TOWERS),
+            ("ablation", self.ablation, ABLATIONS),
+            *(("strategy", name, all_strategies()) for name in self.strategies),
+        ]
+        for what, name, known in named:
+            if name not in known:
+                raise InputError(f"unknown {what} {name!r}", expected=did_you_mean(name, known))
+        if len(set(self.strategies)) < len(self.strategies):
+            raise InputError(f"strategies {', '.join(self.strategies)}", expected="each of them once")
+        for what, count, least in (("draws", self.draws, 0), ("resamples", self.resamples, 1)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < least:
+                raise InputError(f"{what} = {count}", expected=f"{least} or more")
+        if self.renormalise and self.ablation != "zero":
+            raise InputError(
+                f"renormalise, and ablation {self.ablation!r}",
+                expected="one of the two: a neuron that class features have lost adds nothing to a logit",
+                fix="leave out renormalise, or use ablation 'zero'",
+            )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a sweep measured on one model and dataset, per image where tests need it.
+
+    `metric` is one of `purescope.schemas.METRICS`, in that order; NaN where there is no silhouette.
+
+    Args:
+        features: what was measured on.
+        strategies: names, without random.
+        ks: neurons kept, ascending.
+        values: of each strategy.
+        full: of all neurons.
+        draws: of each random order.
+        right: which images each strategy gets right.
+        full_right: which images all neurons get right.
+        drawn_right: share of the random orders that get an image right.
+        typical_right: which images the random order of median accuracy gets right, one order for each k.
+        resampled: `values` in bootstrap resamples of the images.
+        resampled_full: `full` likewise.
+        resampled_drawn: mean accuracy of the random orders likewise; the same resamples for all three.
+        options: by which it was measured.
+    """
+
+    features: Features
+    strategies: tuple[str, ...]
+    ks: tuple[int, ...]
+    values: Float[Tensor, "strategy k metric"]
+    full: Float[Tensor, " metric"]
+    draws: Float[Tensor, "draw k metric"]
+    right: Bool[Tensor, "strategy k image"]
+    full_right: Bool[Tensor, " image"]
+    drawn_right: Float[Tensor, "k image"]
+    typical_right: Bool[Tensor, "k image"]
+    resampled: Float[Tensor, "resample strategy k metric"]
+    resampled_full: Float[Tensor, "resample metric"]
+    resampled_drawn: Float[Tensor, "resample k"]
+    options: Options
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The table `purescope.schemas.RESULTS`."""
+        neurons = self.features.image.shape[1]
+        none = torch.full_like(self.draws, torch.nan)
+        low, high = percentile_interval(self.resampled)
+        full_low, full_high = percentile_interval(self.resampled_full)
+        draws = [("random", draw) for draw in range(len(self.draws))]
+        parts = [
+            self._rows([("full", 0)], [neurons], self.full[None, None], full_low[None, None], full_high[None, None]),
+            self._rows([(strategy, 0) for strategy in self.strategies], list(self.ks), self.values, low, high),
+            self._rows(draws, list(self.ks), self.draws, none, none),
+        ]
+        table = pd.concat([part for part in parts if len(part)], ignore_index=True)
+        beyond = (table.metric == "silhouette") & (table.draw >= SILHOUETTE_DRAWS)
+        return check_table(table[~beyond].assign(seed=self.options.seed + table.draw))
+
+    def _rows(
+        self, runs: list[tuple[str, int]], ks: list[int], values: Tensor, low: Tensor, high: Tensor
+    ) -> pd.DataFrame:
+        """One row for each run, k and metric."""
+        images, classes = len(self.features.image), len(self.features.text)
+        binomial_low, binomial_high = (torch.full_like(values, torch.nan) for _ in range(2))
+        binomial_low[..., :2], binomial_high[..., :2] = wilson_interval(values[..., :2], images)
+        by_guessing = [1 / classes, min(5, classes) / classes, 1 / classes, torch.nan]
+        index = pd.MultiIndex.from_tuples(
+            [(strategy, draw, k, metric) for strategy, draw in runs for k in ks for metric in METRICS],
+            names=["strategy", "draw", "k", "metric"],
+        )
+        columns = {
+            "value": values,
+            "low": low,
+            "high": high,
+            "binomial_low": binomial_low,
+            "binomial_high": binomial_high,
+            "chance": torch.tensor(by_guessing, dtype=torch.float64).expand_as(values),
+        }
+        table = pd.DataFrame({name: column.flatten() for name, column in columns.items()}, index=index).reset_index()
+        return table.assign(
+            model=self.features.model,
+            dataset=self.features.dataset,
+            n=images,
+            classes=classes,
+            neurons=self.features.image.shape[1],
+            seed=0,
+            protocol=self.features.identity.get("protocol", ""),
+            space=self.options.space,
+            measure=self.options.measure,
+            towers=self.options.towers,
+            ablation=self.options.ablation,
+            renormalise=self.options.renormalise,
+        )[list(RESULTS.columns)]
 
 
 def sweep(
@@ -24,47 +175,103 @@ def sweep(
     projections: Projections | None = None,
     *,
     keep: int | Iterable[int] | None = None,
+    strategies: Sequence[str] = PURITY,
     draws: int = DRAWS,
     seed: int = 0,
     space: str = "weights",
+    measure: str = "l1",
+    towers: str = "both",
+    ablation: str = "zero",
     renormalise: bool = False,
+    resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Accuracy and silhouette of every strategy at every k, as the tidy table of `purescope.tables`.
+    """Accuracy and silhouette of every strategy at every k, as the table `purescope.schemas.RESULTS`.
 
     Args:
         features: image and class features of one model on one dataset.
         projections: that model's projections, by which the neurons are ranked in the space ``weights``.
         keep: the ks; by default the experiment's, see `default_keep`.
-        draws: how many random orders; draw r has the seed ``seed + r``.
-        seed: of the first random order.
+        strategies: names in `purescope.ordering.STRATEGIES` or `purescope.bases.BASES`; random orders and the full
+            embedding are always measured. One that looks at labels is fitted on one half of the images and judged on
+            the other, for both halves.
+        draws: how many random orders; draw r has the seed ``seed + r``. Silhouettes are measured for the first 50.
+        seed: of the first random order, of strategies that are drawn, and of the bootstrap.
         space: where overlap is measured: ``weights``, the experiment's; ``activations`` or ``centred``, the neurons'
             activations in `features`, see `purescope.purity.activation_space`.
+        measure: of overlap, a name in `purescope.measures.MEASURES`; ``l1`` is the experiment's.
+        towers: how the towers' measures make one score; ``both``, their sum, is the experiment's.
+        ablation: what a dropped neuron is set to: ``zero``, the experiment's, ``mean`` or ``resample``, see
+            `purescope.evaluation.ablation_values`. The silhouette is that of the neurons kept, whatever the others are.
         renormalise: give class features unit norm again over the neurons kept; the experiment does not.
+        resamples: of the bootstrap over images that gives the intervals.
 
     Raises:
-        InputError: a k is out of range, `draws` is negative, the space is unknown, or features and projections differ
+        InputError: a k is out of range, `draws` is negative, an option is unknown, or features and projections differ
             in neurons.
     """
-    projections = _in_space(space, features, projections)
-    neurons = projections.neurons
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 0:
-        raise InputError(f"draws = {draws}", expected="0 or more random orders")
+    options = Options(keep, strategies, draws, seed, space, measure, towers, ablation, renormalise, resamples)
+    return measure_strategies(features, projections, options).table
+
+
+def measure_strategies(features: Features, projections: Projections | None, options: Options) -> Measured:
+    """What `sweep` tabulates, with the images that each strategy gets right; arguments and errors as there."""
+    seen = StrategyInput(
+        in_space(options.space, features, projections),
+        features.image,
+        features.text,
+        features.labels,
+        options.measure,
+        options.towers,
+    )
+    if seen.dead.any():
+        warnings.warn(f"{seen.dead.sum()} of {seen.neurons} neurons have norm zero and rank last", stacklevel=2)
     if not has_silhouette(features.labels):
         warnings.warn("no silhouette: it needs two classes, and one with two images", stacklevel=2)
-    ks = check_keep(default_keep(neurons) if keep is None else keep, neurons)
-    runs = [(strategy, draw) for strategy in STRATEGIES for draw in range(draws if strategy == "random" else 1)]
-    orders = torch.stack([_order(projections, strategy, seed + draw) for strategy, draw in runs])
-    parts = [
-        _rows(features, orders[:1], [("full", 0)], [neurons], renormalise),
-        _rows(features, orders, runs, ks, renormalise),
-    ]
-    table = pd.concat(parts, ignore_index=True)
-    return check_table(table.assign(seed=seed + table.draw, space=space))
+    ks = check_keep(default_keep(seen.neurons) if options.keep is None else options.keep, seen.neurons)
+    dropped = ablation_values(features.image, options.ablation, seed=options.seed)
+    judge = _Judge(features, dropped, options.renormalise)
+    judged = [judge.strategy(name, seen, ks, options.seed) for name in options.strategies]
+    samples = torch.stack(judged) if judged else torch.empty(0, len(ks), len(METRICS), len(features.image)).double()
+    full = judge.orders(torch.arange(seen.neurons)[None], [seen.neurons])[0, 0]
+    orders = [STRATEGIES["random"].order(seen, options.seed + draw) for draw in range(options.draws)]
+    drawn, drawn_right, typical_right = judge.draws(torch.stack(orders) if orders else None, ks)
+    cells = torch.cat([samples.flatten(0, 2), full, drawn_right])
+    resampled = bootstrap_means(cells, features.labels, resamples=options.resamples, seed=options.seed)
+    of_strategies, of_full, of_drawn = resampled.split([len(cells) - len(full) - len(ks), len(full), len(ks)], dim=1)
+    return Measured(
+        features=features,
+        strategies=tuple(options.strategies),
+        ks=tuple(ks),
+        values=samples.mean(3),
+        full=full.mean(1),
+        draws=drawn,
+        right=samples[:, :, 0] > 0,
+        full_right=full[0] > 0,
+        drawn_right=drawn_right,
+        typical_right=typical_right,
+        resampled=of_strategies.unflatten(1, samples.shape[:3]),
+        resampled_full=of_full,
+        resampled_drawn=of_drawn,
+        options=options,
+    )
 
 
-def _in_space(space: str, features: Features, projections: Projections | None) -> Projections:
-    if space not in SPACES:
-        raise InputError(f"unknown space {space!r}", expected=did_you_mean(space, SPACES))
+def all_strategies() -> list[str]:
+    """What can be swept beside random orders and the full embedding, which always are.
+
+    Examples:
+        >>> all_strategies()[:2]
+        ['high_purity', 'low_purity']
+    """
+    return [name for name in (*STRATEGIES, *BASES) if name != "random"]
+
+
+def in_space(space: str, features: Features, projections: Projections | None) -> Projections:
+    """The neurons as rows of weights or of activations, see `sweep`.
+
+    Raises:
+        InputError: features and projections differ in neurons.
+    """
     if space != "weights":
         return activation_space(features.image, features.text, centred=space == "centred")
     neurons = features.image.shape[1]
@@ -78,43 +285,80 @@ def _in_space(space: str, features: Features, projections: Projections | None) -
     return projections
 
 
-def _order(projections: Projections, strategy: str, seed: int) -> Tensor:
-    with warnings.catch_warnings():
-        if strategy != "high_purity":  # dead neurons are warned of once, not in every order
-            warnings.simplefilter("ignore")
-        return order_neurons(projections, strategy, seed=seed)
+class _Judge:
+    """Measures orders of the neurons on one set of features, image by image."""
+
+    def __init__(self, features: Features, dropped: Tensor | None, renormalise: bool) -> None:
+        self.features, self.dropped, self.renormalise = features, dropped, renormalise
+        sizes = features.labels.bincount().double()
+        # The mean over classes of means over their images is the mean over all images, each weighed so.
+        self.weight = (len(features.labels) / int((sizes > 0).sum()) / sizes)[features.labels]
+
+    def strategy(self, name: str, seen: StrategyInput, ks: list[int], seed: int) -> Float[Tensor, "k metric image"]:
+        """What each image says of a strategy; the means are the metrics."""
+        if name in BASES:
+            return self._turned(BASES[name].of(seen, seed)).orders(torch.arange(seen.neurons)[None], ks)[0]
+        if STRATEGIES[name].needs != "labels":
+            return self.orders(STRATEGIES[name].order(seen, seed)[None], ks)[0]
+        half = halves(self.features.labels)
+        fitted = torch.stack([STRATEGIES[name].order(_part(seen, half != judged), seed) for judged in (0, 1)])
+        on_first, on_second = self.orders(fitted, ks)
+        return torch.where(half == 0, on_first, on_second)
+
+    def orders(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> Float64[Tensor, "order k metric image"]:
+        right, top5, silhouettes = self._measure(orders, ks, silhouette=True)
+        return torch.stack([right.double(), top5.double(), right * self.weight, silhouettes.double()], dim=2)
+
+    def draws(
+        self, orders: Int64[Tensor, "draw neuron"] | None, ks: list[int]
+    ) -> tuple[Float64[Tensor, "draw k metric"], Float64[Tensor, "k image"], Bool[Tensor, "k image"]]:
+        """Means only, in turns: thousands of orders are too many to keep image by image."""
+        images = len(self.features.image)
+        if orders is None:
+            nothing = torch.full((len(ks), images), torch.nan, dtype=torch.float64)
+            return torch.empty(0, len(ks), len(METRICS), dtype=torch.float64), nothing, nothing > 0
+
+        def turn(first: int) -> tuple[Tensor, Tensor]:
+            some = orders[first : first + _TURN]
+            right, top5, silhouettes = self._measure(some, ks, silhouette=first < SILHOUETTE_DRAWS)
+            recall = right.double() @ self.weight / images
+            means = [right.double().mean(2), top5.double().mean(2), recall, silhouettes.double().mean(2)]
+            return torch.stack(means, dim=2), right.sum(0)
+
+        values, hits = zip(*on_each_core(turn, range(0, len(orders), _TURN)), strict=True)
+        drawn, share = torch.cat(values), torch.stack(hits).sum(0).double() / len(orders)
+        typical = drawn[:, :, 0].argsort(dim=0, stable=True)[(len(orders) - 1) // 2]
+        right = self._measure(orders[typical], ks, silhouette=False)[0]
+        return drawn, share, right[range(len(ks)), range(len(ks))]
+
+    def _measure(
+        self, orders: Tensor, ks: list[int], *, silhouette: bool
+    ) -> tuple[Bool[Tensor, "order k image"], Bool[Tensor, "order k image"], Float[Tensor, "order k image"]]:
+        """Right, among the first five, and the silhouette: NaN where there is none or it is not wanted."""
+        features = self.features
+        ranks = ranks_by_k(
+            features.image,
+            features.text,
+            features.labels,
+            orders,
+            ks,
+            renormalise=self.renormalise,
+            dropped=self.dropped,
+        )
+        if silhouette and has_silhouette(features.labels):
+            silhouettes = silhouette_samples_by_k(features.image, features.labels, orders, ks)
+        else:
+            silhouettes = torch.full((1, 1, 1), torch.nan).expand(ranks.shape)
+        return ranks == 0, ranks < 5, silhouettes
+
+    def _turned(self, basis: Float[Tensor, "neuron neuron"]) -> "_Judge":
+        """The same images in another basis, whose axes are its neurons."""
+        features = replace(
+            self.features, image=rotate(self.features.image, basis), text=rotate(self.features.text, basis)
+        )
+        return _Judge(features, None if self.dropped is None else rotate(self.dropped, basis), self.renormalise)
 
 
-def _rows(
-    features: Features, orders: Tensor, runs: list[tuple[str, int]], ks: list[int], renormalise: bool
-) -> pd.DataFrame:
-    """One row for each run, k and metric."""
-    image, text, labels = features.image, features.text, features.labels
-    accuracy = accuracy_by_k(image, text, labels, orders, ks, renormalise=renormalise)
-    silhouette = _silhouette(image, labels, orders, ks)
-    values = torch.stack([accuracy.top1, accuracy.top5, accuracy.recall, silhouette], dim=2)
-    low, high = torch.full_like(values, torch.nan), torch.full_like(values, torch.nan)
-    low[..., :2], high[..., :2] = wilson_interval(values[..., :2], len(image))
-    index = pd.MultiIndex.from_tuples(
-        [(strategy, draw, k, metric) for strategy, draw in runs for k in ks for metric in METRICS],
-        names=["strategy", "draw", "k", "metric"],
-    )
-    table = pd.DataFrame({"value": values.ravel(), "low": low.ravel(), "high": high.ravel()}, index=index).reset_index()
-    return table.assign(
-        model=features.model,
-        dataset=features.dataset,
-        n=len(image),
-        classes=len(text),
-        neurons=image.shape[1],
-        seed=0,
-        space="",
-        renormalise=renormalise,
-        protocol=features.identity.get("protocol", ""),
-    )[list(COLUMNS)]
-
-
-def _silhouette(image: Tensor, labels: Tensor, orders: Tensor, ks: list[int]) -> Tensor:
-    """NaN where the labels admit none."""
-    if has_silhouette(labels):
-        return silhouette_by_k(image, labels, orders, ks)
-    return torch.full((len(orders), len(ks)), torch.nan, dtype=torch.float64)
+def _part(seen: StrategyInput, images: Bool[Tensor, " image"]) -> StrategyInput:
+    assert seen.image is not None and seen.labels is not None
+    return replace(seen, image=seen.image[images], labels=seen.labels[images])

@@ -10,34 +10,14 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
 from purescope.errors import InputError, OutputError
-
-# Column: what it holds. The order is the order in the files.
-COLUMNS: dict[str, str] = {
-    "model": "string",  # the model's label
-    "dataset": "string",
-    "strategy": "string",  # full, high_purity, low_purity, random
-    "draw": "int64",  # which random order; 0 for the others
-    "k": "int64",  # neurons kept
-    "metric": "string",  # accuracy, top5_accuracy, mean_class_recall, silhouette
-    "value": "float64",  # fractions; the silhouette from -1 to 1; NaN where the labels admit none
-    "low": "float64",  # 95 % binomial interval of an accuracy (Wilson); NaN for the other metrics
-    "high": "float64",
-    "n": "int64",  # images
-    "classes": "int64",
-    "neurons": "int64",  # d
-    "seed": "int64",  # of the random order
-    "space": "string",  # where overlap is measured: weights, activations, centred
-    "renormalise": "bool",
-    "protocol": "string",
-}
-KEY = ["model", "dataset", "strategy", "draw", "k", "metric"]
-METRICS = ("accuracy", "top5_accuracy", "mean_class_recall", "silhouette")
+from purescope.schemas import RESULTS, Schema
+from purescope.specs import exists
 
 _WIDE_COLUMNS = {
     "full": "Full Features",
@@ -46,38 +26,64 @@ _WIDE_COLUMNS = {
 }
 
 
-def check_table(table: pd.DataFrame) -> pd.DataFrame:
+def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     """The same table with columns in order and of the right types.
 
     Raises:
-        InputError: a column is missing or of another type, or a cell stands twice.
+        InputError: a column is missing or of another type, or a row stands twice.
     """
-    missing = [column for column in COLUMNS if column not in table]
+    missing = [column for column in schema.columns if column not in table]
     if missing:
         raise InputError(
             f"a table without the columns {', '.join(missing)}",
-            expected=f"a purescope result table: {', '.join(COLUMNS)}",
+            expected=f"purescope's table of {schema.name}: {', '.join(schema.columns)}",
         )
-    table = table[[*COLUMNS, *(c for c in table if c not in COLUMNS)]].reset_index(drop=True)
+    table = table[[*schema.columns, *(c for c in table if c not in schema.columns)]].reset_index(drop=True)
     try:
-        typed = table.astype(COLUMNS)
+        typed = table.astype(dict(schema.columns))
     except (TypeError, ValueError) as error:
-        raise InputError(f"a result table with a wrong type: {error}", expected=str(COLUMNS)) from error
-    for column, dtype in COLUMNS.items():
+        raise InputError(
+            f"a table of {schema.name} with a wrong type: {error}", expected=str(dict(schema.columns))
+        ) from error
+    for column, dtype in schema.columns.items():
         lost = typed[column].isna() if dtype == "string" else typed[column] != table[column]
         if dtype != "float64" and lost.any():
             raise InputError(
-                f"{table[column][lost].iloc[0]!r} in the column {column} of a result table",
+                f"{table[column][lost].iloc[0]!r} in the column {column} of a table of {schema.name}",
                 expected=f"{dtype} throughout",
             )
-    twice = typed.duplicated(KEY)
+    twice = typed.duplicated(list(schema.key))
     if twice.any():
-        first = ", ".join(f"{column} {value}" for column, value in typed[twice].iloc[0][KEY].items())
+        first = ", ".join(f"{column} {value}" for column, value in typed[twice].iloc[0][list(schema.key)].items())
         raise InputError(
-            f"{int(twice.sum())} cells stand twice, first {first}",
-            expected="one row for each model, dataset, strategy, draw, k and metric",
+            f"{int(twice.sum())} {schema.row}s stand twice, first {first}",
+            expected=f"one row for each {', '.join(schema.key[:-1])} and {schema.key[-1]}",
         )
     return typed
+
+
+def write_table(table: pd.DataFrame, out: Path, schema: Schema) -> None:
+    """Write the table as CSV, to be looked at, and as Parquet with page checksums, to be read back."""
+    table = check_table(table, schema)
+    write_csv(table, out / f"{schema.name}.csv")
+    with atomic_path(out / f"{schema.name}.parquet") as temporary:
+        table.to_parquet(temporary, index=False, write_page_checksum=True)
+
+
+def read_table(out: Path, schema: Schema) -> pd.DataFrame:
+    """A table of a run's folder.
+
+    Raises:
+        InputError: there is none, or it is not a purescope table.
+    """
+    path = out / f"{schema.name}.parquet"
+    if not path.is_file():
+        raise InputError(f"no {path.name} in {out}", expected="the --out folder of a purescope run")
+    try:
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
+        raise InputError(f"{path} cannot be read: {error}", expected="the Parquet file of a purescope run") from error
+    return check_table(table, schema)
 
 
 def write_results(table: pd.DataFrame, out: Path) -> None:
@@ -93,28 +99,15 @@ def write_results(table: pd.DataFrame, out: Path) -> None:
     """
     table = check_table(table)
     _check_wide_paths(table, out)
-    write_csv(table, out / "results.csv")
-    with atomic_path(out / "results.parquet") as temporary:
-        table.to_parquet(temporary, index=False, write_page_checksum=True)
+    write_table(table, out, RESULTS)
     for (model, dataset), part in table.groupby(["model", "dataset"], sort=False):
         for metric in ("accuracy", "silhouette"):
             write_csv(wide_table(part, metric), wide_path(out, str(model), str(dataset), metric))
 
 
 def read_results(out: Path) -> pd.DataFrame:
-    """The tidy table of a run's folder.
-
-    Raises:
-        InputError: there is none, or it is not a purescope table.
-    """
-    path = out / "results.parquet"
-    if not path.is_file():
-        raise InputError(f"no results.parquet in {out}", expected="the --out folder of a purescope run")
-    try:
-        table = pd.read_parquet(path, page_checksum_verification=True)
-    except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
-        raise InputError(f"{path} cannot be read: {error}", expected="the Parquet file of a purescope run") from error
-    return check_table(table)
+    """The tidy table of a run's folder; errors as those of `read_table`."""
+    return read_table(out, RESULTS)
 
 
 def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -147,7 +140,9 @@ def slug(text: str) -> str:
 def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:
     """Write ``manifest.json``: settings, identities, versions and timings of a run."""
     with atomic_path(out / "manifest.json") as temporary:
-        temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        # A byte of a path that is no UTF-8 is a lone surrogate, which JSON writes as this escape.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
@@ -157,7 +152,7 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
         OutputError: it is there but cannot be read.
     """
     path = out / "manifest.json"
-    if not path.exists():
+    if not exists(path):
         return None
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -197,6 +192,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unfinished(pattern: str) -> str:
+    """The pattern of what `atomic_path` leaves of such files where the process is killed.
+
+    Examples:
+        >>> unfinished("figures/purity_gap_*.png")
+        'figures/.purity_gap_*-????????.png'
+    """
+    path = PurePosixPath(pattern)
+    return str(path.with_name(f".{path.stem}-????????{path.suffix}"))
 
 
 def _check_wide_paths(table: pd.DataFrame, out: Path) -> None:

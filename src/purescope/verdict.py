@@ -1,82 +1,132 @@
-"""What a sweep says about the experiment's claim, in numbers and in one sentence.
+"""What a sweep says about the experiment's claim, from its tests: one word a data set, one sentence a model.
 
-The claim: high-purity neurons keep more accuracy than random ones, and low-purity neurons less. A cell here is one
-dataset and k; high and low purity are held against the median of the random draws, and against their 5 to 95 % band.
+The claim: high-purity neurons keep more accuracy than random ones, and more than low-purity ones. What is tested is the
+mean accuracy over the ks (the area under the curve), once for each data set, so no k is picked. Three things must hold
+for "supported":
+
+- among the random orders, high purity stands so far up that the permutation p-value is at most 5 %;
+- high minus random is above 0 in the whole 95 % interval over images;
+- so is high minus low.
+
+"Contradicted" is high purity as far below the random orders, by the first two. All else is "not decided". The first
+guards against differences that any other choice of neurons makes too, the others against those of these images. Over
+the data sets of a model the p-values are Holm's, so that one false word in all of them has a chance of 5 %; the word
+for all of them together comes from the mean over them, which is one test.
 """
 
 from dataclasses import dataclass
 
 import pandas as pd
 
+from purescope.comparison import AREA, Difference, pooled_difference, pooled_p
 from purescope.errors import InputError
+
+LEVEL = 0.05
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "not decided"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one test of the claim found.
+
+    Args:
+        about: the data set, or what several of them are called together.
+        word: supported, contradicted or not decided.
+        over_random: high purity minus the mean of the random orders.
+        over_low: high minus low purity.
+        p: permutation p-value among the random orders, two-sided, adjusted where it is one of several.
+    """
+
+    about: str
+    word: str
+    over_random: Difference
+    over_low: Difference
+    p: float
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How one model's accuracy cells compare.
-
-    Args:
-        model: the model's label.
-        cells: (dataset, k) pairs compared.
-        high_over_random: cells in which high purity is above the median random draw.
-        high_over_low: cells in which high purity is above low purity.
-        high_beyond_random: cells in which high purity is above 95 % of the random draws.
-        high_below_random: cells in which high purity is below 95 % of the random draws.
-        gap: mean over the cells of high - low, in percentage points.
-        over_random: mean over the cells of high - median random, in percentage points.
-    """
+    """What the data sets of one model say about the claim, each alone and all together."""
 
     model: str
-    cells: int
-    high_over_random: int
-    high_over_low: int
-    high_beyond_random: int
-    high_below_random: int
-    gap: float
-    over_random: float
+    overall: Finding
+    by_dataset: tuple[Finding, ...]
+    draws: int
 
     @property
     def sentence(self) -> str:
-        """The verdict in words; it weighs counts and makes no claim of significance."""
-        against_random = _in_words(self.high_over_random / self.cells)
-        against_low = _in_words(self.high_over_low / self.cells)
-        borne_out = against_random == against_low == "better than"
-        finding = (
-            f"high-purity neurons did {against_random} random ones and {against_low} low-purity ones, "
-            f"{'as the experiment claims' if borne_out else 'so the claim that they do better is not borne out here'}"
-        )
+        """The verdict in words."""
+        overall = self.overall
+        found = {
+            SUPPORTED: "the claim that high-purity neurons carry more is supported by this data",
+            CONTRADICTED: "the claim that high-purity neurons carry more is contradicted by this data",
+            UNDECIDED: "the claim that high-purity neurons carry more is not decided by this data",
+        }[overall.word]
         return (
-            f"{self.model}: {finding}. High purity beat the median random draw in {self.high_over_random} of "
-            f"{self.cells} cells (mean {self.over_random:+.2f} points; above 95 % of the draws in "
-            f"{self.high_beyond_random}, below 95 % in {self.high_below_random}) and low purity in "
-            f"{self.high_over_low} (mean {self.gap:+.2f} points)."
+            f"{self.model}: {found}. Over all k and {overall.about}, high purity minus random is "
+            f"{overall.over_random}, p = {overall.p:.2g} among {self.draws:,} random orders; high minus low is "
+            f"{overall.over_low}.{self._each}{self._few}"
         )
 
+    @property
+    def _each(self) -> str:
+        if len(self.by_dataset) == 1:
+            return ""
+        names = {word: [f.about for f in self.by_dataset if f.word == word] for word in (SUPPORTED, CONTRADICTED)}
+        said = [f"{word} on {', '.join(about)}" for word, about in names.items() if about]
+        rest = len(self.by_dataset) - sum(map(len, names.values()))
+        said += [f"{UNDECIDED} on {rest if said else 'any'}"] if rest else []
+        return f" By data set: {', '.join(said)}."
 
-def _in_words(share: float) -> str:
-    """More than two cells in three one way is a direction; less is none."""
-    return "better than" if share > 2 / 3 else "worse than" if share < 1 / 3 else "about as well as"
+    @property
+    def _few(self) -> str:
+        least = len(self.by_dataset) * 2 / (self.draws + 1)
+        if least <= LEVEL:
+            return ""
+        return f" {self.draws:,} random orders are too few to decide on single data sets: use more draws."
 
 
-def compare_strategies(table: pd.DataFrame, *, model: str) -> Verdict:
-    """Count the accuracy cells of one model for and against the claim.
+def judge(table: pd.DataFrame, comparisons: pd.DataFrame, *, model: str) -> Verdict:
+    """The verdict on one model from a result table and its comparisons.
+
+    Args:
+        table: as `purescope.sweep` makes it; the random orders are read from it.
+        comparisons: as `purescope.comparison.compare_strategies` makes them, adjusted over the data sets.
+        model: its label.
 
     Raises:
-        InputError: the table has no random draws of that model to compare with.
+        InputError: the tables hold no comparison of high purity with random orders and with low purity.
     """
-    rows = table[(table.model == model) & (table.metric == "accuracy")]
-    cells = rows[rows.strategy != "full"].groupby(["strategy", "dataset", "k"]).value
-    if "random" not in set(rows.strategy):
-        raise InputError(f"no random draws of {model!r} in this table", fix="run the sweep with --draws 1 or more")
-    high, low = cells.median().loc["high_purity"], cells.median().loc["low_purity"]
-    draws = {q: cells.quantile(q).loc["random"] for q in (0.05, 0.5, 0.95)}
-    return Verdict(
-        model=model,
-        cells=len(high),
-        high_over_random=int((high > draws[0.5]).sum()),
-        high_over_low=int((high > low).sum()),
-        high_beyond_random=int((high > draws[0.95]).sum()),
-        high_below_random=int((high < draws[0.05]).sum()),
-        gap=100 * float((high - low).mean()),
-        over_random=100 * float((high - draws[0.5]).mean()),
+    areas = comparisons[
+        (comparisons.model == model) & (comparisons["first"] == "high_purity") & (comparisons.k == AREA)
+    ]
+    random, low = (areas[areas.second == second].set_index("dataset") for second in ("random", "low_purity"))
+    if random.empty or low.empty:
+        raise InputError(
+            f"no comparison of high purity with random orders and with low purity for {model!r}",
+            fix="run the sweep with both strategies and with --draws 1 or more",
+        )
+    findings = tuple(
+        _finding(
+            str(name),
+            pooled_difference(random.loc[[name]]),
+            pooled_difference(low.loc[[name]]),
+            random.permutation_holm[name],
+        )
+        for name in random.index
     )
+    if len(findings) == 1:
+        return Verdict(model, findings[0], findings, int(random.draws.iloc[0]))
+    p = pooled_p(table, model=model, strategy="high_purity")
+    about = f"all {len(findings)} data sets"
+    overall = _finding(about, pooled_difference(random), pooled_difference(low), p)
+    return Verdict(model, overall, findings, int(random.draws.min()))
+
+
+def _finding(about: str, over_random: Difference, over_low: Difference, p: float) -> Finding:
+    word = UNDECIDED
+    if p <= LEVEL and over_random.low > 0 and over_low.low > 0:
+        word = SUPPORTED
+    elif p <= LEVEL and over_random.high < 0:
+        word = CONTRADICTED
+    return Finding(about, word, over_random, over_low, float(p))

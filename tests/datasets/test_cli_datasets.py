@@ -22,11 +22,17 @@ def test_check_says_for_each_set_what_it_is_and_how_to_get_it(tmp_path: Path) ->
     place.mkdir(parents=True)
     (place / "River_1.png").write_bytes(picture(1))
     result = CliRunner().invoke(datasets, ["--check", str(tmp_path)])
-    assert result.exit_code == 0
+    assert isinstance(result.exception, DatasetError)  # which the command line turns into exit code 2
+    assert result.exception.came == f"incomplete in {tmp_path}: eurosat"
     for name, benchmark in BENCHMARKS.items():
         assert f"{name}: " in result.output and benchmark.page in result.output
     assert "1 of 27,000" in result.output and "- of 10,000" in result.output
     assert f"dtd: {tmp_path / 'dtd' / 'dtd'} is not there" in result.output
+
+
+def test_check_of_a_folder_where_all_is_missing_is_no_error(tmp_path: Path) -> None:
+    result = CliRunner().invoke(datasets, ["--check", str(tmp_path)])
+    assert (result.exit_code, result.output.count("missing")) == (0, len(BENCHMARKS))
 
 
 def test_check_of_no_folder(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import logging
 import os
 from dataclasses import replace
@@ -117,25 +118,32 @@ def test_fingerprint_depends_on_each_part() -> None:
     }) == 5  # fmt: skip
 
 
-@pytest.mark.parametrize("limit", [0, 2**20])
-def test_file_contents_tell_names_and_sizes_or_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
-) -> None:
-    monkeypatch.setattr("purescope.datasets.images._HASHED_BYTES", limit)
+def test_file_contents_tell_names_and_bytes(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "two"
     one.write_bytes(b"abc")
     other.write_bytes(b"abc")
 
     def contents(*paths: Path) -> list[bytes]:
-        return list(file_contents(paths, tmp_path)[0])
+        return list(file_contents(paths, tmp_path))
 
     before = contents(one)
+    assert before == [b"one\0" + hashlib.sha256(b"abc").digest()]
     assert before != contents(other), "the name counts"
-    assert len(contents(one, tmp_path / "missing")) == 2
+    assert contents(one, tmp_path / "missing") == [*before, b"missing\0" + hashlib.sha256(b"").digest()]
     one.write_bytes(b"abd")
-    assert (contents(one) != before) == (limit > 0), "bytes count up to the limit"
-    one.write_bytes(b"abcd")
-    assert contents(one) != before, "the size counts"
+    assert contents(one) != before, "bytes count"
+
+
+def test_an_image_of_the_same_size_in_a_large_file_is_another(tmp_path: Path) -> None:
+    """Larger than what was once told by its size: 200 MiB of a sparse file."""
+    path = tmp_path / "large.bmp"
+    with path.open("wb") as file:
+        file.truncate(201 * 2**20)
+    before = list(file_contents([path], tmp_path))
+    with path.open("r+b") as file:
+        file.seek(100 * 2**20)
+        file.write(b"x")
+    assert list(file_contents([path], tmp_path)) != before
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "1", "CMYK", "I;16"])
@@ -179,5 +187,5 @@ def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path) -> None:
 def test_a_file_name_that_is_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     (tmp_path / name).write_bytes(b"x")
-    parts, _ = file_contents([tmp_path / name], tmp_path)
+    parts = file_contents([tmp_path / name], tmp_path)
     assert [part[:3] for part in parts] == [b"caf"]

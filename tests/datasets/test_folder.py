@@ -9,6 +9,7 @@ from PIL import Image
 
 from purescope.datasets import Dataset, load_dataset
 from purescope.errors import DatasetError
+from tests.datasets.pictures import picture
 
 
 @pytest.fixture
@@ -134,3 +135,29 @@ def test_fingerprint_is_of_the_content_not_of_the_place_or_the_time(pets: Path, 
     assert load_dataset(f"folder:{tmp_path / 'copy'}").fingerprint == before
     Image.new("RGB", (3, 2), (9, 9, 9)).save(pets / "dog" / "z.png")
     assert load_dataset(f"folder:{pets}").fingerprint != before
+
+
+def test_files_that_are_no_images_by_their_names_are_told(tmp_path: Path) -> None:
+    for name in ("cat/1.png", "cat/2.HEIC", "cat/deep/3.avif", "cat/noending", "dog/1.gif", "dog/about.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture(1))
+    with pytest.warns(
+        UserWarning, match=r"3 files are no images.*\(\.avif, \.heic, no ending\).*first cat/2\.HEIC"
+    ) as told:
+        dataset = load_dataset(f"folder:{tmp_path}")
+    assert (len(told), len(dataset)) == (1, 2)
+
+
+def test_what_begins_with_a_dot_is_no_class_and_no_image(tmp_path: Path) -> None:
+    for name in ("cat/1.png", "dog/1.png", ".ipynb_checkpoints/1.png", "cat/.trash/2.png", "cat/._1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture(1))
+    dataset = load_dataset(f"folder:{tmp_path}")
+    assert (dataset.classes, len(dataset)) == (("cat", "dog"), 2)
+
+
+def test_a_gif_is_read(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 3), "red").save(tmp_path / name / "1.gif")
+    assert load_dataset(f"folder:{tmp_path}").images[1].getpixel((0, 0)) == (255, 0, 0)

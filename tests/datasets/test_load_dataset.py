@@ -54,9 +54,13 @@ def test_every_kind_of_name_is_listed() -> None:
     assert {"cifar10", "cifar100", "food101", "caltech101", "pets", "dtd", "eurosat", "stl10"} < set(specs)
 
 
-def test_offline_nothing_is_downloaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["the flag", "HF_HUB_OFFLINE"])
+def test_offline_no_download_may_be_asked_for(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", by == "HF_HUB_OFFLINE")
+    with pytest.raises(InputError, match="a download is asked for, and nothing may be fetched"):
+        load_dataset("dtd", data_root=tmp_path, download=True, offline=by == "the flag")
     with pytest.raises(DatasetError, match="dtd is not in"):
-        load_dataset("dtd", data_root=tmp_path, download=True, offline=True)
+        load_dataset("dtd", data_root=tmp_path, offline=by == "the flag")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -195,6 +195,12 @@ def test_half_a_folder(tmp_path: Path) -> None:
         load_dataset("dtd", data_root=tmp_path)
 
 
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
+@pytest.mark.usefixtures("online")
 def test_a_failed_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise ConnectionError("no route to host")
@@ -204,6 +210,7 @@ def test_a_failed_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         load_dataset("dtd", data_root=tmp_path, download=True)
 
 
+@pytest.mark.usefixtures("online")
 def test_nothing_is_downloaded_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
 
@@ -317,7 +324,7 @@ def test_check_finds_each_set_whole(tmp_path: Path) -> None:
 def test_check_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     for make in (make_food101, make_dtd, make_pets, make_eurosat):
         make(tmp_path)
-    (tmp_path / "food-101" / "images" / "cheesecake" / "2.jpg").unlink()
+    (tmp_path / "food-101" / "images" / "cheesecake" / "2.jpg").write_bytes(b"")
     (tmp_path / "dtd" / "dtd" / "labels" / "test1.txt").unlink()
     save(tmp_path / "eurosat" / "2750" / "River" / "River_1.jpg", 0)
     rows = checked(tmp_path)
@@ -334,7 +341,7 @@ def test_check_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     assert f"remove {tmp_path / 'dtd' / 'dtd'}" in rows["dtd"].get
     for name in ("cifar10", "dtd"):
         assert BENCHMARKS[name].page in rows[name].get
-        assert f"load_dataset('{name}', data_root={str(tmp_path)!r}, download=True)" in rows[name].get
+        assert f"--data {name} --data-root {tmp_path} --download" in rows[name].get
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dtd", "eurosat", "food-101", "oxford-iiit-pet"]
 
 

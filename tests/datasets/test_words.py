@@ -52,8 +52,6 @@ def test_what_the_words_say_is_part_of_the_source(tmp_path: Path, pets: str) -> 
     ("entries", "message"),
     [
         (["cake"], r"has 1 class names for pets\n.*2, one for each class: cheese_plate, cheesecake"),
-        ({"food101": ["a", "b"]}, r"has no entry for 'pets'\n.*known: food101"),
-        ({"pet": ["a", "b"]}, r"has no entry for 'pets'\n.*did you mean 'pet'"),
         (["a", 1], "no list of texts"),
         (["a", " "], "no list of texts"),
         ([], "no list of texts"),
@@ -66,6 +64,27 @@ def test_class_names_that_do_not_fit(tmp_path: Path, pets: str, entries: Any, me
     with pytest.raises(DatasetError, match=message) as caught:
         load_dataset(pets, classnames=write(tmp_path, entries))
     assert "words.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [({"food101": ["a", "b"]}, "known: food101"), ({"pet": ["a", "b"]}, "did you mean 'pet'"), ({}, "keeps its own")],
+)
+def test_without_an_entry_a_data_set_keeps_its_own_words(tmp_path: Path, pets: str, entries: Any, message: str) -> None:
+    file = write(tmp_path, entries)
+    with pytest.warns(UserWarning, match=rf"words\.json has no entry for 'pets'.*{message}") as told:
+        dataset = load_dataset(pets, classnames=file, templates=file)
+    assert ["class names" in str(told[0].message), "templates" in str(told[1].message)] == [True, True]
+    plain = load_dataset(pets)
+    assert (dataset.display_names, dataset.templates) == (plain.display_names, plain.templates)
+    assert dataset.source == plain.source, "the manifest names only words that were used"
+
+
+def test_a_background_before_the_classes_is_dropped(tmp_path: Path, pets: str) -> None:
+    dataset = load_dataset(pets, classnames=write(tmp_path, {"pets": ["background", "plate of cheese", "cake"]}))
+    assert dataset.display_names == ("plate of cheese", "cake")
+    with pytest.raises(DatasetError, match="has 3 class names"):
+        load_dataset(pets, classnames=write(tmp_path, {"pets": ["plate", "plate of cheese", "cake"]}))
 
 
 @pytest.mark.parametrize("template", ["a photo", "{c} and {c}", "{c} and {}", "{name}"])

@@ -1,8 +1,10 @@
 """The cache: nothing is encoded twice, nothing stopped is lost, and nothing damaged is ever read."""
 
 import errno
+import json
 import re
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -245,14 +247,77 @@ def test_entries_are_removed_by_key_and_nothing_else_is(make_model: Make, make_d
     cache.remove([gone.name[:10]])
     assert [path.name for path in gone.iterdir()] == ["mine.txt"]
     cache.remove(entry.folder.name for entry in cache.entries())
-    assert cache.entries() == []
+    assert (cache.entries(), cache.damaged()) == ([], [])
 
 
-def test_a_damaged_manifest_is_named(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+def change(**fields: Any) -> Callable[[Path], None]:
+    """Other values in the manifest."""
+    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | fields)) and None
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    (path / "in").mkdir(parents=True)
+
+
+MANIFESTS: dict[str, Callable[[Path], None]] = {
+    "cut": lambda path: path.write_text(path.read_text()[:40]) and None,
+    "empty": lambda path: path.write_text("{}") and None,
+    "a list": lambda path: path.write_text("[]") and None,
+    "no text": lambda path: path.write_bytes(b"\xff\xfe") and None,
+    "deep": lambda path: path.write_text("[" * 100_000) and None,
+    "gone": Path.unlink,
+    "a folder": as_folder,
+    "rows of another type": change(rows="x"),
+    "no row": change(rows=0),
+    "too many rows": change(rows=99999999999),
+    "rows that are a list": change(rows=[1]),
+    "another kind": change(kind="audio"),
+    "another identity": change(identity={"model_weights": "v"}),
+    "about is a list": change(about=[]),
+    "about numbers": change(about={"model": 3}),
+}
+
+
+@pytest.mark.parametrize("damage", MANIFESTS)
+def test_a_damaged_manifest_disables_nothing_and_is_made_again(
+    make_model: Make, make_dataset: Make, cache: Cache, damage: str
+) -> None:
+    model, dataset = make_model(), make_dataset()
+    expected = extract(model, dataset, cache=cache)
+    folder = next(entry.folder for entry in cache.entries() if entry.kind == "images")
+    MANIFESTS[damage](folder / "manifest.json")
+    assert [entry.kind for entry in cache.entries()] == ["text"]
+    assert [entry.folder for entry in cache.damaged()] == [folder]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*manifest\.json is damaged and made again")
+        assert same(extract(model, dataset, cache=cache), expected)
+    assert (len(cache.entries()), cache.damaged()) == (2, [])
+    MANIFESTS[damage](folder / "manifest.json")
+    assert cache.remove([folder.name[:6]]) == [folder]
+    assert not folder.exists()
+
+
+def test_a_folder_in_place_of_a_shard_is_made_again(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+    expected = extract(make_model(), make_dataset(), cache=cache)
+    as_folder(shards(cache)[0])
+    with pytest.warns(UserWarning, match="is damaged and made again"):
+        assert same(extract(make_model(), make_dataset(), cache=cache), expected)
+    assert same(extract(make_model(), make_dataset(), cache=cache), expected)
+
+
+def test_what_a_kill_leaves_goes_with_the_shard_or_with_the_entry(
+    make_model: Make, make_dataset: Make, cache: Cache
+) -> None:
     extract(make_model(), make_dataset(), cache=cache)
-    (cache.entries()[0].folder / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match=r"manifest\.json is damaged"):
-        cache.entries()
+    shard = shards(cache)[0]
+    (shard.parent / ".00000-abcd1234.safetensors").write_bytes(b"half")
+    (shard.parent / ".manifest-abcd1234.json").write_bytes(b"half")
+    shard.unlink()
+    extract(make_model(), make_dataset(), cache=cache)
+    assert [path.name for path in shard.parent.glob(".*")] == [".manifest-abcd1234.json"]
+    cache.remove([shard.parent.name])
+    assert not shard.parent.exists()
 
 
 # --- memory
@@ -296,3 +361,18 @@ def test_another_runtime_error_is_not_taken_for_memory(make_model: Make, make_da
 
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         extract(make_model(encode_image=encode), make_dataset())
+
+
+def test_out_of_memory_halves_the_sentences(make_model: Make, make_dataset: Make) -> None:
+    model, dataset = make_model(), make_dataset(templates=tuple(f"{{}} {number}" for number in range(100)))
+
+    def encode(texts: list[str]) -> Tensor:
+        if len(texts) > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        features: Tensor = model.encode_text(texts)
+        return features
+
+    with pytest.warns(UserWarning, match="out of memory with") as told:
+        features = extract(replace(model, encode_text=encode), dataset)
+    assert "tiny: out of memory with 256 sentences at a time, on with 128" in str(told[0].message)
+    torch.testing.assert_close(features.text, extract(model, dataset).text, atol=1e-6, rtol=0)

@@ -205,7 +205,7 @@ def test_nan_names_the_image(make_model: Make, make_dataset: Make, value: float)
 
 def test_nan_in_text(make_model: Make, make_dataset: Make) -> None:
     model = make_model(encode_text=lambda texts: torch.full((len(texts), 5), float("nan")))
-    with pytest.raises(InputError, match="tiny: text row 0"):
+    with pytest.raises(InputError, match="tiny: sentence row 0"):
         extract(model, make_dataset())
 
 

@@ -95,6 +95,16 @@ def test_offline_what_is_missing_is_named_before_any_call(
 
 
 @pytest.mark.usefixtures("cache", "online")
+@pytest.mark.parametrize("prefix", ["local-dir:", ""])
+def test_offline_what_a_folder_wants_from_the_hub_is_named(prefix: str, tmp_path: Path) -> None:
+    write_open_clip(tmp_path / "model", CONFIGS["vit"])
+    config = {**CONFIGS["vit"], "text_cfg": {"hf_model_name": "roberta-base"}}
+    (tmp_path / "model" / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    with pytest.raises(ModelError, match=r"wants the text tower roberta-base.*not on this disk, and offline"):
+        load_model(f"{prefix}{tmp_path / 'model'}", offline=True)
+
+
+@pytest.mark.usefixtures("cache", "online")
 def test_what_the_hub_says_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("not a name", "a/b/c"):
         with pytest.raises(ModelError, match="cannot be had from the hub: "):
@@ -188,7 +198,7 @@ def test_a_tag_with_an_address_is_found_where_open_clip_keeps_it(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ViT-B-32", "expected: open_clip:ARCH/TAG or open_clip:hf-hub:ORG/NAME"),
+        ("ViT-B-32", "expected: open_clip:ARCH/TAG, ARCH/FILE or hf-hub:ORG/NAME"),
         ("ViT-B-23/openai", "no architecture 'ViT-B-23'"),
         ("ViT-B-32/", "no weights ''"),
         ("ViT-S-16-alt/x", "give a file of weights with --arch ViT-S-16-alt|did you mean|known"),

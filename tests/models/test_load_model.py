@@ -96,6 +96,7 @@ def test_a_bundled_model(place: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         "bundled:clip": False,
         "bundled:laclip": True,
         "open_clip:ARCH/TAG": None,
+        "open_clip:ARCH/FILE": None,
         "open_clip:hf-hub:ORG/NAME": None,
         "hf:ORG/NAME": None,
         "local-dir:PATH": None,

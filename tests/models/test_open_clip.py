@@ -184,7 +184,7 @@ def test_a_head_of_several_layers_is_told(tmp_path: Path) -> None:
 
 def test_copies_of_a_model_are_independent(folder: Path) -> None:
     """On several devices each has a copy: no encoder may hold on to the first one's weights."""
-    source = _sources.from_folder(folder)
+    source = _sources.from_folder(folder, offline=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is the last of several layers")
         towers = _open_clip.towers(source)
@@ -388,3 +388,26 @@ def test_a_text_tower_without_projection(tmp_path: Path) -> None:
     model = load_model(str(tmp_path))
     assert model.weight_space == "the text tower ends without a projection"
     assert model.encode_text(SENTENCES).shape == (3, 24)
+
+
+@pytest.mark.parametrize(
+    ("tower", "key", "value"),
+    [
+        ("text_cfg", "tokenizer_kwargs", "x"),
+        ("text_cfg", "eos_id", [1, 2, 3]),
+        ("text_cfg", "context_length", None),
+        ("vision_cfg", "head_width", -1),
+        ("vision_cfg", "image_size", [[None]]),
+    ],
+)
+def test_a_value_of_another_type_is_refused(tower: str, key: str, value: object, tmp_path: Path) -> None:
+    write_open_clip(tmp_path / "model", CONFIGS["vit"])
+    config = {**CONFIGS["vit"], tower: {**CONFIGS["vit"][tower], key: value, "pool_type": "eos"}}
+    (tmp_path / "model" / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    with pytest.raises(ModelError):
+        load_model(f"local-dir:{tmp_path / 'model'}")
+
+
+def test_a_device_without_numbers_is_refused() -> None:
+    with pytest.raises(ModelError, match="device 'meta' holds no numbers"):
+        load_model("bundled:clip", device="meta")

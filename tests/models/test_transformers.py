@@ -352,3 +352,12 @@ def test_without_transformers_the_extra_is_named(wholes: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'purescope\[hf\]'"):
         load_model(str(wholes / "clip"))
+
+
+@pytest.mark.parametrize(("key", "value"), [("model_type", [None]), ("text_config", "x"), ("projection_dim", "x")])
+def test_a_value_of_another_type_is_refused(key: str, value: object, tmp_path: Path) -> None:
+    write(tmp_path, "clip")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ModelError):
+        load_model(f"hf:{tmp_path}")

@@ -4,7 +4,8 @@ A run encodes two small models on two data sets into a cache and sweeps them. It
 a thread, and kills itself with SIGKILL: every other time just before its n-th step in the file system (opening,
 renaming, removing or making something), else after a random time. The same run is then started again on what is left,
 until one comes to its end. After each kill every shard in the cache must be whole and every table in place readable,
-and at each end all files must be those of a run that nobody killed. Prints counts as JSON.
+and at each end all files must be those of a run that nobody killed, with no half-written ones beside the results.
+Prints counts as JSON.
 """
 
 import json
@@ -105,13 +106,18 @@ def start(folder: Path, *, step: int | None = None, delay: float | None = None) 
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """What a run leaves, but for the manifest of the run, which holds times, and locks."""
+    """What a run leaves, but for the manifest of the run, which holds times, locks, and what is half written."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in paths
         if path.suffix != ".lock" and not path.name.startswith(".") and path != folder / "out" / "manifest.json"
     }
+
+
+def half_written(folder: Path) -> int:
+    """Files among the results that were never renamed into their places."""
+    return sum(path.name.startswith(".") for path in (folder / "out").rglob("*"))
 
 
 def check(folder: Path, whole: dict[str, bytes]) -> dict[str, int]:
@@ -140,6 +146,7 @@ def main() -> None:
     seconds = time.perf_counter() - began
     whole = files(folder / "whole")
     counts = {"kills": 0, "ends": 0, "ends_that_differ": 0, "shards_damaged": 0, "tables_damaged": 0}
+    counts |= {"half_written": 0, "left_behind": 0}
     while counts["kills"] < kills:
         shutil.rmtree(folder / "killed", ignore_errors=True)
         (folder / "killed").mkdir()
@@ -153,10 +160,12 @@ def main() -> None:
             if ended:
                 break
             counts["kills"] += 1
+            counts["half_written"] += half_written(folder / "killed")
             for what, number in check(folder / "killed", whole).items():
                 counts[what] += number
         counts["ends"] += 1
         counts["ends_that_differ"] += files(folder / "killed") != whole
+        counts["left_behind"] += half_written(folder / "killed")
     print(json.dumps(counts))
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import pickle
 import random
@@ -16,14 +17,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
+from purescope.cli.cache import cache as cache_command
 from purescope.datasets import load_dataset
 from purescope.errors import PurescopeError
 from purescope.features import Cache, Features, read_features, save_features
 from purescope.models import load_model
+from purescope.prompts import prompts_for
 from purescope.tables import check_table, read_manifest, read_results, write_results
 from tests import checkpoints
+from tests.models.test_transformers import write as write_transformers
 from tests.test_tables import result_table
 
 LONG = bool(os.environ.get("PURESCOPE_TORTURE"))
@@ -104,19 +109,64 @@ def use_table(folder: Path) -> pd.DataFrame:
 
 
 def cache(folder: Path) -> list[Path]:
-    entry = Cache(folder).entry("images", {"weights": "x"}, rows=40, neurons=3)
+    entry = Cache(folder).entry("images", {"weights": "x"}, rows=40, neurons=3, about={"model": "m", "dataset": "d"})
     entry.write(entry.shards[0], torch.arange(120.0).view(40, 3))
-    return [next((folder / "images").glob("*/00000.safetensors"))]
+    return [entry.folder / "00000.safetensors", entry.folder / "manifest.json"]
 
 
 def use_cache(folder: Path) -> torch.Tensor | None:
-    entry = Cache(folder).entry("images", {"weights": "x"}, rows=40, neurons=3)
+    """As a user who looks first, and then encodes."""
+    kept = Cache(folder)
+    assert len(kept.entries()) + len(kept.damaged()) == 1
+    if CliRunner().invoke(cache_command, ["ls", "--cache", str(folder)], catch_exceptions=False).exit_code:
+        raise AssertionError("cache ls fails")
+    entry = kept.entry("images", {"weights": "x"}, rows=40, neurons=3)
+    assert (len(kept.entries()), kept.damaged()) == (1, [])
     return entry.read(entry.shards[0])
+
+
+def words(folder: Path) -> list[Path]:
+    image_folder(folder)
+    (folder / "words.json").write_text(json.dumps({"images": ["a cat", "a dog"], "others": ["x"]}))
+    (folder / "templates.json").write_text(json.dumps({"images": ["a {c}.", "the {c}."], "others": ["a {c}"]}))
+    return [folder / "words.json", folder / "templates.json"]
+
+
+def use_words(folder: Path) -> list[str]:
+    spec = f"folder:{folder / 'images'}"
+    dataset = load_dataset(spec, classnames=folder / "words.json", templates=folder / "templates.json")
+    return prompts_for(dataset, "native").texts()
+
+
+def saved_by_datasets(folder: Path) -> list[Path]:
+    import datasets  # type: ignore[import-untyped]
+
+    content = {"image": [str(path) for path in image_folder(folder)[:4]], "label": [0, 1, 0, 1]}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    datasets.Dataset.from_dict(content, features=features).save_to_disk(str(folder / "saved"))
+    return sorted(path for path in (folder / "saved").iterdir() if path.is_file())
 
 
 def open_clip_folder(folder: Path) -> list[Path]:
     checkpoints.write_open_clip(folder, TINY)
     return [path for path in folder.iterdir() if path.suffix in (".json", ".safetensors")]
+
+
+def transformers_folder(folder: Path) -> list[Path]:
+    write_transformers(folder, "clip")
+    return [path for path in folder.iterdir() if path.suffix in (".json", ".safetensors")]
+
+
+def torchscript(folder: Path) -> list[Path]:
+    return [checkpoints.write_torchscript(folder / "m.pt", checkpoints.openai_model())]
+
+
+def encode(spec: str) -> bool:
+    """A model that loads also encodes."""
+    model = load_model(spec)
+    size = model.preprocess.size
+    image, text = model.encode_image(torch.zeros(2, 3, size, size)), model.encode_text(["a cat", "b"])
+    return image.shape == text.shape == (2, model.neurons)
 
 
 KINDS: dict[str, Kind] = {
@@ -128,10 +178,18 @@ KINDS: dict[str, Kind] = {
     "cache": Kind(cache, use_cache, lambda rows: rows is None or torch.equal(rows, torch.arange(120.0).view(40, 3))),
     "checkpoints": Kind(
         lambda folder: [checkpoints.write_laclip(folder / "m.pt", checkpoints.laclip_tensors(depth=1, text_depth=1))],
-        lambda folder: load_model(str(folder / "m.pt")),
+        lambda folder: encode(str(folder / "m.pt")),
+        bool,
     ),
-    "open_clip folders": Kind(open_clip_folder, lambda folder: load_model(f"local-dir:{folder}")),
+    "TorchScript": Kind(torchscript, lambda folder: encode(str(folder / "m.pt")), bool),
+    "open_clip folders": Kind(open_clip_folder, lambda folder: encode(f"local-dir:{folder}"), bool),
+    "transformers folders": Kind(transformers_folder, lambda folder: encode(f"hf:{folder}"), bool),
+    "words": Kind(words, use_words, lambda texts: len(texts) > 1),
+    "saved by datasets": Kind(saved_by_datasets, lambda folder: read_all(f"hf:{folder / 'saved'}")),
 }
+STRANGE: tuple[Any, ...] = (
+    None, True, 0, -1, 3, 1.5, float("nan"), 2**40, "", "x", "[/red]x", [], [None], [1, 2, 3], ["x"], {}, {"a": 1},
+)  # fmt: skip
 
 
 def damage(content: bytes, rng: random.Random) -> bytes:
@@ -158,6 +216,22 @@ def damage(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+def damage_json(content: bytes, rng: random.Random) -> bytes:
+    """One value somewhere in it is of another type, or gone."""
+    tree = json.loads(content)
+    node, keys = tree, []
+    while isinstance(node, dict | list) and node and (not keys or rng.random() < 0.7):
+        keys.append(rng.choice([*node] if isinstance(node, dict) else range(len(node))))
+        parent, node = node, node[keys[-1]]
+    if not keys:
+        return b"null"
+    if rng.random() < 0.2:
+        del parent[keys[-1]]
+    else:
+        parent[keys[-1]] = rng.choice(STRANGE)
+    return json.dumps(tree).encode()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file_is_read_right_or_refused(kind: str, tmp_path: Path) -> None:
     rng, (write, use, right) = random.Random(kind), KINDS[kind]
@@ -169,7 +243,8 @@ def test_a_damaged_file_is_read_right_or_refused(kind: str, tmp_path: Path) -> N
         use(tmp_path)
         for _ in range(150 if LONG else 10):
             path = rng.choice(paths)
-            path.write_bytes(damage(whole[path], rng))
+            change = damage_json if path.suffix == ".json" and rng.random() < 0.8 else damage
+            path.write_bytes(change(whole[path], rng))
             try:
                 assert right(use(tmp_path)), "a wrong result"
                 outcomes["read"] += 1

@@ -28,6 +28,7 @@ def test_nothing_is_lost_by_kills(seed: int, tmp_path: Path) -> None:
     assert counts["kills"] == kills
     assert counts["ends"] > 0
     assert counts["ends_that_differ"] == counts["shards_damaged"] == counts["tables_damaged"] == 0
+    assert counts["left_behind"] == 0
 
 
 @pytest.mark.parametrize("seed", range(20 if LONG else 2))

@@ -7,12 +7,17 @@ from collections.abc import Sequence
 import click
 
 from purescope.cli.cache import cache
+from purescope.cli.compare import compare
 from purescope.cli.convert import convert
 from purescope.cli.datasets import datasets
 from purescope.cli.demo import demo
+from purescope.cli.evidence import evidence
+from purescope.cli.importance import importance
+from purescope.cli.layers import layers
 from purescope.cli.models import models
 from purescope.cli.purity import purity
 from purescope.cli.sweep import sweep
+from purescope.cli.track import track
 from purescope.errors import PurescopeError
 
 
@@ -25,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, sweep, purity, models, datasets, cache, convert):
+for command in (demo, sweep, evidence, compare, purity, importance, layers, track, models, datasets, cache, convert):
     cli.add_command(command)
 
 

@@ -24,11 +24,14 @@ def cache() -> None:
 @_FOLDER
 def show(folder: Path | None) -> None:
     """List what is kept, last used first."""
+    from rich.markup import escape
     from rich.table import Table
+
+    from purescope.features.cache import size_on_disk
 
     opened = _open(folder)
     screen = terminal.console()
-    table = Table(title=f"Features in {opened.folder}", title_justify="left", title_style="bold")
+    table = Table(title=f"Features in {escape(str(opened.folder))}", title_justify="left", title_style="bold")
     for name in ("key", "tower", "model", "of", "rows", "kept", "MB"):
         table.add_column(name, justify="right" if name in ("rows", "kept", "MB") else "left")
     total = 0
@@ -36,9 +39,15 @@ def show(folder: Path | None) -> None:
         kept = sum(len(shard) for shard in entry.shards if entry.is_there(shard))
         about = entry.about.get("dataset", entry.about.get("templates", ""))
         model = entry.about.get("model", "")
+        size = size_on_disk(entry.folder)
         row = (entry.folder.name[:8], entry.kind, model, about, f"{entry.rows:,}", f"{kept / entry.rows:.0%}")
-        table.add_row(*row, f"{entry.size / 1e6:.1f}")
-        total += entry.size
+        table.add_row(*map(escape, row), f"{size / 1e6:.1f}")
+        total += size
+    for damaged in opened.damaged():
+        size = size_on_disk(damaged.folder)
+        row = (damaged.folder.name[:8], damaged.folder.parent.name, "damaged", damaged.why, "", "")
+        table.add_row(*map(escape, row), f"{size / 1e6:.1f}")
+        total += size
     screen.print(table)
     screen.print(f"{table.row_count} entries, {total / 1e6:.1f} MB")
 
@@ -52,8 +61,8 @@ def remove(keys: tuple[str, ...], everything: bool, folder: Path | None) -> None
     opened = _open(folder)
     if bool(keys) == everything:
         raise click.UsageError("name the keys to remove, or give --all")
-    removed = opened.remove([entry.folder.name for entry in opened.entries()] if everything else keys)
-    terminal.console().print(f"removed {len(removed)} entries from {opened.folder}", soft_wrap=True)
+    removed = opened.remove([folder.name for folder in opened.folders()] if everything else keys)
+    click.echo(f"removed {len(removed)} entries from {opened.folder}")
 
 
 @cache.command("verify")
@@ -63,18 +72,17 @@ def verify(folder: Path | None) -> None:
     from purescope.errors import InputError
 
     opened = _open(folder)
-    entries = opened.entries()
+    entries, broken = opened.entries(), opened.damaged()
     there = [(entry, shard) for entry in entries for shard in entry.shards if entry.is_there(shard)]
-    damaged = [(entry, shard) for entry, shard in there if entry.is_damaged(shard)]
-    if damaged:
-        keys = sorted({entry.folder.name[:8] for entry, _ in damaged})
+    damaged = [entry.folder for entry, shard in there if entry.is_damaged(shard)]
+    if damaged or broken:
+        keys = sorted({folder.name[:8] for folder in (*damaged, *(entry.folder for entry in broken))})
         raise InputError(
-            f"{len(damaged)} of {len(there)} shards in {opened.folder} are damaged, of {', '.join(keys)}",
+            f"{len(damaged)} of {len(there)} shards and {len(broken)} of {len(entries) + len(broken)} manifests in "
+            f"{opened.folder} are damaged, of {', '.join(keys)}",
             fix=f"they are made again when they are needed; or remove them: purescope cache rm {' '.join(keys)}",
         )
-    terminal.console().print(
-        f"{len(there)} shards of {len(entries)} entries in {opened.folder} are whole", soft_wrap=True
-    )
+    click.echo(f"{len(there)} shards of {len(entries)} entries in {opened.folder} are whole")
 
 
 def _open(folder: Path | None) -> "Cache":

@@ -16,7 +16,10 @@ from purescope.cli import terminal
     help="Open each torchvision dataset in DIR: is it whole, and how to get it if not.",
 )
 def datasets(data_root: Path | None, check: Path | None) -> None:
-    """What DATASET can be, and what of it is on this disk."""
+    """What DATASET can be, and what of it is on this disk.
+
+    With --check the exit code is 2 where a dataset is there and incomplete; one that is missing is no fault.
+    """
     if check is None:
         _list(data_root)
     else:
@@ -41,6 +44,7 @@ def _check(root: Path) -> None:
     from rich.table import Table
 
     from purescope.datasets import check_datasets
+    from purescope.errors import DatasetError
 
     rows = check_datasets(root)
     table = Table(title=f"Datasets in {root}", title_justify="left", title_style="bold")
@@ -56,6 +60,9 @@ def _check(root: Path) -> None:
             # No markup, no wrapping: paths have brackets, and commands are to be copied.
             lines = f"{row.name}: {row.problem}\n  to get it: {row.get}"
             screen.print(lines, markup=False, highlight=False, soft_wrap=True)
+    broken = [row.name for row in rows if row.state == "incomplete"]
+    if broken:
+        raise DatasetError(f"incomplete in {root}: {', '.join(broken)}", fix="as said above")
 
 
 def _of(found: int | None, expected: int) -> str:

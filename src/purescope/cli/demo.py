@@ -15,7 +15,8 @@ _STORY = """\
 Two small CLIP models, trained by this project on drawings, turn pictures and class names into 512 numbers, one
 for each neuron. A neuron is [bold]pure[/bold] when its weights point in a direction of their own, orthogonal to the
 other neurons' weights. We keep k of the 512: the purest ([bold]high[/bold]), the least pure ([bold]low[/bold]), or 50
-[bold]random[/bold] choices, whose median is shown. Then we ask which class name fits each picture best.
+[bold]random[/bold] choices, whose median is shown. Then we ask which class name fits each picture best. Protocol
+[bold]native[/bold]: each model gets the pictures as it was trained on them, and each picture set has its own prompts.
 """
 
 
@@ -46,7 +47,7 @@ def demo(out: Path) -> None:
     for model in table.model.unique():
         screen.print(terminal.result_table(table, model))
     screen.print("[bold]What came out[/bold]")
-    for verdict in terminal.verdicts(table):
+    for verdict in terminal.verdicts(table, out):
         screen.print(f"- {verdict.sentence}")
     screen.print(
         f"\nFigures: {out / 'figures'}   Tables: {out / 'results.csv'}   How it was run: {out / 'manifest.json'}\n"

@@ -3,34 +3,63 @@
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from purescope.runs import Sources
+    from purescope.runs import Settings, Sources
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Option: TypeAlias = Callable[[Callable[..., Any]], Any]
 
-_MEASURED = (
-    click.option(
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS: dict[str, Option] = {
+    "data": click.option(
+        "--data",
+        multiple=True,
+        required=True,
+        metavar="DATASET",
+        help="A dataset to evaluate on; give it once for each, or several separated by commas.",
+    ),
+    "out": click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        required=True,
+        metavar="DIR",
+        help="Folder for the results: one without results, or that of the same run.",
+    ),
+    "overwrite": click.option("--overwrite", is_flag=True, help="Replace the results of another run in --out."),
+    "keep": click.option(
         "--keep",
         metavar="KS",
         help="Neurons to keep: numbers and ranges FIRST:LAST:STEP, separated by commas. "
         "Default: 200:500:50 of 512, and the same fractions of any other number.",
     ),
-    click.option(
-        "--draws", type=click.IntRange(min=0), default=50, show_default=True, help="Random orders to compare with."
+    "strategies": click.option(
+        "--strategies",
+        metavar="NAMES",
+        default="high_purity,low_purity",
+        show_default=True,
+        help="How neurons are chosen, separated by commas, or all: high_purity low_purity first_k weight_norm "
+        "activation_variance greedy_purity pivoted_qr ape importance random_rotation svd pca.",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first random order."),
-    click.option(
+    "draws": click.option(
+        "--draws",
+        type=click.IntRange(min=0),
+        default=50,
+        show_default=True,
+        help="Random orders to compare with; silhouettes are measured for the first 50.",
+    ),
+    "seed": click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first random order."),
+    "protocol": click.option(
         "--protocol",
         type=click.Choice(["native", "paper"]),
         default="native",
         show_default=True,
         help="Preprocess and prompts: the checkpoint's and the dataset's own, or those of the experiment's script.",
     ),
-    click.option(
+    "space": click.option(
         "--space",
         type=click.Choice(["weights", "activations", "centred"]),
         default="weights",
@@ -38,51 +67,102 @@ _MEASURED = (
         help="Where overlap is measured: the projections' weights, or the neurons' activations over each dataset "
         "(as they are, or with their means taken away).",
     ),
-    click.option("--renormalise", is_flag=True, help="Give class features unit norm again over the kept neurons."),
-    click.option(
+    "measure": click.option(
+        "--measure",
+        metavar="NAME",
+        default="l1",
+        show_default=True,
+        help="What makes a neuron impure: l1 (the experiment's) l2 linf median signed_mean r2 interference "
+        "superposition pearson polysemanticity.",
+    ),
+    "towers": click.option(
+        "--towers",
+        type=click.Choice(["both", "image", "text", "z_sum", "rank_mean"]),
+        default="both",
+        show_default=True,
+        help="Whose overlap counts; both is the sum, the experiment's.",
+    ),
+    "ablation": click.option(
+        "--ablation",
+        type=click.Choice(["zero", "mean", "resample"]),
+        default="zero",
+        show_default=True,
+        help="What dropped neurons are set to: zero, their mean, or their values on another image.",
+    ),
+    "renormalise": click.option(
+        "--renormalise", is_flag=True, help="Give class features unit norm again over the kept neurons."
+    ),
+    "resamples": click.option(
+        "--resamples",
+        type=click.IntRange(min=1),
+        default=10_000,
+        show_default=True,
+        help="Of the bootstrap over images that gives intervals.",
+    ),
+    "precision": click.option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
         default="auto",
         show_default=True,
         help="Precision of the encoders; auto is bf16 on GPUs that have it, else fp32.",
     ),
-)
-_NAMED = (
-    click.option(
-        "--arch", metavar="NAME", help="open_clip's name of the architecture, for a bare file of its weights."
+    "arch": click.option(
+        "--arch",
+        metavar="NAME",
+        help="open_clip's name of the architecture, for bare files of its weights; "
+        "where only some need it, name them open_clip:ARCH/FILE.",
     ),
-    click.option("--offline", is_flag=True, help="Fetch nothing, and say what is missing."),
-)
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_READ = (
-    *_NAMED,
-    click.option("--classnames", type=_FILE, metavar="FILE", help="JSON of class names, as CLIP_benchmark has them."),
-    click.option("--templates", type=_FILE, metavar="FILE", help="JSON of templates, as CLIP_benchmark has them."),
-    click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the torchvision datasets."),
-    click.option("--download", is_flag=True, help="Fetch a missing torchvision dataset into --data-root."),
-    click.option(
+    "offline": click.option("--offline", is_flag=True, help="Fetch nothing, and say what is missing."),
+    "classnames": click.option(
+        "--classnames", type=_FILE, metavar="FILE", help="JSON of class names, as CLIP_benchmark has them."
+    ),
+    "templates": click.option(
+        "--templates", type=_FILE, metavar="FILE", help="JSON of templates, as CLIP_benchmark has them."
+    ),
+    "data-root": click.option(
+        "--data-root", type=click.Path(path_type=Path), help="Folder of the torchvision datasets."
+    ),
+    "download": click.option("--download", is_flag=True, help="Fetch a missing torchvision dataset into --data-root."),
+    "on-bad-image": click.option(
         "--on-bad-image",
         type=click.Choice(["error", "skip"]),
         default="error",
         show_default=True,
         help="Stop at a broken image, or leave it out and report it.",
     ),
-    click.option(
+    "batch-size": click.option(
         "--batch-size",
         type=click.IntRange(min=1),
         default=256,
         show_default=True,
         help="Images encoded at a time; less needs less memory.",
     ),
-    click.option("--device", default="cpu", show_default=True, help="Where to encode: cpu, cuda, cuda:0,cuda:1, ..."),
-    click.option(
+    "device": click.option(
+        "--device", default="cpu", show_default=True, help="Where to encode: cpu, cuda, cuda:0,cuda:1, ..."
+    ),
+    "cache": click.option(
         "--cache",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="DIR",
         help="Folder where features are kept, so that none is encoded twice; `purescope cache ls` shows the default.",
     ),
-    click.option("--no-cache", is_flag=True, help="Keep no features."),
-)
+    "no-cache": click.option("--no-cache", is_flag=True, help="Keep no features."),
+}
+_MEASURED = (
+    "keep", "strategies", "draws", "seed", "protocol", "space", "measure", "towers", "ablation", "renormalise",
+    "resamples", "precision",
+)  # fmt: skip
+_TRACKED = ("keep", "draws", "seed", "protocol", "space", "renormalise", "precision")
+_ABLATED = ("data", "out", "protocol", "ablation", "seed", "precision")
+_NAMED = ("arch", "offline")
+_ENCODED = (
+    *_NAMED, "classnames", "templates", "data-root", "download", "on-bad-image", "batch-size", "device",
+)  # fmt: skip
+
+
+def evaluated(command: Command) -> Command:
+    """Add the options of a run: what it is evaluated on, and where its results go."""
+    return _add(("data", "out", "overwrite"), command)
 
 
 def measured(command: Command) -> Command:
@@ -90,9 +170,24 @@ def measured(command: Command) -> Command:
     return _add(_MEASURED, command)
 
 
+def tracked(command: Command) -> Command:
+    """Add those of `measured` that checkpoints of a training are measured by."""
+    return _add(_TRACKED, command)
+
+
+def ablated(command: Command) -> Command:
+    """Add what single neurons are left out by, and where the results go."""
+    return _add(_ABLATED, command)
+
+
 def read(command: Command) -> Command:
-    """Add the options for finding and reading data: the fields of `purescope.runs.Sources`."""
-    return _add(_READ, command)
+    """Add the options for finding, reading and keeping data: the fields of `purescope.runs.Sources`."""
+    return _add((*_ENCODED, "cache", "no-cache"), command)
+
+
+def encoded(command: Command) -> Command:
+    """Add those of `read` for a command that keeps nothing of what it encodes."""
+    return _add(_ENCODED, command)
 
 
 def named(command: Command) -> Command:
@@ -100,19 +195,43 @@ def named(command: Command) -> Command:
     return _add(_NAMED, command)
 
 
-def _add(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:
-    for option in reversed(options):
-        command = option(command)
+def _add(names: tuple[str, ...], command: Command) -> Command:
+    for name in reversed(names):
+        command = _OPTIONS[name](command)
     return command
 
 
+def settings(options: dict[str, Any]) -> "Settings":
+    """Take the options of `measured`, or those of them that a command has, out of its options."""
+    from purescope.keep import parse_keep
+    from purescope.runs import Settings
+    from purescope.sweep import all_strategies
+
+    found = {field.name: options.pop(field.name) for field in fields(Settings) if field.name in options}
+    if found.get("keep") is not None:
+        found["keep"] = parse_keep(found["keep"])
+    if "strategies" in found:
+        names = found["strategies"]
+        found["strategies"] = all_strategies() if names == "all" else [name.strip() for name in names.split(",")]
+    return Settings(**found)
+
+
 def sources(options: dict[str, Any]) -> "Sources":
-    """Take the options of `read` out of a command's options."""
+    """Take the options of `read`, or of `encoded`, out of a command's options."""
     from purescope.features.cache import default_folder
     from purescope.runs import Sources
 
-    if options.pop("no_cache"):
+    if options.pop("no_cache", False):
         options["cache"] = None
-    elif options["cache"] is None:
+    elif options.get("cache", "") is None:
         options["cache"] = default_folder()
-    return Sources(**{field.name: options.pop(field.name) for field in fields(Sources)})
+    return Sources(**{field.name: options.pop(field.name) for field in fields(Sources) if field.name in options})
+
+
+def datasets(data: tuple[str, ...]) -> list[str]:
+    """The names that ``--data`` holds: a path may have commas in it; a list of plain names is split at them."""
+    return [name for item in data for name in _split(item)]
+
+
+def _split(item: str) -> list[str]:
+    return [item] if Path(item.partition(":")[2] or item).exists() else item.split(",")

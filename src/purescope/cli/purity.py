@@ -1,7 +1,7 @@
-"""``purescope purity``: how pure the neurons of a model are; needs no images."""
+"""``purescope purity``: how pure the neurons of a model are; needs no images but for their activations."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from purescope.models import Model
+    from purescope.purity import Projections
 
 
 @click.command(short_help="Show how pure the neurons of models are; no images needed.")
@@ -25,44 +25,79 @@ if TYPE_CHECKING:
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Purest and least pure neurons to print."
 )
-@options.named
-def purity(models: tuple[str, ...], out: Path | None, top: int, arch: str | None, offline: bool) -> None:
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="NAME",
+    help="One more measure of each neuron, such as linf or r2; see `purescope sweep --help`.",
+)
+@click.option(
+    "--space",
+    type=click.Choice(["weights", "activations", "centred"]),
+    default="weights",
+    show_default=True,
+    help="Where overlap is measured; activations are those over --data.",
+)
+@click.option("--data", metavar="DATASET", help="Whose images and class prompts the activations are of.")
+@options.read
+def purity(
+    models: tuple[str, ...],
+    out: Path | None,
+    top: int,
+    measures: tuple[str, ...],
+    space: str,
+    data: str | None,
+    **rest: Any,
+) -> None:
     """Overlap (mean absolute cosine with the others) and purity (1 / overlap) of each MODEL's neurons.
 
     \b
-    Example:
+    Examples:
       purescope purity bundled:clip bundled:laclip
+      purescope purity hf:google/siglip-base-patch16-224 --space centred --data folder:my_images
     """  # noqa: D301 click's mark for lines to leave alone
-    from purescope.models import load_model
     from purescope.neurons import neuron_table
+    from purescope.runs import Settings, features_of, open_data, open_model
+    from purescope.sweep import in_space
 
+    if (space == "weights") == (data is not None):
+        raise click.UsageError("give --data with --space activations or centred, and only then")
+    sources, settings = options.sources(rest), Settings(space=space)
     screen = terminal.console()
     with terminal.warnings_as_notes():
+        item = None if data is None else open_data(data, sources)
         for spec in models:
-            model = load_model(spec, arch=arch, offline=offline)
-            neurons = neuron_table(model.projections)
+            model = open_model(spec, sources, settings)
+            if item is None:
+                projections, name = model.projections, model.label
+            else:
+                features = features_of(model, item, settings, sources, terminal.progress)
+                projections = in_space(space, features, None)
+                name = f"{model.label}, {space} on {features.dataset}"
+            neurons = neuron_table(projections, measures=measures)
             mean = (neurons.image_overlap + neurons.text_overlap) / 2
-            screen.print(_towers(model, neurons))
+            screen.print(_towers(name, projections, neurons, centred=space == "centred"))
             screen.print(terminal.histogram(mean, "overlap, mean of the towers"), "")
             screen.print(_ends(neurons, top))
             if out is not None:
-                screen.print(f"All neurons, ranked: {_write(model, neurons, out)}", soft_wrap=True)
+                screen.print(f"All neurons, ranked: {_write(name, projections, neurons, out)}", soft_wrap=True)
 
 
-def _towers(model: "Model", neurons: "pd.DataFrame") -> "Table":
-    """Overlap of each tower, beside what random weights would have."""
+def _towers(name: str, projections: "Projections", neurons: "pd.DataFrame", *, centred: bool) -> "Table":
+    """Overlap of each tower, beside what random neurons would have."""
     from rich.table import Table
 
     from purescope.purity import random_overlap
 
-    title = f"{model.label}: overlap of {len(neurons)} neurons"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for name in ("tower", "width", "mean", "min", "max", "random weights"):
-        table.add_column(name, justify="left" if name == "tower" else "right")
-    for tower, projection in (("image", model.projections.image), ("text", model.projections.text)):
+    table = Table(title=f"{name}: overlap of {len(neurons)} neurons", title_justify="left", title_style="bold")
+    for column in ("tower", "width", "mean", "min", "max", "random", "mean / random"):
+        table.add_column(column, justify="left" if column == "tower" else "right")
+    for tower, projection in (("image", projections.image), ("text", projections.text)):
         width, values = projection.shape[1], neurons[f"{tower}_overlap"]
-        figures = (values.mean(), values.min(), values.max(), random_overlap(width))
-        table.add_row(tower, str(width), *(f"{value:.4f}" for value in figures))
+        random = random_overlap(width - 1 if centred else width)  # a mean that is taken away leaves one less
+        figures = (values.mean(), values.min(), values.max(), random)
+        table.add_row(tower, str(width), *(f"{value:.4f}" for value in figures), f"{values.mean() / random:.2f}")
     return table
 
 
@@ -80,15 +115,15 @@ def _ends(neurons: "pd.DataFrame", top: int) -> "Table":
     return table
 
 
-def _write(model: "Model", neurons: "pd.DataFrame", out: Path) -> Path:
+def _write(name: str, projections: "Projections", neurons: "pd.DataFrame", out: Path) -> Path:
     from matplotlib.figure import Figure
 
     from purescope.plots import plot_overlap, save_figure
     from purescope.tables import slug, write_csv
 
-    path = out / f"purity_{slug(model.label)}.csv"
+    path = out / f"purity_{slug(name)}.csv"
     write_csv(neurons, path)
-    figure = plot_overlap(model.projections, model=model.label).figure
+    figure = plot_overlap(projections, model=name).figure
     if isinstance(figure, Figure):
         save_figure(figure, path.with_suffix(""))
     return path

@@ -11,6 +11,7 @@ from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.dataset import Dataset, without_bad_images
 from purescope.datasets.words import with_words
 from purescope.errors import DatasetError, InputError, did_you_mean
+from purescope.models._hub import is_offline
 from purescope.specs import is_folder, is_label, split_label, to_path
 
 __all__ = ["Checked", "Dataset", "Listing", "available_datasets", "check_datasets", "load_dataset", "with_words"]
@@ -55,7 +56,8 @@ def load_dataset(
             ``pets``, ``dtd``, ``eurosat``, ``stl10``, in any case. ``NAME=`` before it is what to call the data set.
         data_root: the folder that has the last eight, as torchvision lays them out.
         download: fetch those there if they are missing.
-        offline: ask nothing of any network, whatever `download` says; otherwise only ``hf:OWNER/REPO`` does unasked.
+        offline: ask nothing of any network, as HF_HUB_OFFLINE in the environment says, too; otherwise only
+            ``hf:OWNER/REPO`` does unasked.
         on_bad_image: ``error`` stops at a broken image when it is reached, naming the file; ``skip`` looks at
             every image now, leaves the broken ones out and lists them in `Dataset.skipped`.
         classnames, templates: JSON files in the format of CLIP_benchmark, in place of the class names and templates
@@ -64,7 +66,7 @@ def load_dataset(
     Raises:
         DatasetError: it is unknown, missing, empty or broken; the message says where it was looked for.
         MissingExtraError: ``hf:`` without the extra.
-        InputError: `on_bad_image` is neither.
+        InputError: `on_bad_image` is neither; or `download` is asked for offline.
 
     Examples:
         >>> load_dataset("cifar-10")
@@ -74,10 +76,17 @@ def load_dataset(
     """
     if on_bad_image not in ("error", "skip"):
         raise InputError(f"on_bad_image = {on_bad_image!r}", expected="'error' or 'skip'")
+    offline = is_offline(offline)
+    if download and offline:
+        raise InputError(
+            "a download is asked for, and nothing may be fetched",
+            expected="--download (download=True), or --offline (offline=True) or HF_HUB_OFFLINE in the environment",
+            fix="leave one of the two out",
+        )
     label, name = split_label(spec)
     if label is not None and not is_label(label):
         raise DatasetError(f"label {label!r}", expected="a name that can be part of a file name")
-    dataset = _load(name, to_path(data_root) if data_root is not None else None, download and not offline, offline)
+    dataset = _load(name, to_path(data_root) if data_root is not None else None, download, offline)
     own_name = dataset.name
     if label is not None:
         dataset = replace(dataset, name=label.strip(), spec=spec)

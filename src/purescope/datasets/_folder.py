@@ -3,19 +3,21 @@
 import logging
 import os
 import typing
+import warnings
 from pathlib import Path
 
 import torch
 
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import file_contents, open_files
+from purescope.datasets.images import FINGERPRINTED, file_contents, name_below, open_files
 from purescope.errors import DatasetError
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import short_name, to_path
 
 _log = logging.getLogger(__name__)
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_NO_PICTURES = (".txt", ".json", ".csv", ".md", ".xml", ".html", ".db", ".ini")  # what may lie beside them
 _LAYOUT = "a folder with a sub-folder of images for each class: DIR/cat/1.jpg, DIR/dog/1.jpg"
 
 
@@ -24,7 +26,8 @@ def load(folder: str) -> Dataset:
 
     A class is a sub-folder; labels follow their sorted names. Class names are those of the sub-folders, or
     come from ``DIR/classes.txt``: one name a line in sorted order of the sub-folders, or lines of sub-folder,
-    tab, name. A sub-folder without images stays a class that can be chosen, and is reported.
+    tab, name. A sub-folder without images stays a class that can be chosen, and is reported, as are files that are
+    no images by their names. Files and folders whose names begin with a dot are passed over.
 
     Raises:
         DatasetError: it is missing, has no images in sub-folders, or ``classes.txt`` does not fit it.
@@ -33,11 +36,12 @@ def load(folder: str) -> Dataset:
     try:
         classes = _sub_folders(root)
         names = _class_names(root, classes)
-        found = [_image_files(root / sub_folder) for sub_folder in classes]
+        files = [_files(root / sub_folder) for sub_folder in classes]
+        _report_others(root, [path for part in files for path in part])
+        found = [[path for path in part if _is_image(path.name)] for part in files]
         empty = _empty_classes(root, classes, found)
-        paths = [path for files in found for path in files]
-        contents, fingerprint_of = file_contents(paths, root)
-        labels = torch.tensor([label for label, files in enumerate(found) for _ in files], dtype=torch.int64)
+        paths = [path for part in found for path in part]
+        labels = torch.tensor([label for label, part in enumerate(found) for _ in part], dtype=torch.int64)
         return Dataset(
             name=short_name(root.resolve().name),
             spec=f"folder:{folder}",
@@ -47,8 +51,8 @@ def load(folder: str) -> Dataset:
             # Names in classes.txt were written to be read; folder names were not.
             display_names=tuple(map(clean_name, names) if names == classes else names),
             templates=PLAIN_TEMPLATES,
-            source={"sub_folders_without_images": ", ".join(empty), "fingerprint_of": fingerprint_of},
-            fingerprint=fingerprint(names, labels, contents),
+            source={"sub_folders_without_images": ", ".join(empty), "fingerprint_of": FINGERPRINTED},
+            fingerprint=fingerprint(names, labels, file_contents(paths, root)),
         )
     except OSError as error:
         raise DatasetError(f"folder:{folder} cannot be read: {error}", fix="check its permissions") from error
@@ -57,7 +61,7 @@ def load(folder: str) -> Dataset:
 def _sub_folders(root: Path) -> list[str]:
     if not root.is_dir():
         raise DatasetError(f"folder:{root} is not a folder", expected=_LAYOUT, fix="check the path")
-    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
     if not found:
         loose = sum(_is_image(entry.name) for entry in root.iterdir())
         raise DatasetError(
@@ -89,9 +93,26 @@ def _class_names(root: Path, sub_folders: list[str]) -> list[str]:
     return [names[sub_folder] for sub_folder in sub_folders]
 
 
-def _image_files(folder: Path) -> list[Path]:
-    walk = sorted(os.walk(folder, followlinks=True, onerror=_raise))
-    return [Path(parent, file) for parent, _, files in walk for file in sorted(files) if _is_image(file)]
+def _files(folder: Path) -> list[Path]:
+    """All files below a folder but hidden ones: by folders, then by names."""
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
+        folders[:] = [name for name in folders if name[0] != "."]
+        found.append((parent, [Path(parent, name) for name in sorted(files) if name[0] != "."]))
+    return [path for _, paths in sorted(found) for path in paths]
+
+
+def _report_others(root: Path, paths: list[Path]) -> None:
+    """Name what may be images and is not read: a set that lost its .heic files is another set."""
+    others = [path for path in paths if not _is_image(path.name) and path.suffix.lower() not in _NO_PICTURES]
+    if others:
+        endings = ", ".join(sorted({path.suffix.lower() or "no ending" for path in others})[:8])
+        first = name_below(root, others[0])
+        warnings.warn(
+            f"folder:{root}: {len(others)} files are no images by their names ({endings}) and are left out, first "
+            f"{first}; read are {', '.join(_EXTENSIONS)}",
+            stacklevel=3,
+        )
 
 
 def _is_image(file: str) -> bool:

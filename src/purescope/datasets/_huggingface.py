@@ -5,6 +5,7 @@ the Arrow table and decoded by us, never by `datasets`: the same formats and the
 """
 
 import contextlib
+import hashlib
 import importlib
 import io
 import re
@@ -17,7 +18,7 @@ import torch
 from PIL import Image
 
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import LazyImages, contents, open_rgb
+from purescope.datasets.images import FINGERPRINTED, LazyImages, contents, open_rgb
 from purescope.errors import DatasetError, MissingExtraError, did_you_mean
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import is_folder, short_name, to_path
@@ -51,12 +52,20 @@ def load(name: str, *, offline: bool = False) -> Dataset:
     image = _column(name, data, "Image", options.get("image"))
     label = _column(name, data, "ClassLabel", options.get("label"))
     classes = tuple(data.features[label].names)
-    table = data.select_columns([image, label]).with_format("arrow")[:]
-    numbers = table[label].to_pylist()
+    try:
+        table = data.select_columns([image, label]).with_format("arrow")[:]
+        table.validate(full=True)  # offsets too: those of a damaged file can lead anywhere
+        numbers = table[label].to_pylist()
+    except Exception as error:  # as for `_open`
+        raise DatasetError(
+            f"hf:{name} cannot be read: {_first_line(error)}",
+            expected="a whole Arrow table",
+            fix="save or fetch it again",
+        ) from error
     if None in numbers:
         raise DatasetError(f"hf:{name}: image {numbers.index(None)} of split {split} has no label")
     labels = torch.tensor(numbers, dtype=torch.int64)
-    read, parts, fingerprint_of = _images(name, table[image])
+    read, parts = _images(name, table[image])
     return Dataset(
         name=short_name(Path(where).resolve().name),
         spec=f"hf:{name}",
@@ -70,7 +79,7 @@ def load(name: str, *, offline: bool = False) -> Dataset:
             "licence": data.info.license or "not stated",
             "version": str(options.get("revision") or data.info.version or "not stated"),
             "columns": f"{image}, {label}",
-            "fingerprint_of": fingerprint_of,
+            "fingerprint_of": FINGERPRINTED,
         },
         fingerprint=fingerprint(classes, labels, parts),
     )
@@ -160,13 +169,12 @@ def _column(name: str, data: _Split, kind: str, wanted: str | None) -> str:
     )
 
 
-def _images(name: str, column: "pyarrow.ChunkedArray") -> tuple[Callable[[int], Image.Image], Iterator[bytes], str]:
+def _images(name: str, column: "pyarrow.ChunkedArray") -> tuple[Callable[[int], Image.Image], Iterator[bytes]]:
     """How to read the image of an index, and what to fingerprint them by."""
     import pyarrow.compute
 
-    # Only what a row is called and how long it is: the bytes stay in the file that Arrow has mapped.
+    # Only what a row is called: the bytes stay in the file that Arrow has mapped.
     paths = pyarrow.compute.struct_field(column, "path").to_pylist()
-    lengths = pyarrow.compute.binary_length(pyarrow.compute.struct_field(column, "bytes")).to_pylist()
 
     def called(index: int) -> str:
         return f"{index} of hf:{name}" + (f" ({paths[index]})" if paths[index] else "")
@@ -183,15 +191,13 @@ def _images(name: str, column: "pyarrow.ChunkedArray") -> tuple[Callable[[int], 
     def read(index: int) -> Image.Image:
         return open_rgb(io.BytesIO(content(index)), called(index))
 
-    sizes = [length if length is not None else _size(path) for length, path in zip(lengths, paths, strict=True)]
-    names = [Path(path or "").name for path in paths]
-    parts, fingerprint_of = contents(names, sizes, lambda index: content(index) if sizes[index] >= 0 else b"")
-    return read, parts, fingerprint_of
+    def digest(index: int) -> bytes:
+        try:
+            return hashlib.sha256(content(index)).digest()
+        except DatasetError:  # it is not there: an error of that image, when it is asked for
+            return hashlib.sha256().digest()
 
-
-def _size(path: str | None) -> int:
-    file = Path(path or "")
-    return file.stat().st_size if file.is_file() else -1
+    return read, contents([Path(path or "").name for path in paths], digest)
 
 
 def _first_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from purescope.datasets._lines import CLASSNAMES, read_lines
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import file_contents, open_files
+from purescope.datasets.images import FINGERPRINTED, file_contents, open_files
 from purescope.errors import DatasetError
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import short_name, to_path
@@ -48,7 +48,6 @@ def load(name: str) -> Dataset:
     try:
         paths = [file.parent / path for path in rows.paths]
         _check_files(file, paths, rows)
-        contents, fingerprint_of = file_contents(paths, file.parent)
         return Dataset(
             name=short_name(file.stem),
             spec=f"manifest:{name}",
@@ -57,8 +56,8 @@ def load(name: str) -> Dataset:
             images=open_files(paths, file.parent),
             display_names=classes if told else tuple(map(clean_name, classes)),
             templates=PLAIN_TEMPLATES,
-            source={"split": "all rows of the table", "fingerprint_of": fingerprint_of},
-            fingerprint=fingerprint(classes, labels, contents),
+            source={"split": "all rows of the table", "fingerprint_of": FINGERPRINTED},
+            fingerprint=fingerprint(classes, labels, file_contents(paths, file.parent)),
         )
     except OSError as error:
         raise DatasetError(f"an image of {file} cannot be read: {error}", fix="check its permissions") from error

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import LazyImages, file_contents, open_files
+from purescope.datasets.images import FINGERPRINTED, LazyImages, file_contents, open_files
 from purescope.errors import DatasetError
 from purescope.prompts import words_for
 from purescope.specs import is_folder
@@ -143,7 +143,7 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
     if benchmark.paths:
         paths = [Path(path) for path in benchmark.paths(data)]
         images = open_files(paths, data_root)
-        contents, fingerprint_of = file_contents(paths, data_root)
+        contents, fingerprint_of = file_contents(paths, data_root), FINGERPRINTED
     else:
         images = LazyImages(lambda index: _from_array(data, index), len(data))
         contents = iter([hashlib.sha256(data.data.tobytes()).digest()])

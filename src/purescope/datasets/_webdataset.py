@@ -20,7 +20,7 @@ from PIL import Image
 from purescope.datasets._lines import CLASSNAMES, TEMPLATES, read_lines, templates_in
 from purescope.datasets._tar import Member, members, read_member
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import LazyImages, file_contents, open_rgb
+from purescope.datasets.images import FINGERPRINTED, LazyImages, file_contents, open_rgb
 from purescope.errors import DatasetError
 from purescope.prompts import PLAIN_TEMPLATES
 from purescope.specs import short_name, to_path
@@ -53,7 +53,7 @@ def load(pattern: str) -> Dataset:
     samples = [sample for shard in shards for sample in _samples(shard, len(classes))]
     labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
     templates = root / TEMPLATES
-    contents, fingerprint_of = file_contents(shards, Path(os.path.commonpath([shard.parent for shard in shards])))
+    above = Path(os.path.commonpath([shard.parent for shard in shards]))
 
     def read(index: int) -> Image.Image:
         shard, image = samples[index].shard, samples[index].image
@@ -71,9 +71,9 @@ def load(pattern: str) -> Dataset:
             "split": ", ".join(dict.fromkeys(shard.parent.resolve().name for shard in shards)),
             "shards": str(len(shards)),
             "words": str(templates if templates.is_file() else root / CLASSNAMES),
-            "fingerprint_of": fingerprint_of.replace("file", "shard"),
+            "fingerprint_of": FINGERPRINTED.replace("file", "shard"),
         },
-        fingerprint=fingerprint(classes, labels, contents),
+        fingerprint=fingerprint(classes, labels, file_contents(shards, above)),
     )
 
 

@@ -1,6 +1,7 @@
 """Which of torchvision's benchmarks are on this disk, whether they are whole, and how to get those that are not."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,7 +37,8 @@ class Checked:
 def check_datasets(root: str | os.PathLike[str]) -> list[Checked]:
     """Every benchmark of torchvision below `root`: opened, its files looked for and its images counted.
 
-    Images are not decoded; `load_dataset` with ``on_bad_image="skip"`` does that.
+    An empty image counts as one that is not there. Images are not decoded; `load_dataset` with
+    ``on_bad_image="skip"`` does that.
 
     Raises:
         DatasetError: `root` is no folder.
@@ -77,16 +79,24 @@ def _count(name: str, root: Path) -> tuple[int, int, str]:
     data = _torchvision.open_benchmark(name, root)
     listed, classes = len(getattr(data, benchmark.labels)), len(getattr(data, benchmark.names))
     paths = [Path(path) for path in benchmark.paths(data)] if benchmark.paths else []
-    gone = [path for path in paths if not path.is_file()]
+    gone = [path for path in paths if not _has_bytes(path)]
     if gone:
-        return listed - len(gone), classes, f"{len(gone)} images are not there, first {gone[0]}"
+        return listed - len(gone), classes, f"{len(gone)} images are not there or empty, first {gone[0]}"
     if (listed, classes) != (benchmark.images, benchmark.classes):
         return listed, classes, "not as many images or classes as published"
     return listed, classes, ""
 
 
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return False
+
+
 def _how_to_get(name: str, root: Path, state: str) -> str:
     benchmark = _torchvision.BENCHMARKS[name]
     first = f"remove {root / benchmark.folder}, then " if state == "incomplete" else ""
-    fetch = f"load_dataset({name!r}, data_root={str(root)!r}, download=True)"
-    return f'{first}python -c "from purescope import load_dataset; {fetch}", or see {benchmark.page}'
+    where = shlex.quote(str(root))
+    fetch = f"purescope sweep bundled:clip --data {name} --data-root {where} --download --out {name}-run"
+    return f"{first}{fetch}, or see {benchmark.page}"

@@ -5,9 +5,11 @@ import io
 import struct
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from purescope.errors import DatasetError
@@ -19,8 +21,8 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.Decom
 # picture is a program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
-# Up to this size all files are read for the fingerprint (about a second); beyond it, names and sizes do.
-_HASHED_BYTES = 200 * 2**20
+FINGERPRINTED = "class names, labels, file names and contents"
+"""What the fingerprint of a set of files covers, however large: a changed image of the same size is another image."""
 
 
 @typing.runtime_checkable
@@ -80,25 +82,24 @@ def open_files(paths: Sequence[Path], root: Path) -> LazyImages:
     return LazyImages(lambda index: open_rgb(paths[index], name_below(root, paths[index])), len(paths))
 
 
-def file_contents(paths: Sequence[Path], root: Path) -> tuple[Iterator[bytes], str]:
-    """What to fingerprint a set of files by, as `contents` says it; a file that is not there has size -1."""
-    sizes = [path.stat().st_size if path.is_file() else -1 for path in paths]
-    names = [name_below(root, path) for path in paths]
-    return contents(names, sizes, lambda index: paths[index].read_bytes() if sizes[index] >= 0 else b"")
+def file_contents(paths: Sequence[Path], root: Path) -> Iterator[bytes]:
+    """What to fingerprint a set of files by, as `contents` has it; one that cannot be read counts as empty."""
+
+    def digest(index: int) -> bytes:
+        try:
+            with paths[index].open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+        except (OSError, ValueError):  # an error of that image, when it is asked for
+            return hashlib.sha256().digest()
+
+    return contents([name_below(root, path) for path in paths], digest)
 
 
-def contents(names: Sequence[str], sizes: Sequence[int], read: Callable[[int], bytes]) -> tuple[Iterator[bytes], str]:
-    """What to fingerprint files by, and how that is to be called.
-
-    Returns:
-        Their names with their bytes; or, for sets of over 200 MiB, with their sizes.
-    """
-    parts = [name.encode(errors="surrogatepass") + b"\0" for name in names]
-    if sum(sizes) > _HASHED_BYTES:
-        by_size = (part + b"%d\0" % size for part, size in zip(parts, sizes, strict=True))
-        return by_size, "class names, labels, file names and sizes"
-    by_bytes = (part + hashlib.sha256(read(index)).digest() for index, part in enumerate(parts))
-    return by_bytes, "class names, labels, file names and contents"
+def contents(names: Sequence[str], digest: Callable[[int], bytes]) -> Iterator[bytes]:
+    """What to fingerprint files by: the name of each with the SHA-256 of its bytes, which threads ask for."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for name, found in zip(names, pool.map(digest, range(len(names))), strict=True):
+            yield name.encode(errors="surrogatepass") + b"\0" + found
 
 
 def name_below(root: Path, path: Path) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +30,18 @@ def with_words(
         templates: ``{"NAME": ["a photo of a {c}.", ...]}`` or a plain list.
         names: what NAME may be beside `Dataset.name`.
 
+    A file without an entry for this data set leaves it its own words, and a warning says so: the lists of
+    CLIP_benchmark have none for some of its sets. Their list of Caltech-101 begins with the background, which is no
+    class here and is dropped.
+
     Raises:
-        DatasetError: a file cannot be read, has no entry for this data set, or one that does not fit it.
+        DatasetError: a file cannot be read, or its entry does not fit the data set.
     """
     names = [dataset.name, *names]
-    if classnames is not None:
-        file = to_path(classnames)
-        clean, identity = _read(file, names)
+    if classnames is not None and (found := _read(to_path(classnames), names, "class names")):
+        file, (clean, identity) = to_path(classnames), found
+        if len(clean) == len(dataset.classes) + 1 and clean[0].lower() == "background":
+            clean = clean[1:]
         if len(clean) != len(dataset.classes):
             raise DatasetError(
                 f"{file} has {len(clean)} class names for {dataset.name}",
@@ -43,9 +49,8 @@ def with_words(
             )
         _check_order(file, clean, dataset)
         dataset = replace(dataset, display_names=clean, source={**dataset.source, "classnames": identity})
-    if templates is not None:
-        file = to_path(templates)
-        sentences, identity = _read(file, names)
+    if templates is not None and (found := _read(to_path(templates), names, "templates")):
+        file, (sentences, identity) = to_path(templates), found
         dataset = replace(
             dataset,
             templates=templates_in(sentences, str(file)),
@@ -66,8 +71,8 @@ def _check_order(file: Path, clean: Sequence[str], dataset: Dataset) -> None:
             )
 
 
-def _read(file: Path, names: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """The list that `file` has for the first of these names, and the file's identity."""
+def _read(file: Path, names: Sequence[str], what: str) -> tuple[tuple[str, ...], str] | None:
+    """The list that `file` has for the first of these names, and the file's identity; None where it has none."""
     shape = 'JSON: {"NAME": ["...", ...], ...} for several data sets, or one list'
     try:
         content = file.read_bytes()
@@ -77,7 +82,9 @@ def _read(file: Path, names: Sequence[str]) -> tuple[tuple[str, ...], str]:
     if isinstance(words, dict):
         name = next((name for name in names if name in words), None)
         if name is None:
-            raise DatasetError(f"{file} has no entry for {names[0]!r}", expected=did_you_mean(names[0], words))
+            close = did_you_mean(names[0], words)
+            warnings.warn(f"{file} has no entry for {names[0]!r}, which keeps its own {what}; {close}", stacklevel=3)
+            return None
         words = words[name]
     if not (isinstance(words, list) and words and all(isinstance(word, str) and word.strip() for word in words)):
         raise DatasetError(f"the entry of {file} for {names[0]!r} is no list of texts", expected=shape)

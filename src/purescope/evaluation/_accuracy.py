@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
+from purescope.errors import InputError
 from purescope.evaluation import _cells
 
 _PRODUCT_ROWS = 512  # of one matrix product: orders are taken together up to here
@@ -37,6 +38,7 @@ def accuracy_by_k(
     ks: Sequence[int],
     *,
     renormalise: bool = False,
+    dropped: Float[Tensor, "#sample neuron"] | None = None,
 ) -> AccuracyByK:
     """Zero-shot accuracy with the first k neurons of each order, for every k, in one pass over the samples.
 
@@ -50,7 +52,7 @@ def accuracy_by_k(
         >>> accuracy_by_k(image, text, torch.tensor([0, 1]), torch.arange(3), ks=[1, 2]).top1
         tensor([[0.5000, 1.0000]], dtype=torch.float64)
     """
-    ranks = ranks_by_k(image, text, labels, orders, ks, renormalise=renormalise)
+    ranks = ranks_by_k(image, text, labels, orders, ks, renormalise=renormalise, dropped=dropped)
     sizes = torch.bincount(labels, minlength=len(text))
     right = torch.zeros(*ranks.shape[:2], len(text), dtype=torch.float64)
     for by_class, rank in zip(right, ranks, strict=True):  # in turns: a float64 copy of all ranks is large
@@ -70,6 +72,7 @@ def ranks_by_k(
     ks: Sequence[int],
     *,
     renormalise: bool = False,
+    dropped: Float[Tensor, "#sample neuron"] | None = None,
 ) -> Int32[Tensor, "order k sample"]:
     """How many classes beat the true class of each sample with the first k neurons: 0 is a right answer.
 
@@ -82,11 +85,19 @@ def ranks_by_k(
         orders: one order ``[neuron]`` or several ``[order, neuron]``, as `purescope.ordering` makes them.
         ks: how many neurons to keep, each from 1 to d; results stand in ascending k, each k once.
         renormalise: give the text features unit norm again over the neurons kept.
+        dropped: what the neurons not kept are set to in the image features, see `ablation_values`; zero by default.
 
     Raises:
-        InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label or a k is out of range.
+        InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label or a k is out of range, or class
+            features are to lose the dropped neurons (`renormalise`) and to meet their values (`dropped`) too.
     """
     orders, ks = _cells.check(image, text, labels, orders, ks)
+    if dropped is not None and renormalise:
+        raise InputError(
+            "class features renormalised over the kept neurons, and dropped neurons that have values",
+            expected="one of the two: a neuron that class features have lost adds nothing to a logit",
+            fix="leave out renormalise, or use ablation 'zero'",
+        )
     ranks = torch.empty(len(orders), len(ks), len(image), dtype=torch.int32)
     rows = len(ks) * len(text)  # for each order
     # Few logits are soonest made by one large product with zeros in it, many by running sums over the neurons.
@@ -99,11 +110,15 @@ def ranks_by_k(
         weights = _unit_rows(kept) if kept is not None and renormalise else kept
         for block in _cells.blocks(len(image), group * rows, image.element_size()):
             features = image[block].contiguous()  # whatever the layout: the same rounding
+            values = dropped if dropped is None or len(dropped) == 1 else dropped[block]
+            features = features if values is None else features - values
             if weights is not None:
                 logits = (weights.flatten(0, 1) @ features.T).unflatten(0, weights.shape[:2])
             else:
                 order = orders[first, : ks[-1]]
                 logits = _prefix_products(text[:, order], _columns(features, order), ks)
+            if values is not None:  # x_S t_S + v_rest t_rest = (x - v)_S t_S + v t
+                logits += text @ values.T
             ranks[turn, :, block] = _ranks(logits, labels[block]).unflatten(0, (-1, len(ks)))
     return ranks
 

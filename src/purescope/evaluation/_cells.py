@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.ordering import check_keep
+from purescope.keep import check_keep
 
 BLOCK_SAMPLES = 2048  # at 512 neurons four megabytes: a block is worth most while it stays in cache
 BLOCK_BYTES = 32 << 20  # of results, before they are reduced

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError
-from purescope.features._encoding import batch_length, encode_images
+from purescope.features._encoding import Halving, batch_length, encode_images
 from purescope.features.cache import Cache, complete, split
-from purescope.features.features import Features, check_finite, unit_rows
+from purescope.features.features import Features, unit_rows
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
 from purescope.prompts import Prompts, prompts_for
+
+_SENTENCES = 256  # that the model gets at a time
 
 Progress: TypeAlias = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Passes an iterable on, and tells someone how far it is; called with a label and the total."""
@@ -58,7 +60,7 @@ def extract(
         InputError: the protocol is unknown, the batch size is below 1, or the model gives NaN, infinity, or
             different numbers of neurons for images and text.
         DatasetError: an image cannot be read.
-        ModelError: there is no memory for a single image.
+        ModelError: there is no memory for a single image or sentence.
         OutputError: the cache cannot be written.
 
     Examples:
@@ -115,11 +117,13 @@ def extract(
 
 def _text_rows(model: Model, prompts: Prompts, cache: Cache | None) -> Float[Tensor, "class neuron"]:
     """One row a class: the mean over templates of unit text features, renormalised."""
+    unit_rows_of = Halving(model.encode_text, model.label, "sentence")
 
     def encode(classes: range) -> Float[Tensor, "class neuron"]:
-        features = model.encode_text(Prompts(prompts.names[classes.start : classes.stop], prompts.templates).texts())
-        check_finite(features, f"{model.label}: text", first_row=classes.start * len(prompts.templates))
-        return unit_rows(unit_rows(features).unflatten(0, (len(classes), -1)).mean(dim=1))
+        texts = Prompts(prompts.names[classes.start : classes.stop], prompts.templates).texts()
+        batches = split(range(len(texts)), _SENTENCES)
+        rows = torch.cat([unit_rows_of(batch, texts[batch.start : batch.stop]) for batch in batches])
+        return unit_rows(rows.unflatten(0, (len(classes), -1)).mean(dim=1))
 
     whole = range(len(prompts.names))
     if cache is None:

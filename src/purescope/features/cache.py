@@ -9,12 +9,13 @@ is another entry, and names and paths are no part of it::
     CACHE/text/KEY/...
 
 A shard appears whole, by a rename, or not at all. Whoever makes one holds its lock, so that processes share the work of
-an entry; the system takes the lock of a killed process back. A damaged shard is made again.
+an entry; the system takes the lock of a killed process back. A damaged shard or manifest is made again.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,12 +32,15 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from purescope.errors import InputError, OutputError, did_you_mean
-from purescope.tables import atomic_path
+from purescope.errors import InputError, OutputError
+from purescope.tables import atomic_path, unfinished
 
 _VERSION = 1  # of what stands in the files; part of every key
 _SHARD = 1024  # rows; at most so much is lost by a kill
 _KINDS = ("images", "text")
+_MANIFEST = "manifest.json"
+_OWN = (_MANIFEST, unfinished(_MANIFEST), "*.safetensors", "*.lock")  # the third, of unfinished shards too
+_GONE = "it has no manifest"
 _FIX = "give another folder (--cache DIR, cache='DIR'), or none at all (--no-cache, cache=None)"
 
 
@@ -86,15 +90,18 @@ class Entry:
         return None
 
     def write(self, shard: range, rows: Float[Tensor, "row neuron"]) -> None:
-        """Store the rows of a shard.
+        """Store the rows of a shard, whose lock is held, and remove what a killed process had begun of it.
 
         Raises:
             OutputError: the disk does not take it.
         """
         try:
+            _clear(self._path(shard))
+            for path in self.folder.glob(unfinished(self._path(shard).name)):
+                path.unlink(missing_ok=True)
             with atomic_path(self._path(shard)) as temporary:
                 save_file({"rows": rows.contiguous()}, temporary, {"checksum": self._checksum(shard, rows)})
-        except (OutputError, safetensors.SafetensorError) as error:
+        except (OSError, OutputError, safetensors.SafetensorError) as error:
             raise OutputError(f"the cache does not take {self._path(shard)}: {error}", fix=_FIX) from error
 
     def lock(self, shard: range) -> filelock.BaseFileLock:
@@ -111,11 +118,6 @@ class Entry:
         """Whether there is a file for a shard, whatever is in it."""
         return self._path(shard).exists()
 
-    @property
-    def size(self) -> int:
-        """Bytes on disk."""
-        return sum(path.stat().st_size for path in self.folder.iterdir())
-
     def _path(self, shard: range) -> Path:
         return self.folder / f"{shard.start // _SHARD:05d}.safetensors"
 
@@ -126,6 +128,14 @@ class Entry:
             raise ValueError(f"{rows.dtype} of shape {list(rows.shape)} in place of float32 {expected}")
         digest.update(rows.contiguous().numpy().data)
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """What is no entry any more: its manifest is gone, or is not the one that its key was made of; and why."""
+
+    folder: Path
+    why: str
 
 
 class Cache:
@@ -157,50 +167,78 @@ class Cache:
             OutputError: the folder cannot be written.
         """
         content = {"version": _VERSION, "kind": kind, "rows": rows, "neurons": neurons, "identity": dict(identity)}
-        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-        entry = Entry(self.folder / kind / key, kind, rows, neurons, dict(identity), dict(about or {}))
-        manifest = entry.folder / "manifest.json"
-        if manifest.exists():
+        entry = Entry(self.folder / kind / _key(content), kind, rows, neurons, dict(identity), dict(about or {}))
+        manifest = entry.folder / _MANIFEST
+        found = _read_entry(entry.folder)
+        if isinstance(found, Entry):
             with suppress(OSError):  # when it was last used; a read-only cache does not tell
                 os.utime(manifest)
             return entry
+        if found.why != _GONE:
+            warnings.warn(f"{manifest} is damaged and made again: {found.why}", stacklevel=2)
         try:
+            _clear(manifest)
             with atomic_path(manifest) as temporary:
                 temporary.write_text(json.dumps(content | {"about": entry.about}, indent=1), encoding="utf-8")
-        except OutputError as error:
+        except (OSError, OutputError) as error:
             raise OutputError(f"the cache {self.folder} cannot be written: {error}", fix=_FIX) from error
         return entry
 
     def entries(self) -> list[Entry]:
-        """All entries, those last used first.
+        """All whole entries, those last used first."""
+        return [entry for entry in map(_read_entry, self.folders()) if isinstance(entry, Entry)]
 
-        Raises:
-            InputError: a manifest is damaged.
-        """
-        paths = [path for kind in _KINDS for path in (self.folder / kind).glob("*/manifest.json")]
-        return [_read_entry(path) for path in sorted(paths, key=lambda path: -path.stat().st_mtime)]
+    def damaged(self) -> list[Damaged]:
+        """All entries whose manifest cannot be used; what they held is encoded again when it is needed."""
+        return [entry for entry in map(_read_entry, self.folders()) if isinstance(entry, Damaged)]
 
-    def remove(self, keys: Iterable[str]) -> list[Entry]:
-        """Remove entries by their keys or the beginnings of them; nothing but their own files is touched.
+    def remove(self, keys: Iterable[str]) -> list[Path]:
+        """Remove entries, damaged ones too, by their keys or the beginnings of them.
+
+        Nothing but their own files is touched.
+
+        Returns:
+            The folders they were in.
 
         Raises:
             InputError: a key is that of no entry.
+            OutputError: a file cannot be removed.
         """
-        entries = self.entries()
+        folders = self.folders()
         chosen = {}
         for key in keys:
-            found = [entry for entry in entries if key and entry.folder.name.startswith(key)]
+            found = [folder for folder in folders if key and folder.name.startswith(key)]
             if not found:
-                known = [entry.folder.name for entry in entries]
-                raise InputError(f"no entry {key!r} in {self.folder}", expected=did_you_mean(key, known))
-            chosen.update({entry.folder: entry for entry in found})
-        for entry in chosen.values():
-            for pattern in ("*.safetensors", "*.lock", "manifest.json"):
-                for path in entry.folder.glob(pattern):
+                raise InputError(
+                    f"no entry {key!r} in {self.folder}",
+                    expected="a key, or its beginning",
+                    fix="list them: purescope cache ls",
+                )
+            chosen.update(dict.fromkeys(found))
+        for folder in chosen:
+            try:
+                for path in _own_files(folder):
+                    _clear(path)
                     path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{folder} cannot be removed: {error}", fix="check its permissions") from error
             with suppress(OSError):  # somebody else's file keeps the folder
-                entry.folder.rmdir()
-        return list(chosen.values())
+                folder.rmdir()
+        return list(chosen)
+
+    def folders(self) -> list[Path]:
+        """The folder of every entry, whole or damaged, those last used first."""
+        folders = [folder for kind in _KINDS for folder in (self.folder / kind).glob("*") if _own_files(folder)]
+        return sorted(folders, key=_last_used, reverse=True)
+
+
+def size_on_disk(folder: Path) -> int:
+    """Bytes of an entry, whole or damaged."""
+    total = 0
+    for path in _own_files(folder):
+        with suppress(OSError):  # another process has removed it
+            total += path.stat().st_size
+    return total
 
 
 def complete(
@@ -288,16 +326,39 @@ def _try(lock: filelock.BaseFileLock) -> bool:
     return True
 
 
-def _read_entry(manifest: Path) -> Entry:
+def _key(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _read_entry(folder: Path) -> Entry | Damaged:
+    """The entry in a folder, if its manifest is the very one that the folder is named after."""
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        return Entry(
-            folder=manifest.parent,
-            **{key: content[key] for key in ("kind", "rows", "neurons", "identity", "about")},
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{manifest} is damaged: {error}",
-            expected="the manifest of a cache entry",
-            fix=f"remove the folder {manifest.parent}; what it held is encoded again when it is needed",
-        ) from error
+        content = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        named = {name: content[name] for name in ("version", "kind", "rows", "neurons", "identity")}
+        about = content["about"]
+        if _key(named) != folder.name or named["kind"] != folder.parent.name:
+            return Damaged(folder, "its key does not fit")
+        if not isinstance(about, dict) or not all(isinstance(value, str) for value in about.values()):
+            return Damaged(folder, "it does not say what it is about")
+        return Entry(folder, named["kind"], named["rows"], named["neurons"], named["identity"], about)
+    except (FileNotFoundError, NotADirectoryError):
+        return Damaged(folder, _GONE)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        return Damaged(folder, f"{type(error).__name__}: {error}")
+
+
+def _own_files(folder: Path) -> list[Path]:
+    return [path for pattern in _OWN for path in folder.glob(pattern)]
+
+
+def _last_used(folder: Path) -> float:
+    try:
+        return (folder / _MANIFEST).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _clear(path: Path) -> None:
+    """Remove a folder that stands where a file of ours belongs."""
+    if path.is_dir():
+        shutil.rmtree(path)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from purescope.errors import ModelError, did_you_mean
+from purescope.errors import ModelError, PurescopeError, did_you_mean
 from purescope.models import _files, _open_clip, _sources, _transformers
+from purescope.models._checkpoint import one_line
 from purescope.models._towers import Towers, to_model
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
 from purescope.specs import exists, is_label, split_label, to_path
@@ -43,9 +44,9 @@ def load_model(
     """Load a model by its name; no code that is stored with weights is run.
 
     Args:
-        spec: `bundled:NAME`, `open_clip:ARCH/TAG`, `open_clip:hf-hub:ORG/NAME`, `hf:ORG/NAME`, `local-dir:FOLDER`, or
-            the path of a checkpoint or of a folder with a model; `LABEL=` may stand before it. See
-            `available_models`.
+        spec: `bundled:NAME`, `open_clip:ARCH/TAG`, `open_clip:ARCH/FILE`, `open_clip:hf-hub:ORG/NAME`, `hf:ORG/NAME`,
+            `local-dir:FOLDER`, or the path of a checkpoint or of a folder with a model; `LABEL=` may stand before it.
+            See `available_models`.
         label: what to call it; without one, the label in `spec`, or one made of the name.
         device: where to encode; features always come back to the cpu.
         precision: "fp32", or "bf16" or "fp16" by autocast; "auto" is fp32 on the cpu and bf16 on accelerators that
@@ -77,6 +78,7 @@ def available_models() -> list[AvailableModel]:
             for name, label in BUNDLED.items()
         ),
         AvailableModel("open_clip:ARCH/TAG", "one of open_clip's pretrained models", None),
+        AvailableModel("open_clip:ARCH/FILE", "a bare file of weights that does not tell its architecture", None),
         AvailableModel("open_clip:hf-hub:ORG/NAME", "a repository of the hub in open_clip's form", None),
         AvailableModel("hf:ORG/NAME", "a CLIP or SigLIP of transformers, on the hub or in a folder", None),
         AvailableModel("local-dir:PATH", "a folder in open_clip's form", None),
@@ -92,39 +94,58 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
     if not known and not (name and exists(path)):
         raise ModelError(f"no model or file {name!r}", fix=_suggest(name))
     if arch is not None and (known or path.is_dir()):
-        raise ModelError(f"{name} with the architecture {arch}", expected="an architecture for a bare file only")
-    if known:
-        return _LOADERS[prefix](rest, offline)
-    if path.is_dir():
-        return _files.load_folder(path), _label(path.resolve().name)
-    return _files.load_file(path, arch, offline=offline), _label(path.stem)
+        raise ModelError(
+            f"{name} with the architecture {arch}",
+            expected="an architecture for a bare file only",
+            fix=f"name it with the file that needs it: open_clip:{arch}/FILE",
+        )
+    try:
+        if known:
+            return _LOADERS[prefix](rest, offline)
+        if path.is_dir():
+            return _files.load_folder(path, offline=offline), _label(path.resolve().name)
+        return _files.load_file(path, arch, offline=offline), _label(path.stem)
+    except PurescopeError:
+        raise
+    # A configuration can hold anything at any depth, and open_clip and transformers then raise anything.
+    except Exception as error:
+        raise ModelError(
+            f"{name}: what it holds makes no model: {one_line(error)}",
+            expected="the configuration and weights as they were published",
+        ) from error
 
 
 def _load_bundled(name: str, offline: bool) -> tuple[Towers, str]:
     if name not in BUNDLED:
         raise ModelError(f"no bundled model {name!r}", fix=did_you_mean(name, BUNDLED))
-    return _open_clip.towers(_sources.from_folder(_bundled_folder(name))), BUNDLED[name]
+    return _open_clip.towers(_sources.from_folder(_bundled_folder(name), offline=offline)), BUNDLED[name]
 
 
 def _load_local_dir(name: str, offline: bool) -> tuple[Towers, str]:
     folder = to_path(name)
-    return _open_clip.towers(_sources.from_folder(folder)), _label(folder.resolve().name)
+    return _open_clip.towers(_sources.from_folder(folder, offline=offline)), _label(folder.resolve().name)
 
 
 def _load_open_clip(name: str, offline: bool) -> tuple[Towers, str]:
     if name.startswith(_HUB):
         repository = name.removeprefix(_HUB)
         return _open_clip.towers(_sources.from_hub(repository, offline=offline)), repository.rpartition("/")[2]
+    arch, _, file = name.partition("/")
+    path = to_path(file)
+    if path.suffix and exists(path):  # tags have none
+        return _files.load_file(path, arch, offline=offline), _label(path.stem)
     arch, slash, tag = name.rpartition("/")
     if not slash:
-        raise ModelError(f"open_clip:{name}", expected="open_clip:ARCH/TAG or open_clip:hf-hub:ORG/NAME")
+        raise ModelError(f"open_clip:{name}", expected="open_clip:ARCH/TAG, ARCH/FILE or hf-hub:ORG/NAME")
     arch = arch.replace("/", "-")  # ViT-B/32, as OpenAI spells it
     return _open_clip.towers(_sources.from_tag(arch, tag, offline=offline)), f"{arch} {tag}"
 
 
 def _load_hf(name: str, offline: bool) -> tuple[Towers, str]:
+    if not name:
+        raise ModelError("hf: without a name", expected="hf:ORG/NAME, or hf:FOLDER")
     path = to_path(name)
-    folder = path if name and path.is_dir() else _transformers.fetch(name, offline=offline)
+    folder = path if path.is_dir() else _transformers.fetch(name, offline=offline)
     return _transformers.load(folder), name.rstrip("/").rpartition("/")[2]
 
 

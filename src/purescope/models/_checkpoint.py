@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -43,7 +44,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ModelError: the file is missing, broken, something else, or needs code to be read.
     """
     if not path.is_file():
-        raise ModelError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}", expected="a checkpoint file")
+        what = "a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
+        raise ModelError(f"{path}: {what}", expected="a checkpoint file")
     try:
         tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _state_dict(path, _read_torch(path))
     except OSError as error:
@@ -113,6 +115,16 @@ def first_few(names: Iterable[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + rest
 
 
+def one_line(error: Exception) -> str:
+    r"""What to say of an error of another library.
+
+    Examples:
+        >>> one_line(KeyError("width")), one_line(ValueError("no width\nat all"))
+        ("KeyError: 'width'", 'ValueError: no width')
+    """
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:300]
+
+
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     """sha256 of every weight as it is stored (name, dtype, shape, bytes), in the order of the names."""
     digest = hashlib.sha256()
@@ -139,6 +151,8 @@ def _read_torch(path: Path) -> object:
     is_zip = zipfile.is_zipfile(path)
     if start == b"PK\x03\x04" and not is_zip:
         raise ModelError(f"{path}: truncated, the end of the file is missing", fix="download or copy it again")
+    if start and not is_zip and start[:1] != pickle.PROTO:
+        raise ModelError(f"{path}: no torch checkpoint, it begins with {start!r}", fix=_TORCH_FIX)
     stand_ins: list[Callable[..., object] | tuple[Callable[..., object], str]]
     stand_ins = [(_Inert, name) for name in READABLE]
     try:

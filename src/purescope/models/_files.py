@@ -33,12 +33,13 @@ def load_file(path: Path, arch: str | None, *, offline: bool) -> Towers:
     if arch is None and is_openai(tensors):
         config = {**config_of_shapes(path, tensors), "quick_gelu": True}
         weights = _sources.without_marks(tensors)
-        return _open_clip.towers(_open_clip.Source(str(path), config, {}, path, weights, form="openai"))
+        source = _open_clip.Source(str(path), config, {}, path, weights, offline=offline, form="openai")
+        return _open_clip.towers(source)
     arch = arch or arch_of_shapes(path, tensors)
     return _open_clip.towers(_sources.from_file(path, tensors, arch, offline=offline))
 
 
-def load_folder(folder: Path) -> Towers:
+def load_folder(folder: Path, *, offline: bool) -> Towers:
     """The towers in a folder, in the form of the first configuration that lies in it.
 
     Raises:
@@ -46,15 +47,15 @@ def load_folder(folder: Path) -> Towers:
     """
     for name, load in _FOLDERS.items():
         if (folder / name).is_file():
-            return load(folder)
+            return load(folder, offline)
     raise ModelError(f"{folder}: no model", expected=f"a folder with {' or '.join(_FOLDERS)}")
 
 
-def _load_open_clip(folder: Path) -> Towers:
-    return _open_clip.towers(_sources.from_folder(folder))
+def _load_open_clip(folder: Path, offline: bool) -> Towers:
+    return _open_clip.towers(_sources.from_folder(folder, offline=offline))
 
 
-def _load_laclip(folder: Path) -> Towers:
+def _load_laclip(folder: Path, offline: bool) -> Towers:
     """The form that `purescope convert` writes: a configuration that says so, and LaCLIP's weights as safetensors."""
     path = folder / LACLIP_WEIGHTS
     tensors = read_tensors(path)
@@ -63,8 +64,12 @@ def _load_laclip(folder: Path) -> Towers:
     return _laclip.load(path, tensors)
 
 
-_FOLDERS: dict[str, Callable[[Path], Towers]] = {
+def _load_transformers(folder: Path, offline: bool) -> Towers:
+    return _transformers.load(folder)
+
+
+_FOLDERS: dict[str, Callable[[Path, bool], Towers]] = {
     _sources.CONFIG: _load_open_clip,
     LACLIP_CONFIG: _load_laclip,
-    _transformers.CONFIG: _transformers.load,
+    _transformers.CONFIG: _load_transformers,
 }

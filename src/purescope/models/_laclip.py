@@ -27,7 +27,7 @@ from purescope.errors import ModelError
 from purescope.models._checkpoint import fingerprint, fit, refuse
 from purescope.models._towers import Towers
 from purescope.models._vocabulary import simple_tokenizer
-from purescope.models.model import Preprocess
+from purescope.models.model import Preprocess, Tower
 from purescope.purity import Projections
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -111,6 +111,12 @@ def load(path: Path, tensors: Mapping[str, Tensor]) -> Towers:
             "tokenizer": tokenizer.identity,
             "logit_scale": f"{weights['logit_scale'].exp():.6g}",
             "projection_bias": "none",
+        },
+        towers={
+            "image": Tower({"visual": module.visual}, "first"),
+            "text": Tower(
+                {"token_embedding": module.text.token_embedding, "transformer": module.text.transformer}, "end"
+            ),
         },
     )
 

@@ -6,7 +6,7 @@ configuration and its weights come from is in `_sources.py`.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from purescope.errors import InputError, ModelError
 from purescope.models._checkpoint import fingerprint, fit
 from purescope.models._hub import fetch_file, fetch_folder
+from purescope.models._parts import find_towers
 from purescope.models._projection import find_projections
 from purescope.models._towers import Towers
 from purescope.models._vocabulary import (
@@ -39,8 +40,8 @@ class Source:
         preprocess: open_clip's preprocess_cfg; what it leaves out is open_clip's default.
         weights: the file of weights.
         tensors: what is in it.
-        folder: a `local-dir:` folder, in which a vocabulary may lie.
         offline: download nothing.
+        folder: a `local-dir:` folder, in which a vocabulary may lie.
         form: what the identity calls the format.
     """
 
@@ -49,8 +50,8 @@ class Source:
     preprocess: Mapping[str, Any]
     weights: Path
     tensors: Mapping[str, Tensor]
+    offline: bool = field(kw_only=True)
     folder: Path | None = None
-    offline: bool = False
     form: str = "open_clip"
 
 
@@ -78,20 +79,13 @@ def towers(source: Source) -> Towers:
     preprocess = _preprocess(source, module.visual.image_size)
     # CoCa would give unit rows.
     encode_image, encode_text = (partial(f, normalize=False) for f in (module.encode_image, module.encode_text))
-    neurons = source.model["embed_dim"]
-    if isinstance(weight_space, str):
-        with torch.inference_mode():
-            image = encode_image(torch.zeros(1, 3, preprocess.size, preprocess.size))
-            found = {image.shape[1], encode_text(tokenizer(["a"])).shape[1]}
-        if found != {neurons}:
-            raise ModelError(f"{source.where}: features of {sorted(found)} neurons", expected=f"embed_dim, {neurons}")
     return Towers(
         module=module,
         encode_image=encode_image,
         encode_text=encode_text,
         tokenize=tokenizer,
         weight_space=weight_space,
-        neurons=neurons,
+        neurons=source.model["embed_dim"],
         preprocess=preprocess,
         identity={
             "format": source.form,
@@ -102,6 +96,7 @@ def towers(source: Source) -> Towers:
             "logit_scale": f"{module.logit_scale.exp().item():.6g}",
             "projection_bias": " ".join(biased) or "none",
         },
+        towers=find_towers(module),
     )
 
 

@@ -1,6 +1,7 @@
 """Where models of open_clip come from: folders, bare files of weights, its list of pretrained tags, the hub."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,21 @@ _WEIGHTS = (
 _ON_HUB = (WEIGHTS, "open_clip_pytorch_model.bin")
 
 
-def from_folder(folder: Path) -> Source:
+def from_folder(folder: Path, *, offline: bool) -> Source:
     """A folder in open_clip's `local-dir:` form: open_clip_config.json, weights, and a vocabulary if not CLIP's.
 
     Raises:
         ModelError: a file is missing or broken.
     """
-    config = _read_config(folder / CONFIG)
+    where = folder / CONFIG
+    config = _read_config(where)
     weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
         there = ", ".join(sorted(path.name for path in folder.iterdir()))
         raise ModelError(f"{folder}: no weights among {there}", expected=f"one of {', '.join(_WEIGHTS)}")
     preprocess = config.get("preprocess_cfg") or {}
-    return Source(str(folder / CONFIG), config["model_cfg"], preprocess, weights, read_tensors(weights), folder)
+    tensors = read_tensors(weights)
+    return Source(str(where), config["model_cfg"], preprocess, weights, tensors, offline=offline, folder=folder)
 
 
 def from_hub(repository: str, *, offline: bool) -> Source:
@@ -106,7 +109,12 @@ def architecture(arch: str) -> dict[str, Any]:
 
     config: dict[str, Any] | None = open_clip.get_model_config(arch) if arch in open_clip.list_models() else None
     if config is None:
-        raise ModelError(f"open_clip has no architecture {arch!r}", fix=did_you_mean(arch, open_clip.list_models()))
+        close = get_close_matches(arch, open_clip.list_models())
+        raise ModelError(
+            f"open_clip has no architecture {arch!r}",
+            expected=did_you_mean(arch, close) if close else "one such as ViT-B-32",
+            fix='list them all: python -c "import open_clip; print(*open_clip.list_models())"',
+        )
     return config
 
 

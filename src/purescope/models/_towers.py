@@ -11,8 +11,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import InputError, ModelError, did_you_mean
+from purescope.models._checkpoint import one_line
 from purescope.models._vocabulary import Tokenizer
-from purescope.models.model import Model, Preprocess
+from purescope.models.model import Model, Preprocess, Tower
 from purescope.purity import Projections
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -33,6 +34,7 @@ class Towers:
     neurons: int
     preprocess: Preprocess
     identity: Mapping[str, str]
+    towers: Mapping[str, Tower]  # as in `Model`
 
 
 def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.device, precision: str) -> Model:
@@ -80,14 +82,14 @@ def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.devic
     def encode_text(sentences: Sequence[str]) -> Float[Tensor, "n neuron"]:
         if isinstance(sentences, str):
             raise InputError(f"one string, {sentences!r}", expected="a list of them", fix=f"[{sentences!r}]")
-        batches = [torch.empty(0, towers.neurons)]
+        batches = []
         with turn() as (replica, place), torch.inference_mode(), arithmetic(place):
             for start in range(0, len(sentences), _SENTENCES):
                 tokens = replica.tokenize(list(sentences[start : start + _SENTENCES]))
                 batches.append(replica.encode_text(tokens.to(place)).float().cpu())
-        return torch.cat(batches)
+        return torch.cat(batches) if batches else torch.empty(0, towers.neurons)
 
-    return Model(
+    model = Model(
         label=label,
         spec=spec,
         weight_space=towers.weight_space,
@@ -97,14 +99,39 @@ def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.devic
         encode_text=encode_text,
         identity={**towers.identity, "precision": _resolve(precision, devices)},
         lanes=0 if on_cpu else len(devices),
+        towers=towers.towers,
     )
+    _try(model)
+    return model
+
+
+def _try(model: Model) -> None:
+    """Encode a black image and a word: what a configuration gets wrong may show only when the towers run.
+
+    Raises:
+        ModelError: they do not, or give features of other numbers of neurons than the configuration says.
+    """
+    size = model.preprocess.size
+    try:
+        image, text = model.encode_image(torch.zeros(1, 3, size, size)), model.encode_text(["a"])
+    except Exception as error:  # which the modules of other libraries choose
+        raise ModelError(
+            f"{model.spec}: its towers do not run: {one_line(error)}",
+            expected="a configuration that fits the weights, and a device with memory for one image",
+        ) from error
+    found = {image.shape[1], text.shape[1]}
+    if found != {model.neurons}:
+        raise ModelError(f"{model.spec}: features of {sorted(found)} neurons", expected=f"embed_dim, {model.neurons}")
 
 
 def _devices(device: str | torch.device) -> list[torch.device]:
     try:
-        return [torch.device(name.strip()) for name in str(device).split(",")]
+        devices = [torch.device(name.strip()) for name in str(device).split(",")]
     except RuntimeError as error:
         raise ModelError(f"device {str(device)!r}", expected=_DEVICES) from error
+    if any(place.type == "meta" for place in devices):
+        raise ModelError(f"device {str(device)!r} holds no numbers", expected=_DEVICES)
+    return devices
 
 
 def _resolve(precision: str, devices: list[torch.device]) -> str:

@@ -20,7 +20,7 @@ from purescope.models._checkpoint import fingerprint, first_few, fit, read_json,
 from purescope.models._hub import fetch_folder
 from purescope.models._towers import Towers
 from purescope.models._vocabulary import HF_FILES, require_transformers, transformers_tokenizer
-from purescope.models.model import Preprocess, as_rgb
+from purescope.models.model import Preprocess, Tower, as_rgb
 from purescope.purity import Projections
 
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
@@ -124,7 +124,16 @@ def load(folder: Path) -> Towers:
             "logit_scale": f"{module.logit_scale.exp().item():.6g}",
             "projection_bias": "none" if is_clip or not module.text_model.head.bias.any() else "text",
         },
+        towers={
+            "image": Tower({"vision_model": module.vision_model}, "first" if is_clip else "mean"),
+            "text": Tower({"text_model": module.text_model}, "end" if is_clip else "last", end=_end(text)),
+        },
     )
+
+
+def _end(text: Any) -> int | None:
+    """The id that CLIP's text tower looks for; 2 stands in old configurations, and means the highest id."""
+    return None if text.eos_token_id == 2 else text.eos_token_id
 
 
 class _Pair(nn.Module):

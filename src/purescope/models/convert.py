@@ -1,8 +1,10 @@
 """A safe copy of a checkpoint: safetensors and a configuration in a folder, which no reader needs code for."""
 
+import glob
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +42,7 @@ def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = Fa
     towers, _ = find_towers(spec, arch=arch, offline=offline)
     form, write = _FORMS[towers.identity["format"]]
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    _remove_abandoned(out)
     try:
         partial.mkdir(parents=True)
         write(towers, partial)
@@ -60,6 +63,13 @@ def _refuse_existing(out: Path) -> None:
         raise OutputError(f"{out}: {error.strerror}", expected="a folder that is not there, or empty") from error
     if holds:
         raise OutputError(f"{out}: holds {holds[0]}", expected="a folder that is not there, or empty")
+
+
+def _remove_abandoned(out: Path) -> None:
+    """What a killed process has left of a copy: nothing is written for an hour without a new file."""
+    for partial in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
+        if time.time() - partial.stat().st_mtime > 3600:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_open_clip(towers: Towers, folder: Path) -> None:

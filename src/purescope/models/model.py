@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from purescope.errors import InputError, ModelError, did_you_mean
 from purescope.purity import Projections
@@ -106,6 +106,24 @@ OPENAI_PREPROCESS = Preprocess(
 
 
 @dataclass(frozen=True)
+class Tower:
+    """The modules of one encoder as they run, for who wants to look inside; see `purescope.layers`.
+
+    Args:
+        modules: its parts in the order in which they run, by the names that they have in the model.
+        token: the token that the tower's feature is read from: "first"; "last"; "end", the first one whose id is
+            `end`; or "mean", where it is read from all tokens or positions.
+        end: the id of the end-of-text token; None for the highest id in a sentence, as CLIP's vocabulary has it.
+        padding: the id of tokens that "mean" leaves out; None where it leaves out none.
+    """
+
+    modules: Mapping[str, nn.Module]
+    token: str
+    end: int | None = None
+    padding: int | None = None
+
+
+@dataclass(frozen=True)
 class Model:
     """A checkpoint ready to be measured.
 
@@ -123,6 +141,7 @@ class Model:
             hash), activation, tokenizer, precision, logit_scale, projection_bias.
         lanes: how many calls of `encode_image` may run at the same time: one for each accelerator, 1 where it is not
             safe in threads; 0 for as many as there are cores, which then share a batch.
+        towers: the modules behind "image" and "text"; empty where the encoders are made of none.
     """
 
     label: str
@@ -134,6 +153,7 @@ class Model:
     encode_text: Callable[[Sequence[str]], Float[Tensor, "n neuron"]]
     identity: Mapping[str, str]
     lanes: int = 1
+    towers: Mapping[str, Tower] = field(default_factory=dict, repr=False)
 
     @property
     def projections(self) -> Projections:

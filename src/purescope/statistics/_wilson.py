@@ -1,4 +1,4 @@
-"""Intervals for measured fractions."""
+"""Wilson's interval of a fraction."""
 
 from jaxtyping import Float
 from torch import Tensor

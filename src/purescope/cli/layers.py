@@ -1,0 +1,90 @@
+"""``purescope layers``: how pure and how spread out every layer of both towers is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from purescope.cli import options, terminal
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+_SPACES = ("weights", "activations", "centred")
+_LEGEND = """\
+×: overlap, and effective rank, over those of random neurons of the same shape; above 1 in overlap is less pure than \
+chance, below 1 in rank is less spread out.
+Centred: each neuron's mean activation is taken away. Activations are of the token that the tower reads its feature \
+from, or the mean over all tokens or positions."""
+
+
+@click.command(short_help="Show how pure every layer of models is, from the first to the last.")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "--data", metavar="DATASET", help="Also measure the neurons' activations, over this dataset's images and prompts."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also write all figures to layers_LABEL.csv.",
+)
+@options.encoded
+def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: Any) -> None:
+    """Overlap (mean absolute cosine of neurons) and effective rank at every depth of each MODEL's towers.
+
+    Beside each figure stands how many times that of random neurons of the same shape it is, as widths differ.
+
+    \b
+    Examples:
+      purescope layers bundled:clip bundled:laclip
+      purescope layers cc3m_laclip.pt --data bundled:flags --out results
+    """  # noqa: D301 click's mark for lines to leave alone
+    from purescope.layers import layer_table
+    from purescope.runs import named_dataset, named_model
+    from purescope.tables import slug, write_csv
+
+    sources = options.sources(rest)
+    screen = terminal.console()
+    with terminal.warnings_as_notes():
+        dataset = None if data is None else named_dataset(data, sources)
+        for spec in models:
+            model = named_model(spec, sources, precision="fp32")
+            table = layer_table(model, dataset, batch_size=sources.batch_size, progress=terminal.progress)
+            screen.print(_by_depth(table, model.label))
+            if out is not None:
+                path = out / f"layers_{slug(model.label)}.csv"
+                write_csv(table, path)
+                screen.print(f"All figures: {path}", soft_wrap=True)
+    screen.print(_LEGEND if data else _LEGEND.partition("\n")[0])
+
+
+def _by_depth(table: "pd.DataFrame", label: str) -> "Table":
+    """A line a place; overlap and effective rank in each space side by side."""
+    from rich import box
+    from rich.table import Table
+
+    spaces = [space for space in _SPACES if (table.space == space).any()]
+    screen = Table(title=f"{label}: layers by depth", title_justify="left", title_style="bold")
+    screen.box, screen.collapse_padding, screen.pad_edge = box.SIMPLE_HEAD, True, False
+    for name in ("tower", "depth", "kind", "neurons"):
+        screen.add_column(name, justify="left" if name in ("tower", "kind") else "right")
+    for space in spaces:
+        for name in (f"{space}\noverlap", "\n×", "\nrank ×"):
+            screen.add_column(name, justify="right")
+    for tower, places in table.groupby("tower", sort=False):
+        for (depth, _), rows in places.groupby(["depth", "name"], sort=False):
+            by_space = rows.set_index("space")
+            first = rows.iloc[0]
+            cells = [cell for space in spaces for cell in _figures(by_space, space)]
+            screen.add_row(str(tower), str(depth), str(first.kind), str(first.neurons), *cells)
+        screen.add_section()
+    return screen
+
+
+def _figures(by_space: "pd.DataFrame", space: str) -> list[str]:
+    if space not in by_space.index:
+        return ["", "", ""]
+    row = by_space.loc[space]
+    return [f"{row.overlap:.4f}", f"{row.relative_overlap:.2f}", f"{row.relative_effective_rank:.2f}"]

@@ -1,0 +1,184 @@
+"""Strategies against one another on the same images: paired intervals and tests, at each k and over all of them.
+
+Two kinds of chance are kept apart. The bootstrap and McNemar's test ask whether a difference would stand on other
+images; they say nothing about neurons. Among random orders of the neurons, on these images, a strategy's percentile and
+permutation p-value say whether choosing by it is more than choosing blindly. A claim about a strategy needs both.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from purescope.schemas import COMPARISONS, CURVES
+from purescope.statistics import (
+    area_between,
+    benjamini_hochberg,
+    holm,
+    mcnemar,
+    neurons_needed,
+    percentile_interval,
+    percentile_of,
+    permutation_p,
+)
+from purescope.sweep import Measured
+from purescope.tables import check_table
+
+AREA = "area"
+ENOUGH = 0.95  # of full accuracy
+
+_NORMAL_975 = 1.959963984540054
+_ADJUSTED = ("mcnemar", "permutation")
+
+
+def compare_strategies(measured: Measured) -> pd.DataFrame:
+    """Accuracy of each strategy minus that of random orders, and of high minus low purity: `COMPARISONS` as a table.
+
+    The columns for many tests are those of this one data set, see `adjust`.
+    """
+    rows = [row for pair in _pairs(measured) for row in _compare(measured, *pair)]
+    features = measured.features
+    return adjust(
+        pd.DataFrame(rows, columns=list(COMPARISONS.columns)).assign(
+            model=features.model, dataset=features.dataset, draws=len(measured.draws)
+        )
+    )
+
+
+def adjust(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """p-values adjusted for all the tests of one comparison: over ks and data sets; those of areas over data sets.
+
+    Holm's hold the chance of any false difference at the level, Benjamini and Hochberg's the share of false ones.
+    """
+    table = comparisons.reset_index(drop=True)
+    for _, rows in table.groupby(["model", "first", "second", table.k == AREA], sort=False):
+        for test in _ADJUSTED:
+            p = torch.from_numpy(rows[f"{test}_p"].to_numpy(float, copy=True))
+            table.loc[rows.index, f"{test}_holm"] = holm(p).numpy()
+            table.loc[rows.index, f"{test}_bh"] = benjamini_hochberg(p).numpy()
+    return check_table(table, COMPARISONS)
+
+
+def curve_table(measured: Measured) -> pd.DataFrame:
+    """Each strategy's curve of accuracy in two numbers with intervals: `CURVES` as a table."""
+    ks, features = list(measured.ks), measured.features
+    neurons = features.image.shape[1]
+    to_the_end = ks if ks[-1] == neurons else [*ks, neurons]
+    rows = []
+    for name in (*measured.strategies, *(["random"] if len(measured.draws) else [])):
+        curve, resampled = _curve(measured, name)
+        # The last resampled row is the measurement itself.
+        curves = torch.cat([resampled, curve[None]])
+        full = torch.cat([measured.resampled_full[:, 0], measured.full[:1]])
+        area = area_between(curves, torch.zeros_like(curves), ks)
+        ended = curves if ks[-1] == neurons else torch.cat([curves, full[:, None]], dim=1)
+        needed = neurons_needed(ended, to_the_end, ENOUGH * full)
+        values: list[float | str] = [features.model, features.dataset, name]
+        for of_curve in (area, needed):
+            low, high = percentile_interval(of_curve[:-1])
+            values += [of_curve[-1].item(), low.item(), high.item()]
+        rows.append(values)
+    return check_table(pd.DataFrame(rows, columns=list(CURVES.columns)), CURVES)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean accuracy of one choice of neurons minus that of another: a fraction, with its 95 % interval over images."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:+.2f} points ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
+
+
+def pooled_difference(areas: pd.DataFrame) -> Difference:
+    """Of the areas of one data set, with the interval they have; of several their mean.
+
+    The interval of a mean is that of a normal sum of independent ones: two views of the same images make it too narrow.
+
+    Args:
+        areas: rows of comparisons of the same strategies, `k` being `AREA`, one a data set.
+    """
+    if len(areas) == 1:
+        row = areas.iloc[0]
+        return Difference(float(row.difference), float(row.low), float(row.high))
+    mean = float(areas.difference.mean())
+    half = _NORMAL_975 * math.sqrt(float(np.square(areas.deviation).sum())) / len(areas)
+    return Difference(mean, mean - half, mean + half)
+
+
+def pooled_p(table: pd.DataFrame, *, model: str, strategy: str) -> float:
+    """Permutation p-value of a strategy's mean area over all data sets, among those of the random orders.
+
+    The same orders are drawn for every data set, so this is one test whatever the number of data sets.
+    """
+    rows = table[(table.model == model) & (table.metric == "accuracy")]
+    value, draws = (_mean_areas(rows[rows.strategy == name]) for name in (strategy, "random"))
+    return float(permutation_p(value[0], draws))
+
+
+def _mean_areas(rows: pd.DataFrame) -> Float[Tensor, " draw"]:
+    """Mean accuracy over the ks and over the data sets."""
+    wide = rows.pivot(index=["draw", "dataset"], columns="k", values="value")
+    curves = torch.from_numpy(wide.to_numpy(float, copy=True))
+    areas = area_between(curves, torch.zeros_like(curves), [int(k) for k in wide.columns])
+    means = pd.Series(areas.numpy(), index=wide.index).groupby("draw").mean()
+    return torch.from_numpy(means.to_numpy(float, copy=True))
+
+
+def _pairs(measured: Measured) -> Iterator[tuple[str, str]]:
+    if len(measured.draws):
+        yield from ((name, "random") for name in measured.strategies)
+    if {"high_purity", "low_purity"} <= set(measured.strategies):
+        yield "high_purity", "low_purity"
+
+
+def _compare(measured: Measured, first: str, second: str) -> Iterator[dict[str, object]]:
+    ks = list(measured.ks)
+    (curve, resampled), (other, other_resampled) = (_curve(measured, name) for name in (first, second))
+    differences = torch.cat([curve - other, area_between(curve, other, ks)[None]])
+    area = area_between(resampled, other_resampled, ks)
+    resampled_differences = torch.cat([resampled - other_resampled, area[:, None]], dim=1)
+    low, high = percentile_interval(resampled_differences)
+    columns = {
+        "difference": differences,
+        "low": low,
+        "high": high,
+        "deviation": resampled_differences.std(0),
+        "mcnemar_p": torch.cat([mcnemar(_right(measured, first), _right(measured, second)), _nan(1)]),
+        "percentile": _nan(len(differences)),
+        "permutation_p": _nan(len(differences)),
+    }
+    if second == "random":
+        drawn = measured.draws[:, :, 0]
+        values = torch.cat([curve, area_between(curve, torch.zeros_like(curve), ks)[None]])
+        draws = torch.cat([drawn, area_between(drawn, torch.zeros_like(drawn), ks)[:, None]], dim=1)
+        columns["percentile"] = percentile_of(values, draws)
+        columns["permutation_p"] = permutation_p(values, draws)
+    for place, k in enumerate([*map(str, ks), AREA]):
+        yield {"first": first, "second": second, "k": k} | {
+            name: column[place].item() for name, column in columns.items()
+        }
+
+
+def _curve(measured: Measured, name: str) -> tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]:
+    """Accuracy at each k, and in each resample."""
+    if name == "random":
+        return measured.draws[:, :, 0].mean(0), measured.resampled_drawn
+    place = measured.strategies.index(name)
+    return measured.values[place, :, 0], measured.resampled[:, place, :, 0]
+
+
+def _right(measured: Measured, name: str) -> Tensor:
+    return measured.typical_right if name == "random" else measured.right[measured.strategies.index(name)]
+
+
+def _nan(count: int) -> Float[Tensor, " test"]:
+    return torch.full((count,), torch.nan, dtype=torch.float64)

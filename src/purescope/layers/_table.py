@@ -1,0 +1,151 @@
+"""Overlap and effective rank at every depth, beside what random neurons of the same shape would have."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from purescope.datasets.dataset import Dataset
+from purescope.errors import InputError
+from purescope.features import Progress, quiet
+from purescope.layers._activations import Moments, collect
+from purescope.layers._measures import (
+    effective_rank,
+    mean_overlap,
+    participation_ratio,
+    random_effective_rank,
+    random_participation_ratio,
+)
+from purescope.layers._places import Place, find_places
+from purescope.models.model import Model
+from purescope.prompts import prompts_for
+from purescope.purity import random_overlap
+
+Row: TypeAlias = dict[str, str | int | float]
+
+# Each measure, and what it is of as many random neurons of that width.
+_MEASURES: dict[str, tuple[Callable[[Tensor], float], Callable[[int, int], float]]] = {
+    "overlap": (mean_overlap, lambda neurons, width: random_overlap(width)),
+    "effective_rank": (effective_rank, random_effective_rank),
+    "participation_ratio": (participation_ratio, random_participation_ratio),
+}
+
+
+def layer_table(
+    model: Model, dataset: Dataset | None = None, *, batch_size: int = 64, progress: Progress = quiet
+) -> pd.DataFrame:
+    """One row for each place of both towers and each space in which it is measured.
+
+    Activations are those of the tower's own token, as `Tower.token` has it (the class token, the end of the text), or
+    else the mean over tokens or positions; of the images, and of every prompt of every class.
+
+    Args:
+        model: whose towers to measure.
+        dataset: images and class prompts to take activations over; without one only weights are measured.
+        batch_size: images or prompts at a time; the result does not depend on it beyond rounding.
+        progress: wraps the batches of images, for a progress bar.
+
+    Returns:
+        Columns ``model``, ``dataset`` (empty for weights), ``tower``, ``depth``, ``kind``, ``name`` (see `Place`),
+        ``space`` (weights; activations; centred, that is with each neuron's mean taken away), ``token`` (how
+        activations become one row a sample), ``neurons``, ``width`` (inputs of a neuron, or samples), ``dead``
+        (neurons of norm zero), ``overlap`` (their mean, dead ones left out), ``effective_rank`` (Roy and Vetterli
+        2007), ``participation_ratio``; for each of the three ``random_``, what independent Gaussian neurons of the
+        same shape have, and ``relative_``, the measured over it.
+
+    Raises:
+        InputError: the model does not say what its towers are made of, or runs on several devices; there are fewer
+            than two images; the batch size is below 1; an activation is NaN or infinite.
+        DatasetError: an image cannot be read.
+
+    Examples:
+        >>> from purescope.models import load_model
+        >>> table = layer_table(load_model("bundled:clip"))
+        >>> table[(table.tower == "text") & (table.depth == 1)][["kind", "neurons", "width"]].values.tolist()
+        [['attention', 512, 512], ['mlp', 512, 2048]]
+    """
+    places = find_places(model)
+    moments: dict[Place, Moments] = {}
+    if dataset is not None:
+        _check(model, dataset, batch_size)
+        for tower in model.towers:
+            own = [place for place in places if place.tower == tower]
+            moments |= _moments(model, dataset, tower, own, batch_size, progress)
+    table = pd.DataFrame([row for place in places for row in _rows(model, place, moments.get(place))])
+    table.insert(0, "model", model.label)
+    table.insert(1, "dataset", ["" if dataset is None or space == "weights" else dataset.name for space in table.space])
+    return table
+
+
+def _moments(
+    model: Model, dataset: Dataset, tower: str, places: Sequence[Place], batch_size: int, progress: Progress
+) -> dict[Place, Moments]:
+    name = f"{model.label}: {tower} tower on {dataset.name}"
+    encode, length, read = _SAMPLES[tower](model, dataset)
+    starts = range(0, length, batch_size)
+    batches = (read(range(start, min(start + batch_size, length))) for start in starts)
+    return collect(places, model.towers[tower], encode, progress(batches, name, len(starts)), name=name)
+
+
+Samples: TypeAlias = tuple[Callable[[Any], Tensor], int, Callable[[range], Any]]
+"""An encoder, how many samples there are, and how some of them are read."""
+
+
+def _images(model: Model, dataset: Dataset) -> Samples:
+    def read(rows: range) -> Tensor:
+        return model.preprocess.normalise(torch.stack([model.preprocess.pixels(dataset.images[row]) for row in rows]))
+
+    return model.encode_image, len(dataset), read
+
+
+def _sentences(model: Model, dataset: Dataset) -> Samples:
+    texts = prompts_for(dataset, "native").texts()
+    return model.encode_text, len(texts), lambda rows: texts[rows.start : rows.stop]
+
+
+_SAMPLES: dict[str, Callable[[Model, Dataset], Samples]] = {"image": _images, "text": _sentences}
+
+
+def _rows(model: Model, place: Place, moments: Moments | None) -> Iterator[Row]:
+    """What is measured at one place, a row a space."""
+    if place.weight is not None:
+        weight = place.weight.cpu().double()
+        yield _row(place, "weights", weight @ weight.T, weight.shape[1], weight.shape[1])
+    if moments is not None:
+        token = "mean" if place.kind in ("stem", "conv") else model.towers[place.tower].token
+        token = "" if place.module is None else token
+        samples = moments.samples
+        yield _row(place, "activations", moments.gram(), samples, samples, token)
+        # Gaussian rows of n samples, once centred, are Gaussian in the n - 1 dimensions that are left.
+        yield _row(place, "centred", moments.gram(centred=True), samples, samples - 1, token)
+
+
+def _row(
+    place: Place, space: str, gram: Float[Tensor, "neuron neuron"], width: int, freedom: int, token: str = ""
+) -> Row:
+    """One row of the table; `freedom` is the width of the random neurons."""
+    live = int((gram.diagonal() > 0).sum())
+    row: Row = {"tower": place.tower, "depth": place.depth, "kind": place.kind, "name": place.name, "space": space}
+    row |= {"token": token, "neurons": len(gram), "width": width, "dead": len(gram) - live}
+    for measure, (of, of_random) in _MEASURES.items():
+        value = of(gram) if live else math.nan
+        random = of_random(live, freedom) if live else math.nan
+        row |= {measure: value, f"random_{measure}": random, f"relative_{measure}": value / random}
+    return row
+
+
+def _check(model: Model, dataset: Dataset, batch_size: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"batch size {batch_size}", expected="at least 1")
+    if len(dataset) < 2:
+        raise InputError(f"{dataset.name} has {len(dataset)} image", expected="at least 2, to take a mean away")
+    if model.lanes > 1:
+        raise InputError(
+            f"{model.label} runs on {model.lanes} devices",
+            expected="one device: activations are taken where the modules are",
+            fix="load it on one: --device cuda:0 (device='cuda:0')",
+        )

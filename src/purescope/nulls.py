@@ -1,0 +1,301 @@
+"""What else explains a result? The same statistics where purity can mean nothing, and with other choices made.
+
+Nulls take one thing away and leave the rest. Gaussian weights of the same shape have no structure. A joint rotation of
+both towers leaves every logit of the full embedding as it is, but gives it other axes, so other neurons and another
+purity. Shuffled labels keep the neurons and break the tie between a neuron and its purity; so do shuffled towers for
+the agreement of the two. Variants keep the data and change one option of the experiment at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from purescope.bases import BASES, rotate
+from purescope.evaluation import ABLATIONS, ablation_values, accuracy_by_k
+from purescope.features import Features
+from purescope.measures import LAYER_MEASURES, MEASURES, Reference, gaussian_reference
+from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
+from purescope.parallel import on_each_core
+from purescope.purity import Projections, overlap
+from purescope.schemas import NULLS as SCHEMA
+from purescope.schemas import VARIANTS
+from purescope.statistics import area_between, percentile_interval, percentile_of, permutation_p, spearman
+from purescope.sweep import PURITY, SPACES, Measured, in_space
+from purescope.tables import check_table
+
+ROTATIONS = 200
+TOWER_SHUFFLES = 1000
+VARIANT_DRAWS = 100  # random orders, where those of the sweep were evaluated otherwise
+
+_LAYERS, _SPECTRA = 30, 12  # of Gaussian weights, for measures of a neuron and for those that take a spectrum
+_SHUFFLES = 20  # that a core evaluates at a time
+_ONE = 1e-12  # standard deviations below this are rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Rotations:
+    """A model's neurons in random bases, which serve every data set.
+
+    Args:
+        bases: float32, which is what features are.
+        orders: of high and of low purity in each basis.
+        overlaps: what `_overlaps` says of each.
+    """
+
+    bases: Float[Tensor, "draw neuron neuron"]
+    orders: Int64[Tensor, "draw 2 neuron"]
+    overlaps: list[dict[str, float]]
+
+
+def rotate_model(projections: Projections, *, draws: int = ROTATIONS, seed: int = 0) -> Rotations:
+    """Random rotations of both projections together: other axes for the same logits.
+
+    All bases are kept, 4 d^2 bytes each: 210 MB for 200 of 512 neurons.
+    """
+    bases = _random_bases(projections.neurons, draws, seed)
+
+    def turn(basis: Tensor) -> tuple[Tensor, dict[str, float]]:
+        turned = rotate(projections, basis.double())
+        return _ends(turned), _overlaps(turned)
+
+    ends, overlaps = zip(*on_each_core(turn, bases), strict=True)
+    return Rotations(bases, torch.stack(ends), list(overlaps))
+
+
+def null_table(
+    measured: Measured, projections: Projections | None, rotations: Rotations | None = None, *, draws: int = ROTATIONS
+) -> pd.DataFrame:
+    """What purity and the pruning curves are, held against nulls: the table `purescope.schemas.NULLS`.
+
+    - ``gaussian weights``: every measure of weights, as the mean over neurons and of the whole layer, for each tower.
+    - ``rotation``: mean overlap and its spread over the neurons for each tower, Spearman's correlation of the towers'
+      overlaps, and the areas under the curves of high and low purity and between them, against random rotations.
+    - ``svd basis``: the same in the one basis of the singular vectors.
+    - ``shuffled purity``: the area between high and low purity, against that of a random order and its reverse.
+    - ``shuffled towers``: Spearman's correlation of the towers' overlaps, against one tower's neurons renumbered.
+
+    Purity is the experiment's here, by l1 and of both towers, whatever the sweep was made by.
+
+    Args:
+        measured: the sweep of a model on a data set.
+        projections: that model's; None where it has none: then overlap is that of activations, and Gaussian weights
+            are no null for it.
+        rotations: of the same projections, where they are at hand.
+        draws: rotations, if they are not, and shuffles of purity.
+    """
+    case, seed = _case(measured, projections), measured.options.seed
+    if rotations is None or measured.options.space != "weights":
+        rotations = rotate_model(case.projections, draws=draws, seed=seed)
+    rows = [
+        *(_against_gaussian(case.projections) if measured.options.space == "weights" else ()),
+        *_against_rotations(case, rotations),
+        *_against_shuffles(case, draws, seed),
+    ]
+    table = pd.DataFrame(rows, columns=list(SCHEMA.columns))
+    return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), SCHEMA)
+
+
+def variant_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
+    """High, low and random with one option of the experiment changed at a time: `purescope.schemas.VARIANTS`.
+
+    Options: the measure of overlap, how the towers are joined, the space, what dropped neurons are set to, and whether
+    class features are renormalised; these two do not go together, so where one is not the experiment's the other is not
+    varied. The first row is the sweep as it was made.
+    """
+    case = _case(measured, projections)
+    drawn = measured.draws[:, :, 0]
+    swept = area_between(drawn, torch.zeros_like(drawn), case.ks)
+    measure, towers = measured.options.measure, measured.options.towers
+    rows = [_variant(case, "as swept", "", case.ends(measure, towers), swept)]
+    for name in MEASURES:
+        if name != measure:
+            rows.append(_variant(case, "measure", name, case.ends(name, towers), swept))
+    for name in TOWERS:
+        if name != towers:
+            rows.append(_variant(case, "towers", name, case.ends(measure, name), swept))
+    for space in SPACES:
+        if space != measured.options.space and (space != "weights" or projections is not None):
+            there = replace(case, projections=in_space(space, case.features, projections))
+            rows.append(_variant(case, "space", space, there.ends(measure, towers), swept))
+    given = StrategyInput(case.projections)
+    random = torch.stack(
+        [STRATEGIES["random"].order(given, measured.options.seed + draw) for draw in range(VARIANT_DRAWS)]
+    )
+    ends = case.ends(measure, towers)
+    for name in ABLATIONS:
+        if name != measured.options.ablation and not case.renormalise:
+            other = replace(case, dropped=ablation_values(case.features.image, name, seed=measured.options.seed))
+            rows.append(_variant(other, "ablation", name, ends, other.areas(random)))
+    if case.dropped is None:
+        other = replace(case, renormalise=not case.renormalise)
+        rows.append(_variant(other, "renormalise", str(other.renormalise).lower(), ends, other.areas(random)))
+    table = pd.DataFrame(rows, columns=list(VARIANTS.columns))
+    return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), VARIANTS)
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """A model's neurons and its features on a data set, and how they are evaluated."""
+
+    features: Features
+    projections: Projections
+    ks: list[int]
+    renormalise: bool = False
+    dropped: Tensor | None = None
+
+    def areas(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, " order"]:
+        """Mean accuracy over the ks of each order."""
+        features = self.features
+        accuracy = accuracy_by_k(
+            features.image,
+            features.text,
+            features.labels,
+            orders,
+            self.ks,
+            renormalise=self.renormalise,
+            dropped=self.dropped,
+        ).top1
+        return area_between(accuracy, torch.zeros_like(accuracy), self.ks)
+
+    def ends(self, measure: str, towers: str) -> Int64[Tensor, "2 neuron"]:
+        """The orders of high and of low purity."""
+        features = self.features
+        given = StrategyInput(self.projections, features.image, features.text, measure=measure, towers=towers)
+        return torch.stack([STRATEGIES[name].order(given, 0) for name in PURITY])
+
+    def areas_of_ends(self, orders: Int64[Tensor, "2 neuron"]) -> dict[str, float]:
+        high, low = self.areas(orders).tolist()
+        return {"high": high, "low": low, "gap": high - low}
+
+    def in_basis(self, basis: Float[Tensor, "neuron neuron"]) -> "_Case":
+        """The same images on other axes; for what is known of the neurons there, ask the rotated projections."""
+        features = self.features
+        turned = replace(features, image=features.image @ basis, text=features.text @ basis)
+        return replace(self, features=turned, dropped=None if self.dropped is None else self.dropped @ basis)
+
+
+def _case(measured: Measured, projections: Projections | None) -> _Case:
+    options, features = measured.options, measured.features
+    return _Case(
+        features,
+        in_space(options.space, features, projections),
+        list(measured.ks),
+        options.renormalise,
+        ablation_values(features.image, options.ablation, seed=options.seed),
+    )
+
+
+def _against_gaussian(projections: Projections) -> Iterator[dict[str, object]]:
+    for tower, projection in (("image", projections.image), ("text", projections.text)):
+        values = {name: m.of(projection).nanmean().item() for name, m in MEASURES.items() if m.needs == "weights"}
+        values |= {name: measure(projection) for name, measure in LAYER_MEASURES.items()}
+        shape = projection.shape
+        references = on_each_core(partial(_reference, neurons=shape[0], width=shape[1]), values)
+        for (name, value), reference in zip(values.items(), references, strict=True):
+            yield {
+                "null": "gaussian weights",
+                "statistic": f"{tower} {name}",
+                "value": value,
+                "null_mean": reference.mean,
+                "null_deviation": reference.sd,
+                "z": (value - reference.mean) / reference.sd if reference.sd > _ONE else torch.nan,
+                "draws": reference.draws,
+            }
+
+
+def _reference(measure: str, *, neurons: int, width: int) -> Reference:
+    return gaussian_reference(measure, neurons, width, draws=_LAYERS if measure in MEASURES else _SPECTRA)
+
+
+def _against_rotations(case: _Case, rotations: Rotations) -> Iterator[dict[str, object]]:
+    value = _overlaps(case.projections) | case.areas_of_ends(_ends(case.projections))
+    areas = on_each_core(
+        lambda at: case.in_basis(rotations.bases[at]).areas_of_ends(rotations.orders[at]), range(len(rotations.bases))
+    )
+    drawn = [overlaps | found for overlaps, found in zip(rotations.overlaps, areas, strict=True)]
+    basis = BASES["svd"].of(StrategyInput(case.projections), 0)
+    turned = rotate(case.projections, basis)
+    svd = _overlaps(turned) | case.in_basis(basis.float()).areas_of_ends(_ends(turned))
+    for statistic in value:
+        yield _row("rotation", statistic, value[statistic], [found[statistic] for found in drawn])
+        yield _row("svd basis", statistic, value[statistic], [svd[statistic]])
+
+
+def _against_shuffles(case: _Case, draws: int, seed: int) -> Iterator[dict[str, object]]:
+    given = StrategyInput(case.projections)
+    random = torch.stack([STRATEGIES["random"].order(given, seed + draw) for draw in range(draws)])
+    live = int((~given.dead).sum())  # the dead stand last in low purity too
+    reverse = torch.cat([random[:, :live].flip(1), random[:, live:]], dim=1)
+    both = zip(random.split(_SHUFFLES), reverse.split(_SHUFFLES), strict=True)
+    turns = on_each_core(lambda pair: case.areas(pair[0]) - case.areas(pair[1]), both)
+    gaps = torch.cat(list(turns))
+    yield _row("shuffled purity", "gap", case.areas_of_ends(_ends(case.projections))["gap"], gaps.tolist())
+    image, text = _towers(case.projections)
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.stack([image[torch.randperm(len(image), generator=generator)] for _ in range(TOWER_SHUFFLES)])
+    yield _row("shuffled towers", "towers' spearman", spearman(image, text).item(), spearman(shuffled, text).tolist())
+
+
+@lru_cache(maxsize=1)
+def _random_bases(neurons: int, draws: int, seed: int) -> Float[Tensor, "draw neuron neuron"]:
+    given = StrategyInput(Projections(torch.eye(neurons), torch.eye(neurons)))
+    drawn = on_each_core(lambda draw: BASES["random_rotation"].of(given, seed + draw).float(), range(draws))
+    return torch.stack(list(drawn))
+
+
+def _ends(projections: Projections) -> Int64[Tensor, "2 neuron"]:
+    """The experiment's orders of high and of low purity."""
+    given = StrategyInput(projections)
+    return torch.stack([STRATEGIES[name].order(given, 0) for name in PURITY])
+
+
+def _towers(projections: Projections) -> tuple[Float[Tensor, " neuron"], Float[Tensor, " neuron"]]:
+    """Overlap in each tower; a dead neuron overlaps with nothing."""
+    return overlap(projections.image).nan_to_num(), overlap(projections.text).nan_to_num()
+
+
+def _overlaps(projections: Projections) -> dict[str, float]:
+    image, text = _towers(projections)
+    return {
+        "image overlap": image.mean().item(),
+        "text overlap": text.mean().item(),
+        "image overlap's spread": image.std().item(),
+        "text overlap's spread": text.std().item(),
+        "towers' spearman": spearman(image, text).item(),
+    }
+
+
+def _row(null: str, statistic: str, value: float, draws: list[float]) -> dict[str, object]:
+    drawn, one = torch.tensor(draws, dtype=torch.float64), torch.tensor(value, dtype=torch.float64)
+    low, high = percentile_interval(drawn)
+    deviation = drawn.std().item() if len(drawn) > 1 else torch.nan
+    return {
+        "null": null,
+        "statistic": statistic,
+        "value": value,
+        "null_mean": drawn.mean().item(),
+        "null_deviation": deviation,
+        "null_low": low.item(),
+        "null_high": high.item(),
+        "z": (value - drawn.mean().item()) / deviation if deviation > _ONE else torch.nan,
+        "percentile": percentile_of(one, drawn).item(),
+        "p": permutation_p(one, drawn).item(),
+        "draws": len(drawn),
+    }
+
+
+def _variant(case: _Case, option: str, choice: str, ends: Tensor, random: Tensor) -> dict[str, object]:
+    high, low = case.areas(ends)
+    row = {"option": option, "choice": choice, "high": high.item(), "low": low.item(), "draws": len(random)}
+    if not len(random):
+        return row
+    return row | {
+        "random": random.mean().item(),
+        "percentile": percentile_of(high, random).item(),
+        "permutation_p": permutation_p(high, random).item(),
+    }

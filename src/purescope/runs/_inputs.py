@@ -1,0 +1,196 @@
+"""What a run is made of: models and data by their names, each checked before hours of encoding."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from purescope.datasets import Dataset, load_dataset
+from purescope.errors import DatasetError, InputError, ModelError
+from purescope.features import Features, Progress, extract, read_features
+from purescope.keep import check_keep, default_keep
+from purescope.models import Model, load_model
+from purescope.specs import is_label, split_label
+from purescope.sweep import Options
+from purescope.tables import slug
+
+# What is no different number: where weights were found, and how they were wrapped.
+_WRAPPING = ("format",)
+
+
+@dataclass(frozen=True)
+class Settings(Options):
+    """What a run measures; every field changes numbers and stands in the manifest.
+
+    Options of the sweep, and how features are made: `protocol` says whose preprocess and prompts, see
+    `purescope.features.extract`, `precision` is that of the encoders, see `load_model`.
+    """
+
+    protocol: str = "native"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """How models and datasets are found and read; what of it changes a number stands in their identities."""
+
+    arch: str | None = None
+    data_root: str | Path | None = None
+    classnames: str | Path | None = None
+    templates: str | Path | None = None
+    download: bool = False
+    offline: bool = False
+    on_bad_image: Literal["error", "skip"] = "error"
+    batch_size: int = 256
+    device: str = "cpu"
+    cache: str | Path | None = None
+
+
+def named_model(spec: str, sources: Sources, *, precision: str = "auto") -> Model:
+    """The model of a name, as `load_model` finds it."""
+    return load_model(spec, device=sources.device, precision=precision, arch=sources.arch, offline=sources.offline)
+
+
+def named_dataset(spec: str, sources: Sources) -> Dataset:
+    """The images of a name, as `load_dataset` finds them."""
+    return load_dataset(
+        spec,
+        data_root=sources.data_root,
+        classnames=sources.classnames,
+        templates=sources.templates,
+        download=sources.download,
+        offline=sources.offline,
+        on_bad_image=sources.on_bad_image,
+    )
+
+
+def open_model(model: str | Model, sources: Sources, settings: Settings) -> Model:
+    """The model of a name, or one that is there, checked against the settings."""
+    if isinstance(model, str):
+        model = named_model(model, sources, precision=settings.precision)
+    ks(settings, model)
+    if settings.space == "weights":
+        _ = model.projections  # raises where there are none
+    return model
+
+
+def ks(settings: Settings, model: Model) -> list[int]:
+    """How many neurons of a model a run keeps."""
+    return check_keep(default_keep(model.neurons) if settings.keep is None else settings.keep, model.neurons)
+
+
+def open_data(spec: str | Dataset | Features, sources: Sources) -> Dataset | Features:
+    """The data set or the features of a name, or what is there.
+
+    Raises:
+        InputError: other words are asked for than those that the features were made of.
+
+    Warns:
+        UserWarning: a file of features does not say which model made them.
+    """
+    if not isinstance(spec, str):
+        return spec
+    label, name = split_label(spec)
+    if not name.startswith("features:"):
+        return named_dataset(spec, sources)
+    _refuse_words(sources, f"{name} has its class features already")
+    features = read_features(name.removeprefix("features:"))
+    if "model_weights" not in features.identity:
+        warnings.warn(f"{name} does not say which model made it: it is taken for each that is named", stacklevel=2)
+    return features if label is None else replace(features, dataset=label)
+
+
+def check_words(protocol: str, sources: Sources) -> None:
+    """Refuse class names and templates where the protocol has its own.
+
+    Raises:
+        InputError: there are some.
+    """
+    if protocol == "paper":
+        _refuse_words(sources, "protocol paper puts raw class names into 'a photo of a {}'")
+
+
+def _refuse_words(sources: Sources, why: str) -> None:
+    given = [f"--{name}" for name in ("classnames", "templates") if getattr(sources, name) is not None]
+    if given:
+        raise InputError(
+            f"{' and '.join(given)} would not be used: {why}",
+            expected="words of your own for images, under protocol native",
+            fix="leave them out here",
+        )
+
+
+def features_of(
+    model: Model, item: Dataset | Features, settings: Settings, sources: Sources, progress: Progress
+) -> Features:
+    """The features of a model on a data set, under its label; those that are there, if model and settings made them."""
+    if isinstance(item, Features):
+        check_origin(item, model, settings)
+        return replace(item, model=model.label)
+    return extract(
+        model,
+        item,
+        protocol=settings.protocol,
+        batch_size=sources.batch_size,
+        cache=sources.cache,
+        progress=progress,
+    )
+
+
+def check_origin(features: Features, model: Model, settings: Settings) -> None:
+    """Refuse features of another model or protocol, as far as they say what made them.
+
+    Raises:
+        InputError: they are.
+    """
+    made_by = features.identity
+    named = {f"model_{key}": value for key, value in model.identity.items() if key not in _WRAPPING}
+    if settings.precision == "auto":
+        named.pop("model_precision", None)  # nothing is encoded, and none was asked for
+    other = [key.removeprefix("model_") for key, value in named.items() if made_by.get(key, value) != value]
+    if other:
+        raise InputError(
+            f"the features of {features.dataset} are not those of {model.label}: their {', '.join(other)} differ",
+            expected=f"features that {model.label} made",
+            fix=f"name the model that made them, {made_by.get('model', features.model)}; or give the images instead",
+        )
+    protocol = made_by.get("protocol", settings.protocol)
+    if protocol != settings.protocol:
+        raise InputError(
+            f"the features of {features.dataset} were made under protocol {protocol}, not {settings.protocol}",
+            expected="one protocol in a run",
+            fix=f"--protocol {protocol} (protocol={protocol!r}); or give the images instead",
+        )
+
+
+def name_of(item: Dataset | Features) -> str:
+    """What a data set is called in tables."""
+    return item.dataset if isinstance(item, Features) else item.name
+
+
+def check_names(models: Iterable[Model], sets: Iterable[Dataset | Features]) -> None:
+    """Results are filed under these names.
+
+    Raises:
+        ModelError, DatasetError: there is none, two share a file, or one cannot be part of a file name.
+    """
+    _check_names([model.label for model in models], "model", ModelError)
+    _check_names([name_of(item) for item in sets], "dataset", DatasetError)
+
+
+def _check_names(names: Sequence[str], what: str, error: type[ModelError] | type[DatasetError]) -> None:
+    if not names:
+        raise error(f"no {what} was named", expected="at least one", fix=f"`purescope {what}s` lists them")
+    fix = "name one as NEWLABEL=SPEC"
+    for name in names:
+        if not is_label(name):
+            raise error(f"a {what} called {name!r}", expected="a short name that can be part of a file name", fix=fix)
+    files = [slug(name) for name in names]
+    twice = sorted({name for name in names if files.count(slug(name)) > 1})
+    if twice:
+        raise error(
+            f"{len(names)} {what}s, of which {', '.join(map(repr, twice))} share a name",
+            expected=f"a different name for each {what}: results are filed under it",
+            fix=fix,
+        )

@@ -1,0 +1,32 @@
+"""Is a difference real? Intervals, paired tests, corrections for many tests, a curve over k in one number.
+
+Cells (strategies, k, draws) stand in front and samples, k or items last; resamples and draws stand before the cells.
+Results are float64. A cell with a NaN in it gives NaN and leaves the other cells alone.
+"""
+
+from purescope.statistics._bootstrap import bootstrap_means, bootstrap_p, percentile_interval
+from purescope.statistics._correlation import partial_spearman, spearman, spearman_interval
+from purescope.statistics._curves import area_between, neurons_needed
+from purescope.statistics._halves import halves
+from purescope.statistics._mcnemar import mcnemar
+from purescope.statistics._multiplicity import benjamini_hochberg, holm
+from purescope.statistics._permutation import percentile_of, permutation_p
+from purescope.statistics._wilson import wilson_interval
+
+__all__ = [
+    "area_between",
+    "benjamini_hochberg",
+    "bootstrap_means",
+    "bootstrap_p",
+    "halves",
+    "holm",
+    "mcnemar",
+    "neurons_needed",
+    "partial_spearman",
+    "percentile_interval",
+    "percentile_of",
+    "permutation_p",
+    "spearman",
+    "spearman_interval",
+    "wilson_interval",
+]

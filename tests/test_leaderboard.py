@@ -1,0 +1,85 @@
+"""The leaderboard: each strategy once, best first, with the numbers of the tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from purescope.comparison import adjust, compare_strategies, curve_table, pooled_difference, pooled_p
+from purescope.leaderboard import Standing, leaderboard
+from purescope.planted import plant
+from purescope.sweep import Measured, Options, measure_strategies
+from tests.test_planted import accuracies, data_sets
+
+KS = [8, 16, 24]
+STRATEGIES = ("low_purity", "high_purity", "weight_norm", "svd")
+
+
+@pytest.fixture(scope="module")
+def measured() -> list[Measured]:
+    made = plant(1.0, neurons=32, images=240, classes=4, seed=0)
+    options = Options(keep=KS, strategies=STRATEGIES, draws=19, resamples=200, seed=50)
+    sets = data_sets(made, 2)
+    # Another model, worse in all, whose rows stand among those of the first.
+    other = replace(sets[0], image=sets[0].image.flip(0), model="other")
+    return [measure_strategies(features, made.projections, options) for features in (sets[0], other, sets[1])]
+
+
+def board(measured: list[Measured], model: str) -> list[Standing]:
+    return leaderboard(
+        pd.concat([accuracies(one) for one in measured]),
+        adjust(pd.concat([compare_strategies(one) for one in measured])),
+        pd.concat([curve_table(one) for one in measured]),
+        model=model,
+    )
+
+
+def test_all_strategies_stand_once_largest_area_first(measured: list[Measured]) -> None:
+    found = board(measured, "planted")
+    assert {standing.strategy for standing in found} == {*STRATEGIES, "random"} and len(found) == 5
+    areas = [standing.area for standing in found]
+    assert areas == sorted(areas, reverse=True)
+    places = {standing.strategy: place for place, standing in enumerate(found)}
+    assert places["high_purity"] < places["random"] < places["low_purity"]  # as planted
+
+
+def test_numbers_are_means_over_data_sets(measured: list[Measured]) -> None:
+    first, _, second = measured
+    table = pd.concat([accuracies(first), accuracies(second)])
+    areas = pd.concat([compare_strategies(first), compare_strategies(second)]).query("k == 'area'")
+    for standing in board(measured, "planted"):
+        values = [
+            one.draws[:, :, 0].mean(0)
+            if standing.strategy == "random"
+            else one.values[one.strategies.index(standing.strategy), :, 0]
+            for one in (first, second)
+        ]
+        area = np.mean([np.trapezoid(value, KS) / (KS[-1] - KS[0]) for value in values])
+        assert standing.area == pytest.approx(area, abs=1e-12)
+        needed = [curve_table(one).set_index("strategy").needed[standing.strategy] for one in (first, second)]
+        assert standing.needed == pytest.approx(np.mean(needed))
+        if standing.strategy == "random":
+            assert standing.over_random is None and standing.p is None
+            continue
+        mine = areas[(areas["first"] == standing.strategy) & (areas.second == "random")]
+        assert standing.over_random == pooled_difference(mine)
+        random = np.mean([np.trapezoid(one.draws[:, :, 0].mean(0), KS) / (KS[-1] - KS[0]) for one in (first, second)])
+        assert standing.over_random is not None
+        assert standing.over_random.value == pytest.approx(area - random, abs=1e-12)
+        assert standing.p == pooled_p(table, model="planted", strategy=standing.strategy)
+
+
+def test_a_model_has_its_own(measured: list[Measured]) -> None:
+    mine, other = board(measured, "planted"), board(measured, "other")
+    assert {standing.strategy for standing in other} == {standing.strategy for standing in mine}
+    assert max(standing.area for standing in other) < min(standing.area for standing in mine)
+    assert other == board([measured[1]], "other")
+
+
+def test_without_random_orders_there_are_areas_and_no_tests() -> None:
+    made = plant(1.0, neurons=16, images=60, classes=3, seed=0)
+    one = measure_strategies(made.features, made.projections, Options(keep=[4, 8], draws=0, resamples=50))
+    found = leaderboard(one.table, compare_strategies(one), curve_table(one), model="planted")
+    assert [standing.strategy for standing in found] == ["high_purity", "low_purity"]
+    assert all(standing.over_random is None and standing.p is None for standing in found)

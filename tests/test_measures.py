@@ -1,0 +1,493 @@
+"""Every measure of both tables: the definition as loops, what no measure may depend on, and known values."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from purescope.errors import InputError
+from purescope.measures import (
+    LAYER_MEASURES,
+    MEASURES,
+    dimensionality,
+    gaussian_reference,
+    interference,
+    monosemanticity,
+    pearson,
+    r2,
+    under_covariance,
+    welch_bound,
+)
+from purescope.neurons import neuron_table
+from purescope.purity import Projections, cosine_gram, dead_neurons, overlap, random_overlap
+from tests import oracles
+from tests.test_purity import MATRICES, matrices, plain, seeds, signed
+
+Rows = Sequence[Sequence[float]]
+
+BOUNDS = {
+    "l1": (0, 1),
+    "l2": (0, 1),
+    "linf": (0, 1),
+    "median": (0, 1),
+    "signed_mean": (-1, 1),
+    "r2": (0, 1),
+    "interference": (0, math.inf),
+    "superposition": (0, 1),
+    "pearson": (0, 1),
+    "polysemanticity": (0, 2),
+}
+BY_DIRECTION = {"l1", "l2", "linf", "median", "signed_mean", "r2"}  # the length of a single neuron is nothing to them
+UNSIGNED = {*BOUNDS} - {"signed_mean", "polysemanticity"}
+TURNED = {*BOUNDS} - {"pearson", "polysemanticity"}  # by a rotation of the width, which for activations means nothing
+OF_WEIGHTS = sorted(TURNED)
+
+
+def test_every_measure_is_covered_here() -> None:
+    assert BOUNDS.keys() == MEASURES.keys() == ORACLES.keys()
+    assert LAYER_MEASURES.keys() == LAYER_ORACLES.keys()
+    assert {measure.needs for measure in MEASURES.values()} == {"weights", "activations"}
+    assert {name for name, measure in MEASURES.items() if measure.needs == "weights"} == TURNED
+    assert not MEASURES.keys() & LAYER_MEASURES.keys()
+    assert all(measure.what for measure in MEASURES.values())
+
+
+# --- definitions, over plain rows; a neuron is dead where its row is zero
+
+
+def by_cosines(reduce: Callable[[list[float]], float]) -> Callable[[Rows], list[float]]:
+    def measure(rows: Rows) -> list[float]:
+        values = []
+        for j, row in enumerate(rows):
+            cosines = [oracles.cosine(row, other) for i, other in enumerate(rows) if i != j] or [0.0]
+            values.append(reduce(cosines) if any(row) else math.nan)
+        return values
+
+    return measure
+
+
+def explained_at_ridge(rows: Rows) -> list[float]:
+    """Ridge regression of each unit row on the others, by numpy's least squares on rows with the ridge appended."""
+    units, values = np.array([oracles.unit(row) for row in rows]), []
+    for j, row in enumerate(units):
+        others = np.delete(units, j, axis=0).T
+        regressors = np.vstack([others, math.sqrt(0.01) * np.eye(others.shape[1])])
+        target = np.concatenate([row, np.zeros(others.shape[1])])
+        fit = regressors @ np.linalg.lstsq(regressors, target)[0] if others.shape[1] else 0 * target
+        values.append(1 - float(np.square(target - fit).sum()) if row.any() else math.nan)
+    return values
+
+
+def received(rows: Rows) -> list[float]:
+    """Squares of what the other rows have along each row's direction, summed."""
+    return [
+        math.fsum(oracles.dot(oracles.unit(row), other) ** 2 for i, other in enumerate(rows) if i != j)
+        for j, row in enumerate(rows)
+    ]
+
+
+def relative_interference(rows: Rows) -> list[float]:
+    squares = [oracles.dot(row, row) for row in rows if any(row)]
+    mean = math.fsum(squares) / max(1, len(squares))
+    return [value / mean if any(row) else math.nan for row, value in zip(rows, received(rows), strict=True)]
+
+
+def shared_dimension(rows: Rows) -> list[float]:
+    values = []
+    for row, others in zip(rows, received(rows), strict=True):
+        own = oracles.dot(row, row)
+        values.append(1 - own / (own + others) if any(row) else math.nan)
+    return values
+
+
+def mean_correlation(rows: Rows) -> list[float]:
+    varied = [max(row) > min(row) for row in rows]
+    values = []
+    for j, row in enumerate(rows):
+        correlations = [
+            abs(scipy.stats.pearsonr(row, other).statistic) if varied[i] and varied[j] else 0.0
+            for i, other in enumerate(rows)
+            if i != j
+        ]
+        values.append(math.fsum(correlations) / max(1, len(correlations)) if varied[j] else math.nan)
+    return values
+
+
+def one_minus_monosemanticity(rows: Rows) -> list[float]:
+    return [1 - score for score in pairwise_monosemanticity(rows, list(zip(*rows, strict=True)))]
+
+
+def pairwise_monosemanticity(rows: Rows, embeddings: Rows) -> list[float]:
+    scores = []
+    for row in rows:
+        low, high = min(row), max(row)
+        weights = [(value - low) / (high - low) if high > low else 0.0 for value in row]
+        pairs = [(n, m) for n in range(len(row)) for m in range(len(row)) if n != m]
+        total = math.fsum(weights[n] * weights[m] for n, m in pairs)
+        alike = math.fsum(weights[n] * weights[m] * oracles.cosine(embeddings[n], embeddings[m]) for n, m in pairs)
+        scores.append(alike / total if total > 1e-9 else math.nan)
+    return scores
+
+
+ORACLES: dict[str, Callable[[Rows], list[float]]] = {
+    "l1": oracles.overlap,
+    "l2": by_cosines(lambda cosines: math.sqrt(math.fsum(c * c for c in cosines) / len(cosines))),
+    "linf": by_cosines(lambda cosines: max(map(abs, cosines))),
+    "median": by_cosines(lambda cosines: float(np.median(np.abs(cosines)))),
+    "signed_mean": by_cosines(lambda cosines: math.fsum(cosines) / len(cosines)),
+    "r2": explained_at_ridge,
+    "interference": relative_interference,
+    "superposition": shared_dimension,
+    "pearson": mean_correlation,
+    "polysemanticity": one_minus_monosemanticity,
+}
+# For measures that lengths matter to, and for activations: no entries that squares lose.
+ORDINARY = {name: rows for name, rows in MATRICES.items() if name not in ("tiny and huge", "subnormal")}
+
+
+@pytest.mark.parametrize("measure", BY_DIRECTION)
+@pytest.mark.parametrize("name", MATRICES)
+def test_measures_of_directions_are_their_definition(name: str, measure: str) -> None:
+    rows = MATRICES[name]
+    assert MEASURES[measure].of(rows).tolist() == pytest.approx(ORACLES[measure](plain(rows)), abs=1e-10, nan_ok=True)
+
+
+@pytest.mark.parametrize("measure", MEASURES.keys() - BY_DIRECTION)
+@pytest.mark.parametrize("name", ORDINARY)
+def test_measures_of_rows_are_their_definition(name: str, measure: str) -> None:
+    rows = ORDINARY[name]
+    if MEASURES[measure].needs == "activations":
+        rows = torch.cat([rows, rows[:, :1] + 1], dim=1)  # two samples at least
+    assert MEASURES[measure].of(rows).tolist() == pytest.approx(ORACLES[measure](rows.tolist()), abs=1e-9, nan_ok=True)
+
+
+# --- what holds for every measure
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@settings(max_examples=25)
+@given(rows=matrices())
+def test_measures_stay_within_bounds_and_dead_neurons_have_none(measure: str, rows: Tensor) -> None:
+    rows = torch.cat([rows, -rows[:, :1]], dim=1)
+    values = MEASURES[measure].of(rows)
+    low, high = BOUNDS[measure]
+    assert values.dtype == torch.float64
+    assert values[dead_neurons(rows)].isnan().all()
+    if MEASURES[measure].needs == "weights":
+        assert not values[~dead_neurons(rows)].isnan().any()
+    known = values[~values.isnan()]
+    assert ((known >= low) & (known <= high)).all()
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@settings(max_examples=25)
+@given(seed=seeds, neurons=st.integers(1, 7), width=st.integers(2, 6))
+def test_permuting_neurons_permutes_every_measure(measure: str, seed: int, neurons: int, width: int) -> None:
+    rows, of = signed(neurons, width, seed), MEASURES[measure].of
+    permutation = torch.randperm(neurons, generator=torch.Generator().manual_seed(seed))
+    np.testing.assert_allclose(of(rows[permutation]), of(rows)[permutation], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@settings(max_examples=25)
+@given(seed=seeds, scale=st.sampled_from([1e-200, 1e-3, 7.0, 1e200]))
+def test_the_scale_of_a_layer_changes_no_measure(measure: str, seed: int, scale: float) -> None:
+    rows, of = signed(6, 4, seed), MEASURES[measure].of
+    np.testing.assert_allclose(of(rows * scale), of(rows), rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("measure", BY_DIRECTION)
+@settings(max_examples=25)
+@given(seed=seeds, scales=st.lists(st.floats(1e-3, 1e3), min_size=6, max_size=6))
+def test_the_length_of_a_neuron_changes_no_measure_of_directions(measure: str, seed: int, scales: list[float]) -> None:
+    rows, of = signed(6, 4, seed), MEASURES[measure].of
+    scaled = rows * torch.tensor(scales, dtype=torch.float64)[:, None]
+    np.testing.assert_allclose(of(scaled), of(rows), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("measure", sorted(UNSIGNED))
+@settings(max_examples=25)
+@given(seed=seeds, flips=st.lists(st.sampled_from([-1.0, 1.0]), min_size=6, max_size=6))
+def test_the_sign_of_a_neuron_changes_no_unsigned_measure(measure: str, seed: int, flips: list[float]) -> None:
+    rows, of = signed(6, 4, seed), MEASURES[measure].of
+    flipped = rows * torch.tensor(flips, dtype=torch.float64)[:, None]
+    np.testing.assert_allclose(of(flipped), of(rows), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("measure", OF_WEIGHTS)
+@settings(max_examples=25)
+@given(seed=seeds)
+def test_turning_the_input_space_changes_no_measure_of_weights(measure: str, seed: int) -> None:
+    rows, of = signed(6, 4, seed), MEASURES[measure].of
+    turn = torch.linalg.qr(signed(4, 4, seed + 1)).Q
+    np.testing.assert_allclose(of(rows @ turn), of(rows), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_no_measure_changes_its_argument_or_asks_for_a_precision(measure: str) -> None:
+    rows = signed(8, 5).float()
+    before = rows.clone()
+    assert MEASURES[measure].of(rows).equal(MEASURES[measure].of(rows.double()))
+    assert rows.equal(before)
+
+
+# --- known values
+
+
+@pytest.mark.parametrize("measure", OF_WEIGHTS)
+def test_orthogonal_neurons_are_pure_by_every_measure_of_weights(measure: str) -> None:
+    lengths = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
+    np.testing.assert_allclose(MEASURES[measure].of(torch.diag(lengths)), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("measure", OF_WEIGHTS)
+def test_a_twin_is_less_pure_than_a_neuron_alone(measure: str) -> None:
+    rows = torch.eye(4, dtype=torch.float64)
+    rows[3] = rows[2]
+    values = MEASURES[measure].of(rows)
+    assert values[2].item() == pytest.approx(values[3].item())
+    assert values[0].item() == pytest.approx(0, abs=1e-12)
+    if measure != "median":  # of three cosines one is 1, and the median does not see it
+        assert values[2] > 0.3
+
+
+def test_twins_have_known_values() -> None:
+    rows = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    expected = {"l1": 1, "l2": 1, "linf": 1, "median": 1, "signed_mean": 1, "r2": 1 / 1.01}
+    expected |= {"interference": 1, "superposition": 0.5}
+    for measure, value in expected.items():
+        assert MEASURES[measure].of(rows).tolist() == pytest.approx([value, value])
+
+
+def test_opposites_cancel_in_the_signed_mean_alone() -> None:
+    rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
+    assert MEASURES["signed_mean"].of(rows).tolist() == pytest.approx([0, 0, -1])
+    assert MEASURES["l1"].of(rows).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_dimensions_are_shared_out_among_the_neurons() -> None:
+    """Elhage et al.'s tetrahedron, pentagon and pair: 3/4, 2/5 and 1/2 of a dimension each."""
+    pentagon = torch.tensor([[math.cos(2 * math.pi * j / 5), math.sin(2 * math.pi * j / 5)] for j in range(5)]).double()
+    tetrahedron = torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]).double()
+    pair = torch.tensor([[1.0], [-1.0]]).double()
+    for rows, share in ((pentagon, 2 / 5), (tetrahedron, 3 / 4), (pair, 1 / 2)):
+        np.testing.assert_allclose(dimensionality(rows), share, atol=1e-6)
+        np.testing.assert_allclose(interference(rows), 1 / share - 1, atol=1e-5)
+
+
+def test_r2_is_that_of_least_squares_where_neurons_are_fewer_than_width() -> None:
+    rows = signed(5, 9)
+    for j, value in enumerate(r2(rows, ridge=1e-13).tolist()):
+        others = np.delete(rows.numpy(), j, axis=0).T
+        residual = np.linalg.lstsq(others, rows[j].numpy())[1][0]
+        assert value == pytest.approx(1 - residual / float(rows[j].square().sum()), abs=1e-9)
+
+
+def test_r2_orders_neurons_against_their_ridge_leverage_however_many_they_are() -> None:
+    rows = torch.nn.functional.normalize(signed(30, 8), dim=1)
+    leverage = (rows @ torch.linalg.inv(rows.T @ rows + 0.01 * torch.eye(8)) * rows).sum(dim=1)
+    assert r2(rows).argsort().equal(leverage.argsort(descending=True))
+    assert r2(rows).std() > 1e-4
+
+
+def test_monosemanticity_is_the_mean_over_pairs_by_another_models_embeddings() -> None:
+    activations, embeddings = signed(12, 5), signed(12, 3, seed=1)
+    expected = pairwise_monosemanticity(activations.T.tolist(), embeddings.tolist())
+    assert monosemanticity(activations, embeddings).tolist() == pytest.approx(expected, abs=1e-12)
+    shifted = 5 * activations - 100  # brought to 0..1 all the same
+    np.testing.assert_allclose(monosemanticity(shifted, 2 * embeddings), expected, atol=1e-9)
+
+
+def test_monosemanticity_of_a_neuron_without_two_images_is_not_known() -> None:
+    activations = torch.tensor([[0.0, 3.0, 1.0], [0.0, 3.0, 0.0], [1.0, 3.0, 0.5]])
+    assert monosemanticity(activations, signed(3, 2)).isnan().tolist() == [True, True, False]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_activations_and_embeddings_are_of_the_same_images() -> None:
+    with pytest.raises(InputError, match="activations of 3 images, embeddings of 4"):
+        monosemanticity(signed(3, 2), signed(4, 2))
+
+
+def test_one_sample_has_no_correlation() -> None:
+    with pytest.raises(InputError, match="1 activations to centre"):
+        pearson(signed(3, 1))
+
+
+def test_cosines_under_a_covariance_are_correlations_of_activations() -> None:
+    inputs = signed(200, 4) @ signed(4, 4, seed=1) + 3
+    weights = signed(6, 4, seed=2)
+    weighted = under_covariance(weights, torch.from_numpy(np.cov(inputs.T.numpy())))
+    activations = weights @ inputs.T
+    np.testing.assert_allclose(cosine_gram(weighted), np.corrcoef(activations.numpy()), atol=1e-9)
+    np.testing.assert_allclose(overlap(weighted), pearson(activations), atol=1e-9)
+
+
+def test_cosines_under_a_covariance_of_lower_rank() -> None:
+    """Neurons that differ only where no input goes are the same neuron."""
+    covariance = torch.diag(torch.tensor([1.0, 2.0, 0.0]).double())
+    weights = torch.tensor([[1.0, 1.0, 5.0], [1.0, 1.0, -9.0]]).double()
+    assert overlap(under_covariance(weights, covariance)).tolist() == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize(("neurons", "width", "bound"), [(4, 3, 1 / 3), (2, 1, 1), (3, 2, 1 / 2), (3, 3, 0), (1, 5, 0)])
+def test_welch_bound_of_simplices(neurons: int, width: int, bound: float) -> None:
+    assert welch_bound(neurons, width) == pytest.approx(bound)
+
+
+@settings(max_examples=25)
+@given(rows=matrices())
+def test_no_layer_is_below_the_welch_bound(rows: Tensor) -> None:
+    live = rows[~dead_neurons(rows)]
+    if len(live) > 1:
+        assert LAYER_MEASURES["mutual_coherence"](rows) >= welch_bound(len(live), rows.shape[1]) - 1e-9
+
+
+# --- whole layers, by numpy
+
+
+def singular(rows: Tensor) -> np.ndarray:
+    return np.linalg.svd(rows.numpy(), compute_uv=False)
+
+
+def entropy_rank(rows: Tensor) -> float:
+    return math.exp(scipy.stats.entropy(singular(rows)))
+
+
+def defect(rows: Tensor) -> float:
+    volume = math.sqrt(np.linalg.det((rows @ rows.T).numpy()))
+    return math.log(math.prod(math.hypot(*row) for row in rows.tolist()) / volume)
+
+
+LAYER_ORACLES: dict[str, Callable[[Tensor], float]] = {
+    "effective_rank": entropy_rank,
+    "participation_ratio": lambda rows: float((singular(rows) ** 2).sum() ** 2 / (singular(rows) ** 4).sum()),
+    "stable_rank": lambda rows: float(np.linalg.norm(rows.numpy()) ** 2 / np.linalg.norm(rows.numpy(), 2) ** 2),
+    "orthogonality_defect": defect,
+    "condition_number": lambda rows: float(np.linalg.cond(rows.numpy())),
+    "mutual_coherence": lambda rows: max(
+        abs(oracles.cosine(a, b)) for i, a in enumerate(rows.tolist()) for b in rows.tolist()[:i]
+    ),
+}
+ORTHOGONAL = {"orthogonality_defect": 0, "mutual_coherence": 0, "condition_number": 1}
+
+
+@pytest.mark.parametrize("measure", LAYER_MEASURES)
+@pytest.mark.parametrize("shape", [(5, 8), (4, 4), (2, 7)])
+def test_layer_measures_are_their_definition(shape: tuple[int, int], measure: str) -> None:
+    rows = signed(*shape)
+    assert LAYER_MEASURES[measure](rows) == pytest.approx(LAYER_ORACLES[measure](rows), rel=1e-9)
+
+
+@pytest.mark.parametrize("measure", LAYER_MEASURES.keys() - {"orthogonality_defect"})
+def test_layer_measures_of_more_neurons_than_width(measure: str) -> None:
+    rows = signed(9, 4)
+    assert LAYER_MEASURES[measure](rows) == pytest.approx(LAYER_ORACLES[measure](rows), rel=1e-9)
+
+
+@pytest.mark.parametrize("measure", LAYER_MEASURES)
+def test_layer_measures_ignore_scale_permutation_rotation_and_dead_neurons(measure: str) -> None:
+    rows, of = signed(5, 8), LAYER_MEASURES[measure]
+    turn = torch.linalg.qr(signed(8, 8, seed=1)).Q
+    changed = 1e200 * torch.cat([rows, torch.zeros(2, 8)])[[6, 3, 0, 5, 1, 4, 2]] @ turn
+    assert of(changed) == pytest.approx(of(rows), rel=1e-9)
+
+
+@pytest.mark.parametrize("measure", LAYER_MEASURES)
+def test_layer_measures_of_orthogonal_neurons(measure: str) -> None:
+    assert LAYER_MEASURES[measure](-3 * torch.eye(4, 6)) == pytest.approx(ORTHOGONAL.get(measure, 4))
+
+
+@pytest.mark.parametrize("measure", LAYER_MEASURES)
+def test_layer_measures_of_duplicates_of_one_neuron(measure: str) -> None:
+    """Rank 1; no volume; and cosine 1."""
+    rows = signed(1, 6).repeat(3, 1)
+    expected = {"orthogonality_defect": math.inf, "condition_number": math.inf}.get(measure, 1)
+    assert LAYER_MEASURES[measure](rows) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("measure", LAYER_MEASURES)
+def test_layer_measures_of_nothing_alive(measure: str) -> None:
+    assert math.isnan(LAYER_MEASURES[measure](torch.zeros(3, 2)))
+
+
+def test_more_neurons_than_width_span_no_volume() -> None:
+    assert LAYER_MEASURES["orthogonality_defect"](signed(4, 3)) == math.inf
+
+
+def test_row_lengths_are_nothing_to_the_orthogonality_defect() -> None:
+    rows = signed(4, 6)
+    lengths = torch.tensor([1e-5, 1.0, 30.0, 1e4], dtype=torch.float64)[:, None]
+    of = LAYER_MEASURES["orthogonality_defect"]
+    assert of(lengths * rows) == pytest.approx(of(rows))
+
+
+@settings(max_examples=25)
+@given(rows=matrices())
+def test_ranks_order_as_they_must(rows: Tensor) -> None:
+    """Stable rank <= participation ratio <= rank, and effective rank within 1 and the rank."""
+    if dead_neurons(rows).all():
+        return
+    stable, participation, effective = (
+        LAYER_MEASURES[name](rows) for name in ("stable_rank", "participation_ratio", "effective_rank")
+    )
+    rank = int(np.linalg.matrix_rank(rows.numpy()))
+    assert 1 - 1e-9 <= stable <= participation + 1e-9 <= rank + 1e-6
+    assert 1 - 1e-9 <= effective <= rank + 1e-6
+
+
+# --- against random weights
+
+
+def test_gaussian_references_are_what_is_known_in_closed_form() -> None:
+    """E|cos| is `random_overlap`; E cos^2 = 1/w, so D has mean near 1 / (1 + (d - 1) / w); mean cosine 0."""
+    l1 = gaussian_reference("l1", 40, 16)
+    assert abs(l1.mean - random_overlap(16)) < 3 * l1.sd / math.sqrt(20)
+    signed_mean = gaussian_reference("signed_mean", 40, 16)
+    assert abs(signed_mean.mean) < 4 * signed_mean.sd / math.sqrt(20)
+    # A signed mean over 39 cosines of variance 1/16, which are nearly independent of each other.
+    assert signed_mean.neuron_sd == pytest.approx(math.sqrt(1 / 16 / 39), rel=0.15)
+    assert gaussian_reference("superposition", 40, 16).mean == pytest.approx(1 - 1 / (1 + 39 / 16), abs=0.03)
+
+
+@pytest.mark.parametrize("measure", MEASURES | LAYER_MEASURES)
+def test_gaussian_layers_have_z_scores_about_zero(measure: str) -> None:
+    reference = gaussian_reference(measure, 8, 12, draws=60)
+    others = gaussian_reference(measure, 8, 12, draws=60, seed=1)
+    assert abs(reference.mean - others.mean) < 5 * reference.sd / math.sqrt(30)
+    assert reference.sd > 0
+    assert math.isnan(reference.neuron_sd) == (measure in LAYER_MEASURES)
+    assert measure in LAYER_MEASURES or reference.neuron_sd > 0
+
+
+def test_gaussian_references_are_drawn_by_their_seed() -> None:
+    assert gaussian_reference("l2", 5, 4, seed=3) == gaussian_reference("l2", 5, 4, seed=3)
+    assert gaussian_reference("l2", 5, 4, seed=3) != gaussian_reference("l2", 5, 4, seed=4)
+
+
+def test_what_has_no_reference() -> None:
+    with pytest.raises(InputError, match=r"unknown measure 'effective_rnk'(?s:.*)did you mean 'effective_rank'"):
+        gaussian_reference("effective_rnk", 3, 3)
+    with pytest.raises(InputError, match=r"1 draws(?s:.*)at least 2"):
+        gaussian_reference("l1", 3, 3, draws=1)
+
+
+def test_a_reference_tells_the_spread_of_layers_from_that_of_neurons() -> None:
+    """A layer's mean over 40 neurons varies far less than one neuron."""
+    reference = gaussian_reference("l1", 40, 16)
+    assert 0 < reference.sd < reference.neuron_sd / 2
+
+
+def test_the_neuron_table_takes_any_measure_as_columns() -> None:
+    projections = Projections(signed(6, 4), signed(6, 5, seed=1))
+    table = neuron_table(projections, measures=["l1", "r2"])
+    np.testing.assert_allclose(table.image_l1, table.image_overlap)
+    np.testing.assert_allclose(table.text_r2, r2(projections.text)[table.neuron.tolist()])
+    with pytest.raises(InputError, match=r"unknown measure 'medin'(?s:.*)did you mean 'median'"):
+        neuron_table(projections, measures=["medin"])

@@ -10,7 +10,7 @@ from purescope.features import Features, extract
 from purescope.models import load_model
 
 MODELS = ("bundled:clip", "bundled:laclip")
-DATASETS = ("emoji", "emoji-names", "flags", "icons", "clipart", "fashion-mnist", "openmoji", "openmoji-names")
+DATASETS = ("emoji", "emoji-names", "flags", "icons", "clipart")
 PRECISIONS = ("bf16", "fp16")
 
 

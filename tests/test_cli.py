@@ -13,7 +13,15 @@ import torch
 from PIL import Image
 
 from purescope.cli import cli, main, options
+from purescope.datasets import load_dataset
+from purescope.evaluation import ABLATIONS
+from purescope.features import extract
+from purescope.measures import MEASURES
+from purescope.models import load_model
+from purescope.ordering import TOWERS
+from purescope.purity import activation_space, overlap
 from purescope.schemas import RESULTS
+from purescope.sweep import SPACES, all_strategies
 
 
 @pytest.fixture
@@ -250,3 +258,32 @@ def test_no_cache_keeps_nothing(folder, tmp_path, capsys, monkeypatch) -> None:
     assert run(*command, "--out", tmp_path / "b") == 0
     assert (tmp_path / "cache").is_dir()
     assert (tmp_path / "b" / "results.csv").read_bytes() == (tmp_path / "a" / "results.csv").read_bytes()
+
+
+def test_purity_of_activations_is_over_a_dataset(tmp_path, capsys) -> None:
+    assert run("purity", "bundled:clip", "--space", "centred", "--data", "bundled:flags", "--out", tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "centred on flags" in said
+    neurons = pd.read_csv(tmp_path / "purity_bundled_clip_centred_on_flags.csv")
+    features = extract(load_model("bundled:clip"), load_dataset("bundled:flags"))
+    expected = overlap(activation_space(features.image, features.text, centred=True).image)
+    assert neurons.sort_values("neuron").image_overlap.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [("--space", "activations"), ("--data", "bundled:flags")])
+def test_purity_of_activations_needs_a_dataset_and_weights_none(options, capsys) -> None:
+    assert run("purity", "bundled:clip", *options) == 2
+    assert "give --data with --space activations or centred" in capsys.readouterr().err
+
+
+def test_purity_shows_the_measures_asked_for(tmp_path, capsys) -> None:
+    assert run("purity", "bundled:clip", "--measure", "linf", "--measure", "r2", "--out", tmp_path) == 0
+    neurons = pd.read_csv(tmp_path / "purity_bundled_clip.csv")
+    assert {"image_linf", "text_linf", "image_r2", "text_r2"} <= set(neurons)
+
+
+def test_every_name_in_the_help_can_be_given(capsys) -> None:
+    """The help names strategies and measures without loading them."""
+    assert run("sweep", "--help") == 0
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert {*all_strategies(), *MEASURES, *TOWERS, *ABLATIONS, *SPACES} <= words

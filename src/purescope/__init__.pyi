@@ -1,5 +1,7 @@
 from .datasets import Dataset as Dataset
 from .datasets import load_dataset as load_dataset
+from .dynamics import Tracker as Tracker
+from .dynamics import track as track
 from .errors import PurescopeError as PurescopeError
 from .evaluation import accuracy_by_k as accuracy_by_k
 from .evaluation import silhouette_by_k as silhouette_by_k
@@ -7,10 +9,13 @@ from .features import Features as Features
 from .features import extract as extract
 from .features import read_features as read_features
 from .features import save_features as save_features
+from .importance import neuron_importance as neuron_importance
+from .layers import layer_table as layer_table
 from .models import Model as Model
 from .models import load_model as load_model
 from .ordering import order_neurons as order_neurons
 from .plots import plot_accuracy as plot_accuracy
+from .plots import plot_dynamics as plot_dynamics
 from .plots import plot_gap as plot_gap
 from .plots import plot_overlap as plot_overlap
 from .plots import plot_silhouette as plot_silhouette
@@ -19,5 +24,7 @@ from .purity import activation_space as activation_space
 from .purity import overlap as overlap
 from .purity import purity as purity
 from .runs import run_sweep as run_sweep
+from .studies import run_compare as run_compare
+from .studies import run_evidence as run_evidence
 from .sweep import sweep as sweep
 from .tables import read_results as read_results

@@ -19,20 +19,20 @@ from purescope.bases import BASES, rotate
 from purescope.evaluation import ABLATIONS, ablation_values, accuracy_by_k
 from purescope.features import Features
 from purescope.measures import LAYER_MEASURES, MEASURES, Reference, gaussian_reference
-from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
+from purescope.ordering import STRATEGIES, TOWERS, StrategyInput, best_first, redundancy
 from purescope.parallel import on_each_core
 from purescope.purity import Projections, overlap
 from purescope.schemas import NULLS as SCHEMA
 from purescope.schemas import VARIANTS
 from purescope.statistics import area_between, percentile_interval, percentile_of, permutation_p, spearman
-from purescope.sweep import PURITY, SPACES, Measured, in_space
+from purescope.sweep import SPACES, Measured, in_space
 from purescope.tables import check_table
 
 ROTATIONS = 200
 TOWER_SHUFFLES = 1000
 VARIANT_DRAWS = 100  # random orders, where those of the sweep were evaluated otherwise
 
-_LAYERS, _SPECTRA = 30, 12  # of Gaussian weights, for measures of a neuron and for those that take a spectrum
+_LAYERS, _SPECTRA = 20, 10  # of Gaussian weights, for measures of a neuron and for those that take a spectrum
 _SHUFFLES = 20  # that a core evaluates at a time
 _ONE = 1e-12  # standard deviations below this are rounding
 
@@ -44,7 +44,7 @@ class Rotations:
     Args:
         bases: float32, which is what features are.
         orders: of high and of low purity in each basis.
-        overlaps: what `_overlaps` says of each.
+        overlaps: mean and spread of the overlaps in each, and how the towers' agree.
     """
 
     bases: Float[Tensor, "draw neuron neuron"]
@@ -60,8 +60,7 @@ def rotate_model(projections: Projections, *, draws: int = ROTATIONS, seed: int 
     bases = _random_bases(projections.neurons, draws, seed)
 
     def turn(basis: Tensor) -> tuple[Tensor, dict[str, float]]:
-        turned = rotate(projections, basis.double())
-        return _ends(turned), _overlaps(turned)
+        return _by_overlap(rotate(projections, basis.double()))
 
     ends, overlaps = zip(*on_each_core(turn, bases), strict=True)
     return Rotations(bases, torch.stack(ends), list(overlaps))
@@ -130,10 +129,12 @@ def variant_table(measured: Measured, projections: Projections | None) -> pd.Dat
     for name in ABLATIONS:
         if name != measured.options.ablation and not case.renormalise:
             other = replace(case, dropped=ablation_values(case.features.image, name, seed=measured.options.seed))
-            rows.append(_variant(other, "ablation", name, ends, other.areas(random)))
+            rows.append(_variant(other, "ablation", name, ends, other.areas_on_each_core(random)))
     if case.dropped is None:
         other = replace(case, renormalise=not case.renormalise)
-        rows.append(_variant(other, "renormalise", str(other.renormalise).lower(), ends, other.areas(random)))
+        rows.append(
+            _variant(other, "renormalise", str(other.renormalise).lower(), ends, other.areas_on_each_core(random))
+        )
     table = pd.DataFrame(rows, columns=list(VARIANTS.columns))
     return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), VARIANTS)
 
@@ -162,11 +163,15 @@ class _Case:
         ).top1
         return area_between(accuracy, torch.zeros_like(accuracy), self.ks)
 
+    def areas_on_each_core(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, " order"]:
+        return torch.cat(list(on_each_core(self.areas, orders.split(_SHUFFLES))))
+
     def ends(self, measure: str, towers: str) -> Int64[Tensor, "2 neuron"]:
         """The orders of high and of low purity."""
         features = self.features
         given = StrategyInput(self.projections, features.image, features.text, measure=measure, towers=towers)
-        return torch.stack([STRATEGIES[name].order(given, 0) for name in PURITY])
+        score = redundancy(given)
+        return torch.stack([best_first(-score, given.dead), best_first(score, given.dead)])
 
     def areas_of_ends(self, orders: Int64[Tensor, "2 neuron"]) -> dict[str, float]:
         high, low = self.areas(orders).tolist()
@@ -213,14 +218,15 @@ def _reference(measure: str, *, neurons: int, width: int) -> Reference:
 
 
 def _against_rotations(case: _Case, rotations: Rotations) -> Iterator[dict[str, object]]:
-    value = _overlaps(case.projections) | case.areas_of_ends(_ends(case.projections))
+    ends, value = _by_overlap(case.projections)
+    value |= case.areas_of_ends(ends)
     areas = on_each_core(
         lambda at: case.in_basis(rotations.bases[at]).areas_of_ends(rotations.orders[at]), range(len(rotations.bases))
     )
     drawn = [overlaps | found for overlaps, found in zip(rotations.overlaps, areas, strict=True)]
     basis = BASES["svd"].of(StrategyInput(case.projections), 0)
-    turned = rotate(case.projections, basis)
-    svd = _overlaps(turned) | case.in_basis(basis.float()).areas_of_ends(_ends(turned))
+    ends, svd = _by_overlap(rotate(case.projections, basis))
+    svd |= case.in_basis(basis.float()).areas_of_ends(ends)
     for statistic in value:
         yield _row("rotation", statistic, value[statistic], [found[statistic] for found in drawn])
         yield _row("svd basis", statistic, value[statistic], [svd[statistic]])
@@ -234,7 +240,7 @@ def _against_shuffles(case: _Case, draws: int, seed: int) -> Iterator[dict[str, 
     both = zip(random.split(_SHUFFLES), reverse.split(_SHUFFLES), strict=True)
     turns = on_each_core(lambda pair: case.areas(pair[0]) - case.areas(pair[1]), both)
     gaps = torch.cat(list(turns))
-    yield _row("shuffled purity", "gap", case.areas_of_ends(_ends(case.projections))["gap"], gaps.tolist())
+    yield _row("shuffled purity", "gap", case.areas_of_ends(_by_overlap(case.projections)[0])["gap"], gaps.tolist())
     image, text = _towers(case.projections)
     generator = torch.Generator().manual_seed(seed)
     shuffled = torch.stack([image[torch.randperm(len(image), generator=generator)] for _ in range(TOWER_SHUFFLES)])
@@ -248,20 +254,16 @@ def _random_bases(neurons: int, draws: int, seed: int) -> Float[Tensor, "draw ne
     return torch.stack(list(drawn))
 
 
-def _ends(projections: Projections) -> Int64[Tensor, "2 neuron"]:
-    """The experiment's orders of high and of low purity."""
-    given = StrategyInput(projections)
-    return torch.stack([STRATEGIES[name].order(given, 0) for name in PURITY])
-
-
 def _towers(projections: Projections) -> tuple[Float[Tensor, " neuron"], Float[Tensor, " neuron"]]:
     """Overlap in each tower; a dead neuron overlaps with nothing."""
     return overlap(projections.image).nan_to_num(), overlap(projections.text).nan_to_num()
 
 
-def _overlaps(projections: Projections) -> dict[str, float]:
+def _by_overlap(projections: Projections) -> tuple[Int64[Tensor, "2 neuron"], dict[str, float]]:
+    """The experiment's orders of high and of low purity, and what the towers' overlaps are."""
     image, text = _towers(projections)
-    return {
+    dead, total = StrategyInput(projections).dead, (image + text) * (projections.neurons - 1)
+    return torch.stack([best_first(-total, dead), best_first(total, dead)]), {
         "image overlap": image.mean().item(),
         "text overlap": text.mean().item(),
         "image overlap's spread": image.std().item(),

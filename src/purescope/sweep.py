@@ -2,33 +2,30 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from purescope.bases import BASES, rotate
+from purescope.bases import BASES
 from purescope.errors import InputError, did_you_mean
-from purescope.evaluation import ABLATIONS, ablation_values, has_silhouette, ranks_by_k, silhouette_samples_by_k
+from purescope.evaluation import ABLATIONS, ablation_values, has_silhouette
+from purescope.evaluator import SILHOUETTE_DRAWS, Evaluator
 from purescope.features import Features
 from purescope.keep import check_keep, default_keep
 from purescope.measures import MEASURES
 from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
-from purescope.parallel import on_each_core
 from purescope.purity import Projections, activation_space
 from purescope.schemas import METRICS, RESULTS
-from purescope.statistics import bootstrap_means, halves, percentile_interval, wilson_interval
+from purescope.statistics import bootstrap_means, percentile_interval, wilson_interval
 from purescope.tables import check_table
 
 DRAWS = 50
 RESAMPLES = 10_000
-SILHOUETTE_DRAWS = 50  # random orders beyond these are measured in accuracy alone, which takes a tenth of the time
 SPACES = ("weights", "activations", "centred")
 PURITY = ("high_purity", "low_purity")
-
-_TURN = 25  # random orders that a core measures at a time; a divisor of SILHOUETTE_DRAWS
 
 
 @dataclass(frozen=True)
@@ -229,12 +226,12 @@ def measure_strategies(features: Features, projections: Projections | None, opti
         warnings.warn("no silhouette: it needs two classes, and one with two images", stacklevel=2)
     ks = check_keep(default_keep(seen.neurons) if options.keep is None else options.keep, seen.neurons)
     dropped = ablation_values(features.image, options.ablation, seed=options.seed)
-    judge = _Judge(features, dropped, options.renormalise)
-    judged = [judge.strategy(name, seen, ks, options.seed) for name in options.strategies]
-    samples = torch.stack(judged) if judged else torch.empty(0, len(ks), len(METRICS), len(features.image)).double()
-    full = judge.orders(torch.arange(seen.neurons)[None], [seen.neurons])[0, 0]
+    evaluator = Evaluator(features, dropped, options.renormalise)
+    found = [evaluator.strategy(name, seen, ks, options.seed) for name in options.strategies]
+    samples = torch.stack(found) if found else torch.empty(0, len(ks), len(METRICS), len(features.image)).double()
+    full = evaluator.orders(torch.arange(seen.neurons)[None], [seen.neurons])[0, 0]
     orders = [STRATEGIES["random"].order(seen, options.seed + draw) for draw in range(options.draws)]
-    drawn, drawn_right, typical_right = judge.draws(torch.stack(orders) if orders else None, ks)
+    drawn, drawn_right, typical_right = evaluator.draws(torch.stack(orders) if orders else None, ks)
     cells = torch.cat([samples.flatten(0, 2), full, drawn_right])
     resampled = bootstrap_means(cells, features.labels, resamples=options.resamples, seed=options.seed)
     of_strategies, of_full, of_drawn = resampled.split([len(cells) - len(full) - len(ks), len(full), len(ks)], dim=1)
@@ -283,82 +280,3 @@ def in_space(space: str, features: Features, projections: Projections | None) ->
             fix="" if projections is not None else "give model.projections, or space='activations'",
         )
     return projections
-
-
-class _Judge:
-    """Measures orders of the neurons on one set of features, image by image."""
-
-    def __init__(self, features: Features, dropped: Tensor | None, renormalise: bool) -> None:
-        self.features, self.dropped, self.renormalise = features, dropped, renormalise
-        sizes = features.labels.bincount().double()
-        # The mean over classes of means over their images is the mean over all images, each weighed so.
-        self.weight = (len(features.labels) / int((sizes > 0).sum()) / sizes)[features.labels]
-
-    def strategy(self, name: str, seen: StrategyInput, ks: list[int], seed: int) -> Float[Tensor, "k metric image"]:
-        """What each image says of a strategy; the means are the metrics."""
-        if name in BASES:
-            return self._turned(BASES[name].of(seen, seed)).orders(torch.arange(seen.neurons)[None], ks)[0]
-        if STRATEGIES[name].needs != "labels":
-            return self.orders(STRATEGIES[name].order(seen, seed)[None], ks)[0]
-        half = halves(self.features.labels)
-        fitted = torch.stack([STRATEGIES[name].order(_part(seen, half != judged), seed) for judged in (0, 1)])
-        on_first, on_second = self.orders(fitted, ks)
-        return torch.where(half == 0, on_first, on_second)
-
-    def orders(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> Float64[Tensor, "order k metric image"]:
-        right, top5, silhouettes = self._measure(orders, ks, silhouette=True)
-        return torch.stack([right.double(), top5.double(), right * self.weight, silhouettes.double()], dim=2)
-
-    def draws(
-        self, orders: Int64[Tensor, "draw neuron"] | None, ks: list[int]
-    ) -> tuple[Float64[Tensor, "draw k metric"], Float64[Tensor, "k image"], Bool[Tensor, "k image"]]:
-        """Means only, in turns: thousands of orders are too many to keep image by image."""
-        images = len(self.features.image)
-        if orders is None:
-            nothing = torch.full((len(ks), images), torch.nan, dtype=torch.float64)
-            return torch.empty(0, len(ks), len(METRICS), dtype=torch.float64), nothing, nothing > 0
-
-        def turn(first: int) -> tuple[Tensor, Tensor]:
-            some = orders[first : first + _TURN]
-            right, top5, silhouettes = self._measure(some, ks, silhouette=first < SILHOUETTE_DRAWS)
-            recall = right.double() @ self.weight / images
-            means = [right.double().mean(2), top5.double().mean(2), recall, silhouettes.double().mean(2)]
-            return torch.stack(means, dim=2), right.sum(0)
-
-        values, hits = zip(*on_each_core(turn, range(0, len(orders), _TURN)), strict=True)
-        drawn, share = torch.cat(values), torch.stack(hits).sum(0).double() / len(orders)
-        typical = drawn[:, :, 0].argsort(dim=0, stable=True)[(len(orders) - 1) // 2]
-        right = self._measure(orders[typical], ks, silhouette=False)[0]
-        return drawn, share, right[range(len(ks)), range(len(ks))]
-
-    def _measure(
-        self, orders: Tensor, ks: list[int], *, silhouette: bool
-    ) -> tuple[Bool[Tensor, "order k image"], Bool[Tensor, "order k image"], Float[Tensor, "order k image"]]:
-        """Right, among the first five, and the silhouette: NaN where there is none or it is not wanted."""
-        features = self.features
-        ranks = ranks_by_k(
-            features.image,
-            features.text,
-            features.labels,
-            orders,
-            ks,
-            renormalise=self.renormalise,
-            dropped=self.dropped,
-        )
-        if silhouette and has_silhouette(features.labels):
-            silhouettes = silhouette_samples_by_k(features.image, features.labels, orders, ks)
-        else:
-            silhouettes = torch.full((1, 1, 1), torch.nan).expand(ranks.shape)
-        return ranks == 0, ranks < 5, silhouettes
-
-    def _turned(self, basis: Float[Tensor, "neuron neuron"]) -> "_Judge":
-        """The same images in another basis, whose axes are its neurons."""
-        features = replace(
-            self.features, image=rotate(self.features.image, basis), text=rotate(self.features.text, basis)
-        )
-        return _Judge(features, None if self.dropped is None else rotate(self.dropped, basis), self.renormalise)
-
-
-def _part(seen: StrategyInput, images: Bool[Tensor, " image"]) -> StrategyInput:
-    assert seen.image is not None and seen.labels is not None
-    return replace(seen, image=seen.image[images], labels=seen.labels[images])

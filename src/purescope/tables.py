@@ -62,10 +62,11 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     return typed
 
 
-def write_table(table: pd.DataFrame, out: Path, schema: Schema) -> None:
-    """Write the table as CSV, to be looked at, and as Parquet with page checksums, to be read back."""
+def write_table(table: pd.DataFrame, out: Path, schema: Schema, *, csv: bool = True) -> None:
+    """Write the table as Parquet with page checksums, to be read back, and as CSV, to be looked at."""
     table = check_table(table, schema)
-    write_csv(table, out / f"{schema.name}.csv")
+    if csv:
+        write_csv(table, out / f"{schema.name}.csv")
     with atomic_path(out / f"{schema.name}.parquet") as temporary:
         table.to_parquet(temporary, index=False, write_page_checksum=True)
 
@@ -118,7 +119,7 @@ def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     wide = wide.rename(columns=_WIDE_COLUMNS).rename_axis(index="sam", columns=None).reset_index()
     wide.insert(1, "Model", rows.model.iloc[0])
     wide.insert(2, "Full Features", full)
-    return wide[["sam", "Model", *_WIDE_COLUMNS.values()]]
+    return wide.reindex(columns=["sam", "Model", *_WIDE_COLUMNS.values()])  # empty where a strategy was not swept
 
 
 def wide_path(out: Path, model: str, dataset: str, metric: str) -> Path:

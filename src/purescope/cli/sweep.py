@@ -18,7 +18,8 @@ def sweep(models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: 
 
     \b
     MODEL    bundled:clip | path/to/checkpoint.pt | local-dir:FOLDER | open_clip:ARCH/TAG |
-             open_clip:hf-hub:OWNER/REPO | hf:OWNER/REPO; LABEL= may stand before it
+             open_clip:ARCH/FILE | open_clip:hf-hub:OWNER/REPO | hf:OWNER/REPO;
+             LABEL= may stand before it
     DATASET  bundled:NAME | cifar10 cifar100 food101 caltech101 pets dtd eurosat stl10 |
              folder:DIR | manifest:FILE | wds:DIR | hf:OWNER/REPO | features:FILE;
              LABEL= may stand before it

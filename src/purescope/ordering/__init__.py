@@ -4,7 +4,7 @@ Keeping k neurons is taking the first k of the order, so one order serves every 
 scores stand by index, lower first; a neuron that is dead in either tower stands last, dead ones by index.
 """
 
-from purescope.ordering._input import TOWERS, Order, StrategyInput
+from purescope.ordering._input import TOWERS, Order, StrategyInput, best_first, redundancy
 from purescope.ordering._strategies import STRATEGIES, Strategy, order_neurons
 
 __all__ = [
@@ -13,5 +13,7 @@ __all__ = [
     "Order",
     "Strategy",
     "StrategyInput",
+    "best_first",
     "order_neurons",
+    "redundancy",
 ]

@@ -113,8 +113,6 @@ def run(
     done = claim(folder, schemas, manifest, overwrite=overwrite)
 
     pairs = [(model.label, name_of(item)) for item in sets for model in loaded]
-    if done.tables:
-        _write(done.together(schemas, pairs), schemas, folder)  # mends what was lost or damaged
     for item in sets:
         for model in loaded:
             pair = (model.label, name_of(item))
@@ -130,9 +128,10 @@ def run(
             seconds = {"encode": round(features.seconds, 3), "sweep": round(time.perf_counter() - start, 3)}
             done.timings.append({"model": pair[0], "dataset": pair[1], "seconds": seconds})
             done.notes.extend(f"{' on '.join(pair)}: {warning.message}" for warning in caught)
-            _write(done.together(schemas, pairs), schemas, folder)
+            _write(done.together(schemas, pairs), schemas, folder, csv=False)
             write_manifest(manifest | done.told(), folder)
     tables = done.together(schemas, pairs)
+    _write(tables, schemas, folder, csv=True)
     for note in dict.fromkeys(done.notes):
         warnings.warn(note, stacklevel=2)
     write_figures(tables["results"], folder)
@@ -140,12 +139,15 @@ def run(
     return tables
 
 
-def _write(tables: Tables, schemas: Iterable[Schema], folder: Path) -> None:
-    """The results last: a pair that stands in them stands in all."""
+def _write(tables: Tables, schemas: Iterable[Schema], folder: Path, *, csv: bool) -> None:
+    """Parquet to go on from, after each pair; CSV to be looked at, once all are there, however few were missing."""
     for schema in schemas:
         if schema is not RESULTS:
-            write_table(tables[schema.name], folder, schema)
-    write_results(tables["results"], folder)
+            write_table(tables[schema.name], folder, schema, csv=csv)
+    if csv:
+        write_results(tables["results"], folder)
+    else:  # last: a pair that stands in the results stands in all tables
+        write_table(tables["results"], folder, RESULTS, csv=False)
 
 
 def measured(features: Features, model: Model, settings: Settings) -> Measured:

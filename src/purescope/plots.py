@@ -332,6 +332,9 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "sv
     except OSError as error:
         raise OutputError(f"cannot make {stem.parent}: {error.strerror}", fix="choose another --out") from error
     paths = [stem.with_name(f"{stem.name}.{name}") for name in formats]
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, for all formats: a third of the time
     for path, name in zip(paths, formats, strict=True):
         svg = matplotlib.rc_context({"svg.hashsalt": "purescope", "svg.fonttype": "none"})
         with atomic_path(path) as temporary, svg:

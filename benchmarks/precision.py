@@ -10,7 +10,7 @@ from purescope.features import Features, extract
 from purescope.models import load_model
 
 MODELS = ("bundled:clip", "bundled:laclip")
-DATASETS = ("emoji", "emoji-names", "flags", "icons", "clipart")
+DATASETS = ("flags", "icons", "clipart", "emoji")
 PRECISIONS = ("bf16", "fp16")
 
 

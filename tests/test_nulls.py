@@ -15,12 +15,13 @@ from purescope.bases import BASES, rotate
 from purescope.evaluation import ABLATIONS, accuracy_by_k
 from purescope.features import Features
 from purescope.measures import LAYER_MEASURES, MEASURES, gaussian_reference
-from purescope.nulls import VARIANT_DRAWS, Rotations, null_table, rotate_model, variant_table
+from purescope.nulls import Rotations, null_table, rotate_model
 from purescope.ordering import STRATEGIES, TOWERS, StrategyInput, order_neurons
 from purescope.planted import plant
 from purescope.purity import Projections, activation_space, overlap
 from purescope.schemas import NULLS, VARIANTS
 from purescope.sweep import SPACES, Measured, Options, measure_strategies, sweep
+from purescope.variants import VARIANT_DRAWS, variant_table
 
 NEURONS, DRAWS, SEED = 24, 40, 9
 KEEP = [4, 9, 16]

@@ -1,13 +1,13 @@
-"""What else explains a result? The same statistics where purity can mean nothing, and with other choices made.
+"""What else explains a result? The same statistics where purity can mean nothing.
 
 Nulls take one thing away and leave the rest. Gaussian weights of the same shape have no structure. A joint rotation of
 both towers leaves every logit of the full embedding as it is, but gives it other axes, so other neurons and another
 purity. Shuffled labels keep the neurons and break the tie between a neuron and its purity; so do shuffled towers for
-the agreement of the two. Variants keep the data and change one option of the experiment at a time.
+the agreement of the two.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import pandas as pd
@@ -16,24 +16,20 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from purescope.bases import BASES, rotate
-from purescope.evaluation import ABLATIONS, ablation_values, accuracy_by_k
-from purescope.features import Features
+from purescope.case import AT_ONCE, Case, case_of
 from purescope.measures import LAYER_MEASURES, MEASURES, Reference, gaussian_reference
-from purescope.ordering import STRATEGIES, TOWERS, StrategyInput, best_first, redundancy
+from purescope.ordering import STRATEGIES, StrategyInput, best_first
 from purescope.parallel import on_each_core
 from purescope.purity import Projections, overlap
-from purescope.schemas import NULLS as SCHEMA
-from purescope.schemas import VARIANTS
-from purescope.statistics import area_between, percentile_interval, percentile_of, permutation_p, spearman
-from purescope.sweep import SPACES, Measured, in_space
+from purescope.schemas import NULLS
+from purescope.statistics import percentile_interval, percentile_of, permutation_p, spearman
+from purescope.sweep import Measured
 from purescope.tables import check_table
 
 ROTATIONS = 200
-TOWER_SHUFFLES = 1000
-VARIANT_DRAWS = 100  # random orders, where those of the sweep were evaluated otherwise
+TOWERAT_ONCE = 1000
 
 _LAYERS, _SPECTRA = 20, 10  # of Gaussian weights, for measures of a neuron and for those that take a spectrum
-_SHUFFLES = 20  # that a core evaluates at a time
 _ONE = 1e-12  # standard deviations below this are rounding
 
 
@@ -87,7 +83,7 @@ def null_table(
         rotations: of the same projections, where they are at hand.
         draws: rotations, if they are not, and shuffles of purity.
     """
-    case, seed = _case(measured, projections), measured.options.seed
+    case, seed = case_of(measured, projections), measured.options.seed
     if rotations is None or measured.options.space != "weights":
         rotations = rotate_model(case.projections, draws=draws, seed=seed)
     rows = [
@@ -95,104 +91,8 @@ def null_table(
         *_against_rotations(case, rotations),
         *_against_shuffles(case, draws, seed),
     ]
-    table = pd.DataFrame(rows, columns=list(SCHEMA.columns))
-    return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), SCHEMA)
-
-
-def variant_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
-    """High, low and random with one option of the experiment changed at a time: `purescope.schemas.VARIANTS`.
-
-    Options: the measure of overlap, how the towers are joined, the space, what dropped neurons are set to, and whether
-    class features are renormalised; these two do not go together, so where one is not the experiment's the other is not
-    varied. The first row is the sweep as it was made.
-    """
-    case = _case(measured, projections)
-    drawn = measured.draws[:, :, 0]
-    swept = area_between(drawn, torch.zeros_like(drawn), case.ks)
-    measure, towers = measured.options.measure, measured.options.towers
-    rows = [_variant(case, "as swept", "", case.ends(measure, towers), swept)]
-    for name in MEASURES:
-        if name != measure:
-            rows.append(_variant(case, "measure", name, case.ends(name, towers), swept))
-    for name in TOWERS:
-        if name != towers:
-            rows.append(_variant(case, "towers", name, case.ends(measure, name), swept))
-    for space in SPACES:
-        if space != measured.options.space and (space != "weights" or projections is not None):
-            there = replace(case, projections=in_space(space, case.features, projections))
-            rows.append(_variant(case, "space", space, there.ends(measure, towers), swept))
-    given = StrategyInput(case.projections)
-    random = torch.stack(
-        [STRATEGIES["random"].order(given, measured.options.seed + draw) for draw in range(VARIANT_DRAWS)]
-    )
-    ends = case.ends(measure, towers)
-    for name in ABLATIONS:
-        if name != measured.options.ablation and not case.renormalise:
-            other = replace(case, dropped=ablation_values(case.features.image, name, seed=measured.options.seed))
-            rows.append(_variant(other, "ablation", name, ends, other.areas_on_each_core(random)))
-    if case.dropped is None:
-        other = replace(case, renormalise=not case.renormalise)
-        rows.append(
-            _variant(other, "renormalise", str(other.renormalise).lower(), ends, other.areas_on_each_core(random))
-        )
-    table = pd.DataFrame(rows, columns=list(VARIANTS.columns))
-    return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), VARIANTS)
-
-
-@dataclass(frozen=True, eq=False)
-class _Case:
-    """A model's neurons and its features on a data set, and how they are evaluated."""
-
-    features: Features
-    projections: Projections
-    ks: list[int]
-    renormalise: bool = False
-    dropped: Tensor | None = None
-
-    def areas(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, " order"]:
-        """Mean accuracy over the ks of each order."""
-        features = self.features
-        accuracy = accuracy_by_k(
-            features.image,
-            features.text,
-            features.labels,
-            orders,
-            self.ks,
-            renormalise=self.renormalise,
-            dropped=self.dropped,
-        ).top1
-        return area_between(accuracy, torch.zeros_like(accuracy), self.ks)
-
-    def areas_on_each_core(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, " order"]:
-        return torch.cat(list(on_each_core(self.areas, orders.split(_SHUFFLES))))
-
-    def ends(self, measure: str, towers: str) -> Int64[Tensor, "2 neuron"]:
-        """The orders of high and of low purity."""
-        features = self.features
-        given = StrategyInput(self.projections, features.image, features.text, measure=measure, towers=towers)
-        score = redundancy(given)
-        return torch.stack([best_first(-score, given.dead), best_first(score, given.dead)])
-
-    def areas_of_ends(self, orders: Int64[Tensor, "2 neuron"]) -> dict[str, float]:
-        high, low = self.areas(orders).tolist()
-        return {"high": high, "low": low, "gap": high - low}
-
-    def in_basis(self, basis: Float[Tensor, "neuron neuron"]) -> "_Case":
-        """The same images on other axes; for what is known of the neurons there, ask the rotated projections."""
-        features = self.features
-        turned = replace(features, image=features.image @ basis, text=features.text @ basis)
-        return replace(self, features=turned, dropped=None if self.dropped is None else self.dropped @ basis)
-
-
-def _case(measured: Measured, projections: Projections | None) -> _Case:
-    options, features = measured.options, measured.features
-    return _Case(
-        features,
-        in_space(options.space, features, projections),
-        list(measured.ks),
-        options.renormalise,
-        ablation_values(features.image, options.ablation, seed=options.seed),
-    )
+    table = pd.DataFrame(rows, columns=list(NULLS.columns))
+    return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), NULLS)
 
 
 def _against_gaussian(projections: Projections) -> Iterator[dict[str, object]]:
@@ -217,7 +117,7 @@ def _reference(measure: str, *, neurons: int, width: int) -> Reference:
     return gaussian_reference(measure, neurons, width, draws=_LAYERS if measure in MEASURES else _SPECTRA)
 
 
-def _against_rotations(case: _Case, rotations: Rotations) -> Iterator[dict[str, object]]:
+def _against_rotations(case: Case, rotations: Rotations) -> Iterator[dict[str, object]]:
     ends, value = _by_overlap(case.projections)
     value |= case.areas_of_ends(ends)
     areas = on_each_core(
@@ -232,18 +132,18 @@ def _against_rotations(case: _Case, rotations: Rotations) -> Iterator[dict[str, 
         yield _row("svd basis", statistic, value[statistic], [svd[statistic]])
 
 
-def _against_shuffles(case: _Case, draws: int, seed: int) -> Iterator[dict[str, object]]:
+def _against_shuffles(case: Case, draws: int, seed: int) -> Iterator[dict[str, object]]:
     given = StrategyInput(case.projections)
     random = torch.stack([STRATEGIES["random"].order(given, seed + draw) for draw in range(draws)])
     live = int((~given.dead).sum())  # the dead stand last in low purity too
     reverse = torch.cat([random[:, :live].flip(1), random[:, live:]], dim=1)
-    both = zip(random.split(_SHUFFLES), reverse.split(_SHUFFLES), strict=True)
+    both = zip(random.split(AT_ONCE), reverse.split(AT_ONCE), strict=True)
     turns = on_each_core(lambda pair: case.areas(pair[0]) - case.areas(pair[1]), both)
     gaps = torch.cat(list(turns))
     yield _row("shuffled purity", "gap", case.areas_of_ends(_by_overlap(case.projections)[0])["gap"], gaps.tolist())
     image, text = _towers(case.projections)
     generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.stack([image[torch.randperm(len(image), generator=generator)] for _ in range(TOWER_SHUFFLES)])
+    shuffled = torch.stack([image[torch.randperm(len(image), generator=generator)] for _ in range(TOWERAT_ONCE)])
     yield _row("shuffled towers", "towers' spearman", spearman(image, text).item(), spearman(shuffled, text).tolist())
 
 
@@ -288,16 +188,4 @@ def _row(null: str, statistic: str, value: float, draws: list[float]) -> dict[st
         "percentile": percentile_of(one, drawn).item(),
         "p": permutation_p(one, drawn).item(),
         "draws": len(drawn),
-    }
-
-
-def _variant(case: _Case, option: str, choice: str, ends: Tensor, random: Tensor) -> dict[str, object]:
-    high, low = case.areas(ends)
-    row = {"option": option, "choice": choice, "high": high.item(), "low": low.item(), "draws": len(random)}
-    if not len(random):
-        return row
-    return row | {
-        "random": random.mean().item(),
-        "percentile": percentile_of(high, random).item(),
-        "permutation_p": permutation_p(high, random).item(),
     }

@@ -10,7 +10,7 @@ from purescope.features import Features, Progress, quiet
 from purescope.importance import importance_and_purity, neuron_importance
 from purescope.model_comparison import adjust, compare_models, compare_purity
 from purescope.models import Model
-from purescope.nulls import ROTATIONS, Rotations, null_table, rotate_model, variant_table
+from purescope.nulls import ROTATIONS, Rotations, null_table, rotate_model
 from purescope.purity import Projections
 from purescope.runs import (
     Settings,
@@ -26,6 +26,7 @@ from purescope.runs import (
 from purescope.schemas import COMPARISONS, CORRELATIONS, CURVES, IMPORTANCE, NULLS, RESULTS, RIVALS, VARIANTS
 from purescope.sweep import Measured, all_strategies
 from purescope.tables import check_table, write_table
+from purescope.variants import variant_table
 
 EVIDENCE_DRAWS = 1000
 

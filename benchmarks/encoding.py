@@ -32,7 +32,7 @@ def report(screen: Console, *, quick: bool) -> None:
     """
     model, fashion = load_model("bundled:laclip"), load_dataset("bundled:fashion-mnist")
     _against_bare(screen, "bundled:laclip, 32 px WebP", model, fashion, batch=256, rounds=5)
-    _against_each_k(screen, model, load_dataset("bundled:clipart"))
+    _against_each_k(screen, model, fashion)
     if not quick:
         with vit_b_16() as (path, photographs):
             for precision in ("fp32", "bf16"):

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from purescope import studies
-from purescope.cli import main
+from purescope.cli import main, options
+from purescope.cli.evidence import evidence as evidence_command
 from purescope.features import Features, save_features
 from purescope.models import Model, Preprocess
 from purescope.nulls import null_table
@@ -125,6 +126,11 @@ def test_the_default_is_every_strategy_and_a_thousand_draws() -> None:
     settings = studies.evidence_settings()
     assert list(settings.strategies) == all_strategies()
     assert settings.draws == 1000
+
+
+def test_the_command_has_the_same_defaults() -> None:
+    context = evidence_command.make_context("evidence", ["bundled:clip", "--data", "x", "--out", "y"])
+    assert options.settings(dict(context.params)) == studies.evidence_settings()
 
 
 def test_two_models_are_compared_on_each_data_set(tmp_path: Path) -> None:

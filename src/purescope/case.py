@@ -11,7 +11,7 @@ from purescope.features import Features
 from purescope.ordering import StrategyInput, best_first, redundancy
 from purescope.parallel import on_each_core
 from purescope.purity import Projections
-from purescope.statistics import area_between
+from purescope.statistics import mean_over_k
 from purescope.sweep import Measured, in_space
 
 AT_ONCE = 20  # orders that a core evaluates at a time
@@ -39,7 +39,7 @@ class Case:
             renormalise=self.renormalise,
             dropped=self.dropped,
         ).top1
-        return area_between(accuracy, torch.zeros_like(accuracy), self.ks)
+        return mean_over_k(accuracy, self.ks)
 
     def areas_on_each_core(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, " order"]:
         return torch.cat(list(on_each_core(self.areas, orders.split(AT_ONCE))))

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from purescope.schemas import COMPARISONS, CURVES
 from purescope.statistics import (
+    NORMAL_975,
     area_between,
     benjamini_hochberg,
     holm,
     mcnemar,
+    mean_over_k,
     neurons_needed,
     percentile_interval,
     percentile_of,
@@ -32,7 +34,6 @@ from purescope.tables import check_table
 AREA = "area"
 ENOUGH = 0.95  # of full accuracy
 
-_NORMAL_975 = 1.959963984540054
 _ADJUSTED = ("mcnemar", "permutation")
 
 
@@ -75,7 +76,7 @@ def curve_table(measured: Measured) -> pd.DataFrame:
         # The last resampled row is the measurement itself.
         curves = torch.cat([resampled, curve[None]])
         full = torch.cat([measured.resampled_full[:, 0], measured.full[:1]])
-        area = area_between(curves, torch.zeros_like(curves), ks)
+        area = mean_over_k(curves, ks)
         ended = curves if ks[-1] == neurons else torch.cat([curves, full[:, None]], dim=1)
         needed = neurons_needed(ended, to_the_end, ENOUGH * full)
         values: list[float | str] = [features.model, features.dataset, name]
@@ -110,7 +111,7 @@ def pooled_difference(areas: pd.DataFrame) -> Difference:
         row = areas.iloc[0]
         return Difference(float(row.difference), float(row.low), float(row.high))
     mean = float(areas.difference.mean())
-    half = _NORMAL_975 * math.sqrt(float(np.square(areas.deviation).sum())) / len(areas)
+    half = NORMAL_975 * math.sqrt(float(np.square(areas.deviation).sum())) / len(areas)
     return Difference(mean, mean - half, mean + half)
 
 
@@ -128,7 +129,7 @@ def _mean_areas(rows: pd.DataFrame) -> Float[Tensor, " draw"]:
     """Mean accuracy over the ks and over the data sets."""
     wide = rows.pivot(index=["draw", "dataset"], columns="k", values="value")
     curves = torch.from_numpy(wide.to_numpy(float, copy=True))
-    areas = area_between(curves, torch.zeros_like(curves), [int(k) for k in wide.columns])
+    areas = mean_over_k(curves, [int(k) for k in wide.columns])
     means = pd.Series(areas.numpy(), index=wide.index).groupby("draw").mean()
     return torch.from_numpy(means.to_numpy(float, copy=True))
 
@@ -158,8 +159,8 @@ def _compare(measured: Measured, first: str, second: str) -> Iterator[dict[str, 
     }
     if second == "random":
         drawn = measured.draws[:, :, 0]
-        values = torch.cat([curve, area_between(curve, torch.zeros_like(curve), ks)[None]])
-        draws = torch.cat([drawn, area_between(drawn, torch.zeros_like(drawn), ks)[:, None]], dim=1)
+        values = torch.cat([curve, mean_over_k(curve, ks)[None]])
+        draws = torch.cat([drawn, mean_over_k(drawn, ks)[:, None]], dim=1)
         columns["percentile"] = percentile_of(values, draws)
         columns["permutation_p"] = permutation_p(values, draws)
     for place, k in enumerate([*map(str, ks), AREA]):

@@ -4,8 +4,6 @@ The experiment's ``analyze_neuron_importance`` ablates one neuron at a time; `ne
 drops exactly, all at once, with what an accuracy in steps of one image cannot show: loss and margin.
 """
 
-from statistics import NormalDist
-
 import pandas as pd
 import torch
 from jaxtyping import Float, Int64
@@ -15,11 +13,10 @@ from purescope.errors import InputError
 from purescope.evaluation import leave_one_out
 from purescope.features import Features
 from purescope.purity import Projections, purity, total_overlap
-from purescope.statistics import partial_spearman, spearman, spearman_interval
+from purescope.statistics import NORMAL_975, partial_spearman, spearman, spearman_interval
 
 KEY = ["model", "dataset", "ablation"]
 
-_NORMAL_975 = NormalDist().inv_cdf(0.975)
 _HALVINGS = 60  # of an interval of length 2: below float64's spacing
 
 # Importance, and the sign that makes more of it mean that a neuron matters more.
@@ -174,8 +171,8 @@ def drop_interval(
     """
     found = (lost - gained).double() / samples
     return (
-        _limit(lost, gained, samples, -torch.ones_like(found), found, _NORMAL_975),
-        _limit(lost, gained, samples, found, torch.ones_like(found), -_NORMAL_975),
+        _limit(lost, gained, samples, -torch.ones_like(found), found, NORMAL_975),
+        _limit(lost, gained, samples, found, torch.ones_like(found), -NORMAL_975),
     )
 
 

@@ -15,7 +15,7 @@ from purescope.comparison import AREA
 from purescope.errors import InputError
 from purescope.purity import Projections, overlap
 from purescope.schemas import METRICS, RIVALS
-from purescope.statistics import area_between, bootstrap_means, bootstrap_p, holm, mcnemar, percentile_interval
+from purescope.statistics import bootstrap_means, bootstrap_p, holm, mcnemar, mean_over_k, percentile_interval
 from purescope.sweep import PURITY, Measured
 from purescope.tables import check_table
 
@@ -124,8 +124,7 @@ def _area(
     name: str, metric: str, first: Measured, second: Measured, curves: tuple[tuple[Tensor, Tensor], ...]
 ) -> dict[str, object]:
     areas = [
-        tuple(area_between(curve, torch.zeros_like(curve), of.ks) for curve in pair)
-        for of, pair in zip((first, second), curves, strict=True)
+        tuple(mean_over_k(curve, of.ks) for curve in pair) for of, pair in zip((first, second), curves, strict=True)
     ]
     return _row(name, AREA, metric, (areas[0][0], areas[1][0]), (areas[0][1], areas[1][1]), None)
 

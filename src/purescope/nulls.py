@@ -27,7 +27,7 @@ from purescope.sweep import Measured
 from purescope.tables import check_table
 
 ROTATIONS = 200
-TOWERAT_ONCE = 1000
+TOWER_SHUFFLES = 1000
 
 _LAYERS, _SPECTRA = 20, 10  # of Gaussian weights, for measures of a neuron and for those that take a spectrum
 _ONE = 1e-12  # standard deviations below this are rounding
@@ -86,10 +86,12 @@ def null_table(
     case, seed = case_of(measured, projections), measured.options.seed
     if rotations is None or measured.options.space != "weights":
         rotations = rotate_model(case.projections, draws=draws, seed=seed)
+    ends, found = _by_overlap(case.projections)
+    found |= case.areas_of_ends(ends)
     rows = [
         *(_against_gaussian(case.projections) if measured.options.space == "weights" else ()),
-        *_against_rotations(case, rotations),
-        *_against_shuffles(case, draws, seed),
+        *_against_rotations(case, found, rotations),
+        *_against_shuffles(case, found, draws, seed),
     ]
     table = pd.DataFrame(rows, columns=list(NULLS.columns))
     return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), NULLS)
@@ -117,22 +119,20 @@ def _reference(measure: str, *, neurons: int, width: int) -> Reference:
     return gaussian_reference(measure, neurons, width, draws=_LAYERS if measure in MEASURES else _SPECTRA)
 
 
-def _against_rotations(case: Case, rotations: Rotations) -> Iterator[dict[str, object]]:
-    ends, value = _by_overlap(case.projections)
-    value |= case.areas_of_ends(ends)
+def _against_rotations(case: Case, value: dict[str, float], rotations: Rotations) -> Iterator[dict[str, object]]:
     areas = on_each_core(
         lambda at: case.in_basis(rotations.bases[at]).areas_of_ends(rotations.orders[at]), range(len(rotations.bases))
     )
-    drawn = [overlaps | found for overlaps, found in zip(rotations.overlaps, areas, strict=True)]
+    drawn = [overlaps | of_curves for overlaps, of_curves in zip(rotations.overlaps, areas, strict=True)]
     basis = BASES["svd"].of(StrategyInput(case.projections), 0)
     ends, svd = _by_overlap(rotate(case.projections, basis))
     svd |= case.in_basis(basis.float()).areas_of_ends(ends)
     for statistic in value:
-        yield _row("rotation", statistic, value[statistic], [found[statistic] for found in drawn])
+        yield _row("rotation", statistic, value[statistic], [draw[statistic] for draw in drawn])
         yield _row("svd basis", statistic, value[statistic], [svd[statistic]])
 
 
-def _against_shuffles(case: Case, draws: int, seed: int) -> Iterator[dict[str, object]]:
+def _against_shuffles(case: Case, value: dict[str, float], draws: int, seed: int) -> Iterator[dict[str, object]]:
     given = StrategyInput(case.projections)
     random = torch.stack([STRATEGIES["random"].order(given, seed + draw) for draw in range(draws)])
     live = int((~given.dead).sum())  # the dead stand last in low purity too
@@ -140,11 +140,11 @@ def _against_shuffles(case: Case, draws: int, seed: int) -> Iterator[dict[str, o
     both = zip(random.split(AT_ONCE), reverse.split(AT_ONCE), strict=True)
     turns = on_each_core(lambda pair: case.areas(pair[0]) - case.areas(pair[1]), both)
     gaps = torch.cat(list(turns))
-    yield _row("shuffled purity", "gap", case.areas_of_ends(_by_overlap(case.projections)[0])["gap"], gaps.tolist())
+    yield _row("shuffled purity", "gap", value["gap"], gaps.tolist())
     image, text = _towers(case.projections)
     generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.stack([image[torch.randperm(len(image), generator=generator)] for _ in range(TOWERAT_ONCE)])
-    yield _row("shuffled towers", "towers' spearman", spearman(image, text).item(), spearman(shuffled, text).tolist())
+    shuffled = torch.stack([image[torch.randperm(len(image), generator=generator)] for _ in range(TOWER_SHUFFLES)])
+    yield _row("shuffled towers", "towers' spearman", value["towers' spearman"], spearman(shuffled, text).tolist())
 
 
 @lru_cache(maxsize=1)

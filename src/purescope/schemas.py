@@ -142,6 +142,55 @@ _RIVALS: dict[str, str] = {
     "p_holm": "float64",  # over all data sets, for the same strategy, k and metric
 }
 
+# What a reader asks of one neuron, and of one class: for the report.
+_NEURONS: dict[str, str] = {
+    "model": "string",
+    "neuron": "int64",
+    "rank": "int64",  # by total overlap; 1 is the purest
+    "image_overlap": "float64",  # NaN, as what follows, for a neuron dead in that tower
+    "text_overlap": "float64",
+    "total_overlap": "float64",
+    "image_purity": "float64",
+    "text_purity": "float64",
+    "image_random": "float64",  # overlaps of as many Gaussian neurons of that width, in rising order: no pairs with the
+    "text_random": "float64",  # row's neuron
+}
+_EXAMPLES: dict[str, str] = {
+    "model": "string",
+    "dataset": "string",
+    "neuron": "int64",
+    "place": "int64",  # 1, 2, ... activates it most; -1, -2, ... least
+    "image": "int64",  # index in the data set
+    "class": "string",  # its true class
+    "activation": "float64",  # of the unit feature, so -1 to 1
+}
+_WORDS: dict[str, str] = {
+    "model": "string",
+    "dataset": "string",  # whose class names; or VOCABULARY
+    "neuron": "int64",
+    "place": "int64",  # 1 is the closest
+    "word": "string",
+    "score": "float64",  # activation by the word less its mean over all words, in their standard deviations
+}
+VOCABULARY = "(vocabulary)"
+_CONFUSIONS: dict[str, str] = {
+    "model": "string",
+    "dataset": "string",
+    "strategy": "string",  # full, high_purity, low_purity; random is the first random order
+    "k": "int64",
+    "truth": "string",  # classes
+    "predicted": "string",
+    "count": "int64",  # images; pairs without any are left out
+}
+_CLASS_IMPORTANCE: dict[str, str] = {
+    "model": "string",
+    "dataset": "string",
+    "ablation": "string",
+    "neuron": "int64",
+    "class": "string",
+    "recall_drop": "float64",  # the class's recall with all neurons less its recall without this one; 0 is left out
+}
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -170,3 +219,10 @@ CORRELATIONS = Schema(
     "correlations", "correlation", _CORRELATIONS, ("model", "dataset", "ablation", "importance", "purity")
 )
 RIVALS = Schema("rivals", "comparison", _RIVALS, ("first", "second", "dataset", "strategy", "k", "metric"))
+NEURONS = Schema("neurons", "neuron", _NEURONS, ("model", "neuron"))
+EXAMPLES = Schema("examples", "example", _EXAMPLES, ("model", "dataset", "neuron", "place"))
+WORDS = Schema("words", "word", _WORDS, ("model", "dataset", "neuron", "place"))
+CONFUSIONS = Schema("confusions", "confusion", _CONFUSIONS, ("model", "dataset", "strategy", "k", "truth", "predicted"))
+CLASS_IMPORTANCE = Schema(
+    "class_importance", "class", _CLASS_IMPORTANCE, ("model", "dataset", "ablation", "neuron", "class")
+)

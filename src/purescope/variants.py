@@ -12,7 +12,7 @@ from purescope.measures import MEASURES
 from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
 from purescope.purity import Projections
 from purescope.schemas import VARIANTS
-from purescope.statistics import area_between, percentile_of, permutation_p
+from purescope.statistics import mean_over_k, percentile_of, permutation_p
 from purescope.sweep import SPACES, Measured, in_space
 from purescope.tables import check_table
 
@@ -28,7 +28,7 @@ def variant_table(measured: Measured, projections: Projections | None) -> pd.Dat
     """
     case = case_of(measured, projections)
     drawn = measured.draws[:, :, 0]
-    swept = area_between(drawn, torch.zeros_like(drawn), case.ks)
+    swept = mean_over_k(drawn, case.ks)
     measure, towers = measured.options.measure, measured.options.towers
     rows = [_variant(case, "as swept", "", case.ends(measure, towers), swept)]
     for name in MEASURES:

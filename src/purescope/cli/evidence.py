@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from purescope.runs import Tables
 
 
-@click.command(short_help="Test the claim on models and datasets: all strategies, nulls, single neurons.")
+# As `purescope.studies.evidence_settings`, which is too heavy to import for a help text; a test holds them together.
+DEFAULTS = {"strategies": "all", "draws": 1000}
+
+
+@click.command(
+    short_help="Test the claim on models and datasets: all strategies, nulls, single neurons.",
+    context_settings={"default_map": DEFAULTS},
+)
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @options.evaluated
 @click.option(
@@ -38,14 +45,8 @@ def evidence(
     Example:
       purescope evidence bundled:clip bundled:laclip --data bundled:flags --data bundled:icons --out evidence
     """  # noqa: D301 click's mark for lines to leave alone
-    from click.core import ParameterSource
+    from purescope.studies import run_evidence
 
-    from purescope.studies import EVIDENCE_DRAWS, run_evidence
-
-    context = click.get_current_context()
-    for name, value in (("strategies", "all"), ("draws", EVIDENCE_DRAWS)):
-        if context.get_parameter_source(name) is ParameterSource.DEFAULT:
-            rest[name] = value
     sources, settings = options.sources(rest), options.settings(rest)
     with terminal.warnings_as_notes():
         tables = run_evidence(

@@ -16,7 +16,7 @@ from purescope.keep import check_keep, default_keep
 from purescope.measures import effective_rank
 from purescope.ordering import order_neurons
 from purescope.purity import Projections, activation_space, overlap, random_overlap
-from purescope.statistics import area_between
+from purescope.statistics import mean_over_k
 from purescope.sweep import DRAWS, SPACES
 
 _BAND = (0.05, 0.95)  # of the random draws
@@ -96,8 +96,8 @@ def _pruned(features: Features, projections: Projections, high: Tensor, settings
     draws = accuracy[2:]
     median = draws.quantile(0.5, dim=0) if len(draws) else torch.full_like(accuracy[0], torch.nan)
     by_k = {"high_purity": accuracy[0], "low_purity": accuracy[1], "random": median}
-    means = {name: _mean_over_k(values, ks).item() for name, values in by_k.items()}
-    band = [_mean_over_k(draws, ks).quantile(q).item() if len(draws) else torch.nan for q in _BAND]
+    means = {name: mean_over_k(values, ks).item() for name, values in by_k.items()}
+    band = [mean_over_k(draws, ks).quantile(q).item() if len(draws) else torch.nan for q in _BAND]
     return {
         "dataset": features.dataset,
         "n": len(image),
@@ -111,7 +111,3 @@ def _pruned(features: Features, projections: Projections, high: Tensor, settings
         "gap_to_random": means["high_purity"] - means["random"],
         **{f"{name}_{k}": value.item() for name, curve in by_k.items() for k, value in zip(ks, curve, strict=True)},
     }
-
-
-def _mean_over_k(curve: Float[Tensor, "*cell k"], ks: Sequence[int]) -> Float[Tensor, "*cell"]:
-    return area_between(curve, torch.zeros_like(curve), ks)

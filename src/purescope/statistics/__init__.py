@@ -6,14 +6,15 @@ Results are float64. A cell with a NaN in it gives NaN and leaves the other cell
 
 from purescope.statistics._bootstrap import bootstrap_means, bootstrap_p, percentile_interval
 from purescope.statistics._correlation import partial_spearman, spearman, spearman_interval
-from purescope.statistics._curves import area_between, neurons_needed
+from purescope.statistics._curves import area_between, mean_over_k, neurons_needed
 from purescope.statistics._halves import halves
 from purescope.statistics._mcnemar import mcnemar
 from purescope.statistics._multiplicity import benjamini_hochberg, holm
 from purescope.statistics._permutation import percentile_of, permutation_p
-from purescope.statistics._wilson import wilson_interval
+from purescope.statistics._wilson import NORMAL_975, wilson_interval
 
 __all__ = [
+    "NORMAL_975",
     "area_between",
     "benjamini_hochberg",
     "bootstrap_means",
@@ -21,6 +22,7 @@ __all__ = [
     "halves",
     "holm",
     "mcnemar",
+    "mean_over_k",
     "neurons_needed",
     "partial_spearman",
     "percentile_interval",

@@ -23,11 +23,24 @@ def area_between(
         >>> area_between(torch.tensor([0.5, 0.7, 0.8]), torch.tensor([0.3, 0.6, 0.8]), ks=[100, 200, 400])
         tensor(0.0833, dtype=torch.float64)
     """
-    at = _check(ks, first, second)
-    difference = first.double() - second.double()
+    _check(ks, first, second)
+    return mean_over_k(first.double() - second.double(), ks)
+
+
+def mean_over_k(curve: Float[Tensor, "*cell k"], ks: Sequence[int]) -> Float64[Tensor, "*cell"]:
+    """Mean of a curve over k, linear between the ks: the area below it by the range of k, in the curve's unit.
+
+    Raises:
+        InputError: the ks do not rise, or are not as many as the curve has values.
+
+    Examples:
+        >>> mean_over_k(torch.tensor([0.5, 0.7, 0.8]), ks=[100, 200, 400]).round(decimals=4)
+        tensor(0.7000, dtype=torch.float64)
+    """
+    at = _check(ks, curve)
     if len(at) == 1:
-        return difference[..., 0]
-    return torch.trapezoid(difference, at) / (at[-1] - at[0])
+        return curve[..., 0].double()
+    return torch.trapezoid(curve.double(), at) / (at[-1] - at[0])
 
 
 def neurons_needed(

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-_NORMAL_975 = 1.959963984540054
+NORMAL_975 = 1.959963984540054  # the 97.5 % quantile of a normal distribution
 
 
 def wilson_interval(fraction: Float[Tensor, "*cell"], n: int) -> tuple[Float[Tensor, "*cell"], Float[Tensor, "*cell"]]:
@@ -17,7 +17,7 @@ def wilson_interval(fraction: Float[Tensor, "*cell"], n: int) -> tuple[Float[Ten
         >>> round(low.item(), 4), round(high.item(), 4)
         (0.4038, 0.5962)
     """
-    z2 = _NORMAL_975**2
+    z2 = NORMAL_975**2
     centre = (fraction + z2 / (2 * n)) / (1 + z2 / n)
-    half = _NORMAL_975 / (1 + z2 / n) * (fraction * (1 - fraction) / n + z2 / (4 * n * n)).sqrt()
+    half = NORMAL_975 / (1 + z2 / n) * (fraction * (1 - fraction) / n + z2 / (4 * n * n)).sqrt()
     return (centre - half).clamp(0, 1), (centre + half).clamp(0, 1)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError
+from purescope.features._complete import complete
 from purescope.features._encoding import Halving, batch_length, encode_images
-from purescope.features.cache import Cache, complete, split
+from purescope.features.cache import Cache, split
 from purescope.features.features import Features, unit_rows
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
 from purescope.prompts import Prompts, prompts_for

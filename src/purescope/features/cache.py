@@ -17,9 +17,8 @@ import json
 import os
 import shutil
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ _KINDS = ("images", "text")
 _MANIFEST = "manifest.json"
 _OWN = (_MANIFEST, unfinished(_MANIFEST), "*.safetensors", "*.lock")  # the third, of unfinished shards too
 _GONE = "it has no manifest"
-_FIX = "give another folder (--cache DIR, cache='DIR'), or none at all (--no-cache, cache=None)"
+REMEDY = "give another folder (--cache DIR, cache='DIR'), or none at all (--no-cache, cache=None)"
 
 
 def default_folder() -> Path:
@@ -102,7 +101,7 @@ class Entry:
             with atomic_path(self._path(shard)) as temporary:
                 save_file({"rows": rows.contiguous()}, temporary, {"checksum": self._checksum(shard, rows)})
         except (OSError, OutputError, safetensors.SafetensorError) as error:
-            raise OutputError(f"the cache does not take {self._path(shard)}: {error}", fix=_FIX) from error
+            raise OutputError(f"the cache does not take {self._path(shard)}: {error}", fix=REMEDY) from error
 
     def lock(self, shard: range) -> filelock.BaseFileLock:
         """To be held while a shard is made."""
@@ -181,7 +180,7 @@ class Cache:
             with atomic_path(manifest) as temporary:
                 temporary.write_text(json.dumps(content | {"about": entry.about}, indent=1), encoding="utf-8")
         except (OSError, OutputError) as error:
-            raise OutputError(f"the cache {self.folder} cannot be written: {error}", fix=_FIX) from error
+            raise OutputError(f"the cache {self.folder} cannot be written: {error}", fix=REMEDY) from error
         return entry
 
     def entries(self) -> list[Entry]:
@@ -241,66 +240,6 @@ def size_on_disk(folder: Path) -> int:
     return total
 
 
-def complete(
-    entry: Entry,
-    encode: Callable[[Iterable[range]], Iterator[Float[Tensor, "n neuron"]]],
-    *,
-    batch: int,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda iterable, total: iterable,
-) -> Float[Tensor, "row neuron"]:
-    """All rows of an entry: from its shards where they are there, else encoded and stored.
-
-    Args:
-        entry: where to look and to store.
-        encode: gives the features of batches of rows, in order; reads ahead of what is asked for as it likes.
-        batch: rows of a batch; none crosses a shard, so an interrupted encoding gives the same bits as another.
-        progress: wraps the batches that must be encoded, given their number.
-
-    Raises:
-        OutputError: the cache cannot be written.
-    """
-    found = {shard: rows for shard in entry.shards if (rows := entry.read(shard)) is not None}
-    missing = [shard for shard in entry.shards if shard not in found]
-    others: list[range] = []  # shards that another process is making
-    pending: deque[tuple[range, range]] = deque()  # shard and rows of batches that were handed out
-
-    with ExitStack() as held:
-        locks: dict[range, filelock.BaseFileLock] = {}
-
-        def batches() -> Iterator[range]:
-            for shard in missing:
-                if not _try(lock := entry.lock(shard)):
-                    others.append(shard)
-                    continue
-                held.callback(lock.release)
-                if (rows := entry.read(shard)) is not None:  # made by another process meanwhile
-                    found[shard] = rows
-                    lock.release()
-                    continue
-                locks[shard] = lock
-                for part in split(shard, batch):
-                    pending.append((shard, part))
-                    yield part
-
-        parts: list[Tensor] = []
-        total = sum(len(split(shard, batch)) for shard in missing)
-        for rows in progress(encode(batches()), total):
-            shard, part = pending.popleft()
-            parts.append(rows)
-            if part.stop == shard.stop:
-                found[shard], parts = torch.cat(parts), []
-                entry.write(shard, found[shard])
-                locks.pop(shard).release()
-    for shard in others:
-        with entry.lock(shard):
-            rows_there = entry.read(shard)
-            if rows_there is None:  # whoever was making it was stopped
-                rows_there = torch.cat([*encode(split(shard, batch))])
-                entry.write(shard, rows_there)
-            found[shard] = rows_there
-    return torch.cat([found[shard] for shard in entry.shards])
-
-
 def split(rows: range, length: int) -> list[range]:
     """Consecutive parts of a range, all but the last of one length.
 
@@ -309,21 +248,6 @@ def split(rows: range, length: int) -> list[range]:
         [range(0, 2), range(2, 4), range(4, 5)]
     """
     return [range(first, min(first + length, rows.stop)) for first in range(rows.start, rows.stop, length)]
-
-
-def _try(lock: filelock.BaseFileLock) -> bool:
-    """Take a lock if it is free.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        return False
-    except OSError as error:
-        raise OutputError(f"the cache cannot be written: {error}", fix=_FIX) from error
-    return True
 
 
 def _key(content: Mapping[str, Any]) -> str:

@@ -1,29 +1,20 @@
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import pytest
 import torch
-from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.path import Path as MatplotlibPath
 from matplotlib.text import Text
 from PIL import Image
 
 from purescope.errors import InputError, OutputError
 from purescope.plots import (
     PALETTE,
-    _gap_figure,
-    _pruning_figure,
     plot_accuracy,
     plot_gap,
     plot_overlap,
@@ -31,107 +22,11 @@ from purescope.plots import (
     save_figure,
     write_figures,
 )
+from purescope.plots._figures import gap_figure, pruning_figure
 from purescope.purity import Projections, overlap, random_overlap
-from purescope.tables import check_table
+from tests.plots.made import FULL, HIGH, KS, LOW, bands, check_band, corners, edges, joined, labels, line, made, x, y
 
-KS = (100, 200, 300)
-HIGH, LOW, FULL = (0.31, 0.35, 0.41), (0.22, 0.29, 0.40), 0.42
-Floats: TypeAlias = npt.NDArray[np.float64]
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """A small table and the random values that went into it, [draw, k]."""
-
-    table: pd.DataFrame
-    random: Floats
-
-
-def made(
-    model: str = "CC3M LaCLIP",
-    dataset: str = "emoji",
-    *,
-    draws: int = 7,
-    ks: tuple[int, ...] = KS,
-    classes: int = 66,
-    silhouette: float = 0.1,
-) -> Made:
-    """Accuracies as above, a random one at every draw, and silhouettes `silhouette` times as large."""
-    random = np.random.default_rng(0).uniform(0.2, 0.4, (draws, len(ks)))
-    cells = [("full", 0, 512, FULL)]
-    cells += [("high_purity", 0, k, HIGH[i]) for i, k in enumerate(ks)]
-    cells += [("low_purity", 0, k, LOW[i]) for i, k in enumerate(ks)]
-    cells += [("random", draw, k, random[draw, i]) for draw in range(draws) for i, k in enumerate(ks)]
-    # Shuffled: what is drawn must not hang on the order of the rows.
-    rows = pd.DataFrame(cells, columns=["strategy", "draw", "k", "value"]).sample(frac=1, random_state=1)
-    parts = [rows.assign(metric="accuracy"), rows.assign(metric="silhouette", value=rows.value * silhouette)]
-    table = pd.concat(parts, ignore_index=True).assign(
-        model=model,
-        dataset=dataset,
-        low=np.nan,
-        binomial_low=np.nan,
-        binomial_high=np.nan,
-        chance=np.nan,
-        high=np.nan,
-        n=1500,
-        classes=classes,
-        neurons=512,
-        seed=0,
-        space="weights",
-        measure="l1",
-        towers="both",
-        ablation="zero",
-        renormalise=False,
-        protocol="native",
-    )
-    return Made(check_table(table), random)
-
-
-def joined(*parts: Made) -> pd.DataFrame:
-    return pd.concat([part.table for part in parts], ignore_index=True)
-
-
-def line(ax: Axes, label: str) -> Line2D:
-    """The one line whose label begins so."""
-    (found,) = [drawn for drawn in ax.lines if str(drawn.get_label()).startswith(label)]
-    return found
-
-
-def x(drawn: Line2D) -> Floats:
-    return np.asarray(drawn.get_xdata(), dtype=float)
-
-
-def y(drawn: Line2D) -> Floats:
-    return np.asarray(drawn.get_ydata(), dtype=float)
-
-
-def corners(path: MatplotlibPath) -> Floats:
-    """Of an area, [corner, 2]."""
-    return np.asarray(path.vertices, dtype=float)
-
-
-def labels(ax: Axes) -> list[str]:
-    return ax.get_legend_handles_labels()[1]
-
-
-def bands(ax: Axes) -> list[PolyCollection]:
-    return [drawn for drawn in ax.collections if isinstance(drawn, PolyCollection)]
-
-
-def edges(band: PolyCollection) -> dict[float, tuple[float, float]]:
-    """Lower and upper edge of a band at each x."""
-    x, y = corners(band.get_paths()[0]).T
-    return {at: (y[x == at].min(), y[x == at].max()) for at in np.unique(x)}
-
-
-def check_band(band: PolyCollection, values: Floats, low: float, high: float) -> None:
-    """The band runs between two numpy quantiles of [draw, k]."""
-    drawn = edges(band)
-    assert list(drawn) == list(KS)
-    for i, k in enumerate(KS):
-        expected = (np.quantile(values[:, i], low), np.quantile(values[:, i], high))
-        np.testing.assert_allclose(drawn[k], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("plot", "scale"), [(plot_accuracy, 100), (plot_silhouette, -0.3)])
@@ -318,8 +213,8 @@ def test_long_names_stay_on_the_page() -> None:
     long = made(model="a model " * 20, dataset="x" * 200).table
     for figure in (
         plot_accuracy(long).figure,
-        _pruning_figure(long),
-        _gap_figure(joined(made(), made(model="x" * 99))),
+        pruning_figure(long),
+        gap_figure(joined(made(), made(model="x" * 99))),
     ):
         assert isinstance(figure, Figure)
         figure.draw_without_rendering()
@@ -360,7 +255,8 @@ def test_an_interrupted_save_leaves_the_old_figure(tmp_path: Path, monkeypatch: 
 def test_pyplot_is_never_loaded() -> None:
     code = """
 import io, sys, torch
-from purescope.plots import Projections, plot_overlap
+from purescope.plots import plot_overlap
+from purescope.purity import Projections
 plot_overlap(Projections(torch.eye(3), torch.eye(3))).figure.savefig(io.BytesIO())
 print("matplotlib.figure" in sys.modules, "matplotlib.pyplot" in sys.modules)
 """

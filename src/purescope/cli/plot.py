@@ -1,0 +1,63 @@
+"""``purescope plot``: every figure that a folder of results has the data for, for a screen or for a paper."""
+
+from pathlib import Path
+
+import click
+
+from purescope.cli import terminal
+
+_VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tmlr", "jmlr")
+
+
+@click.command(short_help="Draw all figures of a folder of results, for a screen or for a paper.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--style",
+    type=click.Choice(["screen", "paper"]),
+    default="screen",
+    show_default=True,
+    help="paper: as wide as a venue's columns, 8 and 9 pt type, thin lines, no headings.",
+)
+@click.option(
+    "--venue",
+    type=click.Choice(_VENUES),
+    help="Whose columns figures in the paper style fit; cvpr is ICCV's and WACV's too.  [default: neurips]",
+)
+@click.option(
+    "--format",
+    "formats",
+    metavar="NAMES",
+    help="Of png, svg and pdf, separated by commas.  [default: png,svg; with --style paper png,svg,pdf]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR2",
+    help="Folder for the figures.  [default: DIR/figures, or DIR/figures/paper_VENUE]",
+)
+def plot(folder: Path, style: str, venue: str | None, formats: str | None, out: Path | None) -> None:
+    """Draw every figure that DIR has the data for.
+
+    DIR is the --out folder of sweep, demo, compare, evidence, track, layers or reproduce.
+
+    \b
+    Examples:
+      purescope plot purescope-demo
+      purescope plot results --style paper --venue icml --format pdf --out paper/figures
+    """  # noqa: D301 click's mark for lines to leave alone
+    from purescope.plots import draw_folder
+    from purescope.plots import style as drawn_in
+    from purescope.published import published_figures
+
+    if venue and style != "paper":
+        raise click.UsageError("--venue goes with --style paper")
+    names = [name.strip() for name in (formats or ("png,svg,pdf" if style == "paper" else "png,svg")).split(",")]
+    if out is None:
+        out = folder / "figures" / (f"paper_{venue or 'neurips'}" if style == "paper" else "")
+    with terminal.warnings_as_notes(), drawn_in(style, venue=venue or "neurips"):
+        drawn = draw_folder(folder, out, names, published=published_figures())
+    screen = terminal.console()
+    for path in drawn.written:
+        screen.print(str(path), markup=False, highlight=False, soft_wrap=True)
+    for line in drawn.missing:
+        screen.print(f"Not drawn: {line}", markup=False, highlight=False, soft_wrap=True)

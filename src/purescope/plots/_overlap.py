@@ -1,0 +1,97 @@
+"""How many neurons have which overlap, beside random ones."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from purescope.errors import InputError
+from purescope.palette import PALETTE
+from purescope.plots._axes import finish, heading, new_axes
+from purescope.plots._pick import pick
+from purescope.plots._style import DASHED, DOTTED, INK, current
+from purescope.purity import Projections, overlap, random_overlap
+from purescope.schemas import NEURONS
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Overlaps of the live neurons of each tower, and random ones: one a neuron, or one for each width."""
+
+    model: str
+    neurons: int
+    live: dict[str, Floats]
+    names: dict[str, str]
+    random: dict[str, Floats]
+    means: dict[int, float]
+
+
+def plot_overlap(neurons: Projections | pd.DataFrame, *, model: str | None = None, ax: Axes | None = None) -> Axes:
+    """How many neurons have which overlap, for each tower, beside what random Gaussian neurons would have.
+
+    Args:
+        neurons: both towers' projections, to have one mean for the random neurons of each width; or a run's table
+            ``neurons``, see `purescope.schemas.NEURONS`, to have as many random ones as outlines. A neuron dead in a
+            tower has no overlap there and is not drawn.
+        model: of projections, its label for the title; of a table, which one, if it has several.
+        ax: where to draw; a new figure without it.
+
+    Raises:
+        InputError: the table is none of neurons, or has several models and none is named.
+
+    Examples:
+        >>> import torch
+        >>> plot_overlap(Projections(torch.eye(4), torch.ones(4, 2)), model="tiny").get_title(loc="left")
+        'tiny: 4 neurons'
+    """
+    shown = _of_projections(neurons, model or "") if isinstance(neurons, Projections) else _of_table(neurons, model)
+    own, ax = ax is None, new_axes() if ax is None else ax
+    values = np.concatenate([*shown.live.values(), *shown.random.values(), [*shown.means.values()]])
+    if not len(values):
+        raise InputError("neurons without overlaps", expected="at least one that lives")
+    edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 61)
+    width = 1.5 * max(current().line, 0.6)
+    for (tower, scores), hatch in zip(shown.live.items(), ("", "////"), strict=True):
+        look = {"facecolor": PALETTE[tower] + "66", "edgecolor": PALETTE[tower], "hatch": hatch, "zorder": 3}
+        _histogram(ax, scores, edges, histtype="stepfilled", label=shown.names[tower], linewidth=width, **look)
+    for (tower, scores), dashes in zip(shown.random.items(), (DASHED, DOTTED), strict=False):
+        look = {"edgecolor": INK, "linestyle": dashes, "linewidth": width, "zorder": 4}
+        label = f"{tower} tower: as many random neurons"
+        _histogram(ax, scores, edges, histtype="step", label=label, **look)
+    for (of_width, mean), dashes in zip(shown.means.items(), (DASHED, DOTTED), strict=False):
+        label = f"random neurons of width {of_width:,}"
+        ax.axvline(mean, label=label, color=INK, linestyle=dashes, linewidth=width, zorder=4)
+    heading(ax, f"{shown.model}: {shown.neurons:,} neurons" if shown.model else f"{shown.neurons:,} neurons")
+    ax.set_xlabel("Overlap: mean |cosine| with the others (low = pure)")
+    ax.set_ylabel("Neurons")
+    return finish(ax, legend=own)
+
+
+def _of_projections(projections: Projections, model: str) -> _Shown:
+    towers = {"image": projections.image, "text": projections.text}
+    scores = {tower: overlap(projection).numpy() for tower, projection in towers.items()}
+    live = {tower: score[np.isfinite(score)] for tower, score in scores.items()}
+    widths = {tower: projection.shape[1] for tower, projection in towers.items()}
+    names = {tower: f"{tower} tower: {len(live[tower]):,} neurons of width {widths[tower]:,}" for tower in towers}
+    means = {width: random_overlap(width) for width in widths.values()}
+    return _Shown(model, projections.neurons, live, names, {}, means)
+
+
+def _of_table(table: pd.DataFrame, model: str | None) -> _Shown:
+    rows = pick(table, {"model": model}, NEURONS)
+    live = {tower: rows[f"{tower}_overlap"].dropna().to_numpy() for tower in ("image", "text")}
+    random = {tower: rows[f"{tower}_random"].dropna().to_numpy() for tower in ("image", "text")}
+    names = {tower: f"{tower} tower: {len(scores):,} neurons" for tower, scores in live.items()}
+    return _Shown(str(rows.model.iloc[0]), len(rows), live, names, random, {})
+
+
+def _histogram(ax: Axes, scores: Floats, edges: Floats, **look: object) -> None:
+    """Over the bins that the scores are in; nothing where there are none."""
+    if len(scores):
+        first, last = np.searchsorted(edges, (scores.min(), scores.max()))
+        ax.hist(scores, bins=list(edges[first - 1 : last + 1]), **look)  # type: ignore[arg-type]

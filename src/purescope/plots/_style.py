@@ -1,0 +1,135 @@
+"""How lines look, how large figures are, and what is in them: on a screen, or in a paper."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+from purescope.errors import InputError, did_you_mean
+
+# No two lines share both line style and marker, since two of the palette's colours are alike in grey print.
+INK, AXIS, GRID = "#262626", "#8A8A8A", "#E3E3E3"
+BAND, RANGE = "#CFCFCF", "#ECECEC"  # of the random orders: 5 to 95 %, and all
+COLOUR_MAP = "magma_r"  # even in lightness, also for colour-blind eyes; little is light, as paper is
+
+DASHED, DOTTED = (0, (6, 1.5)), (0, (1, 1.5))
+_OPEN = {"markerfacecolor": "white", "markeredgewidth": 1.7}
+# Widths in points on a screen, which `Style.line` scales.
+LINES: dict[str, dict[str, Any]] = {
+    "high_purity": {"linestyle": "-", "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5},
+    "low_purity": {"linestyle": DASHED, "marker": "s", "linewidth": 2, "markersize": 6, "zorder": 4, **_OPEN},
+    "random": {"linestyle": "-", "marker": "", "linewidth": 1.3, "markersize": 5, "zorder": 3},
+    "full": {"linestyle": (0, (3, 2)), "marker": "", "linewidth": 1.3, "markersize": 5, "zorder": 2.5},
+    "gap": {"linestyle": "-", "marker": "^", "linewidth": 2, "markersize": 7, "zorder": 5},
+    "gap_to_random": {"linestyle": DASHED, "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5, **_OPEN},
+    "order": {"linestyle": "-", "marker": "^", "linewidth": 2, "markersize": 7, "zorder": 5},
+    "image": {"linestyle": "-", "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5},
+    "text": {"linestyle": DASHED, "marker": "s", "linewidth": 2, "markersize": 6, "zorder": 4, **_OPEN},
+}
+LABELS = {"high_purity": "highest purity kept", "low_purity": "lowest purity kept"}
+
+# Width of a column and of the page's text, in inches, as the venue's class file sets them.
+VENUES: dict[str, tuple[float, float]] = {
+    "neurips": (5.5, 5.5),  # neurips_2025.sty: textwidth=5.5in
+    "iclr": (5.5, 5.5),  # iclr2025_conference.sty: \textwidth 5.5in
+    "icml": (3.25, 6.75),  # icml2025.sty: \textwidth 6.75in, \columnsep 0.25in
+    "cvpr": (3.28125, 6.875),  # cvpr.sty (ICCV and WACV too): \textwidth 6.875in, \columnsep 0.3125in
+    "eccv": (12.2 / 2.54, 12.2 / 2.54),  # llncs.cls: \textwidth 12.2cm
+    "acl": (7.7 / 2.54, 16 / 2.54),  # acl.sty: A4 with margin=2.5cm, \columnsep 0.6cm
+    "aaai": (3.3125, 7.0),  # aaai25.sty: \textwidth 7.0in, \columnsep 0.375in
+    "ieee": (252 / 72.27, 516 / 72.27),  # IEEEtran.cls: \columnwidth 252pt, \textwidth 516pt
+    "tmlr": (6.5, 6.5),  # tmlr.sty: \textwidth 6.5in
+    "jmlr": (6.0, 6.0),  # jmlr2e.sty: \textwidth 6in
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """Sizes in inches, of text in points."""
+
+    name: str = "screen"
+    column: float = 6.8  # width of a figure of one panel,
+    wide: float = 9.0  # and of one of several side by side
+    single: float = 4.4  # height of a figure of one panel
+    row: float = 3.1  # height of each row of panels,
+    margin: float = 0.9  # and what heading and legend add
+    across: int = 4  # panels that fit in a row
+    title: float = 10.5
+    label: float = 10.0
+    small: float = 9.0  # ticks and legend
+    spacing: float = 1.2  # of lines
+    letter: float = 0.53  # how wide one is, over the type's size
+    line: float = 1.0  # lines and markers, over those of `LINES`
+    pad: float = 0.08
+    dpi: int = 200
+    headings: bool = True  # or none, since a paper has captions
+    svg_text: str = "none"  # or "path": outlines, which need no font where the file is opened
+    font: tuple[str, ...] = ()  # the reader's own settings
+
+    @property
+    def settings(self) -> Any:
+        """What matplotlib is told while such figures are drawn and saved."""
+        told: dict[str, Any] = {"svg.fonttype": self.svg_text, "svg.hashsalt": "purescope", "pdf.fonttype": 42}
+        if self.name == "paper":
+            thin = {"axes.linewidth": 0.6, "hatch.linewidth": 0.5, "patch.linewidth": 0.6}
+            ticks = {
+                f"{axis}tick.major.{what}": size for axis in "xy" for what, size in (("width", 0.6), ("size", 2.5))
+            }
+            told |= thin | ticks | {"font.family": list(self.font), "axes.labelpad": 2.5, "axes.titlepad": 3.5}
+        return told
+
+
+SCREEN = Style()
+_current: ContextVar[Style] = ContextVar("style", default=SCREEN)
+
+
+def paper(venue: str = "neurips") -> Style:
+    """How figures are in the papers of a venue: as wide as its columns, 8 and 9 pt type like Times, thin lines.
+
+    Raises:
+        InputError: the venue is unknown.
+    """
+    if venue not in VENUES:
+        raise InputError(f"unknown venue {venue!r}", expected=did_you_mean(venue, VENUES))
+    column, text = VENUES[venue]
+    # STIX comes with matplotlib, so figures are the same on every machine; what it lacks is taken from DejaVu.
+    font = ("STIXGeneral", "DejaVu Sans")
+    sizes: dict[str, Any] = {"single": 0.3 + min(0.65 * column, 2.5), "row": 1.65, "margin": 0.5, "across": 3}
+    type_sizes: dict[str, Any] = {"title": 9.0, "label": 9.0, "small": 8.0, "spacing": 1.0, "letter": 0.43}
+    look: dict[str, Any] = {"line": 0.55, "pad": 0.02, "dpi": 400, "headings": False, "svg_text": "path"}
+    return Style("paper", column, text, font=font, **sizes, **type_sizes, **look)
+
+
+def current() -> Style:
+    """The style that figures are drawn in now."""
+    return _current.get()
+
+
+@contextmanager
+def style(name: str = "screen", *, venue: str = "neurips") -> Iterator[Style]:
+    """Draw, and save, figures in this style within a ``with`` block.
+
+    Args:
+        name: ``screen``, or ``paper``: without headings, since papers have captions.
+        venue: whose columns a paper's figures fit, a name in `VENUES`.
+
+    Raises:
+        InputError: either is unknown.
+
+    Examples:
+        >>> with style("paper", venue="icml") as chosen:
+        ...     chosen.column, chosen.wide
+        (3.25, 6.75)
+    """
+    if name not in ("screen", "paper"):
+        raise InputError(f"unknown style {name!r}", expected="screen or paper")
+    chosen = paper(venue) if name == "paper" else SCREEN
+    token = _current.set(chosen)
+    try:
+        with matplotlib.rc_context(chosen.settings):
+            yield chosen
+    finally:
+        _current.reset(token)

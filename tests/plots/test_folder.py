@@ -1,0 +1,219 @@
+"""All figures of a folder: which, of what size, with which fonts, and `purescope plot` as a user types it."""
+
+import re
+import shutil
+import zlib
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from matplotlib.figure import Figure
+from PIL import Image
+
+from purescope.cli.plot import plot as command
+from purescope.dynamics import TrackSettings, track
+from purescope.errors import InputError
+from purescope.importance import importance_and_purity
+from purescope.plots import VENUES, draw_folder, plot_accuracy, plot_overlap, plot_pruning, save_figure, style
+from purescope.schemas import CORRELATIONS, IMPORTANCE, NEURONS
+from purescope.tables import slug, write_csv, write_results, write_table
+from tests.dynamics import made as training
+from tests.plots.made import importance_table, joined, layer_table, made, neurons_table
+
+HOSTILE = "<b>&amp; 50% $x_1$ \\frac ä \N{GREEK SMALL LETTER ALPHA}"
+STEMS = [
+    "neuron_pruning_emoji",
+    "purity_gap_emoji",
+    f"experiment_{slug(HOSTILE)}_emoji",
+    "experiment_clip_emoji",
+    f"published_style_{slug(HOSTILE)}",
+    "published_style_clip",
+    f"overlap_{slug(HOSTILE)}",
+    f"cosines_{slug(HOSTILE)}",
+    "importance_emoji",
+    f"layers_{slug(HOSTILE)}",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run of a hostile label, and of a model without projections."""
+    out = tmp_path_factory.mktemp("run")
+    write_results(joined(made(HOSTILE), made("clip")), out)
+    write_table(neurons_table(HOSTILE), out, NEURONS)
+    without = importance_table("clip").assign(total_overlap=np.nan, image_purity=np.nan, text_purity=np.nan)
+    importance = importance_table(HOSTILE)
+    write_table(pd.concat([importance, without], ignore_index=True), out, IMPORTANCE)
+    write_table(importance_and_purity(importance), out, CORRELATIONS)
+    cosines = np.random.default_rng(0).uniform(-0.5, 0.5, (40, 40)).astype(np.float16)
+    np.savez(out / f"cosines_{slug(HOSTILE)}.npz", image=cosines, text=cosines.T)
+    write_csv(layer_table(HOSTILE), out / f"layers_{slug(HOSTILE)}.csv")
+    return out
+
+
+def fonts(pdf: Path) -> set[str]:
+    """Of a PDF: the types of its fonts."""
+    return set(re.findall(r"/Subtype */(Type3|Type42|TrueType|CIDFontType2|Type1)\b", opened(pdf)))
+
+
+def opened(pdf: Path) -> str:
+    """Of a PDF: its text, object streams unpacked."""
+    data = pdf.read_bytes()
+    packed = re.findall(rb"/ObjStm.*?stream\r?\n(.*?)endstream", data, re.DOTALL)
+    return b"\n".join([data, *map(zlib.decompress, packed)]).decode("latin-1")
+
+
+def page(pdf: Path) -> tuple[float, float]:
+    """Of a PDF: width and height in points."""
+    found = re.search(r"/MediaBox *\[ *0 0 ([\d.]+) ([\d.]+) *\]", opened(pdf))
+    assert found is not None
+    return float(found[1]), float(found[2])
+
+
+def test_all_that_a_run_has_is_drawn(folder: Path, tmp_path: Path) -> None:
+    drawn = draw_folder(folder, tmp_path, ["svg"])
+    assert [path.relative_to(tmp_path).as_posix() for path in drawn.written] == [f"{stem}.svg" for stem in STEMS]
+    assert sorted(tmp_path.iterdir()) == sorted(drawn.written)
+    (missing,) = drawn.missing
+    assert missing.startswith("training curves: no track.parquet")
+    for path in drawn.written:
+        root = ElementTree.parse(path).getroot()
+        assert not [element for element in root.iter() if element.tag.endswith(("}b", "}script"))]
+    texts = [element.text for element in ElementTree.parse(drawn.written[0]).getroot().iter() if element.text]
+    assert HOSTILE in texts
+
+
+def test_pages_are_as_wide_as_the_venue_and_fonts_are_embedded(folder: Path, tmp_path: Path) -> None:
+    with style("paper", venue="icml"):
+        drawn = draw_folder(folder, tmp_path, ["pdf", "png"])
+    column, wide = 3.25 * 72, 6.75 * 72
+    for path in drawn.written:
+        inches = column if path.stem.startswith("overlap") else wide
+        if path.suffix == ".pdf":
+            assert page(path)[0] == pytest.approx(inches, abs=0.01)
+            assert fonts(path) and "Type3" not in fonts(path)
+            assert "/FontFile2" in opened(path) and "STIXGeneral" in opened(path)
+        else:
+            with Image.open(path) as image:
+                assert image.width == pytest.approx(inches / 72 * 400, abs=1)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_one_panel_fits_a_column_of_every_venue(tmp_path: Path, venue: str) -> None:
+    with style("paper", venue=venue):
+        figure = plot_pruning(made().table).figure
+        assert isinstance(figure, Figure)
+        (path,) = save_figure(figure, tmp_path / "one", ["pdf"])
+    column, wide = VENUES[venue]
+    assert page(path)[0] == pytest.approx(72 * column, abs=0.01)
+    assert 3 < column <= wide <= 7.2
+
+
+def test_nothing_leaves_the_page_of_the_narrowest_column(folder: Path, tmp_path: Path) -> None:
+    """Drawn anew with room around it, no figure has ink in that room."""
+    kept: list[Figure] = []
+
+    def keep(figure: Figure, stem: Path, formats: list[str]) -> list[Path]:
+        kept.append(figure)
+        return []
+
+    with pytest.MonkeyPatch.context() as patch, style("paper", venue="acl"):
+        patch.setattr("purescope.plots._folder.save_figure", keep)
+        draw_folder(folder, tmp_path)
+        assert len(kept) == len(STEMS)
+        for figure in kept:
+            figure.draw_without_rendering()
+            box = figure.get_tightbbox()
+            assert box.x0 >= -0.02 and box.y0 >= -0.02
+            assert box.x1 <= figure.get_figwidth() + 0.02 and box.y1 <= figure.get_figheight() + 0.02
+
+
+def test_the_same_folder_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    runs = []
+    for name in ("a", "b"):
+        with style("paper", venue="cvpr"):
+            drawn = draw_folder(folder, tmp_path / name, ["pdf", "svg"])
+        runs.append([path.read_bytes() for path in drawn.written])
+    assert runs[0] == runs[1]
+
+
+def test_a_style_ends_with_its_block() -> None:
+    before = dict(matplotlib.rcParams)
+    with style("paper", venue="icml"):
+        paper = plot_accuracy(made().table)
+        assert paper.get_title(loc="left") == "" and paper.figure.bbox.width == 3.25 * 100
+    assert dict(matplotlib.rcParams) == before
+    assert plot_accuracy(made().table).figure.bbox.width == 6.8 * 100
+    with pytest.raises(InputError, match="did you mean 'icml'"), style("paper", venue="icmll"):
+        pass
+    with pytest.raises(InputError, match="screen or paper"), style("poster"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["screen", "paper"])
+def test_type_is_as_large_as_the_style_says(name: str) -> None:
+    with style(name):
+        ax = plot_pruning(made().table)
+        sizes = {label.get_fontsize() for label in (ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels())}
+    assert sizes == ({9.0, 8.0} if name == "paper" else {10.0, 9.0})
+
+
+def test_letters_that_no_font_has_are_told_once(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="overlap: no font here has cjk unified ideograph-65d7") as caught:
+        save_figure(Figure(), tmp_path / "empty")
+        figure = plot_overlap(neurons_table("旗")).figure
+        assert isinstance(figure, Figure)
+        written = save_figure(figure, tmp_path / "overlap", ["png", "svg", "pdf"])
+    assert len(caught) == 1 and "旗" in written[1].read_text(encoding="utf-8")
+
+
+def test_a_training_and_a_reproduction_are_known_by_their_files(folder: Path, tmp_path: Path) -> None:
+    pairs = [(step, training.make_model(step)) for step in (1, 20)]
+    track(pairs, [training.make_dataset()], out=tmp_path / "track", settings=TrackSettings(keep=[3], draws=3))
+    drawn = draw_folder(tmp_path / "track", tmp_path / "out", ["svg"])
+    assert [path.name for path in drawn.written] == ["dynamics.svg"] and len(drawn.missing) == 5
+
+    for part in ("paper", "native"):
+        (tmp_path / "both" / part).mkdir(parents=True)
+        shutil.copy(folder / "results.parquet", tmp_path / "both" / part)
+    columns = ["dataset", "metric", "strategy", "k", "value", "marker_partly_hidden"]
+    theirs = pd.DataFrame([("emoji", "accuracy", "high_purity", 100, 0.5, False)], columns=columns)
+    drawn = draw_folder(tmp_path / "both", tmp_path / "out", ["svg"], published=theirs)
+    names = [path.relative_to(tmp_path / "out").as_posix() for path in drawn.written]
+    assert names == [f"{part}/{stem}.svg" for part in ("paper", "native") for stem in STEMS[:6]]
+    assert "high purity, published" in drawn.written[5].read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_drawn(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing to draw(.|\n)*purescope sweep"):
+        draw_folder(tmp_path, tmp_path)
+    with pytest.raises(InputError, match="unknown figure format 'eps'"):
+        draw_folder(folder, tmp_path, ["eps"])
+    write_csv(layer_table(), tmp_path / "layers_a.csv")
+    (tmp_path / "results.parquet").write_bytes(b"no table")
+    with pytest.raises(InputError, match="cannot be read"):
+        draw_folder(tmp_path, tmp_path)
+
+
+def test_the_command_prints_what_it_wrote_and_what_it_could_not(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    result = CliRunner().invoke(command, [str(run), "--style", "paper", "--venue", "acl", "--format", "pdf"])
+    assert result.exit_code == 0, result.output
+    names = [str(run / "figures" / "paper_acl" / f"{stem}.pdf") for stem in STEMS]
+    assert result.output.splitlines()[: len(names)] == names and all(Path(name).is_file() for name in names)
+    assert "Not drawn: training curves: no track.parquet" in result.output
+    (run / "results.parquet").unlink()
+    result = CliRunner().invoke(command, [str(run), "--out", str(tmp_path / "out"), "--format", "svg"])
+    assert len(list((tmp_path / "out").iterdir())) == 4 and "Not drawn: accuracy" in result.output
+
+
+def test_a_wrong_call_is_told(folder: Path, tmp_path: Path) -> None:
+    assert "--venue goes with" in CliRunner().invoke(command, [str(folder), "--venue", "icml"]).output
+    assert isinstance(CliRunner().invoke(command, [str(tmp_path)]).exception, InputError)
+    venues = next(option for option in command.params if option.name == "venue").type
+    assert list(venues.choices) == list(VENUES)  # type: ignore[attr-defined]

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from purescope.errors import InputError
 from purescope.evaluation import (
-    _accuracy,
     _cells,
+    _logits,
     _silhouette,
     accuracy_by_k,
     ranks_by_k,
@@ -97,7 +97,7 @@ CONSTANTS: dict[str, tuple[Any, str]] = {
     "samples": (_cells, "BLOCK_SAMPLES"),
     "bytes": (_cells, "BLOCK_BYTES"),
     "sums": (_silhouette, "_CLASS_SUM_BYTES"),
-    "rows": (_accuracy, "_PRODUCT_ROWS"),
+    "rows": (_logits, "_PRODUCT_ROWS"),
 }
 
 

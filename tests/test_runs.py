@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -17,10 +18,28 @@ from purescope.datasets import Dataset
 from purescope.errors import DatasetError, InputError, ModelError, OutputError
 from purescope.features import Features, quiet, save_features
 from purescope.models import Model, Preprocess
+from purescope.portraits import cosine_maps
 from purescope.purity import Projections
-from purescope.runs import Settings, Sources, Tables, _run, features_of, run, run_sweep
-from purescope.schemas import COMPARISONS, CURVES, NULLS, RESULTS
-from purescope.tables import atomic_path
+from purescope.runs import Opened, Settings, Sources, Study, Tables, _run, features_of, run, run_sweep
+from purescope.schemas import (
+    CLASS_IMPORTANCE,
+    COMPARISONS,
+    CONFUSIONS,
+    CURVES,
+    EXAMPLES,
+    IMPORTANCE,
+    NULLS,
+    RESULTS,
+    RIVALS,
+    THUMBNAILS,
+    VOCABULARY,
+    WORDS,
+)
+from purescope.schemas import (
+    NEURONS as NEURON_TABLE,
+)
+from purescope.sweep import Measured
+from purescope.tables import atomic_path, check_table, read_table
 
 # Random features are no better than chance, and told so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")
@@ -70,34 +89,41 @@ class StopHere(BaseException): ...
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are drawn from the table alone, and take longer than all the rest."""
+    """They and the page are drawn from the tables alone, and take longer than all the rest."""
     monkeypatch.setattr("purescope.plots.write_figures", lambda table, out: None)
+    monkeypatch.setattr(_run, "_report", lambda out: None)
+
+
+@pytest.fixture(autouse=True)
+def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("open_clip.IMAGENET_CLASSNAMES", [f"thing {number}" for number in range(20)])
 
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The pairs that are measured, as they are."""
     pairs: list[tuple[str, str]] = []
-    sweep = _run._sweep
+    measure = _run.measure_pair
 
-    def listed(features: Features, model: Model, settings: Settings) -> Tables:
+    def listed(features: Features, model: Model, settings: Settings, study: Study) -> Tables:
         pairs.append((model.label, features.dataset))
-        return sweep(features, model, settings)
+        return measure(features, model, settings, study)
 
-    monkeypatch.setattr(_run, "_sweep", listed)
+    monkeypatch.setattr(_run, "measure_pair", listed)
     return pairs
 
 
-def stop_after(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, count = _run._sweep, [0]
+def stop_after(times: int, monkeypatch: pytest.MonkeyPatch, name: str = "measure_pair") -> None:
+    """Stop at the next call of a function of the run."""
+    of_run, count = getattr(_run, name), [0]
 
-    def stopping(*arguments: Any) -> Tables:
+    def stopping(*arguments: Any, **options: Any) -> Any:
         count[0] += 1
-        if count[0] > pairs:
+        if count[0] > times:
             raise StopHere
-        return sweep(*arguments)
+        return of_run(*arguments, **options)
 
-    monkeypatch.setattr(_run, "_sweep", stopping)
+    monkeypatch.setattr(_run, name, stopping)
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 3, 5])
@@ -115,6 +141,134 @@ def test_a_stopped_run_goes_on_where_it_stopped(pairs: int, tmp_path: Path, meas
     told = json.loads((tmp_path / "stopped" / "manifest.json").read_text())
     assert [(timing["model"], timing["dataset"]) for timing in told["timings"]] == measured
     assert "finished" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "encoded"),
+    [
+        ("vocabulary_table", 0, 2),
+        ("vocabulary_table", 1, 1),
+        ("_write_cosines", 0, 0),
+        ("_report", 0, 0),
+    ],
+)
+def test_a_run_that_is_stopped_after_its_pairs_goes_on(
+    name: str, times: int, encoded: int, tmp_path: Path, measured: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_sweep(MODELS, DATA, tmp_path / "whole", settings=SETTINGS)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
+        stop_after(times, patch, name)
+        run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
+    assert "finished" not in read(tmp_path / "stopped")
+    measured.clear()
+    vocabulary_table, told = _run.vocabulary_table, []
+    monkeypatch.setattr(_run, "vocabulary_table", lambda *a, **o: told.append(a) or vocabulary_table(*a, **o))
+    run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
+    assert not measured and len(told) == encoded
+    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+
+
+PORTRAYED = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS)
+
+
+def test_every_run_writes_what_a_page_needs(tmp_path: Path) -> None:
+    images = [noise(seed) for seed in range(12)]
+    pets = Dataset("pets", "", ("a_b", "c"), torch.arange(12) % 2, images, ("a b", "c"), ("two {}.", "{}!"), {}, "x")
+    bare = replace(model("Bare", 5), weight_space="its image tower ends in a pooling")
+    settings = replace(SETTINGS, space="centred")
+    tables = run([*MODELS, bare], [*DATA[:1], pets], tmp_path, settings=settings)
+    kinds = (RESULTS, COMPARISONS, CURVES, *PORTRAYED, NEURON_TABLE, THUMBNAILS)
+    assert read(tmp_path)["tables"] == [schema.name for schema in kinds] == [*tables]
+    pairs = {(label, name) for label in ("One", "Two", "Bare") for name in ("first", "pets")}
+    for schema in kinds:
+        on_disk = read_table(tmp_path, schema)
+        pd.testing.assert_frame_equal(on_disk, check_table(tables[schema.name], schema), check_exact=True)
+        if schema in PORTRAYED:
+            found = on_disk if schema is not WORDS else on_disk[on_disk.dataset != VOCABULARY]
+            assert set(found[["model", "dataset"]].itertuples(index=False, name=None)) == pairs
+    words = tables["words"]
+    assert set(words.model[words.dataset == VOCABULARY]) == {"One", "Two", "Bare"}
+    assert tables["neurons"].model.value_counts().to_dict() == {"One": NEURONS, "Two": NEURONS}
+    maps = {path.name for path in tmp_path.glob("*.npz")}
+    assert maps == {"cosines_one.npz", "cosines_two.npz"}
+    with np.load(tmp_path / "cosines_two.npz") as stored:
+        for tower, cosines in cosine_maps(MODELS[1].projections).items():
+            np.testing.assert_array_equal(stored[tower], cosines)
+    examples = tables["examples"]
+    assert set(tables["thumbnails"].dataset) == {"pets"}, "features have no images"
+    assert set(tables["thumbnails"].image) == set(examples.image[examples.dataset == "pets"])
+    assert not (tmp_path / "thumbnails.csv").exists()
+
+
+def noise(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8))
+
+
+def test_thumbnails_are_of_the_images_that_were_measured(tmp_path: Path) -> None:
+    """Where damaged ones are skipped, all after them are renumbered."""
+    for number in range(8):
+        path = tmp_path / "pets" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise(number).save(path)
+    (tmp_path / "pets" / "a" / "2.png").write_bytes(b"broken")
+    sources = Sources(on_bad_image="skip")
+    tables = run(MODELS[:1], [f"folder:{tmp_path / 'pets'}"], tmp_path / "out", settings=SETTINGS, sources=sources)
+    kept = [0, 4, 6, 1, 3, 5, 7]
+    from purescope.portraits import thumbnail
+
+    thumbnails = tables["thumbnails"]
+    assert thumbnails.image.tolist() == list(range(7))
+    assert thumbnails.thumbnail.tolist() == [thumbnail(noise(number)) for number in kept]
+
+
+def test_words_are_encoded_once_a_model_whatever_the_run(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def encode_text(texts: Any) -> torch.Tensor:
+        asked.extend(texts)
+        return rows(len(texts), 9)
+
+    told = replace(MODELS[0], encode_text=encode_text)
+    for name in ("one", "other"):
+        run([told], DATA, tmp_path / name, settings=SETTINGS, sources=Sources(cache=tmp_path / "cache"))
+    assert asked == [f"a photo of a thing {number}." for number in range(20)]
+
+
+def test_what_is_of_the_whole_run_is_not_made_again_once_it_has_finished(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def rivals(opened: Opened, tables: Tables) -> pd.DataFrame:
+        made.append("rivals")
+        assert set(tables["results"].dataset) == {"first", "second"}
+        return pd.DataFrame(columns=[*RIVALS.columns])
+
+    def again() -> dict[str, bytes]:
+        run(MODELS, DATA[:2], tmp_path, study=Study(of_all=[(RIVALS, rivals)]), settings=SETTINGS)
+        return content(tmp_path)
+
+    before = again()
+    assert again() == before and made == ["rivals"]
+    (tmp_path / "rivals.parquet").write_bytes(b"damaged")
+    (tmp_path / "rivals.csv").unlink()
+    assert again() == before and made == ["rivals", "rivals"]
+    manifest = {key: value for key, value in read(tmp_path).items() if key != "finished"}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert again() == before and made == ["rivals"] * 3
+
+
+def test_a_report_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr("purescope.plots.write_figures", lambda table, out: None)
+    monkeypatch.setattr("open_clip.IMAGENET_CLASSNAMES", [f"thing {number}" for number in range(20)])
+
+    def write_report(out: Path) -> None:
+        assert (out / "results.parquet").exists() and (out / "thumbnails.parquet").exists()
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("purescope.report.write_report", write_report)
+    with pytest.warns(UserWarning, match=r"no report: no ink; `purescope report .*` draws it"):
+        table = run_sweep(MODELS, DATA[:1], tmp_path, settings=SETTINGS)
+    assert len(table) and "finished" in read(tmp_path)
 
 
 def test_notes_of_what_was_done_before_are_told_again(tmp_path: Path) -> None:
@@ -279,7 +433,9 @@ def test_a_finished_run_mends_what_was_lost_or_damaged(tmp_path: Path, measured:
     before = content(tmp_path)
     measured.clear()
     (tmp_path / "results.csv").write_text("junk")
-    (tmp_path / "curves.csv").unlink()
+    for name in ("curves.csv", "confusions.csv", "cosines_two.npz", "neurons.parquet"):
+        (tmp_path / name).unlink()
+    (tmp_path / "thumbnails.parquet").write_bytes(b"junk")
     shutil.rmtree(tmp_path / "result_one")
     run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
     assert content(tmp_path) == before
@@ -308,14 +464,12 @@ def test_a_pair_may_have_no_row_in_a_table(tmp_path: Path) -> None:
     """As correlations are empty where a model has no projection; it is not measured again and again for that."""
     calls = []
 
-    def measure(features: Features, model: Model, settings: Settings) -> Tables:
-        calls.append(features.dataset)
-        tables = _run._sweep(features, model, settings)
-        return tables | {"nulls": pd.DataFrame(columns=[*NULLS.columns])}
+    def of_pair(found: Measured, model: Model, tables: Tables) -> Tables:
+        calls.append(found.features.dataset)
+        return {"nulls": pd.DataFrame(columns=[*NULLS.columns])}
 
     for _ in range(2):
-        kinds = (RESULTS, COMPARISONS, CURVES, NULLS)
-        tables = run(measure, kinds, MODELS[:1], DATA[:2], tmp_path, settings=SETTINGS, sources=Sources())
+        tables = run(MODELS[:1], DATA[:2], tmp_path, study=Study(of_pair, [NULLS]), settings=SETTINGS)
         assert tables["nulls"].empty and len(tables["results"])
     assert calls == ["first", "second"]
 
@@ -357,7 +511,7 @@ def test_a_run_is_the_same_however_it_is_spelt(
     assert read(tmp_path / "out")["datasets"][0]["spec"] == "folder:./pets"
 
 
-@pytest.mark.parametrize("name", ["x" * 101, "é" * 51, "\udcff", "a/b", " "])
+@pytest.mark.parametrize("name", ["x" * 101, "é" * 51, "\udcff", "a/b", " ", VOCABULARY])
 def test_a_name_that_makes_no_file_is_refused_before_anything_is_measured(
     name: str, tmp_path: Path, measured: list[Any]
 ) -> None:

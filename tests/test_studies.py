@@ -11,15 +11,17 @@ from purescope import studies
 from purescope.cli import main, options
 from purescope.cli.evidence import evidence as evidence_command
 from purescope.features import Features, save_features
+from purescope.model_comparison import compare_models
 from purescope.models import Model, Preprocess
 from purescope.nulls import null_table
 from purescope.planted import plant
 from purescope.purity import Projections
 from purescope.runs import Settings, run_sweep
+from purescope.runs._study import measure_pair
 from purescope.schemas import COMPARISONS, RIVALS
 from purescope.studies import run_compare, run_evidence
 from purescope.sweep import all_strategies
-from purescope.tables import check_table, read_table
+from purescope.tables import check_table, read_manifest, read_table
 from purescope.verdict import judge
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")
@@ -57,6 +59,7 @@ class StopHere(BaseException): ...
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("purescope.plots.write_figures", lambda table, out: None)
+    monkeypatch.setattr("purescope.runs._run._report", lambda out: None)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     out = tmp_path_factory.mktemp("evidence")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("purescope.plots.write_figures", lambda table, out: None)
+        patch.setattr("purescope.runs._run._report", lambda out: None)
         return out, run_evidence(MODELS, DATA, out, settings=SETTINGS, rotations=5)
 
 
@@ -77,7 +81,7 @@ def test_every_table_is_of_every_pair_and_on_disk(evidence: Any, name: str) -> N
 
 
 def test_evidence_is_the_sweep_and_more(evidence: Any, tmp_path: Path) -> None:
-    table = run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+    table = pd.DataFrame(run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS))
     pd.testing.assert_frame_equal(evidence[1]["results"], table, check_exact=True)
     pd.testing.assert_frame_equal(evidence[1]["comparisons"], read_table(tmp_path, COMPARISONS), check_exact=True)
 
@@ -144,8 +148,29 @@ def test_two_models_are_compared_on_each_data_set(tmp_path: Path) -> None:
         found = rivals[(rivals.dataset == name) & (rivals.strategy == "full") & (rivals.metric == "accuracy")].iloc[0]
         assert found.difference == pytest.approx(full["One", name] - full["Two", name])
     pd.testing.assert_frame_equal(read_table(tmp_path, RIVALS), rivals, check_exact=True)
-    again = run_compare(*MODELS, DATA, tmp_path, settings=SETTINGS)["rivals"]
-    pd.testing.assert_frame_equal(again, rivals, check_exact=True)
+    assert read_manifest(tmp_path)["tables"] == [*tables]
+
+
+@pytest.mark.parametrize("stopped", ["at the last pair", "at the comparison"])
+def test_a_stopped_comparison_goes_on(stopped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = run_compare(*MODELS, DATA, tmp_path / "whole", settings=SETTINGS)
+    seen: list[str] = []
+
+    def stopping(*arguments: Any) -> Any:
+        seen.append(stopped)
+        if len(seen) == (2 if stopped == "at the comparison" else 4):
+            raise StopHere
+        return (compare_models if stopped == "at the comparison" else measure_pair)(*arguments)
+
+    name = "studies.compare_models" if stopped == "at the comparison" else "runs._run.measure_pair"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
+        patch.setattr(f"purescope.{name}", stopping)
+        run_compare(*MODELS, DATA, tmp_path / "out", settings=SETTINGS)
+    for _ in range(2):  # what is missing, and then from what is on disk
+        tables = run_compare(*MODELS, DATA, tmp_path / "out", settings=SETTINGS)
+        for table in expected:
+            pd.testing.assert_frame_equal(tables[table], expected[table], check_exact=True)
+        monkeypatch.setattr(studies, "compare_models", None)
 
 
 def test_rotations_are_as_many_as_asked_for_and_every_option_is_varied(evidence: Any) -> None:
@@ -165,7 +190,7 @@ def test_the_commands(command: str, tmp_path: Path, capsys: pytest.CaptureFixtur
         main([command, "bundled:clip", "bundled:laclip", "--data", spec, "--out", str(tmp_path / "out"), *few])
     except SystemExit as end:
         assert not end.code
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     for words in {"evidence": ("rotated, 95 %", "In "), "compare": ("difference (95 % interval)",)}[command]:
         assert words in said
-    assert "the claim that high-purity neurons carry more is" in said
+    assert "that high purity keeps more is" in said

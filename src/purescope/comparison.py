@@ -6,8 +6,9 @@ permutation p-value say whether choosing by it is more than choosing blindly. A 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,10 @@ from purescope.tables import check_table
 AREA = "area"
 ENOUGH = 0.95  # of full accuracy
 
+Adjustment: TypeAlias = Callable[[Tensor], Tensor]
+
 _ADJUSTED = ("mcnemar", "permutation")
+_HOW: Mapping[str, Adjustment] = {"holm": holm, "bh": benjamini_hochberg}
 
 
 def compare_strategies(measured: Measured) -> pd.DataFrame:
@@ -57,12 +61,25 @@ def adjust(comparisons: pd.DataFrame) -> pd.DataFrame:
     Holm's hold the chance of any false difference at the level, Benjamini and Hochberg's the share of false ones.
     """
     table = comparisons.reset_index(drop=True)
-    for _, rows in table.groupby(["model", "first", "second", table.k == AREA], sort=False):
-        for test in _ADJUSTED:
-            p = torch.from_numpy(rows[f"{test}_p"].to_numpy(float, copy=True))
-            table.loc[rows.index, f"{test}_holm"] = holm(p).numpy()
-            table.loc[rows.index, f"{test}_bh"] = benjamini_hochberg(p).numpy()
-    return check_table(table, COMPARISONS)
+    columns = {f"{test}_{name}": (f"{test}_p", how) for test in _ADJUSTED for name, how in _HOW.items()}
+    return check_table(adjusted(table, ["model", "first", "second", table.k == AREA], columns), COMPARISONS)
+
+
+def adjusted(
+    table: pd.DataFrame, by: Sequence[str | pd.Series], columns: Mapping[str, tuple[str, Adjustment]]
+) -> pd.DataFrame:
+    """The table with p-values adjusted for all the tests of a group.
+
+    Args:
+        table: with a row for each test, each of another index.
+        by: what groups have in common.
+        columns: the column to fill, the one of its p-values, and how.
+    """
+    table = table.copy()
+    for _, rows in table.groupby(list(by), sort=False):
+        for column, (source, how) in columns.items():
+            table.loc[rows.index, column] = how(torch.from_numpy(rows[source].to_numpy(float, copy=True))).numpy()
+    return table
 
 
 def curve_table(measured: Measured) -> pd.DataFrame:
@@ -72,7 +89,7 @@ def curve_table(measured: Measured) -> pd.DataFrame:
     to_the_end = ks if ks[-1] == neurons else [*ks, neurons]
     rows = []
     for name in (*measured.strategies, *(["random"] if len(measured.draws) else [])):
-        curve, resampled = _curve(measured, name)
+        curve, resampled = measured.curve(name)
         # The last resampled row is the measurement itself.
         curves = torch.cat([resampled, curve[None]])
         full = torch.cat([measured.resampled_full[:, 0], measured.full[:1]])
@@ -96,7 +113,27 @@ class Difference:
     high: float
 
     def __str__(self) -> str:
-        return f"{100 * self.value:+.2f} points ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
+        return f"{points(self.value)} points ({interval(self.low, self.high)})"
+
+
+def points(value: float) -> str:
+    """A difference of accuracies in percentage points.
+
+    Examples:
+        >>> points(-0.0125)
+        '-1.25'
+    """
+    return f"{100 * value:+.2f}"
+
+
+def interval(low: float, high: float) -> str:
+    """An interval of differences of accuracies in percentage points.
+
+    Examples:
+        >>> interval(-0.02, 0.005)
+        '-2.00 to +0.50'
+    """
+    return f"{points(low)} to {points(high)}"
 
 
 def pooled_difference(areas: pd.DataFrame) -> Difference:
@@ -143,7 +180,7 @@ def _pairs(measured: Measured) -> Iterator[tuple[str, str]]:
 
 def _compare(measured: Measured, first: str, second: str) -> Iterator[dict[str, object]]:
     ks = list(measured.ks)
-    (curve, resampled), (other, other_resampled) = (_curve(measured, name) for name in (first, second))
+    (curve, resampled), (other, other_resampled) = (measured.curve(name) for name in (first, second))
     differences = torch.cat([curve - other, area_between(curve, other, ks)[None]])
     area = area_between(resampled, other_resampled, ks)
     resampled_differences = torch.cat([resampled - other_resampled, area[:, None]], dim=1)
@@ -167,14 +204,6 @@ def _compare(measured: Measured, first: str, second: str) -> Iterator[dict[str, 
         yield {"first": first, "second": second, "k": k} | {
             name: column[place].item() for name, column in columns.items()
         }
-
-
-def _curve(measured: Measured, name: str) -> tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]:
-    """Accuracy at each k, and in each resample."""
-    if name == "random":
-        return measured.draws[:, :, 0].mean(0), measured.resampled_drawn
-    place = measured.strategies.index(name)
-    return measured.values[place, :, 0], measured.resampled[:, place, :, 0]
 
 
 def _right(measured: Measured, name: str) -> Tensor:

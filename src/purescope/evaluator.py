@@ -45,25 +45,31 @@ class Evaluator:
 
     def draws(
         self, orders: Int64[Tensor, "draw neuron"] | None, ks: list[int]
-    ) -> tuple[Float64[Tensor, "draw k metric"], Float64[Tensor, "k image"], Bool[Tensor, "k image"]]:
-        """Means only, in turns: thousands of orders are too many to keep image by image."""
+    ) -> tuple[
+        Float64[Tensor, "draw k metric"], Float64[Tensor, "k image"], Bool[Tensor, "k image"], Bool[Tensor, "k image"]
+    ]:
+        """Means of all, in turns: thousands of orders are too many to keep image by image.
+
+        Then the share of the orders that get an image right, and which images the one of median accuracy and the first
+        one get right.
+        """
         images = len(self.features.image)
         if orders is None:
             nothing = torch.full((len(ks), images), torch.nan, dtype=torch.float64)
-            return torch.empty(0, len(ks), len(METRICS), dtype=torch.float64), nothing, nothing > 0
+            return torch.empty(0, len(ks), len(METRICS), dtype=torch.float64), nothing, nothing > 0, nothing > 0
 
-        def turn(first: int) -> tuple[Tensor, Tensor]:
+        def turn(first: int) -> tuple[Tensor, Tensor, Tensor]:
             some = orders[first : first + _TURN]
             right, top5, silhouettes = self._measure(some, ks, silhouette=first < SILHOUETTE_DRAWS)
             recall = right.double() @ self.weight / images
             means = [right.double().mean(2), top5.double().mean(2), recall, silhouettes.double().mean(2)]
-            return torch.stack(means, dim=2), right.sum(0)
+            return torch.stack(means, dim=2), right.sum(0), right[0].clone()
 
-        values, hits = zip(*on_each_core(turn, range(0, len(orders), _TURN)), strict=True)
+        values, hits, firsts = zip(*on_each_core(turn, range(0, len(orders), _TURN)), strict=True)
         drawn, share = torch.cat(values), torch.stack(hits).sum(0).double() / len(orders)
         typical = drawn[:, :, 0].argsort(dim=0, stable=True)[(len(orders) - 1) // 2]
         right = self._measure(orders[typical], ks, silhouette=False)[0]
-        return drawn, share, right[range(len(ks)), range(len(ks))]
+        return drawn, share, right[range(len(ks)), range(len(ks))], firsts[0]
 
     def _measure(
         self, orders: Tensor, ks: list[int], *, silhouette: bool

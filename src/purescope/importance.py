@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.evaluation import leave_one_out
+from purescope.evaluation import LeaveOneOut, leave_one_out
 from purescope.features import Features
 from purescope.purity import Projections, purity, total_overlap
 from purescope.statistics import NORMAL_975, partial_spearman, spearman, spearman_interval
@@ -54,36 +54,7 @@ def neuron_importance(
         >>> neuron_importance(features).set_index("neuron").accuracy_drop.sort_index().round(3).tolist()
         [0.0, 0.333, 0.333]
     """
-    neurons = features.image.shape[1]
-    if projections is not None and projections.neurons != neurons:
-        raise InputError(
-            f"projections of {projections.neurons} neurons for features of {neurons}",
-            expected="the projections of the model that made the features",
-        )
-    without = leave_one_out(features.image, features.text, features.labels, ablation=ablation, seed=seed)
-    lost, gained = (flips[:, 0].bincount(minlength=neurons) for flips in (without.lost, without.gained))
-    low, high = drop_interval(lost, gained, len(features.labels))
-    columns = {
-        "neuron": torch.arange(neurons),
-        "accuracy_drop": without.accuracy_drop,
-        "low": low,
-        "high": high,
-        "loss_change": without.loss_change,
-        "margin_change": without.margin_change,
-        "variance": features.image.double().var(dim=0, correction=0),
-    }
-    if projections is not None:
-        columns |= {
-            "image_norm": projections.image.double().norm(dim=1),
-            "text_norm": projections.text.double().norm(dim=1),
-            "image_purity": purity(projections.image),
-            "text_purity": purity(projections.text),
-            "total_overlap": total_overlap(projections),
-        }
-    table = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
-    for place, name in enumerate((features.model, features.dataset, ablation)):
-        table.insert(place, KEY[place], name)
-    return table.sort_values(["accuracy_drop", "loss_change"], ascending=False, kind="stable", ignore_index=True)
+    return _neuron_table(features, projections, ablation, _left_out(features, projections, ablation, seed))
 
 
 def class_importance(features: Features, *, ablation: str = "zero", seed: int = 0) -> pd.DataFrame:
@@ -102,12 +73,15 @@ def class_importance(features: Features, *, ablation: str = "zero", seed: int = 
         2       1   cat          0.0
         3       1   dog          1.0
     """
-    without = leave_one_out(features.image, features.text, features.labels, ablation=ablation, seed=seed)
-    rows = pd.MultiIndex.from_product([range(features.image.shape[1]), features.classes], names=["neuron", "class"])
-    table = pd.DataFrame({"recall_drop": without.recall_drop.flatten().numpy()}, index=rows).reset_index()
-    for place, name in enumerate((features.model, features.dataset, ablation)):
-        table.insert(place, KEY[place], name)
-    return table
+    return _class_table(features, ablation, _left_out(features, None, ablation, seed))
+
+
+def importance_tables(
+    features: Features, projections: Projections | None = None, *, ablation: str = "zero", seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What `neuron_importance` and `class_importance` give, measured once; arguments and errors as there."""
+    without = _left_out(features, projections, ablation, seed)
+    return _neuron_table(features, projections, ablation, without), _class_table(features, ablation, without)
 
 
 def importance_and_purity(table: pd.DataFrame) -> pd.DataFrame:
@@ -139,6 +113,55 @@ def importance_and_purity(table: pd.DataFrame) -> pd.DataFrame:
                 row = dict(zip(KEY, key, strict=True)) | {"importance": importance, "purity": towers}
                 rows.append(row | _correlation(torch.tensor(pure[towers].to_numpy()), matters, given))
     return pd.DataFrame(rows)
+
+
+def _left_out(features: Features, projections: Projections | None, ablation: str, seed: int) -> LeaveOneOut:
+    neurons = features.image.shape[1]
+    if projections is not None and projections.neurons != neurons:
+        raise InputError(
+            f"projections of {projections.neurons} neurons for features of {neurons}",
+            expected="the projections of the model that made the features",
+        )
+    return leave_one_out(features.image, features.text, features.labels, ablation=ablation, seed=seed)
+
+
+def _neuron_table(
+    features: Features, projections: Projections | None, ablation: str, without: LeaveOneOut
+) -> pd.DataFrame:
+    neurons = features.image.shape[1]
+    lost, gained = (flips[:, 0].bincount(minlength=neurons) for flips in (without.lost, without.gained))
+    low, high = drop_interval(lost, gained, len(features.labels))
+    columns = {
+        "neuron": torch.arange(neurons),
+        "accuracy_drop": without.accuracy_drop,
+        "low": low,
+        "high": high,
+        "loss_change": without.loss_change,
+        "margin_change": without.margin_change,
+        "variance": features.image.double().var(dim=0, correction=0),
+    }
+    if projections is not None:
+        columns |= {
+            "image_norm": projections.image.double().norm(dim=1),
+            "text_norm": projections.text.double().norm(dim=1),
+            "image_purity": purity(projections.image),
+            "text_purity": purity(projections.text),
+            "total_overlap": total_overlap(projections),
+        }
+    table = _named(pd.DataFrame({name: values.numpy() for name, values in columns.items()}), features, ablation)
+    return table.sort_values(["accuracy_drop", "loss_change"], ascending=False, kind="stable", ignore_index=True)
+
+
+def _class_table(features: Features, ablation: str, without: LeaveOneOut) -> pd.DataFrame:
+    rows = pd.MultiIndex.from_product([range(features.image.shape[1]), features.classes], names=["neuron", "class"])
+    table = pd.DataFrame({"recall_drop": without.recall_drop.flatten().numpy()}, index=rows).reset_index()
+    return _named(table, features, ablation)
+
+
+def _named(table: pd.DataFrame, features: Features, ablation: str) -> pd.DataFrame:
+    for place, name in enumerate((features.model, features.dataset, ablation)):
+        table.insert(place, KEY[place], name)
+    return table
 
 
 def _correlation(

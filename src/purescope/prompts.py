@@ -85,6 +85,23 @@ def prompts_for(dataset: Described, protocol: str) -> Prompts:
     raise InputError(f"unknown protocol {protocol!r}", expected=did_you_mean(protocol, PROTOCOLS))
 
 
+def vocabulary(protocol: str) -> Prompts:
+    """A thousand words for things of every kind: ImageNet's class names as OpenAI cleaned them, which open_clip has.
+
+    Args:
+        protocol: ``paper`` puts them into "a photo of a {}", ``native`` into "a photo of a {}."
+
+    Examples:
+        >>> words = vocabulary("native")
+        >>> len(words.names), words.texts()[0]
+        (998, 'a photo of a tench.')
+    """
+    from open_clip import IMAGENET_CLASSNAMES
+
+    names = tuple(dict.fromkeys(IMAGENET_CLASSNAMES))  # two of them stand for two classes each
+    return Prompts(names, PAPER_TEMPLATES if protocol == "paper" else PLAIN_TEMPLATES)
+
+
 def clean_name(raw: str) -> str:
     """A class name as one would say it: underscores and slashes are spaces.
 

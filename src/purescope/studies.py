@@ -7,25 +7,13 @@ import pandas as pd
 
 from purescope.datasets import Dataset
 from purescope.features import Features, Progress, quiet
-from purescope.importance import importance_and_purity, neuron_importance
+from purescope.importance import importance_and_purity
 from purescope.model_comparison import adjust, compare_models, compare_purity
 from purescope.models import Model
 from purescope.nulls import ROTATIONS, Rotations, null_table, rotate_model
-from purescope.purity import Projections
-from purescope.runs import (
-    Settings,
-    Sources,
-    Tables,
-    features_of,
-    measured,
-    open_data,
-    open_model,
-    run,
-    sweep_tables,
-)
-from purescope.schemas import COMPARISONS, CORRELATIONS, CURVES, IMPORTANCE, NULLS, RESULTS, RIVALS, VARIANTS
+from purescope.runs import Opened, Settings, Sources, Study, Tables, measured, name_of, projections_of, run
+from purescope.schemas import CORRELATIONS, NULLS, RIVALS, VARIANTS
 from purescope.sweep import Measured, all_strategies
-from purescope.tables import check_table, write_table
 from purescope.variants import variant_table
 
 EVIDENCE_DRAWS = 1000
@@ -55,36 +43,31 @@ def run_evidence(
         rotations: random rotations of each model, and shuffles of its purity.
 
     Returns:
-        The tables by name: ``results``, ``comparisons``, ``curves``, ``nulls``, ``variants``, ``importance``,
-        ``correlations``; see `purescope.schemas`.
+        The tables of a sweep by name, and ``nulls``, ``variants`` and ``correlations``; see `purescope.schemas`.
 
     Raises:
         PurescopeError: as `purescope.runs.run_sweep`.
     """
     turned: dict[str, Rotations] = {}
 
-    def measure(features: Features, model: Model, settings: Settings) -> Tables:
-        found, projections = measured(features, model, settings), _projections(model)
-        if settings.space == "weights" and projections is not None and model.label not in turned:
-            turned[model.label] = rotate_model(projections, draws=rotations, seed=settings.seed)
-        importance = neuron_importance(features, projections, ablation=settings.ablation, seed=settings.seed)
+    def of_pair(found: Measured, model: Model, tables: Tables) -> Tables:
+        options, projections = found.options, projections_of(model)
+        if options.space == "weights" and projections is not None and model.label not in turned:
+            turned[model.label] = rotate_model(projections, draws=rotations, seed=options.seed)
         correlations = pd.DataFrame(columns=list(CORRELATIONS.columns))
         return {
-            **sweep_tables(found, settings),
             "nulls": null_table(found, projections, turned.get(model.label), draws=rotations),
             "variants": variant_table(found, projections),
-            "importance": check_table(importance.reindex(columns=list(IMPORTANCE.columns)), IMPORTANCE),
-            "correlations": correlations if projections is None else importance_and_purity(importance),
+            "correlations": correlations if projections is None else importance_and_purity(tables["importance"]),
         }
 
     return run(
-        measure,
-        (RESULTS, COMPARISONS, CURVES, NULLS, VARIANTS, IMPORTANCE, CORRELATIONS),
         models,
         data,
         out,
+        study=Study(of_pair, (NULLS, VARIANTS, CORRELATIONS)),
         settings=settings or evidence_settings(),
-        sources=sources or Sources(),
+        sources=sources,
         overwrite=overwrite,
         progress=progress,
     )
@@ -113,41 +96,33 @@ def run_compare(
     Raises:
         PurescopeError: as `purescope.runs.run_sweep`.
     """
-    settings, sources = settings or Settings(), sources or Sources()
-    pair = [open_model(model, sources, settings) for model in (first, second)]
-    sets = [open_data(item, sources) for item in data]
     found: dict[tuple[str, str], Measured] = {}
 
-    def measure(features: Features, model: Model, settings: Settings) -> Tables:
-        found[model.label, features.dataset] = measured(features, model, settings)
-        return sweep_tables(found[model.label, features.dataset], settings)
+    def of_pair(swept: Measured, model: Model, tables: Tables) -> Tables:
+        found[model.label, swept.features.dataset] = swept
+        return {}
 
-    tables = run(
-        measure,
-        (RESULTS, COMPARISONS, CURVES),
-        pair,
-        sets,
+    def rivals(opened: Opened, tables: Tables) -> pd.DataFrame:
+        one, other = opened.models
+        compared = []
+        for item in opened.sets:
+            for model in opened.models:
+                if (model.label, name_of(item)) not in found:  # of a run that went on after a stop
+                    found[model.label, name_of(item)] = measured(opened.features(model, item), model, opened.settings)
+            compared.append(compare_models(found[one.label, name_of(item)], found[other.label, name_of(item)]))
+        named = [(model.label, projections) for model in (one, other) if (projections := projections_of(model))]
+        if len(named) == 2:
+            options = opened.settings
+            compared.append(compare_purity(*named, resamples=options.resamples, seed=options.seed))
+        return adjust(pd.concat(compared, ignore_index=True))
+
+    return run(
+        (first, second),
+        data,
         out,
+        study=Study(of_pair, of_all=((RIVALS, rivals),)),
         settings=settings,
         sources=sources,
         overwrite=overwrite,
         progress=progress,
     )
-    compared = []
-    for item in sets:
-        name = item.dataset if isinstance(item, Features) else item.name
-        for model in pair:
-            if (model.label, name) not in found:  # a run that went on after a stop: tables are there, images are not
-                features = features_of(model, item, settings, sources, progress)
-                measure(features, model, settings)
-        compared.append(compare_models(found[pair[0].label, name], found[pair[1].label, name]))
-    named = [(model.label, projections) for model in pair if (projections := _projections(model)) is not None]
-    if len(named) == 2:
-        compared.append(compare_purity(named[0], named[1], resamples=settings.resamples, seed=settings.seed))
-    rivals = adjust(pd.concat(compared, ignore_index=True))
-    write_table(rivals, Path(out), RIVALS)
-    return tables | {"rivals": rivals}
-
-
-def _projections(model: Model) -> Projections | None:
-    return model.weight_space if isinstance(model.weight_space, Projections) else None

@@ -16,6 +16,7 @@ from purescope.evaluator import SILHOUETTE_DRAWS, Evaluator
 from purescope.features import Features
 from purescope.keep import check_keep, default_keep
 from purescope.measures import MEASURES
+from purescope.notebook import ResultTable
 from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
 from purescope.purity import Projections, activation_space
 from purescope.schemas import METRICS, RESULTS
@@ -92,6 +93,7 @@ class Measured:
         full_right: which images all neurons get right.
         drawn_right: share of the random orders that get an image right.
         typical_right: which images the random order of median accuracy gets right, one order for each k.
+        first_right: which images the first random order gets right.
         resampled: `values` in bootstrap resamples of the images.
         resampled_full: `full` likewise.
         resampled_drawn: mean accuracy of the random orders likewise; the same resamples for all three.
@@ -108,6 +110,7 @@ class Measured:
     full_right: Bool[Tensor, " image"]
     drawn_right: Float[Tensor, "k image"]
     typical_right: Bool[Tensor, "k image"]
+    first_right: Bool[Tensor, "k image"]
     resampled: Float[Tensor, "resample strategy k metric"]
     resampled_full: Float[Tensor, "resample metric"]
     resampled_drawn: Float[Tensor, "resample k"]
@@ -128,7 +131,14 @@ class Measured:
         ]
         table = pd.concat([part for part in parts if len(part)], ignore_index=True)
         beyond = (table.metric == "silhouette") & (table.draw >= SILHOUETTE_DRAWS)
-        return check_table(table[~beyond].assign(seed=self.options.seed + table.draw))
+        return ResultTable(check_table(table[~beyond].assign(seed=self.options.seed + table.draw)))
+
+    def curve(self, strategy: str, metric: int = 0) -> tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]:
+        """A metric at each k, and in each resample; of random, the mean accuracy of the orders and nothing else."""
+        if strategy == "random":
+            return self.draws[:, :, 0].mean(0), self.resampled_drawn
+        place = self.strategies.index(strategy)
+        return self.values[place, :, metric], self.resampled[:, place, :, metric]
 
     def _rows(
         self, runs: list[tuple[str, int]], ks: list[int], values: Tensor, low: Tensor, high: Tensor
@@ -212,14 +222,7 @@ def sweep(
 
 def measure_strategies(features: Features, projections: Projections | None, options: Options) -> Measured:
     """What `sweep` tabulates, with the images that each strategy gets right; arguments and errors as there."""
-    seen = StrategyInput(
-        in_space(options.space, features, projections),
-        features.image,
-        features.text,
-        features.labels,
-        options.measure,
-        options.towers,
-    )
+    seen = strategy_input(features, projections, options)
     if seen.dead.any():
         warnings.warn(f"{seen.dead.sum()} of {seen.neurons} neurons have norm zero and rank last", stacklevel=2)
     if not has_silhouette(features.labels):
@@ -231,7 +234,7 @@ def measure_strategies(features: Features, projections: Projections | None, opti
     samples = torch.stack(found) if found else torch.empty(0, len(ks), len(METRICS), len(features.image)).double()
     full = evaluator.orders(torch.arange(seen.neurons)[None], [seen.neurons])[0, 0]
     orders = [STRATEGIES["random"].order(seen, options.seed + draw) for draw in range(options.draws)]
-    drawn, drawn_right, typical_right = evaluator.draws(torch.stack(orders) if orders else None, ks)
+    drawn, drawn_right, typical_right, first_right = evaluator.draws(torch.stack(orders) if orders else None, ks)
     cells = torch.cat([samples.flatten(0, 2), full, drawn_right])
     resampled = bootstrap_means(cells, features.labels, resamples=options.resamples, seed=options.seed)
     of_strategies, of_full, of_drawn = resampled.split([len(cells) - len(full) - len(ks), len(full), len(ks)], dim=1)
@@ -246,6 +249,7 @@ def measure_strategies(features: Features, projections: Projections | None, opti
         full_right=full[0] > 0,
         drawn_right=drawn_right,
         typical_right=typical_right,
+        first_right=first_right,
         resampled=of_strategies.unflatten(1, samples.shape[:3]),
         resampled_full=of_full,
         resampled_drawn=of_drawn,
@@ -261,6 +265,18 @@ def all_strategies() -> list[str]:
         ['high_purity', 'low_purity']
     """
     return [name for name in (*STRATEGIES, *BASES) if name != "random"]
+
+
+def strategy_input(features: Features, projections: Projections | None, options: Options) -> StrategyInput:
+    """What the strategies of a sweep see; arguments and errors as of `sweep`."""
+    return StrategyInput(
+        in_space(options.space, features, projections),
+        features.image,
+        features.text,
+        features.labels,
+        options.measure,
+        options.towers,
+    )
 
 
 def in_space(space: str, features: Features, projections: Projections | None) -> Projections:

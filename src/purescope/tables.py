@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from purescope.errors import InputError, OutputError
+from purescope.notebook import ResultTable
 from purescope.schemas import RESULTS, Schema
 from purescope.specs import exists
 
@@ -108,7 +109,7 @@ def write_results(table: pd.DataFrame, out: Path) -> None:
 
 def read_results(out: Path) -> pd.DataFrame:
     """The tidy table of a run's folder; errors as those of `read_table`."""
-    return read_table(out, RESULTS)
+    return ResultTable(read_table(out, RESULTS))
 
 
 def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -119,7 +119,9 @@ def test_series_and_datasets_stay_apart() -> None:
     ]
     ends = table[table.step == 2]
     assert ends.rank_last.tolist() == pytest.approx([1.0] * 4)
-    assert (table.dtypes[list(COLUMNS)].astype(str) == pd.Series(COLUMNS)).all()
+    assert (
+        table.dtypes[list(COLUMNS)].astype(str) == pd.Series({name: column.dtype for name, column in COLUMNS.items()})
+    ).all()
 
 
 def test_without_data_there_is_purity_alone() -> None:

@@ -29,7 +29,7 @@ from purescope.features import Cache
 from purescope.features import cache as cache_module
 from purescope.models import Model, Preprocess
 from purescope.purity import Projections
-from purescope.runs import Settings, Sources, run_sweep
+from purescope.runs import Settings, Sources, _run, run_sweep
 from purescope.tables import read_manifest, read_results
 
 NEURONS, IMAGES = 12, 150
@@ -65,6 +65,7 @@ def dataset(name: str, seed: int) -> Dataset:
 def run(folder: Path) -> None:
     torch.set_num_threads(2)
     purescope.plots.write_figures = lambda table, out: None
+    _run._report = lambda out: None
     run_sweep(
         [model("One", 0), model("Two", 10)],
         [dataset("first", 0), dataset("second", 1)],

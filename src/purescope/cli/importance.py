@@ -33,7 +33,7 @@ def importance(
     Example:
       purescope importance bundled:clip bundled:laclip --data bundled:flags --out results
     """  # noqa: D301 click's mark for lines to leave alone
-    from purescope.importance import class_importance, importance_and_purity, neuron_importance
+    from purescope.importance import importance_and_purity, importance_tables
     from purescope.purity import Projections
     from purescope.runs import features_of, named_model, open_data
     from purescope.tables import slug, write_csv
@@ -47,11 +47,11 @@ def importance(
             projections = model.weight_space if isinstance(model.weight_space, Projections) else None
             for item in sets:
                 features = features_of(model, item, settings, sources, terminal.progress)
-                table = neuron_importance(features, projections, ablation=ablation, seed=seed)
+                table, classes = importance_tables(features, projections, ablation=ablation, seed=seed)
                 name = f"importance_{slug(model.label)}_{slug(features.dataset)}.csv"
                 write_csv(table, out / name)
                 if per_class:
-                    write_csv(class_importance(features, ablation=ablation, seed=seed), out / f"class_{name}")
+                    write_csv(classes, out / f"class_{name}")
                 screen.print(_ends(table, top, f"{model.label} on {features.dataset}, {ablation} ablation"))
                 if projections is not None:
                     screen.print(_sentence(importance_and_purity(table)), soft_wrap=True)

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError
 from purescope.evaluation import accuracy_by_k, has_silhouette, silhouette_by_k
 from purescope.features import Features
 from purescope.keep import check_keep, default_keep
 from purescope.measures import effective_rank
 from purescope.ordering import order_neurons
-from purescope.purity import Projections, activation_space, overlap, random_overlap
+from purescope.purity import Projections, overlap, random_overlap
 from purescope.statistics import mean_over_k
-from purescope.sweep import DRAWS, SPACES
+from purescope.sweep import DRAWS, Options, in_space
 
 _BAND = (0.05, 0.95)  # of the random draws
 
@@ -38,10 +38,7 @@ class TrackSettings:
     renormalise: bool = False
 
     def __post_init__(self) -> None:
-        if self.space not in SPACES:
-            raise InputError(f"unknown space {self.space!r}", expected=did_you_mean(self.space, SPACES))
-        if self.draws < 0:
-            raise InputError(f"draws = {self.draws}", expected="0 or more random orders")
+        Options(draws=self.draws, space=self.space, renormalise=self.renormalise)  # raises as a sweep would
 
     def as_json(self) -> dict[str, Any]:
         """As it is read back from a manifest."""
@@ -50,8 +47,8 @@ class TrackSettings:
 
 def measure(projections: Projections | None, features: Features | None, settings: TrackSettings) -> dict[str, Any]:
     """The columns of `purescope.dynamics.COLUMNS` that the arrays tell; accuracies only where there are features."""
-    if settings.space != "weights" and features is not None:
-        projections = activation_space(features.image, features.text, centred=settings.space == "centred")
+    if features is not None and (projections is not None or settings.space != "weights"):
+        projections = in_space(settings.space, features, projections)
     if projections is None:
         raise InputError(
             f"nothing to measure the overlap of {settings.space} on",
@@ -81,11 +78,6 @@ def _purity(projection: Float[Tensor, "neuron width"]) -> dict[str, float]:
 
 def _pruned(features: Features, projections: Projections, high: Tensor, settings: TrackSettings) -> dict[str, Any]:
     neurons = features.image.shape[1]
-    if projections.neurons != neurons:
-        raise InputError(
-            f"features of {neurons} neurons, projections of {projections.neurons}",
-            expected="features and projections of one model",
-        )
     ks = check_keep(default_keep(neurons) if settings.keep is None else settings.keep, neurons)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of dead neurons, which the first order has told

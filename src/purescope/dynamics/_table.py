@@ -13,36 +13,46 @@ import pandas as pd
 import torch
 
 from purescope.errors import InputError, OutputError
+from purescope.schemas import Column
 from purescope.statistics import spearman
 from purescope.tables import atomic_path, read_manifest, write_csv, write_manifest
 
-_TOWER = ("overlap", "relative_overlap", "purity", "purity_sd", "effective_rank")
-
-# Column: what it holds. After these come high_purity_K, low_purity_K and random_K, accuracies at each k.
-COLUMNS: dict[str, str] = {
-    "model": "string",  # the label of the series
-    "step": "int64",  # or epoch
-    "checkpoint": "string",  # what was named; empty in a training loop
-    "dataset": "string",  # empty where purity alone was measured
-    "identity": "string",  # a hash of all that the row depends on besides the settings; empty in a training loop
-    "neurons": "int64",
-    **{f"image_{name}": "float64" for name in _TOWER},  # means over the neurons that live;
-    **{f"text_{name}": "float64" for name in _TOWER},  # relative: to random weights of that width
-    "n": "int64",  # images
-    "classes": "int64",
-    "accuracy": "float64",  # all neurons
-    "silhouette": "float64",
-    "high_purity": "float64",  # accuracy, mean over k: the area below the curve by the range of k
-    "low_purity": "float64",
-    "random": "float64",  # of the median draw at each k
-    "random_low": "float64",  # 5 % and 95 % quantile of the draws' means
-    "random_high": "float64",
-    "gap": "float64",  # high_purity - low_purity
-    "gap_to_random": "float64",  # high_purity - random
-    "rank_previous": "float64",  # Spearman's rho of the neurons' order with that of the step before,
-    "rank_last": "float64",  # and of the last one
-    "order": "object",  # the neurons, purest first; not in the CSV file
+_TOWER = {
+    "overlap": "mean over the neurons that live",
+    "relative_overlap": "overlap in units of what random weights of that width have",
+    "purity": "mean over the neurons that live",
+    "purity_sd": "standard deviation over the neurons that live",
+    "effective_rank": "of the projection",
 }
+
+# In the order in the files. After these come high_purity_K, low_purity_K and random_K, accuracies at each k.
+COLUMNS: dict[str, Column] = {
+    "model": Column("string", "the label of the series"),
+    "step": Column("int64", "step or epoch"),
+    "checkpoint": Column("string", "what was named; empty in a training loop"),
+    "dataset": Column("string", "empty where purity alone was measured"),
+    "identity": Column(
+        "string", "a hash of all that the row depends on besides the settings; empty in a training loop"
+    ),
+    "neurons": Column("int64", "neurons of the model, d"),
+    **{f"image_{name}": Column("float64", f"image tower: {about}") for name, about in _TOWER.items()},
+    **{f"text_{name}": Column("float64", f"text tower: {about}") for name, about in _TOWER.items()},
+    "n": Column("int64", "images"),
+    "classes": Column("int64", "classes"),
+    "accuracy": Column("float64", "all neurons"),
+    "silhouette": Column("float64", "all neurons"),
+    "high_purity": Column("float64", "accuracy, mean over k: the area below the curve by the range of k"),
+    "low_purity": Column("float64", "the same of low purity"),
+    "random": Column("float64", "the same of the median draw at each k"),
+    "random_low": Column("float64", "5 % quantile of the draws' means"),
+    "random_high": Column("float64", "95 % quantile of the draws' means"),
+    "gap": Column("float64", "high_purity - low_purity"),
+    "gap_to_random": Column("float64", "high_purity - random"),
+    "rank_previous": Column("float64", "Spearman's rho of the neurons' order with that of the step before"),
+    "rank_last": Column("float64", "the same with that of the last step"),
+    "order": Column("object", "the neurons, purest first; not in the CSV file"),
+}
+_TYPES = {name: column.dtype for name, column in COLUMNS.items()}
 KEY = ("model", "step", "dataset")
 _FILE = "track.parquet"
 
@@ -87,7 +97,7 @@ class Log:
             ["model", "step"], key=lambda c: c.map(series) if c.name == "model" else c, kind="stable"
         )
         table = table.assign(**_rank_correlations(table)).reindex(columns=[*COLUMNS, *_by_k(table)])
-        return table.astype(COLUMNS).reset_index(drop=True)
+        return table.astype(_TYPES).reset_index(drop=True)
 
 
 def read_track(out: str | Path) -> pd.DataFrame:
@@ -98,7 +108,7 @@ def read_track(out: str | Path) -> pd.DataFrame:
     """
     path = Path(out) / _FILE
     try:
-        return pd.read_parquet(path, page_checksum_verification=True).astype(COLUMNS)
+        return pd.read_parquet(path, page_checksum_verification=True).astype(_TYPES)
     except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
         raise InputError(
             f"{path} cannot be read: {error}",

@@ -16,6 +16,7 @@ from torch import Tensor
 from purescope.errors import InputError
 from purescope.evaluation import _cells
 from purescope.evaluation._ablation import ablation_values
+from purescope.parallel import on_each_core
 
 _ARRAYS = 64  # as many of a block's [sample, neuron] as the block budget holds: the few in use stay in cache
 
@@ -90,24 +91,30 @@ def leave_one_out(
         raise InputError("text features of one class", expected="at least two to choose between")
     samples, values = len(image), ablation_values(image, ablation, seed=seed)
     text, labels = text.double(), labels.long()
-    with_all, changes = torch.zeros(2, dtype=torch.float64), torch.zeros(2, neurons, dtype=torch.float64)
-    if not loss:
-        with_all[0], changes[0] = torch.nan, torch.nan
-    right, flips = torch.empty(samples, dtype=torch.bool), []
-    for block in _cells.blocks(samples, _ARRAYS * neurons, 8):
+
+    def measure(block: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         features, own = image[block].double(), text[labels[block]]
         removed = features if values is None else features - (values if len(values) == 1 else values[block])
         gaps = _gaps(features, removed, text, labels[block])
         margins, least = _margins(gaps, removed, own, text), gaps.amin(1)
-        changes[1] += (margins - least[:, None]).sum(0)
-        with_all[1] += least.sum()
+        with_all, changes = torch.full((2,), torch.nan).double(), torch.full((2, neurons), torch.nan).double()
+        with_all[1], changes[1] = least.sum(), (margins - least[:, None]).sum(0)
         if loss:
             before = torch.nn.functional.softplus((-scale * gaps).logsumexp(1))
-            changes[0] += (_losses(gaps, margins, removed, own, text, scale) - before[:, None]).sum(0)
-            with_all[0] += before.sum()
-        right[block] = least > 0
-        flipped = (margins > 0) != right[block, None]
-        flips.append(flipped.T.nonzero() + torch.tensor([0, block.start]))
+            with_all[0] = before.sum()
+            changes[0] = (_losses(gaps, margins, removed, own, text, scale) - before[:, None]).sum(0)
+        right = least > 0
+        flipped = (margins > 0) != right[:, None]
+        return with_all, changes, right, flipped.T.nonzero() + torch.tensor([0, block.start])
+
+    with_all, changes = torch.zeros(2, dtype=torch.float64), torch.zeros(2, neurons, dtype=torch.float64)
+    rights, flips = [], []
+    for of_all, of_each, right_here, flips_here in on_each_core(measure, _cells.blocks(samples, _ARRAYS * neurons, 8)):
+        with_all += of_all
+        changes += of_each
+        rights.append(right_here)
+        flips.append(flips_here)
+    right = torch.cat(rights)
     pairs = torch.cat(flips)
     pairs = pairs[(pairs[:, 0] * samples + pairs[:, 1]).argsort()]
     was_right = right[pairs[:, 1]]

@@ -88,7 +88,7 @@ def extract(
     """
     if batch_size < 1:
         raise InputError(f"batch size {batch_size}", expected="at least 1")
-    cache = Cache(cache) if isinstance(cache, str | os.PathLike) else cache
+    cache = _opened(cache)
     prompts = prompts_for(dataset, protocol)
     preprocess = model.preprocess
     if protocol == "paper":
@@ -96,7 +96,7 @@ def extract(
         preprocess = replace(OPENAI_PREPROCESS, size=model.preprocess.size)
     name = f"{model.label} on {dataset.name}"
     start = time.perf_counter()
-    text = _text_rows(model, prompts, cache)
+    text = text_features(model, prompts, cache)
     batch = batch_length(model, min(batch_size, len(dataset)))
     image = _image_rows(model, dataset, preprocess, cache, batch, progress, name)
     if image.shape[1] != text.shape[1]:
@@ -116,8 +116,14 @@ def extract(
     )
 
 
-def _text_rows(model: Model, prompts: Prompts, cache: Cache | None) -> Float[Tensor, "class neuron"]:
-    """One row a class: the mean over templates of unit text features, renormalised."""
+def text_features(
+    model: Model, prompts: Prompts, cache: Cache | str | os.PathLike[str] | None = None
+) -> Float[Tensor, "class neuron"]:
+    """One row a class: the mean over templates of unit text features, renormalised.
+
+    Arguments and errors as of `extract`.
+    """
+    cache = _opened(cache)
     unit_rows_of = Halving(model.encode_text, model.label, "sentence")
 
     def encode(classes: range) -> Float[Tensor, "class neuron"]:
@@ -137,6 +143,10 @@ def _text_rows(model: Model, prompts: Prompts, cache: Cache | None) -> Float[Ten
         about={"model": model.label, "templates": " | ".join(prompts.templates[:3])},
     )
     return complete(entry, lambda batches: map(encode, batches), batch=len(whole))
+
+
+def _opened(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
+    return Cache(cache) if isinstance(cache, str | os.PathLike) else cache
 
 
 def _image_rows(

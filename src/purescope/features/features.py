@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from purescope.errors import InputError
+from purescope.notebook import definitions
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,12 @@ class Features:
 
     def __post_init__(self) -> None:
         check_arrays(self.image, self.text, self.labels, len(self.classes))
+
+    def _repr_html_(self) -> str:
+        images, neurons = self.image.shape
+        entries = {"images": f"{images:,}", "classes": f"{len(self.classes):,}", "neurons": f"{neurons:,}"}
+        known = {name: self.identity[name] for name in ("protocol", "templates") if name in self.identity}
+        return definitions(f"Features of {self.model} on {self.dataset}", entries | known)
 
 
 def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> None:

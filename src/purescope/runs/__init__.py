@@ -6,25 +6,30 @@ from purescope.runs._inputs import (
     Sources,
     check_words,
     features_of,
+    name_of,
     named_dataset,
     named_model,
     open_data,
     open_model,
 )
-from purescope.runs._run import measured, run, run_sweep, sweep_tables
+from purescope.runs._run import run, run_sweep
+from purescope.runs._study import Opened, Study, measured, projections_of
 
 __all__ = [
+    "Opened",
     "Settings",
     "Sources",
+    "Study",
     "Tables",
     "check_words",
     "features_of",
     "measured",
+    "name_of",
     "named_dataset",
     "named_model",
     "open_data",
     "open_model",
+    "projections_of",
     "run",
     "run_sweep",
-    "sweep_tables",
 ]

@@ -10,6 +10,7 @@ import json
 import platform
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +28,7 @@ from purescope.features import Features
 from purescope.models import Model
 from purescope.prompts import prompts_for
 from purescope.runs._inputs import Settings, ks, name_of
-from purescope.schemas import Schema
+from purescope.schemas import VOCABULARY, Schema
 from purescope.specs import exists, is_folder, is_text
 from purescope.tables import check_table, read_manifest, read_table, unfinished, write_manifest
 
@@ -41,15 +42,18 @@ _SPELLING = ("spec", "source", "skipped")  # where something was found; hashes s
 _FILES = (
     *(f"{one.name}{end}" for one in vars(schemas).values() if isinstance(one, Schema) for end in (".csv", ".parquet")),
     "result_*/*_vs_sam.csv",
+    "cosines_*.npz",
+    "report.html",
     *(f"figures/{kind}_*{end}" for kind in ("neuron_pruning", "purity_gap") for end in (".png", ".svg")),
 )
 
 
 @dataclass
 class Done:
-    """What a run has measured so far, by model and data set."""
+    """What a run has measured so far, by model and data set, and of all of them together."""
 
     tables: dict[Pair, Tables] = field(default_factory=dict)
+    whole: Tables = field(default_factory=dict)
     timings: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -58,10 +62,12 @@ class Done:
         there = [self.tables[pair] for pair in pairs if pair in self.tables]
         tables = {}
         for schema in kinds:
-            parts = [part[schema.name] for part in there]
+            parts = [part[schema.name] for part in there if schema.name in part]
             filled = [part for part in parts if len(part)] or parts[:1]
             tables[schema.name] = check_table(pd.concat(filled, ignore_index=True), schema)
-        return tables | {"comparisons": adjust(tables["comparisons"])}
+        if "comparisons" in tables:
+            tables["comparisons"] = adjust(tables["comparisons"])
+        return tables
 
     def told(self) -> dict[str, Any]:
         """For the manifest."""
@@ -109,8 +115,17 @@ def _identity(item: Dataset | Features, protocol: str) -> Mapping[str, Any]:
     }
 
 
-def claim(out: Path, kinds: Sequence[Schema], manifest: Mapping[str, Any], *, overwrite: bool) -> Done:
+def claim(
+    out: Path, kinds: Sequence[Schema], whole: Sequence[Schema], manifest: Mapping[str, Any], *, overwrite: bool
+) -> Done:
     """Make `out` this run's folder, or refuse, before anything is computed; and give what is done there already.
+
+    Args:
+        out: the folder.
+        kinds: of tables with rows of each pair.
+        whole: of tables that are made when all pairs are there.
+        manifest: what the run is.
+        overwrite: take the folder whatever it holds.
 
     Raises:
         OutputError: it is no folder or cannot be written; or it holds another run, and `overwrite` is not set.
@@ -124,7 +139,7 @@ def claim(out: Path, kinds: Sequence[Schema], manifest: Mapping[str, Any], *, ov
     _remove(out, [unfinished(pattern) for pattern in (*_FILES, "manifest.json")])  # of a run that was killed
     if overwrite:
         _remove(out, _FILES)
-    done = Done() if overwrite else _done_before(out, kinds, manifest)
+    done = Done() if overwrite else _done_before(out, kinds, whole, manifest)
     write_manifest({**manifest, **done.told()}, out)
     return done
 
@@ -170,8 +185,8 @@ def _unspelt(part: Any) -> Any:
     ]
 
 
-def _done_before(out: Path, kinds: Sequence[Schema], manifest: Mapping[str, Any]) -> Done:
-    """The pairs that the same run finished before it was stopped; none of another version's."""
+def _done_before(out: Path, kinds: Sequence[Schema], whole: Sequence[Schema], manifest: Mapping[str, Any]) -> Done:
+    """The pairs that the same run finished before it was stopped, and what came after; none of another version's."""
     earlier = read_manifest(out) or {}
     if any(earlier.get(key) != manifest[key] for key in ("purescope", "versions")) or not earlier.get("timings"):
         return Done()
@@ -191,6 +206,13 @@ def _done_before(out: Path, kinds: Sequence[Schema], manifest: Mapping[str, Any]
             done.tables[model, dataset] = {
                 name: table[(table.model == model) & (table.dataset == dataset)] for name, table in tables.items()
             }
+    of_vocabulary = tables["words"][tables["words"].dataset == VOCABULARY]
+    for model, words in of_vocabulary.groupby("model"):
+        done.tables[str(model), VOCABULARY] = {"words": words}
+    if "finished" in earlier:
+        for schema in whole:
+            with suppress(InputError):  # lost or damaged, and made again
+                done.whole[schema.name] = read_table(out, schema)
     return done
 
 

@@ -11,6 +11,7 @@ from purescope.errors import DatasetError, InputError, ModelError
 from purescope.features import Features, Progress, extract, read_features
 from purescope.keep import check_keep, default_keep
 from purescope.models import Model, load_model
+from purescope.schemas import VOCABULARY
 from purescope.specs import is_label, split_label
 from purescope.sweep import Options
 from purescope.tables import slug
@@ -184,7 +185,7 @@ def _check_names(names: Sequence[str], what: str, error: type[ModelError] | type
         raise error(f"no {what} was named", expected="at least one", fix=f"`purescope {what}s` lists them")
     fix = "name one as NEWLABEL=SPEC"
     for name in names:
-        if not is_label(name):
+        if not is_label(name) or name == VOCABULARY:
             raise error(f"a {what} called {name!r}", expected="a short name that can be part of a file name", fix=fix)
     files = [slug(name) for name in names]
     twice = sorted({name for name in names if files.count(slug(name)) > 1})

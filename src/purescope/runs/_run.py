@@ -7,31 +7,33 @@ a cache, where a stopped encoding goes on too.
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from purescope.comparison import compare_strategies, curve_table
 from purescope.datasets import Dataset
 from purescope.features import Features, Progress, quiet
 from purescope.models import Model
-from purescope.runs._folder import Tables, claim, new_manifest, now
+from purescope.notebook import ResultTable
+from purescope.portraits import cosine_maps, vocabulary_table
+from purescope.runs._folder import Done, Tables, claim, new_manifest, now
 from purescope.runs._inputs import (
     Settings,
     Sources,
     check_names,
     check_origin,
     check_words,
-    features_of,
     name_of,
     open_data,
     open_model,
 )
+from purescope.runs._study import Opened, Study, measure_pair, projections_of
 from purescope.sanity import doubts
-from purescope.schemas import COMPARISONS, CURVES, RESULTS, Schema
-from purescope.sweep import Measured, measure_strategies
-from purescope.tables import write_manifest, write_results, write_table
+from purescope.schemas import RESULTS, THUMBNAILS, VOCABULARY, Schema
+from purescope.tables import atomic_path, slug, write_manifest, write_results, write_table
 
 
 def run_sweep(
@@ -44,7 +46,7 @@ def run_sweep(
     overwrite: bool = False,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
-    """The whole experiment: load, encode, rank, evaluate, and write tables, figures and manifest into `out`.
+    """The whole experiment: load, encode, rank, evaluate, and write tables, figures and report into `out`.
 
     Args:
         models: model specs, see `load_model`, or loaded models; their labels must differ.
@@ -66,41 +68,61 @@ def run_sweep(
     Warns:
         UserWarning: dead neurons, labels without a silhouette, what `purescope.sanity` doubts; all in the manifest too.
     """
-    return run(
-        _sweep,
-        (RESULTS, COMPARISONS, CURVES),
-        models,
-        data,
-        out,
-        settings=settings or Settings(),
-        sources=sources or Sources(),
-        overwrite=overwrite,
-        progress=progress,
-    )["results"]
+    tables = run(models, data, out, settings=settings, sources=sources, overwrite=overwrite, progress=progress)
+    return ResultTable(tables["results"])
 
 
 def run(
-    measure: Callable[[Features, Model, Settings], Tables],
-    schemas: Sequence[Schema],
     models: Sequence[str | Model],
     data: Sequence[str | Dataset | Features],
     out: str | Path,
     *,
-    settings: Settings,
-    sources: Sources,
+    study: Study | None = None,
+    settings: Settings | None = None,
+    sources: Sources | None = None,
     overwrite: bool = False,
     progress: Progress = quiet,
 ) -> Tables:
     """Measure every model on every data set, one pair after the other, each written as soon as it is there.
 
     Args:
-        measure: what a pair is measured by; gives a table for each of `schemas`, results among them.
-        schemas: of the tables.
         models, data, out, settings, sources, overwrite, progress: as in `run_sweep`.
+        study: what is measured beside the sweep and the portraits of its neurons.
+
+    Returns:
+        All tables by name.
     """
     from purescope.plots import write_figures
 
-    folder = Path(out)
+    folder, study = Path(out), study or Study()
+    opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
+    whole = [schema for schema, _ in study.whole]
+    manifest = new_manifest([*study.kinds, *whole], opened.models, opened.sets, opened.settings)
+    done = claim(folder, study.kinds, whole, manifest, overwrite=overwrite)
+    _measure(done, opened, study, folder, manifest)
+    tables = done.together(study.kinds, _parts(opened))
+    _write(tables, study.kinds, folder, csv=True)
+    for note in dict.fromkeys(done.notes):
+        warnings.warn(note, stacklevel=2)
+    for schema, of_all in study.whole:
+        table = done.whole[schema.name] if schema.name in done.whole else of_all(opened, tables)
+        write_table(table, folder, schema, csv=schema is not THUMBNAILS)
+        tables[schema.name] = table
+    _write_cosines(opened.models, folder)
+    write_figures(tables["results"], folder)
+    _report(folder)
+    write_manifest(manifest | {"finished": now()} | done.told(), folder)
+    return tables
+
+
+def _open(
+    models: Sequence[str | Model],
+    data: Sequence[str | Dataset | Features],
+    settings: Settings,
+    sources: Sources,
+    progress: Progress,
+) -> Opened:
+    """Everything a run is made of, checked before anything is computed."""
     check_words(settings.protocol, sources)
     loaded = [open_model(model, sources, settings) for model in models]
     sets = [open_data(spec, sources) for spec in data]
@@ -109,60 +131,67 @@ def run(
         if isinstance(item, Features):
             for model in loaded:
                 check_origin(item, model, settings)
-    manifest = new_manifest(schemas, loaded, sets, settings)
-    done = claim(folder, schemas, manifest, overwrite=overwrite)
-
-    pairs = [(model.label, name_of(item)) for item in sets for model in loaded]
-    for item in sets:
-        for model in loaded:
-            pair = (model.label, name_of(item))
-            if pair in done.tables:
-                continue
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                features = features_of(model, item, settings, sources, progress)
-                start = time.perf_counter()
-                done.tables[pair] = measure(features, model, settings)
-                for doubt in doubts(features):
-                    warnings.warn(doubt, stacklevel=2)
-            seconds = {"encode": round(features.seconds, 3), "sweep": round(time.perf_counter() - start, 3)}
-            done.timings.append({"model": pair[0], "dataset": pair[1], "seconds": seconds})
-            done.notes.extend(f"{' on '.join(pair)}: {warning.message}" for warning in caught)
-            _write(done.together(schemas, pairs), schemas, folder, csv=False)
-            write_manifest(manifest | done.told(), folder)
-    tables = done.together(schemas, pairs)
-    _write(tables, schemas, folder, csv=True)
-    for note in dict.fromkeys(done.notes):
-        warnings.warn(note, stacklevel=2)
-    write_figures(tables["results"], folder)
-    write_manifest(manifest | {"finished": now()} | done.told(), folder)
-    return tables
+    return Opened(loaded, sets, settings, sources, progress)
 
 
-def _write(tables: Tables, schemas: Iterable[Schema], folder: Path, *, csv: bool) -> None:
-    """Parquet to go on from, after each pair; CSV to be looked at, once all are there, however few were missing."""
-    for schema in schemas:
-        if schema is not RESULTS:
+def _parts(opened: Opened) -> list[tuple[str, str]]:
+    """The pairs, and for each model the words of the vocabulary, in the order of the tables."""
+    pairs = [(model.label, name_of(item)) for model, item in opened.pairs]
+    return pairs + [(model.label, VOCABULARY) for model in opened.models]
+
+
+def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """What is missing, written after each part of it."""
+
+    def keep(part: tuple[str, str], tables: Tables) -> None:
+        done.tables[part] = tables
+        touched = [schema for schema in study.kinds if schema.name in tables]
+        _write(done.together(touched, _parts(opened)), touched, folder, csv=False)
+        write_manifest({**manifest, **done.told()}, folder)
+
+    for model, item in opened.pairs:
+        pair = (model.label, name_of(item))
+        if pair in done.tables:
+            continue
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            features = opened.features(model, item)
+            start = time.perf_counter()
+            tables = measure_pair(features, model, opened.settings, study)
+            for doubt in doubts(features):
+                warnings.warn(doubt, stacklevel=2)
+        seconds = {"encode": round(features.seconds, 3), "sweep": round(time.perf_counter() - start, 3)}
+        done.timings.append({"model": pair[0], "dataset": pair[1], "seconds": seconds})
+        done.notes.extend(f"{' on '.join(pair)}: {warning.message}" for warning in caught)
+        keep(pair, tables)
+    for model in opened.models:
+        part = (model.label, VOCABULARY)
+        if part not in done.tables:
+            keep(part, {"words": vocabulary_table(model, opened.settings.protocol, opened.sources.cache)})
+
+
+def _write(tables: Tables, kinds: Iterable[Schema], folder: Path, *, csv: bool) -> None:
+    """Parquet to go on from, after each part; CSV to be looked at, once all are there, however few were missing."""
+    for schema in sorted(kinds, key=lambda schema: schema is RESULTS):  # last: what stands there stands in all tables
+        if csv and schema is RESULTS:
+            write_results(tables["results"], folder)
+        else:
             write_table(tables[schema.name], folder, schema, csv=csv)
-    if csv:
-        write_results(tables["results"], folder)
-    else:  # last: a pair that stands in the results stands in all tables
-        write_table(tables["results"], folder, RESULTS, csv=False)
 
 
-def measured(features: Features, model: Model, settings: Settings) -> Measured:
-    """The sweep of one pair under the settings of a run."""
-    return measure_strategies(features, model.projections if settings.space == "weights" else None, settings)
+def _write_cosines(models: Sequence[Model], folder: Path) -> None:
+    for model in models:
+        projections = projections_of(model)
+        if projections is not None:
+            with atomic_path(folder / f"cosines_{slug(model.label)}.npz") as temporary:
+                np.savez_compressed(temporary, allow_pickle=False, **cosine_maps(projections))
 
 
-def sweep_tables(found: Measured, settings: Settings) -> Tables:
-    """The tables of a sweep."""
-    return {
-        "results": found.table.assign(protocol=settings.protocol),
-        "comparisons": compare_strategies(found),
-        "curves": curve_table(found),
-    }
+def _report(folder: Path) -> None:
+    """Draw the page from what the folder holds; whatever goes wrong with that, the run is measured and stays so."""
+    try:
+        from purescope.report import write_report
 
-
-def _sweep(features: Features, model: Model, settings: Settings) -> Tables:
-    return sweep_tables(measured(features, model, settings), settings)
+        write_report(folder)
+    except Exception as error:
+        warnings.warn(f"no report: {error}; `purescope report {folder}` draws it", stacklevel=2)

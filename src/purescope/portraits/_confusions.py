@@ -1,0 +1,70 @@
+"""Which class is taken for which, at each k."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from purescope.evaluation import ablation_values, best_other_by_k
+from purescope.ordering import STRATEGIES
+from purescope.parallel import on_each_core
+from purescope.purity import Projections
+from purescope.schemas import CONFUSIONS
+from purescope.sweep import PURITY, Measured, strategy_input
+from purescope.tables import check_table
+
+# A strategy, its order, its ks, and which images it gets right at each.
+_Answers: TypeAlias = tuple[str, Int64[Tensor, " neuron"], list[int], Bool[Tensor, "k image"]]
+
+
+def confusion_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
+    """How many images of each class were taken for each class: `purescope.schemas.CONFUSIONS`.
+
+    For all neurons, for high and low purity as far as they were swept, and for the first random order. What is right
+    is what the sweep found right, so the share of images on the diagonal is its accuracy, exactly.
+
+    Args:
+        measured: the sweep of a model on a data set.
+        projections: by which its neurons were ranked, if they were by weights.
+    """
+    features, options = measured.features, measured.options
+    labels, classes = features.labels, len(features.text)
+    dropped = ablation_values(features.image, options.ablation, seed=options.seed)
+    names = pd.array(features.classes, dtype="string")
+
+    def count(answers: _Answers) -> pd.DataFrame:
+        strategy, order, ks, right = answers
+        others = best_other_by_k(
+            features.image, features.text, labels, order, ks, renormalise=options.renormalise, dropped=dropped
+        )[0]
+        at_k = torch.arange(len(ks))[:, None]
+        cells, counts = ((at_k * classes + labels) * classes + torch.where(right, labels, others)).unique(
+            return_counts=True
+        )
+        kept, truth, predicted = (cells // classes**2, cells // classes % classes, cells % classes)
+        columns = {
+            "strategy": strategy,
+            "k": torch.tensor(ks)[kept].numpy(),
+            "truth": names[truth.numpy()],
+            "predicted": names[predicted.numpy()],
+            "count": counts.numpy(),
+        }
+        return pd.DataFrame(columns)
+
+    table = pd.concat([*on_each_core(count, _answers(measured, projections))], ignore_index=True)
+    return check_table(table.assign(model=features.model, dataset=features.dataset), CONFUSIONS)
+
+
+def _answers(measured: Measured, projections: Projections | None) -> Iterator[_Answers]:
+    options, ks = measured.options, list(measured.ks)
+    seen = strategy_input(measured.features, projections, options)
+    yield "full", torch.arange(seen.neurons), [seen.neurons], measured.full_right[None]
+    for name in PURITY:
+        if name in measured.strategies:
+            right = measured.right[measured.strategies.index(name)]
+            yield name, STRATEGIES[name].order(seen, options.seed), ks, right
+    if len(measured.draws):
+        yield "random", STRATEGIES["random"].order(seen, options.seed), ks, measured.first_right

@@ -1,0 +1,61 @@
+"""The neurons and classes of one model on one data set."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from purescope.importance import importance_tables
+from purescope.portraits._confusions import confusion_table
+from purescope.portraits._examples import example_table
+from purescope.portraits._words import word_table
+from purescope.purity import Projections
+from purescope.schemas import CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, IMPORTANCE, WORDS
+from purescope.sweep import Measured
+from purescope.tables import check_table
+
+PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS)
+"""What `portrait` gives."""
+
+
+def portrait(measured: Measured, projections: Projections | None) -> dict[str, pd.DataFrame]:
+    """What a sweep was made of, neuron by neuron and class by class.
+
+    Args:
+        measured: the sweep of a model on a data set; its ablation and seed are those of the importance too.
+        projections: of the model; None for one without.
+
+    Returns:
+        The tables `PORTRAIT` by name, see `purescope.schemas`. Classes of one name are told apart by a number.
+
+    Raises:
+        InputError: the projections are of another number of neurons.
+    """
+    features = replace(measured.features, classes=told_apart(measured.features.classes))
+    measured, options = replace(measured, features=features), measured.options
+    importance, of_classes = importance_tables(features, projections, ablation=options.ablation, seed=options.seed)
+    changed = of_classes.recall_drop.notna() & (of_classes.recall_drop != 0)
+    return {
+        "importance": check_table(importance.reindex(columns=list(IMPORTANCE.columns)), IMPORTANCE),
+        "class_importance": check_table(of_classes[changed], CLASS_IMPORTANCE),
+        "confusions": confusion_table(measured, projections),
+        "examples": example_table(features),
+        "words": word_table(features.text, features.classes, model=features.model, dataset=features.dataset),
+    }
+
+
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """The same names, the second of two equal ones with a number.
+
+    Examples:
+        >>> told_apart(["crane", "tench", "crane"])
+        ('crane', 'tench', 'crane (2)')
+    """
+    taken, apart = set(names), list[str]()
+    for name in names:
+        number, one = 1, name
+        while one in apart or (number > 1 and one in taken):
+            number += 1
+            one = f"{name} ({number})"
+        apart.append(one)
+    return tuple(apart)

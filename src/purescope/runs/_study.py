@@ -1,0 +1,101 @@
+"""What a run measures: of each pair of model and data set, and once all pairs are there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import pandas as pd
+
+from purescope.comparison import compare_strategies, curve_table
+from purescope.datasets import Dataset
+from purescope.features import Features, Progress
+from purescope.models import Model
+from purescope.portraits import PORTRAIT, neuron_portraits, portrait, thumbnail_table
+from purescope.purity import Projections
+from purescope.runs._folder import Tables
+from purescope.runs._inputs import Settings, Sources, features_of
+from purescope.schemas import COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS, Schema
+from purescope.sweep import Measured, measure_strategies
+
+SWEPT = (RESULTS, COMPARISONS, CURVES, *PORTRAIT)
+"""What every run measures of a pair."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Models and data of a run, as they were found, and how they are measured."""
+
+    models: Sequence[Model]
+    sets: Sequence[Dataset | Features]
+    settings: Settings
+    sources: Sources
+    progress: Progress
+
+    @property
+    def pairs(self) -> list[tuple[Model, Dataset | Features]]:
+        """Data set by data set."""
+        return [(model, item) for item in self.sets for model in self.models]
+
+    def features(self, model: Model, item: Dataset | Features) -> Features:
+        return features_of(model, item, self.settings, self.sources, self.progress)
+
+
+OfPair: TypeAlias = Callable[[Measured, Model, Tables], Tables]
+OfAll: TypeAlias = Callable[[Opened, Tables], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a run measures beside the sweep and the portraits of its neurons.
+
+    Args:
+        of_pair: gives more tables of a model on a data set, from its sweep, the model and the tables so far.
+        pair_kinds: their schemas.
+        of_all: tables of the run as a whole, by what gives each from the tables of all pairs.
+    """
+
+    of_pair: OfPair = lambda measured, model, tables: {}
+    pair_kinds: Sequence[Schema] = ()
+    of_all: Sequence[tuple[Schema, OfAll]] = ()
+
+    @property
+    def kinds(self) -> tuple[Schema, ...]:
+        """Of all tables of a pair."""
+        return (*SWEPT, *self.pair_kinds)
+
+    @property
+    def whole(self) -> tuple[tuple[Schema, OfAll], ...]:
+        """All tables of the run as a whole."""
+        return ((NEURONS, _neurons), (THUMBNAILS, _thumbnails), *self.of_all)
+
+
+def measured(features: Features, model: Model, settings: Settings) -> Measured:
+    """The sweep of one pair under the settings of a run."""
+    return measure_strategies(features, model.projections if settings.space == "weights" else None, settings)
+
+
+def measure_pair(features: Features, model: Model, settings: Settings, study: Study) -> Tables:
+    """All tables of a pair."""
+    found = measured(features, model, settings)
+    tables = {
+        "results": found.table.assign(protocol=settings.protocol),
+        "comparisons": compare_strategies(found),
+        "curves": curve_table(found),
+        **portrait(found, projections_of(model)),
+    }
+    return tables | study.of_pair(found, model, tables)
+
+
+def projections_of(model: Model) -> Projections | None:
+    """None where a tower ends without a projection."""
+    return model.weight_space if isinstance(model.weight_space, Projections) else None
+
+
+def _neurons(opened: Opened, tables: Tables) -> pd.DataFrame:
+    parts = [neuron_portraits(model.label, projections_of(model), seed=opened.settings.seed) for model in opened.models]
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def _thumbnails(opened: Opened, tables: Tables) -> pd.DataFrame:
+    sets = [item for item in opened.sets if isinstance(item, Dataset)]
+    return thumbnail_table(tables["examples"], sets, progress=opened.progress)

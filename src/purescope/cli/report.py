@@ -1,0 +1,21 @@
+"""``purescope report``: a folder of results as one HTML page."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Write the report of a folder of results: one HTML page for a browser.")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR")
+def report(folder: Path) -> None:
+    """Write DIR/report.html from what DIR holds, and print where it stands; nothing is measured.
+
+    Every command with --out writes it by itself; this one renews it, or makes it for an older folder.
+
+    \b
+    Examples:
+      purescope report purescope-demo
+    """  # noqa: D301 click's mark for lines to leave alone
+    from purescope.report import write_report
+
+    click.echo(write_report(folder))

@@ -1,0 +1,62 @@
+"""Every strategy at one k, as the page shows it before a reader chooses another."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from purescope import schemas
+from purescope.report import _numbers as numbers
+from purescope.report._curves import Curve
+from purescope.report._folder import Folder
+from purescope.report._looks import METRIC_NAMES, NAMES
+from purescope.report._tables import Cell, Heading, Table
+
+
+def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen: Mapping[str, Any]) -> Table:
+    """All metrics of every strategy at the chosen model, data set and k, and of all neurons."""
+    model, dataset, k = folder.models[chosen["model"]], folder.datasets[chosen["dataset"]], chosen["k"]
+    metrics = [metric for metric in folder.metrics if (model, dataset, metric) in there]
+    values = {
+        (metric, row["strategy"]): row
+        for metric in metrics
+        for row in there[model, dataset, metric].rows
+        if row["k"] == k
+    }
+    table = folder.table(schemas.COMPARISONS)
+    table = table[
+        (table.model == model) & (table.dataset == dataset) & (table.second == "random") & (table.k == str(k))
+    ]
+    differences = table.set_index("first")
+    headings = [Heading("Kept")]
+    for metric in metrics:
+        headings.append(Heading(METRIC_NAMES[metric] + ("" if metric == "silhouette" else ", %"), True))
+        if metric == "accuracy":
+            headings.append(Heading("95 % interval"))
+    headings += [Heading("Minus random", True), Heading("95 % interval"), Heading("p", True), Heading("p (Holm)", True)]
+    rows = []
+    for strategy in [*folder.strategies, "full"]:
+        found = {
+            m: there[model, dataset, m].full if strategy == "full" else values.get((m, strategy), {}) for m in metrics
+        }
+        if not any(found.values()):
+            continue
+        row = [Cell(NAMES.get(strategy, strategy.replace("_", " ")), strategy)]
+        for metric in metrics:
+            one = found[metric]
+            row.append(Cell(numbers.measure(one.get("value"), metric), one.get("value")))
+            if metric == "accuracy":
+                row.append(_interval(one.get("low"), one.get("high"), numbers.percent))
+        difference: Any = differences.loc[strategy] if strategy in differences.index else {}
+        row += [
+            Cell(numbers.points(difference.get("difference")), difference.get("difference")),
+            _interval(difference.get("low"), difference.get("high"), numbers.points),
+            Cell(numbers.short(difference.get("permutation_p"), 2), difference.get("permutation_p")),
+            Cell(numbers.short(difference.get("permutation_holm"), 2), difference.get("permutation_holm")),
+        ]
+        rows.append(row)
+    return Table("at", f"{model} on {dataset}, {k:,} neurons kept", headings, rows)
+
+
+def _interval(low: Any, high: Any, show: Any) -> Cell:
+    if low is None or low != low:
+        return Cell(numbers.NONE)
+    return Cell(f"{show(low)} to {show(high)}", f"{low} to {high}")

@@ -1,0 +1,101 @@
+"""The curves as figures: over all data sets, the one that a reader explores, and a small one of each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from purescope import schemas
+from purescope.report import _numbers as numbers
+from purescope.report._charts import HALF, SMALL, curve_chart
+from purescope.report._curves import Curve, mean_curve
+from purescope.report._figures import Figure, Key
+from purescope.report._folder import Folder
+from purescope.report._looks import METRIC_NAMES, Look
+
+_DRAWN = ("accuracy", "silhouette")
+
+
+def key_figures(
+    folder: Folder, there: Mapping[tuple[str, str, str], Curve], seen: list[Look], chosen: Mapping[str, Any]
+) -> list[Figure]:
+    figures = []
+    shown = [look for look in seen if look.shown]
+    for place, model in enumerate(folder.models):
+        sets = [dataset for label, dataset, metric in there if label == model and metric == "accuracy"]
+        one = mean_curve(folder.table(schemas.RESULTS), model) if sets else None
+        if one is None:
+            continue
+        rows = _of(one, shown)
+        spec = curve_chart(rows, one.levels, shown, at=None, percent=True, neurons=one.neurons, width=HALF, height=260)
+        about = f"the mean over {len(sets)} data sets" if len(sets) > 1 else sets[0]
+        alt = f"{model}, accuracy on {about} against neurons kept. {_told(one, shown, 'accuracy')}"
+        figures.append(Figure(f"key-{place}", model, alt, spec, _keys(shown)))
+    return figures
+
+
+def explorer(
+    folder: Folder, there: Mapping[tuple[str, str, str], Curve], seen: list[Look], chosen: Mapping[str, Any]
+) -> Figure | None:
+    if not there:
+        return None
+    (model, dataset, metric), one = next(iter(there.items()))
+    shown = [look for look in seen if look.shown]
+    spec = curve_chart(
+        _of(one, shown), one.levels, seen, at=chosen["k"], percent=metric != "silhouette", neurons=one.neurons
+    )
+    alt = f"{model} on {dataset}: {METRIC_NAMES[metric].lower()} against neurons kept. {_told(one, shown, metric)}"
+    return Figure("explorer", f"{model} on {dataset}", alt, spec, _keys(shown))
+
+
+def panels(
+    folder: Folder, there: Mapping[tuple[str, str, str], Curve], seen: list[Look], chosen: Mapping[str, Any]
+) -> list[Figure]:
+    """A small figure of each curve, for readers without scripts and on paper."""
+    shown = [look for look in seen if look.shown]
+    figures = []
+    spec = None
+    for metric in _DRAWN:
+        for place, model in enumerate(folder.models):
+            for at, dataset in enumerate(folder.datasets):
+                one = there.get((model, dataset, metric))
+                if one is None:
+                    continue
+                rows, percent = _of(one, shown), metric != "silhouette"
+                if spec is None or spec[0] != (one.neurons, percent):
+                    made = curve_chart(
+                        [], [], shown, at=0, percent=percent, neurons=one.neurons, width=SMALL, height=170, small=True
+                    )
+                    spec = (one.neurons, percent), made
+                datasets = {"curves": rows, "levels": one.levels, "chosen": [{"k": chosen["k"]}]}
+                alt = f"{model} on {dataset}: {METRIC_NAMES[metric].lower()}. {_told(one, shown, metric)}"
+                title = f"{dataset}, {METRIC_NAMES[metric].lower()}"
+                name = f"panel-{place}-{at}-{metric}"
+                figures.append(Figure(name, title, alt, {**spec[1], "datasets": datasets}, note=model))
+    return figures
+
+
+def _of(one: Curve, shown: list[Look]) -> list[dict[str, Any]]:
+    names = {look.name for look in shown}
+    return [row for row in one.rows if row["strategy"] in names]
+
+
+def _told(one: Curve, shown: list[Look], metric: str) -> str:
+    """A curve in words: what is kept of all at the least, the middle and the most neurons."""
+    unit = "" if metric == "silhouette" else " %"
+    told = []
+    if one.full:
+        told.append(f"All {one.neurons:,} neurons: {numbers.measure(one.full['value'], metric)}{unit}.")
+    by_k = {(row["strategy"], row["k"]): row["value"] for row in one.rows}
+    ks = one.ks
+    for k in dict.fromkeys((ks[0], ks[len(ks) // 2], ks[-1])):
+        values = [
+            f"{look.label} {numbers.measure(by_k[look.name, k], metric)}{unit}"
+            for look in shown
+            if (look.name, k) in by_k
+        ]
+        told.append(f"At {k:,}: {', '.join(values)}.")
+    return " ".join(told)
+
+
+def _keys(shown: list[Look]) -> tuple[Key, ...]:
+    keys = [Key(look.label, look.colour, look.dash, look.shape, look.filled, look.name == "random") for look in shown]
+    return (*keys, Key("all neurons", "currentColor", [3, 3]))

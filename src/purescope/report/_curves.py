@@ -1,0 +1,109 @@
+"""The rows behind the curves: the tables' own values, and of the random orders their median and quantiles."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from purescope import schemas
+from purescope.report._folder import Folder
+from purescope.report._rows import groups
+from purescope.report._rows import rows as each
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One model, data set and metric.
+
+    Args:
+        rows: strategy, k, value, low, high (of random orders the 5 and 95 % quantile), least, greatest.
+        levels: horizontal lines: label and value.
+        neurons: of the model.
+        images, classes: of the data set.
+    """
+
+    rows: list[Row]
+    levels: list[Row]
+    neurons: int
+    images: int
+    classes: int
+    full: Row
+
+    @property
+    def ks(self) -> list[int]:
+        """Numbers of neurons kept, rising."""
+        return sorted({row["k"] for row in self.rows})
+
+
+def curve(table: pd.DataFrame) -> Curve | None:
+    """The curve of the rows of one model, data set and metric; None where nothing was measured."""
+    if table.empty or table.value.isna().all():
+        return None
+    swept = table[table.strategy != "full"].sort_values("k", kind="stable")
+    rows = [
+        {"strategy": row.strategy, "k": int(row.k), "value": row.value, "low": row.low, "high": row.high}
+        for row in each(swept[swept.strategy != "random"])
+    ]
+    draws = swept[swept.strategy == "random"]
+    if len(draws):
+        rows += _spread(draws.pivot(index="draw", columns="k", values="value"))
+    first, full = table.iloc[0], table[table.strategy == "full"]
+    whole = full.iloc[0] if len(full) else None
+    everything = {} if whole is None else {"value": whole.value, "low": whole.low, "high": whole.high}
+    return Curve(
+        rows=rows,
+        levels=_levels(rows, everything.get("value"), float(first.chance), int(first.neurons)),
+        neurons=int(first.neurons),
+        images=int(first.n),
+        classes=int(first.classes),
+        full=everything,
+    )
+
+
+def mean_curve(results: pd.DataFrame, model: str) -> Curve | None:
+    """Accuracy of a model as the mean over its data sets, at the ks that all of them have.
+
+    The same random orders are drawn for every data set, so a draw has a mean as a strategy has.
+    """
+    rows = results[(results.model == model) & (results.metric == "accuracy")]
+    sets = rows.dataset.nunique()
+    if sets < 2:
+        return curve(rows)
+    cells = rows.groupby(["strategy", "draw", "k"], sort=False).value.agg(["mean", "count"])
+    means = cells[cells["count"] == sets]["mean"].rename("value").reset_index()
+    if means[means.strategy != "full"].empty:
+        return None
+    first = rows.iloc[0]
+    chance = rows.groupby("dataset").chance.first().mean()
+    filled = {"low": float("nan"), "high": float("nan"), "neurons": first.neurons, "chance": chance}
+    return curve(means.assign(**filled, n=0, classes=0))
+
+
+def curves(folder: Folder) -> dict[tuple[str, str, str], Curve]:
+    """All curves, by model, data set and metric."""
+    found = {}
+    grouped = groups(folder.table(schemas.RESULTS), "model", "dataset", "metric")
+    for (model, dataset, metric), part in grouped:
+        if (one := curve(part)) is not None and one.rows:
+            found[str(model), str(dataset), str(metric)] = one
+    return found
+
+
+def _spread(draws: pd.DataFrame) -> list[Row]:
+    quantiles = {"value": draws.median(), "low": draws.quantile(0.05), "high": draws.quantile(0.95)}
+    table = pd.DataFrame({**quantiles, "least": draws.min(), "greatest": draws.max()})
+    return [
+        {"strategy": "random", "k": int(str(k)), **dict(zip(table.columns, row, strict=True))}
+        for k, *row in table.itertuples()
+    ]
+
+
+def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) -> list[Row]:
+    """Lines across: all neurons; and chance, where it is near enough not to press the curves together."""
+    levels = [] if full is None else [{"label": f"all {neurons:,} neurons", "value": full}]
+    values = [row["value"] for row in rows] + [level["value"] for level in levels]
+    if values and chance == chance and chance >= min(values) - 0.4 * (max(values) - min(values)):
+        levels.append({"label": "chance", "value": chance})
+    return levels

@@ -1,0 +1,141 @@
+"""What a folder holds, read once: tables, cosines, thumbnails and manifest, whichever of them are there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from purescope import schemas
+from purescope.errors import InputError
+from purescope.schemas import METRICS, Schema
+from purescope.tables import read_manifest, read_table, slug
+
+_THUMBNAILS = "thumbnails.parquet"
+_TRACK = "track.parquet"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What there is to show.
+
+    Args:
+        path: of the folder.
+        manifest: settings, identities and notes; empty where there is none.
+        tables: those of `purescope.schemas` that are there and have rows, by name.
+        layers: the tables of all models' layers, one below the other; empty without.
+        track: the table of a training; empty without.
+        cosines: by model and tower, ``[neuron, neuron]``.
+        thumbnails: WebP pictures by data set and image.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+    layers: pd.DataFrame
+    track: pd.DataFrame
+    cosines: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    thumbnails: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def table(self, schema: Schema) -> pd.DataFrame:
+        """The table of a schema; one without rows where the folder has none."""
+        return self.tables.get(schema.name, pd.DataFrame(columns=list(schema.columns)))
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Labels of those that were swept, in the order of the run, and then of those whose neurons alone are there."""
+        swept = self.table(schemas.RESULTS).model
+        alone = self.table(schemas.NEURONS).model
+        return list(dict.fromkeys([*map(str, swept.unique()), *map(str, alone.unique())]))
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """Names of the data sets of the sweep, in the order of the run."""
+        return [str(name) for name in self.table(schemas.RESULTS).dataset.unique()]
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """Those that have values anywhere."""
+        results = self.table(schemas.RESULTS)
+        there = set(results.metric[results.value.notna()])
+        return [metric for metric in METRICS if metric in there]
+
+    @cached_property
+    def strategies(self) -> list[str]:
+        """Those that keep fewer neurons than all, both purities and random first."""
+        swept = [str(name) for name in self.table(schemas.RESULTS).strategy.unique() if name != "full"]
+        first = [name for name in ("high_purity", "low_purity", "random") if name in swept]
+        return first + [name for name in swept if name not in first]
+
+
+def read_folder(path: Path) -> Folder:
+    """Read all that a report can show.
+
+    Raises:
+        InputError: there is nothing of purescope in the folder, or a file cannot be read.
+        OutputError: its manifest cannot be read.
+    """
+    known = [one for one in vars(schemas).values() if isinstance(one, Schema)]
+    tables = {one.name: read_table(path, one) for one in known if (path / f"{one.name}.parquet").is_file()}
+    if schemas.NEURONS.name not in tables and (ranked := _ranked(path)) is not None:
+        tables[schemas.NEURONS.name] = ranked
+    tables = {name: table for name, table in tables.items() if len(table)}
+    layers = [pd.read_csv(file) for file in sorted(path.glob("layers_*.csv"))]
+    folder = Folder(
+        path=path,
+        manifest=read_manifest(path) or {},
+        tables=tables,
+        layers=pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(),
+        track=_parquet(path / _TRACK),
+        thumbnails=_thumbnails(_parquet(path / _THUMBNAILS)),
+    )
+    if not tables and folder.layers.empty and folder.track.empty:
+        raise InputError(
+            f"nothing to show in {path}",
+            expected="the --out folder of a purescope sweep, evidence, compare, purity, layers or track",
+            fix="purescope demo makes one",
+        )
+    return Folder(**{**vars(folder), "cosines": _cosines(path, folder.models)})
+
+
+def _ranked(path: Path) -> pd.DataFrame | None:
+    """The neurons as `purescope purity` writes them: without a null."""
+    files = sorted(path.glob("purity_*.csv"))
+    parts = [pd.read_csv(file).assign(model=file.stem.removeprefix("purity_")) for file in files]
+    if not parts:
+        return None
+    return pd.concat(parts, ignore_index=True).reindex(columns=list(schemas.NEURONS.columns))
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame()
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
+        raise InputError(f"{path} cannot be read: {error}", expected="a Parquet file of a purescope run") from error
+
+
+def _thumbnails(table: pd.DataFrame) -> dict[tuple[str, int], bytes]:
+    if table.empty:
+        return {}
+    return {
+        (str(dataset), int(image)): bytes(picture)
+        for dataset, image, picture in zip(table.dataset, table.image, table.thumbnail, strict=True)
+    }
+
+
+def _cosines(path: Path, models: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    found = {}
+    for model in models:
+        file = path / f"cosines_{slug(model)}.npz"
+        if file.is_file():
+            try:
+                with np.load(file, allow_pickle=False) as arrays:
+                    found[model] = {tower: arrays[tower].astype(np.float32) for tower in ("image", "text")}
+            except (KeyError, ValueError, OSError) as error:
+                raise InputError(f"{file} cannot be read: {error}", expected="the cosines of a run") from error
+    return found

@@ -1,0 +1,112 @@
+"""The neurons of a model as figures: overlaps against their null, cosines as a map, purity against importance."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from purescope import schemas
+from purescope.report import _numbers as numbers
+from purescope.report._charts import Row, histogram_chart, scatter_chart
+from purescope.report._figures import Figure
+from purescope.report._folder import Folder
+from purescope.report._maps import Map, cosine_map
+from purescope.report._rows import rows as each
+
+_BINS = 48
+
+
+def histogram(folder: Folder, model: int, tower: str) -> Figure | None:
+    """How many neurons of a tower have which overlap, and the range of random ones."""
+    table = folder.table(schemas.NEURONS)
+    table = table[table.model == folder.models[model]]
+    overlap, null = table[f"{tower}_overlap"].dropna(), table[f"{tower}_random"].dropna()
+    if overlap.empty:
+        return None
+    counts, edges = np.histogram(overlap, bins=min(_BINS, max(1, len(overlap) // 4)))
+    rows = [
+        {"tower": tower, "start": start, "end": end, "neurons": int(count)}
+        for count, start, end in zip(counts, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ]
+    alt = (
+        f"{tower.capitalize()} tower: overlap of {len(overlap):,} neurons, median {overlap.median():.4f}, from "
+        f"{overlap.min():.4f} to {overlap.max():.4f}."
+    )
+    nulls: list[Row] = []
+    if len(null):
+        told = f"overlap {null.min():.4f} to {null.max():.4f}"
+        nulls = [{"tower": tower, "least": float(null.min()), "greatest": float(null.max()), "told": told}]
+        purer = int((overlap < null.min()).sum())
+        alt += (
+            f" Random neurons of that width: {told[8:]}, median {null.median():.4f}; {purer:,} neurons are purer than "
+            "all of these."
+        )
+    return Figure(f"overlap-{model}-{tower}", f"{tower.capitalize()} tower", alt, histogram_chart(rows, nulls))
+
+
+def maps(folder: Folder, model: int) -> list[Map]:
+    """Both towers' cosines, the purest neuron first."""
+    label = folder.models[model]
+    table = folder.table(schemas.NEURONS)
+    order = table[table.model == label].sort_values("rank").neuron.to_numpy()
+    cosines = folder.cosines.get(label, {})
+    return [cosine_map(matrix, order, tower=tower) for tower, matrix in cosines.items() if len(order) == len(matrix)]
+
+
+def scatter(folder: Folder, model: int, chosen: int) -> Figure | None:
+    """Purity against importance on the chosen data set."""
+    table = folder.table(schemas.IMPORTANCE)
+    table = table[(table.model == folder.models[model]) & table.total_overlap.notna()]
+    if table.empty:
+        return None
+    dataset = folder.datasets[chosen] if (table.dataset == folder.datasets[chosen]).any() else table.dataset.iloc[0]
+    table = table[table.dataset == dataset]
+    table = table[table.ablation == table.ablation.iloc[0]].sort_values("total_overlap", kind="stable")
+    ranks = _ranks(folder, model)
+    rows: list[Row] = [
+        {
+            "neuron": int(row.neuron),
+            "rank": ranks.get(int(row.neuron)),
+            "total_overlap": row.total_overlap,
+            "accuracy_drop": row.accuracy_drop,
+            "low": row.low,
+            "high": row.high,
+        }
+        for row in each(table)
+    ]
+    most = max(rows, key=lambda row: row["accuracy_drop"])
+    alt = (
+        f"{folder.models[model]} on {dataset}: accuracy lost without each of {len(rows):,} neurons against its total "
+        f"overlap. Most is lost without neuron {most['neuron']}, {numbers.points(most['accuracy_drop'])} points; "
+        f"{sum(row['accuracy_drop'] < 0 for row in rows):,} neurons cost accuracy.{_rho(folder, model, dataset)}"
+    )
+    return Figure(f"importance-{model}", "Purity against importance", alt, scatter_chart(rows))
+
+
+def ends(folder: Folder, model: int, each: int) -> tuple[list[int], list[int]]:
+    """The purest neurons, and the least pure of those that live, least pure first."""
+    table = folder.table(schemas.NEURONS)
+    table = table[table.model == folder.models[model]].sort_values("rank")
+    live = table[table.total_overlap.notna()]
+    count = min(each, len(live) // 2)
+    return live.neuron.head(count).to_list(), live.neuron.tail(count).to_list()[::-1]
+
+
+def _ranks(folder: Folder, model: int) -> dict[int, int]:
+    table = folder.table(schemas.NEURONS)
+    table = table[table.model == folder.models[model]]
+    return dict(zip(table.neuron.to_list(), table["rank"].to_list(), strict=True))
+
+
+def _rho(folder: Folder, model: int, dataset: str) -> str:
+    table = folder.table(schemas.CORRELATIONS)
+    rows: pd.DataFrame = table[
+        (table.model == folder.models[model])
+        & (table.dataset == dataset)
+        & (table.importance == "accuracy_drop")
+        & (table.purity == "both")
+    ]
+    if rows.empty:
+        return ""
+    row: Any = rows.iloc[0]
+    return f" Spearman's rho with purity: {row.rho:.2f} ({row.low:.2f} to {row.high:.2f})."

@@ -1,0 +1,491 @@
+// What is chosen stands in `state`, and in the address; `show` brings the page in line with it.
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+const data = read("data");
+data.details = await unpacked("details"); // what the cards say
+const charts = read("charts");
+const by = (id) => document.getElementById(id);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+async function unpacked(id) {
+  const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (character) => character.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
+
+/** An element: its attributes, and its children as elements or as text, never as markup. */
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "click") element.addEventListener("click", value);
+    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+// Numbers, written as the still page writes them.
+const MINUS = "\u2212", NONE = "–";
+const none = (value) => value === null || value === undefined || Number.isNaN(value);
+const written = (text) => text.replaceAll("-", MINUS);
+const plain = (value, digits = 3) => none(value) ? NONE : written(value.toFixed(digits));
+const percent = (value, digits = 1) => none(value) ? NONE : written((100 * value).toFixed(digits));
+const points = (value, digits = 2) =>
+  none(value) ? NONE : written((value < 0 || Object.is(value, -0) ? "" : "+") + (100 * value).toFixed(digits));
+const short = (value, digits = 3) => none(value) ? NONE : written(String(Number(value.toPrecision(digits))));
+const measure = (value, metric) => metric === "silhouette" ? plain(value) : percent(value);
+
+// The state, and the address that holds it.
+const state = { ...data.chosen, shown: data.strategies.filter((one) => one[2]).map((one) => one[0]), neuron: null };
+
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  if (!given.has("k") && !given.has("neuron")) return;
+  const at = (names, name) => names.includes(name) ? names.indexOf(name) : null;
+  state.model = at(data.models, given.get("model")) ?? state.model;
+  state.dataset = at(data.datasets, given.get("data")) ?? state.dataset;
+  if (data.metrics.some(([name]) => name === given.get("metric"))) state.metric = given.get("metric");
+  if (Number(given.get("k")) > 0) state.k = Number(given.get("k"));
+  if (given.has("kept")) state.shown = given.get("kept").split(",").filter((name) => data.strategies.some((one) => one[0] === name));
+  if (/^\d+$/.test(given.get("neuron") ?? "")) state.neuron = Number(given.get("neuron"));
+}
+
+function writeAddress() {
+  const held = new URLSearchParams({ model: data.models[state.model] ?? "" });
+  if (data.datasets.length) {
+    held.set("data", data.datasets[state.dataset]);
+    held.set("metric", state.metric);
+    held.set("k", state.k);
+    held.set("kept", state.shown.join(","));
+  }
+  if (state.neuron !== null) held.set("neuron", state.neuron);
+  history.replaceState(null, "", "#" + held);
+}
+
+const pair = (dataset = state.dataset) => `${state.model}/${dataset}`;
+const curve = (dataset = state.dataset, metric = state.metric) => data.curves[`${pair(dataset)}/${metric}`];
+const ks = () => [...new Set((curve() ?? anyCurve())?.rows.map((row) => row.k) ?? [])].sort((a, b) => a - b);
+const anyCurve = () => Object.entries(data.curves).find(([key]) => key.startsWith(pair() + "/"))?.[1];
+const strategyLabel = (name) => data.strategies.find((one) => one[0] === name)?.[1] ?? name;
+const metricLabel = (name) => data.metrics.find((one) => one[0] === name)?.[1] ?? name;
+
+// Charts: the still picture stays until the live one is drawn.
+const views = new Map();
+const ERRORS = 1; // a layer without rows, as when a strategy is switched off, is no matter
+
+async function draw(box, spec) {
+  const target = make("div", { class: "live" });
+  box.append(target);
+  const { view } = await window.vegaEmbed(target, { ...spec, width: "container" }, { actions: false, renderer: "svg", ast: true, tooltip: { theme: "custom" }, logLevel: ERRORS });
+  box.classList.add("drawn");
+  return view;
+}
+
+/** The view of a box, drawn when the box comes near the window. */
+function whenNear(box, action) {
+  const seen = new IntersectionObserver((entries) => {
+    if (entries.some((entry) => entry.isIntersecting)) {
+      seen.disconnect();
+      action();
+    }
+  }, { rootMargin: "400px" });
+  seen.observe(box);
+}
+
+function rowsOf(one) {
+  return one.rows.filter((row) => state.shown.includes(row.strategy));
+}
+
+function described(one, metric) {
+  const unit = metric === "silhouette" ? "" : " %";
+  const here = rowsOf(one).filter((row) => row.k === state.k);
+  const told = here.map((row) => `${strategyLabel(row.strategy)} ${measure(row.value, metric)}${unit}`);
+  const full = one.full.value === undefined ? "" : `All ${one.neurons} neurons: ${measure(one.full.value, metric)}${unit}. `;
+  return `${metricLabel(metric)}. ${full}At ${state.k}: ${told.join(", ")}.`;
+}
+
+async function refresh(view, rows, settings = {}) {
+  for (const [name, values] of Object.entries(rows)) view.data(name, values);
+  for (const [name, value] of Object.entries(settings)) view.signal(name, value);
+  await view.runAsync();
+}
+
+let exploring = null;
+
+async function showExplorer() {
+  const box = document.querySelector('[data-chart="explorer"]');
+  if (!box) return;
+  const one = curve();
+  by("explorer-title").textContent = `${data.models[state.model]} on ${data.datasets[state.dataset]}`;
+  by("explorer-note").textContent = one
+    ? `${metricLabel(state.metric)}; ${one.images.toLocaleString("en")} images, ${one.classes.toLocaleString("en")} classes. Bars: 95 % intervals over images. Grey: median of the random orders, 5 to 95 % of them, and all.`
+    : `${metricLabel(state.metric)} was not measured here.`;
+  const rows = one ? rowsOf(one) : [];
+  box.setAttribute("aria-label", `${by("explorer-title").textContent}. ${one ? described(one, state.metric) : "Nothing was measured."}`);
+  exploring ??= draw(box, charts.explorer.spec).then((view) => {
+    view.addEventListener("click", (event) => {
+      const x = view.scale("x").invert(window.vegaX?.(event, view) ?? event.offsetX - view.origin()[0]);
+      const nearest = ks().reduce((best, k) => Math.abs(k - x) < Math.abs(best - x) ? k : best);
+      change({ k: nearest });
+    });
+    return view;
+  });
+  const view = await exploring;
+  await refresh(view, { curves: rows, levels: one?.levels ?? [], chosen: [{ k: state.k }] }, { percent: state.metric !== "silhouette" });
+}
+
+const panels = new Map();
+
+function showPanels() {
+  const box = by("panels");
+  if (!box) return;
+  if (!box.children.length) {
+    data.datasets.forEach((name, at) => {
+      const chart = make("div", { class: "chart", role: "img" });
+      const figure = make("figure", { class: "figure panel" },
+        make("figcaption", {}, make("h4", {}, make("button", { type: "button", click: () => change({ dataset: at }) }, name))), chart);
+      box.append(figure);
+      panels.set(at, { chart, figure, view: null });
+      whenNear(figure, () => {
+        const panel = panels.get(at);
+        panel.draw = () => draw(chart, smallSpec(curve(at)));
+        fillPanel(at, panel);
+      });
+    });
+  }
+  panels.forEach((panel, at) => fillPanel(at, panel));
+}
+
+const panelRows = (one) => ({ curves: rowsOf(one), levels: one.levels, chosen: [{ k: state.k }] });
+
+function smallSpec(one) {
+  const first = Object.keys(charts).find((name) => name.startsWith("panel-"));
+  return { ...charts[first].spec, datasets: panelRows(one) };
+}
+
+async function fillPanel(at, panel) {
+  const one = curve(at);
+  panel.figure.hidden = !one;
+  panel.figure.classList.toggle("current", at === state.dataset);
+  if (!one) return;
+  panel.chart.setAttribute("aria-label", `${data.models[state.model]} on ${data.datasets[at]}. ${described(one, state.metric)}`);
+  panel.view ??= panel.draw?.();
+  if (panel.view) await refresh(await panel.view, panelRows(one), { percent: state.metric !== "silhouette" });
+}
+
+function drawRest() {
+  for (const box of all("[data-chart]")) {
+    const name = box.dataset.chart;
+    if (name === "explorer" || name.startsWith("panel-")) continue;
+    whenNear(box, () => {
+      const spec = { ...charts[name].spec, datasets: { ...charts[name].spec.datasets, ...chosenRows(name) } };
+      views.set(name, draw(box, spec).then((view) => {
+        if (name.startsWith("importance-")) {
+          view.addEventListener("click", (event, item) => {
+            if (item?.datum?.neuron !== undefined) change({ neuron: item.datum.neuron }, "card");
+          });
+        }
+        return view;
+      }));
+    });
+  }
+}
+
+function chosenRows(name) {
+  if (!name.startsWith("importance-")) return charts[name].choices?.[pair()] ?? {};
+  const model = name.split("-")[1];
+  const found = data.neurons[model];
+  const of = data.details[`${model}/${state.dataset}`];
+  if (!of?.drop) return {};
+  const rows = {
+    neurons: of.drop.map((drop, neuron) => ({
+      neuron, rank: found.rank[neuron], total_overlap: found.total_overlap[neuron], accuracy_drop: drop, low: of.low[neuron], high: of.high[neuron],
+    })).filter((row) => row.total_overlap !== null).sort((a, b) => a.total_overlap - b.total_overlap),
+  };
+  const chosen = rows.neurons.filter((row) => row.neuron === state.neuron && Number(model) === state.model);
+  return { ...rows, chosen: chosen.length ? chosen : rows.neurons.slice(0, 1) };
+}
+
+async function showChoices() {
+  for (const [name, view] of views) {
+    const rows = chosenRows(name);
+    if (Object.keys(rows).length) await refresh(await view, rows);
+  }
+  for (const name of Object.keys(charts).filter((one) => charts[one].choices || one.startsWith("importance-"))) {
+    const note = by(name)?.querySelector("h3");
+    if (!note) continue;
+    note.dataset.title ??= note.textContent;
+    const model = name.startsWith("importance-") ? "" : `${data.models[state.model]} `;
+    note.textContent = `${note.dataset.title}, ${model}on ${data.datasets[state.dataset]}`;
+  }
+}
+
+// At this k.
+function showTable() {
+  const box = by("at");
+  if (!box) return;
+  const metrics = data.metrics.map(([name]) => name).filter((name) => curve(state.dataset, name));
+  const tested = data.differences[pair()] ?? {};
+  const rows = [...data.strategies.map((one) => one[0]).filter((name) => state.shown.includes(name)), "full"].map((strategy) => {
+    const cells = [[strategy === "full" ? "all neurons" : strategyLabel(strategy), strategy]];
+    for (const metric of metrics) {
+      const one = curve(state.dataset, metric);
+      const row = strategy === "full" ? one.full : one.rows.find((each) => each.strategy === strategy && each.k === state.k) ?? {};
+      cells.push([measure(row.value, metric), row.value]);
+      if (metric === "accuracy") cells.push(interval(row.low, row.high, percent));
+    }
+    const [difference, low, high, p, holm] = tested[`${strategy}/${state.k}`] ?? [];
+    cells.push([points(difference), difference], interval(low, high, points), [short(p, 2), p], [short(holm, 2), holm]);
+    return cells;
+  });
+  const headings = ["Kept"];
+  for (const metric of metrics) {
+    headings.push(metricLabel(metric) + (metric === "silhouette" ? "" : ", %"));
+    if (metric === "accuracy") headings.push("95 % interval");
+  }
+  headings.push("Minus random", "95 % interval", "p", "p (Holm)");
+  const numeric = headings.map((text, place) => place > 0 && text !== "95 % interval");
+  box.querySelector("caption").textContent = `${data.models[state.model]} on ${data.datasets[state.dataset]}, ${state.k.toLocaleString("en")} neurons kept`;
+  box.querySelector("thead tr").replaceChildren(...headings.map((text, place) => make("th", { scope: "col", class: numeric[place] ? "number" : null }, text)));
+  box.querySelector("tbody").replaceChildren(...rows.map((cells) => make("tr", {}, cells.map(([shown, value], place) =>
+    make(place ? "td" : "th", { scope: place ? null : "row", class: numeric[place] ? "number" : null, "data-value": none(value) ? "" : String(value) }, shown)))));
+  makeSortable(box);
+}
+
+function interval(low, high, show) {
+  return none(low) ? [NONE, null] : [`${show(low)} to ${show(high)}`, `${low} to ${high}`];
+}
+
+function showConfusions() {
+  const box = by("confusion-lists");
+  if (!box) return;
+  const here = data.confusions[pair()] ?? {};
+  const lists = state.shown.filter((name) => `${name}/${state.k}` in here).map((name) => {
+    const pairs = here[`${name}/${state.k}`];
+    const swatch = document.querySelector(`input[name="strategy"][value="${CSS.escape(name)}"]`)?.parentElement.querySelector("svg")?.cloneNode(true);
+    return make("div", {}, make("h4", {}, swatch, strategyLabel(name)),
+      pairs.length ? make("ul", {}, pairs.map(([truth, predicted, full, then]) => make("li", {},
+        make("b", { class: then > full ? "more" : "less" }, `${then > full ? "+" : MINUS}${Math.abs(then - full)}`),
+        make("span", {}, `${truth} → ${predicted}`), make("small", {}, `${full} → ${then}`)))) : make("p", { class: "note" }, "No pair changes."));
+  });
+  box.replaceChildren(...(lists.length ? lists : [make("p", { class: "note" }, "Counted for the highest and lowest purity and the first random order.")]));
+}
+
+// One neuron.
+const neurons = () => data.neurons[state.model];
+
+const shownNeuron = () => Math.min(state.neuron ?? neurons().rank.indexOf(1), neurons().rank.length - 1);
+
+function showNeuron() {
+  const finder = by("finder");
+  if (!finder) return;
+  const found = neurons();
+  finder.hidden = !found;
+  if (!found) return;
+  const last = found.rank.length - 1;
+  const neuron = shownNeuron();
+  by("neuron").max = last;
+  if (document.activeElement !== by("neuron")) by("neuron").value = neuron;
+  by("card").replaceChildren(cardOf(found, neuron));
+}
+
+function cardOf(found, neuron) {
+  const vocabulary = data.details[pair(data.datasets.length)];
+  const words = vocabulary?.words?.[neuron] ?? [];
+  return make("article", { class: "card large", id: "card-shown", tabindex: "-1" },
+    make("header", {}, make("h4", {}, `Neuron ${neuron}`), make("p", {}, `rank ${found.rank[neuron]} of ${found.rank.length}, ${data.models[state.model]}`)),
+    make("dl", { class: "towers" }, ["image", "text"].map((tower) => towerOf(found[tower], tower, neuron))),
+    words.length ? make("p", { class: "words" }, make("span", {}, "Words"), make("span", {}, words.map(([word, score]) => `${vocabulary.names[word]} (${short(score, 2)})`).join(", "))) : null,
+    make("div", { class: "sets" }, data.datasets.map((name, at) => seenIn(name, at, neuron))));
+}
+
+function towerOf(one, tower, neuron) {
+  const below = one.below ? `; purer than ${plain(one.below[neuron], 0)} % of random neurons` : "";
+  const near = one.near?.[neuron].map((other, place) => make("li", {},
+    make("button", { type: "button", click: () => change({ neuron: other }, "card"), "aria-label": `Neuron ${other}, cosine ${plain(one.cosine[neuron][place], 2)}` },
+      `${other} `, make("small", {}, plain(one.cosine[neuron][place], 2)))));
+  return make("div", {}, make("dt", {}, `${tower} tower`), make("dd", {},
+    make("b", {}, plain(one.overlap[neuron], 4)), ` overlap, purity ${plain(one.purity[neuron], 1)}${below}`,
+    near ? make("ul", { class: "near", "aria-label": `nearest neurons in the ${tower} tower, with their cosine` }, near) : null));
+}
+
+function seenIn(name, at, neuron) {
+  const one = data.details[pair(at)];
+  if (!one) return null;
+  const words = one.words?.[neuron]?.map(([word]) => one.names[word]).join(", ");
+  const classes = one.classes?.[neuron]?.map(([label, drop]) => `${one.names[label]} ${points(drop, 0)}`).join(", ");
+  const drop = one.drop ? `${points(one.drop[neuron])} (${points(one.low[neuron])} to ${points(one.high[neuron])})` : null;
+  return make("section", { class: "seen" }, make("h5", {}, name),
+    thumbs(one.most?.[neuron], one, at, "activate it most"), thumbs(one.least?.[neuron], one, at, "activate it least", "least"),
+    words ? make("p", { class: "classes" }, `Classes: ${words}`) : null,
+    drop ? make("p", { class: "classes" }, "Lost without it: ", make("span", { class: "lost" }, `${drop} points`)) : null,
+    classes ? make("p", { class: "classes" }, `Recall lost by class: ${classes}`) : null);
+}
+
+const styled = new Set([...document.styleSheets].flatMap((sheet) => [...sheet.cssRules].map((rule) => rule.selectorText)).filter((text) => /^\.t\d/.test(text ?? "")));
+
+function thumbs(entries, one, at, label, kind = "") {
+  if (!entries?.length) return null;
+  return make("ul", { class: `thumbs ${kind}`, "aria-label": label }, entries.map(([image, name, activation]) => {
+    const told = `${one.names[name]}, activation ${activation}`;
+    const rule = `t${at}-${image}`;
+    return styled.has("." + rule)
+      ? make("li", { class: `thumb ${rule}`, role: "img", title: told, "aria-label": told })
+      : make("li", { class: "thumb none", title: `image ${image}: ${told}` }, one.names[name]);
+  }));
+}
+
+function step(by_) {
+  const found = neurons();
+  const now = shownNeuron();
+  const walk = document.querySelector('input[name="walk"]:checked').value;
+  const count = found.rank.length;
+  const next = walk === "rank" ? found.rank.indexOf(Math.min(count, Math.max(1, found.rank[now] + by_))) : Math.min(count - 1, Math.max(0, now + by_));
+  change({ neuron: next });
+}
+
+// Tables: sorting, and copies with every digit.
+function makeSortable(box) {
+  all("thead th", box).forEach((heading, column) => {
+    const text = heading.textContent;
+    heading.replaceChildren(make("button", { type: "button", click: () => sort(box, heading, column) }, text));
+  });
+}
+
+function sort(box, heading, column) {
+  const up = heading.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  all("thead th", box).forEach((one) => one.removeAttribute("aria-sort"));
+  heading.setAttribute("aria-sort", up === 1 ? "ascending" : "descending");
+  const value = (row) => row.cells[column].dataset.value;
+  const rows = [...box.querySelector("tbody").rows].sort((a, b) => {
+    const [x, y] = [value(a), value(b)];
+    if (x === "" || y === "") return (x === "") - (y === "");
+    return up * (Number.isNaN(Number(x)) || Number.isNaN(Number(y)) ? x.localeCompare(y, "en", { numeric: true }) : x - y);
+  });
+  box.querySelector("tbody").append(...rows);
+}
+
+const grid = (box, pick) => all("tr", box).map((row) => [...row.cells].map(pick));
+const whole = (cell) => cell.dataset.value ?? cell.textContent;
+const quoted = (text) => /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+const csv = (box) => grid(box, whole).map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+const tabs = (box) => grid(box, whole).map((row) => row.map((text) => text.replaceAll(/\s+/g, " ")).join("\t")).join("\n") + "\n";
+
+const SPECIAL = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "−": "$-$", "–": "--", "→": "$\\to$", "ρ": "$\\rho$", "×": "$\\times$" };
+const tex = (text) => text.replaceAll(/[\\~^&%$#_{}−–→ρ×]/g, (one) => SPECIAL[one] ?? `\\${one}`);
+
+function latex(box) {
+  const [head, ...rows] = grid(box, (cell) => tex(cell.textContent));
+  const columns = all("thead th", box).map((one) => one.classList.contains("number") ? "r" : "l").join("");
+  const line = (cells) => `${cells.join(" & ")} \\\\`;
+  return [`\\begin{tabular}{${columns}}`, "\\toprule", line(head), "\\midrule", ...rows.map(line), "\\bottomrule", "\\end{tabular}", ""].join("\n");
+}
+
+async function copy(text, said) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = make("textarea", { "aria-hidden": "true" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  said.textContent = "Copied";
+  setTimeout(() => { said.textContent = ""; }, 2000);
+}
+
+function save(text, name) {
+  const link = make("a", { href: "data:text/csv;charset=utf-8," + encodeURIComponent(text), download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+function addTools(box) {
+  const said = make("span", { role: "status" });
+  box.append(make("p", { class: "tools scripted" },
+    make("button", { type: "button", click: () => copy(tabs(box), said) }, "Copy"),
+    make("button", { type: "button", click: () => save(csv(box), `${box.dataset.table}.csv`) }, "CSV"),
+    make("button", { type: "button", click: () => copy(latex(box), said) }, "LaTeX"), said));
+}
+
+// From a change to the page.
+function change(changes, then) {
+  Object.assign(state, changes);
+  show();
+  writeAddress();
+  if (then === "card") {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    by("finder").scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
+    by("card-shown").focus({ preventScroll: true });
+  }
+}
+
+function show() {
+  if (by("controls")) {
+    by("model").value = state.model;
+    if (by("dataset")) {
+      const there = ks();
+      if (!there.includes(state.k)) state.k = there.reduce((best, k) => Math.abs(k - state.k) < Math.abs(best - state.k) ? k : best, there[0]);
+      by("dataset").value = state.dataset;
+      by("metric").value = state.metric;
+      by("k").max = there.length - 1;
+      by("k").value = there.indexOf(state.k);
+      by("k").disabled = there.length < 2;
+      const neuronsKept = (curve() ?? anyCurve())?.neurons;
+      by("k-shown").textContent = `${state.k.toLocaleString("en")} of ${neuronsKept?.toLocaleString("en")}`;
+      by("k").setAttribute("aria-valuetext", by("k-shown").textContent);
+      all('input[name="strategy"]').forEach((box) => { box.checked = state.shown.includes(box.value); });
+    }
+  }
+  all(".of-model").forEach((part) => { part.hidden = Number(part.dataset.model) !== state.model; });
+  showExplorer();
+  showTable();
+  showConfusions();
+  showPanels();
+  showChoices();
+  showNeuron();
+}
+
+function listen() {
+  const on = (id, event, action) => by(id)?.addEventListener(event, action);
+  on("controls", "submit", (event) => event.preventDefault());
+  on("model", "change", (event) => change({ model: Number(event.target.value) }));
+  on("dataset", "change", (event) => change({ dataset: Number(event.target.value) }));
+  on("metric", "change", (event) => change({ metric: event.target.value }));
+  on("k", "input", (event) => change({ k: ks()[Number(event.target.value)] }));
+  all('input[name="strategy"]').forEach((box) => box.addEventListener("change", () =>
+    change({ shown: all('input[name="strategy"]').filter((one) => one.checked).map((one) => one.value) })));
+  on("search", "submit", (event) => event.preventDefault());
+  on("neuron", "input", (event) => {
+    const wanted = Number(event.target.value);
+    if (event.target.value !== "" && Number.isInteger(wanted) && wanted >= 0 && wanted < neurons().rank.length) change({ neuron: wanted });
+  });
+  on("neuron", "blur", (event) => { event.target.value = shownNeuron(); });
+  on("previous", "click", () => step(-1));
+  on("next", "click", () => step(1));
+  on("card", "keydown", (event) => {
+    if (event.key === "ArrowLeft") step(-1);
+    else if (event.key === "ArrowRight") step(1);
+    else return;
+    event.preventDefault();
+    by("card-shown").focus({ preventScroll: true });
+  });
+  addEventListener("hashchange", () => { readAddress(); show(); });
+  on("theme", "click", () => {
+    const dark = isDark() ? "light" : "dark";
+    document.documentElement.dataset.theme = dark;
+    try { localStorage.setItem("purescope-theme", dark); } catch { /* kept for this visit only */ }
+    nameTheme();
+  });
+}
+
+const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+const nameTheme = () => { by("theme").textContent = isDark() ? "Light" : "Dark"; };
+
+readAddress();
+listen();
+nameTheme();
+all("[data-table]").forEach((box) => { if (box.id !== "at") makeSortable(box); addTools(box); });
+show();
+drawRest();

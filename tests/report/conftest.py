@@ -1,0 +1,36 @@
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from purescope.report import write_report
+from tests.report.made import make_folder
+from tests.report.parsed import Element, parse
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that a sweep of two models on two data sets writes, and its report."""
+    out = make_folder(tmp_path_factory.mktemp("report") / "run", notes=["a doubt about <b>farm</b>"])
+    write_report(out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def page(made: Path) -> Element:
+    """The report of that folder, as read without scripts."""
+    return parse(made / "report.html")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium as the machine has it; without one, what needs it is skipped and named in the last lines."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no browser; to get one: apt-get install chromium")
+    with sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield opened
+        opened.close()

@@ -1,0 +1,137 @@
+"""A run's folder without models and images: random features through the library's own tables."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch.nn.functional import normalize
+
+from purescope.comparison import adjust, compare_strategies, curve_table
+from purescope.features import Features
+from purescope.portraits import PORTRAIT, cosine_maps, neuron_portraits, portrait, thumbnail
+from purescope.purity import Projections
+from purescope.schemas import (
+    COMPARISONS,
+    CURVES,
+    NEURONS,
+    RESULTS,
+    THUMBNAILS,
+    VOCABULARY,
+    WORDS,
+    Schema,
+)
+from purescope.sweep import Options, measure_strategies
+from purescope.tables import slug, write_manifest, write_results, write_table
+
+KS = (4, 8, 12, 16)
+NEURONS_MADE, IMAGES = 20, 48
+CLASSES = ("cat", "dog", "hen", "cow")
+
+
+def make_folder(
+    out: Path,
+    *,
+    models: Sequence[str] = ("First", "Second"),
+    datasets: Sequence[str] = ("pets", "farm"),
+    classes: Sequence[str] = CLASSES,
+    words: Sequence[str] = ("sofa", "lamp", "barn", "milk"),
+    strategies: Sequence[str] = ("high_purity", "low_purity"),
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write what a run writes, but for its figures; the same bytes for the same arguments."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    options = Options(keep=KS, strategies=strategies, draws=12, resamples=100)
+    for place, model in enumerate(models):
+        projections = _projections(place)
+        for at, dataset in enumerate(datasets):
+            features = _features(model, dataset, classes, 10 * place + at)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                measured = measure_strategies(features, projections, options)
+            found = {
+                "results": measured.table.assign(protocol="native"),
+                "comparisons": compare_strategies(measured),
+                "curves": curve_table(measured),
+                **portrait(measured, projections),
+            }
+            for name, table in found.items():
+                parts.setdefault(name, []).append(table)
+        parts.setdefault("neurons", []).append(neuron_portraits(model, projections))
+        parts["words"].append(_vocabulary(model, words))
+        np.savez(_made(out) / f"cosines_{slug(model)}.npz", **cosine_maps(projections))
+    tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
+    tables["comparisons"] = adjust(tables["comparisons"])
+    write_results(tables["results"], out)
+    for schema in (COMPARISONS, CURVES, NEURONS, *PORTRAIT):
+        write_table(tables[schema.name], out, schema)
+    write_table(_thumbnails(datasets), out, THUMBNAILS, csv=False)
+    write_manifest(_manifest(models, datasets, notes), out)
+    return out
+
+
+def read(out: Path, schema: Schema = RESULTS) -> pd.DataFrame:
+    """A table of the folder."""
+    return pd.read_parquet(out / f"{schema.name}.parquet")
+
+
+def _made(out: Path) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def _projections(seed: int) -> Projections:
+    generator = torch.Generator().manual_seed(seed)
+    image, text = (torch.randn(NEURONS_MADE, width, generator=generator) + 0.4 for width in (24, 32))
+    return Projections(image, text)
+
+
+def _features(model: str, dataset: str, classes: Sequence[str], seed: int) -> Features:
+    generator = torch.Generator().manual_seed(100 + seed)
+    text = normalize(torch.randn(len(classes), NEURONS_MADE, generator=generator), dim=1)
+    labels = torch.arange(IMAGES) % len(classes)
+    image = text[labels] + 0.25 * torch.randn(IMAGES, NEURONS_MADE, generator=generator)
+    return Features(normalize(image, dim=1), text, labels, tuple(classes), model=model, dataset=dataset)
+
+
+def _vocabulary(model: str, words: Sequence[str]) -> pd.DataFrame:
+    rows = [
+        {
+            "model": model,
+            "dataset": VOCABULARY,
+            "neuron": neuron,
+            "place": place,
+            "word": word,
+            "score": 3.0 - place / 4,
+        }
+        for neuron in range(NEURONS_MADE)
+        for place, word in enumerate(words, start=1)
+    ]
+    return pd.DataFrame(rows, columns=list(WORDS.columns))
+
+
+def _thumbnails(datasets: Sequence[str]) -> pd.DataFrame:
+    rows = [
+        {"dataset": dataset, "image": image, "thumbnail": thumbnail(Image.new("RGB", (60, 40), (image * 5, 90, 160)))}
+        for dataset in datasets
+        for image in range(IMAGES)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _manifest(models: Sequence[str], datasets: Sequence[str], notes: Sequence[str]) -> dict[str, Any]:
+    manifest = {
+        "purescope": "0.1.0",
+        "settings": {"seed": 0, "resamples": 100},
+        "models": [{"label": model, "spec": f"bundled:{model}", "weights": "0123456789abcdef"} for model in models],
+        "datasets": [{"name": name} for name in datasets],
+        "versions": {"torch": "2.6"},
+        "started": "2026-01-02T03:04:05+00:00",
+        "notes": list(notes),
+    }
+    return dict(json.loads(json.dumps(manifest)))

@@ -1,0 +1,368 @@
+"""The page in a browser: what a reader does to it, and what it then shows."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from purescope.report import write_report
+from purescope.schemas import COMPARISONS, NEURONS
+from tests.report.made import KS, make_folder, read
+from tests.report.test_page import HOSTILE
+
+PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
+
+
+@dataclass
+class Visit:
+    """A page, and what it said and asked for."""
+
+    page: Page
+    said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser: Browser, made: Path) -> Iterator[Callable[..., Visit]]:
+    """Open a report, in a browser without a network."""
+    contexts: list[BrowserContext] = []
+
+    def go(report: Path | None = None, address: str = "", **options: Any) -> Visit:
+        options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
+        context = browser.new_context(**options)
+        contexts.append(context)
+        found = Visit(context.new_page())
+        found.page.on("console", lambda message: found.said.append(message.text))
+        found.page.on("pageerror", lambda error: found.said.append(str(error)))
+        context.on("request", lambda request: found.asked.append(request.url))
+        context.route(re.compile("^(https?|wss?):"), lambda route: route.abort())
+        found.page.goto((report or made / "report.html").as_uri() + address)
+        if options.get("java_script_enabled", True):
+            found.page.wait_for_selector('[data-chart="explorer"].drawn')
+        return found
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def cells(page: Page, table: str = "at") -> list[dict[str, str]]:
+    """A table of the page, whole values by heading; of two headings alike the first."""
+    heads = page.locator(f"#{table} thead th").all_text_contents()
+    rows = page.locator(f"#{table} tbody tr").evaluate_all(
+        "rows => rows.map(r => [...r.cells].map(c => c.dataset.value))"
+    )
+    return [dict(reversed([*zip(heads, row, strict=True)])) for row in rows]
+
+
+def accuracy(made: Path, model: str, dataset: str, strategy: str, k: int) -> float:
+    table = read(made)
+    rows = table[(table.model == model) & (table.dataset == dataset) & (table.strategy == strategy) & (table.k == k)]
+    return float(rows.value[rows.metric == "accuracy"].median())
+
+
+def scroll_through(page: Page) -> None:
+    """Bring every chart near the window, so that it is drawn."""
+    waiting = page.locator(".chart:visible:not(.drawn)")
+    for _ in range(200):  # the page grows and shrinks while charts take their places
+        if waiting.count() == 0:
+            return
+        waiting.first.scroll_into_view_if_needed()
+        page.wait_for_timeout(50)
+    raise AssertionError(waiting.first.get_attribute("data-chart"))
+
+
+def test_it_opens_from_a_file_in_silence_and_asks_for_nothing(visit: Callable[..., Visit], made: Path) -> None:
+    seen = visit()
+    scroll_through(seen.page)
+    assert seen.page.locator(".live svg").count() >= 2 + 1 + 2 + 2 + 1
+    assert seen.said == []
+    assert {re.split("[:,]", address)[0] for address in seen.asked} <= {"file", "data"}
+    assert [address for address in seen.asked if address.startswith("file")] == [(made / "report.html").as_uri()]
+
+
+def test_the_slider_moves_table_curves_and_confusions(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit().page
+    slider, confusions = page.locator("#k"), page.locator("#confusion-lists")
+    before = confusions.inner_text()
+    rule = page.locator('[data-chart="explorer"] .live .mark-rule path, [data-chart="explorer"] .live .mark-rule line')
+    places = rule.evaluate_all("all => all.map(one => one.getAttribute('transform'))")
+    slider.focus()
+    page.keyboard.press("Home")
+    for k in KS:
+        expect(page.locator("#k-shown")).to_have_text(f"{k} of 20")
+        assert slider.get_attribute("aria-valuetext") == f"{k} of 20"
+        for row, strategy in zip(cells(page), ("high_purity", "low_purity", "random"), strict=False):
+            assert row["Kept"] == strategy
+            assert float(row["Accuracy, %"]) == accuracy(made, "First", "pets", strategy, k)
+        assert f"k={k}" in page.url
+        page.keyboard.press("ArrowRight")
+    assert confusions.inner_text() != before
+    page.wait_for_timeout(200)
+    assert rule.evaluate_all("all => all.map(one => one.getAttribute('transform'))") != places
+
+
+def test_switches_change_what_is_shown(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit().page
+    page.select_option("#model", label="Second")
+    page.select_option("#dataset", label="farm")
+    expect(page.locator("#explorer-title")).to_have_text("Second on farm")
+    k = int(page.locator("#k-shown").inner_text().split()[0])
+    shown = cells(page)
+    assert float(shown[0]["Accuracy, %"]) == accuracy(made, "Second", "farm", "high_purity", k)
+    comparisons = read(made, COMPARISONS)
+    row = comparisons[
+        (comparisons.model == "Second")
+        & (comparisons.dataset == "farm")
+        & (comparisons["first"] == "high_purity")
+        & (comparisons.second == "random")
+        & (comparisons.k == str(k))
+    ].iloc[0]
+    assert float(shown[0]["Minus random"]) == row.difference
+    assert float(shown[0]["p"]) == row.permutation_p
+    points = page.locator('[data-chart="explorer"] .live .mark-symbol path')
+    expect(points.first).to_be_attached()
+    many = points.count()
+    page.get_by_label("lowest purity").uncheck()
+    expect(page.locator("#at tbody tr")).to_have_count(3)
+    expect(points).not_to_have_count(many)
+    assert "Second on farm" in str(page.locator('[data-chart="explorer"]').get_attribute("aria-label"))
+    page.select_option("#metric", label="Silhouette")
+    expect(page.locator("#explorer-note")).to_contain_text("Silhouette")
+    expect(page.locator(".of-model:visible h3").first).to_have_text("Second")
+
+
+def test_an_address_brings_the_same_view_back(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    page.select_option("#dataset", label="farm")
+    page.get_by_label("random", exact=True).uncheck()
+    page.locator("#k").focus()
+    page.keyboard.press("End")
+    page.locator("#neuron").fill("7")
+    expect(page.locator("#card-shown h4")).to_have_text("Neuron 7")
+    again = visit(address="#" + page.url.split("#")[1]).page
+    assert cells(again) == cells(page)
+    expect(again.locator("#card-shown h4")).to_have_text("Neuron 7")
+    expect(again.get_by_label("random", exact=True)).not_to_be_checked()
+    nowhere = visit(address="#model=nobody&data=none&metric=x&k=999&neuron=999&kept=y")
+    expect(nowhere.page.locator("#k-shown")).to_have_text("16 of 20")
+    assert nowhere.said == []
+
+
+def test_hover_says_k_value_and_interval(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    box = page.locator('[data-chart="explorer"]')
+    box.scroll_into_view_if_needed()
+    place = box.bounding_box()
+    assert place is not None
+    tooltip = page.locator("#vg-tooltip-element")
+    for y in range(20, int(place["height"]) - 40, 12):
+        page.mouse.move(place["x"] + place["width"] / 2, place["y"] + y)
+        if tooltip.is_visible():
+            break
+    text = tooltip.inner_text()
+    assert "neurons" in text and "interval" in text and re.search(r"\d+\.\d% to \d+\.\d%", text)
+
+
+def test_any_neuron_has_its_card(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit().page
+    neurons = read(made, NEURONS)
+    row = neurons[(neurons.model == "First") & (neurons.neuron == 13)].iloc[0]
+    card = page.locator("#card-shown")
+    page.locator("#neuron").fill("13")
+    expect(card.locator("h4")).to_have_text("Neuron 13")
+    expect(card).to_contain_text(f"rank {row['rank']} of 20")
+    expect(card).to_contain_text(f"{row.text_overlap:.4f}")
+    examples = pd.read_parquet(made / "examples.parquet")
+    here = examples[(examples.model == "First") & (examples.dataset == "pets") & (examples.neuron == 13)]
+    shown = card.locator(".thumbs").first.locator("li").evaluate_all("all => all.map(one => one.className)")
+    assert shown == [f"thumb t0-{image}" for image in here[here.place > 0].sort_values("place").image[:4]]
+    picture = card.locator(".thumb").first.evaluate("one => getComputedStyle(one).backgroundImage")
+    assert picture.startswith('url("data:image/webp')
+    near = card.locator(".near button").first
+    other = near.inner_text().split()[0]
+    near.click()
+    expect(card.locator("h4")).to_have_text(f"Neuron {other}")
+    page.locator("#next").click()
+    expect(card).not_to_contain_text(f"Neuron {other}")
+    page.locator("#neuron").fill("99")
+    page.locator("#neuron").blur()
+    expect(page.locator("#neuron")).not_to_have_value("99")
+
+
+def test_a_point_of_the_scatter_opens_its_card(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    chart = page.locator('[data-chart="importance-0"]')
+    chart.scroll_into_view_if_needed()
+    point = chart.locator(".live .mark-symbol path").first
+    point.wait_for()
+    page.locator("#next").click()
+    before = page.locator("#card-shown h4").inner_text()
+    point.dispatch_event("click")
+    chart.locator(".live .mark-symbol path").nth(5).click(force=True)
+    expect(page.locator("#card-shown h4")).not_to_have_text(before)
+
+
+def test_tables_sort_by_their_numbers(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    heading = page.locator("#areas thead th").filter(has_text="Mean accuracy")
+    for direction, turned in (("ascending", False), ("descending", True)):
+        heading.get_by_role("button").click()
+        expect(heading).to_have_attribute("aria-sort", direction)
+        values = [float(row["Mean accuracy, %"]) for row in cells(page, "areas")]
+        assert values == sorted(values, reverse=turned)
+
+
+def test_copies_have_every_digit(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit(permissions=["clipboard-read", "clipboard-write"]).page
+    table = page.locator("#areas")
+    with page.expect_download() as download:
+        table.get_by_role("button", name="CSV").click()
+    assert download.value.suggested_filename == "areas.csv"
+    rows = list(csv.reader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
+    curves = pd.read_parquet(made / "curves.parquet")
+    assert [float(row[3]) for row in rows[1:]] == curves.area.to_list()
+    table.get_by_role("button", name="Copy").click()
+    expect(table.get_by_role("status")).to_have_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()").split("\n")
+    assert [float(line.split("\t")[3]) for line in copied[1:-1]] == curves.area.to_list()
+
+
+def test_latex_is_escaped(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    names = ["100 %_$x$", "#1 & {more}~^\\"]
+    out = make_folder(tmp_path, models=["M"], datasets=names)
+    page = visit(write_report(out), permissions=["clipboard-read", "clipboard-write"]).page
+    page.locator("#areas").get_by_role("button", name="LaTeX").click()
+    expect(page.locator("#areas").get_by_role("status")).to_have_text("Copied")
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert text.startswith("\\begin{tabular}{lllrrrrrr}\n\\toprule\nModel & Data set & Kept & Mean accuracy, \\% &")
+    assert "M & 100 \\%\\_\\$x\\$ & highest purity & " in text
+    assert "\\#1 \\& \\{more\\}\\textasciitilde{}\\textasciicircum{}\\textbackslash{}" in text
+    assert text.endswith("\\bottomrule\n\\end{tabular}\n")
+
+
+def test_hostile_names_stay_text(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    strange = [name[:100] for name in HOSTILE]
+    out = make_folder(tmp_path, models=strange[:2], datasets=strange[2:6], classes=HOSTILE, words=HOSTILE)
+    write_report(out)
+    seen = visit(out / "report.html")
+    page = seen.page
+    for place in range(4):
+        page.select_option("#dataset", index=place)
+    page.select_option("#model", index=1)
+    expect(page.locator("#explorer-title")).to_have_text(f"{strange[1]} on {strange[5]}")
+    scroll_through(page)
+    assert seen.said == []
+    assert page.locator("img").count() == 4 and page.locator("script").count() == 6
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+
+
+def test_without_scripts_all_is_still_there(visit: Callable[..., Visit]) -> None:
+    page = visit(java_script_enabled=False).page
+    for selector in (".verdict", "#explorer svg", "#at tbody tr", "#panels-plain svg", ".card", "#areas td"):
+        expect(page.locator(selector).first).to_be_visible()
+    for selector in ("#controls", "#finder", "#theme", "#panels"):
+        expect(page.locator(selector)).to_be_hidden()
+    assert page.locator(".card:visible").count() == 2 * 12
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_either_theme(scheme: str, visit: Callable[..., Visit]) -> None:
+    page = visit(color_scheme=scheme).page
+    low = page.evaluate(_CONTRAST)
+    assert low == []
+    page.locator("#theme").click()
+    expect(page.locator("#theme")).to_have_text({"light": "Light", "dark": "Dark"}[scheme])
+    assert page.evaluate(_CONTRAST) == []
+    assert (page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")) == (scheme == "dark")
+
+
+# Text whose contrast with what is behind it is below WCAG's AA: its words and the ratio.
+_CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const light = (colour) => rgb(colour).slice(0, 3).map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (one) => { for (let at = one; at; at = at.parentElement) {
+    const colour = getComputedStyle(at).backgroundColor; if (rgb(colour)[3] > 200) return colour; } return "white"; };
+  const found = [];
+  for (const one of document.querySelectorAll("main *, header *, footer *")) {
+    if (one.closest("svg") || !one.checkVisibility() || ![...one.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
+    const style = getComputedStyle(one), [a, b] = [light(style.color), light(behind(one))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05), large = parseFloat(style.fontSize) >= 24;
+    if (ratio < (large ? 3 : 4.5)) found.push(`${one.textContent.slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""
+
+
+def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    nameless = page.locator("button:visible, input:visible, select:visible, a:visible").evaluate_all(
+        "all => all.filter(one => !(one.labels?.length || one.getAttribute('aria-label') || one.textContent.trim()))"
+        ".map(one => one.outerHTML)"
+    )
+    assert nameless == []
+    reached = []
+    for _ in range(24):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                "document.activeElement.id || document.activeElement.value || document.activeElement.textContent"
+            )
+        )
+    assert reached[0].startswith("Skip")
+    for name in ("theme", "model", "dataset", "metric", "high_purity", "low_purity", "random", "k"):
+        assert name in reached
+    page.locator("#neuron").focus()
+    page.keyboard.press("ArrowUp")
+    first = page.locator("#card-shown h4").inner_text()
+    page.locator("#next").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#card-shown h4")).not_to_have_text(first)
+    second = page.locator("#card-shown h4").inner_text()
+    page.locator("#card-shown").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#card-shown h4")).not_to_have_text(second)
+
+
+def test_a_phone_needs_no_scrolling_sideways(visit: Callable[..., Visit]) -> None:
+    page = visit(viewport={"width": 360, "height": 740}).page
+    scroll_through(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll("main *")].filter((one) => !one.closest(".scroll, svg, pre, .skip")
+        && one.checkVisibility() && one.getBoundingClientRect().right > 361).map((one) => one.outerHTML.slice(0, 80))"""
+    )
+    assert outside == []
+
+
+def test_on_paper_it_is_still_light_and_whole(visit: Callable[..., Visit]) -> None:
+    page = visit(color_scheme="dark").page
+    scroll_through(page)
+    page.emulate_media(media="print")
+    for selector in ("#controls", "#finder", "#theme", "nav", ".live >> nth=0", ".tools >> nth=0"):
+        expect(page.locator(selector)).to_be_hidden()
+    for selector in ("#explorer .still svg", "#panels-plain svg >> nth=0", "#at table", ".card >> nth=20"):
+        expect(page.locator(selector)).to_be_visible()
+    page.emulate_media(media="print", color_scheme="light")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(253, 253, 251)"
+    assert page.pdf(format="A4")[:4] == b"%PDF"
+
+
+def test_pictures_for_a_person_to_look_at(visit: Callable[..., Visit]) -> None:
+    for width, name in ((1280, "report-desktop"), (390, "report-phone")):
+        page = visit(viewport={"width": width, "height": 900}).page
+        scroll_through(page)
+        page.evaluate("window.scrollTo(0, 0)")
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+        assert (PICTURES / f"{name}.png").stat().st_size > 50_000

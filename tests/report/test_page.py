@@ -1,0 +1,292 @@
+"""The page as it is written, without a browser."""
+
+import base64
+import gzip
+import itertools
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from purescope.errors import InputError
+from purescope.report import _write, write_report
+from purescope.schemas import COMPARISONS, CONFUSIONS, CURVES, IMPORTANCE, NEURONS, RESULTS
+from purescope.tables import write_table
+from purescope.verdict import judge
+from tests.report.made import IMAGES, KS, NEURONS_MADE, make_folder, read
+from tests.report.parsed import Element, parse
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{7*7}}",
+    "</script><script>alert(2)</script>",
+    "$x_1$ & 50 % #~^\\",
+    "\u202eright to left\u2066 שלום",
+    "<!--<script>",
+    "x" * 400,
+]
+
+
+def test_the_page_is_whole_and_small(made: Path, page: Element) -> None:
+    assert [element.tag for element in page.children if isinstance(element, Element)] == ["html"]
+    assert (made / "report.html").stat().st_size < 8_000_000
+    assert [path.name for path in made.iterdir() if path.name.startswith(".")] == []
+    order = [int(element.tag[1]) for element in page.all() if re.fullmatch("h[1-6]", element.tag)]
+    assert order[0] == 1 and order.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(order))
+    assert len(page.all("main")) == len(page.all("nav")) == len(page.all("footer")) == 1
+
+
+def test_nothing_is_asked_of_the_network(page: Element) -> None:
+    policy = page.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe-eval" not in policy and "http" not in policy
+    asked = [
+        element.attributes[name]
+        for element in page.all()
+        for name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster")
+        if name in element.attributes
+    ]
+    assert asked and all(re.match(r"#|data:image/", address) for address in asked)
+    styles = "".join(element.text for element in page.all("style"))
+    assert "@import" not in styles
+    assert all(address.startswith("data:image/webp;base64,") for address in re.findall(r"url\(([^)]*)", styles))
+
+
+def test_the_scripts_that_run_are_those_of_the_policy(page: Element) -> None:
+    policy = page.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
+    running = [one for one in page.all("script") if one.attributes.get("type", "module") == "module"]
+    assert len(running) == 3
+    assert all(f"'sha256-{_write._sha(one.text)}'" in policy for one in running)
+    notice = (Path(_write.__file__).parent / "page" / "notice.txt").read_text()
+    assert "University of Washington" in notice
+
+
+def test_names_are_data_and_never_markup(tmp_path: Path) -> None:
+    strange = [name[:100] for name in HOSTILE]
+    out = make_folder(
+        tmp_path, models=strange[:2], datasets=strange[2:6], classes=HOSTILE, words=HOSTILE, notes=HOSTILE
+    )
+    page = parse(write_report(out))
+    kinds = [one.attributes.get("type", "") for one in page.all("script")]
+    assert sorted(kinds) == ["", "application/gzip", "application/json", "application/json", "module", "module"]
+    assert len(page.all("img")) == 4 and not [one for one in page.all() if "onerror" in one.attributes]
+    options = [one.text for one in page.one("select", id="model").all("option")]
+    assert options == strange[:2]
+    assert json.loads(page.one("script", id="data").text)["datasets"] == strange[2:6]
+    assert "{{7*7}}" in page.one("main").text
+    raw = page.one("script", id="data").text + page.one("script", id="charts").text
+    assert not set("<>&\u2028\u2029") & set(raw)
+    assert [one.text for one in page.one("details").all("li")] == HOSTILE
+
+
+def test_the_verdict_is_the_verdicts(made: Path, page: Element) -> None:
+    told = page.one("section", class_="answer").text
+    for model in ("First", "Second"):
+        verdict = judge(read(made), read(made, COMPARISONS), model=model)
+        assert verdict.sentence in told
+    assert "a doubt about <b>farm</b>" in page.one("details", class_="notes").text
+
+
+def test_numbers_of_the_page_are_the_tables(made: Path, page: Element) -> None:
+    results, comparisons = read(made), read(made, COMPARISONS)
+    k = 8  # of 20 neurons
+    here = results[(results.model == "First") & (results.dataset == "pets")]
+    rows = page.one("div", id="at").one("tbody").all("tr")
+    heads = [one.text for one in page.one("div", id="at").one("thead").all("th")]
+    assert [row.all("th")[0].text for row in rows] == ["highest purity", "lowest purity", "random", "all neurons"]
+    for row, strategy in zip(rows, ("high_purity", "low_purity", "random", "full"), strict=True):
+        cells = dict(zip(heads[:3], [*row.all("th"), *row.all("td")], strict=False))
+        at = here[(here.strategy == strategy) & (here.metric == "accuracy")]
+        values = at.value if strategy == "full" else at.value[at.k == k]
+        assert float(cells["Accuracy, %"].attributes["data-value"]) == np.median(values)
+        assert cells["Accuracy, %"].text == f"{100 * np.median(values):.1f}"
+    difference = comparisons[
+        (comparisons.model == "First")
+        & (comparisons.dataset == "pets")
+        & (comparisons["first"] == "high_purity")
+        & (comparisons.second == "random")
+        & (comparisons.k == str(k))
+    ].iloc[0]
+    cells = [*rows[0].all("th"), *rows[0].all("td")]
+    assert float(cells[heads.index("Minus random")].attributes["data-value"]) == difference.difference
+    assert float(cells[heads.index("p (Holm)")].attributes["data-value"]) == difference.permutation_holm
+
+
+def test_every_row_of_the_areas_is_there_to_the_last_digit(made: Path, page: Element) -> None:
+    curves = read(made, CURVES)
+    rows = page.one("div", id="areas").one("tbody").all("tr")
+    assert len(rows) == len(curves)
+    shown = [[float(cell.attributes["data-value"]) for cell in row.all("td")[2:]] for row in rows]
+    columns = ["area", "area_low", "area_high", "needed", "needed_low", "needed_high"]
+    np.testing.assert_array_equal(shown, curves[columns].to_numpy())
+
+
+def test_curves_in_the_data_are_the_tables(made: Path, page: Element) -> None:
+    results = read(made)
+    data = json.loads(page.one("script", id="data").text)
+    assert data["models"] == ["First", "Second"] and data["datasets"] == ["pets", "farm"]
+    assert len(data["curves"]) == 2 * 2 * 4
+    one = data["curves"]["1/0/silhouette"]
+    rows = results[(results.model == "Second") & (results.dataset == "pets") & (results.metric == "silhouette")]
+    high = rows[rows.strategy == "high_purity"].sort_values("k")
+    told = [row for row in one["rows"] if row["strategy"] == "high_purity"]
+    assert [(row["k"], row["value"], row["low"], row["high"]) for row in told] == [
+        *zip(high.k, high.value, high.low, high.high, strict=True)
+    ]
+    random = rows[(rows.strategy == "random") & (rows.k == KS[0])].value
+    first = next(row for row in one["rows"] if row["strategy"] == "random" and row["k"] == KS[0])
+    assert first["value"] == random.median() and first["least"] == random.min()
+    assert first["low"] == pytest.approx(np.quantile(random, 0.05), abs=1e-15)
+
+
+def test_confusion_changes_are_differences_of_counts(made: Path, page: Element) -> None:
+    table = read(made, CONFUSIONS)
+    data = json.loads(page.one("script", id="data").text)
+    changes = data["confusions"]["0/1"]["low_purity/4"]
+    assert changes
+    table = table[(table.model == "First") & (table.dataset == "farm")]
+    for truth, predicted, full, then in changes:
+        assert truth != predicted and full != then
+        pair = table[(table.truth == truth) & (table.predicted == predicted)]
+        assert full == pair["count"][pair.strategy == "full"].sum()
+        assert then == pair["count"][(pair.strategy == "low_purity") & (pair.k == 4)].sum()
+
+
+def test_cards_of_the_ends_stand_without_scripts(made: Path, page: Element) -> None:
+    neurons = read(made, NEURONS)
+    first = neurons[neurons.model == "First"].sort_values("rank")
+    shown = [one.attributes["id"] for one in page.all("article") if one.attributes["id"].startswith("card-0-")]
+    assert shown == [f"card-0-{n}" for n in [*first.neuron.head(6), *first.neuron.tail(6)[::-1]]]
+    card = page.one("article", id=f"card-0-{first.neuron.iloc[0]}")
+    assert f"{first.image_overlap.iloc[0]:.4f}" in card.text and "rank 1 of 20" in card.text
+    assert "sofa, lamp" in card.text
+    assert len(card.all("li", class_="thumb")) == 2 * (4 + 2)
+    assert all(one.attributes["role"] == "img" and one.attributes["aria-label"] for one in card.all("li"))
+
+
+def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
+    details = json.loads(gzip.decompress(base64.b64decode(page.one("script", id="details").text)))
+    importance = read(made, IMPORTANCE)
+    rows = importance[(importance.model == "Second") & (importance.dataset == "farm")].sort_values("neuron")
+    assert details["1/1"]["drop"] == rows.accuracy_drop.to_list()
+    examples = pd.read_parquet(made / "examples.parquet")
+    here = examples[(examples.model == "Second") & (examples.dataset == "farm") & (examples.neuron == 3)]
+    assert [entry[0] for entry in details["1/1"]["most"][3]] == here[here.place > 0].sort_values("place").image[
+        :4
+    ].to_list()
+    neurons = json.loads(page.one("script", id="data").text)["neurons"]["1"]
+    cosines = np.load(made / "cosines_second.npz")["text"].astype(np.float64)
+    np.fill_diagonal(cosines, 0)
+    assert neurons["text"]["near"][5][0] == np.abs(cosines[5]).argmax()
+    assert neurons["text"]["cosine"][5][0] == pytest.approx(cosines[5][np.abs(cosines[5]).argmax()], rel=1e-3)
+    table = read(made, NEURONS)
+    table = table[table.model == "Second"]
+    row = table[table.neuron == 5].iloc[0]
+    above = 100 * (table.text_random > row.text_overlap).mean()
+    assert neurons["text"]["below"][5] == pytest.approx(above, abs=0.05)
+
+
+def test_every_picture_says_in_numbers_what_it_shows(page: Element) -> None:
+    charts = page.all("div", class_="chart")
+    assert len(charts) == 2 + 1 + 8 + 4 + 2 + 2
+    for chart in charts:
+        assert chart.attributes["role"] == "img"
+        assert len(re.findall(r"\d", chart.attributes["aria-label"])) >= 3
+        assert chart.one("svg")
+    maps = page.all("img")
+    assert len(maps) == 4 and all(re.search(r"\d", one.attributes["alt"]) for one in maps)
+
+
+def test_what_does_not_fit_is_left_out_and_told(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(made, tmp_path / "run")
+    full = (made / "report.html").stat().st_size
+    thumbnails = sum(map(len, re.findall(r"\.t\d+-\d+\{.*", (made / "report.html").read_text())))
+    monkeypatch.setattr(_write, "LIMIT", full - thumbnails // 2)
+    page = parse(write_report(tmp_path / "run"))
+    assert (tmp_path / "run" / "report.html").stat().st_size <= _write.LIMIT
+    left = re.search(r"(\d+) of (\d+) thumbnails are left out", page.one("main").text)
+    assert left and 0 < int(left[1]) < int(left[2]) <= 2 * IMAGES
+    assert page.all("li", class_="none")
+
+
+def test_an_older_folder_says_what_it_lacks_and_how_to_get_it(tmp_path: Path, made: Path) -> None:
+    for name in ("results", "comparisons", "curves"):
+        shutil.copy(made / f"{name}.parquet", tmp_path)
+    page = parse(write_report(tmp_path))
+    told = page.one("p", class_="missing").text
+    assert "which classes are confused" in told and "--overwrite" in told
+    assert page.one("section", id="curves") and not page.all("section", id="neurons")
+
+
+def test_a_model_without_projections_has_curves_and_no_neurons(tmp_path: Path, made: Path) -> None:
+    shutil.copytree(made, tmp_path / "run")
+    for name in ("neurons.parquet", "cosines_first.npz", "cosines_second.npz", "thumbnails.parquet"):
+        (tmp_path / "run" / name).unlink()
+    importance = read(made, IMPORTANCE)
+    dead = {column: np.nan for column in list(IMPORTANCE.columns)[-5:]}
+    write_table(importance.assign(**dead), tmp_path / "run", IMPORTANCE)
+    page = parse(write_report(tmp_path / "run"))
+    assert page.one("section", id="curves") and not page.all("section", id="neurons")
+
+
+def test_one_k_one_set_and_no_draws_are_enough(tmp_path: Path, made: Path) -> None:
+    table = read(made, RESULTS)
+    table = table[(table.model == "First") & (table.dataset == "pets") & table.k.isin((4, NEURONS_MADE))]
+    write_table(table[table.strategy != "random"], tmp_path, RESULTS)
+    page = parse(write_report(tmp_path))
+    assert not page.all("div", class_="verdict")
+    assert page.one("section", id="curves")
+
+
+@pytest.mark.parametrize("kind", ["layers", "track", "purity"])
+def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, made: Path) -> None:
+    if kind == "layers":
+        space = {"model": "M", "dataset": "", "space": "weights", "token": "", "width": 8, "dead": 0, "neurons": 4}
+        rows = [
+            {**space, "tower": tower, "depth": depth, "kind": "mlp", "name": f"{tower}.{depth}"}
+            | {
+                f"{prefix}{measure}": 1.0 + depth
+                for prefix in ("", "random_", "relative_")
+                for measure in ("overlap", "effective_rank", "participation_ratio")
+            }
+            for tower in ("image", "text")
+            for depth in range(3)
+        ]
+        pd.DataFrame(rows).to_csv(tmp_path / "layers_m.csv", index=False)
+    elif kind == "track":
+        towers = {f"{tower}_relative_overlap": 2.0 for tower in ("image", "text")}
+        accuracies = {
+            name: 0.5 for name in ("accuracy", "high_purity", "low_purity", "random", "random_low", "random_high")
+        }
+        rows = [
+            {"model": "M", "step": step, "dataset": "pets", "n": 9, "rank_last": 0.5, **towers, **accuracies}
+            for step in (1, 2)
+        ]
+        pd.DataFrame(rows).to_parquet(tmp_path / "track.parquet")
+    else:
+        neurons = read(made, NEURONS)
+        part = neurons[neurons.model == "First"].drop(columns=["model", "image_random", "text_random"])
+        part.to_csv(tmp_path / "purity_first.csv", index=False)
+    page = parse(write_report(tmp_path))
+    sections = {one.attributes["id"] for one in page.one("main").all("section") if "id" in one.attributes}
+    assert sections == {{"layers": "layers", "track": "training", "purity": "neurons"}[kind]}
+
+
+def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing to show"):
+        write_report(tmp_path)
+    (tmp_path / "track.parquet").write_bytes(b"no table")
+    with pytest.raises(InputError, match=r"track\.parquet cannot be read"):
+        write_report(tmp_path)
+
+
+def test_the_same_folder_gives_the_same_page(tmp_path: Path, made: Path) -> None:
+    before = (made / "report.html").read_bytes()
+    shutil.copytree(made, tmp_path / "run")
+    assert write_report(tmp_path / "run").read_bytes() == before

@@ -20,6 +20,7 @@ import pandas as pd
 
 from purescope.comparison import AREA, Difference, pooled_difference, pooled_p
 from purescope.errors import InputError
+from purescope.notebook import definitions
 
 LEVEL = 0.05
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "not decided"
@@ -67,6 +68,14 @@ class Verdict:
             f"{overall.over_random}, p = {overall.p:.2g} among {self.draws:,} random orders; high minus low is "
             f"{overall.over_low}.{self._each}{self._few}"
         )
+
+    def _repr_html_(self) -> str:
+        findings = self.by_dataset if len(self.by_dataset) == 1 else (self.overall, *self.by_dataset)
+        entries = {
+            each.about: f"{each.word}; minus random {each.over_random}, p = {each.p:.2g}; minus low {each.over_low}"
+            for each in findings
+        }
+        return definitions(f"{self.model}: high-purity neurons carry more?", entries)
 
     @property
     def _each(self) -> str:

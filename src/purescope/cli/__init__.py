@@ -15,7 +15,10 @@ from purescope.cli.evidence import evidence
 from purescope.cli.importance import importance
 from purescope.cli.layers import layers
 from purescope.cli.models import models
+from purescope.cli.plot import plot
 from purescope.cli.purity import purity
+from purescope.cli.report import report
+from purescope.cli.reproduce import reproduce
 from purescope.cli.sweep import sweep
 from purescope.cli.track import track
 from purescope.errors import PurescopeError
@@ -30,7 +33,23 @@ def cli() -> None:
     """
 
 
-for command in (demo, sweep, evidence, compare, purity, importance, layers, track, models, datasets, cache, convert):
+for command in (
+    demo,
+    sweep,
+    evidence,
+    compare,
+    purity,
+    importance,
+    layers,
+    track,
+    reproduce,
+    report,
+    plot,
+    models,
+    datasets,
+    cache,
+    convert,
+):
     cli.add_command(command)
 
 

@@ -53,23 +53,23 @@ def compare(first: str, second: str, data: tuple[str, ...], out: Path, overwrite
     rivals, screen = tables["rivals"], terminal.console()
     for dataset in rivals.dataset.unique():
         screen.print(_table(rivals[rivals.dataset == dataset]))
+        screen.print()
     screen.print("p is Holm's over the datasets: McNemar's exact test for accuracy, else of the bootstrap.\n")
     terminal.summary(tables["results"], out, settings)
 
 
 def _table(rows: "pd.DataFrame") -> "Table":
-    from rich.table import Table
+    from purescope.comparison import interval, points
 
     one, other, dataset = rows.iloc[0][["first", "second", "dataset"]]
-    title = f"{one} and {other}" if dataset == "all" else f"{one} and {other} on {dataset}"
-    screen = Table(title=title, title_justify="left", title_style="bold")
+    screen = terminal.table(f"{one} and {other}" if dataset == "all" else f"{one} and {other} on {dataset}")
     for name in ("", one, other, "difference (95 % interval)", "p"):
-        screen.add_column(name, justify="right" if name else "left")
+        screen.add_column(terminal.plain(name), justify="right" if name else "left")
     found = rows.set_index(["strategy", "k", "metric"])
     for key, name in _SHOWN.items():
         if key in found.index:
             row = found.loc[[key]].iloc[0]
-            difference = f"{terminal.points(row.difference)} ({terminal.interval(row.low, row.high)})"
+            difference = f"{points(row.difference)} ({interval(row.low, row.high)})"
             values = (f"{100 * row.first_value:.2f}", f"{100 * row.second_value:.2f}")
             screen.add_row(name, *values, difference, f"{row.p_holm:.2g}")
     return screen

@@ -11,12 +11,10 @@ DATASETS = ("emoji", "flags", "icons", "clipart", "fashion-mnist", "openmoji")
 
 _STORY = """\
 [bold]purescope demo[/bold]: can half of an embedding go, and does it matter which half?
-
-Two small CLIP models, trained by this project on drawings, turn pictures and class names into 512 numbers, one
-for each neuron. A neuron is [bold]pure[/bold] when its weights point in a direction of their own, orthogonal to the
-other neurons' weights. We keep k of the 512: the purest ([bold]high[/bold]), the least pure ([bold]low[/bold]), or 50
-[bold]random[/bold] choices, whose median is shown. Then we ask which class name fits each picture best. Protocol
-[bold]native[/bold]: each model gets the pictures as it was trained on them, and each picture set has its own prompts.
+Two small CLIP models, trained by this project on drawings, turn pictures and class names into 512
+numbers, one for each neuron. A neuron is [bold]pure[/bold] when its weights point in a direction of their own.
+Kept are k neurons: the purest, the least pure, or 50 random choices, of which the median is shown.
+The question is which class name fits each picture best; small curves show accuracy as k grows.
 """
 
 
@@ -36,7 +34,7 @@ def demo(out: Path) -> None:
 
     screen = terminal.console()
     screen.print(_STORY)
-    with terminal.warnings_as_notes():
+    with terminal.warnings_as_notes(most=2):
         table = run_sweep(
             MODELS,
             [f"bundled:{name}" for name in DATASETS],
@@ -44,13 +42,14 @@ def demo(out: Path) -> None:
             sources=Sources(cache=default_folder()),
             progress=terminal.progress,
         )
-    for model in table.model.unique():
-        screen.print(terminal.result_table(table, model))
-    screen.print("[bold]What came out[/bold]")
+    terminal.accuracies(screen, table)
     for verdict in terminal.verdicts(table, out):
-        screen.print(f"- {verdict.sentence}")
-    screen.print(
-        f"\nFigures: {out / 'figures'}   Tables: {out / 'results.csv'}   How it was run: {out / 'manifest.json'}\n"
-        "Next: purescope purity bundled:laclip; purescope sweep --help for your own checkpoint and images.",
-        soft_wrap=True,
+        screen.print(terminal.verdict_line(verdict))
+    terminal.run_ends(
+        screen,
+        out,
+        **{
+            "One neuron": "purescope purity bundled:laclip",
+            "Your checkpoint and images": "purescope sweep MY.pt --data folder:MY_IMAGES --out results",
+        },
     )

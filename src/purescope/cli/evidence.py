@@ -69,20 +69,21 @@ def evidence(
 
 def _against_nulls(tables: "Tables", model: str) -> "Table":
     """High minus low purity beside what rotations and shuffles make of it, and what purity says of single neurons."""
-    from rich.table import Table
+    from purescope.comparison import interval, points
 
     nulls, correlations = (tables[name][tables[name].model == model] for name in ("nulls", "correlations"))
-    title = f"{model}: high minus low purity over all k, in points; purity and what is lost without a neuron"
-    screen = Table(title=title, title_justify="left", title_style="bold")
+    screen = terminal.table(f"{model}: high minus low purity over all k, in points; purity and loss without a neuron")
     screen.add_column("dataset")
-    for name in ("high - low", "rotated, 95 %", "shuffled, 95 %", "Spearman (95 %)", "given norm and variance"):
+    for name in ("high - low", "rotated, 95 %", "shuffled, 95 %", "Spearman (95 %)", "given norm, variance"):
         screen.add_column(name, justify="right")
     gaps = nulls[nulls.statistic == "gap"].set_index(["dataset", "null"])
     told = correlations[(correlations.importance == "loss_change") & (correlations.purity == "both")]
     for dataset in nulls.dataset.unique():
         rotated, shuffled = gaps.loc[(dataset, "rotation")], gaps.loc[(dataset, "shuffled purity")]
-        ranges = [terminal.interval(row.null_low, row.null_high) for row in (rotated, shuffled)]
-        screen.add_row(dataset, terminal.points(rotated.value), *ranges, *_correlation(told[told.dataset == dataset]))
+        ranges = [interval(row.null_low, row.null_high) for row in (rotated, shuffled)]
+        screen.add_row(
+            terminal.plain(dataset), points(rotated.value), *ranges, *_correlation(told[told.dataset == dataset])
+        )
     return screen
 
 

@@ -154,6 +154,10 @@ _MEASURED = (
 )  # fmt: skip
 _TRACKED = ("keep", "draws", "seed", "protocol", "space", "renormalise", "precision")
 _ABLATED = ("data", "out", "protocol", "ablation", "seed", "precision")
+_REPRODUCED = (
+    "overwrite", "draws", "seed", "resamples", "precision", "offline", "data-root", "download", "on-bad-image",
+    "batch-size", "device", "cache", "no-cache",
+)  # fmt: skip
 _NAMED = ("arch", "offline")
 _ENCODED = (
     *_NAMED, "classnames", "templates", "data-root", "download", "on-bad-image", "batch-size", "device",
@@ -178,6 +182,11 @@ def tracked(command: Command) -> Command:
 def ablated(command: Command) -> Command:
     """Add what single neurons are left out by, and where the results go."""
     return _add(_ABLATED, command)
+
+
+def reproduced(command: Command) -> Command:
+    """Add what a repetition of the experiment leaves open: nothing that changes what is measured."""
+    return _add(_REPRODUCED, command)
 
 
 def read(command: Command) -> Command:

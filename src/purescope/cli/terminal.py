@@ -2,11 +2,13 @@
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from purescope.palette import PALETTE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from purescope.runs import Settings
     from purescope.verdict import Verdict
 
+WIDTH = 100  # of what is no terminal
+CHOICES = ("high_purity", "random", "low_purity")
+_CHOSEN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
+# Numbers have the terminal's own colour; these can be told apart on a dark one and on a light one.
+_COLOURS = {"high_purity": PALETTE["high_purity"], "random": "default", "low_purity": PALETTE["low_purity"]}
+_BLOCKS = " ▁▂▃▄▅▆▇█"
 _SPACES = {"weights": "weights", "activations": "activations", "centred": "centred activations"}
 _PROTOCOLS = {
     "native": "native: each checkpoint's preprocess, each dataset's prompts and cleaned class names",
@@ -37,88 +45,178 @@ def progress(iterable: Iterable[Any], label: str, total: int) -> Iterable[Any]:
 
 
 @contextmanager
-def warnings_as_notes() -> Iterator[None]:
-    """Print warnings as one line each, where a user looks, in place of Python's two with a file name."""
+def warnings_as_notes(most: int | None = None) -> Iterator[None]:
+    """Print warnings as one line each, where a user looks, in place of Python's two with a file name.
+
+    Args:
+        most: how many to print; the manifest of a run has all that are about its results.
+    """
+    shown = 0
 
     def show(message: Warning | str, *_: object) -> None:
-        click.secho(f"note: {message}", fg="yellow", err=True)
+        nonlocal shown
+        shown += 1
+        if most is None or shown <= most:
+            click.echo(f"note: {message}", err=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = show  # type: ignore[assignment]
         yield
+    if most is not None and shown > most:
+        click.echo(f"note: {shown - most} more, all in manifest.json", err=True)
 
 
 def console() -> "Console":
-    """Standard output; as wide as the terminal, or wide enough for every table when it is a file."""
+    """Standard output; as wide as the terminal, or 100 columns when it is a file."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
 
 
-def result_table(table: "pd.DataFrame", model: str) -> "Table":
-    """One model's accuracy in per cent: for each dataset the full embedding, then three ks and three strategies."""
+def table(title: str) -> "Table":
+    """An empty table of the plain look that all have: a rule below the head, no boxes."""
+    from rich import box
     from rich.table import Table
 
-    rows = table[(table.model == model) & (table.metric == "accuracy")]
-    ks = sorted(rows[rows.strategy != "full"].k.unique())
-    shown = sorted({ks[0], ks[len(ks) // 2], ks[-1]})
+    style = {"title_justify": "left", "title_style": "bold", "header_style": "", "padding": (0, 1)}
+    return Table(title=plain(title), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, **style)  # type: ignore[arg-type]
+
+
+def plain(text: str) -> str:
+    """A text as it is, for rich: its brackets are no markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def result_table(results: "pd.DataFrame", model: str) -> "Table":
+    """One model's accuracy in per cent: for each data set, chance, all neurons, and each choice's way over the ks.
+
+    Of several random orders it is the median. The curves of a data set share one scale, from the least to the most
+    accurate that it shows.
+    """
+    rows = results[(results.model == model) & (results.metric == "accuracy")]
     medians = 100 * rows.groupby(["dataset", "strategy", "k"], sort=False).value.median()
-    screen = Table(title=f"{model}: zero-shot accuracy in %", title_justify="left", title_style="bold")
-    for name in ("dataset", "images", "chance", f"all {rows.neurons.iloc[0]}"):
-        screen.add_column(name, justify="left" if name == "dataset" else "right")
-    for k in shown:
-        screen.add_column(f"k={k}\nhigh", justify="right", style="bold")
-        screen.add_column("\nrandom", justify="right")
-        screen.add_column("\nlow", justify="right")
+    ks = [int(k) for k in sorted(rows[rows.strategy != "full"].k.unique())]
+    screen = table(f"{model}: zero-shot accuracy in %, keeping {_ks_said(ks)} of {rows.neurons.iloc[0]:,} neurons")
+    for name in ("dataset", "images", "chance", "all"):
+        screen.add_column(name, justify="left" if name == "dataset" else "right", no_wrap=True)
+    chosen = [name for name in CHOICES if (rows.strategy == name).any()]
+    for name in chosen:
+        draws = rows[rows.strategy == name].draw.nunique()
+        said = _CHOSEN[name] + (f", of {draws:,}" if draws > 1 else "")
+        screen.add_column(said, no_wrap=True)
     for dataset, part in rows.groupby("dataset", sort=False):
         first = part.iloc[0]
+        curves = {name: [medians.get((dataset, name, k)) for k in ks] for name in chosen}
+        seen = [value for curve in curves.values() for value in curve if value is not None]
+        cells = [_course(curve, min(seen), max(seen), _COLOURS[name]) for name, curve in curves.items()]
         full = medians[(dataset, "full", first.neurons)]
-        cells = [
-            f"{medians[(dataset, s, k)]:.1f}" if (dataset, s, k) in medians else "-"
-            for k in shown
-            for s in ("high_purity", "random", "low_purity")
-        ]
-        screen.add_row(str(dataset), f"{first.n:,}", f"{100 / first.classes:.1f}", f"{full:.1f}", *cells)
+        screen.add_row(plain(str(dataset)), f"{first.n:,}", f"{100 / first.classes:.1f}", f"{full:.1f}", *cells)
     return screen
 
 
-def verdicts(table: "pd.DataFrame", out: "Path") -> "list[Verdict]":
+def _ks_said(ks: list[int]) -> str:
+    """Which ks there are, in a few words."""
+    return f"{ks[0]:,}" if len(ks) == 1 else f"{ks[0]:,} to {ks[-1]:,}"
+
+
+def _course(curve: list[float | None], low: float, high: float, colour: str) -> str:
+    """First value, curve and last value."""
+    there = [value for value in curve if value is not None]
+    if len(there) < 2:
+        return f"{there[0]:4.1f}" if there else ""
+    return f"{there[0]:4.1f} [{colour}]{sparkline(there, low, high)}[/] {there[-1]:4.1f}"
+
+
+def sparkline(values: Sequence[float], low: float, high: float) -> str:
+    """A curve in block characters, one a value; at most 16 of them are shown.
+
+    Examples:
+        >>> sparkline([0.0, 0.5, 1.0], low=0.0, high=1.0)
+        '▁▄█'
+        >>> sparkline([0.3, 0.3], low=0.3, high=0.3)
+        '▄▄'
+    """
+    step = -(-len(values) // 16)
+    if high <= low:
+        return "▄" * len(values[::step])
+    return "".join(_BLOCKS[1 + round(7 * (value - low) / (high - low) - 1e-9)] for value in values[::step])
+
+
+def verdicts(results: "pd.DataFrame", out: "Path") -> "list[Verdict]":
     """One verdict a model, where there are random draws and both purities to compare; `out` is the run's folder."""
     from purescope.schemas import COMPARISONS
     from purescope.tables import read_table
     from purescope.verdict import judge
 
-    if not {"random", "high_purity", "low_purity"} <= set(table.strategy):
+    if not {"random", "high_purity", "low_purity"} <= set(results.strategy):
         return []
     comparisons = read_table(out, COMPARISONS)
-    return [judge(table, comparisons, model=str(model)) for model in table.model.unique()]
+    return [judge(results, comparisons, model=str(model)) for model in results.model.unique()]
 
 
-def summary(table: "pd.DataFrame", out: "Path", settings: "Settings") -> None:
+def verdict_line(verdict: "Verdict", about: str = "") -> str:
+    """A verdict in a word and its numbers, as rich's markup: supported, contradicted or not decided.
+
+    Args:
+        verdict: of one model.
+        about: what to call it, in place of the model.
+    """
+    overall = verdict.overall
+    sets = f" on {overall.about}" if len(verdict.by_dataset) == 1 else f", over {overall.about}"
+    return (
+        f"[bold]{plain(about or verdict.model)}: that high purity keeps more is {overall.word}[/bold]{plain(sets)}. "
+        f"High purity minus random: {overall.over_random}, p = {overall.p:.2g} among {verdict.draws:,} random orders; "
+        f"minus low purity: {overall.over_low}."
+    )
+
+
+def summary(results: "pd.DataFrame", out: "Path", settings: "Settings") -> None:
     """What a run found: accuracies and a verdict for each model, and its strategies if there are more than two."""
     screen = console()
     screen.print(f"Protocol {_PROTOCOLS[settings.protocol]}.\nPurity of {_purity(settings)}.\n")
-    for model in table.model.unique():
-        screen.print(result_table(table, str(model)))
+    accuracies(screen, results)
+    for model in results.model.unique():
         if len(settings.strategies) > 2:
-            screen.print(strategy_table(table, out, str(model)))
-    for verdict in verdicts(table, out):
-        screen.print(verdict.sentence)
-    screen.print(f"\nTables, figures and manifest: {out}", soft_wrap=True)
+            screen.print(strategy_table(results, out, str(model)))
+            screen.print()
+    for verdict in verdicts(results, out):
+        screen.print(verdict_line(verdict))
+    run_ends(screen, out)
 
 
-def strategy_table(table: "pd.DataFrame", out: "Path", model: str) -> "Table":
+def accuracies(screen: "Console", results: "pd.DataFrame") -> None:
+    """The table of each model."""
+    for model in results.model.unique():
+        screen.print(result_table(results, str(model)))
+        screen.print()
+
+
+def run_ends(screen: "Console", out: "Path", **more: str) -> None:
+    """What to do with the folder of a run."""
+    report = out / "report.html"
+    steps = {"Look": str(report)} if report.is_file() else {}
+    next_steps(screen, steps | {"Tables, figures, manifest": str(out)} | more)
+
+
+def next_steps(screen: "Console", steps: Mapping[str, str]) -> None:
+    """The last lines of a command: what to open or to type."""
+    screen.print()
+    width = max(map(len, steps)) + 1
+    for name, what in steps.items():
+        screen.print(f"[bold]{name + ':':<{width}}[/bold] {plain(what)}", soft_wrap=True)
+
+
+def strategy_table(results: "pd.DataFrame", out: "Path", model: str) -> "Table":
     """All strategies of one model, best first."""
-    from rich.table import Table
-
     from purescope.leaderboard import leaderboard
     from purescope.schemas import COMPARISONS, CURVES
     from purescope.tables import read_table
 
-    board = leaderboard(table, read_table(out, COMPARISONS), read_table(out, CURVES), model=model)
-    title = f"{model}: strategies, over all k and {table.dataset.nunique()} data sets"
-    screen = Table(title=title, title_justify="left", title_style="bold")
+    board = leaderboard(results, read_table(out, COMPARISONS), read_table(out, CURVES), model=model)
+    screen = table(f"{model}: strategies, over all k and {results.dataset.nunique()} data sets")
     for name in ("strategy", "accuracy %", "minus random (95 % interval)", "p", "neurons for 95 %"):
         screen.add_column(name, justify="left" if name == "strategy" else "right")
     for row in board:
@@ -154,26 +252,5 @@ def histogram(values: "pd.Series[float]", title: str, *, bins: int = 24, height:
 
     counts, edges = np.histogram(values.dropna(), bins)
     eighths = np.ceil(counts * 8 * height / max(counts.max(), 1)).astype(int)
-    blocks = " ▁▂▃▄▅▆▇█"
-    lines = ["".join(blocks[min(8, max(0, e - 8 * row))] for e in eighths) for row in reversed(range(height))]
+    lines = ["".join(_BLOCKS[min(8, max(0, e - 8 * row))] for e in eighths) for row in reversed(range(height))]
     return "\n".join([*lines, f"{edges[0]:.4f} .. {edges[-1]:.4f} {title}"])
-
-
-def points(value: float) -> str:
-    """A difference of accuracies in percentage points.
-
-    Examples:
-        >>> points(-0.0125)
-        '-1.25'
-    """
-    return f"{100 * value:+.2f}"
-
-
-def interval(low: float, high: float) -> str:
-    """An interval of differences of accuracies in percentage points.
-
-    Examples:
-        >>> interval(-0.02, 0.005)
-        '-2.00 to +0.50'
-    """
-    return f"{points(low)} to {points(high)}"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from purescope.datasets.images import Images, LazyImages
 from purescope.errors import DatasetError
+from purescope.notebook import definitions
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +73,12 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def _repr_html_(self) -> str:
+        names = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
+        entries = {"images": f"{len(self):,}", "classes": f"{len(self.classes):,}: {names}"}
+        entries |= {"first template": self.templates[0]} if self.templates else {}
+        return definitions(f"Data set {self.name}", {"spec": self.spec} | entries | dict(self.source))
 
     def _check_labels(self) -> None:
         if not len(self.images):

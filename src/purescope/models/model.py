@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from purescope.errors import InputError, ModelError, did_you_mean
+from purescope.notebook import definitions
 from purescope.purity import Projections
 
 RGB: TypeAlias = tuple[float, float, float]
@@ -154,6 +155,22 @@ class Model:
     identity: Mapping[str, str]
     lanes: int = 1
     towers: Mapping[str, Tower] = field(default_factory=dict, repr=False)
+
+    def _repr_html_(self) -> str:
+        widths = (
+            f"image {self.weight_space.image.shape[1]:,}, text {self.weight_space.text.shape[1]:,}"
+            if isinstance(self.weight_space, Projections)
+            else self.weight_space
+        )
+        entries: dict[str, object] = {
+            "spec": self.spec,
+            "neurons": f"{self.neurons:,}",
+            "width of the projections": widths,
+        }
+        known: dict[str, object] = {
+            name: self.identity[name] for name in ("format", "precision") if name in self.identity
+        }
+        return definitions(f"Model {self.label}", entries | {"preprocess": self.preprocess} | known)
 
     @property
     def projections(self) -> Projections:

@@ -1,0 +1,136 @@
+"""What a notebook shows of purescope's objects: small tables and figures, as HTML that brings no style of its own.
+
+Everything that comes from outside, labels and class names among it, is escaped here: it is text, never markup.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import pandas as pd
+
+from purescope.palette import PALETTE
+
+_CHOICES = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
+_DASHES = {"high_purity": "", "random": "1 2", "low_purity": "5 2"}
+_ROW = '<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</td></tr>'
+_MOST = 12  # pairs of model and data set that are drawn; a table of more says how many it leaves out
+
+
+def definitions(title: str, entries: Mapping[str, object]) -> str:
+    """A title and a table of two columns, as HTML.
+
+    Examples:
+        >>> definitions("a <b>", {"neurons": 512})
+        '<div><b>a &lt;b&gt;</b><table><tbody><tr><th style="text-align:left">neurons</th>...'
+    """
+    rows = "".join(_ROW.format(escape(name), escape(str(what))) for name, what in entries.items())
+    return f"<div><b>{escape(title)}</b><table><tbody>{rows}</tbody></table></div>"
+
+
+class ResultTable(pd.DataFrame):
+    """A result table (`purescope.schemas.RESULTS`) that a notebook shows as its curves.
+
+    It is a plain frame in all else, and whatever is picked or computed from it is one.
+
+    Examples:
+        >>> type(ResultTable({"value": [0.5]}).head()).__name__
+        'DataFrame'
+    """
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str | None:
+        """Accuracy of each model on each data set; as pandas shows it, where columns were taken away."""
+        plain = pd.DataFrame(self)
+        if not {"model", "dataset", "strategy", "draw", "k", "metric", "value", "n", "neurons"} <= set(plain):
+            return plain.to_html(max_rows=20)
+        return results_html(plain)
+
+
+def results_html(table: pd.DataFrame) -> str:
+    """One line for all, and for each model and data set accuracies in a row of a table, with its curves."""
+    rows = table[table.metric == "accuracy"]
+    pairs = list(rows.groupby(["model", "dataset"], sort=False))
+    ks = [int(k) for k in sorted(rows[rows.strategy != "full"].k.unique())]
+    head = ["model", "data set", "images", "chance", "all neurons", *_CHOICES.values(), "over k"]
+    body = "".join(f"<tr>{''.join(_cells(part, ks))}</tr>" for _, part in pairs[:_MOST])
+    left = f"<p>and {len(pairs) - _MOST} more, in the table</p>" if len(pairs) > _MOST else ""
+    names = "".join(f"<th>{name}</th>" for name in head)
+    return (
+        f"<div><p>{escape(_sentence(rows, ks))}</p><table><thead><tr>{names}</tr></thead>"
+        f"<tbody>{body}</tbody></table>{left}<p>Accuracies in %, means over k. Curves: {_legend(rows)}. "
+        f"{len(table):,} rows, {len(table.columns)} columns.</p></div>"
+    )
+
+
+def _sentence(rows: pd.DataFrame, ks: Sequence[int]) -> str:
+    """How high purity compares with the random orders, over all that was swept."""
+    areas = rows[rows.strategy != "full"].groupby(["strategy", "draw"]).value.mean()
+    kept = f"k from {ks[0]:,} to {ks[-1]:,} of {rows.neurons.max():,} neurons" if ks else "all neurons"
+    if not {"high_purity", "random"} <= set(areas.index.get_level_values(0)):
+        return f"Zero-shot accuracy, {kept}."
+    high, drawn = float(areas["high_purity"].iloc[0]), areas["random"]
+    above = int((high > drawn).sum())
+    return (
+        f"Over {kept}, high purity keeps {100 * (high - drawn.mean()):+.2f} points against random: more than "
+        f"{above} of {len(drawn)} random orders."
+    )
+
+
+def _cells(rows: pd.DataFrame, ks: Sequence[int]) -> list[str]:
+    first = rows.iloc[0]
+    curves = {name: _curve(rows, name, ks) for name in _CHOICES}
+    full = rows[rows.strategy == "full"].value
+    values = [
+        escape(str(first.model)),
+        escape(str(first.dataset)),
+        f"{first.n:,}",
+        f"{100 * first.chance:.1f}" if "chance" in rows else "",
+        f"{100 * full.iloc[0]:.1f}" if len(full) else "",
+        *(f"{100 * sum(curve) / len(curve):.1f}" if curve else "" for curve in curves.values()),
+        _svg(curves, f"accuracy of {first.model} on {first.dataset} over k"),
+    ]
+    return [f"<td>{value}</td>" for value in values]
+
+
+def _curve(rows: pd.DataFrame, strategy: str, ks: Sequence[int]) -> list[float]:
+    """Accuracy at each k, of several orders the median; empty where it was not measured."""
+    found = rows[rows.strategy == strategy].groupby("k").value.median()
+    return [float(found[k]) for k in ks] if len(found) == len(ks) else []
+
+
+def _svg(curves: Mapping[str, Sequence[float]], title: str, width: int = 150, height: int = 44) -> str:
+    """Curves on one scale, by colour and dashes; a point where there is one k."""
+    values = [value for curve in curves.values() for value in curve]
+    if not values:
+        return ""
+    low, spread = min(values), (max(values) - min(values)) or 1
+    lines = []
+    for name, curve in curves.items():
+        step = (width - 8) / max(len(curve) - 1, 1)
+        at = [(4 + i * step, height - 4 - (value - low) / spread * (height - 8)) for i, value in enumerate(curve)]
+        if len(at) == 1:
+            lines.append(f'<circle cx="{width / 2:.0f}" cy="{at[0][1]:.1f}" r="3" fill="{PALETTE[name]}"/>')
+        elif at:
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+            lines.append(
+                f'<polyline points="{points}" fill="none" stroke="{PALETTE[name]}" stroke-width="2" '
+                f'stroke-dasharray="{_DASHES[name]}"/>'
+            )
+    return (
+        f'<svg role="img" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+        f"<title>{escape(title)}</title>{''.join(lines)}</svg>"
+    )
+
+
+def _legend(rows: pd.DataFrame) -> str:
+    """The colours' names; of random, how many orders."""
+    said = []
+    for name, text in _CHOICES.items():
+        draws = rows[rows.strategy == name].draw.nunique()
+        if draws:
+            many = f" (median of {draws})" if draws > 1 else ""
+            said.append(f'<span style="color:{PALETTE[name]}">{text}{many}</span>')
+    return ", ".join(said)

@@ -1,0 +1,140 @@
+"""What notebooks show: the numbers of the table, and names as text, whatever is in them."""
+
+import pickle
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from purescope.comparison import compare_strategies
+from purescope.datasets import Dataset
+from purescope.features import Features
+from purescope.models import Model, Preprocess
+from purescope.notebook import ResultTable, definitions, results_html
+from purescope.palette import PALETTE
+from purescope.purity import Projections
+from purescope.schemas import RESULTS
+from purescope.sweep import Options, measure_strategies, sweep
+from purescope.tables import read_table, write_table
+from purescope.verdict import judge
+from tests.test_sweep import DRAWS, FEATURES, KEEP, PROJECTIONS, make_features
+
+HOSTILE = '<script>alert("1")</script>&\'"<img src=x onerror=alert(1)>'
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return sweep(FEATURES, PROJECTIONS, keep=KEEP, draws=DRAWS, resamples=20)
+
+
+def tree(html: str) -> ET.Element:
+    """The page as a tree: it must be well formed, and have no element or attribute but ours."""
+    root = ET.fromstring(html)
+    for element in root.iter():
+        assert element.tag in {"div", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "span", "svg", "title",
+                               "polyline", "circle"}  # fmt: skip
+        assert not any(name.startswith("on") or name in {"href", "src"} for name in element.attrib)
+    return root
+
+
+def test_a_sweep_shows_its_accuracies(table: pd.DataFrame) -> None:
+    root = tree(ResultTable(table)._repr_html_())
+    head = [cell.text for cell in root.iter("th")]
+    row = dict(zip(head, [cell.text for cell in root.iter("td")], strict=True))
+    accuracy = table[table.metric == "accuracy"]
+    for name in ("high purity", "low purity"):
+        mean = accuracy[accuracy.strategy == name.replace(" ", "_")].value.mean()
+        assert row[name] == f"{100 * mean:.1f}"
+    medians = accuracy[accuracy.strategy == "random"].groupby("k").value.median()
+    assert row["random"] == f"{100 * medians.mean():.1f}"
+    assert row["all neurons"] == f"{100 * accuracy[accuracy.strategy == 'full'].value.item():.1f}"
+    assert row["images"] == str(len(FEATURES.image))
+    [figure] = root.iter("svg")
+    assert {line.get("stroke") for line in figure.iter("polyline")} == {
+        PALETTE[name] for name in ("high_purity", "random", "low_purity")
+    }
+    high = next(line for line in figure.iter("polyline") if line.get("stroke") == PALETTE["high_purity"])
+    heights = [-float(point.split(",")[1]) for point in high.get("points", "").split()]
+    values = accuracy[accuracy.strategy == "high_purity"].sort_values("k").value.tolist()
+    assert len(heights) == len(KEEP) and sorted(range(3), key=heights.__getitem__) == sorted(
+        range(3), key=values.__getitem__
+    )
+
+
+def test_the_line_above_counts_random_orders_by_their_mean_over_k(table: pd.DataFrame) -> None:
+    means: dict[tuple[str, int], list[float]] = {}
+    for row in table.itertuples():
+        if row.metric == "accuracy" and row.strategy != "full":
+            means.setdefault((row.strategy, row.draw), []).append(row.value)
+    high = sum(means["high_purity", 0]) / len(KEEP)
+    beaten = sum(high > sum(means["random", draw]) / len(KEEP) for draw in range(DRAWS))
+    assert f"more than {beaten} of {DRAWS} random orders" in results_html(table)
+
+
+def test_names_are_text(table: pd.DataFrame) -> None:
+    hostile = table.assign(model=HOSTILE, dataset=HOSTILE[::-1] + HOSTILE)
+    shown = ResultTable(hostile)._repr_html_()
+    cells = [cell.text for cell in tree(shown).iter("td")]
+    assert cells[0] == HOSTILE and "<script" not in shown and "<img" not in shown
+    assert HOSTILE in "".join(tree(definitions(HOSTILE, {HOSTILE: HOSTILE})).itertext())
+
+
+def test_it_stays_a_frame(table: pd.DataFrame, tmp_path: Path) -> None:
+    shown = ResultTable(table)
+    assert isinstance(shown, pd.DataFrame)
+    for derived in (shown.head(), shown[["k"]], shown[shown.k > 3], shown.assign(x=1), shown.copy()):
+        assert type(derived) is pd.DataFrame
+    assert type(table) is ResultTable
+    pd.testing.assert_frame_equal(shown, pd.DataFrame(table))
+    assert pickle.loads(pickle.dumps(shown)).equals(table)
+    write_table(shown, tmp_path, RESULTS)
+    pd.testing.assert_frame_equal(read_table(tmp_path, RESULTS), pd.DataFrame(table))
+
+
+def test_a_table_with_columns_taken_away_is_shown_as_pandas_does(table: pd.DataFrame) -> None:
+    assert "dataframe" in ResultTable(table[["k", "value"]])._repr_html_()
+
+
+def test_one_k_and_no_random_orders_and_many_pairs(table: pd.DataFrame) -> None:
+    one = table[(table.strategy != "random") & table.k.isin([KEEP[0], 12])]
+    one = one[(one.strategy == "full") | (one.k == KEEP[0])]
+    root = tree(results_html(one))
+    assert len(list(root.iter("circle"))) == 2 and "against random" not in "".join(root.itertext())
+    many = pd.concat([table.assign(dataset=f"set {i}") for i in range(14)])
+    shown = tree(results_html(many))
+    assert len(list(shown.iter("svg"))) == 12 and "and 2 more" in "".join(shown.itertext())
+    nothing = table[table.strategy == "full"]
+    assert "all neurons" in "".join(tree(results_html(nothing)).itertext())
+
+
+def test_models_data_and_features_show_what_they_are() -> None:
+    model = Model(
+        label=HOSTILE, spec="made", weight_space=Projections(torch.eye(3), torch.eye(3)), neurons=3,
+        preprocess=Preprocess(size=8, mean=(0.0,) * 3, std=(1.0,) * 3), encode_image=lambda _: torch.zeros(1, 3),
+        encode_text=lambda _: torch.zeros(1, 3), identity={"format": HOSTILE, "weights": "abc"},
+    )  # fmt: skip
+    dataset = Dataset(
+        name=HOSTILE, spec="made", classes=(HOSTILE, "dog"), labels=torch.tensor([0, 1]),
+        images=[Image.new("RGB", (4, 4))] * 2, display_names=("cat", "dog"), templates=(HOSTILE + "{}",), source={},
+        fingerprint="",
+    )  # fmt: skip
+    features: Features = make_features(model=HOSTILE, dataset=HOSTILE)
+    for shown, says in ((model, "3"), (dataset, "dog"), (features, "40")):
+        text = "".join(tree(shown._repr_html_()).itertext())
+        assert HOSTILE in text and says in text
+
+
+def test_a_verdict_shows_its_word_for_each_data_set() -> None:
+    tables = [
+        measure_strategies(make_features(dataset=name), PROJECTIONS, Options(keep=KEEP, draws=DRAWS, resamples=20))
+        for name in ("one", HOSTILE)
+    ]
+    results = pd.concat([found.table for found in tables], ignore_index=True)
+    comparisons = pd.concat([compare_strategies(found) for found in tables], ignore_index=True)
+    verdict = judge(results, comparisons, model="CC3M LaCLIP")
+    text = "".join(tree(verdict._repr_html_()).itertext())
+    assert verdict.overall.word in text and HOSTILE in text and re.search(r"points", text)

@@ -28,9 +28,9 @@ bench: $(READY) ## time the evaluation against the plain way, and print the rati
 bundle: $(READY) ## rebuild the bundled models and images from their sources (about 90 minutes; needs npm)
 	@$(BIN)/python -m bundle
 
-docs: $(READY) ## run the examples in README and docstrings, then write the API pages to build/docs
-	$(BIN)/python -m pytest --quiet src README.md
-	$(BIN)/pdoc --docformat google --output-directory build/docs purescope
+docs: $(READY) ## the documentation site, in build/docs, with every link checked
+	$(BIN)/sphinx-build -W --keep-going --quiet --jobs auto -b html docs build/docs
+	$(BIN)/python docs/check_links.py build/docs
 
 lock: $(READY) ## resolve the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from purescope.comparison import AREA
+from purescope.comparison import AREA, adjusted
 from purescope.errors import InputError
 from purescope.purity import Projections, overlap
 from purescope.schemas import METRICS, RIVALS
@@ -70,11 +70,7 @@ def compare_purity(
 
 def adjust(table: pd.DataFrame) -> pd.DataFrame:
     """Holm's p-values over the data sets, for the same strategy, k and metric."""
-    table = table.copy()
-    for _, rows in table.groupby(["strategy", "k", "metric"], sort=False):
-        p = torch.from_numpy(rows.p.to_numpy(float, copy=True))
-        table.loc[rows.index, "p_holm"] = holm(p).numpy()
-    return check_table(table, RIVALS)
+    return check_table(adjusted(table, ["strategy", "k", "metric"], {"p_holm": ("p", holm)}), RIVALS)
 
 
 def _full(first: Measured, second: Measured) -> Iterator[dict[str, object]]:
@@ -90,7 +86,7 @@ def _curves(first: Measured, second: Measured) -> Iterator[dict[str, object]]:
     both = [name for name in first.strategies if name in second.strategies]
     for place, metric in enumerate(METRICS):
         for name in both:
-            curves = tuple(_curve(of, name, place) for of in (first, second))
+            curves = tuple(of.curve(name, place) for of in (first, second))
             if not curves[0][0].isnan().any():
                 yield _area(name, metric, first, second, curves)
         if set(PURITY) <= set(both):
@@ -98,11 +94,11 @@ def _curves(first: Measured, second: Measured) -> Iterator[dict[str, object]]:
             if not gaps[0][0].isnan().any():
                 yield _area("gap", metric, first, second, gaps)
     if len(first.draws) and len(second.draws):
-        drawn = tuple((of.draws[:, :, 0].mean(0), of.resampled_drawn) for of in (first, second))
+        drawn = tuple(of.curve("random") for of in (first, second))
         yield _area("random", METRICS[0], first, second, drawn)
     if first.ks == second.ks:
         for name in both:
-            (curve, resampled), (other, other_resampled) = (_curve(of, name, 0) for of in (first, second))
+            (curve, resampled), (other, other_resampled) = (of.curve(name, 0) for of in (first, second))
             right, other_right = (of.right[of.strategies.index(name)] for of in (first, second))
             for place, k in enumerate(first.ks):
                 exact = mcnemar(right[place], other_right[place]).item()
@@ -110,13 +106,8 @@ def _curves(first: Measured, second: Measured) -> Iterator[dict[str, object]]:
                 yield _row(name, str(k), METRICS[0], (curve[place], other[place]), resamples, exact)
 
 
-def _curve(of: Measured, name: str, metric: int) -> tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]:
-    place = of.strategies.index(name)
-    return of.values[place, :, metric], of.resampled[:, place, :, metric]
-
-
 def _gap(of: Measured, metric: int) -> tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]:
-    (high, high_resampled), (low, low_resampled) = (_curve(of, name, metric) for name in PURITY)
+    (high, high_resampled), (low, low_resampled) = (of.curve(name, metric) for name in PURITY)
     return high - low, high_resampled - low_resampled
 
 

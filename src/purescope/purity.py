@@ -1,6 +1,6 @@
 """Feature purity: how orthogonal each neuron of a projection is to the others.
 
-A projection is a tensor ``[neuron, width]``; neuron j is its row P_j, and
+A projection is a tensor ``[neuron, width]``; neuron j is its row P_j, and::
 
     overlap_j = mean over i != j of |cos(P_i, P_j)|        (d - 1 terms)
     purity_j  = 1 / overlap_j

@@ -84,7 +84,7 @@ def condition_number(projection: Float[Tensor, "neuron width"]) -> float:
 
 
 def mutual_coherence(projection: Float[Tensor, "neuron width"]) -> float:
-    """The largest |cosine| of two neurons, from `welch_bound` to 1 (Donoho and Huo 2001).
+    """The largest absolute cosine of two neurons, from `welch_bound` to 1 (Donoho and Huo 2001).
 
     Examples:
         >>> round(mutual_coherence(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])), 4)

@@ -82,8 +82,11 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
         for name in ("pets", "mine")
         for suffix in ("png", "svg")
     }
-    tables = {f"{name}.{end}" for name in ("results", "comparisons", "curves") for end in ("csv", "parquet")}
-    assert files == wide | figures | tables | {"manifest.json"}
+    swept, told = ("results", "comparisons", "curves"), ("importance", "class_importance", "confusions", "examples")
+    names = (*swept, *told, "words", "neurons")
+    tables = {f"{name}.{end}" for name in names for end in ("csv", "parquet")} | {"thumbnails.parquet"}
+    cosines = {f"cosines_{label}.npz" for label in ("bundled_clip", "a_b")}
+    assert files == wide | figures | tables | cosines | {"manifest.json", "report.html"}
     table = pd.read_csv(out / "results.csv")
     assert list(table.columns) == list(RESULTS.columns)
     assert len(table) == 2 * 2 * (1 + (2 + 2) * 2) * 4
@@ -229,16 +232,18 @@ def test_the_cache_is_listed_verified_and_removed(folder, tmp_path, capsys) -> N
     assert run(*command, "--out", tmp_path / "a") == 0
     assert run("cache", "ls", *cache) == 0
     listed = capsys.readouterr().out
-    assert "Bundled CLIP" in listed and "pets" in listed and "100%" in listed and "2 entries" in listed
+    assert (
+        "Bundled CLIP" in listed and "pets" in listed and "100%" in listed and "3 entries" in listed
+    )  # images, classes, vocabulary
     assert run("cache", "verify", *cache) == 0
-    assert "2 shards of 2 entries" in capsys.readouterr().out
+    assert "3 shards of 3 entries" in capsys.readouterr().out
     [shard] = (tmp_path / "cache" / "images").glob("*/*.safetensors")
     content = bytearray(shard.read_bytes())
     content[-3] ^= 1
     shard.write_bytes(content)
     key = shard.parent.name[:8]
     message = fails(capsys, "cache", "verify", *cache)
-    assert "1 of 2 shards" in message and key in message
+    assert "1 of 3 shards" in message and key in message
     assert run(*command, "--out", tmp_path / "b") == 0
     assert "damaged and made again" in capsys.readouterr().err
     assert (tmp_path / "b" / "results.csv").read_bytes() == (tmp_path / "a" / "results.csv").read_bytes()

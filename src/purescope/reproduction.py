@@ -16,6 +16,7 @@ from purescope.errors import DatasetError, InputError, did_you_mean
 from purescope.features import Progress, quiet
 from purescope.models import Model, load_model
 from purescope.published import LABEL, NEURONS, ONLY_IN_FIGURES, SOURCE, STRATEGIES, TITLES, oddities, published_figures
+from purescope.report import write_report
 from purescope.runs import Settings, Sources, run_sweep
 from purescope.schemas import REPRODUCTION
 from purescope.specs import split_label
@@ -75,7 +76,7 @@ def run_reproduction(
     Args:
         model: the checkpoint, see `load_model`; it is called "CC3M LaCLIP" where it is given no name.
         out: gets ``paper`` and ``native``, folders of `purescope.runs.run_sweep`; ``reproduction`` as CSV and Parquet;
-            and ``reproduction.md``, what to make of it.
+            ``reproduction.md``, what to make of it; and ``report.html``.
         sources: where the data sets lie.
         data: names of some of the data sets; by default the experiment's seven, and STL-10 where it is there.
         settings: what is measured; the protocol is both.
@@ -113,6 +114,7 @@ def run_reproduction(
     found = Reproduction(table, results, folder, (*doubts, *_left_out(names, data)))
     with atomic_path(folder / "reproduction.md") as temporary:
         temporary.write_text(explanation(found), encoding="utf-8")
+    write_report(folder)
     return found
 
 

@@ -130,7 +130,7 @@ def test_switches_change_what_is_shown(visit: Callable[..., Visit], made: Path) 
     points = page.locator('[data-chart="explorer"] .live .mark-symbol path')
     expect(points.first).to_be_attached()
     many = points.count()
-    page.get_by_label("lowest purity").uncheck()
+    page.get_by_role("checkbox", name="lowest purity").uncheck()
     expect(page.locator("#at tbody tr")).to_have_count(3)
     expect(points).not_to_have_count(many)
     assert "Second on farm" in str(page.locator('[data-chart="explorer"]').get_attribute("aria-label"))
@@ -160,15 +160,14 @@ def test_hover_says_k_value_and_interval(visit: Callable[..., Visit]) -> None:
     page = visit().page
     box = page.locator('[data-chart="explorer"]')
     box.scroll_into_view_if_needed()
-    place = box.bounding_box()
-    assert place is not None
+    box.locator(".live .mark-symbol path").last.hover(force=True)
     tooltip = page.locator("#vg-tooltip-element")
-    for y in range(20, int(place["height"]) - 40, 12):
-        page.mouse.move(place["x"] + place["width"] / 2, place["y"] + y)
-        if tooltip.is_visible():
-            break
-    text = tooltip.inner_text()
-    assert "neurons" in text and "interval" in text and re.search(r"\d+\.\d% to \d+\.\d%", text)
+    expect(tooltip).to_be_visible()
+    assert re.search(
+        r"kept\s+(highest|lowest|random).*neurons\s+\d+.*value\s+\d+\.\d%.*interval\s+\d+\.\d% to \d+\.\d%",
+        tooltip.inner_text(),
+        re.DOTALL,
+    )
 
 
 def test_any_neuron_has_its_card(visit: Callable[..., Visit], made: Path) -> None:
@@ -287,18 +286,32 @@ def test_text_can_be_read_in_either_theme(scheme: str, visit: Callable[..., Visi
 # Text whose contrast with what is behind it is below WCAG's AA: its words and the ratio.
 _CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const rgb = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data]; };
-  const light = (colour) => rgb(colour).slice(0, 3).map((v) => v / 255)
-    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (one) => { for (let at = one; at; at = at.parentElement) {
-    const colour = getComputedStyle(at).backgroundColor; if (rgb(colour)[3] > 200) return colour; } return "white"; };
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = (colour) => {
+    const [r, g, b] = rgba(colour).map((v) => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (one) => {
+    for (let at = one; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (rgba(colour)[3] > 200) return colour;
+    }
+    return "white";
+  };
   const found = [];
   for (const one of document.querySelectorAll("main *, header *, footer *")) {
-    if (one.closest("svg") || !one.checkVisibility() || ![...one.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
-    const style = getComputedStyle(one), [a, b] = [light(style.color), light(behind(one))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05), large = parseFloat(style.fontSize) >= 24;
-    if (ratio < (large ? 3 : 4.5)) found.push(`${one.textContent.slice(0, 40)}: ${ratio.toFixed(2)}`);
+    const told = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (one.closest("svg") || !told || !one.checkVisibility()) continue;
+    const style = getComputedStyle(one);
+    const [a, b] = [light(style.color), light(behind(one))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) found.push(`${one.textContent.slice(0, 40)}: ${ratio}`);
   }
   return found;
 }"""
@@ -324,6 +337,9 @@ def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Calla
         assert name in reached
     page.locator("#neuron").focus()
     page.keyboard.press("ArrowUp")
+    expect(page.locator("#card-shown h4")).to_have_text(f"Neuron {page.locator('#neuron').input_value()}")
+    page.get_by_role("radio", name="number").check()
+    page.locator("#neuron").fill("3")
     first = page.locator("#card-shown h4").inner_text()
     page.locator("#next").focus()
     page.keyboard.press("Enter")

@@ -42,6 +42,7 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: 
       purescope layers cc3m_laclip.pt --data bundled:flags --out results
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.layers import layer_table
+    from purescope.report import write_report
     from purescope.runs import named_dataset, named_model
     from purescope.tables import slug, write_csv
 
@@ -54,10 +55,10 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: 
             table = layer_table(model, dataset, batch_size=sources.batch_size, progress=terminal.progress)
             screen.print(_by_depth(table, model.label))
             if out is not None:
-                path = out / f"layers_{slug(model.label)}.csv"
-                write_csv(table, path)
-                screen.print(f"All figures: {path}", soft_wrap=True)
+                write_csv(table, out / f"layers_{slug(model.label)}.csv")
     screen.print(_LEGEND if data else _LEGEND.partition("\n")[0])
+    if out is not None:
+        terminal.next_steps(screen, {"Look": str(write_report(out)), "All figures": str(out)})
 
 
 def _by_depth(table: "pd.DataFrame", label: str) -> "Table":

@@ -76,11 +76,10 @@ def _tell(found: "Reproduction") -> None:
             screen.print(terminal.verdict_line(verdict, protocol))
     for note in found.notes:
         screen.print(terminal.plain(note))
-    reports = [str(path) for protocol in found.results if (path := found.out / protocol / "report.html").is_file()]
     terminal.next_steps(
         screen,
-        ({"Look": " and ".join(reports)} if reports else {})
-        | {
+        {
+            "Look": str(found.out / "report.html"),
             "Why they differ": str(found.out / "reproduction.md"),
             "Every number": str(found.out / "reproduction.csv"),
             "Curves and tests": f"{found.out / 'paper'} and {found.out / 'native'}",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from purescope.runs import Settings
     from purescope.verdict import Verdict
 
-WIDTH = 100  # of what is no terminal
+WIDTH = 120  # of what is no terminal: enough for every table
 CHOICES = ("high_purity", "random", "low_purity")
 _CHOSEN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
 # Numbers have the terminal's own colour; these can be told apart on a dark one and on a light one.
@@ -68,7 +68,7 @@ def warnings_as_notes(most: int | None = None) -> Iterator[None]:
 
 
 def console() -> "Console":
-    """Standard output; as wide as the terminal, or 100 columns when it is a file."""
+    """Standard output; as wide as the terminal, or wide enough for every table when it is a file."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)

@@ -53,6 +53,7 @@ def track(
     from purescope.features import extract
     from purescope.keep import parse_keep
     from purescope.plots import write_dynamics
+    from purescope.report import write_report
     from purescope.runs import check_words, named_dataset, named_model
 
     sources, precision = options.sources(rest), rest.pop("precision")
@@ -70,7 +71,7 @@ def track(
     for sentence in _sentences(table):
         screen.print(sentence)
     write_dynamics(table, out)
-    screen.print(f"\nTable and figure: {out}", soft_wrap=True)
+    terminal.next_steps(screen, {"Look": str(write_report(out)), "Table and figure": str(out)})
 
 
 _COLUMNS = {

@@ -1,13 +1,12 @@
 """What a card says of a neuron, by number instead of by name, so that names stand on the page once.
 
-Cards give activations, scores and cosines to four digits, since there are tens of thousands; tables have them whole.
+Cards give activations, scores and cosines to four decimals, since there are tens of thousands; tables have them whole.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from purescope import schemas
 from purescope.report._folder import Folder
@@ -53,18 +52,18 @@ def details_of(folder: Folder, model: str, dataset: str) -> Details:
     """
     names = _Names()
     parts: Details = {}
-    examples = _rows(folder.table(schemas.EXAMPLES), model, dataset)
+    examples = folder.pair(schemas.EXAMPLES, model, dataset)
     if len(examples):
         for end, rows in (("most", examples[examples.place > 0]), ("least", examples[examples.place < 0])):
             rows = rows[rows.place.abs() <= SHOWN].sort_values("place", key=abs)
             triples = zip(rows.image.to_list(), names.numbers(rows["class"]), _short(rows.activation), strict=True)
             parts[end] = _by_neuron(rows.neuron, ([int(image), name, value] for image, name, value in triples))
-    words = _rows(folder.table(schemas.WORDS), model, dataset)
+    words = folder.pair(schemas.WORDS, model, dataset)
     if len(words):
         words = words[words.place <= _WORDS].sort_values("place")
         pairs = zip(names.numbers(words.word), _short(words.score), strict=True)
         parts["words"] = _by_neuron(words.neuron, map(list, pairs))
-    importance = _rows(folder.table(schemas.IMPORTANCE), model, dataset)
+    importance = folder.pair(schemas.IMPORTANCE, model, dataset)
     if len(importance):
         importance = importance[importance.ablation == importance.ablation.iloc[0]].sort_values("neuron")
         parts |= {
@@ -72,7 +71,7 @@ def details_of(folder: Folder, model: str, dataset: str) -> Details:
             "low": importance.low.to_list(),
             "high": importance.high.to_list(),
         }
-    classes = _rows(folder.table(schemas.CLASS_IMPORTANCE), model, dataset)
+    classes = folder.pair(schemas.CLASS_IMPORTANCE, model, dataset)
     if len(classes):
         classes = classes[classes.ablation == classes.ablation.iloc[0]]
         classes = classes.sort_values("recall_drop", key=lambda drop: -drop.abs(), kind="stable")
@@ -96,10 +95,6 @@ class _Names:
         return [self._numbers.setdefault(str(text), len(self._numbers)) for text in texts]
 
 
-def _rows(table: pd.DataFrame, model: str, dataset: str) -> pd.DataFrame:
-    return table[(table.model == model) & (table.dataset == dataset)]
-
-
 def _by_neuron(neurons: Iterable[Any], items: Iterable[Any]) -> list[list[Any]]:
     """The items of each neuron, in the order they come."""
     numbers = [int(neuron) for neuron in neurons]
@@ -118,8 +113,7 @@ def _nearest(cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _short(values: Any) -> Any:
-    array = np.asarray(values, dtype=float)
-    return np.char.mod("%.4g", array).astype(float).tolist()
+    return np.asarray(values, dtype=float).round(4).tolist()
 
 
 def thumbnails_by_need(details: Mapping[str, Details], first: Mapping[str, list[int]]) -> list[int]:

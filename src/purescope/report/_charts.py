@@ -108,7 +108,7 @@ def curve_chart(
             size=alt.value(22 if small else 52),
         ),
         # What the pointer meets: the nearest value, so that a line need not be hit.
-        base.mark_point(size=400 if small else 900, opacity=0, filled=True).encode(y=y, tooltip=tooltip),
+        base.mark_point(size=400 if small else 1600, opacity=0, filled=True).encode(y=y, tooltip=tooltip),
     ]
     chart = alt.layer(*layers).add_params(alt.param("percent", value=percent))
     return finished(chart, width, height, curves=rows, levels=levels, chosen=[{"k": at}])
@@ -232,7 +232,7 @@ def finished(chart: Any, width: int, height: int | dict[str, int], **datasets: l
     }
     spec: Spec = chart.properties(width=width, height=height).to_dict(validate=False)
     spec["background"] = None
-    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+    spec["autosize"] = {"type": "fit-x", "contains": "padding"} if isinstance(height, int) else {"type": "pad"}
     spec["config"] = {
         "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif",
         "view": {"stroke": None},

@@ -56,7 +56,7 @@ def _by_dataset(folder: Folder, model: int) -> Figure | None:
     behind = sum(row["high"] < 0 for row in rows if row["kind"] == "minus random")
     total = sum(row["kind"] == "minus random" for row in rows)
     spec = dots_chart(
-        rows, title="Highest purity: difference in accuracy over all k (points)", colours=colours, step=34
+        rows, title="Highest purity: difference in accuracy over all k (points)", colours=colours, step=15
     )
     alt = (
         f"{label}: accuracy of the highest purity minus random over all k, with 95 % intervals. The whole interval is "
@@ -264,7 +264,7 @@ def _rivals(folder: Folder) -> Found:
     ]
     title = f"Accuracy of {first} minus {second} (points)"
     alt = f"{title}. " + " ".join(f"{row['name']}, {row['kind']}: {row['told']}." for row in rows)
-    spec = dots_chart(rows, title="Difference in accuracy (points)", colours=colours, step=44)
+    spec = dots_chart(rows, title="Difference in accuracy (points)", colours=colours, step=13)
     figure = Figure("rivals", f"{first} against {second}", alt, spec, keys_of(colours, lines=False))
     table = table[table.k.isin([AREA, "all"])]
     table = table.assign(

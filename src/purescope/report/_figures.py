@@ -1,5 +1,6 @@
 """A figure of the page: a specification, the still picture made of it, and its words."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -55,11 +56,24 @@ class Figure:
         return {"spec": self.spec} | ({"choices": self.choices} if self.choices else {})
 
 
-def still(spec: Spec, name: str) -> str:
-    """The picture of a specification, as SVG whose ids no other picture has."""
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
-    svg = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', svg)
-    return re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+def stills(figures: Iterable[Figure]) -> dict[str, str]:
+    """The picture of each figure by its name, as SVG whose ids no other picture has.
+
+    Figures that differ in their rows alone are compiled from Vega-Lite to Vega once.
+    """
+    compiled: dict[str, Spec] = {}
+    pictures = {}
+    for figure in figures:
+        rows = figure.spec["datasets"]
+        same = json.dumps({**figure.spec, "datasets": list(rows)})
+        if same not in compiled:
+            compiled[same] = vl_convert.vegalite_to_vega(figure.spec, vl_version=VEGA_LITE)
+        vega = compiled[same]
+        data = [{**one, "values": rows[one["name"]]} if one["name"] in rows else one for one in vega["data"]]
+        svg = vl_convert.vega_to_svg({**vega, "data": data})
+        svg = re.sub(r'id="([^"]+)"', rf'id="{figure.name}-\1"', svg)
+        pictures[figure.name] = re.sub(r"url\(#([^)]+)\)", rf"url(#{figure.name}-\1)", svg)
+    return pictures
 
 
 def keys_of(

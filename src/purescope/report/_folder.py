@@ -1,7 +1,7 @@
 """What a folder holds, read once: tables, cosines, thumbnails and manifest, whichever of them are there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,16 @@ class Folder:
     def table(self, schema: Schema) -> pd.DataFrame:
         """The table of a schema; one without rows where the folder has none."""
         return self.tables.get(schema.name, pd.DataFrame(columns=list(schema.columns)))
+
+    def pair(self, schema: Schema, model: str, dataset: str) -> pd.DataFrame:
+        """The rows of one model and data set."""
+        if schema.name not in self._pairs:
+            self._pairs[schema.name] = dict(iter(self.table(schema).groupby(["model", "dataset"], sort=False)))
+        return self._pairs[schema.name].get((model, dataset), self.table(schema)[:0])
+
+    @cached_property
+    def _pairs(self) -> dict[str, dict[Any, pd.DataFrame]]:
+        return {}
 
     @cached_property
     def models(self) -> list[str]:
@@ -98,7 +108,7 @@ def read_folder(path: Path) -> Folder:
             expected="the --out folder of a purescope sweep, evidence, compare, purity, layers or track",
             fix="purescope demo makes one",
         )
-    return Folder(**{**vars(folder), "cosines": _cosines(path, folder.models)})
+    return replace(folder, cosines=_cosines(path, folder.models))
 
 
 def _ranked(path: Path) -> pd.DataFrame | None:

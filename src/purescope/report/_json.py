@@ -16,7 +16,7 @@ def script_json(value: Any) -> str:
         >>> script_json({"</script>": float("nan")})
         '{"\\u003c/script\\u003e":null}'
     """
-    text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _dumped(value)
     for character, escaped in _ESCAPED.items():
         text = text.replace(character, escaped)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -30,8 +30,15 @@ def packed_json(value: Any) -> str:
         >>> gzip.decompress(base64.b64decode(packed_json([1.5])))
         b'[1.5]'
     """
-    text = json.dumps(_finite(value), separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
+    text = _dumped(value).encode("utf-8", "surrogatepass")
+    return base64.b64encode(gzip.compress(text, compresslevel=6, mtime=0)).decode()
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # there are some that JSON has no word for
+        return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

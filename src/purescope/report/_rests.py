@@ -32,9 +32,9 @@ def missing(folder: Folder) -> list[str]:
 
 
 def title(folder: Folder) -> str:
-    models = folder.models or [
-        str(name) for name in (folder.layers if len(folder.layers) else folder.track).model.unique()
-    ]
+    others = (table for table in (folder.layers, folder.track) if len(table))
+    models = folder.models or [str(name) for table in others for name in table.model.unique()]
+    models = list(dict.fromkeys(models)) or ["Beside the published figures"]
     return ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
 
 

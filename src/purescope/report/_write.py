@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from purescope.report import _numbers as numbers
 from purescope.report._content import Content, gather
-from purescope.report._figures import still
+from purescope.report._figures import stills
 from purescope.report._folder import Folder, read_folder
 from purescope.report._json import packed_json, script_json
 from purescope.tables import atomic_path
@@ -49,7 +49,7 @@ def write_report(out: Path) -> Path:
 
 def _page(folder: Folder) -> str:
     content = gather(folder)
-    pictures = {figure.name: Markup(still(figure.spec, figure.name)) for figure in content.figures}
+    pictures = {name: Markup(svg) for name, svg in stills(content.figures).items()}
     data = Markup(script_json({name: part for name, part in content.data.items() if name != "details"}))
     charts = Markup(script_json(content.live))
     details = Markup(packed_json(content.data["details"]))

@@ -74,7 +74,9 @@ const ERRORS = 1; // a layer without rows, as when a strategy is switched off, i
 async function draw(box, spec) {
   const target = make("div", { class: "live" });
   box.append(target);
-  const { view } = await window.vegaEmbed(target, { ...spec, width: "container" }, { actions: false, renderer: "svg", ast: true, tooltip: { theme: "custom" }, logLevel: ERRORS });
+  const drawn = box.querySelector(".still svg")?.viewBox.baseVal.width ?? spec.width;
+  const width = typeof spec.height === "number" ? "container" : Math.max(80, box.clientWidth - (drawn - spec.width));
+  const { view } = await window.vegaEmbed(target, { ...spec, width }, { actions: false, renderer: "svg", ast: true, tooltip: { theme: "custom" }, logLevel: ERRORS });
   box.classList.add("drawn");
   return view;
 }

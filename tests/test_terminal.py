@@ -1,0 +1,90 @@
+"""What a run prints: one screen, curves that follow the numbers, names as they are."""
+
+import io
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from purescope.cli import terminal
+from purescope.comparison import Difference
+from purescope.verdict import Finding, Verdict
+
+KS = [200, 250, 300, 350, 400, 450, 500]
+SETS = ("emoji", "flags", "icons", "clipart", "fashion-mnist", "openmoji")
+
+
+def made(models: tuple[str, ...] = ("Bundled CLIP", "Bundled LaCLIP"), sets: tuple[str, ...] = SETS) -> pd.DataFrame:
+    rows = [
+        (model, dataset, strategy, draw, k, "accuracy", value + 0.0001 * k, 1399, 66, 512)
+        for model in models
+        for dataset in sets
+        for strategy, value in (("high_purity", 0.5), ("low_purity", 0.4), ("random", 0.45))
+        for draw in range(3 if strategy == "random" else 1)
+        for k in KS
+    ]
+    full = [(model, dataset, "full", 0, 512, "accuracy", 0.6, 1399, 66, 512) for model in models for dataset in sets]
+    columns = ["model", "dataset", "strategy", "draw", "k", "metric", "value", "n", "classes", "neurons"]
+    return pd.DataFrame(rows + full, columns=columns)
+
+
+def printed(show, **options: object) -> str:
+    screen = Console(file=io.StringIO(), width=100, highlight=False, **options)  # type: ignore[arg-type]
+    show(screen)
+    return screen.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_two_models_on_six_sets_are_half_a_screen_of_100_columns() -> None:
+    lines = printed(lambda screen: terminal.accuracies(screen, made())).splitlines()
+    assert len(lines) <= 22 and max(map(len, lines)) <= 100
+    # From 42 to 55, the eighth of 13 points that a value is nearest to: 52 is 5.4 of 7 above the least.
+    row = next(line for line in lines if line.startswith("flags"))
+    assert row.split() == ["flags", "1,399", "1.5", "60.0", "52.0", "▆▇▇▇▇██", "55.0", "47.0", "▄▄▄▄▅▅▅", "50.0",
+                           "42.0", "▁▁▂▂▂▂▃", "45.0"]  # fmt: skip
+
+
+def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    coloured = printed(
+        lambda screen: terminal.accuracies(screen, made()), force_terminal=True, color_system="truecolor"
+    )
+    assert "\x1b[38;2;0;114;178m▆" in coloured and "\x1b[38;2;0;114;178m52" not in coloured
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = printed(lambda screen: terminal.accuracies(screen, made()), force_terminal=True)
+    assert "\x1b[3" not in plain and "▆▇▇▇▇██" in plain
+
+
+def test_names_are_no_markup() -> None:
+    table = made(models=("[red]M[/red]",), sets=("[bold]D[/bold]", "a[/]b"))
+    shown = printed(lambda screen: terminal.accuracies(screen, table))
+    assert "[red]M[/red]" in shown and "[bold]D[/bold]" in shown and "a[/]b" in shown
+    difference = Difference(0.01, -0.01, 0.03)
+    finding = Finding("[i]D[/i]", "not decided", difference, difference, 0.5)
+    line = printed(lambda screen: screen.print(terminal.verdict_line(Verdict("[b]M[/b]", finding, (finding,), 50))))
+    assert "[b]M[/b]" in line and "[i]D[/i]" in line and "not decided" in line and "+1.00 points" in line
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"), [([0.0, 1.0], "▁█"), ([1.0, 1.0], "▄▄"), (np.arange(40.0).tolist(), 14), ([0.5], "▄")]
+)
+def test_a_curve_is_in_its_scale_and_not_long(values: list[float], shown: str | int) -> None:
+    line = terminal.sparkline(values, min(values), max(values))
+    assert (len(line) if isinstance(shown, int) else line) == shown
+    assert list(line) == sorted(line)
+
+
+def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.warnings_as_notes(most=2):
+        for i in range(5):
+            warnings.warn(f"number {i}", stacklevel=1)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["note: number 0", "note: number 1", "note: 3 more, all in manifest.json"]
+
+
+def test_a_table_of_one_k_or_one_choice_has_no_curve() -> None:
+    table = made()
+    one = table[(table.k.isin([200, 512])) & (table.strategy != "low_purity")]
+    shown = printed(lambda screen: terminal.accuracies(screen, one))
+    assert "keeping 200 of 512" in shown and "low purity" not in shown and "▁" not in shown
+    assert not np.isnan(one.value).any()

@@ -14,7 +14,7 @@ import pytest
 
 from purescope.errors import InputError
 from purescope.report import _write, write_report
-from purescope.schemas import COMPARISONS, CONFUSIONS, CURVES, IMPORTANCE, NEURONS, RESULTS
+from purescope.schemas import COMPARISONS, CONFUSIONS, CURVES, IMPORTANCE, NEURONS, REPRODUCTION, RESULTS
 from purescope.tables import write_table
 from purescope.verdict import judge
 from tests.report.made import IMAGES, KS, NEURONS_MADE, make_folder, read
@@ -276,6 +276,24 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
     page = parse(write_report(tmp_path))
     sections = {one.attributes["id"] for one in page.one("main").all("section") if "id" in one.attributes}
     assert sections == {{"layers": "layers", "track": "training", "purity": "neurons"}[kind]}
+
+
+def test_a_reproduction_shows_published_and_ours_and_leads_to_the_runs(tmp_path: Path) -> None:
+    names = ("published", "paper", "native", "paper_difference", "native_difference")
+    rows = [
+        {"dataset": "pets", "metric": "accuracy", "strategy": strategy, "k": k, "marker_partly_hidden": False}
+        | dict(zip(names, (0.5, 0.51, 0.52, 0.01, 0.02), strict=True))
+        for strategy in ("high_purity", "random", "low_purity")
+        for k in (200, 250)
+    ]
+    write_table(pd.DataFrame(rows), tmp_path, REPRODUCTION)
+    (tmp_path / "native").mkdir()
+    (tmp_path / "native" / "report.html").touch()
+    page = parse(write_report(tmp_path))
+    assert [one.attributes["id"] for one in page.one("main").all("section")] == ["reproduction"]
+    cells = [cell.attributes["data-value"] for cell in page.one("tbody").all("tr")[0].all("td")]
+    assert cells == ["accuracy", "highest purity", "200", "0.5", "0.51", "0.01", "0.52", "0.02"]
+    assert [one.attributes["href"] for one in page.one("main").all("a")] == ["native/report.html"]
 
 
 def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:

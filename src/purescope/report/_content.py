@@ -62,6 +62,7 @@ class Content:
     colours: list[str]
     sections: list[Section]
     missing: list[str]
+    runs: list[str]
     facts: list[tuple[str, list[str]]]
     notes: list[str]
     data: Mapping[str, Any]
@@ -135,6 +136,7 @@ def gather(folder: Folder) -> Content:
         colours=colour_steps(),
         sections=sections(folder, _key(chosen)),
         missing=missing(folder),
+        runs=[name for name in ("paper", "native") if (folder.path / name / "report.html").is_file()],
         facts=facts(folder),
         notes=[str(note) for note in folder.manifest.get("notes", [])],
         data=data,

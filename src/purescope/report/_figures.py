@@ -10,6 +10,7 @@ import vl_convert
 from altair import SCHEMA_VERSION
 
 from purescope.report._charts import Row, Spec
+from purescope.report._kinds import SHAPES
 
 VEGA_LITE = ".".join(SCHEMA_VERSION.split(".")[:2])
 
@@ -76,12 +77,7 @@ def stills(figures: Iterable[Figure]) -> dict[str, str]:
     return pictures
 
 
-def keys_of(
-    colours: Mapping[str, str],
-    *,
-    shapes: Iterable[str] = ("circle", "square", "diamond", "triangle-up", "cross"),
-    lines: bool = True,
-) -> tuple[Key, ...]:
+def keys_of(colours: Mapping[str, str], *, lines: bool = True) -> tuple[Key, ...]:
     """The legend of `dots_chart` and `lines_chart`, which tell kinds apart in the same way."""
     return tuple(
         Key(
@@ -91,5 +87,5 @@ def keys_of(
             shape=shape,
             filled=place % 2 == 0,
         )
-        for place, ((label, colour), shape) in enumerate(zip(colours.items(), list(shapes) * 3, strict=False))
+        for place, ((label, colour), shape) in enumerate(zip(colours.items(), SHAPES * 3, strict=False))
     )

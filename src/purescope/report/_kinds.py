@@ -6,6 +6,9 @@ import altair as alt
 
 from purescope.report._charts import HALF, Row, Spec, finished, named
 
+SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down")  # of kinds, in their order
+_TICKS = 8  # at most so many places on the axis are all named
+
 
 def dots_chart(
     rows: list[Row],
@@ -51,7 +54,7 @@ def dots_chart(
         alt.Tooltip("told:N", title="value"),
     ]
     coded = {"y": y, "stroke": colour, "tooltip": tooltip} | ({"yOffset": offset} if offset is not None else {})
-    shapes = ["circle", "square", "diamond", "triangle-up", "cross"][: len(kinds)]
+    shapes = (list(SHAPES) * 3)[: len(kinds)]
     fills = [colours[kind] if place % 2 == 0 else "var(--page)" for place, kind in enumerate(kinds)]
     layers: list[Any] = []
     if zero:
@@ -106,15 +109,17 @@ def lines_chart(
     dashes = dashes or {kind: [1, 0] if place % 2 == 0 else [6, 2] for place, kind in enumerate(kinds)}
     data = named("rows")
     scale = alt.Scale(type="log" if log else "linear", zero=False, nice=True)
+    places = sorted({row["x"] for row in rows})
+    ticks: dict[str, Any] = {"values": places} if len(places) <= _TICKS else {"tickCount": 6, "tickMinStep": 1}
     across = alt.X(
         "x:Q",
         title=x,
         scale=alt.Scale(zero=False, nice=False),
-        axis=alt.Axis(grid=False, tickCount=6, tickMinStep=1, format="~d"),
+        axis=alt.Axis(grid=False, format="~d", **ticks),
     )
     up = alt.Y("value:Q", title=y, scale=scale, axis=alt.Axis(format=form, tickCount=5))
     colour = alt.Stroke("kind:N", scale=alt.Scale(domain=kinds, range=list(colours.values())), legend=None)
-    shapes = (["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"] * 3)[: len(kinds)]
+    shapes = (list(SHAPES) * 3)[: len(kinds)]
     fills = [colours[kind] if place % 2 == 0 else "var(--page)" for place, kind in enumerate(kinds)]
     tooltip = [alt.Tooltip("kind:N", title=" "), alt.Tooltip("x:Q", title=x), alt.Tooltip("told:N", title=y)]
     layers: list[Any] = []

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 
@@ -47,13 +47,19 @@ def write_report(out: Path) -> Path:
     return out / "report.html"
 
 
+@cache
+def _library() -> str:
+    """Vega's script, which takes seconds to bundle."""
+    return str(vl_convert.javascript_bundle(_VEGA))
+
+
 def _page(folder: Folder) -> str:
     content = gather(folder)
     pictures = {name: Markup(svg) for name, svg in stills(content.figures).items()}
     data = Markup(script_json({name: part for name, part in content.data.items() if name != "details"}))
     charts = Markup(script_json(content.live))
     details = Markup(packed_json(content.data["details"]))
-    scripts = {"library": vl_convert.javascript_bundle(_VEGA), "page": _asset("report.js"), "early": _asset("early.js")}
+    scripts = {"library": _library(), "page": _asset("report.js"), "early": _asset("early.js")}
     template = _environment().get_template("report.html")
     render = partial(
         template.render,

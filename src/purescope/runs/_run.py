@@ -110,8 +110,8 @@ def run(
         tables[schema.name] = table
     _write_cosines(opened.models, folder)
     write_figures(tables["results"], folder)
-    _report(folder)
     write_manifest(manifest | {"finished": now()} | done.told(), folder)
+    _report(folder)
     return tables
 
 

@@ -293,6 +293,6 @@ def in_space(space: str, features: Features, projections: Projections | None) ->
         raise InputError(
             f"features of {neurons} neurons, {came}",
             expected="features and projections of one model",
-            fix="" if projections is not None else "give model.projections, or space='activations'",
+            fix="give model.projections; features without a model: ps.sweep(features, space='activations')",
         )
     return projections

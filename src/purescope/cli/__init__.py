@@ -29,7 +29,7 @@ from purescope.errors import PurescopeError
 def cli() -> None:
     """Which neurons of a CLIP-style embedding are pure, and what pruning the others costs.
 
-    Start with `purescope demo`: the whole experiment on the bundled models and images, in under a minute.
+    Start with `purescope demo`: the whole experiment on the bundled models and images, in about a minute.
     """
 
 

@@ -18,7 +18,7 @@ The question is which class name fits each picture best; small curves show accur
 """
 
 
-@click.command(short_help="The whole experiment on the bundled models and images, in under a minute.")
+@click.command(short_help="The whole experiment on the bundled models and images, in about a minute.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

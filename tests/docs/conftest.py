@@ -36,7 +36,7 @@ _TINY = {
 }
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Every file that a page names, in the folder that is the working one; the hub's cache holds three models.
 

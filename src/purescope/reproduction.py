@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from purescope.datasets import Dataset, check_datasets, load_dataset
+from purescope.datasets import check_datasets
 from purescope.errors import DatasetError, InputError, did_you_mean
 from purescope.features import Progress, quiet
 from purescope.models import Model, load_model
 from purescope.published import LABEL, NEURONS, ONLY_IN_FIGURES, SOURCE, STRATEGIES, TITLES, oddities, published_figures
 from purescope.report import write_report
-from purescope.runs import Settings, Sources, run_sweep
+from purescope.runs import Settings, Sources, named_dataset, run_sweep
 from purescope.schemas import REPRODUCTION
 from purescope.specs import split_label
 from purescope.tables import atomic_path, check_table, write_table
@@ -96,7 +96,7 @@ def run_reproduction(
     doubts = _about(loaded)
     for doubt in doubts:
         warnings.warn(doubt, stacklevel=2)
-    sets = [_open(name, sources) for name in names]
+    sets = [named_dataset(name, sources) for name in names]
     results = {
         protocol: run_sweep(
             [loaded],
@@ -262,13 +262,3 @@ def _about(model: Model) -> list[str]:
             f"kind (format {here[0]}, {here[1]}): what stands side by side is of two models."
         ]
     return []
-
-
-def _open(name: str, sources: Sources) -> Dataset:
-    return load_dataset(
-        name,
-        data_root=sources.data_root,
-        download=sources.download,
-        offline=sources.offline,
-        on_bad_image=sources.on_bad_image,
-    )

@@ -14,7 +14,6 @@ from purescope.errors import InputError
 from purescope.schemas import METRICS, Schema
 from purescope.tables import read_manifest, read_table, slug
 
-_THUMBNAILS = "thumbnails.parquet"
 _TRACK = "track.parquet"
 
 
@@ -100,7 +99,7 @@ def read_folder(path: Path) -> Folder:
         tables=tables,
         layers=pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(),
         track=_parquet(path / _TRACK),
-        thumbnails=_thumbnails(_parquet(path / _THUMBNAILS)),
+        thumbnails=_thumbnails(tables.get(schemas.THUMBNAILS.name, pd.DataFrame())),
     )
     if not tables and folder.layers.empty and folder.track.empty:
         raise InputError(

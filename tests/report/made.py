@@ -107,7 +107,7 @@ def _vocabulary(model: str, words: Sequence[str]) -> pd.DataFrame:
             "neuron": neuron,
             "place": place,
             "word": word,
-            "score": 3.0 - place / 4,
+            "score": 3.0 - place / 5,
         }
         for neuron in range(NEURONS_MADE)
         for place, word in enumerate(words, start=1)

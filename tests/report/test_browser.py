@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from purescope.report import write_report
-from purescope.schemas import COMPARISONS, NEURONS
+from purescope.report._numbers import purer
+from purescope.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, WORDS
+from purescope.tables import write_table
 from tests.report.made import KS, make_folder, read
 from tests.report.test_page import HOSTILE
 
@@ -97,8 +100,8 @@ def test_the_slider_moves_table_curves_and_confusions(visit: Callable[..., Visit
     slider.focus()
     page.keyboard.press("Home")
     for k in KS:
-        expect(page.locator("#k-shown")).to_have_text(f"{k} of 20")
-        assert slider.get_attribute("aria-valuetext") == f"{k} of 20"
+        expect(page.locator("#k-shown")).to_have_text(f"{k} of 20, {5 * k} %")
+        assert slider.get_attribute("aria-valuetext") == f"{k} of 20, {5 * k} %"
         for row, strategy in zip(cells(page), ("high_purity", "low_purity", "random"), strict=False):
             assert row["Kept"] == strategy
             assert float(row["Accuracy, %"]) == accuracy(made, "First", "pets", strategy, k)
@@ -152,7 +155,7 @@ def test_an_address_brings_the_same_view_back(visit: Callable[..., Visit]) -> No
     expect(again.locator("#card-shown h4")).to_have_text("Neuron 7")
     expect(again.get_by_label("random", exact=True)).not_to_be_checked()
     nowhere = visit(address="#model=nobody&data=none&metric=x&k=999&neuron=999&kept=y")
-    expect(nowhere.page.locator("#k-shown")).to_have_text("16 of 20")
+    expect(nowhere.page.locator("#k-shown")).to_have_text("16 of 20, 80 %")
     assert nowhere.said == []
 
 
@@ -191,9 +194,140 @@ def test_any_neuron_has_its_card(visit: Callable[..., Visit], made: Path) -> Non
     expect(card.locator("h4")).to_have_text(f"Neuron {other}")
     page.locator("#next").click()
     expect(card).not_to_contain_text(f"Neuron {other}")
-    page.locator("#neuron").fill("99")
-    page.locator("#neuron").blur()
-    expect(page.locator("#neuron")).not_to_have_value("99")
+
+
+def test_a_number_that_no_neuron_has_is_said(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    field, said = page.locator("#neuron"), page.locator("#finder").get_by_role("status")
+    field.fill("13")
+    for wrong in ("99", "20", "-1", "2.5"):
+        field.fill(wrong)
+        field.blur()
+        expect(said).to_have_text(f"There is no neuron {wrong}, only 0 to 19. Still shown: neuron 13.")
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(field).to_have_value(wrong)
+        expect(page.locator("#card-shown h4")).to_have_text("Neuron 13")
+    page.locator("#next").click()
+    expect(said).to_be_empty()
+    expect(field).to_have_attribute("aria-invalid", "false")
+    assert f"Neuron {field.input_value()}" == page.locator("#card-shown h4").inner_text()
+    field.fill("")
+    field.blur()
+    assert f"Neuron {field.input_value()}" == page.locator("#card-shown h4").inner_text()
+
+
+def test_neurons_are_found_by_word_and_class(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit().page
+    field, said, found = page.locator("#neuron"), page.locator("#found-said"), page.locator("#found button")
+    words = read(made, WORDS)
+    here = words[(words.model == "First") & (words.word == "cow") & (words.place <= 5)]
+    best = here.sort_values("score", ascending=False, kind="stable").drop_duplicates("neuron")
+    field.fill(" COW ")
+    expect(found).to_have_count(min(12, len(best)))
+    expect(said).to_have_text(f"{len(best)} neurons with “COW” in a closest word or class; the 12 closest:")
+    first = best.iloc[0]
+    expect(found.first).to_have_text(f"neuron {first.neuron}: cow ({first.dataset}) {first.score:.1f}")
+    shown = [int(text.split()[1].rstrip(":")) for text in found.all_inner_texts()]
+    scores = best.set_index("neuron").score.round(4)
+    assert [scores[one] for one in shown] == sorted(scores, reverse=True)[:12]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(found.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#card-shown h4")).to_have_text(f"Neuron {shown[1]}")
+    expect(found.nth(1)).to_be_focused()
+    expect(found.nth(1)).to_have_attribute("aria-current", "true")
+    expect(field).to_have_value(" COW ")
+    field.fill("amp")
+    expect(found.first).to_have_text("neuron 0: lamp (words) 2.6")
+    page.keyboard.press("Enter")
+    expect(page.locator("#card-shown h4")).to_have_text("Neuron 0")
+    field.fill("zebra")
+    expect(said).to_have_text("Nothing found: no neuron with “zebra” in a closest word or class.")
+    expect(found).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(said).to_be_empty()
+    expect(field).to_have_value("0")
+
+
+def test_a_search_is_of_the_chosen_model(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit().page
+    page.locator("#neuron").fill("hen")
+    words = read(made, WORDS)
+    for model in ("First", "Second"):
+        page.select_option("#model", label=model)
+        row = words[(words.model == model) & (words.word == "hen")].sort_values("score").iloc[-1]
+        expected = f"neuron {row.neuron}: hen ({row.dataset}) {row.score:.1f}"
+        expect(page.locator("#found button").first).to_have_text(expected)
+
+
+def test_names_are_found_without_their_accents_and_stay_text(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    words = ["côte d’ivoire", *HOSTILE]
+    out = make_folder(tmp_path, models=["M"], datasets=["pets"], words=words[:4])
+    seen = visit(write_report(out))
+    seen.page.locator("#neuron").fill("COTE D")
+    expect(seen.page.locator("#found button").first).to_have_text("neuron 0: côte d’ivoire (words) 2.8")
+    seen.page.locator("#neuron").fill("<script>")
+    expect(seen.page.locator("#found button").first).to_contain_text(HOSTILE[0])
+    assert seen.page.locator("#found button").count() == 12
+    assert seen.page.locator("#found *").evaluate_all("all => [...new Set(all.map(one => one.tagName))]") == [
+        "LI",
+        "BUTTON",
+        "SMALL",
+    ]
+    assert seen.said == []
+
+
+def test_a_live_card_says_what_the_still_one_says(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit().page
+    for number in (0, 7):
+        still = page.locator(".of-model:visible .card").nth(number)
+        page.locator("#neuron").fill(still.locator("h4").inner_text().split()[1])
+        live = page.locator("#card-shown")
+        own = live.locator("dd").evaluate_all(
+            "all => all.map(one => [...one.childNodes].slice(0, 2).map(n => n.textContent).join(''))"
+        )
+        assert own == still.locator("dd").all_text_contents()
+        for part in (".words", ".strip > span", ".seen h5"):
+            assert live.locator(part).all_inner_texts() == still.locator(part).all_inner_texts()
+        losses = still.locator(".lost").all_inner_texts()
+        assert [told.split(" (")[0] for told in live.locator(".lost").all_inner_texts()] == losses
+    assert page.locator(".strip > span").all_inner_texts()[:2] == ["most", "least"]
+
+
+def test_script_and_still_page_have_the_same_words_for_purity(
+    visit: Callable[..., Visit], made: Path, tmp_path: Path
+) -> None:
+    text = (made / "report.html").read_text(encoding="utf-8")
+    found = re.search(r"(?s)// Numbers, written.*?(?=const measure)", text)
+    assert found
+    blank = tmp_path / "blank.html"
+    blank.write_text("<div data-chart='explorer' class='drawn'>-</div>")
+    shares = [None, *(tenth / 10 for tenth in range(1001))]
+    said = visit(blank).page.evaluate(f"shares => {{ {found[0]}; return shares.map(purer); }}", shares)
+    assert said == [purer(share) for share in shares]
+
+
+def test_recall_that_would_be_written_as_nothing_is_left_out(
+    visit: Callable[..., Visit], made: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(made, tmp_path / "run")
+    table = read(made, CLASS_IMPORTANCE)
+    drops = {0: (0.004, -0.004, 0.03), 1: (0.004,)}
+    rows = [
+        {"model": "First", "dataset": dataset, "ablation": "zero", "neuron": neuron, "class": name, "recall_drop": drop}
+        for dataset in ("pets", "farm")
+        for neuron, values in drops.items()
+        for name, drop in zip(("cat", "dog", "hen"), values, strict=False)
+    ]
+    table = pd.concat([table[table.neuron > 1], pd.DataFrame(rows)], ignore_index=True)
+    write_table(table, tmp_path / "run", CLASS_IMPORTANCE)
+    page = visit(write_report(tmp_path / "run")).page
+    recall = page.locator("#card-shown .seen p").filter(has_text="Recall")
+    page.locator("#neuron").fill("0")
+    assert recall.all_inner_texts() == ["Recall lost by class: hen +3 points"] * 2
+    page.locator("#neuron").fill("1")
+    assert recall.count() == 0
 
 
 def test_a_point_of_the_scatter_opens_its_card(visit: Callable[..., Visit]) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,13 @@ import pytest
 
 from purescope.errors import InputError
 from purescope.report import _write, write_report
+from purescope.report._cards import _larger
+from purescope.report._content import _chosen
+from purescope.report._curve_figures import explorer
+from purescope.report._curves import Curve, curves
+from purescope.report._folder import read_folder
+from purescope.report._looks import looks
+from purescope.report._numbers import purer
 from purescope.schemas import COMPARISONS, CONFUSIONS, CURVES, IMPORTANCE, NEURONS, REPRODUCTION, RESULTS
 from purescope.tables import write_table
 from purescope.verdict import judge
@@ -89,8 +97,20 @@ def test_the_verdict_is_the_verdicts(made: Path, page: Element) -> None:
     told = page.one("section", class_="answer").text
     for model in ("First", "Second"):
         verdict = judge(read(made), read(made, COMPARISONS), model=model)
-        assert verdict.sentence in told
+        numbers = verdict.sentence.removeprefix(f"{model}: the claim that high-purity neurons")
+        assert numbers.replace("-", "\u2212") in told.replace("-", "\u2212")
+        assert not re.search(r"[ (]-\d", told)
     assert "a doubt about <b>farm</b>" in page.one("details", class_="notes").text
+
+
+def test_only_numbers_of_the_verdict_get_a_minus(tmp_path: Path) -> None:
+    made = make_folder(tmp_path, models=["-1 (-2) is -3"], datasets=["ViT-B -32", "(-4)"])
+    told = parse(write_report(made)).one("div", class_="verdict").all("p")[1].text
+    verdict = judge(read(tmp_path), read(tmp_path, COMPARISONS), model="-1 (-2) is -3")
+    assert told.replace("\u2212", "-") == verdict.sentence
+    assert told.startswith("-1 (-2) is -3: the claim that high-purity neurons carry more is ")
+    for difference in (verdict.overall.over_random, verdict.overall.over_low):
+        assert " is " + str(difference).replace("-", "\u2212") in told
 
 
 def test_numbers_of_the_page_are_the_tables(made: Path, page: Element) -> None:
@@ -165,7 +185,11 @@ def test_cards_of_the_ends_stand_without_scripts(made: Path, page: Element) -> N
     assert shown == [f"card-0-{n}" for n in [*first.neuron.head(6), *first.neuron.tail(6)[::-1]]]
     card = page.one("article", id=f"card-0-{first.neuron.iloc[0]}")
     assert f"{first.image_overlap.iloc[0]:.4f}" in card.text and "rank 1 of 20" in card.text
-    assert "sofa, lamp" in card.text
+    assert "sofa (2.8), lamp (2.6)" in card.text
+    assert [one.text for one in card.all("div", class_="strip")[0].all("span")] == ["most"]
+    assert [one.text for one in card.all("div", class_="least")[0].all("span")] == ["least"]
+    explained = page.one("div", id="cards-reading").text
+    assert "drawn at random" in explained and "standard deviations" in explained
     assert len(card.all("li", class_="thumb")) == 2 * (4 + 2)
     assert all(one.attributes["role"] == "img" and one.attributes["aria-label"] for one in card.all("li"))
 
@@ -190,6 +214,90 @@ def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
     row = table[table.neuron == 5].iloc[0]
     above = 100 * (table.text_random > row.text_overlap).mean()
     assert neurons["text"]["below"][5] == pytest.approx(above, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("below", "said"),
+    [
+        (None, ""),
+        (float("nan"), ""),
+        (0.0, "less pure than every random neuron"),
+        (0.4, "purer than 0.4 % of random neurons"),
+        (1.0, "purer than 1 % of random neurons"),
+        (36.5, "purer than 37 % of random neurons"),
+        (99.9, "purer than 99.9 % of random neurons"),
+        (100.0, "purer than every random neuron"),
+    ],
+)
+def test_how_pure_among_random_neurons_is_said_in_words(below: float | None, said: str) -> None:
+    assert purer(below) == said
+
+
+def test_none_and_all_of_the_random_neurons_are_exact() -> None:
+    random, overlap = np.arange(1.0, 4001.0), np.array([0.5, 1.5, 2000.0, 3999.5, 4000.5, np.nan])
+    assert _larger(random, overlap) == [100.0, 99.9, 50.0, 0.1, 0.0, None]
+
+
+def test_a_dead_neuron_is_not_compared(tmp_path: Path, made: Path) -> None:
+    shutil.copytree(made, tmp_path / "run")
+    table = read(made, NEURONS)
+    gone = [name for name in table.columns if re.search("overlap|purity", str(name))]
+    table.loc[table.neuron == 7, gone] = np.nan
+    write_table(table, tmp_path / "run", NEURONS)
+    page = parse(write_report(tmp_path / "run"))
+    assert json.loads(page.one("script", id="data").text)["neurons"]["0"]["image"]["below"][7] is None
+
+
+def test_the_k_nearest_to_half_comes_first(made: Path) -> None:
+    folder = read_folder(made)
+    there = curves(folder)
+    (key, one), *_ = there.items()
+    for ks, first in (((4, 8, 12, 16), 8), ((2, 11, 14), 11), ((12, 14), 12), ((3,), 3)):
+        rows = [{"strategy": "random", "k": k} for k in ks]
+        assert _chosen(folder, {key: replace(one, rows=rows)})["k"] == first
+
+
+@pytest.mark.parametrize(
+    ("ks", "ticks", "few"),
+    [
+        ([200, 250, 300, 350, 400, 450, 500], [200, 250, 300, 350, 400, 450, 500], [200, 350, 500]),
+        ([10], [10], [10]),
+        ([*range(20, 521, 20)], [*range(20, 521, 60)], [20, 280, 520]),
+    ],
+)
+def test_the_axis_names_the_ks(ks: list[int], ticks: list[int], few: list[int]) -> None:
+    one = Curve([{"k": k} for k in ks], [], 512, 1, 2, {})
+    assert one.ticks == ticks and one.few == few
+
+
+def test_the_ks_stand_at_the_axes(page: Element) -> None:
+    data = json.loads(page.one("script", id="data").text)
+    assert data["curves"]["0/0/accuracy"]["ticks"] == [*KS]
+    for name, ks in (("key-0", KS), ("explorer", KS), ("panel-0-0-accuracy", (KS[0], KS[2], KS[3]))):
+        (picture,) = [one for one in page.all("div", class_="chart") if one.attributes["data-chart"] == name]
+        said = [one.text for one in picture.all("text")]
+        assert said[: len(ks)] == [str(k) for k in ks]
+        assert ("neurons" in said or "all 20" in "".join(said)) == (name[:5] != "panel")
+
+
+def test_an_axis_of_models_of_several_sizes_names_none(made: Path) -> None:
+    folder = read_folder(made)
+    there = curves(folder)
+    chosen, seen = _chosen(folder, there), looks(folder.strategies)
+    for neurons, title in ((NEURONS_MADE, "Neurons kept, of 20"), (30, "Neurons kept")):
+        several = {key: replace(one, neurons=neurons) if key[0] == "Second" else one for key, one in there.items()}
+        figure = explorer(folder, several, seen, chosen)
+        assert figure and f'"{title}"' in json.dumps(figure.spec)
+
+
+def test_the_chart_of_one_model_has_the_width_of_the_page(tmp_path: Path, page: Element) -> None:
+    one = parse(write_report(make_folder(tmp_path, models=["First"])))
+    widths = []
+    for whole in (one, page):
+        figures = whole.one("section", class_="answer").one("div", class_="figures")
+        widths.append(float(figures.all("svg")[0].attributes["viewbox"].split()[2]))
+        assert ("two" in figures.attributes["class"].split()) == (whole is page)
+    assert widths == [1000, 500]
 
 
 def test_every_picture_says_in_numbers_what_it_shows(page: Element) -> None:
@@ -302,6 +410,14 @@ def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "track.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"track\.parquet cannot be read"):
         write_report(tmp_path)
+
+
+def test_the_library_is_bundled_here_where_no_other_process_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = _write._library()
+    monkeypatch.setattr(_write, "_BUNDLE", "raise SystemExit(1)")
+    for kept in (_write._bundling, _write._library):
+        kept.cache_clear()
+    assert _write._library() == library
 
 
 def test_the_same_folder_gives_the_same_page(tmp_path: Path, made: Path) -> None:

@@ -22,8 +22,9 @@ Details = dict[str, Any]
 def neurons_of(folder: Folder, model: str) -> Details:
     """All neurons of a model, by their own numbering: columns, place in the null, and who is near.
 
-    ``rank``, ``total_overlap``, and for each tower: ``overlap``, ``purity``, ``below`` (share in per cent of random
-    neurons whose overlap is larger), ``near`` (the neurons of largest absolute cosine) and ``cosine`` (theirs).
+    ``rank``, ``total_overlap``, and for each tower: ``overlap``, ``purity``, ``below`` (per cent of random neurons
+    whose overlap is larger; none for a dead neuron), ``near`` (the neurons of largest absolute cosine) and ``cosine``
+    (theirs).
     """
     table = folder.table(schemas.NEURONS)
     table = table[table.model == model].sort_values("neuron")
@@ -34,8 +35,7 @@ def neurons_of(folder: Folder, model: str) -> Details:
         overlap, null = table[f"{tower}_overlap"].to_numpy(float), table[f"{tower}_random"].dropna().to_numpy(float)
         tower_details: Details = {"overlap": overlap.tolist(), "purity": table[f"{tower}_purity"].to_list()}
         if len(null):
-            larger = 100 * (1 - np.searchsorted(np.sort(null), overlap, side="right") / len(null))
-            tower_details["below"] = [round(value, 1) for value in larger.tolist()]
+            tower_details["below"] = _larger(null, overlap)
             tower_details["null"] = [float(null.min()), float(null.max())]
         if model in folder.cosines:
             near, cosine = _nearest(folder.cosines[model][tower])
@@ -110,6 +110,13 @@ def _nearest(cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.fill_diagonal(size, -1.0)
     near = np.argsort(-size, axis=1, kind="stable")[:, : min(NEAREST, len(cosines) - 1)]
     return near, np.take_along_axis(cosines, near, axis=1)
+
+
+def _larger(null: np.ndarray, overlap: np.ndarray) -> list[float | None]:
+    """Per cent of the random overlaps above each one, to a decimal; 0 and 100 are none and all of them."""
+    count = len(null) - np.searchsorted(np.sort(null), overlap, side="right")
+    tenths = np.clip((1000 * count / len(null)).round(), np.sign(count), 999 + (count == len(null)))
+    return [None if dead else value for value, dead in zip((tenths / 10).tolist(), np.isnan(overlap), strict=True)]
 
 
 def _short(values: Any) -> Any:

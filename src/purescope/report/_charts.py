@@ -17,7 +17,7 @@ Spec = dict[str, Any]
 
 WIDE, HALF, SMALL = 1000, 500, 250  # pixels of a still picture, as much as the page has for it
 _VALUE = "percent ? format(datum.value, '.1%') : format(datum.value, '.3f')"
-_AXIS = "percent ? format(datum.value, '.0%') : format(datum.value, '.2~f')"
+_AXIS = "percent ? format(datum.value, '.1~%') : format(datum.value, '.3~f')"
 _ENDS = " + ' to ' + ".join(
     f"(percent ? format(datum.{end}, '.1%') : format(datum.{end}, '.3f'))" for end in ("low", "high")
 )
@@ -31,7 +31,8 @@ def curve_chart(
     *,
     at: int | None,
     percent: bool,
-    neurons: int,
+    neurons: int | None,
+    ticks: list[int],
     width: int = WIDE,
     height: int = 320,
     small: bool = False,
@@ -43,7 +44,8 @@ def curve_chart(
         looks: of the strategies among them.
         at: the chosen k; None for a figure without one.
         percent: whether values are fractions to be shown in per cent.
-        neurons: of the model, for the axis.
+        neurons: of the model, for the axis; None where models of several sizes share it.
+        ticks: ks that the axis names.
         width, height: in pixels.
         small: one of many: no axis titles, no intervals.
     """
@@ -59,7 +61,7 @@ def curve_chart(
             Value=_VALUE,
             Interval=f"datum.low == null ? '–' : {_ENDS} + (datum.strategy == 'random' ? ' (90 % of draws)' : '')",
         )
-        .encode(x=_k_axis(rows, neurons, small))
+        .encode(x=_k_axis(neurons, small))
     )
     y = alt.Y("value:Q", scale=alt.Scale(zero=False, nice=False, padding=6), axis=_value_axis(small))
     low = alt.Y("low:Q", scale=alt.Scale(zero=False, nice=False), axis=_value_axis(small))
@@ -83,10 +85,13 @@ def curve_chart(
         .encode(y=alt.Y("value:Q", axis=_value_axis(small))),
     ]
     if not small:
-        layers += [
+        layers += [  # the names of the lines, right of the plot where no curve comes
             alt.Chart(lines)
-            .mark_text(align="left", baseline="bottom", dx=6, dy=-3, fill="currentColor", fontSize=11, opacity=0.85)
-            .encode(x=alt.value(0), y="value:Q", text="label:N"),
+            .transform_calculate(label="replace(datum.label, ' neurons', '\\nneurons')")
+            .mark_text(
+                align="left", baseline="middle", lineBreak="\n", dx=6, fill="currentColor", fontSize=11, opacity=0.85
+            )
+            .encode(x=alt.value("width"), y="value:Q", text="label:N"),
         ]
     if not small and any(row["strategy"] != "random" and row["low"] == row["low"] for row in rows):
         bars = base.transform_filter(others).mark_rule(strokeWidth=1.5, opacity=0.5)
@@ -110,7 +115,7 @@ def curve_chart(
         # What the pointer meets: the nearest value, so that a line need not be hit.
         base.mark_point(size=400 if small else 1600, opacity=0, filled=True).encode(y=y, tooltip=tooltip),
     ]
-    chart = alt.layer(*layers).add_params(alt.param("percent", value=percent))
+    chart = alt.layer(*layers).add_params(alt.param("percent", value=percent), alt.param("ticks", value=ticks))
     return finished(chart, width, height, curves=rows, levels=levels, chosen=[{"k": at}])
 
 
@@ -202,9 +207,9 @@ def _by_strategy(looks: Sequence[Look], channel: str, values: list[Any]) -> Any:
     return alt.Stroke("strategy:N", scale=_scale(looks, values), legend=None)
 
 
-def _k_axis(rows: list[Row], neurons: int, small: bool) -> alt.X:
-    title = None if small else f"Neurons kept, of {neurons:,}"
-    axis = alt.Axis(grid=False, tickCount=4 if small else 7, format="~d")
+def _k_axis(neurons: int | None, small: bool) -> alt.X:
+    title = None if small else "Neurons kept" + (f", of {neurons:,}" if neurons else "")
+    axis = alt.Axis(grid=False, values=alt.ExprRef("ticks"), format="~d", labelOverlap="greedy", labelSeparation=4)
     return alt.X("k:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=8), axis=axis)
 
 

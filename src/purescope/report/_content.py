@@ -16,11 +16,11 @@ from purescope.report._figures import Figure
 from purescope.report._folder import Folder
 from purescope.report._looks import METRIC_NAMES, Look, looks, variables
 from purescope.report._maps import Map, colour_steps
-from purescope.report._rests import facts, missing, question, title
+from purescope.report._rests import facts, missing, question, title, told
 from purescope.report._rows import rows as each
 from purescope.report._sections import Section, sections
 from purescope.report._tables import Table
-from purescope.verdict import Verdict, judge
+from purescope.verdict import judge
 
 _ENDS = 6  # cards at either end of the ranking
 _STILLS = 48  # small pictures of curves for readers without scripts
@@ -50,7 +50,7 @@ class Content:
     metrics: list[tuple[str, str]]
     looks: list[Look]
     variables: Mapping[str, str]
-    verdicts: list[Verdict]
+    verdicts: list[tuple[str, str]]
     key: list[Figure]
     explorer: Figure | None
     panels: list[Figure]
@@ -145,13 +145,15 @@ def gather(folder: Folder) -> Content:
 
 
 def _chosen(folder: Folder, there: Mapping[tuple[str, str, str], Curve]) -> dict[str, Any]:
-    """What is shown first: of the first model and data set, half the neurons or the next fewer."""
+    """What is shown first: of the first model and data set, the k nearest to half of the neurons.
+
+    Half of the embedding is what the page asks about; of two as near the fewer.
+    """
     if not there:
         return {"model": 0, "dataset": 0, "metric": "accuracy", "k": 0}
     (model, dataset, metric), one = next(iter(there.items()))
-    fewer = [k for k in one.ks if k <= one.neurons / 2]
     place = {"model": folder.models.index(model), "dataset": folder.datasets.index(dataset)}
-    return {**place, "metric": metric, "k": fewer[-1] if fewer else one.ks[0]}
+    return {**place, "metric": metric, "k": min(one.ks, key=lambda k: abs(k - one.neurons / 2))}
 
 
 def _key(chosen: Mapping[str, Any]) -> str:
@@ -163,6 +165,8 @@ def _curve_data(folder: Folder, there: Mapping[tuple[str, str, str], Curve]) -> 
         f"{folder.models.index(model)}/{folder.datasets.index(dataset)}/{metric}": {
             "rows": one.rows,
             "levels": one.levels,
+            "ticks": one.ticks,
+            "few": one.few,
             "full": one.full,
             "neurons": one.neurons,
             "images": one.images,
@@ -184,13 +188,15 @@ def _differences(folder: Folder) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def _verdicts(folder: Folder) -> list[Verdict]:
+def _verdicts(folder: Folder) -> list[tuple[str, str]]:
+    """Word and sentence of each model that can be judged."""
     found = []
     for model in folder.models:
         try:
-            found.append(judge(folder.table(schemas.RESULTS), folder.table(schemas.COMPARISONS), model=model))
+            verdict = judge(folder.table(schemas.RESULTS), folder.table(schemas.COMPARISONS), model=model)
         except InputError:  # no random orders, or not both purities: there is nothing to judge
             continue
+        found.append((verdict.overall.word, told(verdict)))
     return found
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from purescope import schemas
 from purescope.report import _numbers as numbers
-from purescope.report._charts import HALF, SMALL, curve_chart
+from purescope.report._charts import HALF, SMALL, WIDE, curve_chart
 from purescope.report._curves import Curve, mean_curve
 from purescope.report._figures import Figure, Key
 from purescope.report._folder import Folder
@@ -25,7 +25,17 @@ def key_figures(
         if one is None:
             continue
         rows = _of(one, shown)
-        spec = curve_chart(rows, one.levels, shown, at=None, percent=True, neurons=one.neurons, width=HALF, height=260)
+        spec = curve_chart(
+            rows,
+            one.levels,
+            shown,
+            at=None,
+            percent=True,
+            neurons=one.neurons,
+            ticks=one.ticks,
+            width=WIDE if len(folder.models) == 1 else HALF,
+            height=260,
+        )
         about = f"the mean over {len(sets)} data sets" if len(sets) > 1 else sets[0]
         alt = f"{model}, accuracy on {about} against neurons kept. {_told(one, shown, 'accuracy')}"
         figures.append(Figure(f"key-{place}", model, alt, spec, _keys(shown)))
@@ -39,8 +49,15 @@ def explorer(
         return None
     (model, dataset, metric), one = next(iter(there.items()))
     shown = [look for look in seen if look.shown]
+    sizes = {each.neurons for each in there.values()}
     spec = curve_chart(
-        _of(one, shown), one.levels, seen, at=chosen["k"], percent=metric != "silhouette", neurons=one.neurons
+        _of(one, shown),
+        one.levels,
+        seen,
+        at=chosen["k"],
+        percent=metric != "silhouette",
+        neurons=one.neurons if len(sizes) == 1 else None,
+        ticks=one.ticks,
     )
     alt = f"{model} on {dataset}: {METRIC_NAMES[metric].lower()} against neurons kept. {_told(one, shown, metric)}"
     return Figure("explorer", f"{model} on {dataset}", alt, spec, _keys(shown))
@@ -60,11 +77,20 @@ def panels(
                 if one is None:
                     continue
                 rows, percent = _of(one, shown), metric != "silhouette"
-                if spec is None or spec[0] != (one.neurons, percent):
+                if spec is None or spec[0] != (one.neurons, percent, one.few):
                     made = curve_chart(
-                        [], [], shown, at=0, percent=percent, neurons=one.neurons, width=SMALL, height=170, small=True
+                        [],
+                        [],
+                        shown,
+                        at=0,
+                        percent=percent,
+                        neurons=one.neurons,
+                        ticks=one.few,
+                        width=SMALL,
+                        height=170,
+                        small=True,
                     )
-                    spec = (one.neurons, percent), made
+                    spec = (one.neurons, percent, one.few), made
                 datasets = {"curves": rows, "levels": one.levels, "chosen": [{"k": chosen["k"]}]}
                 alt = f"{model} on {dataset}: {METRIC_NAMES[metric].lower()}. {_told(one, shown, metric)}"
                 title = f"{dataset}, {METRIC_NAMES[metric].lower()}"

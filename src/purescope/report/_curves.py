@@ -12,6 +12,8 @@ from purescope.report._rows import rows as each
 
 Row = dict[str, Any]
 
+_TICKS = 12
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -35,6 +37,16 @@ class Curve:
     def ks(self) -> list[int]:
         """Numbers of neurons kept, rising."""
         return sorted({row["k"] for row in self.rows})
+
+    @property
+    def ticks(self) -> list[int]:
+        """Those of them that stand at the axis: all, or every second, every third of many."""
+        return self.ks[:: -(-len(self.ks) // _TICKS)]
+
+    @property
+    def few(self) -> list[int]:
+        """Those at the axis of a small figure: the first, the middle one and the last."""
+        return [*dict.fromkeys((self.ks[0], self.ks[len(self.ks) // 2], self.ks[-1]))]
 
 
 def curve(table: pd.DataFrame) -> Curve | None:

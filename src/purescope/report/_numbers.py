@@ -13,7 +13,7 @@ def percent(value: float | None, digits: int = 1) -> str:
         >>> percent(0.1234), percent(float("nan"))
         ('12.3', '–')
     """
-    return NONE if _missing(value) else _signed(f"{100 * value:.{digits}f}")  # type: ignore[operator]
+    return NONE if _missing(value) else minus(f"{100 * value:.{digits}f}")  # type: ignore[operator]
 
 
 def points(value: float | None, digits: int = 2) -> str:
@@ -23,17 +23,17 @@ def points(value: float | None, digits: int = 2) -> str:
         >>> points(0.0125)
         '+1.25'
     """
-    return NONE if _missing(value) else _signed(f"{100 * value:+.{digits}f}")  # type: ignore[operator]
+    return NONE if _missing(value) else minus(f"{100 * value:+.{digits}f}")  # type: ignore[operator]
 
 
 def plain(value: float | None, digits: int = 3) -> str:
     """A number to so many decimals."""
-    return NONE if _missing(value) else _signed(f"{value:.{digits}f}")
+    return NONE if _missing(value) else minus(f"{value:.{digits}f}")
 
 
 def short(value: float | None, digits: int = 3) -> str:
     """A number to so many significant digits; p-values and whatever has its own scale."""
-    return NONE if _missing(value) else _signed(f"{value:.{digits}g}")
+    return NONE if _missing(value) else minus(f"{value:.{digits}g}")
 
 
 def measure(value: float | None, metric: str) -> str:
@@ -41,9 +41,28 @@ def measure(value: float | None, metric: str) -> str:
     return plain(value) if metric == "silhouette" else percent(value)
 
 
+def purer(below: float | None) -> str:
+    """How pure among random neurons, in words; the page's script has the same words.
+
+    Args:
+        below: per cent of random neurons whose overlap is larger.
+
+    Examples:
+        >>> purer(0.0), purer(36.5)
+        ('less pure than every random neuron', 'purer than 37 % of random neurons')
+    """
+    if below is None or math.isnan(below):
+        return ""
+    if below in (0, 100):
+        return "purer than every random neuron" if below else "less pure than every random neuron"
+    digits = 0 if 1 <= below <= 99 else 1
+    return f"purer than {math.floor(below * 10**digits + 0.5) / 10**digits:.{digits}f} % of random neurons"
+
+
+def minus(text: str) -> str:
+    """The same with true minus signs for hyphens."""
+    return text.replace("-", _MINUS)
+
+
 def _missing(value: float | None) -> bool:
     return value is None or math.isnan(value)
-
-
-def _signed(text: str) -> str:
-    return text.replace("-", _MINUS)

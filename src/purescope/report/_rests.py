@@ -1,8 +1,10 @@
 """What the numbers rest on, in a few words each: models, data, protocol, versions; and what is not there."""
 
 from purescope import schemas
+from purescope.report import _numbers as numbers
 from purescope.report._folder import Folder
 from purescope.report._rows import groups
+from purescope.verdict import Verdict
 
 
 def question(folder: Folder) -> str:
@@ -36,6 +38,15 @@ def title(folder: Folder) -> str:
     models = folder.models or [str(name) for table in others for name in table.model.unique()]
     models = list(dict.fromkeys(models)) or ["Beside the published figures"]
     return ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
+
+
+def told(verdict: Verdict) -> str:
+    """The sentence of a verdict, with true minus signs in its numbers and every name as it is."""
+    name = f"{verdict.model}: "
+    sentence = verdict.sentence.removeprefix(name)
+    for difference in (str(verdict.overall.over_random), str(verdict.overall.over_low)):
+        sentence = sentence.replace(f" is {difference}", f" is {numbers.minus(difference)}", 1)
+    return name + sentence
 
 
 def facts(folder: Folder) -> list[tuple[str, list[str]]]:

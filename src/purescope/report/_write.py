@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import subprocess
+import sys
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
@@ -22,6 +24,7 @@ LIMIT = 8_000_000
 
 _MARGIN = 2_000  # bytes for what is said about pictures that are left out
 _VEGA = "window.vegaEmbed = vegaEmbed;"
+_BUNDLE = f"import vl_convert; open(1, 'wb').write(vl_convert.javascript_bundle({_VEGA!r}).encode())"
 
 
 def write_report(out: Path) -> Path:
@@ -48,12 +51,21 @@ def write_report(out: Path) -> Path:
 
 
 @cache
+def _bundling() -> subprocess.Popen[bytes]:
+    """Begin to bundle Vega's script, which takes more than a second, in a process of its own."""
+    command = [sys.executable, "-P", "-c", _BUNDLE]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+@cache
 def _library() -> str:
-    """Vega's script, which takes seconds to bundle."""
-    return str(vl_convert.javascript_bundle(_VEGA))
+    """Vega's script; bundled here where the other process cannot."""
+    bundled, _ = _bundling().communicate()
+    return bundled.decode() or str(vl_convert.javascript_bundle(_VEGA))
 
 
 def _page(folder: Folder) -> str:
+    _bundling()
     content = gather(folder)
     pictures = {name: Markup(svg) for name, svg in stills(content.figures).items()}
     data = Markup(script_json({name: part for name, part in content.data.items() if name != "details"}))
@@ -102,7 +114,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(numbers, name) for name in ("percent", "points", "plain", "short", "measure")}
+    shown = ("percent", "points", "plain", "short", "measure", "purer")
+    environment.filters |= {name: getattr(numbers, name) for name in shown}
     return environment
 
 

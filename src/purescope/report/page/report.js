@@ -31,6 +31,13 @@ const percent = (value, digits = 1) => none(value) ? NONE : written((100 * value
 const points = (value, digits = 2) =>
   none(value) ? NONE : written((value < 0 || Object.is(value, -0) ? "" : "+") + (100 * value).toFixed(digits));
 const short = (value, digits = 3) => none(value) ? NONE : written(String(Number(value.toPrecision(digits))));
+/** How pure among random neurons: `purer` of _numbers.py. */
+function purer(below) {
+  if (none(below)) return "";
+  if (below === 0 || below === 100) return below ? "purer than every random neuron" : "less pure than every random neuron";
+  const digits = below >= 1 && below <= 99 ? 0 : 1;
+  return `purer than ${(Math.floor(below * 10 ** digits + 0.5) / 10 ** digits).toFixed(digits)} % of random neurons`;
+}
 const measure = (value, metric) => metric === "silhouette" ? plain(value) : percent(value);
 
 // The state, and the address that holds it.
@@ -131,7 +138,7 @@ async function showExplorer() {
     return view;
   });
   const view = await exploring;
-  await refresh(view, { curves: rows, levels: one?.levels ?? [], chosen: [{ k: state.k }] }, { percent: state.metric !== "silhouette" });
+  await refresh(view, { curves: rows, levels: one?.levels ?? [], chosen: [{ k: state.k }] }, { percent: state.metric !== "silhouette", ticks: one?.ticks ?? [] });
 }
 
 const panels = new Map();
@@ -170,7 +177,7 @@ async function fillPanel(at, panel) {
   if (!one) return;
   panel.chart.setAttribute("aria-label", `${data.models[state.model]} on ${data.datasets[at]}. ${described(one, state.metric)}`);
   panel.view ??= panel.draw?.();
-  if (panel.view) await refresh(await panel.view, panelRows(one), { percent: state.metric !== "silhouette" });
+  if (panel.view) await refresh(await panel.view, panelRows(one), { percent: state.metric !== "silhouette", ticks: one.few });
 }
 
 function drawRest() {
@@ -282,11 +289,72 @@ function showNeuron() {
   const found = neurons();
   finder.hidden = !found;
   if (!found) return;
-  const last = found.rank.length - 1;
   const neuron = shownNeuron();
-  by("neuron").max = last;
-  if (document.activeElement !== by("neuron")) by("neuron").value = neuron;
+  if (sought === "" && document.activeElement !== by("neuron")) by("neuron").value = neuron;
+  showFound();
   by("card").replaceChildren(cardOf(found, neuron));
+}
+
+// What is in the search field, if not the number of the neuron that is shown.
+let sought = "";
+const FOUND = 12; // neurons, at most
+const plainly = (text) => text.normalize("NFD").replaceAll(/\p{M}/gu, "").toLowerCase();
+
+/** The neurons that have the text in one of their closest words or classes: neuron, name, of what, score; best first. */
+function search(text) {
+  const best = new Map();
+  for (const [at, of] of [...data.datasets, "words"].entries()) {
+    const { names = [], words = [] } = data.details[pair(at)] ?? {};
+    const fits = names.map((name) => plainly(name).includes(plainly(text)));
+    words.forEach((closest, neuron) => {
+      for (const [word, score] of closest) {
+        if (fits[word] && !(best.get(neuron)?.score >= score)) best.set(neuron, { neuron, name: names[word], of, score });
+      }
+    });
+  }
+  return [...best.values()].sort((a, b) => b.score - a.score || a.neuron - b.neuron);
+}
+
+function showFound() {
+  const number = /^[-+]?\d+([.,]\d*)?$/.test(sought);
+  const found = sought && !number ? search(sought) : [];
+  by("neuron").setAttribute("aria-invalid", String(number));
+  by("found-said").textContent = !sought ? ""
+    : number ? `There is no neuron ${sought}, only 0 to ${neurons().rank.length - 1}. Still shown: neuron ${shownNeuron()}.`
+    : !found.length ? `Nothing found: no neuron with “${sought}” in a closest word or class.`
+    : `${found.length} ${found.length === 1 ? "neuron" : "neurons"} with “${sought}” in a closest word or class${found.length > FOUND ? `; the ${FOUND} closest` : ""}:`;
+  const held = by("found").contains(document.activeElement);
+  by("found").replaceChildren(...found.slice(0, FOUND).map(({ neuron, name, of, score }) => make("li", {},
+    make("button", { type: "button", "aria-current": neuron === shownNeuron() ? "true" : null, click: () => change({ neuron }, "found") },
+      `neuron ${neuron}: ${name} (${of}) `, make("small", {}, plain(score, 1))))));
+  if (held) (by("found").querySelector("[aria-current]") ?? by("neuron")).focus();
+}
+
+/** Bring the page in line with the search field. */
+function seek(text) {
+  const number = /^\d+$/.test(text) && Number(text) < neurons().rank.length;
+  sought = number ? "" : text;
+  if (number) change({ neuron: Number(text) });
+  else showFound();
+}
+
+/** From the field to the list below it, through it, and back. */
+function walkFound(event) {
+  const stops = [by("neuron"), ...all("#found button")];
+  const at = stops.indexOf(document.activeElement);
+  if (event.key === "Escape" && sought) {
+    seek("");
+    by("neuron").value = shownNeuron();
+    by("neuron").select();
+  } else if (at >= 0 && ["ArrowDown", "ArrowUp"].includes(event.key)) {
+    const down = event.key === "ArrowDown";
+    if (stops.length > 1) stops[Math.min(stops.length - 1, Math.max(0, at + (down ? 1 : -1)))].focus();
+    else if (!sought) {
+      step(down ? -1 : 1, "index");
+      by("neuron").value = shownNeuron();
+    }
+  } else return;
+  event.preventDefault();
 }
 
 function cardOf(found, neuron) {
@@ -295,50 +363,52 @@ function cardOf(found, neuron) {
   return make("article", { class: "card large", id: "card-shown", tabindex: "-1" },
     make("header", {}, make("h4", {}, `Neuron ${neuron}`), make("p", {}, `rank ${found.rank[neuron]} of ${found.rank.length}, ${data.models[state.model]}`)),
     make("dl", { class: "towers" }, ["image", "text"].map((tower) => towerOf(found[tower], tower, neuron))),
-    words.length ? make("p", { class: "words" }, make("span", {}, "Words"), make("span", {}, words.map(([word, score]) => `${vocabulary.names[word]} (${short(score, 2)})`).join(", "))) : null,
+    words.length ? make("p", { class: "words" }, make("span", {}, "Words"), make("span", {}, words.map(([word, score]) => `${vocabulary.names[word]} (${plain(score, 1)})`).join(", "))) : null,
     make("div", { class: "sets" }, data.datasets.map((name, at) => seenIn(name, at, neuron))));
 }
 
 function towerOf(one, tower, neuron) {
-  const below = one.below ? `; purer than ${plain(one.below[neuron], 0)} % of random neurons` : "";
+  const below = none(one.below?.[neuron]) ? "" : `; ${purer(one.below[neuron])}`;
   const near = one.near?.[neuron].map((other, place) => make("li", {},
     make("button", { type: "button", click: () => change({ neuron: other }, "card"), "aria-label": `Neuron ${other}, cosine ${plain(one.cosine[neuron][place], 2)}` },
       `${other} `, make("small", {}, plain(one.cosine[neuron][place], 2)))));
   return make("div", {}, make("dt", {}, `${tower} tower`), make("dd", {},
     make("b", {}, plain(one.overlap[neuron], 4)), ` overlap, purity ${plain(one.purity[neuron], 1)}${below}`,
-    near ? make("ul", { class: "near", "aria-label": `nearest neurons in the ${tower} tower, with their cosine` }, near) : null));
+    near ? make("div", { class: "near" }, make("span", { "aria-hidden": "true" }, "nearest, by cosine"),
+      make("ul", { "aria-label": `nearest neurons in the ${tower} tower, with their cosine` }, near)) : null));
 }
 
 function seenIn(name, at, neuron) {
   const one = data.details[pair(at)];
   if (!one) return null;
   const words = one.words?.[neuron]?.map(([word]) => one.names[word]).join(", ");
-  const classes = one.classes?.[neuron]?.map(([label, drop]) => `${one.names[label]} ${points(drop, 0)}`).join(", ");
-  const drop = one.drop ? `${points(one.drop[neuron])} (${points(one.low[neuron])} to ${points(one.high[neuron])})` : null;
-  return make("section", { class: "seen" }, make("h5", {}, name),
-    thumbs(one.most?.[neuron], one, at, "activate it most"), thumbs(one.least?.[neuron], one, at, "activate it least", "least"),
-    words ? make("p", { class: "classes" }, `Classes: ${words}`) : null,
-    drop ? make("p", { class: "classes" }, "Lost without it: ", make("span", { class: "lost" }, `${drop} points`)) : null,
-    classes ? make("p", { class: "classes" }, `Recall lost by class: ${classes}`) : null);
+  const recalls = one.classes?.[neuron]?.map(([label, drop]) => [one.names[label], points(drop, 0)]).filter(([, drop]) => /[1-9]/.test(drop)) ?? [];
+  const drop = one.drop ? `${points(one.drop[neuron])} points (${points(one.low[neuron])} to ${points(one.high[neuron])})` : null;
+  const strips = [strip("most", one.most?.[neuron], one, at), strip("least", one.least?.[neuron], one, at)].filter((each) => each);
+  return make("section", { class: "seen" }, make("header", {}, make("h5", {}, name)),
+    strips.length ? make("div", { class: "strips" }, strips) : null,
+    words ? make("p", {}, `Classes: ${words}`) : null,
+    drop ? make("p", {}, "Lost without it: ", make("span", { class: "lost" }, drop)) : null,
+    recalls.length ? make("p", {}, `Recall lost by class: ${recalls.map((each) => each.join(" ")).join(", ")} points`) : null);
 }
 
 const styled = new Set([...document.styleSheets].flatMap((sheet) => [...sheet.cssRules].map((rule) => rule.selectorText)).filter((text) => /^\.t\d/.test(text ?? "")));
 
-function thumbs(entries, one, at, label, kind = "") {
+function strip(end, entries, one, at) {
   if (!entries?.length) return null;
-  return make("ul", { class: `thumbs ${kind}`, "aria-label": label }, entries.map(([image, name, activation]) => {
+  const thumbs = entries.map(([image, name, activation]) => {
     const told = `${one.names[name]}, activation ${activation}`;
     const rule = `t${at}-${image}`;
     return styled.has("." + rule)
       ? make("li", { class: `thumb ${rule}`, role: "img", title: told, "aria-label": told })
       : make("li", { class: "thumb none", title: `image ${image}: ${told}` }, one.names[name]);
-  }));
+  });
+  return make("div", { class: `strip ${end}` }, make("span", { "aria-hidden": "true" }, end), make("ul", { class: "thumbs", "aria-label": `activate it ${end}` }, thumbs));
 }
 
-function step(by_) {
+function step(by_, walk = document.querySelector('input[name="walk"]:checked').value) {
   const found = neurons();
   const now = shownNeuron();
-  const walk = document.querySelector('input[name="walk"]:checked').value;
   const count = found.rank.length;
   const next = walk === "rank" ? found.rank.indexOf(Math.min(count, Math.max(1, found.rank[now] + by_))) : Math.min(count - 1, Math.max(0, now + by_));
   change({ neuron: next });
@@ -414,6 +484,7 @@ function addTools(box) {
 // From a change to the page.
 function change(changes, then) {
   Object.assign(state, changes);
+  if ("neuron" in changes && then !== "found") sought = "";
   show();
   writeAddress();
   if (then === "card") {
@@ -435,7 +506,7 @@ function show() {
       by("k").value = there.indexOf(state.k);
       by("k").disabled = there.length < 2;
       const neuronsKept = (curve() ?? anyCurve())?.neurons;
-      by("k-shown").textContent = `${state.k.toLocaleString("en")} of ${neuronsKept?.toLocaleString("en")}`;
+      by("k-shown").textContent = `${state.k.toLocaleString("en")} of ${neuronsKept?.toLocaleString("en")}, ${percent(state.k / neuronsKept, 0)} %`;
       by("k").setAttribute("aria-valuetext", by("k-shown").textContent);
       all('input[name="strategy"]').forEach((box) => { box.checked = state.shown.includes(box.value); });
     }
@@ -458,12 +529,14 @@ function listen() {
   on("k", "input", (event) => change({ k: ks()[Number(event.target.value)] }));
   all('input[name="strategy"]').forEach((box) => box.addEventListener("change", () =>
     change({ shown: all('input[name="strategy"]').filter((one) => one.checked).map((one) => one.value) })));
-  on("search", "submit", (event) => event.preventDefault());
-  on("neuron", "input", (event) => {
-    const wanted = Number(event.target.value);
-    if (event.target.value !== "" && Number.isInteger(wanted) && wanted >= 0 && wanted < neurons().rank.length) change({ neuron: wanted });
+  on("search", "submit", (event) => {
+    event.preventDefault();
+    document.querySelector("#found button")?.click();
   });
-  on("neuron", "blur", (event) => { event.target.value = shownNeuron(); });
+  on("neuron", "input", (event) => seek(event.target.value.trim()));
+  on("neuron", "focus", (event) => event.target.select());
+  on("neuron", "blur", (event) => { if (!sought) event.target.value = shownNeuron(); });
+  on("finder", "keydown", walkFound);
   on("previous", "click", () => step(-1));
   on("next", "click", () => step(1));
   on("card", "keydown", (event) => {

@@ -1,11 +1,13 @@
 """The command line end to end: each command as a user types it, in this process."""
 
+import io
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,7 +128,8 @@ def test_results_that_no_manifest_explains_are_left_alone(folder, tmp_path, caps
         ({"keep": "2.5"}, r"'2\.5' is neither a whole number"),
         ({"data": "bundled:flag"}, r"did you mean 'flags'"),
         ({"data": "cifar1O"}, r"did you mean 'cifar10"),
-        ({"data": "cifar10"}, r"cifar10"),
+        ({"data": "cifar10"}, r"cifar10(?s:.*)to fix:   --data-root DIR"),
+        ({"keep": "100-500"}, r"to fix:   did you mean 100:500:50\?"),
         ({"model": "bundled:lclip"}, r"did you mean 'laclip'"),
         ({"model": "missing.pt"}, r"missing\.pt"),
         ({"data": "folder:nowhere"}, r"nowhere"),
@@ -292,3 +295,57 @@ def test_every_name_in_the_help_can_be_given(capsys) -> None:
     assert run("sweep", "--help") == 0
     words = set(re.findall(r"\w+", capsys.readouterr().out))
     assert {*all_strategies(), *MEASURES, *TOWERS, *ABLATIONS, *SPACES} <= words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "came", "fix"),
+    [
+        (["sweeep"], "no such command 'sweeep'", "did you mean 'sweep'"),
+        (["sweep", "bundled:clip", "--dat", "x"], "no such option '--dat'", "did you mean '--data'"),
+        (["sweep", "bundled:clip"], "missing option '--data'", "see `purescope sweep --help`"),
+        (["purity"], "missing argument 'MODEL...'", "see `purescope purity --help`"),
+        (["purity", "bundled:clip", "--top", "0"], "invalid value for '--top': 0", "see `purescope purity --help`"),
+        (["purity", "bundled:clip", "--top"], "option '--top' requires an argument", "see `purescope COMMAND --help`"),
+        (
+            ["purity", "bundled:clip", "--space", "weight"],
+            "--space weight\n  expected: one of",
+            "did you mean 'weights'",
+        ),
+        (["cache", "rm"], "name the keys to remove, or give --all", "see `purescope cache rm --help`"),
+    ],
+)
+def test_a_wrong_command_line_is_told_like_every_error(arguments, came, fix, capsys) -> None:
+    message = fails(capsys, *arguments)
+    assert message.startswith(f"purescope: {came}"), message
+    assert f"\n  to fix:   {fix}" in message and "Usage" not in message and "Error" not in message
+
+
+def test_without_a_command_there_is_help(capsys) -> None:
+    run()
+    printed = capsys.readouterr()
+    assert "Usage: purescope" in printed.out + printed.err
+    assert run("--version") == 0 and "purescope" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, click.Abort])
+def test_ctrl_c_ends_without_a_traceback(interrupt, monkeypatch, capsys) -> None:
+    def stopped() -> None:
+        raise interrupt
+
+    monkeypatch.setattr(cli.commands["models"], "callback", stopped)
+    assert run("models") == 130
+    message = capsys.readouterr().err
+    assert message.strip() == "purescope: stopped"
+
+
+@pytest.mark.parametrize(("environment", "red"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_what_came_is_red_on_a_terminal_unless_that_is_not_wanted(environment, red, monkeypatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", screen)
+    assert run("sweeep") == 2
+    came, *advice = screen.getvalue().splitlines()
+    assert ("\x1b[31m" in came) == red and not any("\x1b" in line for line in advice)

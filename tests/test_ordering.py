@@ -467,7 +467,9 @@ def test_an_unknown_strategy_gets_a_suggestion() -> None:
     projections = Projections(signed(3, 2), signed(3, 2))
     with pytest.raises(InputError, match=r"unknown strategy 'high_purty'(?s:.*)did you mean 'high_purity'"):
         order_neurons(projections, "high_purty")
-    with pytest.raises(InputError, match=r"known: activation_variance, ape, first_k, greedy_purity, high_purity"):
+    with pytest.raises(
+        InputError, match=r"expected: one of activation_variance, ape, first_k, greedy_purity, high_purity"
+    ):
         order_neurons(projections, "xyzzy")
 
 
@@ -562,6 +564,16 @@ def test_a_text_names_ks(text: str, ks: list[int]) -> None:
 def test_a_bad_text_is_quoted_back(text: str, part: str) -> None:
     with pytest.raises(InputError, match=re.escape(f"--keep {text!r}: {part}") + r"(?s:.*)200:500:50"):
         parse_keep(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("100-500", "100:500:50"), ("200 to 500", "200:500:50"), ("16,1..8", "1:8:1"), ("500:200:-50", "200:500:50")],
+)
+def test_a_range_in_another_spelling_is_understood(text: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"to fix:   did you mean {meant}\\?"):
+        parse_keep(text)
+    assert len(parse_keep(meant)) < 12
 
 
 def test_default_ks_are_the_experiments() -> None:

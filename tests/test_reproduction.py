@@ -89,15 +89,24 @@ def test_missing_sets_are_named_with_how_to_get_them_before_anything_is_read(tmp
     assert run("reproduce", tmp_path / "no.pt", "--data-root", root, "--out", tmp_path / "out") == 2
     said = capsys.readouterr().err
     assert "5 of 7 data sets are not in" in said
-    for name in set(SEVEN) - {"cifar10", "dtd"}:
-        assert f"--data {name} --data-root" in said
-    assert "--data cifar10 " not in said and "stl10" not in said
+    assert "in " + str(root) + ": cifar100, food101, caltech101, pets, eurosat\n" in said
+    assert "--download (download=True) fetches them there, --data" in said and "purescope sweep" not in said
+    assert f"`purescope datasets --check {root}` says how to get each" in said
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_data_sets_must_be_named(tmp_path, capsys) -> None:
     assert run("reproduce", tmp_path / "no.pt", "--out", tmp_path / "out") == 2
     assert "--data-root" in capsys.readouterr().err
+    assert run("reproduce", tmp_path / "no.pt", "--data-root", tmp_path / "gone", "--out", tmp_path / "out") == 2
+    assert re.search(r"no folder .*gone .*\n.*\n  to fix:   --data-root DIR .*--download", capsys.readouterr().err)
+
+
+def test_that_the_numbers_are_of_another_model_is_told_before_anything_about_data(tmp_path, capsys) -> None:
+    assert run("reproduce", "A=bundled:clip", "--out", tmp_path / "out") == 2
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert "published numbers are of CC3M LaCLIP, and bundled:clip is another model" in first
+    assert "no folder of data sets" in second
 
 
 def test_some_sets_and_a_name_of_ones_own(checkpoint, tmp_path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from purescope.datasets import Dataset
 from purescope.errors import DatasetError, InputError, ModelError, OutputError
-from purescope.features import Features, quiet, save_features
+from purescope.features import Features, quiet, read_features, save_features
 from purescope.models import Model, Preprocess
 from purescope.portraits import cosine_maps
 from purescope.purity import Projections
@@ -39,6 +39,7 @@ from purescope.schemas import (
     NEURONS as NEURON_TABLE,
 )
 from purescope.sweep import Measured
+from purescope.sweep import sweep as ps_sweep
 from purescope.tables import atomic_path, check_table, read_table
 
 # Random features are no better than chance, and told so.
@@ -375,7 +376,44 @@ def test_a_file_that_does_not_say_what_made_it_is_told_once(tmp_path: Path) -> N
     with pytest.warns(UserWarning) as told:
         run_sweep(MODELS, [f"mine=features:{file}"], tmp_path / "out", settings=SETTINGS)
     sentences = [str(warning.message) for warning in told]
-    assert sentences.count(f"features:{file} does not say which model made it: it is taken for each that is named") == 1
+    told_of = [sentence for sentence in sentences if "does not say which model made it" in sentence]
+    assert len(told_of) == 1 and told_of[0].startswith(f"features:{file} ")
+
+
+def test_features_alone_are_ranked_by_their_activations(tmp_path: Path) -> None:
+    arrays = {name: getattr(DATA[0], name).numpy() for name in ("image", "text", "labels")}
+    named = tmp_path / "mine.npz"
+    np.savez(named, **arrays, classes=[f"c{i}" for i in range(len(DATA[0].text))], model="My encoder", dataset="pets")
+    settings = replace(SETTINGS, space="activations")
+    with pytest.warns(UserWarning, match="does not say which model"):
+        table = run_sweep([], [f"features:{named}"], tmp_path / "out", settings=settings)
+    direct = ps_sweep(read_features(named), space="activations", keep=settings.keep, draws=settings.draws)
+    assert set(table.model) == {"My encoder"} and set(table.dataset) == {"pets"}
+    same = ["strategy", "draw", "k", "metric", "value"]
+    pd.testing.assert_frame_equal(table[same], direct[same])
+    assert VOCABULARY not in set(read_table(tmp_path / "out", WORDS).dataset)
+    again = content(tmp_path / "out")
+    with pytest.warns(UserWarning, match="does not say which model"):
+        run_sweep([], [f"features:{named}"], tmp_path / "out", settings=settings)
+    assert {name: made for name, made in content(tmp_path / "out").items() if name.endswith(".csv")} == {
+        name: made for name, made in again.items() if name.endswith(".csv")
+    }
+
+
+def test_a_run_without_models_says_when_it_needs_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="space activations"):
+        run_sweep([], [DATA[0]], tmp_path / "out", settings=SETTINGS)
+    with pytest.raises(ModelError, match="no MODEL was named"):
+        run_sweep([], [], tmp_path / "out", settings=SETTINGS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_features_of_another_width_are_refused_before_the_folder_is_taken(tmp_path: Path) -> None:
+    wide = replace(MODELS[0], neurons=MODELS[0].neurons + 1)
+    with pytest.raises(InputError, match=r"neurons(.|\n)*to fix: +name the model that made them"):
+        run_sweep([wide], [DATA[0]], tmp_path / "out", settings=SETTINGS)
+    assert not (tmp_path / "out").exists()
+    run_sweep([MODELS[0]], [DATA[0]], tmp_path / "out", settings=SETTINGS)
 
 
 def test_other_features_of_the_same_shape_are_another_run(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a run prints: one screen, curves that follow the numbers, names as they are."""
 
 import io
+import logging
 import warnings
 
 import numpy as np
@@ -55,6 +56,35 @@ def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.Monk
     assert "\x1b[3" not in plain and "▆▇▇▇▇██" in plain
 
 
+def test_a_terminal_of_80_columns_cuts_no_number() -> None:
+    screen = Console(file=io.StringIO(), width=80, highlight=False)
+    terminal.accuracies(screen, made())
+    lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 80 and "…" not in "".join(lines)
+    row = next(line for line in lines if line.startswith("fashion-mnist"))
+    assert row.split()[1:4] == ["60.0", "52.0", "▆▇▇▇▇██"]
+
+
+def test_steps_are_told_on_standard_error_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("purescope.runs._run")
+    with terminal.telling():
+        log.info("%d of %d", 1, 2)
+        warnings.warn("a doubt", UserWarning, stacklevel=1)
+    log.info("not told")
+    assert capfd.readouterr().err == "1 of 2\nnote: a doubt\n"
+
+
+def test_on_a_terminal_a_step_passes_and_a_note_stays(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with terminal.telling():
+        logging.getLogger("purescope").info("first")
+        warnings.warn("a doubt", UserWarning, stacklevel=1)
+    err = capfd.readouterr().err
+    assert err.index("first ...") < err.index("note: a doubt\n") and err.endswith("\r\x1b[K" if "\x1b" in err else "\r")
+
+
 def test_names_are_no_markup() -> None:
     table = made(models=("[red]M[/red]",), sets=("[bold]D[/bold]", "a[/]b"))
     shown = printed(lambda screen: terminal.accuracies(screen, table))
@@ -75,7 +105,7 @@ def test_a_curve_is_in_its_scale_and_not_long(values: list[float], shown: str | 
 
 
 def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    with terminal.warnings_as_notes(most=2):
+    with terminal.telling(most=2):
         for i in range(5):
             warnings.warn(f"number {i}", stacklevel=1)
     said = capsys.readouterr().err.splitlines()

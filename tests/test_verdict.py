@@ -67,9 +67,28 @@ def test_the_sentence_says_with_which_numbers() -> None:
     verdict = judge(results(0.9, [0.5]), comparisons((ABOVE, (0.05, 0.04, 0.06), 0.014), draws=1999), model="m")
     assert verdict.sentence == (
         "m: the claim that high-purity neurons carry more is supported by this data. Over all k and set 0, high purity "
-        "minus random is +2.00 points (+1.00 to +3.00), p = 0.014 among 1,999 random orders; high minus low is "
-        "+5.00 points (+4.00 to +6.00)."
+        "minus random is +2.00 points (+1.00 to +3.00), high minus low is +5.00 points (+4.00 to +6.00): 95 % "
+        "intervals, over images. Among 1,999 random orders, high purity has p = 0.014."
     )
+
+
+@pytest.mark.parametrize(
+    ("over_random", "p", "draws", "said"),
+    [
+        (ABOVE, 0.3, 1999, "as many random choices differ as much"),
+        (BELOW, 0.3, 1999, "as many random choices differ as much"),
+        (ACROSS, 0.01, 1999, "other images may say otherwise"),
+        (ACROSS, 0.6, 1999, "has p = 0.6."),
+        (ABOVE, 0.33, 5, "5 random orders are too few to decide: use more draws."),
+    ],
+)
+def test_images_and_random_orders_that_disagree_are_told_apart(
+    over_random: tuple[float, float, float], p: float, draws: int, said: str
+) -> None:
+    table = comparisons((over_random, ABOVE, p), draws=draws)
+    verdict = judge(results(0.9, [0.5]), table, model="m")
+    assert verdict.overall.word == "not decided" and verdict.sentence.endswith(said + "." * (not said.endswith(".")))
+    assert verdict.sentence.count("too few") == (draws == 5)
 
 
 def test_all_data_sets_together_are_one_test_on_their_mean() -> None:

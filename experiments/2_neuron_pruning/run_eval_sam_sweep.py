@@ -98,7 +98,7 @@ def main() -> pd.DataFrame:
     checkpoints = [ckpt_path] if isinstance(ckpt_path, str) else ckpt_path
     settings = Settings(keep=sam_values, protocol=protocol)
     sources = Sources(data_root=data_root, batch_size=batch_size, device=str(device))
-    with terminal.warnings_as_notes():
+    with terminal.telling():
         table = ps.run_sweep(
             checkpoints,
             DATASETS,

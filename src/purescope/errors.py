@@ -2,6 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import TypedDict
+
+_FEW = 12  # names that can stand in a line
 
 
 class PurescopeError(Exception):
@@ -54,6 +57,28 @@ class MissingExtraError(PurescopeError, ImportError):
             expected=f"purescope with its extra {extra!r}",
             fix=f"pip install 'purescope[{extra}]'",
         )
+
+
+class Advice(TypedDict):
+    """What `PurescopeError` says beside what came."""
+
+    expected: str
+    fix: str
+
+
+def near_miss(name: str, known: Iterable[str]) -> Advice:
+    """What to say of an unknown name: the known ones, if they are few or none is close, and the closest.
+
+    Examples:
+        >>> print(InputError("unknown tower 'txt'", **near_miss("txt", ["image", "text"])))
+        unknown tower 'txt'
+          expected: one of image, text
+          to fix:   did you mean 'text'?
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known)
+    told = f"one of {', '.join(known)}" if known and (len(known) <= _FEW or not close) else ""
+    return {"expected": told, "fix": did_you_mean(name, known) if close else ""}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """How many neurons to keep: the ks, checked, by default, and as a text names them."""
 
+import re
 from collections.abc import Iterable
 
 from purescope.errors import InputError
@@ -24,11 +25,11 @@ def check_keep(keep: int | Iterable[int], neurons: int) -> list[int]:
             raise InputError(
                 f"k = {k!r} neurons to keep",
                 expected=f"a whole number from 1 to {neurons}, the number of neurons of this model",
-                fix="change --keep (keep=)",
+                fix="change --keep KS (keep=KS)",
             )
         ks.add(int(k))
     if not ks:
-        raise InputError("no k to evaluate", expected=f"at least one from 1 to {neurons}", fix="change --keep (keep=)")
+        raise InputError("no k to evaluate", expected=f"at least one from 1 to {neurons}", fix="--keep KS (keep=KS)")
     return sorted(ks)
 
 
@@ -68,5 +69,22 @@ def parse_keep(text: str) -> list[int]:
             raise InputError(
                 f"--keep {text!r}: {part.strip()!r} is neither a whole number nor a rising range",
                 expected="numbers and ranges first:last:step, such as 200:500:50 or 64,128,256, up to a million",
+                fix=_meant(part.strip()),
             ) from error
     return ks
+
+
+def _meant(part: str) -> str:
+    """A range in another spelling, or one that falls, as we spell it; without a step, in ten at most that are round.
+
+    Examples:
+        >>> _meant("100-500"), _meant("500:100:-25"), _meant("many")
+        ('did you mean 100:500:50?', 'did you mean 100:500:25?', '')
+    """
+    found = re.fullmatch(r"(\d{1,6})\s*(?:-|–|\.\.+|to|:)\s*(\d{1,6})(?::-?(\d{1,6}))?", part)
+    if found is None:
+        return ""
+    first, last = sorted((int(found[1]), int(found[2])))
+    steps = [scale * step for scale in (1, 10, 100, 1000, 10_000) for step in (1, 5)]
+    step = int(found[3] or 0) or next(step for step in [*steps, 100_000] if last - first <= 10 * step)
+    return f"did you mean {first}:{last}:{step}?"

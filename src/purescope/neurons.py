@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.measures import MEASURES
 from purescope.ordering import order_neurons
 from purescope.purity import Projections, overlap, purity, total_overlap
@@ -40,7 +40,7 @@ def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> p
     }
     for name in measures:
         if name not in MEASURES:
-            raise InputError(f"unknown measure {name!r}", expected=did_you_mean(name, MEASURES))
+            raise InputError(f"unknown measure {name!r}", **near_miss(name, MEASURES))
         columns |= {f"image_{name}": MEASURES[name].of(image), f"text_{name}": MEASURES[name].of(text)}
     table = pd.DataFrame({name: values[order].numpy() for name, values in columns.items()})
     table.insert(0, "neuron", order.numpy())

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 
 PAPER_TEMPLATES = ("a photo of a {}",)
 """The experiment's one prompt, filled with class names as the data set has them."""
@@ -82,7 +82,7 @@ def prompts_for(dataset: Described, protocol: str) -> Prompts:
         return Prompts(dataset.classes, PAPER_TEMPLATES)
     if protocol == "native":
         return Prompts(dataset.display_names, dataset.templates)
-    raise InputError(f"unknown protocol {protocol!r}", expected=did_you_mean(protocol, PROTOCOLS))
+    raise InputError(f"unknown protocol {protocol!r}", **near_miss(protocol, PROTOCOLS))
 
 
 def vocabulary(protocol: str) -> Prompts:

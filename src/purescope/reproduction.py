@@ -4,6 +4,8 @@ One run under protocol ``paper`` and one under ``native``, each a folder of its 
 then the table that puts both beside the figures, and a text that says what is known of their differences.
 """
 
+import re
+import shlex
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +14,15 @@ from pathlib import Path
 import pandas as pd
 
 from purescope.datasets import check_datasets
-from purescope.errors import DatasetError, InputError, did_you_mean
+from purescope.datasets.check import LAYOUT
+from purescope.errors import DatasetError, InputError, near_miss
 from purescope.features import Progress, quiet
 from purescope.models import Model, load_model
 from purescope.published import LABEL, NEURONS, ONLY_IN_FIGURES, SOURCE, STRATEGIES, TITLES, oddities, published_figures
 from purescope.report import write_report
 from purescope.runs import Settings, Sources, named_dataset, run_sweep
 from purescope.schemas import REPRODUCTION
-from purescope.specs import split_label
+from purescope.specs import is_folder, split_label, to_path
 from purescope.tables import atomic_path, check_table, write_table
 
 PROTOCOLS = ("paper", "native")
@@ -91,10 +94,13 @@ def run_reproduction(
         UserWarning: the checkpoint is not what the published numbers are of; a data set is not whole.
     """
     settings, folder = settings or Settings(), Path(out)
+    early = _of_another_kind(model) if isinstance(model, str) else _about(model)
+    for doubt in early:
+        warnings.warn(doubt, stacklevel=2)
     names = _wanted(data, sources)
     loaded = _named(model, sources, settings) if isinstance(model, str) else model
     doubts = _about(loaded)
-    for doubt in doubts:
+    for doubt in [] if early else doubts:
         warnings.warn(doubt, stacklevel=2)
     sets = [named_dataset(name, sources) for name in names]
     results = {
@@ -199,33 +205,44 @@ def _wanted(data: Sequence[str] | None, sources: Sources) -> list[str]:
     Raises:
         InputError, DatasetError: as `run_reproduction`.
     """
-    if sources.data_root is None:
-        raise DatasetError(
-            "no folder of data sets was given",
-            expected=f"one with {', '.join(name for name in TITLES if name != ONLY_IN_FIGURES)} in it",
-            fix="--data-root DIR (data_root='DIR'); with --download they are fetched there",
-        )
+    root = _root(sources)
     data = [name.lower() for name in data or ()]
     for name in data:
         if name not in TITLES:
-            raise InputError(f"nothing was published for {name!r}", expected=did_you_mean(name, TITLES))
-    found = {} if sources.download else {row.name: row for row in check_datasets(sources.data_root)}
+            raise InputError(f"nothing was published for {name!r}", **near_miss(name, TITLES))
+    found = {} if sources.download else {row.name: row for row in check_datasets(root)}
     names = list(dict.fromkeys(data or (name for name in TITLES if name != ONLY_IN_FIGURES)))
     if not data and ONLY_IN_FIGURES in found and found[ONLY_IN_FIGURES].state != "missing":
         names.append(ONLY_IN_FIGURES)
     missing = [found[name] for name in names if name in found and found[name].state == "missing"]
     if missing:
         raise DatasetError(
-            f"{len(missing)} of {len(names)} data sets are not in {sources.data_root}: "
-            f"{', '.join(row.name for row in missing)}",
+            f"{len(missing)} of {len(names)} data sets are not in {root}: {', '.join(row.name for row in missing)}",
             expected="all of them, before anything is computed",
-            fix="--download fetches them there, --data runs on some; or one by one:\n"
-            + "\n".join(f"    {row.get}" for row in missing),
+            fix="--download (download=True) fetches them there, --data NAMES (data=NAMES) runs on some; "
+            f"`purescope datasets --check {shlex.quote(str(root))}` says how to get each",
         )
     unlike = [f"{name} ({found[name].problem})" for name in names if name in found and found[name].problem]
     if unlike:
         warnings.warn(f"data sets that are not as published: {', '.join(unlike)}", stacklevel=3)
     return names
+
+
+def _root(sources: Sources) -> Path:
+    if sources.data_root is None:
+        raise DatasetError(
+            "no folder of data sets was given",
+            expected=f"one with {', '.join(name for name in TITLES if name != ONLY_IN_FIGURES)} in it",
+            fix="--data-root DIR (data_root='DIR'); with --download (download=True) they are fetched there",
+        )
+    root = to_path(sources.data_root)
+    if not sources.download and not is_folder(root):
+        raise DatasetError(
+            f"there is no folder {root} to find the data sets in",
+            expected=LAYOUT,
+            fix="--data-root DIR (data_root='DIR'); with --download (download=True) they are fetched there",
+        )
+    return root
 
 
 def _left_out(names: Sequence[str], data: Sequence[str] | None) -> list[str]:
@@ -246,6 +263,14 @@ def _named(spec: str, sources: Sources, settings: Settings) -> Model:
         arch=sources.arch,
         offline=sources.offline,
     )
+
+
+def _of_another_kind(spec: str) -> list[str]:
+    """What the published numbers are of, where a name alone tells that it is something else."""
+    _, name = split_label(spec)
+    if re.match(r"(bundled|open_clip|hf):", name):
+        return [f"The published numbers are of {LABEL}, and {name} is another model: the comparison is of two models."]
+    return []
 
 
 def _about(model: Model) -> list[str]:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from purescope.bases import BASES
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.evaluation import ABLATIONS, ablation_values, has_silhouette
 from purescope.evaluator import SILHOUETTE_DRAWS, Evaluator
 from purescope.features import Features
@@ -62,7 +62,7 @@ class Options:
         ]
         for what, name, known in named:
             if name not in known:
-                raise InputError(f"unknown {what} {name!r}", expected=did_you_mean(name, known))
+                raise InputError(f"unknown {what} {name!r}", **near_miss(name, known))
         if len(set(self.strategies)) < len(self.strategies):
             raise InputError(f"strategies {', '.join(self.strategies)}", expected="each of them once")
         for what, count, least in (("draws", self.draws, 0), ("resamples", self.resamples, 1)):

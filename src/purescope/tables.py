@@ -80,11 +80,19 @@ def read_table(out: Path, schema: Schema) -> pd.DataFrame:
     """
     path = out / f"{schema.name}.parquet"
     if not path.is_file():
-        raise InputError(f"no {path.name} in {out}", expected="the --out folder of a purescope run")
+        raise InputError(
+            f"no {path.name} in {out}",
+            expected="the --out folder of a purescope run",
+            fix="check the path",
+        )
     try:
         table = pd.read_parquet(path, page_checksum_verification=True)
     except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
-        raise InputError(f"{path} cannot be read: {error}", expected="the Parquet file of a purescope run") from error
+        raise InputError(
+            f"{path} cannot be read: {error}",
+            expected="the Parquet file of a purescope run",
+            fix="make it again: run the command that wrote it",
+        ) from error
     return check_table(table, schema)
 
 

@@ -63,10 +63,15 @@ class Verdict:
             CONTRADICTED: "the claim that high-purity neurons carry more is contradicted by this data",
             UNDECIDED: "the claim that high-purity neurons carry more is not decided by this data",
         }[overall.word]
+        return f"{self.model}: {found}. Over all k and {overall.about}, {self.numbers}{self._each}{self._few}"
+
+    @property
+    def numbers(self) -> str:
+        """What was found over all data sets, and which spread is that of images and which that of random orders."""
+        overall = self.overall
         return (
-            f"{self.model}: {found}. Over all k and {overall.about}, high purity minus random is "
-            f"{overall.over_random}, p = {overall.p:.2g} among {self.draws:,} random orders; high minus low is "
-            f"{overall.over_low}.{self._each}{self._few}"
+            f"high purity minus random is {overall.over_random}, high minus low is {overall.over_low}: 95 % intervals, "
+            f"over images. Among {self.draws:,} random orders, high purity has p = {overall.p:.2g}.{self._torn}"
         )
 
     def _repr_html_(self) -> str:
@@ -88,9 +93,22 @@ class Verdict:
         return f" By data set: {', '.join(said)}."
 
     @property
+    def _torn(self) -> str:
+        """Why nothing is decided where one of the two, images and random orders, says yes and the other does not."""
+        overall = self.overall
+        apart = overall.over_random.low > 0 or overall.over_random.high < 0
+        if 2 / (self.draws + 1) > LEVEL:  # no p can be smaller
+            return f" {self.draws:,} random orders are too few to decide: use more draws."
+        if apart and overall.p > LEVEL:
+            return " Other images would say the same of this choice, and as many random choices differ as much."
+        if not apart and overall.p <= LEVEL:
+            return " Few random choices differ as much, and other images may say otherwise."
+        return ""
+
+    @property
     def _few(self) -> str:
-        least = len(self.by_dataset) * 2 / (self.draws + 1)
-        if least <= LEVEL:
+        least = 2 / (self.draws + 1)  # the smallest p there can be
+        if least > LEVEL or len(self.by_dataset) * least <= LEVEL:
             return ""
         return f" {self.draws:,} random orders are too few to decide on single data sets: use more draws."
 

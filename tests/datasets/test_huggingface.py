@@ -174,7 +174,7 @@ def test_damaged_files_are_an_error_of_ours(tmp_path: Path, file: str, damage: b
         ("csv", "is no folder"),
         ("/gone/pets", "is no folder"),
         ("a/b/c", "is no folder"),
-        ("a/b?splits=test", r"the option 'splits'\n.*did you mean 'split'"),
+        ("a/b?splits=test", r"the option 'splits'\n.*one of .*\n  to fix: .*'split'"),
         ("a/b?test", "the option 'test'"),
     ],
 )

@@ -21,8 +21,10 @@ def bundled(monkeypatch: pytest.MonkeyPatch) -> None:
         ("bundle:emoji", "did you mean 'bundled:emoji'"),
         ("shards/0.tar", "did you mean 'wds:shards/0.tar'"),
         ("pets.csv", "did you mean 'manifest:pets.csv'"),
-        ("tar:shard", "known: bundled:emoji, caltech101"),
-        ("", "known: bundled:emoji"),
+        ("emojy", "to fix:   did you mean 'bundled:emoji'"),
+        ("mine.npz", "did you mean 'features:mine.npz'"),
+        ("tar:shard", "expected: a name or form that `purescope datasets` lists"),
+        ("", "`purescope datasets` lists"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_closest(spec: str, suggestion: str) -> None:

@@ -341,7 +341,7 @@ def test_check_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     assert f"remove {tmp_path / 'dtd' / 'dtd'}" in rows["dtd"].get
     for name in ("cifar10", "dtd"):
         assert BENCHMARKS[name].page in rows[name].get
-        assert f"--data {name} --data-root {tmp_path} --download" in rows[name].get
+        assert f'purescope.load_dataset("{name}", data_root="{tmp_path}", download=True)' in rows[name].get
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dtd", "eurosat", "food-101", "oxford-iiit-pet"]
 
 
@@ -352,5 +352,5 @@ def test_check_names_a_checksum_that_is_wrong(tmp_path: Path) -> None:
 
 
 def test_check_of_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="gone is no folder"):
+    with pytest.raises(DatasetError, match=r"there is no folder .*gone\n(?s:.*)to fix:   check the path"):
         check_datasets(tmp_path / "gone")

@@ -66,7 +66,7 @@ def test_what_was_saved_is_read_to_the_bit(file: Path) -> None:
 def test_bare_arrays_are_enough(file: Path) -> None:
     features = read_features(write(file, ARRAYS))
     assert torch.equal(features.image, torch.from_numpy(ARRAYS["image"]))
-    assert (features.classes, features.dataset, features.model) == (("0", "1"), "mine", "unknown")
+    assert (features.classes, features.dataset, features.model) == (("0", "1"), "mine", "features")
     assert features.identity == {}
 
 
@@ -95,6 +95,8 @@ def test_rows_that_are_not_unit_are_scaled_and_it_is_said(file: Path) -> None:
     ("changes", "message"),
     [
         ({"text": None}, "no array text, only image, labels"),
+        ({"text": None, "txt": ARRAYS["text"]}, "to fix:   write it with "),
+        ({"labels": np.array([1, 2, 2])}, "to fix:   subtract 1: labels count from 0"),
         ({"image": np.zeros(3)}, "image is torch.float32 of shape [3]"),
         ({"image": np.zeros((3, 4))}, "image has 4 neurons, text has 2"),
         ({"image": np.array([[0, 0], [0, np.nan], [0, 0]])}, "image row 1 has a value that is NaN"),
@@ -208,3 +210,12 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         save_features(example(), tmp_path / "file" / "mine.npz")
     assert save_features(example(), tmp_path / "new" / "deep" / "mine.npz").is_file()
+
+
+def test_names_stand_in_an_npz_as_strings(tmp_path: Path) -> None:
+    file = tmp_path / "mine.npz"
+    np.savez(file, image=np.eye(2), text=np.eye(2), labels=np.array([0, 1]), model="My encoder", dataset="pets")
+    features = read_features(file)
+    assert (features.model, features.dataset) == ("My encoder", "pets")
+    again = read_features(save_features(features, tmp_path / "again.npz"))
+    assert (again.model, again.dataset) == ("My encoder", "pets")

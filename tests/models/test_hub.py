@@ -166,7 +166,9 @@ def test_a_tag_of_open_clip(
         image = expected.encode_image(images_for(vit))
     torch.testing.assert_close(model.encode_image(images_for(vit)), image, rtol=1e-4, atol=1e-5)
     assert (model.label, model.preprocess.resize) == ("tiny mine", "squash")
-    with pytest.raises(ModelError, match=r"no weights 'mien' of tiny\s+to fix:   did you mean 'mine'"):
+    with pytest.raises(
+        ModelError, match=r"no weights 'mien' of tiny\s+expected: one of mine\s+to fix:   did you mean 'mine'"
+    ):
         load_model(f"open_clip:{arch}/mien")
 
 
@@ -201,7 +203,7 @@ def test_a_tag_with_an_address_is_found_where_open_clip_keeps_it(
         ("ViT-B-32", "expected: open_clip:ARCH/TAG, ARCH/FILE or hf-hub:ORG/NAME"),
         ("ViT-B-23/openai", "no architecture 'ViT-B-23'"),
         ("ViT-B-32/", "no weights ''"),
-        ("ViT-S-16-alt/x", "give a file of weights with --arch ViT-S-16-alt|did you mean|known"),
+        ("ViT-S-16-alt/x", "give a file of weights: open_clip:ViT-S-16-alt/FILE"),
     ],
 )
 def test_unknown_names_of_open_clip(name: str, message: str) -> None:

@@ -191,6 +191,12 @@ def test_a_training_and_a_reproduction_are_known_by_their_files(folder: Path, tm
 def test_what_cannot_be_drawn(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing to draw(.|\n)*purescope sweep"):
         draw_folder(tmp_path, tmp_path)
+    with pytest.raises(InputError, match=r"there is no folder .*gone\n(.|\n)*to fix:   name one, or make one: `pure"):
+        draw_folder(tmp_path / "gone", tmp_path)
+    with pytest.raises(InputError, match=rf"nothing to draw(.|\n)*to fix:   did you mean .*{folder.name}"):
+        draw_folder(folder.parent, tmp_path)
+    with pytest.raises(InputError, match=rf"no folder(.|\n)*to fix:   did you mean .*{folder.name}\?"):
+        draw_folder(folder.with_name(f"{folder.name}s"), tmp_path)
     with pytest.raises(InputError, match="unknown figure format 'eps'"):
         draw_folder(folder, tmp_path, ["eps"])
     write_csv(layer_table(), tmp_path / "layers_a.csv")

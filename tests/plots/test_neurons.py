@@ -141,7 +141,7 @@ def test_rho_is_that_of_the_correlations(against: str, purity: str) -> None:
 
 def test_importance_that_cannot_be_drawn() -> None:
     table = importance_table()
-    with pytest.raises(InputError, match=r"unknown column 'lossy'(.|\n)*known"):
+    with pytest.raises(InputError, match=r"unknown column 'lossy'(.|\n)*one of"):
         plot_importance(table, importance="lossy")
     with pytest.raises(InputError, match="did you mean 'text_purity'"):
         plot_importance(table, against="text_puritty")

@@ -11,6 +11,7 @@ from purescope.cli.compare import compare
 from purescope.cli.convert import convert
 from purescope.cli.datasets import datasets
 from purescope.cli.demo import demo
+from purescope.cli.errors import told, usage
 from purescope.cli.evidence import evidence
 from purescope.cli.importance import importance
 from purescope.cli.layers import layers
@@ -56,10 +57,16 @@ for command in (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error that the user can act on is printed without a traceback, with exit code 2."""
     try:
-        cli(arguments, prog_name="purescope")
+        sys.exit(cli(arguments, prog_name="purescope", standalone_mode=False))
     except PurescopeError as error:
-        click.secho(f"purescope: {error}", fg="red", err=True)
+        told(error)
         sys.exit(2)
+    except click.ClickException as error:
+        usage(error)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("purescope: stopped", err=True)
+        sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe has gone (`purescope models | head`); nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -39,7 +39,7 @@ def compare(first: str, second: str, data: tuple[str, ...], out: Path, overwrite
     from purescope.studies import run_compare
 
     sources, settings = options.sources(rest), options.settings(rest)
-    with terminal.warnings_as_notes():
+    with terminal.telling():
         tables = run_compare(
             first,
             second,

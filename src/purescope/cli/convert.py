@@ -24,7 +24,7 @@ def convert(checkpoint: str, out: Path, arch: str | None, offline: bool) -> None
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.models.convert import convert
 
-    with terminal.warnings_as_notes():
+    with terminal.telling():
         form = convert(checkpoint, out, arch=arch, offline=offline)
     click.echo(f"{out}: in the form of {form}")
     if form == "open_clip":

@@ -34,7 +34,7 @@ def demo(out: Path) -> None:
 
     screen = terminal.console()
     screen.print(_STORY)
-    with terminal.warnings_as_notes(most=2):
+    with terminal.telling(most=2):
         table = run_sweep(
             MODELS,
             [f"bundled:{name}" for name in DATASETS],
@@ -49,7 +49,7 @@ def demo(out: Path) -> None:
         screen,
         out,
         **{
-            "One neuron": "purescope purity bundled:laclip",
+            "All neurons, ranked": "purescope purity bundled:laclip",
             "Your checkpoint and images": "purescope sweep MY.pt --data folder:MY_IMAGES --out results",
         },
     )

@@ -22,7 +22,7 @@ DEFAULTS = {"strategies": "all", "draws": 1000}
     short_help="Test the claim on models and datasets: all strategies, nulls, single neurons.",
     context_settings={"default_map": DEFAULTS},
 )
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @options.evaluated
 @click.option(
     "--rotations",
@@ -48,7 +48,7 @@ def evidence(
     from purescope.studies import run_evidence
 
     sources, settings = options.sources(rest), options.settings(rest)
-    with terminal.warnings_as_notes():
+    with terminal.telling():
         tables = run_evidence(
             models,
             options.datasets(data),

@@ -15,7 +15,7 @@ _SHOWN = ("neuron", "accuracy_drop", "low", "high", "loss_change", "margin_chang
 
 
 @click.command(short_help="Show what accuracy, loss and margin lose without each neuron.")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--per-class", is_flag=True, help="Also write class_importance_MODEL_DATASET.csv, for each class.")
 @click.option(
     "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Most and least important to print."
@@ -35,15 +35,16 @@ def importance(
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.importance import importance_and_purity, importance_tables
     from purescope.purity import Projections
-    from purescope.runs import features_of, named_model, open_data
+    from purescope.runs import features_of, named_model, named_or_behind, open_data
     from purescope.tables import slug, write_csv
 
     sources, settings = options.sources(rest), options.settings(rest)
     ablation, seed = settings.ablation, settings.seed
     screen = terminal.console()
-    with terminal.warnings_as_notes():
+    with terminal.telling():
         sets = [open_data(name, sources) for name in options.datasets(data)]
-        for model in [named_model(spec, sources, precision=settings.precision) for spec in models]:
+        for named in named_or_behind(models, sets):
+            model = named_model(named, sources, precision=settings.precision) if isinstance(named, str) else named
             projections = model.weight_space if isinstance(model.weight_space, Projections) else None
             for item in sets:
                 features = features_of(model, item, settings, sources, terminal.progress)
@@ -60,9 +61,7 @@ def importance(
 
 def _ends(table: "pd.DataFrame", top: int, title: str) -> "Table":
     """The neurons that cost most accuracy to leave out, and those that cost least."""
-    from rich.table import Table
-
-    screen = Table(title=f"{title}: most and least important {top}", title_justify="left", title_style="bold")
+    screen = terminal.table(f"{title}: most and least important {top}")
     shown = [column for column in _SHOWN if column in table]
     for column in shown:
         screen.add_column(column.replace("_", " "), justify="right")

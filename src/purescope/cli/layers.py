@@ -48,7 +48,7 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: 
 
     sources = options.sources(rest)
     screen = terminal.console()
-    with terminal.warnings_as_notes():
+    with terminal.telling():
         dataset = None if data is None else named_dataset(data, sources)
         for spec in models:
             model = named_model(spec, sources, precision="fp32")

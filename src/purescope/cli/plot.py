@@ -54,7 +54,7 @@ def plot(folder: Path, style: str, venue: str | None, formats: str | None, out: 
     names = [name.strip() for name in (formats or ("png,svg,pdf" if style == "paper" else "png,svg")).split(",")]
     if out is None:
         out = folder / "figures" / (f"paper_{venue or 'neurips'}" if style == "paper" else "")
-    with terminal.warnings_as_notes(), drawn_in(style, venue=venue or "neurips"):
+    with terminal.telling(), drawn_in(style, venue=venue or "neurips"):
         drawn = draw_folder(folder, out, names, published=published_figures())
     screen = terminal.console()
     for path in drawn.written:

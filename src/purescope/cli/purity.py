@@ -65,7 +65,7 @@ def purity(
         raise click.UsageError("give --data with --space activations or centred, and only then")
     sources, settings = options.sources(rest), Settings(space=space)
     screen = terminal.console()
-    with terminal.warnings_as_notes():
+    with terminal.telling():
         item = None if data is None else open_data(data, sources)
         for spec in models:
             model = open_model(spec, sources, settings)

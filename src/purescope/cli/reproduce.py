@@ -49,7 +49,7 @@ def reproduce(checkpoint: str, data: tuple[str, ...], out: Path, overwrite: bool
     from purescope.reproduction import run_reproduction
 
     sources, settings = options.sources(rest), options.settings(rest)
-    with terminal.warnings_as_notes(most=6):
+    with terminal.telling(most=6):
         found = run_reproduction(
             checkpoint,
             out,

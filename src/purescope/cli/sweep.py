@@ -9,7 +9,7 @@ from purescope.cli import options, terminal
 
 
 @click.command(short_help="Run the pruning experiment on models and datasets.")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
 @options.evaluated
 @options.measured
 @options.read
@@ -28,11 +28,12 @@ def sweep(models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: 
     Examples:
       purescope sweep bundled:clip bundled:laclip --data bundled:flags --out results
       purescope sweep "CC3M LaCLIP=cc3m_laclip.pt" --data cifar10,dtd --data-root DATA --out results
+      purescope sweep --data features:mine.npz --space activations --out results
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.runs import run_sweep
 
     sources, settings = options.sources(rest), options.settings(rest)
-    with terminal.warnings_as_notes():
+    with terminal.telling():
         table = run_sweep(
             models,
             options.datasets(data),

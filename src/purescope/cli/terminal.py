@@ -1,5 +1,7 @@
 """What the commands share: progress, warnings and tables on a terminal."""
 
+import logging
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from purescope.verdict import Verdict
 
 WIDTH = 120  # of what is no terminal: enough for every table
+NARROW = 100  # columns: a terminal with fewer is shown less of each
 CHOICES = ("high_purity", "random", "low_purity")
 _CHOSEN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
 # Numbers have the terminal's own colour; these can be told apart on a dark one and on a light one.
@@ -31,6 +34,27 @@ _PROTOCOLS = {
     "native": "native: each checkpoint's preprocess, each dataset's prompts and cleaned class names",
     "paper": "paper: OpenAI's preprocess, 'a photo of a {}' and raw class names, whatever the checkpoint",
 }
+
+
+class _Steps(logging.Handler):
+    """What a run is doing: one passing line on a terminal, a line each where standard error is a file or a pipe."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._passing = sys.stderr.isatty()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.clear()
+        if self._passing:
+            text = f"{record.getMessage()} ..."[: shutil.get_terminal_size().columns - 1]
+            click.echo(f"\r{text}", err=True, nl=False)
+        else:
+            click.echo(record.getMessage(), err=True)
+
+    def clear(self) -> None:
+        """Take the passing line away."""
+        if self._passing:
+            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def progress(iterable: Iterable[Any], label: str, total: int) -> Iterable[Any]:
@@ -45,24 +69,34 @@ def progress(iterable: Iterable[Any], label: str, total: int) -> Iterable[Any]:
 
 
 @contextmanager
-def warnings_as_notes(most: int | None = None) -> Iterator[None]:
-    """Print warnings as one line each, where a user looks, in place of Python's two with a file name.
+def telling(most: int | None = None) -> Iterator[None]:
+    """Say on standard error what is being done, and print warnings as one line each in place of Python's two.
 
     Args:
         most: how many to print; the manifest of a run has all that are about its results.
     """
     shown = 0
+    steps, log = _Steps(), logging.getLogger("purescope")
+    level = log.level
 
     def show(message: Warning | str, *_: object) -> None:
         nonlocal shown
         shown += 1
         if most is None or shown <= most:
+            steps.clear()
             click.echo(f"note: {message}", err=True)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = show  # type: ignore[assignment]
-        yield
+    log.addHandler(steps)
+    log.setLevel(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = show  # type: ignore[assignment]
+            yield
+    finally:
+        log.removeHandler(steps)
+        log.setLevel(level)
+        steps.clear()
     if most is not None and shown > most:
         click.echo(f"note: {shown - most} more, all in manifest.json", err=True)
 
@@ -90,17 +124,18 @@ def plain(text: str) -> str:
     return escape(text)
 
 
-def result_table(results: "pd.DataFrame", model: str) -> "Table":
+def result_table(results: "pd.DataFrame", model: str, width: int = WIDTH) -> "Table":
     """One model's accuracy in per cent: for each data set, chance, all neurons, and each choice's way over the ks.
 
     Of several random orders it is the median. The curves of a data set share one scale, from the least to the most
-    accurate that it shows.
+    accurate that it shows. Where `width` is narrow, images and chance are left out, and curves are shorter.
     """
+    narrow = width < NARROW
     rows = results[(results.model == model) & (results.metric == "accuracy")]
     medians = 100 * rows.groupby(["dataset", "strategy", "k"], sort=False).value.median()
     ks = [int(k) for k in sorted(rows[rows.strategy != "full"].k.unique())]
     screen = table(f"{model}: zero-shot accuracy in %, keeping {_ks_said(ks)} of {rows.neurons.iloc[0]:,} neurons")
-    for name in ("dataset", "images", "chance", "all"):
+    for name in ("dataset", "all") if narrow else ("dataset", "images", "chance", "all"):
         screen.add_column(name, justify="left" if name == "dataset" else "right", no_wrap=True)
     chosen = [name for name in CHOICES if (rows.strategy == name).any()]
     for name in chosen:
@@ -111,9 +146,11 @@ def result_table(results: "pd.DataFrame", model: str) -> "Table":
         first = part.iloc[0]
         curves = {name: [medians.get((dataset, name, k)) for k in ks] for name in chosen}
         seen = [value for curve in curves.values() for value in curve if value is not None]
-        cells = [_course(curve, min(seen), max(seen), _COLOURS[name]) for name, curve in curves.items()]
+        most = 8 if narrow else 16
+        cells = [_course(curve, min(seen), max(seen), _COLOURS[name], most) for name, curve in curves.items()]
+        about = [] if narrow else [f"{first.n:,}", f"{100 / first.classes:.1f}"]
         full = medians[(dataset, "full", first.neurons)]
-        screen.add_row(plain(str(dataset)), f"{first.n:,}", f"{100 / first.classes:.1f}", f"{full:.1f}", *cells)
+        screen.add_row(plain(str(dataset)), *about, f"{full:.1f}", *cells)
     return screen
 
 
@@ -122,16 +159,16 @@ def _ks_said(ks: list[int]) -> str:
     return f"{ks[0]:,}" if len(ks) == 1 else f"{ks[0]:,} to {ks[-1]:,}"
 
 
-def _course(curve: list[float | None], low: float, high: float, colour: str) -> str:
+def _course(curve: list[float | None], low: float, high: float, colour: str, most: int) -> str:
     """First value, curve and last value."""
     there = [value for value in curve if value is not None]
     if len(there) < 2:
         return f"{there[0]:4.1f}" if there else ""
-    return f"{there[0]:4.1f} [{colour}]{sparkline(there, low, high)}[/] {there[-1]:4.1f}"
+    return f"{there[0]:4.1f} [{colour}]{sparkline(there, low, high, most)}[/] {there[-1]:4.1f}"
 
 
-def sparkline(values: Sequence[float], low: float, high: float) -> str:
-    """A curve in block characters, one a value; at most 16 of them are shown.
+def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) -> str:
+    """A curve in block characters, one a value; at most `most` of them are shown.
 
     Examples:
         >>> sparkline([0.0, 0.5, 1.0], low=0.0, high=1.0)
@@ -139,7 +176,7 @@ def sparkline(values: Sequence[float], low: float, high: float) -> str:
         >>> sparkline([0.3, 0.3], low=0.3, high=0.3)
         '▄▄'
     """
-    step = -(-len(values) // 16)
+    step = -(-len(values) // most)
     if high <= low:
         return "▄" * len(values[::step])
     return "".join(_BLOCKS[1 + round(7 * (value - low) / (high - low) - 1e-9)] for value in values[::step])
@@ -167,9 +204,8 @@ def verdict_line(verdict: "Verdict", about: str = "") -> str:
     overall = verdict.overall
     sets = f" on {overall.about}" if len(verdict.by_dataset) == 1 else f", over {overall.about}"
     return (
-        f"[bold]{plain(about or verdict.model)}: that high purity keeps more is {overall.word}[/bold]{plain(sets)}. "
-        f"High purity minus random: {overall.over_random}, p = {overall.p:.2g} among {verdict.draws:,} random orders; "
-        f"minus low purity: {overall.over_low}."
+        f"[bold]{plain(about or verdict.model)}: that high purity keeps more is {overall.word}[/bold]{plain(sets)}: "
+        f"{verdict.numbers}"
     )
 
 
@@ -190,7 +226,7 @@ def summary(results: "pd.DataFrame", out: "Path", settings: "Settings") -> None:
 def accuracies(screen: "Console", results: "pd.DataFrame") -> None:
     """The table of each model."""
     for model in results.model.unique():
-        screen.print(result_table(results, str(model)))
+        screen.print(result_table(results, str(model), screen.width))
         screen.print()
 
 

@@ -58,7 +58,7 @@ def track(
 
     sources, precision = options.sources(rest), rest.pop("precision")
     settings = dynamics.TrackSettings(keep=parse_keep(keep) if keep is not None else None, **rest)
-    with terminal.warnings_as_notes():
+    with terminal.telling():
         check_words(settings.protocol, sources)
         sets = [named_dataset(spec, sources) for spec in options.datasets(data)]
         load = partial(named_model, sources=sources, precision=precision)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from purescope.datasets import _bundled, _folder, _huggingface, _manifest, _torc
 from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.dataset import Dataset, without_bad_images
 from purescope.datasets.words import with_words
-from purescope.errors import DatasetError, InputError, did_you_mean
+from purescope.errors import DatasetError, InputError
 from purescope.models._hub import is_offline
 from purescope.specs import is_folder, is_label, split_label, to_path
 
@@ -72,7 +73,8 @@ def load_dataset(
         >>> load_dataset("cifar-10")
         Traceback (most recent call last):
         purescope.errors.DatasetError: unknown data set 'cifar-10'
-          expected: did you mean 'cifar10' or 'cifar100'?
+          expected: a name or form that `purescope datasets` lists
+          to fix:   did you mean 'cifar10' or 'cifar100'?
     """
     if on_bad_image not in ("error", "skip"):
         raise InputError(f"on_bad_image = {on_bad_image!r}", expected="'error' or 'skip'")
@@ -85,7 +87,9 @@ def load_dataset(
         )
     label, name = split_label(spec)
     if label is not None and not is_label(label):
-        raise DatasetError(f"label {label!r}", expected="a name that can be part of a file name")
+        raise DatasetError(
+            f"label {label!r}", expected="a name that can be part of a file name", fix="give another: NAME=DATASET"
+        )
     dataset = _load(name, to_path(data_root) if data_root is not None else None, download, offline)
     own_name = dataset.name
     if label is not None:
@@ -123,6 +127,7 @@ _YOURS = {
     "hf:OWNER/REPO": "images of the Hugging Face hub, with the extra [hf]; or a folder",
     "features:FILE": "your features, .npz or .safetensors",
 }
+_SUFFIXES = {"manifest": (".csv", ".parquet"), "wds": (".tar",), "features": (".npz", ".safetensors")}
 _BY_PREFIX: dict[str, Callable[[str], Dataset]] = {
     "bundled": _bundled.load,
     "folder": _folder.load,
@@ -142,17 +147,26 @@ def _load(name: str, data_root: Path | None, download: bool, offline: bool) -> D
     if colon and prefix == "features":
         raise DatasetError(
             f"{name} holds features, not images",
+            expected="images and their labels",
             fix="read it with purescope.read_features, or name it to `purescope sweep`",
         )
-    raise DatasetError(f"unknown data set {name!r}", expected=_suggestion(name))
+    meant = " or ".join(map(repr, _meant(name)))
+    raise DatasetError(
+        f"unknown data set {name!r}",
+        expected="a name or form that `purescope datasets` lists",
+        fix=f"did you mean {meant}?" if meant else "",
+    )
 
 
-def _suggestion(spec: str) -> str:
+def _meant(spec: str) -> list[str]:
+    """A file, a folder or a bundled set without its prefix; otherwise the closest of the names."""
     if spec in _bundled.names():
-        return f"did you mean 'bundled:{spec}'?"
-    for prefix, suffixes in {"manifest": (".csv", ".parquet"), "wds": (".tar",)}.items():
+        return [f"bundled:{spec}"]
+    for prefix, suffixes in _SUFFIXES.items():
         if spec.lower().endswith(suffixes):
-            return f"did you mean '{prefix}:{spec}'?"
+            return [f"{prefix}:{spec}"]
     if spec and is_folder(to_path(spec)):
-        return f"did you mean 'folder:{spec}'?"
-    return did_you_mean(spec.lower(), [row.spec for row in available_datasets()])
+        return [f"folder:{spec}"]
+    bundled = {name: f"bundled:{name}" for name in _bundled.names()}
+    known = {row.spec: row.spec for row in available_datasets()} | bundled
+    return list(dict.fromkeys(known[name] for name in get_close_matches(spec.lower(), known)))

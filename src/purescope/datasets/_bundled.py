@@ -17,7 +17,7 @@ from PIL import Image
 
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import LazyImages, open_rgb
-from purescope.errors import DatasetError, did_you_mean
+from purescope.errors import DatasetError, near_miss
 from purescope.prompts import Words
 
 if typing.TYPE_CHECKING:
@@ -45,7 +45,7 @@ def load(name: str) -> Dataset:
     """
     index = _index()
     if name not in index:
-        raise DatasetError(f"no bundled data set is called {name!r}", expected=did_you_mean(name, index))
+        raise DatasetError(f"no bundled data set is called {name!r}", **near_miss(name, index))
     entry = index[name]
     content = _bytes(entry)
     label, class_name = _view(entry, "label"), _view(entry, "class_name")

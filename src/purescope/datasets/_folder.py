@@ -61,13 +61,15 @@ def load(folder: str) -> Dataset:
 def _sub_folders(root: Path) -> list[str]:
     if not root.is_dir():
         raise DatasetError(f"folder:{root} is not a folder", expected=_LAYOUT, fix="check the path")
-    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    entries = [entry for entry in root.iterdir() if entry.name[0] != "."]
+    found = sorted(entry.name for entry in entries if entry.is_dir())
     if not found:
-        loose = sum(_is_image(entry.name) for entry in root.iterdir())
+        loose = sum(_is_image(entry.name) for entry in entries)
+        told = f"{loose} image{'s' * (loose != 1)} directly in it" if loose else f"{len(entries)} files and no image"
         raise DatasetError(
-            f"folder:{root} has no sub-folder, {loose} images directly in it",
+            f"folder:{root} {f'has no sub-folder, {told}' if entries else 'is empty'}",
             expected=_LAYOUT,
-            fix="put the images of each class into a sub-folder of its own",
+            fix="put the images of each class into a sub-folder of its own" if loose else "check the path",
         )
     return found
 
@@ -129,6 +131,7 @@ def _empty_classes(root: Path, classes: list[str], found: list[list[Path]]) -> l
         raise DatasetError(
             f"folder:{root} has {len(classes)} sub-folders and no image in them",
             expected=f"files in {', '.join(_EXTENSIONS)}",
+            fix="check the path, or convert images of other formats",
         )
     if empty:
         _log.warning("folder:%s: no image in %d of %d sub-folders: %s", root, len(empty), len(classes), empty)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, contents, open_rgb
-from purescope.errors import DatasetError, MissingExtraError, did_you_mean
+from purescope.errors import DatasetError, MissingExtraError, near_miss
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import is_folder, short_name, to_path
 
@@ -63,7 +63,11 @@ def load(name: str, *, offline: bool = False) -> Dataset:
             fix="save or fetch it again",
         ) from error
     if None in numbers:
-        raise DatasetError(f"hf:{name}: image {numbers.index(None)} of split {split} has no label")
+        raise DatasetError(
+            f"hf:{name}: image {numbers.index(None)} of split {split} has no label",
+            expected="a label for each image",
+            fix="name a split that has them: hf:NAME?split=SPLIT",
+        )
     labels = torch.tensor(numbers, dtype=torch.int64)
     read, parts = _images(name, table[image])
     return Dataset(
@@ -92,7 +96,7 @@ def _parse(name: str) -> tuple[str, Mapping[str, str]]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for option in options or [query]:
         if option not in _OPTIONS:
-            raise DatasetError(f"hf:{name} has the option {option!r}", expected=did_you_mean(option, _OPTIONS))
+            raise DatasetError(f"hf:{name} has the option {option!r}", **near_miss(option, _OPTIONS))
     return where, options
 
 
@@ -104,7 +108,9 @@ def _open(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
 
     folder = to_path(where)
     if not is_folder(folder) and not re.fullmatch(r"[\w.-]+/[\w.-]+", where):
-        raise DatasetError(f"hf:{where} is no folder", expected="one, or OWNER/REPO on the Hugging Face hub")
+        raise DatasetError(
+            f"hf:{where} is no folder", expected="one, or OWNER/REPO on the Hugging Face hub", fix="check the path"
+        )
     try:
         if any((folder / file).is_file() for file in _SAVED):
             found = datasets.load_from_disk(str(folder))
@@ -144,12 +150,14 @@ def _offline() -> Iterator[None]:
 def _split(name: str, found: _Splits, split: str | None) -> tuple[str, _Split]:
     if split is None:
         split = "test" if "test" in found else next(iter(found)) if len(found) == 1 else ""
-    if split not in found:
+    if not split:
         raise DatasetError(
             f"hf:{name} has the splits {', '.join(found)}",
-            expected=did_you_mean(split, found) if split else "one called test, or a choice",
+            expected="one called test, or a choice",
             fix=f"hf:NAME?split={next(iter(found), '')}",
         )
+    if split not in found:
+        raise DatasetError(f"hf:{name} has no split {split!r}", **near_miss(split, found))
     return split, found[split]
 
 

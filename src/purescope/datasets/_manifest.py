@@ -19,6 +19,7 @@ from purescope.specs import short_name, to_path
 _PATH = ("path", "file", "filepath", "file_path", "filename", "file_name", "image", "image_path")
 _LABEL = ("label", "label_id", "target")
 _CLASS = ("class", "class_name", "classname", "category")
+_EXAMPLE = "write a CSV with the header path,class_name and a line for each image: cat/1.jpg,cat"
 _COLUMNS = f"a column {' or '.join(_PATH)}, and one of {', '.join((*_LABEL, *_CLASS))}"
 
 
@@ -66,14 +67,16 @@ def load(name: str) -> Dataset:
 def _read(file: Path) -> _Rows:
     reader = _READERS.get(file.suffix.lower())
     if reader is None:
-        raise DatasetError(f"{file} is no table", expected=f"a file that ends in {' or '.join(_READERS)}")
+        raise DatasetError(f"{file} is no table", expected=f"a file that ends in {' or '.join(_READERS)}", fix=_EXAMPLE)
     try:
         table, lines = reader(file)
     except _unreadable() as error:
-        raise DatasetError(f"{file} cannot be read: {error}", expected="a table with a header") from error
+        fix = "check the path" if isinstance(error, FileNotFoundError) else _EXAMPLE
+        raise DatasetError(f"{file} cannot be read: {error}", expected="a table with a header", fix=fix) from error
     paths, labels, classes = (_column(table, names) for names in (_PATH, _LABEL, _CLASS))
     if paths is None or (labels is None and classes is None):
-        raise DatasetError(f"{file} has the columns {', '.join(table) or 'none'}", expected=_COLUMNS)
+        came = f"{file} has the columns {', '.join(table) or 'none'}"
+        raise DatasetError(came, expected=_COLUMNS, fix="rename those that hold them")
     if not lines:
         raise DatasetError(f"{file} has no row", expected="one image a row")
     for column in filter(None, (paths, labels, classes)):
@@ -208,4 +211,5 @@ def _check_files(file: Path, paths: Sequence[Path], rows: _Rows) -> None:
         raise DatasetError(
             f"{file} lists {len(gone)} of {len(paths)} images that are not there: {first}",
             expected=f"paths that are absolute, or relative to {file.parent}",
+            fix="correct them, or leave out the rows of images that are gone",
         )

@@ -11,6 +11,7 @@ from purescope.errors import DatasetError
 
 # What tarfile raises for damaged headers; a long chain of extended ones is a RecursionError.
 _BROKEN = (tarfile.TarError, OSError, ValueError, EOFError, RecursionError, OverflowError, MemoryError)
+_CHANGED = "run it again once nothing changes the shards"
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
@@ -58,9 +59,11 @@ def read_member(shard: Path, member: Member) -> bytes:
             file.seek(member.offset)
             content = file.read(member.size)
     except OSError as error:
-        raise DatasetError(f"{member.name} of {shard} cannot be read: {error}") from error
+        raise DatasetError(f"{member.name} of {shard} cannot be read: {error}", fix=_CHANGED) from error
     if len(content) != member.size:
-        raise DatasetError(f"{member.name} of {shard} has {len(content)} bytes", expected=f"{member.size}")
+        raise DatasetError(
+            f"{member.name} of {shard} has {len(content)} bytes", expected=f"{member.size}", fix=_CHANGED
+        )
     return content
 
 

@@ -181,10 +181,11 @@ def open_benchmark(name: str, data_root: Path, *, download: bool = False) -> typ
     folder = data_root / benchmark.folder
     # Asked before torchvision is: it makes folders even where it finds nothing.
     if not download and not is_folder(folder):
+        there = is_folder(data_root)
         raise DatasetError(
-            f"{name} is not in {data_root}",
+            f"{name} is not in {data_root}" if there else f"there is no folder {data_root} to find {name} in",
             expected=f"the folder {folder}",
-            fix="give the folder it is in (--data-root DIR), or fetch it with --download (download=True)",
+            fix="--data-root DIR (data_root='DIR') if it is elsewhere; or --download (download=True) to fetch it there",
         )
     if not download:
         _check_files(name, folder)

@@ -48,7 +48,9 @@ def load(pattern: str) -> Dataset:
     try:
         shards = _shards(pattern)
     except OSError as error:
-        raise DatasetError(f"wds:{pattern} cannot be read: {error}", expected=_LAYOUT) from error
+        raise DatasetError(
+            f"wds:{pattern} cannot be read: {error}", expected=_LAYOUT, fix="check its permissions"
+        ) from error
     root, classes = _class_names(shards[0].parent)
     samples = [sample for shard in shards for sample in _samples(shard, len(classes))]
     labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
@@ -95,7 +97,11 @@ def _shards(pattern: str) -> list[Path]:
 def _all_there(shards: list[Path]) -> list[Path]:
     gone = [shard for shard in shards if not shard.is_file()]
     if gone:
-        raise DatasetError(f"{len(gone)} of {len(shards)} shards are not there, first {gone[0]}")
+        raise DatasetError(
+            f"{len(gone)} of {len(shards)} shards are not there, first {gone[0]}",
+            expected="a file for each number from the first to the last",
+            fix="name those that are there, or fetch the others",
+        )
     if len(shards) > _MOST_SHARDS:
         raise DatasetError(f"over {_MOST_SHARDS} shards, first {shards[0]}", fix="name fewer of them")
     return shards
@@ -153,6 +159,7 @@ def _class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
     raise DatasetError(
         f"no {CLASSNAMES} in {folder} or in the folder above",
         expected="one class name a line, in the order of labels",
+        fix=f"fetch it with the shards, or write it: {folder / CLASSNAMES}",
     )
 
 

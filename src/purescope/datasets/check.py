@@ -1,5 +1,6 @@
 """Which of torchvision's benchmarks are on this disk, whether they are whole, and how to get those that are not."""
 
+import json
 import os
 import shlex
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Literal
 from purescope.datasets import _torchvision
 from purescope.errors import DatasetError
 from purescope.specs import is_folder, to_path
+
+LAYOUT = "the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ or others in it"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def check_datasets(root: str | os.PathLike[str]) -> list[Checked]:
     """
     folder = to_path(root)
     if not is_folder(folder):
-        raise DatasetError(f"{folder} is no folder", expected="the folder of torchvision's data sets")
+        raise DatasetError(f"there is no folder {folder}", expected=LAYOUT, fix="check the path")
     return [_check(name, folder) for name in _torchvision.BENCHMARKS]
 
 
@@ -97,6 +100,6 @@ def _has_bytes(path: Path) -> bool:
 def _how_to_get(name: str, root: Path, state: str) -> str:
     benchmark = _torchvision.BENCHMARKS[name]
     first = f"remove {root / benchmark.folder}, then " if state == "incomplete" else ""
-    where = shlex.quote(str(root))
-    fetch = f"purescope sweep bundled:clip --data {name} --data-root {where} --download --out {name}-run"
-    return f"{first}{fetch}, or see {benchmark.page}"
+    where = json.dumps(str(root), ensure_ascii=False)  # in double quotes, as a shell's single ones stand around it
+    fetch = f'import purescope; purescope.load_dataset("{name}", data_root={where}, download=True)'
+    return f"{first}python -c {shlex.quote(fetch)}, or see {benchmark.page}"

@@ -124,7 +124,11 @@ def without_bad_images(dataset: Dataset) -> Dataset:
     if not skipped:
         return dataset
     if not kept:
-        raise DatasetError(f"none of the {len(dataset)} images of {dataset.name} can be read; {skipped[0]}")
+        raise DatasetError(
+            f"none of the {len(dataset)} images of {dataset.name} can be read; {skipped[0]}",
+            expected="images that Pillow opens",
+            fix="fetch or copy the data set again",
+        )
     _log.warning("%s: skipped %d of %d images, first %s", dataset.name, len(skipped), len(faults), skipped[0])
     labels = dataset.labels[kept]
     return replace(

@@ -46,6 +46,7 @@ def with_words(
             raise DatasetError(
                 f"{file} has {len(clean)} class names for {dataset.name}",
                 expected=f"{len(dataset.classes)}, one for each class: {', '.join(dataset.classes[:3])}, ...",
+                fix="complete the list, or leave out --classnames",
             )
         _check_order(file, clean, dataset)
         dataset = replace(dataset, display_names=clean, source={**dataset.source, "classnames": identity})

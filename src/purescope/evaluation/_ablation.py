@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 
 
 def ablation_values(
@@ -32,7 +32,7 @@ def ablation_values(
         tensor([[0.5000, 0.0000]])
     """
     if ablation not in ABLATIONS:
-        raise InputError(f"unknown ablation {ablation!r}", expected=did_you_mean(ablation, ABLATIONS))
+        raise InputError(f"unknown ablation {ablation!r}", **near_miss(ablation, ABLATIONS))
     return ABLATIONS[ablation](image, seed)
 
 

@@ -1,8 +1,9 @@
 """Features in files: ``.npz`` or ``.safetensors``, written by us or by anyone.
 
 Arrays ``image`` [image, neuron], ``text`` [class, neuron] and ``labels`` [image]. Class names are optional:
-an array of strings ``classes`` in npz, a JSON list under the metadata key ``classes`` in safetensors. What
-else we write is metadata, all strings; npz has it as one JSON string, the array ``metadata``.
+an array of strings ``classes`` in npz, a JSON list under the metadata key ``classes`` in safetensors. So are
+the names ``model`` and ``dataset``: strings in npz, metadata in safetensors. What else we write is metadata,
+all strings; npz has it as one JSON string, the array ``metadata``.
 """
 
 import io
@@ -11,7 +12,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ _UNREADABLE = (
 
 # Rows this close to length 1 are taken as they are: what we wrote is read back to the bit.
 _UNIT_TOLERANCE = 1e-5
+
+_ARRAYS = ("image", "text", "labels")
 
 
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
@@ -93,12 +96,6 @@ def read_features(path: str | os.PathLike[str]) -> Features:
 
 
 def _features(arrays: Mapping[str, Tensor], metadata: Mapping[str, str], *, name: str) -> Features:
-    missing = [wanted for wanted in ("image", "text", "labels") if wanted not in arrays]
-    if missing:
-        raise InputError(
-            f"no array {' or '.join(missing)}, only {', '.join(arrays) or 'none'}",
-            expected="image [image, neuron], text [class, neuron], labels [image]",
-        )
     image, text, labels = _float32(arrays["image"]), _float32(arrays["text"]), _int64(arrays["labels"])
     classes = tuple(map(str, json.loads(metadata["classes"]) if "classes" in metadata else range(len(text))))
     check_arrays(image, text, labels, len(classes))
@@ -111,7 +108,7 @@ def _features(arrays: Mapping[str, Tensor], metadata: Mapping[str, str], *, name
         text=unit_rows(text) if "text" in scaled else text,
         labels=labels,
         classes=classes,
-        model=metadata.get("model", "unknown"),
+        model=metadata.get("model", "features"),
         dataset=metadata.get("dataset", name),
         identity=identity,
         seconds=float(metadata.get("seconds", 0)),
@@ -132,14 +129,27 @@ def _int64(array: Tensor) -> Tensor:
     return array.long() if whole else array
 
 
+def _check_names(names: Collection[str], written: str) -> None:
+    missing = [wanted for wanted in _ARRAYS if wanted not in names]
+    if missing:
+        raise InputError(
+            f"no array {' or '.join(missing)}, only {', '.join(names) or 'none'}",
+            expected="image [image, neuron], text [class, neuron], labels [image]; classes [class] for their names",
+            fix=f"write it with {written}",
+        )
+
+
 def _read_npz(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     # Opened here: NumPy leaves a file open when it is damaged.
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+        _check_names(content.files, f"np.savez({file.name!r}, image=..., text=..., labels=...)")
         metadata = json.loads(str(content["metadata"])) if "metadata" in content else {}
         if "classes" in content:
             metadata["classes"] = json.dumps(content["classes"].astype(str).tolist())
-        names = [name for name in content.files if name not in ("metadata", "classes")]
-        return {name: torch.from_numpy(content[name]) for name in names}, metadata
+        for name in ("model", "dataset"):
+            if name in content:
+                metadata[name] = str(content[name])
+        return {name: torch.from_numpy(content[name]) for name in _ARRAYS}, metadata
 
 
 def _write_npz(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
@@ -151,8 +161,9 @@ def _write_npz(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safetensors.safe_open(file, framework="pt") as content:
-        names = content.keys()
-        return {name: content.get_tensor(name) for name in names}, dict(content.metadata() or {})
+        tensors = "{'image': ..., 'text': ..., 'labels': ...}"
+        _check_names(content.keys(), f"safetensors.torch.save_file({tensors}, {file.name!r})")
+        return {name: content.get_tensor(name) for name in _ARRAYS}, dict(content.metadata() or {})
 
 
 def _write_safetensors(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:

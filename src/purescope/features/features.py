@@ -64,12 +64,14 @@ def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> N
             raise InputError(
                 f"{name} is {array.dtype} of shape {list(array.shape)}",
                 expected=f"floating-point features [{rows}, neuron]",
+                fix=f"one row for each {rows}, as float32",
             )
         check_finite(array, name)
     if image.shape[1] != text.shape[1]:
         raise InputError(
             f"image has {image.shape[1]} neurons, text has {text.shape[1]}",
             expected="the same number: both towers end in one space",
+            fix="take both of one model, after its projections",
         )
     if classes != len(text) or classes < 2:
         raise InputError(
@@ -84,6 +86,7 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
         raise InputError(
             f"labels is {labels.dtype} of shape {list(labels.shape)}",
             expected=f"torch.int64 of shape [{images}], one for each image",
+            fix="the number of the class of each image, from 0 on, as whole numbers",
         )
     outside = ((labels < 0) | (labels >= classes)).nonzero()
     if len(outside):
@@ -91,6 +94,7 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
         raise InputError(
             f"the label {int(labels[row])} of image {row}",
             expected=f"0 to {classes - 1}, for {classes} classes",
+            fix="subtract 1: labels count from 0" if (int(labels.min()), int(labels.max())) == (1, classes) else "",
         )
 
 

@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.measures._layers import LAYER_MEASURES
 from purescope.measures._table import MEASURES
 
@@ -48,7 +48,7 @@ def gaussian_reference(measure: str, neurons: int, width: int, *, draws: int = 2
     """
     known = [*MEASURES, *LAYER_MEASURES]
     if measure not in known:
-        raise InputError(f"unknown measure {measure!r}", expected=did_you_mean(measure, known))
+        raise InputError(f"unknown measure {measure!r}", **near_miss(measure, known))
     if draws < 2:
         raise InputError(f"{draws} draws", expected="at least 2: a spread is measured between them")
     generator = torch.Generator().manual_seed(seed)

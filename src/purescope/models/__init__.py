@@ -3,22 +3,24 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
 import torch
 
-from purescope.errors import ModelError, PurescopeError, did_you_mean
+from purescope.errors import ModelError, PurescopeError, near_miss
 from purescope.models import _files, _open_clip, _sources, _transformers
 from purescope.models._checkpoint import one_line
 from purescope.models._towers import Towers, to_model
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
-from purescope.specs import exists, is_label, split_label, to_path
+from purescope.specs import exists, is_folder, is_label, split_label, to_path
 
 __all__ = ["OPENAI_PREPROCESS", "AvailableModel", "Model", "Preprocess", "available_models", "load_model"]
 
 BUNDLED = {"clip": "Bundled CLIP", "laclip": "Bundled LaCLIP"}
 _HUB = "hf-hub:"
+_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")  # how files of them end
 _SPELLINGS = ("CLIP", "LaCLIP", "SLIP", "CC3M", "CC12M", "RedCaps", "LAION400M", "ViT")
 _WORDS = {word.lower(): word for word in _SPELLINGS}
 
@@ -66,7 +68,9 @@ def load_model(
     towers, default = find_towers(name, arch=arch, offline=offline)
     label = default if label is None else label.strip()
     if not is_label(label):
-        raise ModelError(f"label {label!r}", expected="a name that can be part of a file name")
+        raise ModelError(
+            f"label {label!r}", expected="a name that can be part of a file name", fix="give another: LABEL=MODEL"
+        )
     return to_model(towers, label=label, spec=spec, device=device, precision=precision)
 
 
@@ -92,7 +96,11 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
     known = colon and prefix in _LOADERS
     path = to_path(name)
     if not known and not (name and exists(path)):
-        raise ModelError(f"no model or file {name!r}", fix=_suggest(name))
+        raise ModelError(
+            f"no model or file {name!r}",
+            expected="a path that exists, or one of the forms that `purescope models` lists",
+            fix=_suggest(name),
+        )
     if arch is not None and (known or path.is_dir()):
         raise ModelError(
             f"{name} with the architecture {arch}",
@@ -112,12 +120,13 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
         raise ModelError(
             f"{name}: what it holds makes no model: {one_line(error)}",
             expected="the configuration and weights as they were published",
+            fix="download or copy it again",
         ) from error
 
 
 def _load_bundled(name: str, offline: bool) -> tuple[Towers, str]:
     if name not in BUNDLED:
-        raise ModelError(f"no bundled model {name!r}", fix=did_you_mean(name, BUNDLED))
+        raise ModelError(f"no bundled model {name!r}", **near_miss(name, BUNDLED))
     return _open_clip.towers(_sources.from_folder(_bundled_folder(name), offline=offline)), BUNDLED[name]
 
 
@@ -172,11 +181,25 @@ def _label(stem: str) -> str:
 
 
 def _suggest(name: str) -> str:
-    """The closest of the files beside a path, or of the names there are."""
-    folder = to_path(name).parent
-    siblings = [str(path) for path in folder.glob("*")] if folder != Path() else []
-    return did_you_mean(name, siblings or _known())
+    """The closest of the files beside a path, or the name as it should have been; nothing where none is close."""
+    path = to_path(name)
+    there = path.parent.glob("*") if is_folder(path.parent) else ()
+    beside = [file.name for file in there if file.suffix in {path.suffix, *_WEIGHTS} or is_folder(file)]
+    meant = [str(path.with_name(file)) for file in get_close_matches(path.name, beside)]
+    prefix, colon, rest = name.partition(":")
+    if colon:
+        meant += [f"{close}:{rest}" for close in get_close_matches(prefix, _LOADERS)]
+    elif name.lower() in BUNDLED:
+        meant.append(f"bundled:{name.lower()}")
+    elif not path.suffix and _is_architecture(name.replace("/", "-")):
+        meant.append(f"open_clip:{name}/TAG")
+    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", name) and path.suffix not in _WEIGHTS
+    if not meant and on_hub and not is_folder(path.parent):
+        meant = [f"hf:{name}"]
+    return f"did you mean {' or '.join(map(repr, meant[:3]))}?" if meant else ""
 
 
-def _known() -> list[str]:
-    return [row.spec for row in available_models()]
+def _is_architecture(name: str) -> bool:
+    import open_clip  # takes seconds
+
+    return name in open_clip.list_models()

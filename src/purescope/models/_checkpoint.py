@@ -24,6 +24,7 @@ READABLE = (
     "numpy._core.multiarray.scalar",
 )
 
+_SAVE = "save the weights alone: torch.save(model.state_dict(), FILE)"
 _TORCH_FIX = "give a checkpoint as torch.save or safetensors writes it; download or copy the file again"
 
 
@@ -45,11 +46,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         what = "a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
-        raise ModelError(f"{path}: {what}", expected="a checkpoint file")
+        fix = "name the file in it" if path.is_dir() else "check the path"
+        raise ModelError(f"{path}: {what}", expected="a checkpoint file", fix=fix)
     try:
         tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _state_dict(path, _read_torch(path))
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from error
+        raise ModelError(f"{path}: cannot be read: {error}", fix="check its permissions, or copy it again") from error
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
@@ -64,7 +66,7 @@ def read_json(path: Path, expected: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}", expected=expected) from error
+        raise ModelError(f"{path}: {error.strerror}", expected=expected, fix="check the path") from error
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
 
@@ -185,12 +187,14 @@ def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
         raise ModelError(
             f"{path}: holds {'an empty' if content == {} else 'a'} {type(content).__name__}, no weights",
             expected="a dictionary of named tensors, or one under 'state_dict'",
+            fix=_SAVE,
         )
     strange = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))]
     if strange:
         raise ModelError(
             f"{path}: not plain tensors: {first_few(strange)}",
             expected="a dictionary of named dense tensors, or one under 'state_dict'",
+            fix=_SAVE,
         )
     return content
 

@@ -103,18 +103,18 @@ def arch_of_shapes(path: Path, tensors: Mapping[str, Tensor]) -> str:
         raise ModelError(
             f"{path}: {'several' if found else 'none'} of open_clip's architectures"
             f"{' (' + ', '.join(found) + ')' if found else ''} has these shapes: {shapes}",
-            fix="name its architecture, as open_clip.list_models() has it: --arch NAME (arch=NAME)",
+            fix="name its architecture, as open_clip.list_models() has it: --arch NAME (arch='NAME')",
         )
     name = str(found[0])
     if tensors["visual.conv1.weight"].dtype == torch.float16 != tensors["positional_embedding"].dtype:
         raise ModelError(
             f"{path}: nothing in it tells whether it was trained with GELU or QuickGELU, and half of its weights are"
             " in float16, as OpenAI keeps its own",
-            fix=f"--arch {name}-quickgelu (arch=) if they are OpenAI's, --arch {name} if not",
+            fix=f"--arch {name}-quickgelu (arch='{name}-quickgelu') if they are OpenAI's, --arch {name} if not",
         )
     warnings.warn(
         f"{path}: taken for open_clip's {name} with GELU; if it was trained with QuickGELU, "
-        f"give --arch {name}-quickgelu (arch=)",
+        f"give --arch {name}-quickgelu (arch='{name}-quickgelu')",
         stacklevel=2,
     )
     return name

@@ -22,7 +22,7 @@ def load_file(path: Path, arch: str | None, *, offline: bool) -> Towers:
     if arch is None and _laclip.is_laclip(tensors):
         return _laclip.load(path, tensors)
     if arch is None and not is_clip_layout(tensors):
-        fix = "name open_clip's architecture: --arch NAME (arch=NAME)"
+        fix = "name open_clip's architecture: --arch NAME (arch='NAME')"
         if "visual_projection.weight" in tensors:
             fix = "give the whole folder of transformers, with its config.json"
         raise ModelError(
@@ -48,7 +48,11 @@ def load_folder(folder: Path, *, offline: bool) -> Towers:
     for name, load in _FOLDERS.items():
         if (folder / name).is_file():
             return load(folder, offline)
-    raise ModelError(f"{folder}: no model", expected=f"a folder with {' or '.join(_FOLDERS)}")
+    raise ModelError(
+        f"{folder}: no model",
+        expected=f"a folder with {' or '.join(_FOLDERS)}",
+        fix="check the path, or name a checkpoint file in it",
+    )
 
 
 def _load_open_clip(folder: Path, offline: bool) -> Towers:
@@ -60,7 +64,11 @@ def _load_laclip(folder: Path, offline: bool) -> Towers:
     path = folder / LACLIP_WEIGHTS
     tensors = read_tensors(path)
     if not _laclip.is_laclip(tensors):
-        raise ModelError(f"{path}: not LaCLIP's weights (it holds {first_few(tensors)})")
+        raise ModelError(
+            f"{path}: not LaCLIP's weights (it holds {first_few(tensors)})",
+            expected=f"those that {LACLIP_CONFIG} beside it is of",
+            fix="convert the checkpoint again: purescope convert CKPT OUT",
+        )
     return _laclip.load(path, tensors)
 
 

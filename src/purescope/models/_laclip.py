@@ -166,7 +166,11 @@ def _heads(path: Path, width: int, query_norm: Tensor | None) -> int:
             )
         return _HEADS_WITHOUT_QK_NORM[width]
     if query_norm.numel() == 0 or width % query_norm.numel():
-        raise ModelError(f"{path}: a q_norm of {query_norm.numel()} cuts the width {width} into no heads")
+        raise ModelError(
+            f"{path}: a q_norm of {query_norm.numel()} cuts the width {width} into no heads",
+            expected="one that divides the width",
+            fix="give the whole, unchanged checkpoint",
+        )
     return width // query_norm.numel()
 
 

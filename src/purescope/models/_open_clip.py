@@ -151,7 +151,11 @@ def _renamed(source: Source, module: Any) -> dict[str, Tensor]:
     try:
         tensors = convert_state_dict(module, tensors)  # MobileCLIP's
     except (KeyError, RuntimeError, IndexError) as error:
-        raise ModelError(f"{source.weights}: open_clip cannot convert it: {error!r}") from error
+        raise ModelError(
+            f"{source.weights}: open_clip cannot convert it: {error!r}",
+            expected="weights as their authors published them",
+            fix="download or copy it again",
+        ) from error
     if "positional_embedding" in tensors and not hasattr(module, "positional_embedding"):
         tensors = convert_to_custom_text_state_dict(tensors)
     for name in ("logit_scale", "logit_bias"):  # a number, or a list of one

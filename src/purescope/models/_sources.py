@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from purescope.errors import ModelError, did_you_mean
+from purescope.errors import Advice, ModelError, did_you_mean, near_miss
 from purescope.models._checkpoint import read_json, read_tensors
 from purescope.models._clip_layout import OPENAI_MARKS, is_openai
 from purescope.models._hub import fetch_file, is_offline, missing_offline
@@ -23,6 +23,7 @@ _WEIGHTS = (
     "model.safetensors",
     "pytorch_model.bin",
 )
+_LIST = 'python -c "import open_clip; print(*open_clip.list_models())"'
 _ON_HUB = (WEIGHTS, "open_clip_pytorch_model.bin")
 
 
@@ -37,7 +38,11 @@ def from_folder(folder: Path, *, offline: bool) -> Source:
     weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
         there = ", ".join(sorted(path.name for path in folder.iterdir()))
-        raise ModelError(f"{folder}: no weights among {there}", expected=f"one of {', '.join(_WEIGHTS)}")
+        raise ModelError(
+            f"{folder}: no weights among {there}",
+            expected=f"one of {', '.join(_WEIGHTS)}",
+            fix="copy the whole folder again",
+        )
     preprocess = config.get("preprocess_cfg") or {}
     tensors = read_tensors(weights)
     return Source(str(where), config["model_cfg"], preprocess, weights, tensors, offline=offline, folder=folder)
@@ -69,8 +74,8 @@ def from_tag(arch: str, tag: str, *, offline: bool) -> Source:
     pretrained = get_pretrained_cfg(arch, tag)
     if not pretrained:
         tags = list_pretrained_tags_by_model(arch)
-        fix = did_you_mean(tag, tags) if tags else f"give a file of weights with --arch {arch}"
-        raise ModelError(f"open_clip has no weights {tag!r} of {arch}", fix=fix)
+        none: Advice = {"expected": "", "fix": f"give a file of weights: open_clip:{arch}/FILE"}
+        raise ModelError(f"open_clip has no weights {tag!r} of {arch}", **(near_miss(tag, tags) if tags else none))
     where = f"{arch}/{tag}"
     if pretrained.get("quick_gelu"):
         _require_quick_gelu(arch, config, f"{where} was trained with it")
@@ -112,8 +117,8 @@ def architecture(arch: str) -> dict[str, Any]:
         close = get_close_matches(arch, open_clip.list_models())
         raise ModelError(
             f"open_clip has no architecture {arch!r}",
-            expected=did_you_mean(arch, close) if close else "one such as ViT-B-32",
-            fix='list them all: python -c "import open_clip; print(*open_clip.list_models())"',
+            expected="one that it lists, such as ViT-B-32",
+            fix=f"{did_you_mean(arch, close)} All: {_LIST}" if close else f"list them all: {_LIST}",
         )
     return config
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from purescope.errors import InputError, ModelError, did_you_mean
+from purescope.errors import InputError, ModelError, near_miss
 from purescope.models._checkpoint import one_line
 from purescope.models._vocabulary import Tokenizer
 from purescope.models.model import Model, Preprocess, Tower
@@ -138,7 +138,7 @@ def _resolve(precision: str, devices: list[torch.device]) -> str:
     """The name of a precision; "auto" is the fastest that each device has, and float32 on the cpu."""
     if precision != "auto":
         if precision not in PRECISIONS:
-            raise ModelError(f"precision {precision!r}", fix=did_you_mean(precision, ("auto", *PRECISIONS)))
+            raise ModelError(f"precision {precision!r}", **near_miss(precision, ("auto", *PRECISIONS)))
         return precision
     cuda = all(place.type == "cuda" for place in devices) and torch.cuda.is_available()
     return "bf16" if cuda and torch.cuda.is_bf16_supported() else "fp32"

@@ -91,7 +91,11 @@ def load(folder: Path) -> Towers:
     text, vision = module.config.text_config, module.config.vision_config
     tokenizer = transformers_tokenizer(folder, text.max_position_embeddings)
     if tokenizer.vocab_size > text.vocab_size:
-        raise ModelError(f"{folder}: {tokenizer.vocab_size} tokens for a vocab_size of {text.vocab_size}")
+        raise ModelError(
+            f"{folder}: {tokenizer.vocab_size} tokens for a vocab_size of {text.vocab_size}",
+            expected="a tokenizer and a config.json of one model",
+            fix="copy the folder again",
+        )
     preprocess = find_preprocess(folder)
     if preprocess.size != vision.image_size:
         raise ModelError(

@@ -16,6 +16,8 @@ from purescope.errors import OutputError
 from purescope.models import _files, _sources, _transformers, find_towers
 from purescope.models._towers import Towers
 
+_FREE = "a folder that is not there, or empty"
+
 
 def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = False) -> str:
     """Write a safe copy of a model into a new folder, in float32; it appears when it is complete.
@@ -48,7 +50,7 @@ def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = Fa
         write(towers, partial)
         partial.replace(out)
     except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{out}: cannot be written: {error.strerror or error}", fix="choose another OUT") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return form
@@ -60,9 +62,9 @@ def _refuse_existing(out: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise OutputError(f"{out}: {error.strerror}", expected="a folder that is not there, or empty") from error
+        raise OutputError(f"{out}: {error.strerror}", expected=_FREE, fix="choose another OUT") from error
     if holds:
-        raise OutputError(f"{out}: holds {holds[0]}", expected="a folder that is not there, or empty")
+        raise OutputError(f"{out}: holds {holds[0]}", expected=_FREE, fix="choose another OUT")
 
 
 def _remove_abandoned(out: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from purescope.errors import InputError, ModelError, did_you_mean
+from purescope.errors import InputError, ModelError, near_miss
 from purescope.notebook import definitions
 from purescope.purity import Projections
 
@@ -57,7 +57,7 @@ class Preprocess:
             ("resize", self.resize, _RESIZES),
         ):
             if value not in known:
-                raise InputError(f"{name} {value!r}", expected=did_you_mean(value, known))
+                raise InputError(f"{name} {value!r}", **near_miss(value, known))
         if self.size < 1:
             raise InputError(f"preprocess size {self.size}", expected="at least 1 pixel")
         if 0 in self.std:
@@ -124,6 +124,11 @@ class Tower:
     padding: int | None = None
 
 
+def no_encoder(_: Any) -> NoReturn:
+    """The encoder of a model of which only features are known."""
+    raise ModelError("there is no model to encode with, only features", fix="name a MODEL before the options")
+
+
 @dataclass(frozen=True)
 class Model:
     """A checkpoint ready to be measured.
@@ -171,6 +176,11 @@ class Model:
             name: self.identity[name] for name in ("format", "precision") if name in self.identity
         }
         return definitions(f"Model {self.label}", entries | {"preprocess": self.preprocess} | known)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it has encoders: `no_encoder` stands for those of a model of which only features are known."""
+        return self.encode_text is not no_encoder
 
     @property
     def projections(self) -> Projections:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.measures import MEASURES
 from purescope.purity import Projections, activation_space, dead_neurons
 
@@ -49,7 +49,7 @@ class StrategyInput:
     def __post_init__(self) -> None:
         for kind, name, table in (("measure", self.measure, MEASURES), ("towers", self.towers, TOWERS)):
             if name not in table:
-                raise InputError(f"unknown {kind} {name!r}", expected=did_you_mean(name, table))
+                raise InputError(f"unknown {kind} {name!r}", **near_miss(name, table))
         for tower, features in (("image", self.image), ("text", self.text)):
             if features is not None and (features.ndim != 2 or features.shape[1] != self.neurons or not len(features)):
                 raise InputError(

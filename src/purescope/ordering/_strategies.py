@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.ordering._input import (
     TIE_DECIMALS,
     Order,
@@ -209,7 +209,7 @@ def order_neurons(
         tensor([2, 0, 1])
     """
     if strategy not in STRATEGIES:
-        raise InputError(f"unknown strategy {strategy!r}", expected=did_you_mean(strategy, STRATEGIES))
+        raise InputError(f"unknown strategy {strategy!r}", **near_miss(strategy, STRATEGIES))
     given = StrategyInput(projections, image=image, text=text, labels=labels, measure=measure, towers=towers)
     dead = int(given.dead.sum())
     if dead:

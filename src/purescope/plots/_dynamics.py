@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.plots._axes import (
     band,
     dotted_line,
@@ -42,7 +42,7 @@ def plot_dynamics(
         InputError: `show` is unknown, there is no such model or dataset, or what is to be shown was not measured.
     """
     if show not in _SHOWN:
-        raise InputError(f"show = {show!r}", expected=did_you_mean(show, _SHOWN))
+        raise InputError(f"show = {show!r}", **near_miss(show, _SHOWN))
     rows = named_rows(table, "model", model)
     if show in OF_A_DATASET:
         rows = named_rows(rows[rows.n > 0], "dataset", dataset)

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.palette import PALETTE
 from purescope.plots._axes import band, finish, heading, level, line, new_axes, note, whole_numbers, zero_line
 from purescope.plots._curves import NO_SILHOUETTE
@@ -85,7 +85,7 @@ def plot_published(
             column.
     """
     if metric not in _METRICS:
-        raise InputError(f"unknown metric {metric!r}", expected=did_you_mean(metric, _METRICS))
+        raise InputError(f"unknown metric {metric!r}", **near_miss(metric, _METRICS))
     own, rows = ax is None, pick_metric(table, metric, model, dataset)
     words, scale = _METRICS[metric]
     beside = _beside(published, metric, str(rows.dataset.iloc[0])) if published is not None else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -61,14 +62,24 @@ def draw_folder(
     check_formats(formats)
     parts = [part for part in _PARTS if (folder / part / "results.parquet").is_file()]
     if not parts and not _sources(folder):
-        raise InputError(
-            f"nothing to draw in {folder}",
-            expected="the --out folder of a purescope sweep, demo, compare, evidence, track, layers or reproduce",
-        )
+        raise _nothing(folder)
     found = [_draw(folder, out, formats, None)] if _sources(folder) else []
     found += [_draw(folder / part, out / part, formats, published) for part in parts]
     written = (path for drawn in found for path in drawn.written)
     return Drawn(tuple(written), tuple(line for drawn in found for line in drawn.missing))
+
+
+def _nothing(folder: Path) -> InputError:
+    """What to say of a folder that is not there, or without results: those near it may have been meant."""
+    there = folder.is_dir()
+    near = {path.name: path for path in sorted((folder if there else folder.parent).glob("*")) if path.is_dir()}
+    names = near if there else get_close_matches(folder.name, near)
+    meant = [str(near[name]) for name in names if _sources(near[name])]
+    return InputError(
+        f"nothing to draw in {folder}" if there else f"there is no folder {folder}",
+        expected="the --out folder of a purescope sweep, demo, compare, evidence, track, layers or reproduce",
+        fix=f"did you mean {' or '.join(meant[:3])}?" if meant else "name one, or make one: `purescope demo`",
+    )
 
 
 def _draw(folder: Path, out: Path, formats: Sequence[str], published: pd.DataFrame | None) -> Drawn:
@@ -81,6 +92,7 @@ def _draw(folder: Path, out: Path, formats: Sequence[str], published: pd.DataFra
                 raise InputError(
                     f"two figures of {folder} share the file name {name}",
                     expected="labels of models and datasets that differ in their letters or digits",
+                    fix="run it again with other labels: LABEL=MODEL, NAME=DATASET",
                 )
             names.add(name)
             written += save_figure(figure(), out / name, formats)

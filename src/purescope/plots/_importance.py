@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.palette import PALETTE
 from purescope.plots._axes import finish, heading, new_axes, zero_line
 from purescope.plots._pick import pick
@@ -57,7 +57,7 @@ def plot_importance(
     """
     for name, known in ((importance, _IMPORTANCE), (against, _AGAINST)):
         if name not in known:
-            raise InputError(f"unknown column {name!r}", expected=did_you_mean(name, known))
+            raise InputError(f"unknown column {name!r}", **near_miss(name, known))
     wanted = {"model": model, "dataset": dataset, "ablation": ablation}
     rows = pick(table, wanted, IMPORTANCE).dropna(subset=[against])
     if rows.empty:

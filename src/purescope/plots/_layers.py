@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.plots._axes import dotted_line, finish, heading, line, new_axes, whole_numbers
 from purescope.plots._pick import named_rows
 
@@ -44,7 +44,7 @@ def plot_layers(
     """
     for name, known in ((show, _SHOWN), (space, _SPACES)):
         if name not in known:
-            raise InputError(f"unknown {name!r}", expected=did_you_mean(name, known))
+            raise InputError(f"unknown {name!r}", **near_miss(name, known))
     column = f"relative_{show}"
     missing = [name for name in (*_COLUMNS, column) if name not in table]
     if missing:

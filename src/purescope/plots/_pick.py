@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 from purescope.schemas import RESULTS, Schema
 from purescope.tables import check_table
 
@@ -34,7 +34,7 @@ def named_rows(table: pd.DataFrame, column: str, name: str | None) -> pd.DataFra
             f"a table of {len(names)} {column}s", expected="one", fix=f"name it, {column}=: {', '.join(names)}"
         )
     if name is not None and name not in names:
-        raise InputError(f"no {column} {name!r} in this table", expected=did_you_mean(name, names))
+        raise InputError(f"no {column} {name!r} in this table", **near_miss(name, names))
     return table[table[column] == (names[0] if name is None else name)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from purescope.errors import InputError, OutputError
+from purescope.errors import InputError, OutputError, near_miss
 from purescope.plots._style import current
 from purescope.tables import atomic_path
 
@@ -57,7 +57,7 @@ def check_formats(formats: Sequence[str]) -> None:
     """Raise an InputError for an unknown one."""
     unknown = [name for name in formats if name not in _METADATA]
     if unknown:
-        raise InputError(f"unknown figure format {unknown[0]!r}", expected=f"one of {', '.join(_METADATA)}")
+        raise InputError(f"unknown figure format {unknown[0]!r}", **near_miss(unknown[0], _METADATA))
 
 
 def _pass_on(caught: list[warnings.WarningMessage], name: str) -> None:

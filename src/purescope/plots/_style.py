@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 
 # No two lines share both line style and marker, since two of the palette's colours are alike in grey print.
 INK, AXIS, GRID = "#262626", "#8A8A8A", "#E3E3E3"
@@ -93,7 +93,7 @@ def paper(venue: str = "neurips") -> Style:
         InputError: the venue is unknown.
     """
     if venue not in VENUES:
-        raise InputError(f"unknown venue {venue!r}", expected=did_you_mean(venue, VENUES))
+        raise InputError(f"unknown venue {venue!r}", **near_miss(venue, VENUES))
     column, text = VENUES[venue]
     # STIX comes with matplotlib, so figures are the same on every machine; what it lacks is taken from DejaVu.
     font = ("STIXGeneral", "DejaVu Sans")

@@ -9,6 +9,7 @@ from purescope.runs._inputs import (
     name_of,
     named_dataset,
     named_model,
+    named_or_behind,
     open_data,
     open_model,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "name_of",
     "named_dataset",
     "named_model",
+    "named_or_behind",
     "open_data",
     "open_model",
     "projections_of",

@@ -10,7 +10,8 @@ from purescope.datasets import Dataset, load_dataset
 from purescope.errors import DatasetError, InputError, ModelError
 from purescope.features import Features, Progress, extract, read_features
 from purescope.keep import check_keep, default_keep
-from purescope.models import Model, load_model
+from purescope.models import OPENAI_PREPROCESS, Model, load_model
+from purescope.models.model import no_encoder
 from purescope.schemas import VOCABULARY
 from purescope.specs import is_label, split_label
 from purescope.sweep import Options
@@ -76,6 +77,40 @@ def open_model(model: str | Model, sources: Sources, settings: Settings) -> Mode
     return model
 
 
+def named_or_behind(models: Sequence[str | Model], sets: Sequence[Dataset | Features]) -> Sequence[str | Model]:
+    """The models that are named; where none is, the one that made the features, of which nothing else is known.
+
+    Raises:
+        ModelError: none is named, and there are images.
+    """
+    if models:
+        return models
+    features = [item for item in sets if isinstance(item, Features)]
+    if not features or len(features) < len(sets):
+        raise ModelError(
+            "no MODEL was named",
+            expected="one or more; none only where all --data are features:FILE",
+            fix="`purescope models` lists what can be named",
+        )
+    return [_behind(features[0])]
+
+
+def _behind(features: Features) -> Model:
+    """What is known of the model that made features."""
+    prefix = "model_"
+    made_by = {key.removeprefix(prefix): value for key, value in features.identity.items() if key.startswith(prefix)}
+    return Model(
+        label=features.model,
+        spec="features",
+        weight_space="its features are given, and no MODEL",
+        neurons=features.image.shape[1],
+        preprocess=OPENAI_PREPROCESS,
+        encode_image=no_encoder,
+        encode_text=no_encoder,
+        identity=made_by,
+    )
+
+
 def ks(settings: Settings, model: Model) -> list[int]:
     """How many neurons of a model a run keeps."""
     return check_keep(default_keep(model.neurons) if settings.keep is None else settings.keep, model.neurons)
@@ -98,7 +133,10 @@ def open_data(spec: str | Dataset | Features, sources: Sources) -> Dataset | Fea
     _refuse_words(sources, f"{name} has its class features already")
     features = read_features(name.removeprefix("features:"))
     if "model_weights" not in features.identity:
-        warnings.warn(f"{name} does not say which model made it: it is taken for each that is named", stacklevel=2)
+        warnings.warn(
+            f"{name} does not say which model made it: nothing shows whether it fits the model it is measured with",
+            stacklevel=2,
+        )
     return features if label is None else replace(features, dataset=label)
 
 
@@ -145,6 +183,13 @@ def check_origin(features: Features, model: Model, settings: Settings) -> None:
     Raises:
         InputError: they are.
     """
+    neurons = features.image.shape[1]
+    if neurons != model.neurons:
+        raise InputError(
+            f"the features of {features.dataset} have {neurons:,} neurons, {model.label} has {model.neurons:,}",
+            expected="features that this model made",
+            fix="name the model that made them; or none, with --space activations: their own activations rank them",
+        )
     made_by = features.identity
     named = {f"model_{key}": value for key, value in model.identity.items() if key not in _WRAPPING}
     if settings.precision == "auto":

@@ -5,6 +5,7 @@ and dataset: whatever stops a run, what it finished is there, and the same run g
 a cache, where a stopped encoding goes on too.
 """
 
+import logging
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ from purescope.runs._inputs import (
     check_origin,
     check_words,
     name_of,
+    named_or_behind,
     open_data,
     open_model,
 )
@@ -34,6 +36,8 @@ from purescope.runs._study import Opened, Study, measure_pair, projections_of
 from purescope.sanity import doubts
 from purescope.schemas import RESULTS, THUMBNAILS, VOCABULARY, Schema
 from purescope.tables import atomic_path, slug, write_manifest, write_results, write_table
+
+_log = logging.getLogger(__name__)
 
 
 def run_sweep(
@@ -51,7 +55,8 @@ def run_sweep(
     Args:
         models: model specs, see `load_model`, or loaded models; their labels must differ.
         data: dataset specs, see `load_dataset`, ``features:FILE``, or what they load; their names must differ.
-            Features must be of each model, where they say what made them.
+            Features must be of each model, where they say what made them; with features only, `models` may be
+            empty: in the space ``activations`` they need none.
         out: a folder without results, or that of an earlier run with the same models, data and settings.
         settings: what to measure.
         sources: where datasets lie and how they are read.
@@ -95,6 +100,7 @@ def run(
     from purescope.plots import write_figures
 
     folder, study = Path(out), study or Study()
+    _log.info("loading models and data")
     opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
     whole = [schema for schema, _ in study.whole]
     manifest = new_manifest([*study.kinds, *whole], opened.models, opened.sets, opened.settings)
@@ -108,6 +114,7 @@ def run(
         table = done.whole[schema.name] if schema.name in done.whole else of_all(opened, tables)
         write_table(table, folder, schema, csv=schema is not THUMBNAILS)
         tables[schema.name] = table
+    _log.info("figures and report")
     _write_cosines(opened.models, folder)
     write_figures(tables["results"], folder)
     write_manifest(manifest | {"finished": now()} | done.told(), folder)
@@ -124,8 +131,8 @@ def _open(
 ) -> Opened:
     """Everything a run is made of, checked before anything is computed."""
     check_words(settings.protocol, sources)
-    loaded = [open_model(model, sources, settings) for model in models]
     sets = [open_data(spec, sources) for spec in data]
+    loaded = [open_model(model, sources, settings) for model in named_or_behind(models, sets)]
     check_names(loaded, sets)
     for item in sets:
         if isinstance(item, Features):
@@ -149,10 +156,15 @@ def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: M
         _write(done.together(touched, _parts(opened)), touched, folder, csv=False)
         write_manifest({**manifest, **done.told()}, folder)
 
-    for model, item in opened.pairs:
+    pairs = opened.pairs
+    there = sum((model.label, name_of(item)) in done.tables for model, item in pairs)
+    if there:
+        _log.info("%s: %d of %d pairs of model and data set are measured already", folder, there, len(pairs))
+    for number, (model, item) in enumerate(pairs, 1):
         pair = (model.label, name_of(item))
         if pair in done.tables:
             continue
+        _log.info("%d of %d: %s", number, len(pairs), " on ".join(pair))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             features = opened.features(model, item)
@@ -166,7 +178,8 @@ def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: M
         keep(pair, tables)
     for model in opened.models:
         part = (model.label, VOCABULARY)
-        if part not in done.tables:
+        if part not in done.tables and model.encodes:
+            _log.info("words closest to the neurons of %s", model.label)
             keep(part, {"words": vocabulary_table(model, opened.settings.protocol, opened.sources.cache)})
 
 

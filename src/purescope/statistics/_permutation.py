@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from purescope.errors import InputError, did_you_mean
+from purescope.errors import InputError, near_miss
 
 Alternative = Literal["two-sided", "greater", "less"]
 
@@ -38,7 +38,7 @@ def permutation_p(
     less, greater = (1 + below + equal) / total, (1 + above + equal) / total
     sides = {"two-sided": (2 * torch.minimum(less, greater)).clamp(max=1), "greater": greater, "less": less}
     if alternative not in sides:
-        raise InputError(f"alternative {alternative!r}", expected=did_you_mean(alternative, sides))
+        raise InputError(f"alternative {alternative!r}", **near_miss(alternative, sides))
     return _known(sides[alternative], value, draws)
 
 

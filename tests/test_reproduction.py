@@ -99,7 +99,7 @@ def test_a_folder_of_data_sets_must_be_named(tmp_path, capsys) -> None:
     assert run("reproduce", tmp_path / "no.pt", "--out", tmp_path / "out") == 2
     assert "--data-root" in capsys.readouterr().err
     assert run("reproduce", tmp_path / "no.pt", "--data-root", tmp_path / "gone", "--out", tmp_path / "out") == 2
-    assert re.search(r"no folder .*gone .*\n.*\n  to fix:   --data-root DIR .*--download", capsys.readouterr().err)
+    assert re.search(r"no folder .*gone\n.*\n  to fix:   --data-root DIR .*--download", capsys.readouterr().err)
 
 
 def test_that_the_numbers_are_of_another_model_is_told_before_anything_about_data(tmp_path, capsys) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from purescope.datasets import check_datasets
-from purescope.datasets.check import LAYOUT
+from purescope.datasets import check_datasets, data_folder
 from purescope.errors import DatasetError, InputError, near_miss
 from purescope.features import Progress, quiet
 from purescope.models import Model, load_model
@@ -22,12 +21,13 @@ from purescope.published import LABEL, NEURONS, ONLY_IN_FIGURES, SOURCE, STRATEG
 from purescope.report import write_report
 from purescope.runs import Settings, Sources, named_dataset, run_sweep
 from purescope.schemas import REPRODUCTION
-from purescope.specs import is_folder, split_label, to_path
+from purescope.specs import split_label, to_path
 from purescope.tables import atomic_path, check_table, write_table
 
 PROTOCOLS = ("paper", "native")
 _METRICS = ("accuracy", "silhouette")
 _KEY = ["dataset", "metric", "strategy", "k"]
+_FETCHED = "--data-root DIR (data_root='DIR'); with --download (download=True) they are fetched there"
 _PUBLISHED_OF = "ViT-B/16, text 512x12"  # LaCLIP's architecture, as `Model.identity` has it
 
 DIFFERENCES = (
@@ -233,16 +233,11 @@ def _root(sources: Sources) -> Path:
         raise DatasetError(
             "no folder of data sets was given",
             expected=f"one with {', '.join(name for name in TITLES if name != ONLY_IN_FIGURES)} in it",
-            fix="--data-root DIR (data_root='DIR'); with --download (download=True) they are fetched there",
+            fix=_FETCHED,
         )
-    root = to_path(sources.data_root)
-    if not sources.download and not is_folder(root):
-        raise DatasetError(
-            f"there is no folder {root} to find the data sets in",
-            expected=LAYOUT,
-            fix="--data-root DIR (data_root='DIR'); with --download (download=True) they are fetched there",
-        )
-    return root
+    if sources.download:
+        return to_path(sources.data_root)
+    return data_folder(sources.data_root, fix=_FETCHED)
 
 
 def _left_out(names: Sequence[str], data: Sequence[str] | None) -> list[str]:

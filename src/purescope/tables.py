@@ -8,8 +8,9 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -68,8 +69,7 @@ def write_table(table: pd.DataFrame, out: Path, schema: Schema, *, csv: bool = T
     table = check_table(table, schema)
     if csv:
         write_csv(table, out / f"{schema.name}.csv")
-    with atomic_path(out / f"{schema.name}.parquet") as temporary:
-        table.to_parquet(temporary, index=False, write_page_checksum=True)
+    write_parquet(table, out / f"{schema.name}.parquet")
 
 
 def read_table(out: Path, schema: Schema) -> pd.DataFrame:
@@ -85,15 +85,7 @@ def read_table(out: Path, schema: Schema) -> pd.DataFrame:
             expected="the --out folder of a purescope run",
             fix="check the path",
         )
-    try:
-        table = pd.read_parquet(path, page_checksum_verification=True)
-    except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
-        raise InputError(
-            f"{path} cannot be read: {error}",
-            expected="the Parquet file of a purescope run",
-            fix="make it again: run the command that wrote it",
-        ) from error
-    return check_table(table, schema)
+    return check_table(read_parquet(path), schema)
 
 
 def write_results(table: pd.DataFrame, out: Path) -> None:
@@ -170,6 +162,46 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
         raise OutputError(
             f"{path} cannot be read: {error}", expected="a purescope manifest", fix="choose another --out"
         ) from error
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a table with a checksum for each page."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False, write_page_checksum=True)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A table that `write_parquet` wrote, its checksums verified.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return pd.read_parquet(path, page_checksum_verification=True)
+    except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
+        raise InputError(
+            f"{path} cannot be read: {error}",
+            expected="the Parquet file of a purescope run",
+            fix="make it again: run the command that wrote it, with --overwrite (overwrite=True)",
+        ) from error
+
+
+def nothing_in(folder: Path, holds: Callable[[Path], bool]) -> InputError:
+    """What to say of a folder that is not there, or without results: those near it that hold some may have been meant.
+
+    Args:
+        folder: that was named.
+        holds: whether a folder has what is looked for.
+    """
+    there = folder.is_dir()
+    near = {path.name: path for path in sorted((folder if there else folder.parent).glob("*")) if path.is_dir()}
+    names = near if there else get_close_matches(folder.name, near)
+    meant = [str(near[name]) for name in names if holds(near[name])]
+    return InputError(
+        f"no results in {folder}" if there else f"there is no folder {folder}",
+        expected="the --out folder of purescope sweep, demo, compare, evidence, track, layers or reproduce",
+        fix=f"did you mean {' or '.join(meant[:3])}?" if meant else "name one, or make one: `purescope demo`",
+    )
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

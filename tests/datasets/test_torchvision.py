@@ -255,6 +255,8 @@ def test_listing_says_what_is_there(tmp_path: Path) -> None:
     assert "--data-root" in rows["dtd"].get
     assert rows["eurosat"].get == ""
     assert (rows["food101"].images, rows["food101"].classes) == (25_250, 101)
+    with pytest.raises(DatasetError, match=r"there is no folder .*gone\n  expected: the folder of torchvision"):
+        available_datasets(tmp_path / "gone")
 
 
 def test_pixels_of_stl10_stand_as_they_should(tmp_path: Path, any_checksum: None) -> None:

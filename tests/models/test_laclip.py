@@ -75,7 +75,9 @@ def test_text_is_tokenized_as_clip_does(model: Model, tensors: Tensors) -> None:
     torch.testing.assert_close(model.encode_text(["A  photo of a cat "])[0], expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("mistake", [{"eps": 1e-5}, {"activation": quick_gelu}, {"normed": False}], ids=str)
+@pytest.mark.parametrize(
+    "mistake", [{"eps": 1e-5}, {"activation": quick_gelu}, {"normed": False}], ids=lambda mistake: next(iter(mistake))
+)
 def test_the_comparison_sees_what_is_easily_mistaken(
     mistake: dict[str, Any], model: Model, tensors: Tensors, images: Tensor
 ) -> None:

@@ -189,11 +189,11 @@ def test_a_training_and_a_reproduction_are_known_by_their_files(folder: Path, tm
 
 
 def test_what_cannot_be_drawn(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nothing to draw(.|\n)*purescope sweep"):
+    with pytest.raises(InputError, match=r"no results in(.|\n)*purescope sweep"):
         draw_folder(tmp_path, tmp_path)
     with pytest.raises(InputError, match=r"there is no folder .*gone\n(.|\n)*to fix:   name one, or make one: `pure"):
         draw_folder(tmp_path / "gone", tmp_path)
-    with pytest.raises(InputError, match=rf"nothing to draw(.|\n)*to fix:   did you mean .*{folder.name}"):
+    with pytest.raises(InputError, match=rf"no results in(.|\n)*to fix:   did you mean .*{folder.name}"):
         draw_folder(folder.parent, tmp_path)
     with pytest.raises(InputError, match=rf"no folder(.|\n)*to fix:   did you mean .*{folder.name}\?"):
         draw_folder(folder.with_name(f"{folder.name}s"), tmp_path)
@@ -211,8 +211,9 @@ def test_the_command_prints_what_it_wrote_and_what_it_could_not(folder: Path, tm
     result = CliRunner().invoke(command, [str(run), "--style", "paper", "--venue", "acl", "--format", "pdf"])
     assert result.exit_code == 0, result.output
     names = [str(run / "figures" / "paper_acl" / f"{stem}.pdf") for stem in STEMS]
-    assert result.output.splitlines()[: len(names)] == names and all(Path(name).is_file() for name in names)
+    assert result.stdout.splitlines()[: len(names)] == names and all(Path(name).is_file() for name in names)
     assert "Not drawn: training curves: no track.parquet" in result.output
+    assert result.stderr.splitlines()[0] == f"drawing the figures of {run}"
     (run / "results.parquet").unlink()
     result = CliRunner().invoke(command, [str(run), "--out", str(tmp_path / "out"), "--format", "svg"])
     assert len(list((tmp_path / "out").iterdir())) == 4 and "Not drawn: accuracy" in result.output

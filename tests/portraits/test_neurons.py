@@ -11,9 +11,17 @@ import torch
 from PIL import Image
 
 from purescope.datasets import Dataset
-from purescope.errors import DatasetError
+from purescope.errors import DatasetError, InputError
 from purescope.models import Model, Preprocess
-from purescope.portraits import cosine_maps, neuron_portraits, thumbnail, thumbnail_table, vocabulary_table
+from purescope.portraits import (
+    cosine_maps,
+    neuron_portraits,
+    read_cosines,
+    thumbnail,
+    thumbnail_table,
+    vocabulary_table,
+    write_cosines,
+)
 from purescope.prompts import vocabulary
 from purescope.purity import Projections
 from purescope.schemas import VOCABULARY
@@ -70,6 +78,26 @@ def test_cosines_are_of_all_pairs_in_their_own_numbering() -> None:
         expected = [[oracles.cosine(a, b) for b in rows] for a in rows]
         assert maps[tower].dtype == np.float16
         np.testing.assert_allclose(maps[tower], expected, atol=1e-3)
+
+
+def test_kept_cosines_come_back(tmp_path: Path) -> None:
+    given = projections()
+    assert read_cosines(tmp_path, "CC3M LaCLIP") is None
+    write_cosines(given, tmp_path, "CC3M LaCLIP")
+    assert [path.name for path in tmp_path.iterdir()] == ["cosines_cc3m_laclip.npz"]
+    again = read_cosines(tmp_path, "CC3M LaCLIP")
+    assert again is not None and list(again) == ["image", "text"]
+    for tower, cosines in cosine_maps(given).items():
+        np.testing.assert_array_equal(again[tower], cosines.astype(np.float32))
+
+
+@pytest.mark.parametrize("length", [0, 30, -40])
+def test_cosines_that_cannot_be_read_are_an_error(tmp_path: Path, length: int) -> None:
+    write_cosines(projections(), tmp_path, "clip")
+    path = tmp_path / "cosines_clip.npz"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=r"cosines_clip\.npz cannot be read(.|\n)*run the command"):
+        read_cosines(tmp_path, "clip")
 
 
 # --- the vocabulary

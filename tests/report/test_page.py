@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from purescope.dynamics import COLUMNS
 from purescope.errors import InputError
 from purescope.report import _write, write_report
 from purescope.report._cards import _larger
@@ -376,7 +377,9 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
             {"model": "M", "step": step, "dataset": "pets", "n": 9, "rank_last": 0.5, **towers, **accuracies}
             for step in (1, 2)
         ]
-        pd.DataFrame(rows).to_parquet(tmp_path / "track.parquet")
+        empty = {"string": "", "int64": 0, "float64": float("nan"), "object": [0]}
+        rest = {name: empty[column.dtype] for name, column in COLUMNS.items()}
+        pd.DataFrame([rest | row for row in rows]).to_parquet(tmp_path / "track.parquet")
     else:
         neurons = read(made, NEURONS)
         part = neurons[neurons.model == "First"].drop(columns=["model", "image_random", "text_random"])
@@ -405,11 +408,21 @@ def test_a_reproduction_shows_published_and_ours_and_leads_to_the_runs(tmp_path:
 
 
 def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing to show"):
+    with pytest.raises(InputError, match="no results in"):
         write_report(tmp_path)
+    with pytest.raises(InputError, match=r"there is no folder .*gone\n(.|\n)*to fix:   name one, or make one: `pure"):
+        write_report(tmp_path / "gone")
     (tmp_path / "track.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"track\.parquet cannot be read"):
         write_report(tmp_path)
+    pd.DataFrame({"step": [1]}).to_parquet(tmp_path / "track.parquet")
+    with pytest.raises(InputError, match=r"track\.parquet is another table"):
+        write_report(tmp_path)
+
+
+def test_a_mistyped_folder_is_answered_with_the_one_near_it(made: Path) -> None:
+    with pytest.raises(InputError, match=rf"there is no folder(.|\n)*to fix:   did you mean .*{made.name}\?"):
+        write_report(made.with_name(made.name[:-1]))
 
 
 def test_the_library_is_bundled_here_where_no_other_process_can(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import click
 
 
 @click.command(short_help="Write the report of a folder of results: one HTML page for a browser.")
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 def report(folder: Path) -> None:
     """Write DIR/report.html from what DIR holds, and print where it stands; nothing is measured.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from purescope.datasets import _bundled, _folder, _huggingface, _manifest, _torchvision, _webdataset
+from purescope.datasets._torchvision import data_folder
 from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.dataset import Dataset, without_bad_images
 from purescope.datasets.words import with_words
@@ -15,7 +16,16 @@ from purescope.errors import DatasetError, InputError
 from purescope.models._hub import is_offline
 from purescope.specs import is_folder, is_label, split_label, to_path
 
-__all__ = ["Checked", "Dataset", "Listing", "available_datasets", "check_datasets", "load_dataset", "with_words"]
+__all__ = [
+    "Checked",
+    "Dataset",
+    "Listing",
+    "available_datasets",
+    "check_datasets",
+    "data_folder",
+    "load_dataset",
+    "with_words",
+]
 
 
 @dataclass(frozen=True)
@@ -104,11 +114,14 @@ def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[
     Args:
         data_root: the folder to look for torchvision's data sets in.
 
+    Raises:
+        DatasetError: `data_root` is no folder.
+
     Examples:
         >>> [row.spec for row in available_datasets() if row.spec.startswith("c")]
         ['cifar10', 'cifar100', 'caltech101']
     """
-    root = to_path(data_root) if data_root is not None else None
+    root = data_folder(data_root) if data_root is not None else None
     rows = []
     for name in _bundled.names():
         images, classes, title = _bundled.describe(name)

@@ -4,6 +4,7 @@ The images evaluated are the test split; Caltech-101 and EuroSAT have none, and 
 """
 
 import hashlib
+import os
 import pickle
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +18,9 @@ from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, file_contents, open_files
 from purescope.errors import DatasetError
 from purescope.prompts import words_for
-from purescope.specs import is_folder
+from purescope.specs import is_folder, to_path
+
+_LAYOUT = "the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ or others in it"
 
 # What torchvision raises for files that are missing, incomplete or damaged, and for a download that fails.
 _UNREADABLE = (
@@ -117,6 +120,22 @@ BENCHMARKS = {
         options={"split": "test"}, labels="labels",
     ),
 }  # fmt: skip
+
+
+def data_folder(data_root: str | os.PathLike[str], *, fix: str = "check the path") -> Path:
+    """The folder of torchvision's data sets.
+
+    Args:
+        data_root: its path.
+        fix: what to do where it is not there.
+
+    Raises:
+        DatasetError: it is not there.
+    """
+    folder = to_path(data_root)
+    if not is_folder(folder):
+        raise DatasetError(f"there is no folder {folder}", expected=_LAYOUT, fix=fix)
+    return folder
 
 
 def is_present(name: str, data_root: Path | None) -> bool:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from purescope.datasets import _torchvision
+from purescope.datasets._torchvision import data_folder
 from purescope.errors import DatasetError
-from purescope.specs import is_folder, to_path
-
-LAYOUT = "the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ or others in it"
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,7 @@ def check_datasets(root: str | os.PathLike[str]) -> list[Checked]:
     Raises:
         DatasetError: `root` is no folder.
     """
-    folder = to_path(root)
-    if not is_folder(folder):
-        raise DatasetError(f"there is no folder {folder}", expected=LAYOUT, fix="check the path")
+    folder = data_folder(root)
     return [_check(name, folder) for name in _torchvision.BENCHMARKS]
 
 

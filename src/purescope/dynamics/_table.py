@@ -15,7 +15,7 @@ import torch
 from purescope.errors import InputError, OutputError
 from purescope.schemas import Column
 from purescope.statistics import spearman
-from purescope.tables import atomic_path, read_manifest, write_csv, write_manifest
+from purescope.tables import read_manifest, read_parquet, write_csv, write_manifest, write_parquet
 
 _TOWER = {
     "overlap": "mean over the neurons that live",
@@ -107,14 +107,11 @@ def read_track(out: str | Path) -> pd.DataFrame:
         InputError: there is none, or it cannot be read.
     """
     path = Path(out) / _FILE
+    table = read_parquet(path)
     try:
-        return pd.read_parquet(path, page_checksum_verification=True).astype(_TYPES)
-    except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
-        raise InputError(
-            f"{path} cannot be read: {error}",
-            expected="the table of purescope track",
-            fix="name another folder, or measure all anew with --overwrite (overwrite=True)",
-        ) from error
+        return table.astype(_TYPES)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is another table: {error}", expected="the table of purescope track") from error
 
 
 def _rank_correlations(table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -155,6 +152,5 @@ def _refuse_another(out: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _write(table: pd.DataFrame, out: Path) -> None:
-    with atomic_path(out / _FILE) as temporary:
-        table.to_parquet(temporary, index=False, write_page_checksum=True)
+    write_parquet(table, out / _FILE)
     write_csv(table.drop(columns="order"), out / "track.csv")

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -154,9 +153,3 @@ def _columns(table: pd.DataFrame) -> Iterator[str | None]:
 def ranked(neurons: pd.DataFrame, model: str) -> list[int]:
     """The neurons of a model, purest first."""
     return [int(neuron) for neuron in neurons[neurons.model == model].sort_values("rank").neuron]
-
-
-def cosines_of(path: Any) -> dict[str, Any]:
-    """The arrays of a run's ``cosines_LABEL.npz``."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}

@@ -1,8 +1,8 @@
 """Every figure that a folder of results has the data for."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -14,7 +14,6 @@ from purescope.dynamics import read_track
 from purescope.errors import InputError
 from purescope.plots._figures import (
     cosines_figure,
-    cosines_of,
     dynamics_figure,
     experiment_figure,
     gap_figure,
@@ -26,9 +25,11 @@ from purescope.plots._figures import (
 )
 from purescope.plots._overlap import plot_overlap
 from purescope.plots._save import check_formats, save_figure
+from purescope.portraits import read_cosines
 from purescope.schemas import CORRELATIONS, IMPORTANCE, NEURONS, RESULTS
-from purescope.tables import read_table, slug
+from purescope.tables import nothing_in, read_table, slug
 
+_log = logging.getLogger(__name__)
 _PARTS = ("paper", "native")  # of a reproduction, by protocol
 
 Drawings: TypeAlias = Iterator[tuple[str, Callable[[], Figure]]]  # file name without suffix, and what draws it
@@ -62,30 +63,18 @@ def draw_folder(
     check_formats(formats)
     parts = [part for part in _PARTS if (folder / part / "results.parquet").is_file()]
     if not parts and not _sources(folder):
-        raise _nothing(folder)
+        raise nothing_in(folder, lambda path: bool(_sources(path)))
     found = [_draw(folder, out, formats, None)] if _sources(folder) else []
     found += [_draw(folder / part, out / part, formats, published) for part in parts]
     written = (path for drawn in found for path in drawn.written)
     return Drawn(tuple(written), tuple(line for drawn in found for line in drawn.missing))
 
 
-def _nothing(folder: Path) -> InputError:
-    """What to say of a folder that is not there, or without results: those near it may have been meant."""
-    there = folder.is_dir()
-    near = {path.name: path for path in sorted((folder if there else folder.parent).glob("*")) if path.is_dir()}
-    names = near if there else get_close_matches(folder.name, near)
-    meant = [str(near[name]) for name in names if _sources(near[name])]
-    return InputError(
-        f"nothing to draw in {folder}" if there else f"there is no folder {folder}",
-        expected="the --out folder of a purescope sweep, demo, compare, evidence, track, layers or reproduce",
-        fix=f"did you mean {' or '.join(meant[:3])}?" if meant else "name one, or make one: `purescope demo`",
-    )
-
-
 def _draw(folder: Path, out: Path, formats: Sequence[str], published: pd.DataFrame | None) -> Drawn:
     written: list[Path] = []
     names: set[str] = set()
     there = _sources(folder)
+    _log.info("drawing the figures of %s", folder)
     for source in there:
         for name, figure in source.drawings(folder, published):
             if name in names:
@@ -130,13 +119,10 @@ def _whole(rows: pd.DataFrame) -> Figure:
 def _of_cosines(folder: Path, published: pd.DataFrame | None) -> Drawings:
     neurons = read_table(folder, NEURONS)
     for model in neurons.model.unique():
-        path = folder / f"cosines_{slug(str(model))}.npz"
-        if path.is_file():
-            yield path.stem, partial(_cosines, path, neurons, str(model))
-
-
-def _cosines(path: Path, neurons: pd.DataFrame, model: str) -> Figure:
-    return cosines_figure(cosines_of(path), ranked(neurons, model), model)
+        cosines = read_cosines(folder, str(model))
+        if cosines is not None:
+            order = ranked(neurons, str(model))
+            yield f"cosines_{slug(str(model))}", partial(cosines_figure, cosines, order, str(model))
 
 
 def _of_importance(folder: Path, published: pd.DataFrame | None) -> Drawings:

@@ -1,14 +1,12 @@
-"""A model's neurons in their weights: one row each, and the cosines of all pairs."""
+"""A model's neurons in their weights, a row each."""
 
 import warnings
 
-import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float16
 
 from purescope.neurons import neuron_table
-from purescope.purity import Projections, cosine_gram, overlap
+from purescope.purity import Projections, overlap
 from purescope.schemas import NEURONS
 from purescope.tables import check_table
 
@@ -31,16 +29,3 @@ def neuron_portraits(label: str, projections: Projections | None, *, seed: int =
         drawn = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
         table[f"{tower}_random"] = overlap(drawn).sort().values.numpy()
     return check_table(table.assign(model=label), NEURONS)
-
-
-def cosine_maps(projections: Projections) -> dict[str, Float16[np.ndarray, "neuron neuron"]]:
-    """Cosines of the neurons of each tower, ``image`` and ``text``, in their own numbering; 0 for a dead one.
-
-    Half precision: a thousandth of a cosine is more than a picture shows.
-
-    Examples:
-        >>> cosine_maps(Projections(torch.eye(2), torch.ones(2, 3)))["text"].tolist()
-        [[1.0, 1.0], [1.0, 1.0]]
-    """
-    towers = (("image", projections.image), ("text", projections.text))
-    return {tower: cosine_gram(weights).half().numpy() for tower, weights in towers}

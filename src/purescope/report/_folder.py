@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from purescope import schemas
-from purescope.errors import InputError
+from purescope.dynamics import read_track
+from purescope.portraits import read_cosines
 from purescope.schemas import METRICS, Schema
-from purescope.tables import read_manifest, read_table, slug
+from purescope.tables import nothing_in, read_manifest, read_table
 
-_TRACK = "track.parquet"
+_SCHEMAS = tuple(one for one in vars(schemas).values() if isinstance(one, Schema))
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,7 @@ def read_folder(path: Path) -> Folder:
         InputError: there is nothing of purescope in the folder, or a file cannot be read.
         OutputError: its manifest cannot be read.
     """
-    known = [one for one in vars(schemas).values() if isinstance(one, Schema)]
-    tables = {one.name: read_table(path, one) for one in known if (path / f"{one.name}.parquet").is_file()}
+    tables = {one.name: read_table(path, one) for one in _SCHEMAS if (path / f"{one.name}.parquet").is_file()}
     if schemas.NEURONS.name not in tables and (ranked := _ranked(path)) is not None:
         tables[schemas.NEURONS.name] = ranked
     tables = {name: table for name, table in tables.items() if len(table)}
@@ -98,16 +98,19 @@ def read_folder(path: Path) -> Folder:
         manifest=read_manifest(path) or {},
         tables=tables,
         layers=pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(),
-        track=_parquet(path / _TRACK),
+        track=read_track(path) if (path / "track.parquet").is_file() else pd.DataFrame(),
         thumbnails=_thumbnails(tables.get(schemas.THUMBNAILS.name, pd.DataFrame())),
     )
     if not tables and folder.layers.empty and folder.track.empty:
-        raise InputError(
-            f"nothing to show in {path}",
-            expected="the --out folder of a purescope sweep, evidence, compare, purity, layers or track",
-            fix="purescope demo makes one",
-        )
-    return replace(folder, cosines=_cosines(path, folder.models))
+        raise nothing_in(path, _holds)
+    cosines = {model: read_cosines(path, model) for model in folder.models}
+    return replace(folder, cosines={model: maps for model, maps in cosines.items() if maps is not None})
+
+
+def _holds(path: Path) -> bool:
+    """Whether there is something to show, by the names of the files."""
+    files = [*(f"{one.name}.parquet" for one in _SCHEMAS), "track.parquet", "layers_*.csv", "purity_*.csv"]
+    return any(True for pattern in files for _ in path.glob(pattern))
 
 
 def _ranked(path: Path) -> pd.DataFrame | None:
@@ -119,15 +122,6 @@ def _ranked(path: Path) -> pd.DataFrame | None:
     return pd.concat(parts, ignore_index=True).reindex(columns=list(schemas.NEURONS.columns))
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        return pd.DataFrame()
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
-        raise InputError(f"{path} cannot be read: {error}", expected="a Parquet file of a purescope run") from error
-
-
 def _thumbnails(table: pd.DataFrame) -> dict[tuple[str, int], bytes]:
     if table.empty:
         return {}
@@ -135,16 +129,3 @@ def _thumbnails(table: pd.DataFrame) -> dict[tuple[str, int], bytes]:
         (str(dataset), int(image)): bytes(picture)
         for dataset, image, picture in zip(table.dataset, table.image, table.thumbnail, strict=True)
     }
-
-
-def _cosines(path: Path, models: list[str]) -> dict[str, dict[str, np.ndarray]]:
-    found = {}
-    for model in models:
-        file = path / f"cosines_{slug(model)}.npz"
-        if file.is_file():
-            try:
-                with np.load(file, allow_pickle=False) as arrays:
-                    found[model] = {tower: arrays[tower].astype(np.float32) for tower in ("image", "text")}
-            except (KeyError, ValueError, OSError) as error:
-                raise InputError(f"{file} cannot be read: {error}", expected="the cosines of a run") from error
-    return found

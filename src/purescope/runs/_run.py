@@ -12,14 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from purescope.datasets import Dataset
 from purescope.features import Features, Progress, quiet
 from purescope.models import Model
 from purescope.notebook import ResultTable
-from purescope.portraits import cosine_maps, vocabulary_table
+from purescope.portraits import vocabulary_table, write_cosines
 from purescope.runs._folder import Done, Tables, claim, new_manifest, now
 from purescope.runs._inputs import (
     Settings,
@@ -35,7 +34,7 @@ from purescope.runs._inputs import (
 from purescope.runs._study import Opened, Study, measure_pair, projections_of
 from purescope.sanity import doubts
 from purescope.schemas import RESULTS, THUMBNAILS, VOCABULARY, Schema
-from purescope.tables import atomic_path, slug, write_manifest, write_results, write_table
+from purescope.tables import write_manifest, write_results, write_table
 
 _log = logging.getLogger(__name__)
 
@@ -196,8 +195,7 @@ def _write_cosines(models: Sequence[Model], folder: Path) -> None:
     for model in models:
         projections = projections_of(model)
         if projections is not None:
-            with atomic_path(folder / f"cosines_{slug(model.label)}.npz") as temporary:
-                np.savez_compressed(temporary, allow_pickle=False, **cosine_maps(projections))
+            write_cosines(projections, folder, model.label)
 
 
 def _report(folder: Path) -> None:

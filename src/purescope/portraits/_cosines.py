@@ -1,0 +1,59 @@
+"""The cosines of all pairs of a model's neurons, and the file of a run's folder where they are kept."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float16, Float32
+
+from purescope.errors import InputError
+from purescope.purity import Projections, cosine_gram
+from purescope.tables import atomic_path, slug
+
+_TOWERS = ("image", "text")
+
+
+def cosine_maps(projections: Projections) -> dict[str, Float16[np.ndarray, "neuron neuron"]]:
+    """Cosines of the neurons of each tower, ``image`` and ``text``, in their own numbering; 0 for a dead one.
+
+    Half precision: a thousandth of a cosine is more than a picture shows.
+
+    Examples:
+        >>> import torch
+        >>> cosine_maps(Projections(torch.eye(2), torch.ones(2, 3)))["text"].tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+    """
+    return {tower: cosine_gram(getattr(projections, tower)).half().numpy() for tower in _TOWERS}
+
+
+def write_cosines(projections: Projections, folder: Path, label: str) -> None:
+    """Keep a model's `cosine_maps` in ``cosines_LABEL.npz``.
+
+    Raises:
+        OutputError: the folder or the disk does not take it.
+    """
+    with atomic_path(_file(folder, label)) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **cosine_maps(projections))
+
+
+def read_cosines(folder: Path, label: str) -> dict[str, Float32[np.ndarray, "neuron neuron"]] | None:
+    """The `cosine_maps` that a folder keeps of a model, in single precision; None where it keeps none.
+
+    Raises:
+        InputError: they are there but cannot be read.
+    """
+    path = _file(folder, label)
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {tower: arrays[tower].astype(np.float32) for tower in _TOWERS}
+    except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
+        raise InputError(
+            f"{path} cannot be read: {error}",
+            expected="the cosines of a purescope run",
+            fix="make it again: run the command that wrote it, with --overwrite (overwrite=True)",
+        ) from error
+
+
+def _file(folder: Path, label: str) -> Path:
+    return folder / f"cosines_{slug(label)}.npz"

@@ -333,6 +333,36 @@ def test_an_older_folder_says_what_it_lacks_and_how_to_get_it(tmp_path: Path, ma
     assert page.one("section", id="curves") and not page.all("section", id="neurons")
 
 
+def test_a_table_without_rows_lacks_nothing(tmp_path: Path, made: Path) -> None:
+    shutil.copytree(made, tmp_path / "run")
+    for schema in (NEURONS, CONFUSIONS):
+        write_table(read(made, schema)[:0], tmp_path / "run", schema)
+    page = parse(write_report(tmp_path / "run"))
+    assert not page.all("p", class_="missing")
+    assert page.one("section", id="curves")
+
+
+@pytest.mark.parametrize(
+    ("away", "named"), [(0.0, ["all 20 neurons, chance", ""]), (0.2, ["all 20 neurons", "chance"])]
+)
+def test_names_of_lines_that_would_stand_on_each_other_are_one(
+    tmp_path: Path, made: Path, away: float, named: list[str]
+) -> None:
+    results = read(made, RESULTS)
+    everything = (results.strategy == "full") & (results.metric == "accuracy")
+    changed = results.assign(
+        chance=0.25,
+        value=results.value.where(~everything, 0.25 + away),
+        low=results.low.where(~everything, np.nan),
+        high=results.high.where(~everything, np.nan),
+    )
+    shutil.copytree(made, tmp_path / "run")
+    write_table(changed, tmp_path / "run", RESULTS)
+    found = curves(read_folder(tmp_path / "run"))["First", "pets", "accuracy"].levels
+    assert [level["label"] for level in found] == named
+    assert [level["value"] for level in found] == [0.25 + away, 0.25]
+
+
 def test_a_model_without_projections_has_curves_and_no_neurons(tmp_path: Path, made: Path) -> None:
     shutil.copytree(made, tmp_path / "run")
     for name in ("neurons.parquet", "cosines_first.npz", "cosines_second.npz", "thumbnails.parquet"):

@@ -42,7 +42,7 @@ def importance(
     ablation, seed = settings.ablation, settings.seed
     screen = terminal.console()
     with terminal.telling():
-        sets = [open_data(name, sources) for name in options.datasets(data)]
+        sets = [open_data(name, sources, alone=not models) for name in options.datasets(data)]
         for named in named_or_behind(models, sets):
             model = named_model(named, sources, precision=settings.precision) if isinstance(named, str) else named
             projections = model.weight_space if isinstance(model.weight_space, Projections) else None

@@ -87,7 +87,7 @@ def curve_chart(
     if not small:
         layers += [  # the names of the lines, right of the plot where no curve comes
             alt.Chart(lines)
-            .transform_calculate(label="replace(datum.label, ' neurons', '\\nneurons')")
+            .transform_calculate(label="replace(replace(datum.label, ' neurons', '\\nneurons'), ', ', ',\\n')")
             .mark_text(
                 align="left", baseline="middle", lineBreak="\n", dx=6, fill="currentColor", fontSize=11, opacity=0.85
             )

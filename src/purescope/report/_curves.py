@@ -13,6 +13,8 @@ from purescope.report._rows import rows as each
 Row = dict[str, Any]
 
 _TICKS = 12
+_ONE_NAME = 0.1  # of the height: a name of two lines and one of one need as much
+_ENDS = ("value", "low", "high", "least", "greatest")
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,15 @@ def _spread(draws: pd.DataFrame) -> list[Row]:
 
 
 def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) -> list[Row]:
-    """Lines across: all neurons; and chance, where it is near enough not to press the curves together."""
-    levels = [] if full is None else [{"label": f"all {neurons:,} neurons", "value": full}]
+    """Lines across: all neurons; and chance, where it is near enough not to press the curves together.
+
+    Two lines so close that their names would stand on each other share one name.
+    """
+    levels: list[Row] = [] if full is None else [{"label": f"all {neurons:,} neurons", "value": full}]
     values = [row["value"] for row in rows] + [level["value"] for level in levels]
     if values and chance == chance and chance >= min(values) - 0.4 * (max(values) - min(values)):
         levels.append({"label": "chance", "value": chance})
+    drawn = [row[end] for row in [*rows, *levels] for end in _ENDS if end in row and row[end] == row[end]]
+    if len(levels) == 2 and abs(levels[0]["value"] - chance) <= _ONE_NAME * (max(drawn) - min(drawn)):
+        levels = [{**levels[0], "label": f"{levels[0]['label']}, chance"}, {**levels[1], "label": ""}]
     return levels

@@ -19,7 +19,7 @@ def question(folder: Folder) -> str:
 
 
 def missing(folder: Folder) -> list[str]:
-    """What a run of today has and this folder has not."""
+    """What a run of today writes and this folder has no file of; a table without rows was written and lacks nothing."""
     if schemas.RESULTS.name not in folder.tables:
         return []
     wanted = {
@@ -30,7 +30,7 @@ def missing(folder: Folder) -> list[str]:
         "confusions": "which classes are confused",
         "class_importance": "what each class loses without a neuron",
     }
-    return [what for name, what in wanted.items() if name not in folder.tables]
+    return [what for name, what in wanted.items() if not (folder.path / f"{name}.parquet").is_file()]
 
 
 def title(folder: Folder) -> str:

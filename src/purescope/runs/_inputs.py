@@ -116,14 +116,14 @@ def ks(settings: Settings, model: Model) -> list[int]:
     return check_keep(default_keep(model.neurons) if settings.keep is None else settings.keep, model.neurons)
 
 
-def open_data(spec: str | Dataset | Features, sources: Sources) -> Dataset | Features:
-    """The data set or the features of a name, or what is there.
+def open_data(spec: str | Dataset | Features, sources: Sources, *, alone: bool = False) -> Dataset | Features:
+    """The data set or the features of a name, or what is there; `alone` where no model is named for them to fit.
 
     Raises:
         InputError: other words are asked for than those that the features were made of.
 
     Warns:
-        UserWarning: a file of features does not say which model made them.
+        UserWarning: a file of features does not say which model made them, and one is named.
     """
     if not isinstance(spec, str):
         return spec
@@ -132,7 +132,7 @@ def open_data(spec: str | Dataset | Features, sources: Sources) -> Dataset | Fea
         return named_dataset(spec, sources)
     _refuse_words(sources, f"{name} has its class features already")
     features = read_features(name.removeprefix("features:"))
-    if "model_weights" not in features.identity:
+    if not alone and "model_weights" not in features.identity:
         warnings.warn(
             f"{name} does not say which model made it: nothing shows whether it fits the model it is measured with",
             stacklevel=2,

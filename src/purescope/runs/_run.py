@@ -130,7 +130,7 @@ def _open(
 ) -> Opened:
     """Everything a run is made of, checked before anything is computed."""
     check_words(settings.protocol, sources)
-    sets = [open_data(spec, sources) for spec in data]
+    sets = [open_data(spec, sources, alone=not models) for spec in data]
     loaded = [open_model(model, sources, settings) for model in named_or_behind(models, sets)]
     check_names(loaded, sets)
     for item in sets:

@@ -17,7 +17,7 @@ test: $(READY) ## lint, format, types, floors, then every test and example
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy src bundle benchmarks experiments
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 torture: $(READY) ## kill, crowd and damage at length: hundreds of kills, more than a thousand damaged files
 	PURESCOPE_TORTURE=1 $(BIN)/python -m pytest --quiet --capture=no tests/torture

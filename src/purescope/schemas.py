@@ -199,6 +199,13 @@ _WORDS: dict[str, Column] = {
     "score": Column("float64", "activation by the word less its mean over all words, in their standard deviations"),
 }
 VOCABULARY = "(vocabulary)"
+_ORDERS: dict[str, Column] = {
+    "model": Column("string", "the model's label"),
+    "dataset": Column("string", "the data set's name; orders by weights are the same on all"),
+    "strategy": Column("string", "each that was swept and keeps neurons as they are: neither random nor a basis"),
+    "place": Column("int64", "1 is kept first: keeping k is keeping the places up to k"),
+    "neuron": Column("int64", "its index, from 0"),
+}
 _CONFUSIONS: dict[str, Column] = {
     "model": Column("string", "the model's label"),
     "dataset": Column("string", "the data set's name"),
@@ -274,6 +281,7 @@ RIVALS = Schema("rivals", "comparison", _RIVALS, ("first", "second", "dataset", 
 NEURONS = Schema("neurons", "neuron", _NEURONS, ("model", "neuron"))
 EXAMPLES = Schema("examples", "example", _EXAMPLES, ("model", "dataset", "neuron", "place"))
 WORDS = Schema("words", "word", _WORDS, ("model", "dataset", "neuron", "place"))
+ORDERS = Schema("orders", "neuron", _ORDERS, ("model", "dataset", "strategy", "place"))
 CONFUSIONS = Schema("confusions", "confusion", _CONFUSIONS, ("model", "dataset", "strategy", "k", "truth", "predicted"))
 CLASS_IMPORTANCE = Schema(
     "class_importance", "class", _CLASS_IMPORTANCE, ("model", "dataset", "ablation", "neuron", "class")

@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from purescope.evaluation import ablation_values, best_other_by_k, ranks_by_k
+from purescope.evaluation import ablation_values, best_other_by_k, leave_one_out, ranks_by_k
 from purescope.features import Features
 from purescope.features.features import unit_rows
 from purescope.importance import class_importance, neuron_importance
 from purescope.ordering import order_neurons
 from purescope.portraits import PORTRAIT, portrait
 from purescope.portraits._examples import example_table
+from purescope.portraits._orders import order_table
 from purescope.portraits._portrait import told_apart
 from purescope.portraits._words import word_table
-from purescope.purity import Projections
+from purescope.purity import Projections, activation_space
 from purescope.sweep import Measured, Options, measure_strategies
 from purescope.tables import check_table
 from tests import oracles
@@ -213,3 +214,27 @@ def test_classes_of_one_name_are_told_apart_in_every_table() -> None:
         assert set(tables[table][column]) == names
     for schema in PORTRAIT:
         check_table(tables[schema.name], schema)
+
+
+def test_orders_are_those_of_the_strategies() -> None:
+    features = made()
+    options = Options(keep=5, draws=1, resamples=10, seed=4, strategies=("low_purity", "importance", "svd", "first_k"))
+    table = order_table(swept(features, options), PROJECTIONS)
+    assert table.strategy.unique().tolist() == ["low_purity", "importance", "first_k"], "a basis has no neurons to name"
+    for _, rows in table.groupby("strategy"):
+        assert rows.place.tolist() == [*range(1, NEURONS + 1)] and sorted(rows.neuron) == [*range(NEURONS)]
+    expected = order_neurons(PROJECTIONS, "low_purity").tolist()
+    assert table.neuron[table.strategy == "low_purity"].tolist() == expected
+    assert table.neuron[table.strategy == "first_k"].tolist() == [*range(NEURONS)]
+    alone = leave_one_out(features.image, features.text, features.labels).loss_change
+    kept = table.neuron[table.strategy == "importance"].tolist()
+    assert kept == alone.argsort(descending=True, stable=True).tolist(), "fitted on all images"
+
+
+def test_orders_are_there_without_a_model_and_without_strategies() -> None:
+    features = made()
+    activations = swept(features, replace(OPTIONS, space="activations"))
+    table = order_table(activations, None)
+    expected = order_neurons(activation_space(features.image, features.text), "high_purity")
+    assert table.neuron[table.strategy == "high_purity"].tolist() == expected.tolist()
+    assert order_table(swept(features, replace(OPTIONS, strategies=())), PROJECTIONS).empty

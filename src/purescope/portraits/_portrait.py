@@ -8,13 +8,14 @@ import pandas as pd
 from purescope.importance import importance_tables
 from purescope.portraits._confusions import confusion_table
 from purescope.portraits._examples import example_table
+from purescope.portraits._orders import order_table
 from purescope.portraits._words import word_table
 from purescope.purity import Projections
-from purescope.schemas import CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, IMPORTANCE, WORDS
+from purescope.schemas import CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, IMPORTANCE, ORDERS, WORDS
 from purescope.sweep import Measured
 from purescope.tables import check_table
 
-PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS)
+PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
 """What `portrait` gives."""
 
 
@@ -41,6 +42,7 @@ def portrait(measured: Measured, projections: Projections | None) -> dict[str, p
         "confusions": confusion_table(measured, projections),
         "examples": example_table(features),
         "words": word_table(features.text, features.classes, model=features.model, dataset=features.dataset),
+        "orders": order_table(measured, projections),
     }
 
 

@@ -105,7 +105,7 @@ def test_the_same_run_again_gives_the_same_bytes_and_another_is_refused(folder, 
     assert (out / "results.csv").read_bytes() == first
     capsys.readouterr()
     message = fails(capsys, *command, "--seed", 5)
-    assert "another run" in message and "settings" in message and "--overwrite" in message
+    assert "another run: its settings differ (seed 0 there, 5 here)" in message and "--overwrite" in message
     assert (out / "results.csv").read_bytes() == first
     assert run(*command, "--seed", 5, "--overwrite") == 0
     assert (out / "results.csv").read_bytes() != first
@@ -213,6 +213,35 @@ def test_purity_ranks_every_neuron(tmp_path, capsys) -> None:
     assert neurons.total_overlap.is_monotonic_increasing
     np.testing.assert_allclose(neurons.total_overlap, 511 * (neurons.image_overlap + neurons.text_overlap), rtol=1e-12)
     assert (tmp_path / "purity_bundled_clip.png").exists() and (tmp_path / "purity_bundled_clip.svg").exists()
+
+
+def test_purity_ends_with_what_to_type_next(tmp_path, capsys) -> None:
+    assert run("purity", "My model=bundled:clip") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Prune by purity: purescope sweep 'My model=bundled:clip' --data bundled:flags --out results"
+    assert run("purity", "bundled:clip", "--out", tmp_path / "neurons") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"Report: purescope report {tmp_path / 'neurons'}"
+    assert run("report", tmp_path / "neurons") == 0
+    assert (tmp_path / "neurons" / "report.html").is_file()
+
+
+def test_layers_end_with_how_figures_are_drawn(tmp_path, capsys) -> None:
+    assert run("layers", "bundled:clip", "--out", tmp_path / "depths") == 0
+    *_, look, tables, figures = capsys.readouterr().out.splitlines()
+    assert look == f"Look:    {tmp_path / 'depths' / 'report.html'}"
+    assert (tables, figures) == (f"Tables:  {tmp_path / 'depths'}", f"Figures: purescope plot {tmp_path / 'depths'}")
+    assert not list((tmp_path / "depths").rglob("*.png"))
+    assert run("plot", tmp_path / "depths") == 0
+    assert list((tmp_path / "depths").rglob("*.png"))
+
+
+def test_what_an_option_takes_has_a_name_of_ours() -> None:
+    """And not click's, such as INTEGER RANGE."""
+    for name, command in cli.commands.items():
+        for option in command.params if not isinstance(command, click.Group) else ():
+            if isinstance(option, click.Option) and not option.is_flag and not isinstance(option.type, click.Choice):
+                assert option.metavar, f"{name} {option.opts}"
 
 
 def test_catalogues_name_what_is_bundled(capsys) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from purescope.schemas import (
     EXAMPLES,
     IMPORTANCE,
     NULLS,
+    ORDERS,
     RESULTS,
     RIVALS,
     THUMBNAILS,
@@ -169,7 +170,23 @@ def test_a_run_that_is_stopped_after_its_pairs_goes_on(
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")
 
 
-PORTRAYED = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS)
+def test_a_run_that_measured_nothing_leaves_its_folder_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="a broken image"):
+        patch.setattr(_run, "measure_pair", lambda *a, **o: _fail("a broken image"))
+        run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+    run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=replace(SETTINGS, seed=9))
+    with pytest.raises(OutputError, match=r"its settings and models and datasets differ \(.*seed 9 there, 0 here"):
+        run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+
+
+def _fail(came: str) -> NoReturn:
+    raise InputError(came)
+
+
+PORTRAYED = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
 
 
 def test_every_run_writes_what_a_page_needs(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ file is written beside its place and renamed into it, so a reader never sees hal
 
 import json
 import os
+import platform
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +22,8 @@ from purescope.errors import InputError, OutputError
 from purescope.notebook import ResultTable
 from purescope.schemas import RESULTS, Schema
 from purescope.specs import exists
+
+_LIBRARIES = ("purescope", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pandas", "pillow")
 
 _WIDE_COLUMNS = {
     "full": "Full Features",
@@ -108,7 +112,27 @@ def write_results(table: pd.DataFrame, out: Path) -> None:
 
 
 def read_results(out: Path) -> pd.DataFrame:
-    """The tidy table of a run's folder; errors as those of `read_table`."""
+    """The tidy table of a run's folder, as `purescope.run_sweep` returned it.
+
+    Args:
+        out: the folder, with ``results.parquet`` in it.
+
+    Returns:
+        One row for each model, data set, strategy, draw, k and metric: `purescope.schemas.RESULTS`.
+
+    Raises:
+        InputError: there is none, its checksums do not fit, or it is not a purescope table.
+
+    Examples:
+        >>> import purescope as ps
+        >>> from purescope.planted import plant
+        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_results(ps.sweep(made.features, made.projections, keep=[4, 8], draws=2), Path(folder))
+        ...     table = read_results(Path(folder))
+        >>> table[table.metric == "accuracy"].groupby("strategy").size().to_dict()
+        {'full': 1, 'high_purity': 2, 'low_purity': 2, 'random': 4}
+    """
     return ResultTable(read_table(out, RESULTS))
 
 
@@ -145,6 +169,11 @@ def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         # A byte of a path that is no UTF-8 is a lone surrogate, which JSON writes as this escape.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def versions() -> dict[str, str]:
+    """What numbers depend on besides settings: purescope, the libraries that make them, and Python."""
+    return {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:

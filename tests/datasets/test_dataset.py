@@ -51,7 +51,7 @@ def test_a_class_may_be_empty() -> None:
         ({"labels": torch.tensor([0, 1, -1, 9])}, "the label -1 of image 2"),
         ({"labels": torch.tensor([0, 1, 1])}, "shape [3]"),
         ({"images": [], "labels": torch.tensor([], dtype=torch.int64)}, "no image"),
-        ({"classes": ("dark",), "display_names": ("dark",)}, "1 class"),
+        ({"classes": ("dark",), "display_names": ("dark",)}, "one class, 'dark'"),
         ({"display_names": ("dark",)}, "1 display names"),
         ({"templates": ("grey",)}, "the template 'grey'"),
         ({"templates": ("{} or {}",)}, "the template '{} or {}'"),

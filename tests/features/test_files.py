@@ -176,15 +176,27 @@ def test_pickled_objects_are_not_opened(tmp_path: Path) -> None:
 def test_labels_that_are_words(tmp_path: Path) -> None:
     file = tmp_path / "mine.npz"
     np.savez(file, **{**ARRAYS, "labels": np.array(["cat", "dog", "dog"])})
-    with pytest.raises(InputError, match=r"mine\.npz"):
+    with pytest.raises(InputError, match=r"mine\.npz: labels holds <U3 and no numbers") as caught:
+        read_features(file)
+    assert "whole numbers from 0" in str(caught.value) and "the array classes" in str(caught.value)
+
+
+def test_arrays_the_wrong_way_round_are_told_to_be_turned(tmp_path: Path) -> None:
+    file = tmp_path / "mine.npz"
+    np.savez(file, image=np.ones((4, 9)), text=np.ones((4, 3)), labels=np.arange(9) % 3)
+    with pytest.raises(InputError, match="transpose both"):
+        read_features(file)
+    np.savez(file, image=np.ones((9, 5)), text=np.ones((3, 4)), labels=np.arange(9) % 3)
+    with pytest.raises(InputError, match="take both of one model"):
         read_features(file)
 
 
 def test_no_file_and_other_suffixes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no file"):
         read_features(tmp_path / "none.npz")
-    with pytest.raises(InputError, match=r"\.npz or \.safetensors"):
+    with pytest.raises(InputError, match=r"\.npz or \.safetensors") as caught:
         read_features(tmp_path / "mine.csv")
+    assert "np.savez('mine.npz', image=..., text=..., labels=...)" in str(caught.value)
     with pytest.raises(InputError, match=r"\.npz or \.safetensors"):
         save_features(example(), tmp_path / "mine.pt")
 

@@ -44,8 +44,8 @@ class Dataset:
         ...     images=[Image.new("RGB", (8, 8))] * 3, display_names=("cat", "dog"), templates=("a {}.",),
         ...     source={}, fingerprint="",
         ... )
-        >>> len(pets)
-        3
+        >>> len(pets), pets.classes[pets.labels[2]]
+        (3, 'dog')
     """
 
     name: str
@@ -63,7 +63,9 @@ class Dataset:
         if not self.name:
             raise DatasetError(f"the data set {self.spec!r} has no name", expected="a short one")
         if len(self.classes) < 2:
-            raise self._wrong(f"{len(self.classes)} class(es)", expected="at least two to choose between")
+            named = f"one class, {self.classes[0]!r}" if self.classes else "no class"
+            fix = "name the folder or table that holds all the classes"
+            raise self._wrong(named, expected="at least two to choose between", fix=fix)
         if len(self.display_names) != len(self.classes):
             raise self._wrong(f"{len(self.display_names)} display names", expected=f"{len(self.classes)}")
         for template in self.templates or ("",):
@@ -96,8 +98,8 @@ class Dataset:
                 expected=f"0 to {len(self.classes) - 1}, for {len(self.classes)} classes",
             )
 
-    def _wrong(self, came: str, *, expected: str) -> DatasetError:
-        return DatasetError(f"the data set {self.name} has {came}", expected=expected)
+    def _wrong(self, came: str, *, expected: str, fix: str = "") -> DatasetError:
+        return DatasetError(f"the data set {self.name} has {came}", expected=expected, fix=fix)
 
 
 def without_bad_images(dataset: Dataset) -> Dataset:

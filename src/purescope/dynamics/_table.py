@@ -15,7 +15,7 @@ import torch
 from purescope.errors import InputError, OutputError
 from purescope.schemas import Column
 from purescope.statistics import spearman
-from purescope.tables import read_manifest, read_parquet, write_csv, write_manifest, write_parquet
+from purescope.tables import read_manifest, read_parquet, versions, write_csv, write_manifest, write_parquet
 
 _TOWER = {
     "overlap": "mean over the neurons that live",
@@ -73,7 +73,7 @@ class Log:
             _refuse_another(out, settings)
             if (out / _FILE).is_file():
                 self.rows = {_key(row): row for row in _records(read_track(out))}
-        write_manifest({"settings": dict(settings)}, out)
+        write_manifest({"settings": dict(settings), "versions": versions()}, out)
 
     def add(self, row: dict[str, Any]) -> None:
         """Take a row in, in the place of an earlier one of that model, step and dataset."""

@@ -41,9 +41,25 @@ _ARRAYS = ("image", "text", "labels")
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
     """Write features to a ``.npz`` or ``.safetensors`` file, which appears when it is complete.
 
+    Args:
+        features: of one model on one data set; arrays, names, identity and seconds are all kept.
+        path: the file; its suffix says which format.
+
+    Returns:
+        Where it stands.
+
     Raises:
         InputError: the file name has another suffix.
         OutputError: the file cannot be written; what was there before is unharmed.
+
+    Examples:
+        >>> import tempfile
+        >>> eye = torch.eye(2)
+        >>> features = Features(eye, eye, torch.tensor([0, 1]), ("cat", "dog"), model="clip", dataset="pets")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = read_features(save_features(features, Path(folder, "pets.safetensors")))
+        >>> again.model, again.classes, bool((again.image == features.image).all())
+        ('clip', ('cat', 'dog'), True)
     """
     file = Path(path)
     content = _format(file).write(
@@ -64,8 +80,13 @@ def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
 def read_features(path: str | os.PathLike[str]) -> Features:
     """Read features from a ``.npz`` or ``.safetensors`` file; nothing in it is executed.
 
-    Without class names in the file, classes are called by their numbers. Rows that are not of unit length are
-    scaled to it, and `Features.identity` says so.
+    Args:
+        path: with arrays ``image`` ``[image, neuron]``, ``text`` ``[class, neuron]`` and ``labels`` ``[image]``, whole
+            numbers from 0; and, where they are known, the names ``classes``, ``model`` and ``dataset``.
+
+    Returns:
+        Float32 on the cpu. Without class names in the file, classes are called by their numbers. Rows that are not of
+        unit length are scaled to it, and `Features.identity` says so.
 
     Raises:
         InputError: the file is missing or damaged, lacks an array, or its arrays do not fit `Features`.
@@ -149,7 +170,15 @@ def _read_npz(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         for name in ("model", "dataset"):
             if name in content:
                 metadata[name] = str(content[name])
-        return {name: torch.from_numpy(content[name]) for name in _ARRAYS}, metadata
+        return {name: _tensor(name, content[name]) for name in _ARRAYS}, metadata
+
+
+def _tensor(name: str, array: np.ndarray) -> Tensor:
+    if array.dtype.kind not in "biufc":
+        wanted = "whole numbers from 0, one for each image" if name == "labels" else "numbers"
+        fix = "number the classes from 0, and give their names as the array classes" if name == "labels" else ""
+        raise InputError(f"{name} holds {array.dtype} and no numbers", expected=wanted, fix=fix)
+    return torch.from_numpy(array)
 
 
 def _write_npz(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
@@ -185,5 +214,9 @@ _FORMATS = {
 
 def _format(file: Path) -> _Format:
     if file.suffix not in _FORMATS:
-        raise InputError(f"features file {file}", expected=f"a name that ends in {' or '.join(_FORMATS)}")
+        raise InputError(
+            f"features file {file}",
+            expected=f"a name that ends in {' or '.join(_FORMATS)}",
+            fix=f"write one file with np.savez('{file.stem}.npz', image=..., text=..., labels=...)",
+        )
     return _FORMATS[file.suffix]

@@ -22,7 +22,7 @@ class Features:
         classes: raw class names, at least two.
         model, dataset: their short names.
         identity: everything that the numbers depend on, to be recorded beside them.
-        seconds: what encoding took.
+        seconds: that encoding took.
 
     Raises:
         InputError: shapes do not fit, a value is NaN or infinite, or a label is outside the classes.
@@ -30,8 +30,9 @@ class Features:
     Examples:
         >>> eye = torch.eye(2)
         >>> features = Features(eye, eye, torch.tensor([0, 1]), ("cat", "dog"), model="clip", dataset="pets")
-        >>> features.image.shape
-        torch.Size([2, 2])
+        >>> predicted = (features.image @ features.text.T).argmax(dim=1)
+        >>> [features.classes[label] for label in predicted]
+        ['cat', 'dog']
     """
 
     image: Float[Tensor, "image neuron"]
@@ -68,10 +69,13 @@ def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> N
             )
         check_finite(array, name)
     if image.shape[1] != text.shape[1]:
+        turned = image.shape[0] == text.shape[0] and image.shape[1] == len(labels)
         raise InputError(
             f"image has {image.shape[1]} neurons, text has {text.shape[1]}",
             expected="the same number: both towers end in one space",
-            fix="take both of one model, after its projections",
+            fix="transpose both: rows are images and classes, columns are neurons"
+            if turned
+            else "take both of one model, after its projections",
         )
     if classes != len(text) or classes < 2:
         raise InputError(

@@ -1,6 +1,6 @@
 """A run: from the names of models and data sets to a folder of tables, figures and a manifest."""
 
-from purescope.runs._folder import Tables
+from purescope.runs._folder import Tables, note_identities
 from purescope.runs._inputs import (
     Settings,
     Sources,
@@ -29,6 +29,7 @@ __all__ = [
     "named_dataset",
     "named_model",
     "named_or_behind",
+    "note_identities",
     "open_data",
     "open_model",
     "projections_of",

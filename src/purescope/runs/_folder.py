@@ -7,7 +7,6 @@ to go on there; how something was spelt need not.
 import datetime
 import hashlib
 import json
-import platform
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -30,12 +29,11 @@ from purescope.prompts import prompts_for
 from purescope.runs._inputs import Settings, ks, name_of
 from purescope.schemas import VOCABULARY, Schema
 from purescope.specs import exists, is_folder, is_text
-from purescope.tables import check_table, read_manifest, read_table, unfinished, write_manifest
+from purescope.tables import check_table, read_manifest, read_table, unfinished, versions, write_manifest
 
 Tables: TypeAlias = dict[str, pd.DataFrame]  # by the name of the schema
 Pair: TypeAlias = tuple[str, str]  # of model and data set
 
-_LIBRARIES = ("purescope", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pandas", "pillow")
 _SPELLING = ("spec", "source", "skipped")  # where something was found; hashes say what it is
 
 # All that a run writes, of whatever kind it is; nothing else in its folder is touched.
@@ -82,13 +80,31 @@ def new_manifest(
         "purescope": version("purescope"),
         "tables": [schema.name for schema in kinds],
         "settings": asdict(settings) | {"keep": {model.label: ks(settings, model) for model in models}},
-        "models": [{"label": m.label, "spec": m.spec, **m.identity, "preprocess": str(m.preprocess)} for m in models],
-        "datasets": [{"name": name_of(item), **_identity(item, settings.protocol)} for item in sets],
-        "versions": {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()},
+        **identities(models, sets, settings.protocol),
         "threads": torch.get_num_threads(),
         "started": now(),
     }
     return dict(json.loads(json.dumps(manifest)))
+
+
+def identities(models: Sequence[Model], sets: Iterable[Dataset | Features], protocol: str = "native") -> dict[str, Any]:
+    """What numbers rest on: models, data and versions, as manifests have them."""
+    return {
+        "models": [{"label": m.label, "spec": m.spec, **m.identity, "preprocess": str(m.preprocess)} for m in models],
+        "datasets": [{"name": name_of(item), **_identity(item, protocol)} for item in sets],
+        "versions": versions(),
+    }
+
+
+def note_identities(models: Sequence[Model], sets: Iterable[Dataset | Features], out: Path) -> None:
+    """Write them into the manifest of a folder that is no run's, beside the models that it has already."""
+    earlier = read_manifest(out) or {}
+    if "settings" not in earlier:
+        labels = {model.label for model in models}
+        others = [one for one in earlier.get("models", []) if one.get("label") not in labels]
+        found = identities(models, sets)
+        data = found["datasets"] or earlier.get("datasets", [])
+        write_manifest(found | {"models": [*others, *found["models"]], "datasets": data}, out)
 
 
 def _identity(item: Dataset | Features, protocol: str) -> Mapping[str, Any]:
@@ -171,8 +187,20 @@ def _refuse_another_run(out: Path, manifest: Mapping[str, Any]) -> None:
         return
     parts = ("tables", "settings", "models", "datasets")
     different = [part for part in parts if _unspelt(earlier.get(part)) != _unspelt(manifest[part])]
-    if different:
-        raise OutputError(f"{out} holds another run: its {' and '.join(different)} differ", expected=expected, fix=fix)
+    if different and (earlier.get("timings") or _found(out, _FILES)):  # else it was stopped before it measured anything
+        options = _settings_told(earlier.get("settings"), manifest["settings"])
+        raise OutputError(
+            f"{out} holds another run: its {' and '.join(different)} differ{options}", expected=expected, fix=fix
+        )
+
+
+def _settings_told(earlier: Any, now: Mapping[str, Any]) -> str:
+    """Which settings differ, theirs and ours."""
+    theirs = earlier if isinstance(earlier, dict) else {}
+    told = [
+        f"{name} {theirs.get(name)} there, {value} here" for name, value in now.items() if theirs.get(name) != value
+    ]
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _unspelt(part: Any) -> Any:

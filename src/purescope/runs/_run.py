@@ -71,6 +71,22 @@ def run_sweep(
 
     Warns:
         UserWarning: dead neurons, labels without a silhouette, what `purescope.sanity` doubts; all in the manifest too.
+
+    Examples:
+        Features alone, ranked by their own activations; with a model it is ``run_sweep(["runs/mine.pt"], ["cifar10"],
+        "out")``:
+
+        >>> import tempfile, purescope as ps
+        >>> from purescope.planted import plant
+        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> settings = Settings(keep=[8], draws=2, space="activations", resamples=100)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     table = run_sweep([], [made.features], out, settings=settings)
+        ...     again = ps.read_results(Path(out))
+        ...     sorted(path.name for path in Path(out).glob("r*"))
+        ['report.html', 'result_planted', 'results.csv', 'results.parquet']
+        >>> again.equals(table)
+        True
     """
     tables = run(models, data, out, settings=settings, sources=sources, overwrite=overwrite, progress=progress)
     return ResultTable(tables["results"])

@@ -56,14 +56,18 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """The verdict in words."""
-        overall = self.overall
-        found = {
-            SUPPORTED: "the claim that high-purity neurons carry more is supported by this data",
-            CONTRADICTED: "the claim that high-purity neurons carry more is contradicted by this data",
-            UNDECIDED: "the claim that high-purity neurons carry more is not decided by this data",
-        }[overall.word]
-        return f"{self.model}: {found}. Over all k and {overall.about}, {self.numbers}{self._each}{self._few}"
+        """The verdict in words, and what it rests on."""
+        return f"{self.claim} {self.evidence}"
+
+    @property
+    def claim(self) -> str:
+        """The verdict in one sentence, without a number."""
+        return f"{self.model}: the claim that high-purity neurons carry more is {self.overall.word} by this data."
+
+    @property
+    def evidence(self) -> str:
+        """The numbers, what they are over, and what each data set says."""
+        return f"Over all k and {self.overall.about}, {self.numbers}{self._each}{self._few}"
 
     @property
     def numbers(self) -> str:

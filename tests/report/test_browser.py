@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from purescope.report import write_report
-from purescope.report._numbers import purer
-from purescope.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, WORDS
+from purescope.report._numbers import percent, plain, points, purer, short
+from purescope.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, ORDERS, WORDS
 from purescope.tables import write_table
 from tests.report.made import KS, make_folder, read
 from tests.report.test_page import HOSTILE
@@ -134,7 +134,7 @@ def test_switches_change_what_is_shown(visit: Callable[..., Visit], made: Path) 
     expect(points.first).to_be_attached()
     many = points.count()
     page.get_by_role("checkbox", name="lowest purity").uncheck()
-    expect(page.locator("#at tbody tr")).to_have_count(3)
+    expect(page.locator("#at tbody tr")).to_have_count(4)
     expect(points).not_to_have_count(many)
     assert "Second on farm" in str(page.locator('[data-chart="explorer"]').get_attribute("aria-label"))
     page.select_option("#metric", label="Silhouette")
@@ -159,18 +159,33 @@ def test_an_address_brings_the_same_view_back(visit: Callable[..., Visit]) -> No
     assert nowhere.said == []
 
 
-def test_hover_says_k_value_and_interval(visit: Callable[..., Visit]) -> None:
+def test_hover_says_all_that_is_drawn_at_the_nearest_k(visit: Callable[..., Visit], made: Path) -> None:
     page = visit().page
+    results = read(made)
+    here = results[(results.model == "First") & (results.dataset == "pets") & (results.metric == "accuracy")]
     box = page.locator('[data-chart="explorer"]')
     box.scroll_into_view_if_needed()
-    box.locator(".live .mark-symbol path").last.hover(force=True)
-    tooltip = page.locator("#vg-tooltip-element")
-    expect(tooltip).to_be_visible()
-    assert re.search(
-        r"kept\s+(highest|lowest|random).*neurons\s+\d+.*value\s+\d+\.\d%.*interval\s+\d+\.\d% to \d+\.\d%",
-        tooltip.inner_text(),
-        re.DOTALL,
+    plot = box.locator(".live .mark-rect path").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect()).map(r => [r.left, r.right, r.top, r.bottom])"
     )
+    assert len(plot) == len(KS) and [right for _, right, *_ in plot[:-1]] == pytest.approx(
+        [left for left, *_ in plot[1:]]
+    )
+    tooltip = page.locator("#vg-tooltip-element")
+    for k, (left, right, top, bottom) in zip(KS, plot, strict=True):
+        page.mouse.move(left + 0.4 * (right - left), top + 0.3 * (bottom - top))
+        expect(tooltip.locator("h2")).to_have_text(f"{k} neurons kept")
+        told = dict(row.all_inner_texts() for row in map(lambda one: one.locator("td"), tooltip.locator("tr").all()))
+        high = here[(here.strategy == "high_purity") & (here.k == k)].iloc[0]
+        draws = 100 * here.value[(here.strategy == "random") & (here.k == k)]
+        full = here.value[here.strategy == "full"].iloc[0]
+        assert told == {
+            "highest purity": f"{100 * high.value:.1f} % ({100 * high.low:.1f} to {100 * high.high:.1f})",
+            "lowest purity": told["lowest purity"],
+            "random, median": f"{draws.median():.1f} % ({draws.quantile(0.05):.1f} to {draws.quantile(0.95):.1f})",
+            "all 20 neurons": f"{100 * full:.1f} %",
+            "chance": "25.0 %",
+        }
 
 
 def test_any_neuron_has_its_card(visit: Callable[..., Visit], made: Path) -> None:
@@ -287,7 +302,14 @@ def test_a_live_card_says_what_the_still_one_says(visit: Callable[..., Visit], m
         own = live.locator("dd").evaluate_all(
             "all => all.map(one => [...one.childNodes].slice(0, 2).map(n => n.textContent).join(''))"
         )
-        assert own == still.locator("dd").all_text_contents()
+        assert own == still.locator("dd").evaluate_all(
+            "all => all.map(one => [...one.childNodes].slice(0, 2).map(n => n.textContent).join('').trim())"
+        )
+        near = [told.split(": ")[1].split(", ") for told in still.locator(".nearest").all_inner_texts()]
+        shown = [live.locator(".near ul").nth(at).locator("button").all_inner_texts()[:4] for at in (0, 1)]
+        assert [[re.sub("[ ()]", "", one) for one in told] for told in near] == [
+            [one.replace(" ", "") for one in told] for told in shown
+        ]
         for part in (".words", ".strip > span", ".seen h5"):
             assert live.locator(part).all_inner_texts() == still.locator(part).all_inner_texts()
         losses = still.locator(".lost").all_inner_texts()
@@ -295,17 +317,20 @@ def test_a_live_card_says_what_the_still_one_says(visit: Callable[..., Visit], m
     assert page.locator(".strip > span").all_inner_texts()[:2] == ["most", "least"]
 
 
-def test_script_and_still_page_have_the_same_words_for_purity(
-    visit: Callable[..., Visit], made: Path, tmp_path: Path
-) -> None:
+def test_script_and_still_page_write_numbers_alike(visit: Callable[..., Visit], made: Path, tmp_path: Path) -> None:
     text = (made / "report.html").read_text(encoding="utf-8")
     found = re.search(r"(?s)// Numbers, written.*?(?=const measure)", text)
     assert found
     blank = tmp_path / "blank.html"
     blank.write_text("<div data-chart='explorer' class='drawn'>-</div>")
     shares = [None, *(tenth / 10 for tenth in range(1001))]
-    said = visit(blank).page.evaluate(f"shares => {{ {found[0]}; return shares.map(purer); }}", shares)
+    page = visit(blank).page
+    said = page.evaluate(f"shares => {{ {found[0]}; return shares.map(purer); }}", shares)
     assert said == [purer(share) for share in shares]
+    values = [sign * number / 1600 for number in range(1700) for sign in (1, -1)] + [0.00145, 0.0445]
+    for show, call in ((percent, "percent"), (points, "points"), (plain, "plain"), (short, "short")):
+        written = page.evaluate(f"values => {{ {found[0]}; return values.map((value) => {call}(value)); }}", values)
+        assert written == [show(value) for value in values]
 
 
 def test_recall_that_would_be_written_as_nothing_is_left_out(
@@ -358,14 +383,106 @@ def test_copies_have_every_digit(visit: Callable[..., Visit], made: Path) -> Non
     table = page.locator("#areas")
     with page.expect_download() as download:
         table.get_by_role("button", name="CSV").click()
-    assert download.value.suggested_filename == "areas.csv"
+    assert download.value.suggested_filename.startswith("over-all-k-mean-accuracy-")
     rows = list(csv.reader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
     curves = pd.read_parquet(made / "curves.parquet")
+    assert rows[0] == ["model", "dataset", "strategy", "area", "area_low", "area_high", *list(curves.columns)[-3:]]
     assert [float(row[3]) for row in rows[1:]] == curves.area.to_list()
     table.get_by_role("button", name="Copy").click()
     expect(table.get_by_role("status")).to_have_text("Copied")
     copied = page.evaluate("navigator.clipboard.readText()").split("\n")
     assert [float(line.split("\t")[3]) for line in copied[1:-1]] == curves.area.to_list()
+
+
+def test_a_copy_of_an_interval_has_both_ends_and_names_what_it_is_of(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit().page
+    page.locator("#k").focus()
+    page.keyboard.press("End")
+    with page.expect_download() as download:
+        page.locator("#at").get_by_role("button", name="CSV").click()
+    assert download.value.suggested_filename == "first-on-pets-16-neurons-kept.csv"
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text(encoding="utf-8"))))
+    results = read(made)
+    high = results[
+        (results.model == "First")
+        & (results.dataset == "pets")
+        & (results.metric == "accuracy")
+        & (results.strategy == "high_purity")
+        & (results.k == 16)
+    ].iloc[0]
+    assert [row["strategy"] for row in rows] == ["high_purity", "low_purity", "random", "full", "chance"]
+    assert [float(rows[0][name]) for name in ("accuracy", "accuracy_low", "accuracy_high")] == [
+        high.value,
+        high.low,
+        high.high,
+    ]
+    assert float(rows[4]["accuracy"]) == 0.25 and rows[4]["accuracy_low"] == rows[4]["silhouette"] == ""
+
+
+def test_intervals_sort_by_their_lower_end_and_stay_sorted(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    heading = page.locator("#at thead th").nth(2)
+    heading.get_by_role("button").click()
+    for key in ("Home", "ArrowRight", "End"):
+        page.locator("#k").focus()
+        page.keyboard.press(key)
+        expect(heading).to_have_attribute("aria-sort", "ascending")
+        values = page.locator("#at tbody tr td:nth-child(3)").evaluate_all("all => all.map(one => one.dataset.value)")
+        lows = [float(value.split()[0]) for value in values if value]
+        assert len(lows) == 4 and lows == sorted(lows)
+
+
+def test_the_neurons_that_are_kept_can_be_taken_along(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit(permissions=["clipboard-read", "clipboard-write"]).page
+    page.locator("#k").focus()
+    page.keyboard.press("Home")
+    orders = read(made, ORDERS)
+    for strategy, words in (("high_purity", "highest purity"), ("low_purity", "lowest purity")):
+        page.get_by_role("button", name=f"Copy the 4 of {words}").click()
+        expect(page.locator("#taken")).to_have_text(f"Indices of the 4 of {words} copied")
+        rows = orders[(orders.model == "First") & (orders.dataset == "pets") & (orders.strategy == strategy)]
+        assert (
+            page.evaluate("navigator.clipboard.readText().then(JSON.parse)") == rows.neuron[rows.place <= 4].to_list()
+        )
+    expect(page.locator("#takes button")).to_have_count(2)
+
+
+def test_a_standing_card_opens_the_whole_one(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    heading = page.locator(".of-model:visible .card h4 button").nth(3)
+    name = heading.inner_text()
+    heading.click()
+    expect(page.locator("#card-shown h4")).to_have_text(name)
+    expect(page.locator("#card-shown")).to_be_focused()
+
+
+def test_an_address_with_a_neuron_or_a_part_begins_there(visit: Callable[..., Visit]) -> None:
+    for address, name in (("#k=8&neuron=5", "finder"), ("#models", "models")):
+        page = visit(address=address).page
+        expect(page.locator(f"#{name}")).to_be_in_viewport()
+        page.wait_for_timeout(500)
+        assert abs(page.locator(f"#{name}").bounding_box()["y"]) < 250  # type: ignore[index]
+
+
+def test_the_last_strategy_cannot_be_switched_off(visit: Callable[..., Visit]) -> None:
+    page = visit().page
+    boxes = page.locator('input[name="strategy"]')
+    for at in range(3):
+        boxes.nth(at).click()
+    assert boxes.evaluate_all("all => all.map(one => one.checked)") == [False, False, True]
+    expect(page.locator("#at tbody tr")).to_have_count(3)
+
+
+def test_a_browser_that_cannot_run_the_script_shows_the_still_page(browser: Browser, made: Path) -> None:
+    page = browser.new_page()
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto((made / "report.html").as_uri())
+    expect(page.locator(".failed")).to_be_visible()
+    for selector in ("#controls", "#finder", "#theme"):
+        expect(page.locator(selector)).to_be_hidden()
+    for selector in ("#panels-plain svg >> nth=0", "#explorer .still svg"):
+        expect(page.locator(selector)).to_be_visible()
+    page.close()
 
 
 def test_latex_is_escaped(visit: Callable[..., Visit], tmp_path: Path) -> None:
@@ -499,13 +616,29 @@ def test_on_paper_it_is_still_light_and_whole(visit: Callable[..., Visit]) -> No
     page = visit(color_scheme="dark").page
     scroll_through(page)
     page.emulate_media(media="print")
-    for selector in ("#controls", "#finder", "#theme", "nav", ".live >> nth=0", ".tools >> nth=0"):
+    for selector in ("#controls", "#finder", "#theme", "nav", "#explorer .still", ".tools >> nth=0"):
         expect(page.locator(selector)).to_be_hidden()
-    for selector in ("#explorer .still svg", "#panels-plain svg >> nth=0", "#at table", ".card >> nth=20"):
+    for selector in ("#explorer .live svg", "#panels-plain svg >> nth=0", "#at table", ".card >> nth=20"):
         expect(page.locator(selector)).to_be_visible()
     page.emulate_media(media="print", color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(253, 253, 251)"
     assert page.pdf(format="A4")[:4] == b"%PDF"
+
+
+def test_paper_shows_what_was_chosen_under_its_own_name(visit: Callable[..., Visit], made: Path) -> None:
+    page = visit().page
+    before = page.locator("#importance-1 h3").inner_text() if page.locator("#importance-1 h3").count() else ""
+    page.select_option("#dataset", label="farm")
+    page.select_option("#metric", label="Silhouette")
+    page.emulate_media(media="print")
+    expect(page.locator("#explorer-title")).to_have_text("First on farm")
+    results = read(made)
+    full = results[(results.model == "First") & (results.dataset == "farm") & (results.strategy == "full")]
+    label = page.locator("#explorer .chart").get_attribute("aria-label") or ""
+    assert f"All 20 neurons: {full.value[full.metric == 'silhouette'].iloc[0]:.3f}" in label.replace("\u2212", "-")
+    expect(page.locator("#explorer .live svg")).to_be_visible()
+    # One that was not drawn yet keeps its picture, and the name of that.
+    assert not before or page.locator("#importance-1 h3").inner_text() == before
 
 
 def test_pictures_for_a_person_to_look_at(visit: Callable[..., Visit]) -> None:

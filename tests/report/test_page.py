@@ -16,14 +16,25 @@ import pytest
 from purescope.dynamics import COLUMNS
 from purescope.errors import InputError
 from purescope.report import _write, write_report
+from purescope.report._answer import answers
 from purescope.report._cards import _larger
 from purescope.report._content import _chosen
 from purescope.report._curve_figures import explorer
-from purescope.report._curves import Curve, curves
+from purescope.report._curves import Curve, curves, mean_curve
 from purescope.report._folder import read_folder
 from purescope.report._looks import looks
 from purescope.report._numbers import purer
-from purescope.schemas import COMPARISONS, CONFUSIONS, CURVES, IMPORTANCE, NEURONS, REPRODUCTION, RESULTS
+from purescope.schemas import (
+    CLASS_IMPORTANCE,
+    COMPARISONS,
+    CONFUSIONS,
+    CURVES,
+    IMPORTANCE,
+    NEURONS,
+    REPRODUCTION,
+    RESULTS,
+    RIVALS,
+)
 from purescope.tables import write_table
 from purescope.verdict import judge
 from tests.report.made import IMAGES, KS, NEURONS_MADE, make_folder, read
@@ -98,20 +109,49 @@ def test_the_verdict_is_the_verdicts(made: Path, page: Element) -> None:
     told = page.one("section", class_="answer").text
     for model in ("First", "Second"):
         verdict = judge(read(made), read(made, COMPARISONS), model=model)
-        numbers = verdict.sentence.removeprefix(f"{model}: the claim that high-purity neurons")
-        assert numbers.replace("-", "\u2212") in told.replace("-", "\u2212")
+        assert verdict.claim in told and verdict.evidence.replace("-", "\u2212") in told.replace("-", "\u2212")
         assert not re.search(r"[ (]-\d", told)
     assert "a doubt about <b>farm</b>" in page.one("details", class_="notes").text
 
 
 def test_only_numbers_of_the_verdict_get_a_minus(tmp_path: Path) -> None:
     made = make_folder(tmp_path, models=["-1 (-2) is -3"], datasets=["ViT-B -32", "(-4)"])
-    told = parse(write_report(made)).one("div", class_="verdict").all("p")[1].text
+    answer = parse(write_report(made)).one("div", class_="verdict")
     verdict = judge(read(tmp_path), read(tmp_path, COMPARISONS), model="-1 (-2) is -3")
-    assert told.replace("\u2212", "-") == verdict.sentence
-    assert told.startswith("-1 (-2) is -3: the claim that high-purity neurons carry more is ")
+    told = answer.one("p", class_="note").text
+    assert answer.one("p", class_="claim").text == verdict.claim and told.replace("\u2212", "-") == verdict.evidence
+    assert verdict.claim.startswith("-1 (-2) is -3: the claim that high-purity neurons carry more is ")
     for difference in (verdict.overall.over_random, verdict.overall.over_low):
         assert " is " + str(difference).replace("-", "\u2212") in told
+
+
+def test_the_answer_says_what_half_of_the_neurons_keeps(made: Path, page: Element) -> None:
+    results = read(made)
+    for model, answer in zip(("First", "Second"), page.all("div", class_="verdict"), strict=True):
+        rows = results[(results.model == model) & (results.metric == "accuracy")]
+        full = rows[rows.strategy == "full"].value.mean()
+        means = rows[rows.k == 8].groupby(["strategy", "draw"]).value.mean()  # 8 is the nearest below half of 20
+        kept = (100 * means.groupby("strategy").median() / full).round().astype(int)
+        told = answer.one("p", class_="half").text
+        assert told.startswith(f"Of the {100 * full:.1f} % that all 20 neurons get right (chance: 25.0 %), ")
+        said = {"high_purity": "the 8 purest", "low_purity": "the 8 least pure", "random": "8 random ones"}
+        shares = {name: int(re.findall(rf"{words}(?: keep)? (\d+) %", told)[0]) for name, words in said.items()}
+        assert shares == kept.to_dict()
+        assert list(map(int, re.findall(r" (\d+) %(?:,|\.$)", told))) == sorted(shares.values(), reverse=True)
+
+
+def test_the_answer_names_a_better_strategy_and_nothing_that_was_not_measured(made: Path) -> None:
+    folder = read_folder(made)
+    one = mean_curve(read(made), "First")
+    assert one is not None
+    by_name = {row["strategy"]: row for row in one.rows if row["k"] == one.half}
+    pca = {**by_name["high_purity"], "strategy": "pca", "value": one.full["value"]}
+    worst = {**pca, "value": 0.0}
+    told = [answers(folder, {"First": replace(one, rows=[*one.rows, extra])})[0].half for extra in (pca, worst)]
+    assert ", the first 8 by PCA basis keep 100 %, " in told[0] and "PCA" not in told[1]
+    assert answers(folder, {"First": replace(one, full={})})[0].half == ""
+    assert answers(folder, {"First": replace(one, full={**one.full, "value": 0.0})})[0].half == ""
+    assert "chance" not in answers(folder, {"First": replace(one, chance=float("nan"))})[0].half
 
 
 def test_numbers_of_the_page_are_the_tables(made: Path, page: Element) -> None:
@@ -120,8 +160,11 @@ def test_numbers_of_the_page_are_the_tables(made: Path, page: Element) -> None:
     here = results[(results.model == "First") & (results.dataset == "pets")]
     rows = page.one("div", id="at").one("tbody").all("tr")
     heads = [one.text for one in page.one("div", id="at").one("thead").all("th")]
-    assert [row.all("th")[0].text for row in rows] == ["highest purity", "lowest purity", "random", "all neurons"]
-    for row, strategy in zip(rows, ("high_purity", "low_purity", "random", "full"), strict=True):
+    kept = [row.all("th")[0].text for row in rows]
+    assert kept == ["highest purity", "lowest purity", "random", "all neurons", "chance"]
+    chances = [cell.attributes["data-value"] for cell in rows[-1].all("td")]
+    assert chances == ["0.25", "", "1.0", "0.25", "", "", "", "", ""]  # top 5 of 4 classes is all of them
+    for row, strategy in zip(rows[:-1], ("high_purity", "low_purity", "random", "full"), strict=True):
         cells = dict(zip(heads[:3], [*row.all("th"), *row.all("td")], strict=False))
         at = here[(here.strategy == strategy) & (here.metric == "accuracy")]
         values = at.value if strategy == "full" else at.value[at.k == k]
@@ -187,6 +230,17 @@ def test_cards_of_the_ends_stand_without_scripts(made: Path, page: Element) -> N
     card = page.one("article", id=f"card-0-{first.neuron.iloc[0]}")
     assert f"{first.image_overlap.iloc[0]:.4f}" in card.text and "rank 1 of 20" in card.text
     assert "sofa (2.8), lamp (2.6)" in card.text
+    neuron = first.neuron.iloc[0]
+    cosines = np.load(made / "cosines_first.npz")["image"].astype(np.float64)[neuron]
+    cosines[neuron] = 0
+    near = ", ".join(f"{n} ({cosines[n]:.2f})" for n in np.abs(cosines).argsort()[::-1][:4]).replace("-", "\u2212")
+    assert f"nearest: {near}" in card.text
+    lost = read(made, CLASS_IMPORTANCE)
+    lost = lost[(lost.model == "First") & (lost.dataset == "pets")]
+    neuron = lost.neuron[lost.neuron.isin([*first.neuron.head(6), *first.neuron.tail(6)])].iloc[0]
+    most = lost[lost.neuron == neuron].sort_values("recall_drop", key=lambda drop: -drop.abs(), kind="stable").iloc[0]
+    told = f"Recall lost: {most['class']} {100 * most.recall_drop:+.0f}".replace("-", "\u2212")
+    assert told in page.one("article", id=f"card-0-{neuron}").text
     assert [one.text for one in card.all("div", class_="strip")[0].all("span")] == ["most"]
     assert [one.text for one in card.all("div", class_="least")[0].all("span")] == ["least"]
     explained = page.one("div", id="cards-reading").text
@@ -267,7 +321,7 @@ def test_the_k_nearest_to_half_comes_first(made: Path) -> None:
     ],
 )
 def test_the_axis_names_the_ks(ks: list[int], ticks: list[int], few: list[int]) -> None:
-    one = Curve([{"k": k} for k in ks], [], 512, 1, 2, {})
+    one = Curve([{"k": k} for k in ks], [], 512, 1, 2, 0.5, {})
     assert one.ticks == ticks and one.few == few
 
 
@@ -374,12 +428,50 @@ def test_a_model_without_projections_has_curves_and_no_neurons(tmp_path: Path, m
     assert page.one("section", id="curves") and not page.all("section", id="neurons")
 
 
+def test_a_bound_is_no_number_of_neurons_needed(tmp_path: Path, made: Path) -> None:
+    shutil.copytree(made, tmp_path / "run")
+    table = read(made, CURVES)
+    table.loc[:, ["needed", "needed_low"]] = float(min(KS))
+    write_table(table.assign(needed_high=9.0), tmp_path / "run", CURVES)
+    cells = parse(write_report(tmp_path / "run")).one("div", id="areas").one("tbody").all("tr")[0].all("td")
+    assert [cell.text for cell in cells][-3:] == ["≤ 4", "≤ 4", "9"]
+    assert [cell.attributes["data-value"] for cell in cells][-3:] == ["4.0", "4.0", "9.0"]
+
+
+def test_two_models_are_compared_first(tmp_path: Path, made: Path) -> None:
+    shutil.copytree(made, tmp_path / "run")
+    row = {"first": "First", "second": "Second", "metric": "accuracy", "first_value": 0.75, "second_value": 0.5}
+    ends = {"low": 0.125, "high": 0.375, "p": 0.001, "p_holm": 0.002}
+    sets = [("pets", 0.25, 0.002), ("farm", -0.25, 0.04), ("zoo", 0.25, 0.06)]
+    rows = [
+        row | ends | {"dataset": name, "difference": difference, "p_holm": p, "strategy": strategy, "k": k}
+        for name, difference, p in sets
+        for strategy, k in (("full", "all"), ("gap", "area"), ("random", "8"))
+    ]
+    write_table(pd.DataFrame(rows), tmp_path / "run", RIVALS)
+    page = parse(write_report(tmp_path / "run"))
+    first = page.all("div", class_="verdict")[0]
+    assert first.one("p", class_="claim").text == (
+        "More accurate with all neurons, on the same images: First on pets; Second on farm; not decided on zoo."
+    )
+    assert "pets +25.00 (+12.50 to +37.50), farm \u221225.00 (" in first.one("p", class_="note").text
+    table = page.one("div", id="rivals-table")
+    shown = [[cell.text for cell in [*row.all("th"), *row.all("td")]] for row in table.one("tbody").all("tr")]
+    assert shown[0] == [
+        "pets", "all neurons", "all neurons", "Accuracy", "75.0", "50.0", "+25.00", "+12.50 to +37.50", "0.002"
+    ]  # fmt: skip
+    assert [one[1] for one in shown] == ["all neurons", "highest minus lowest purity"] * 3
+
+
 def test_one_k_one_set_and_no_draws_are_enough(tmp_path: Path, made: Path) -> None:
     table = read(made, RESULTS)
     table = table[(table.model == "First") & (table.dataset == "pets") & table.k.isin((4, NEURONS_MADE))]
     write_table(table[table.strategy != "random"], tmp_path, RESULTS)
     page = parse(write_report(tmp_path))
-    assert not page.all("div", class_="verdict")
+    answer = page.one("div", class_="verdict")
+    assert [one.text for one in answer.all("p")][:2] == ["", "First:"] and "the 4 purest" in answer.one(
+        "p", class_="half"
+    ).text
     assert page.one("section", id="curves")
 
 

@@ -10,9 +10,11 @@ from purescope.report._folder import Folder
 from purescope.report._looks import METRIC_NAMES, NAMES
 from purescope.report._tables import Cell, Heading, Table
 
+_INTERVAL = "95 % interval"
+
 
 def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen: Mapping[str, Any]) -> Table:
-    """All metrics of every strategy at the chosen model, data set and k, and of all neurons."""
+    """All metrics of every strategy at the chosen model, data set and k, of all neurons, and of guessing."""
     model, dataset, k = folder.models[chosen["model"]], folder.datasets[chosen["dataset"]], chosen["k"]
     metrics = [metric for metric in folder.metrics if (model, dataset, metric) in there]
     values = {
@@ -26,12 +28,17 @@ def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen
         (table.model == model) & (table.dataset == dataset) & (table.second == "random") & (table.k == str(k))
     ]
     differences = table.set_index("first")
-    headings = [Heading("Kept")]
+    headings = [Heading("Kept", name="strategy")]
     for metric in metrics:
-        headings.append(Heading(METRIC_NAMES[metric] + ("" if metric == "silhouette" else ", %"), True))
+        headings.append(Heading(METRIC_NAMES[metric] + ("" if metric == "silhouette" else ", %"), True, metric))
         if metric == "accuracy":
-            headings.append(Heading("95 % interval"))
-    headings += [Heading("Minus random", True), Heading("95 % interval"), Heading("p", True), Heading("p (Holm)", True)]
+            headings.append(Heading(_INTERVAL, name="accuracy_low accuracy_high"))
+    headings += [
+        Heading("Minus random", True, "minus_random"),
+        Heading(_INTERVAL, name="minus_random_low minus_random_high"),
+        Heading("p", True, "p"),
+        Heading("p (Holm)", True, "p_holm"),
+    ]
     rows = []
     for strategy in [*folder.strategies, "full"]:
         found = {
@@ -53,10 +60,19 @@ def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen
             Cell(numbers.short(difference.get("permutation_holm"), 2), difference.get("permutation_holm")),
         ]
         rows.append(row)
+    chances = {metric: there[model, dataset, metric].chance for metric in metrics}
+    if any(chance == chance for chance in chances.values()):
+        row = [Cell("chance", "chance")]
+        for metric, chance in chances.items():
+            row += [
+                Cell(numbers.measure(chance, metric), chance),
+                *([_interval(None, None, None)] * (metric == "accuracy")),
+            ]
+        rows.append([*row, *(Cell(numbers.NONE) for _ in range(len(headings) - len(row)))])
     return Table("at", f"{model} on {dataset}, {k:,} neurons kept", headings, rows)
 
 
 def _interval(low: Any, high: Any, show: Any) -> Cell:
     if low is None or low != low:
         return Cell(numbers.NONE)
-    return Cell(f"{show(low)} to {show(high)}", f"{low} to {high}")
+    return Cell(f"{show(low)} to {show(high)}", f"{low} {high}")

@@ -48,7 +48,7 @@ def details_of(folder: Folder, model: str, dataset: str) -> Details:
     """What a data set says of each neuron of a model: ``names`` (of classes or words) and lists over the neurons.
 
     ``most`` and ``least``: [image, name, activation] each; ``words``: [name, score]; ``drop``, ``low``, ``high``:
-    accuracy lost without it; ``classes``: [name, recall lost].
+    accuracy lost without it; ``classes``: [name, recall lost]. And ``orders``: by strategy, which is kept first.
     """
     names = _Names()
     parts: Details = {}
@@ -78,6 +78,9 @@ def details_of(folder: Folder, model: str, dataset: str) -> Details:
         classes = classes.groupby("neuron").head(_CHANGED)
         pairs = zip(names.numbers(classes["class"]), _short(classes.recall_drop), strict=True)
         parts["classes"] = _by_neuron(classes.neuron, map(list, pairs))
+    orders = folder.pair(schemas.ORDERS, model, dataset).sort_values("place", kind="stable")
+    if len(orders):
+        parts["orders"] = {str(name): part.neuron.to_list() for name, part in orders.groupby("strategy", sort=False)}
     return parts | {"names": names.texts} if parts else {}
 
 

@@ -4,7 +4,6 @@ Colours are CSS variables and ``currentColor``, so light and dark are the styles
 parameter of the specification (``at``, ``percent``) or a named set of rows.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -16,11 +15,8 @@ Row = dict[str, Any]
 Spec = dict[str, Any]
 
 WIDE, HALF, SMALL = 1000, 500, 250  # pixels of a still picture, as much as the page has for it
-_VALUE = "percent ? format(datum.value, '.1%') : format(datum.value, '.3f')"
+_LEVEL_DASH = "datum.name == 'chance' ? [1, 4] : [3, 3]"
 _AXIS = "percent ? format(datum.value, '.1~%') : format(datum.value, '.3~f')"
-_ENDS = " + ' to ' + ".join(
-    f"(percent ? format(datum.{end}, '.1%') : format(datum.{end}, '.3f'))" for end in ("low", "high")
-)
 _TOWERS = alt.Scale(domain=["image", "text"], range=["var(--image)", "var(--text)"])
 
 
@@ -33,6 +29,7 @@ def curve_chart(
     percent: bool,
     neurons: int | None,
     ticks: list[int],
+    span: tuple[float, float] | None = None,
     width: int = WIDE,
     height: int = 320,
     small: bool = False,
@@ -46,34 +43,18 @@ def curve_chart(
         percent: whether values are fractions to be shown in per cent.
         neurons: of the model, for the axis; None where models of several sizes share it.
         ticks: ks that the axis names.
+        span: of the axis of values, for charts to be compared; None for that of the rows.
         width, height: in pixels.
         small: one of many: no axis titles, no intervals.
     """
     curves, lines = named("curves"), named("levels")
-    labels = (
-        " : ".join(f"datum.strategy == {json.dumps(look.name)} ? {json.dumps(look.label)}" for look in looks) + " : ''"
-    )
-    base = (
-        alt.Chart(curves)
-        .transform_calculate(
-            Neurons="format(datum.k, ',')",
-            Kept=labels,
-            Value=_VALUE,
-            Interval=f"datum.low == null ? '–' : {_ENDS} + (datum.strategy == 'random' ? ' (90 % of draws)' : '')",
-        )
-        .encode(x=_k_axis(neurons, small))
-    )
-    y = alt.Y("value:Q", scale=alt.Scale(zero=False, nice=False, padding=6), axis=_value_axis(small))
+    base = alt.Chart(curves).encode(x=_k_axis(neurons, small))
+    domain = alt.Undefined if span is None else list(span)
+    y = alt.Y("value:Q", scale=alt.Scale(zero=False, nice=False, padding=6, domain=domain), axis=_value_axis(small))
     low = alt.Y("low:Q", scale=alt.Scale(zero=False, nice=False), axis=_value_axis(small))
     random, others = "datum.strategy == 'random'", "datum.strategy != 'random'"
     colour = _by_strategy(looks, "stroke", [look.colour for look in looks])
     dash = alt.StrokeDash("strategy:N", scale=_scale(looks, [look.dash for look in looks]), legend=None)
-    tooltip = [
-        alt.Tooltip("Kept:N", title="kept"),
-        alt.Tooltip("Neurons:N", title="neurons"),
-        alt.Tooltip("Value:N", title="value"),
-        alt.Tooltip("Interval:N", title="interval"),
-    ]
     band = base.transform_filter(random)
     layers: list[Any] = [
         band.mark_area(fill="var(--random)", opacity=0.10).encode(
@@ -81,23 +62,21 @@ def curve_chart(
         ),
         band.mark_area(fill="var(--random)", opacity=0.22).encode(y=low, y2="high:Q"),
         alt.Chart(lines)
-        .mark_rule(stroke="currentColor", strokeDash=[3, 3], opacity=0.75)
+        .transform_filter("!datum.below")
+        .mark_rule(stroke="currentColor", strokeDash=alt.ExprRef(_LEVEL_DASH), opacity=0.75)
         .encode(y=alt.Y("value:Q", axis=_value_axis(small))),
     ]
     if not small:
         layers += [  # the names of the lines, right of the plot where no curve comes
-            alt.Chart(lines)
-            .transform_calculate(label="replace(replace(datum.label, ' neurons', '\\nneurons'), ', ', ',\\n')")
-            .mark_text(
-                align="left", baseline="middle", lineBreak="\n", dx=6, fill="currentColor", fontSize=11, opacity=0.85
-            )
-            .encode(x=alt.value("width"), y="value:Q", text="label:N"),
+            _names(lines, below=False).encode(y="value:Q"),
+            _names(lines, below=True).encode(y=alt.value(height - 16)),
         ]
     if not small and any(row["strategy"] != "random" and row["low"] == row["low"] for row in rows):
-        bars = base.transform_filter(others).mark_rule(strokeWidth=1.5, opacity=0.5)
+        beside = alt.ExprRef("datum.strategy == 'low_purity' ? 2.5 : -2.5")  # two at one k do not cover each other
+        bars = base.transform_filter(others).mark_rule(strokeWidth=1.5, opacity=0.8, xOffset=beside)
         layers.append(bars.encode(y=low, y2="high:Q", stroke=colour))
     shown = [look for look in looks if look.shape]
-    points = base.transform_filter(others).encode(y=y, stroke=colour, tooltip=tooltip)
+    points = base.transform_filter(others).encode(y=y, stroke=colour)
     if at is not None:
         chosen = alt.Chart(named("chosen")).mark_rule(stroke="var(--accent)", strokeWidth=1.5, opacity=0.9)
         layers.append(chosen.encode(x="k:Q"))
@@ -112,11 +91,18 @@ def curve_chart(
             ),
             size=alt.value(22 if small else 52),
         ),
-        # What the pointer meets: the nearest value, so that a line need not be hit.
-        base.mark_point(size=400 if small else 1600, opacity=0, filled=True).encode(y=y, tooltip=tooltip),
+        # What the pointer meets: all values at the nearest k, so that no line need be hit. The page's script fills it.
+        alt.Chart(named("hover")).mark_rect(
+            x=alt.ExprRef("datum.from === null ? 0 : scale('x', datum.from)"),
+            x2=alt.ExprRef("datum.to === null ? width : scale('x', datum.to)"),
+            y=0,
+            y2=alt.ExprRef("height"),
+            opacity=0,
+            tooltip=alt.ExprRef("datum.told"),
+        ),
     ]
     chart = alt.layer(*layers).add_params(alt.param("percent", value=percent), alt.param("ticks", value=ticks))
-    return finished(chart, width, height, curves=rows, levels=levels, chosen=[{"k": at}])
+    return finished(chart, width, height, curves=rows, levels=levels, chosen=[{"k": at}], hover=[])
 
 
 def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
@@ -134,7 +120,7 @@ def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
     )
     bars = (
         alt.Chart(named("bins"))
-        .mark_bar(opacity=0.9, binSpacing=1)
+        .mark_bar(opacity=1, binSpacing=1)
         .encode(
             x=x,
             x2="end:Q",
@@ -156,43 +142,60 @@ def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
             null.mark_rect(fill="var(--random)", opacity=0.35).encode(x="least:Q", x2="greatest:Q", tooltip=tooltip),
             bars,
             null.mark_text(align="left", dx=6, dy=4, baseline="top", fill="currentColor", fontSize=11).encode(
-                x="greatest:Q", y=alt.value(0), text=alt.value("random neurons")
+                x="greatest:Q", y=alt.value(0), text=alt.value("range of random neurons")
             ),
         ]
     return finished(alt.layer(*layers), HALF, 150, bins=rows, nulls=nulls)
 
 
-def scatter_chart(rows: list[Row]) -> Spec:
-    """Accuracy lost without each neuron against its overlap; the purest on the right.
+def scatter_chart(rows: list[Row], neurons: int) -> Spec:
+    """Accuracy lost without each neuron against its overlap; the purest on the left.
 
     Args:
         rows: neuron, rank, total_overlap, accuracy_drop, low, high.
+        neurons: of the model; the total overlap is a sum over the others in two towers.
     """
+    mean = f"datum.total_overlap / {2 * max(neurons - 1, 1)}"
     base = alt.Chart(named("neurons")).transform_calculate(
         Lost="format(100 * datum.accuracy_drop, '+.2f') + ' points'",
         Interval="format(100 * datum.low, '+.2f') + ' to ' + format(100 * datum.high, '+.2f')",
         drop="100 * datum.accuracy_drop",
+        overlap=mean,
     )
-    chosen = alt.Chart(named("chosen")).transform_calculate(drop="100 * datum.accuracy_drop")
+    chosen = alt.Chart(named("chosen")).transform_calculate(drop="100 * datum.accuracy_drop", overlap=mean)
     x = alt.X(
-        "total_overlap:Q",
-        title="Total overlap of both towers (purer →)",
-        scale=alt.Scale(zero=False, reverse=True),
-        axis=alt.Axis(tickCount=6, grid=False),
+        "overlap:Q",
+        title="Overlap, mean of both towers (low = pure)",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(tickCount=6, grid=False, format=".2~f"),
     )
     y = alt.Y("drop:Q", title="Accuracy lost without it (points)")
     tooltip = [
         alt.Tooltip("neuron:N"),
-        alt.Tooltip("rank:Q"),
+        alt.Tooltip("rank:Q", title="rank by purity"),
+        alt.Tooltip("overlap:Q", format=".4f"),
         alt.Tooltip("Lost:N", title="lost without it"),
         alt.Tooltip("Interval:N", title="95 % interval"),
     ]
     zero = alt.Chart(named("zero")).mark_rule(stroke="currentColor", opacity=0.5).encode(y="drop:Q")
-    points = base.mark_point(filled=True, size=34, opacity=0.45, fill="var(--high-purity)", cursor="pointer").encode(
+    points = base.mark_point(filled=True, size=34, opacity=0.7, fill="var(--high-purity)", cursor="pointer").encode(
         x=x, y=y, tooltip=tooltip
     )
     ring = chosen.mark_point(size=170, stroke="var(--accent)", strokeWidth=2.5, opacity=1).encode(x=x, y=y)
     return finished(alt.layer(zero, points, ring), WIDE, 300, neurons=rows, chosen=rows[:1], zero=[{"drop": 0}])
+
+
+def _names(lines: alt.NamedData, *, below: bool) -> Any:
+    """What the lines are called; of one that lies below the plot, at its lower edge."""
+    return (
+        alt.Chart(lines)
+        .transform_filter("datum.below" if below else "!datum.below")
+        .transform_calculate(label="replace(replace(datum.label, ' neurons', '\\nneurons'), ', ', ',\\n')")
+        .mark_text(
+            align="left", baseline="middle", lineBreak="\n", dx=6, fill="currentColor", fontSize=11, opacity=0.85
+        )
+        .encode(x=alt.value("width"), text="label:N")
+    )
 
 
 def named(name: str) -> alt.NamedData:

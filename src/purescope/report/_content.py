@@ -5,22 +5,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from purescope import schemas
-from purescope.errors import InputError
 from purescope.report import _neurons as neurons
+from purescope.report._answer import Answer, answers
 from purescope.report._at import at_table
 from purescope.report._cards import Details, details_of, neurons_of, thumbnails_by_need
 from purescope.report._confusions import confusion_changes
 from purescope.report._curve_figures import explorer, key_figures, panels
-from purescope.report._curves import Curve, curves
+from purescope.report._curves import Curve, curves, mean_curves
 from purescope.report._figures import Figure
 from purescope.report._folder import Folder
 from purescope.report._looks import METRIC_NAMES, Look, looks, variables
 from purescope.report._maps import Map, colour_steps
-from purescope.report._rests import facts, missing, question, title, told
+from purescope.report._rests import facts, missing, question, title
 from purescope.report._rows import rows as each
 from purescope.report._sections import Section, sections
 from purescope.report._tables import Table
-from purescope.verdict import judge
 
 _ENDS = 6  # cards at either end of the ranking
 _STILLS = 48  # small pictures of curves for readers without scripts
@@ -50,7 +49,7 @@ class Content:
     metrics: list[tuple[str, str]]
     looks: list[Look]
     variables: Mapping[str, str]
-    verdicts: list[tuple[str, str]]
+    answers: list[Answer]
     key: list[Figure]
     explorer: Figure | None
     panels: list[Figure]
@@ -92,7 +91,7 @@ class Content:
 
 def gather(folder: Folder) -> Content:
     """What a folder has to say."""
-    there = curves(folder)
+    there, means = curves(folder), mean_curves(folder)
     seen = looks(folder.strategies)
     chosen = _chosen(folder, there)
     neuron_data = {
@@ -114,7 +113,6 @@ def gather(folder: Folder) -> Content:
         "confusions": changes,
         "neurons": neuron_data,
         "details": details,
-        "vocabulary": schemas.VOCABULARY,
     }
     return Content(
         title=title(folder),
@@ -124,8 +122,8 @@ def gather(folder: Folder) -> Content:
         metrics=[(metric, METRIC_NAMES[metric]) for metric in folder.metrics],
         looks=seen,
         variables=variables(),
-        verdicts=_verdicts(folder),
-        key=key_figures(folder, there, seen, chosen),
+        answers=answers(folder, means),
+        key=key_figures(folder, there, means, seen),
         explorer=explorer(folder, there, seen, chosen),
         panels=small[:_STILLS],
         not_drawn=len(small[_STILLS:]),
@@ -145,15 +143,12 @@ def gather(folder: Folder) -> Content:
 
 
 def _chosen(folder: Folder, there: Mapping[tuple[str, str, str], Curve]) -> dict[str, Any]:
-    """What is shown first: of the first model and data set, the k nearest to half of the neurons.
-
-    Half of the embedding is what the page asks about; of two as near the fewer.
-    """
+    """What is shown first: of the first model and data set, about half of the neurons, which the page asks about."""
     if not there:
         return {"model": 0, "dataset": 0, "metric": "accuracy", "k": 0}
     (model, dataset, metric), one = next(iter(there.items()))
     place = {"model": folder.models.index(model), "dataset": folder.datasets.index(dataset)}
-    return {**place, "metric": metric, "k": min(one.ks, key=lambda k: abs(k - one.neurons / 2))}
+    return {**place, "metric": metric, "k": one.half}
 
 
 def _key(chosen: Mapping[str, Any]) -> str:
@@ -169,6 +164,7 @@ def _curve_data(folder: Folder, there: Mapping[tuple[str, str, str], Curve]) -> 
             "few": one.few,
             "full": one.full,
             "neurons": one.neurons,
+            "chance": one.chance,
             "images": one.images,
             "classes": one.classes,
         }
@@ -185,18 +181,6 @@ def _differences(folder: Folder) -> dict[str, dict[str, list[float]]]:
             place = f"{folder.models.index(str(row.model))}/{folder.datasets.index(str(row.dataset))}"
             values = [row.difference, row.low, row.high, row.permutation_p, row.permutation_holm]
             found.setdefault(place, {})[f"{row.first}/{row.k}"] = values
-    return found
-
-
-def _verdicts(folder: Folder) -> list[tuple[str, str]]:
-    """Word and sentence of each model that can be judged."""
-    found = []
-    for model in folder.models:
-        try:
-            verdict = judge(folder.table(schemas.RESULTS), folder.table(schemas.COMPARISONS), model=model)
-        except InputError:  # no random orders, or not both purities: there is nothing to judge
-            continue
-        found.append((verdict.overall.word, told(verdict)))
     return found
 
 

@@ -4,13 +4,14 @@ import pandas as pd
 
 from purescope import schemas
 from purescope.report import _numbers as numbers
-from purescope.report._evidence import DATA_COLOURS, NAMED, Found, strategy_name
+from purescope.report._evidence import DATA_COLOURS, NAMED
 from purescope.report._figures import Figure, keys_of
 from purescope.report._folder import Folder
 from purescope.report._kinds import lines_chart
+from purescope.report._looks import strategy_name
 from purescope.report._rows import groups
 from purescope.report._rows import rows as each
-from purescope.report._tables import Column, make_table
+from purescope.report._tables import Column, Found, make_table
 
 _HIGH, _LOW, _RANDOM, _INK = "var(--high-purity)", "var(--low-purity)", "var(--random)", "currentColor"
 

@@ -1,12 +1,12 @@
 """The curves as figures: over all data sets, the one that a reader explores, and a small one of each."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from purescope import schemas
 from purescope.report import _numbers as numbers
 from purescope.report._charts import HALF, SMALL, WIDE, curve_chart
-from purescope.report._curves import Curve, mean_curve
+from purescope.report._curves import Curve
 from purescope.report._figures import Figure, Key
 from purescope.report._folder import Folder
 from purescope.report._looks import METRIC_NAMES, Look
@@ -15,27 +15,29 @@ _DRAWN = ("accuracy", "silhouette")
 
 
 def key_figures(
-    folder: Folder, there: Mapping[tuple[str, str, str], Curve], seen: list[Look], chosen: Mapping[str, Any]
+    folder: Folder, there: Mapping[tuple[str, str, str], Curve], means: Mapping[str, Curve], seen: list[Look]
 ) -> list[Figure]:
+    """Accuracy of each model over all its data sets; `means` by its label."""
     figures = []
     shown = [look for look in seen if look.shown]
+    spans = [replace(one, rows=_of(one, shown)).span for one in means.values()]
     for place, model in enumerate(folder.models):
-        sets = [dataset for label, dataset, metric in there if label == model and metric == "accuracy"]
-        one = mean_curve(folder.table(schemas.RESULTS), model) if sets else None
-        if one is None:
+        if model not in means:
             continue
-        rows = _of(one, shown)
+        one = means[model]
         spec = curve_chart(
-            rows,
+            _of(one, shown),
             one.levels,
             shown,
             at=None,
             percent=True,
             neurons=one.neurons,
             ticks=one.ticks,
+            span=(min(low for low, _ in spans), max(high for _, high in spans)),
             width=WIDE if len(folder.models) == 1 else HALF,
             height=260,
         )
+        sets = [dataset for label, dataset, metric in there if label == model and metric == "accuracy"]
         about = f"the mean over {len(sets)} data sets" if len(sets) > 1 else sets[0]
         alt = f"{model}, accuracy on {about} against neurons kept. {_told(one, shown, 'accuracy')}"
         figures.append(Figure(f"key-{place}", model, alt, spec, _keys(shown)))
@@ -110,6 +112,8 @@ def _told(one: Curve, shown: list[Look], metric: str) -> str:
     told = []
     if one.full:
         told.append(f"All {one.neurons:,} neurons: {numbers.measure(one.full['value'], metric)}{unit}.")
+    if one.chance == one.chance:
+        told.append(f"Chance: {numbers.measure(one.chance, metric)}{unit}.")
     by_k = {(row["strategy"], row["k"]): row["value"] for row in one.rows}
     ks = one.ks
     for k in dict.fromkeys((ks[0], ks[len(ks) // 2], ks[-1])):
@@ -124,4 +128,4 @@ def _told(one: Curve, shown: list[Look], metric: str) -> str:
 
 def _keys(shown: list[Look]) -> tuple[Key, ...]:
     keys = [Key(look.label, look.colour, look.dash, look.shape, look.filled, look.name == "random") for look in shown]
-    return (*keys, Key("all neurons", "currentColor", [3, 3]))
+    return (*keys, Key("all neurons", "currentColor", [3, 3]), Key("chance", "currentColor", [1, 4]))

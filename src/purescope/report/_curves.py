@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from purescope import schemas
+from purescope.report import _numbers as numbers
 from purescope.report._folder import Folder
 from purescope.report._rows import groups
 from purescope.report._rows import rows as each
@@ -23,9 +24,11 @@ class Curve:
 
     Args:
         rows: strategy, k, value, low, high (of random orders the 5 and 95 % quantile), least, greatest.
-        levels: horizontal lines: label and value.
+        levels: horizontal lines: name, label, value, and whether it lies below the plot.
         neurons: of the model.
         images, classes: of the data set.
+        chance: accuracy of guessing; nan for what has none.
+        full: value, low and high with all neurons; empty where that was not measured.
     """
 
     rows: list[Row]
@@ -33,12 +36,25 @@ class Curve:
     neurons: int
     images: int
     classes: int
+    chance: float
     full: Row
 
     @property
     def ks(self) -> list[int]:
         """Numbers of neurons kept, rising."""
         return sorted({row["k"] for row in self.rows})
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The least and the most that is drawn."""
+        levels = [level for level in self.levels if not level["below"]]
+        drawn = [row[end] for row in [*self.rows, *levels] for end in _ENDS if end in row and row[end] == row[end]]
+        return min(drawn), max(drawn)
+
+    @property
+    def half(self) -> int:
+        """The k nearest to half of the neurons; of two as near the fewer."""
+        return min(self.ks, key=lambda k: abs(k - self.neurons / 2))
 
     @property
     def ticks(self) -> list[int]:
@@ -72,8 +88,16 @@ def curve(table: pd.DataFrame) -> Curve | None:
         neurons=int(first.neurons),
         images=int(first.n),
         classes=int(first.classes),
+        chance=float(first.chance),
         full=everything,
     )
+
+
+def mean_curves(folder: Folder) -> dict[str, Curve]:
+    """`mean_curve` of each model that has one."""
+    results = folder.table(schemas.RESULTS)
+    found = {model: mean_curve(results, model) for model in folder.models}
+    return {model: one for model, one in found.items() if one is not None and one.rows}
 
 
 def mean_curve(results: pd.DataFrame, model: str) -> Curve | None:
@@ -115,15 +139,23 @@ def _spread(draws: pd.DataFrame) -> list[Row]:
 
 
 def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) -> list[Row]:
-    """Lines across: all neurons; and chance, where it is near enough not to press the curves together.
+    """Lines across: all neurons; and chance, below the plot where its line would press the curves together.
 
     Two lines so close that their names would stand on each other share one name.
     """
-    levels: list[Row] = [] if full is None else [{"label": f"all {neurons:,} neurons", "value": full}]
+    levels: list[Row] = []
+    if full is not None:
+        name = f"all {neurons:,} neurons"
+        levels.append({"name": name, "label": name, "value": full, "below": False})
     values = [row["value"] for row in rows] + [level["value"] for level in levels]
-    if values and chance == chance and chance >= min(values) - 0.4 * (max(values) - min(values)):
-        levels.append({"label": "chance", "value": chance})
-    drawn = [row[end] for row in [*rows, *levels] for end in _ENDS if end in row and row[end] == row[end]]
-    if len(levels) == 2 and abs(levels[0]["value"] - chance) <= _ONE_NAME * (max(drawn) - min(drawn)):
-        levels = [{**levels[0], "label": f"{levels[0]['label']}, chance"}, {**levels[1], "label": ""}]
+    if not values or chance != chance:
+        return levels
+    below = bool(chance < min(values) - 0.4 * (max(values) - min(values)))
+    label = f"↓ chance\n{numbers.percent(chance)}%" if below else "chance"
+    levels.append({"name": "chance", "label": label, "value": chance, "below": below})
+    shown = [*rows, *(level for level in levels if not level["below"])]
+    drawn = [row[end] for row in shown for end in _ENDS if end in row and row[end] == row[end]]
+    if not below and len(levels) == 2 and abs(levels[0]["value"] - chance) <= _ONE_NAME * (max(drawn) - min(drawn)):
+        levels[0] |= {"label": f"{levels[0]['label']}, chance"}
+        levels[1] |= {"label": ""}
     return levels

@@ -1,7 +1,7 @@
 """The figures and tables of what a run measured beside its curves, each only where its table is there."""
 
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -12,42 +12,44 @@ from purescope.report import _numbers as numbers
 from purescope.report._charts import Row
 from purescope.report._figures import Figure, keys_of
 from purescope.report._folder import Folder
-from purescope.report._kinds import dots_chart
-from purescope.report._looks import METRIC_NAMES, NAMES
+from purescope.report._kinds import dot, dots_chart
+from purescope.report._looks import strategy_name
+from purescope.report._rivals import rivals
 from purescope.report._rows import groups
 from purescope.report._rows import rows as each
-from purescope.report._tables import Cell, Column, Heading, Table, make_table
+from purescope.report._tables import Cell, Column, Found, Heading, Table, make_table
 
 _HIGH, _LOW, _RANDOM, _INK = "var(--high-purity)", "var(--low-purity)", "var(--random)", "currentColor"
 NAMED = [Column("model", "Model"), Column("dataset", "Data set")]
-Found: TypeAlias = tuple[list[Figure], list[Table]]
 DATA_COLOURS = [_HIGH, _LOW, *(f"var(--more-{place})" for place in range(1, 5))]
 _DRAWN_NULLS = ("rotation", "shuffled purity", "shuffled towers")
 
 
-def strategy_name(name: str) -> str:
-    """A strategy in words."""
-    return NAMES.get(name, name.replace("_", " "))
-
-
 def comparison(folder: Folder) -> Found:
     """What purity gains on each data set, for each model, and how two models differ."""
-    figures, tables = _rivals(folder)
+    figures, tables = rivals(folder)
     if len(folder.models) > 1 or len(folder.datasets) > 1:
-        figures = [*filter(None, (_by_dataset(folder, place) for place in range(len(folder.models)))), *figures]
+        figures += _by_dataset(folder)
     return figures, tables + _areas(folder)
 
 
-def _by_dataset(folder: Folder, model: int) -> Figure | None:
-    """High purity against random orders and against low purity, over all k, data set by data set."""
-    table, label = folder.table(schemas.COMPARISONS), folder.models[model]
-    table = table[(table.model == label) & (table["first"] == "high_purity") & (table.k == AREA)]
-    kinds = {"random": "minus random", "low_purity": "minus lowest purity"}
-    table = table[table.second.isin(kinds)]
+def _by_dataset(folder: Folder) -> list[Figure]:
+    """High purity against random orders and against low purity, over all k, data set by data set; on one scale."""
+    table = folder.table(schemas.COMPARISONS)
+    table = table[(table["first"] == "high_purity") & (table.k == AREA) & table.second.isin(_MINUS)]
     if table.empty:
-        return None
+        return []
+    span = (100 * float(table.low.min()), 100 * float(table.high.max()))
+    labels = [(place, label) for place, label in enumerate(folder.models) if (table.model == label).any()]
+    return [_of_model(folder, place, table[table.model == label], span) for place, label in labels]
+
+
+_MINUS = {"random": "minus random", "low_purity": "minus lowest purity"}
+
+
+def _of_model(folder: Folder, model: int, table: pd.DataFrame, span: tuple[float, float]) -> Figure:
     rows = [
-        _dot(row.dataset, kinds[row.second], row.difference, row.low, row.high)
+        dot(row.dataset, _MINUS[row.second], row.difference, row.low, row.high)
         for row in each(table.sort_values("second", ascending=False, kind="stable"))
     ]
     rows.sort(key=lambda row: folder.datasets.index(row["name"]))
@@ -56,8 +58,9 @@ def _by_dataset(folder: Folder, model: int) -> Figure | None:
     behind = sum(row["high"] < 0 for row in rows if row["kind"] == "minus random")
     total = sum(row["kind"] == "minus random" for row in rows)
     spec = dots_chart(
-        rows, title="Highest purity: difference in accuracy over all k (points)", colours=colours, step=15
+        rows, title="Highest purity: difference in accuracy over all k (points)", colours=colours, step=15, span=span
     )
+    label = folder.models[model]
     alt = (
         f"{label}: accuracy of the highest purity minus random over all k, with 95 % intervals. The whole interval is "
         f"above 0 on {ahead} and below 0 on {behind} of {total} data sets. "
@@ -72,18 +75,26 @@ def _areas(folder: Folder) -> list[Table]:
     if table.empty:
         return []
     table = table.assign(strategy=[strategy_name(str(name)) for name in table.strategy])
+    needed = _needed(folder)
     columns = [
         *NAMED,
         Column("strategy", "Kept"),
         Column("area", "Mean accuracy, %", numbers.percent),
         Column("area_low", "from", numbers.percent),
         Column("area_high", "to", numbers.percent),
-        Column("needed", "Neurons for 95 % of full", lambda n: numbers.plain(n, 0)),
-        Column("needed_low", "from", lambda n: numbers.plain(n, 0)),
-        Column("needed_high", "to", lambda n: numbers.plain(n, 0)),
+        Column("needed", "Neurons for 95 % of full", needed),
+        Column("needed_low", "from", needed),
+        Column("needed_high", "to", needed),
     ]
     caption = "Over all k: mean accuracy, and the neurons that keep 95 % of full accuracy"
     return [make_table("areas", caption, table, columns)]
+
+
+def _needed(folder: Folder) -> Callable[[float | None], str]:
+    """How neurons needed are shown: the fewest that were tried are an upper bound."""
+    results = folder.table(schemas.RESULTS)
+    fewest = results.k.min() if len(results) else 0
+    return lambda needed: ("≤ " if needed is not None and needed <= fewest else "") + numbers.plain(needed, 0)
 
 
 def strategies(folder: Folder) -> Found:
@@ -94,11 +105,11 @@ def strategies(folder: Folder) -> Found:
     if curves.empty or comparisons.empty or not set(folder.strategies) - {"high_purity", "low_purity", "random"}:
         return [], []
     sets = f"{len(folder.datasets)} data sets" if len(folder.datasets) > 1 else folder.datasets[0]
-    figures, tables = [], []
+    figures, tables, needed = [], [], _needed(folder)
     for place, model in enumerate(folder.models):
         board = leaderboard(results, comparisons, curves, model=model)
         rows = [
-            _dot(strategy_name(one.strategy), "minus random", found.value, found.low, found.high)
+            dot(strategy_name(one.strategy), "minus random", found.value, found.low, found.high)
             for one in board
             if (found := one.over_random) is not None
         ]
@@ -108,17 +119,22 @@ def strategies(folder: Folder) -> Found:
         if rows:
             figures.append(Figure(f"board-{place}", model, alt, spec))
         caption = f"{model}: strategies over all k, on {sets}"
-        tables.append(Table(f"board-table-{place}", caption, _BOARD, [_standing(one) for one in board]))
+        tables.append(Table(f"board-table-{place}", caption, _BOARD, [_standing(one, needed) for one in board]))
     return figures, tables
 
 
 _BOARD = [
-    Heading("Kept"),
-    *(Heading(text, True) for text in ("Mean accuracy, %", "Minus random", "from", "to", "p", "Neurons for 95 %")),
+    Heading("Kept", name="strategy"),
+    Heading("Mean accuracy, %", True, "area"),
+    Heading("Minus random", True, "minus_random"),
+    Heading("from", True, "minus_random_low"),
+    Heading("to", True, "minus_random_high"),
+    Heading("p", True, "p"),
+    Heading("Neurons for 95 %", True, "needed"),
 ]
 
 
-def _standing(one: Standing) -> list[Cell]:
+def _standing(one: Standing, needed: Callable[[float | None], str]) -> list[Cell]:
     found = one.over_random
     ends = (None, None, None) if found is None else (found.value, found.low, found.high)
     return [
@@ -126,7 +142,7 @@ def _standing(one: Standing) -> list[Cell]:
         Cell(numbers.percent(one.area, 2), one.area),
         *(Cell(numbers.points(value), value) for value in ends),
         Cell(numbers.short(one.p, 2), one.p),
-        Cell(numbers.plain(one.needed, 0), one.needed),
+        Cell(needed(one.needed), one.needed),
     ]
 
 
@@ -244,60 +260,11 @@ def correlations(folder: Folder) -> Found:
     return [], [make_table("correlations-table", caption, table, columns)]
 
 
-def _rivals(folder: Folder) -> Found:
-    """Two models on the same images."""
-    table = folder.table(schemas.RIVALS)
-    if table.empty:
-        return [], []
-    first, second = str(table["first"].iloc[0]), str(table["second"].iloc[0])
-    named = {
-        ("full", "all"): "all neurons",
-        ("high_purity", AREA): "highest purity, all k",
-        ("random", AREA): "random, all k",
-    }
-    colours = dict(zip(named.values(), (_INK, _HIGH, _RANDOM), strict=True))
-    shown = table[(table.metric == "accuracy")]
-    rows = [
-        _dot(row.dataset, named[row.strategy, row.k], row.difference, row.low, row.high)
-        for row in each(shown)
-        if (row.strategy, row.k) in named
-    ]
-    title = f"Accuracy of {first} minus {second} (points)"
-    alt = f"{title}. " + " ".join(f"{row['name']}, {row['kind']}: {row['told']}." for row in rows)
-    spec = dots_chart(rows, title="Difference in accuracy (points)", colours=colours, step=13)
-    figure = Figure("rivals", f"{first} against {second}", alt, spec, keys_of(colours, lines=False))
-    table = table[table.k.isin([AREA, "all"])]
-    table = table.assign(
-        strategy=[strategy_name(str(name)) for name in table.strategy],
-        k=table.k.replace({AREA: "all k", "all": "all neurons"}),
-        metric=[METRIC_NAMES.get(str(name), str(name).replace("_", " ")) for name in table.metric],
-    )
-    columns = [
-        Column("dataset", "Data set"),
-        Column("strategy", "Kept"),
-        Column("k", "k"),
-        Column("metric", "Metric"),
-        Column("first_value", first, lambda v: numbers.short(v, 4)),
-        Column("second_value", second, lambda v: numbers.short(v, 4)),
-        Column("difference", "Difference", lambda v: numbers.short(v, 3)),
-        Column("low", "from", lambda v: numbers.short(v, 3)),
-        Column("high", "to", lambda v: numbers.short(v, 3)),
-        Column("p_holm", "p (Holm)", lambda p: numbers.short(p, 2)),
-    ]
-    caption = f"{first} and {second} on the same images"
-    return [figure] if rows else [], [make_table("rivals-table", caption, table, columns)]
-
-
 def _by_pair(folder: Folder, table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
     """Rows by "model/data set", in numbers."""
     for (model, dataset), part in groups(table, "model", "dataset"):
         if str(model) in folder.models and str(dataset) in folder.datasets:
             yield f"{folder.models.index(str(model))}/{folder.datasets.index(str(dataset))}", part
-
-
-def _dot(name: str, kind: str, value: float, low: float, high: float) -> Row:
-    told = f"{numbers.points(value)} points ({numbers.points(low)} to {numbers.points(high)})"
-    return {"name": str(name), "kind": kind, "value": 100 * value, "low": 100 * low, "high": 100 * high, "told": told}
 
 
 def _against(row: Any) -> str:

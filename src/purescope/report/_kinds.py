@@ -4,10 +4,17 @@ from typing import Any
 
 import altair as alt
 
+from purescope.report import _numbers as numbers
 from purescope.report._charts import HALF, Row, Spec, finished, named
 
 SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down")  # of kinds, in their order
 _TICKS = 8  # at most so many places on the axis are all named
+
+
+def dot(name: str, kind: str, value: float, low: float, high: float) -> Row:
+    """A row of `dots_chart` for a difference of accuracies, in points, with its interval."""
+    told = f"{numbers.points(value)} points ({numbers.points(low)} to {numbers.points(high)})"
+    return {"name": str(name), "kind": kind, "value": 100 * value, "low": 100 * low, "high": 100 * high, "told": told}
 
 
 def dots_chart(
@@ -19,6 +26,7 @@ def dots_chart(
     zero: bool = True,
     intervals: bool = True,
     form: str = "+~f",
+    span: tuple[float, float] | None = None,
     width: int = HALF,
 ) -> Spec:
     """A row for each name, a dot for each kind of value, its interval as a line.
@@ -31,17 +39,24 @@ def dots_chart(
         zero: whether a line marks 0.
         intervals: whether the rows have them.
         form: of the axis' numbers.
+        span: of the axis of values, for charts to be compared; None for that of the rows.
         width: in pixels.
     """
     kinds = list(colours)
     data = named("rows")
+    domain = alt.Undefined if span is None else [min(0, span[0]), max(0, span[1])]
     y = alt.Y(
         "name:N",
         title=None,
         sort=None,
         axis=alt.Axis(domain=False, ticks=False, labelLimit=210, labelPadding=8, grid=True, gridDash=[1, 3]),
     )
-    x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(format=form, tickCount=6))
+    x = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(zero=False, nice=True, domain=domain),
+        axis=alt.Axis(format=form, tickCount=6),
+    )
     colour = alt.Stroke("kind:N", scale=alt.Scale(domain=kinds, range=list(colours.values())), legend=None)
     offset = (
         alt.YOffset("kind:N", scale=alt.Scale(domain=kinds, paddingInner=0.3, paddingOuter=0.6))

@@ -58,6 +58,11 @@ class Look:
     shown: bool = True
 
 
+def strategy_name(name: str) -> str:
+    """A strategy in words."""
+    return NAMES.get(name, name.replace("_", " "))
+
+
 def looks(strategies: list[str]) -> list[Look]:
     """One look each, no two alike."""
     fixed = {
@@ -67,7 +72,7 @@ def looks(strategies: list[str]) -> list[Look]:
     }
     found = []
     for place, name in enumerate(strategies):
-        label = NAMES.get(name, name.replace("_", " "))
+        label = strategy_name(name)
         if name in fixed:
             dash, shape, filled = fixed[name]
             found.append(Look(name, label, _variable(name), PALETTE[name], dash, shape, filled))

@@ -76,11 +76,11 @@ def scatter(folder: Folder, model: int, chosen: int) -> Figure | None:
     ]
     most = max(rows, key=lambda row: row["accuracy_drop"])
     alt = (
-        f"{folder.models[model]} on {dataset}: accuracy lost without each of {len(rows):,} neurons against its total "
+        f"{folder.models[model]} on {dataset}: accuracy lost without each of {len(rows):,} neurons against its "
         f"overlap. Most is lost without neuron {most['neuron']}, {numbers.points(most['accuracy_drop'])} points; "
         f"{sum(row['accuracy_drop'] < 0 for row in rows):,} neurons cost accuracy.{_rho(folder, model, dataset)}"
     )
-    return Figure(f"importance-{model}", "Purity against importance", alt, scatter_chart(rows))
+    return Figure(f"importance-{model}", "Purity against importance", alt, scatter_chart(rows, len(ranks)))
 
 
 def ends(folder: Folder, model: int, each: int) -> tuple[list[int], list[int]]:

@@ -17,13 +17,16 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def points(value: float | None, digits: int = 2) -> str:
-    """A difference of fractions in percentage points, with its sign.
+    """A difference of fractions in percentage points, with its sign unless it is shown as 0.
 
     Examples:
-        >>> points(0.0125)
-        '+1.25'
+        >>> points(0.0125), points(-0.00001)
+        ('+1.25', '0.00')
     """
-    return NONE if _missing(value) else minus(f"{100 * value:+.{digits}f}")  # type: ignore[operator]
+    if _missing(value):
+        return NONE
+    text = f"{100 * value:+.{digits}f}"  # type: ignore[operator]
+    return minus(text if text.strip("+-0.") else text[1:])
 
 
 def plain(value: float | None, digits: int = 3) -> str:
@@ -32,8 +35,15 @@ def plain(value: float | None, digits: int = 3) -> str:
 
 
 def short(value: float | None, digits: int = 3) -> str:
-    """A number to so many significant digits; p-values and whatever has its own scale."""
-    return NONE if _missing(value) else minus(f"{value:.{digits}g}")
+    """A number to so many significant digits; p-values and whatever has its own scale.
+
+    Examples:
+        >>> short(0.01234), short(1536.7)
+        ('0.0123', '1,537')
+    """
+    if _missing(value):
+        return NONE
+    return minus(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}")  # type: ignore[arg-type]
 
 
 def measure(value: float | None, metric: str) -> str:

@@ -7,7 +7,7 @@ from purescope.report import _courses as courses
 from purescope.report import _evidence as evidence
 from purescope.report._figures import Figure
 from purescope.report._folder import Folder
-from purescope.report._tables import Table
+from purescope.report._tables import Found, Table
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Section:
     short: str
     title: str
     lead: str
-    found: tuple[list[Figure], list[Table]]
+    found: Found
 
     @property
     def figures(self) -> list[Figure]:
@@ -44,14 +44,16 @@ def sections(folder: Folder, chosen: str) -> list[Section]:
 
 
 def _all(folder: Folder, chosen: str) -> Iterator[Section]:
-    several = len(folder.models) > 1
+    several, compared = len(folder.models) > 1, evidence.comparison(folder)
     yield Section(
         "models",
         "Comparison",
-        "The models side by side" if several else "Data set by data set",
+        "The models side by side" if several else "Over all k",
         "Accuracy of the highest purity over all k, less that of random orders and of the lowest purity, with 95 % "
-        "intervals over images. Right of the line, purity helps.",
-        evidence.comparison(folder),
+        "intervals over images. Right of the line, purity helps."
+        if compared[0]
+        else "Each strategy as one number, and how many neurons it needs.",
+        compared,
     )
     yield Section(
         "strategies",

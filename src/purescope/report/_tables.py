@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
 from purescope.report import _numbers as numbers
+from purescope.report._figures import Figure
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a column: its words, and whether numbers stand below it."""
+    """Of a column.
+
+    Args:
+        text: its words.
+        numeric: whether numbers stand below it.
+        name: what it is called in a copy; two names of an interval, whose cells hold two numbers.
+    """
 
     text: str
     numeric: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,14 @@ class Column:
     show: Callable[[Any], str] | None = None
 
 
+Found: TypeAlias = tuple[list[Figure], list[Table]]
+"""What a section shows."""
+
+
 def make_table(name: str, caption: str, table: pd.DataFrame, columns: Iterable[Column]) -> Table:
     """The columns of a table, in its order, leaving out those without any value."""
     shown = [column for column in columns if column.name in table and table[column.name].notna().any()]
-    headings = [Heading(column.heading, column.show is not None) for column in shown]
+    headings = [Heading(column.heading, column.show is not None, column.name) for column in shown]
     values = [table[column.name].to_list() for column in shown]
     rows = [
         [_cell(value, column) for value, column in zip(row, shown, strict=True)] for row in zip(*values, strict=True)

@@ -42,6 +42,18 @@ def write_report(out: Path) -> Path:
     Raises:
         InputError: the folder holds nothing to show, or a file in it cannot be read.
         OutputError: the folder does not take it.
+
+    Examples:
+        >>> import tempfile, purescope as ps
+        >>> from purescope.planted import plant
+        >>> from purescope.tables import write_results
+        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> table = ps.sweep(made.features, made.projections, keep=[4, 8], draws=2, resamples=100)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     write_results(table, Path(out))
+        ...     page = write_report(Path(out))
+        ...     page.name, page.stat().st_size > 100_000
+        ('report.html', True)
     """
     out = Path(out)
     page = _page(read_folder(out))

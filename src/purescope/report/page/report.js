@@ -26,11 +26,26 @@ function make(tag, attributes = {}, ...children) {
 const MINUS = "\u2212", NONE = "–";
 const none = (value) => value === null || value === undefined || Number.isNaN(value);
 const written = (text) => text.replaceAll("-", MINUS);
-const plain = (value, digits = 3) => none(value) ? NONE : written(value.toFixed(digits));
-const percent = (value, digits = 1) => none(value) ? NONE : written((100 * value).toFixed(digits));
-const points = (value, digits = 2) =>
-  none(value) ? NONE : written((value < 0 || Object.is(value, -0) ? "" : "+") + (100 * value).toFixed(digits));
-const short = (value, digits = 3) => none(value) ? NONE : written(String(Number(value.toPrecision(digits))));
+/** To so many decimals; of two as near the even one, as Python has it, where toFixed takes the larger. */
+function fixed(value, digits) {
+  const scaled = Math.abs(value) * 10 ** digits;
+  const tie = scaled % 1 === 0.5 && Number.isInteger(value * 2 ** (digits + 1));
+  return tie && Math.floor(scaled) % 2 === 0 ? (Math.sign(value) * Math.floor(scaled) / 10 ** digits).toFixed(digits) : value.toFixed(digits);
+}
+const plain = (value, digits = 3) => none(value) ? NONE : written(fixed(value, digits));
+const percent = (value, digits = 1) => none(value) ? NONE : written(fixed(100 * value, digits));
+function points(value, digits = 2) {
+  if (none(value)) return NONE;
+  const text = fixed(Math.abs(100 * value), digits);
+  return (/[1-9]/.test(text) ? (value < 0 ? MINUS : "+") : "") + text;
+}
+function short(value, digits = 3) {
+  if (none(value)) return NONE;
+  const size = Math.abs(value);
+  if (size >= 1000) return written(Math.round(value).toLocaleString("en"));
+  const places = size ? digits - 1 - Math.floor(Math.log10(size)) : 0;
+  return written(String(Number(fixed(value, Math.max(0, places)))));
+}
 /** How pure among random neurons: `purer` of _numbers.py. */
 function purer(below) {
   if (none(below)) return "";
@@ -76,6 +91,12 @@ const metricLabel = (name) => data.metrics.find((one) => one[0] === name)?.[1] ?
 
 // Charts: the still picture stays until the live one is drawn.
 const views = new Map();
+
+/** Keep as much height free as the picture needs, so that nothing moves when it is drawn. */
+function reserve(box, picture) {
+  if (picture) box.style.setProperty("--drawn", `${Math.ceil(picture.viewBox.baseVal.height)}px`);
+}
+
 const ERRORS = 1; // a layer without rows, as when a strategy is switched off, is no matter
 
 async function draw(box, spec) {
@@ -97,6 +118,21 @@ function whenNear(box, action) {
     }
   }, { rootMargin: "400px" });
   seen.observe(box);
+}
+
+/** What the pointer meets: for each k all that is drawn there, in words. */
+function hoverRows(rows, levels, metric) {
+  const unit = metric === "silhouette" ? "" : " %";
+  const places = [...new Set(rows.map((row) => row.k))].sort((a, b) => a - b);
+  return places.map((k, at) => {
+    const told = { title: `${k.toLocaleString("en")} neurons kept` };
+    for (const row of rows.filter((each) => each.k === k)) {
+      const ends = none(row.low) ? "" : ` (${measure(row.low, metric)} to ${measure(row.high, metric)})`;
+      told[strategyLabel(row.strategy) + (row.strategy === "random" ? ", median" : "")] = `${measure(row.value, metric)}${unit}${ends}`;
+    }
+    for (const level of levels) told[level.name] = `${measure(level.value, metric)}${unit}`;
+    return { from: at ? (places[at - 1] + k) / 2 : null, to: at < places.length - 1 ? (k + places[at + 1]) / 2 : null, told };
+  });
 }
 
 function rowsOf(one) {
@@ -138,7 +174,8 @@ async function showExplorer() {
     return view;
   });
   const view = await exploring;
-  await refresh(view, { curves: rows, levels: one?.levels ?? [], chosen: [{ k: state.k }] }, { percent: state.metric !== "silhouette", ticks: one?.ticks ?? [] });
+  const levels = one?.levels ?? [];
+  await refresh(view, { curves: rows, levels, chosen: [{ k: state.k }], hover: hoverRows(rows, levels, state.metric) }, { percent: state.metric !== "silhouette", ticks: one?.ticks ?? [] });
 }
 
 const panels = new Map();
@@ -149,6 +186,7 @@ function showPanels() {
   if (!box.children.length) {
     data.datasets.forEach((name, at) => {
       const chart = make("div", { class: "chart", role: "img" });
+      reserve(chart, document.querySelector("#panels-plain .still svg"));
       const figure = make("figure", { class: "figure panel" },
         make("figcaption", {}, make("h4", {}, make("button", { type: "button", click: () => change({ dataset: at }) }, name))), chart);
       box.append(figure);
@@ -163,7 +201,9 @@ function showPanels() {
   panels.forEach((panel, at) => fillPanel(at, panel));
 }
 
-const panelRows = (one) => ({ curves: rowsOf(one), levels: one.levels, chosen: [{ k: state.k }] });
+const panelRows = (one) => ({
+  curves: rowsOf(one), levels: one.levels, chosen: [{ k: state.k }], hover: hoverRows(rowsOf(one), one.levels, state.metric),
+});
 
 function smallSpec(one) {
   const first = Object.keys(charts).find((name) => name.startsWith("panel-"));
@@ -194,11 +234,14 @@ function drawRest() {
         }
         return view;
       }));
+      nameChoice(name);
     });
   }
 }
 
 function chosenRows(name) {
+  const { curves, levels } = charts[name].spec.datasets;
+  if (curves) return { hover: hoverRows(curves, levels, "accuracy") };
   if (!name.startsWith("importance-")) return charts[name].choices?.[pair()] ?? {};
   const model = name.split("-")[1];
   const found = data.neurons[model];
@@ -215,16 +258,27 @@ function chosenRows(name) {
 
 async function showChoices() {
   for (const [name, view] of views) {
+    if (name.startsWith("key-")) continue;
     const rows = chosenRows(name);
     if (Object.keys(rows).length) await refresh(await view, rows);
+    nameChoice(name);
   }
-  for (const name of Object.keys(charts).filter((one) => charts[one].choices || one.startsWith("importance-"))) {
-    const note = by(name)?.querySelector("h3");
-    if (!note) continue;
-    note.dataset.title ??= note.textContent;
-    const model = name.startsWith("importance-") ? "" : `${data.models[state.model]} `;
-    note.textContent = `${note.dataset.title}, ${model}on ${data.datasets[state.dataset]}`;
-  }
+}
+
+/** The heading of a chart that follows the choice, and the text that stands for it, say what it shows now. */
+function nameChoice(name) {
+  const single = name.startsWith("importance-");
+  const heading = by(name)?.querySelector("h3");
+  if (!heading || !(single || charts[name].choices)) return;
+  heading.dataset.title ??= heading.textContent;
+  heading.textContent = `${heading.dataset.title}, ${single ? "" : `${data.models[state.model]} `}on ${data.datasets[state.dataset]}`;
+  const { neurons: rows = [] } = single ? chosenRows(name) : {};
+  if (!rows.length) return;
+  const most = rows.reduce((best, row) => row.accuracy_drop > best.accuracy_drop ? row : best);
+  const costly = rows.filter((row) => row.accuracy_drop < 0).length;
+  document.querySelector(`[data-chart="${name}"]`).setAttribute("aria-label",
+    `${data.models[name.split("-")[1]]} on ${data.datasets[state.dataset]}: accuracy lost without each of ${rows.length} neurons against its overlap. ` +
+    `Most is lost without neuron ${most.neuron}, ${points(most.accuracy_drop)} points; ${costly} neurons cost accuracy.`);
 }
 
 // At this k.
@@ -246,21 +300,29 @@ function showTable() {
     return cells;
   });
   const headings = ["Kept"];
+  const guessed = metrics.map((metric) => [metric, curve(state.dataset, metric).chance]).filter(([, chance]) => !none(chance));
+  if (guessed.length) {
+    const chance = new Map(guessed);
+    rows.push([["chance", "chance"], ...metrics.flatMap((metric) => [[measure(chance.get(metric), metric), chance.get(metric)],
+      ...(metric === "accuracy" ? [[NONE, null]] : [])]), ...Array(4).fill([NONE, null])]);
+  }
   for (const metric of metrics) {
     headings.push(metricLabel(metric) + (metric === "silhouette" ? "" : ", %"));
     if (metric === "accuracy") headings.push("95 % interval");
   }
   headings.push("Minus random", "95 % interval", "p", "p (Holm)");
   const numeric = headings.map((text, place) => place > 0 && text !== "95 % interval");
-  box.querySelector("caption").textContent = `${data.models[state.model]} on ${data.datasets[state.dataset]}, ${state.k.toLocaleString("en")} neurons kept`;
-  box.querySelector("thead tr").replaceChildren(...headings.map((text, place) => make("th", { scope: "col", class: numeric[place] ? "number" : null }, text)));
+  const exported = ["strategy", ...metrics.flatMap((name) => name === "accuracy" ? [name, "accuracy_low accuracy_high"] : [name]),
+    "minus_random", "minus_random_low minus_random_high", "p", "p_holm"];
+  box.querySelector("caption span").textContent = `${data.models[state.model]} on ${data.datasets[state.dataset]}, ${state.k.toLocaleString("en")} neurons kept`;
+  box.querySelector("thead tr").replaceChildren(...headings.map((text, place) => make("th", { scope: "col", class: numeric[place] ? "number" : null, "data-name": exported[place] }, text)));
   box.querySelector("tbody").replaceChildren(...rows.map((cells) => make("tr", {}, cells.map(([shown, value], place) =>
     make(place ? "td" : "th", { scope: place ? null : "row", class: numeric[place] ? "number" : null, "data-value": none(value) ? "" : String(value) }, shown)))));
   makeSortable(box);
 }
 
 function interval(low, high, show) {
-  return none(low) ? [NONE, null] : [`${show(low)} to ${show(high)}`, `${low} to ${high}`];
+  return none(low) ? [NONE, null] : [`${show(low)} to ${show(high)}`, `${low} ${high}`];
 }
 
 function showConfusions() {
@@ -278,6 +340,20 @@ function showConfusions() {
   box.replaceChildren(...(lists.length ? lists : [make("p", { class: "note" }, "Counted for the highest and lowest purity and the first random order.")]));
 }
 
+/** The neurons that each strategy keeps at this k, to be copied. */
+function showTake() {
+  const box = by("take");
+  const orders = data.details[pair()]?.orders ?? {};
+  const names = state.shown.filter((name) => name in orders);
+  if (!box) return;
+  box.hidden = !names.length;
+  by("takes").replaceChildren(...names.map((name) => {
+    const what = `${state.k.toLocaleString("en")} of ${strategyLabel(name)}`;
+    const kept = JSON.stringify(orders[name].slice(0, state.k));
+    return make("button", { type: "button", click: () => copy(kept, by("taken"), `Indices of the ${what} copied`) }, `Copy the ${what}`);
+  }));
+}
+
 // One neuron.
 const neurons = () => data.neurons[state.model];
 
@@ -289,10 +365,7 @@ function showNeuron() {
   const found = neurons();
   finder.hidden = !found;
   if (!found) return;
-  const neuron = shownNeuron();
-  if (sought === "" && document.activeElement !== by("neuron")) by("neuron").value = neuron;
-  showFound();
-  by("card").replaceChildren(cardOf(found, neuron));
+  by("card").replaceChildren(cardOf(found, shownNeuron()));
 }
 
 // What is in the search field, if not the number of the neuron that is shown.
@@ -300,22 +373,31 @@ let sought = "";
 const FOUND = 12; // neurons, at most
 const plainly = (text) => text.normalize("NFD").replaceAll(/\p{M}/gu, "").toLowerCase();
 
-/** The neurons that have the text in one of their closest words or classes: neuron, name, of what, score; best first. */
+/**
+ * The neurons that have the text in one of their closest words or classes: neuron, name, of what, score. First where it
+ * is the name, then where it is a word of it, then where it is part of one; and then by score.
+ */
 function search(text) {
   const best = new Map();
+  const wanted = plainly(text);
+  const nearness = (name) => name === wanted ? 3 : name.split(/[^\p{L}\p{N}]+/u).includes(wanted) ? 2 : name.includes(wanted) ? 1 : 0;
+  const better = (a, b) => b.near - a.near || b.score - a.score || a.neuron - b.neuron;
   for (const [at, of] of [...data.datasets, "words"].entries()) {
     const { names = [], words = [] } = data.details[pair(at)] ?? {};
-    const fits = names.map((name) => plainly(name).includes(plainly(text)));
+    const fits = names.map((name) => nearness(plainly(name)));
     words.forEach((closest, neuron) => {
       for (const [word, score] of closest) {
-        if (fits[word] && !(best.get(neuron)?.score >= score)) best.set(neuron, { neuron, name: names[word], of, score });
+        const one = { neuron, name: names[word], of, score, near: fits[word] };
+        if (one.near && (!best.has(neuron) || better(one, best.get(neuron)) < 0)) best.set(neuron, one);
       }
     });
   }
-  return [...best.values()].sort((a, b) => b.score - a.score || a.neuron - b.neuron);
+  return [...best.values()].sort(better);
 }
 
 function showFound() {
+  if (!by("finder") || !neurons()) return;
+  if (sought === "" && document.activeElement !== by("neuron")) by("neuron").value = shownNeuron();
   const number = /^[-+]?\d+([.,]\d*)?$/.test(sought);
   const found = sought && !number ? search(sought) : [];
   by("neuron").setAttribute("aria-invalid", String(number));
@@ -335,7 +417,7 @@ function seek(text) {
   const number = /^\d+$/.test(text) && Number(text) < neurons().rank.length;
   sought = number ? "" : text;
   if (number) change({ neuron: Number(text) });
-  else showFound();
+  else show();
 }
 
 /** From the field to the list below it, through it, and back. */
@@ -414,32 +496,55 @@ function step(by_, walk = document.querySelector('input[name="walk"]:checked').v
   change({ neuron: next });
 }
 
-// Tables: sorting, and copies with every digit.
+// Tables: sorting, and copies with every digit, under names that say so.
 function makeSortable(box) {
-  all("thead th", box).forEach((heading, column) => {
-    const text = heading.textContent;
-    heading.replaceChildren(make("button", { type: "button", click: () => sort(box, heading, column) }, text));
+  const headings = all("thead th", box);
+  headings.forEach((heading, column) => {
+    heading.replaceChildren(make("button", { type: "button", click: () => sort(box, column) }, heading.textContent));
   });
+  if (sorted.has(box) && headings[sorted.get(box).column]) order(box);
 }
 
-function sort(box, heading, column) {
-  const up = heading.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-  all("thead th", box).forEach((one) => one.removeAttribute("aria-sort"));
-  heading.setAttribute("aria-sort", up === 1 ? "ascending" : "descending");
+const sorted = new Map(); // by table: column and direction
+
+function sort(box, column) {
+  const before = sorted.get(box);
+  sorted.set(box, { column, up: before?.column === column ? -before.up : 1 });
+  order(box);
+}
+
+function order(box) {
+  const { column, up } = sorted.get(box);
+  all("thead th", box).forEach((one, at) => {
+    if (at === column) one.setAttribute("aria-sort", up === 1 ? "ascending" : "descending");
+    else one.removeAttribute("aria-sort");
+  });
   const value = (row) => row.cells[column].dataset.value;
+  const number = (text) => text.split(" ").every((part) => part !== "" && !Number.isNaN(Number(part))) ? parseFloat(text) : null;
   const rows = [...box.querySelector("tbody").rows].sort((a, b) => {
     const [x, y] = [value(a), value(b)];
     if (x === "" || y === "") return (x === "") - (y === "");
-    return up * (Number.isNaN(Number(x)) || Number.isNaN(Number(y)) ? x.localeCompare(y, "en", { numeric: true }) : x - y);
+    const [m, n] = [number(x), number(y)];
+    return up * (m === null || n === null ? x.localeCompare(y, "en", { numeric: true }) : m - n);
   });
   box.querySelector("tbody").append(...rows);
 }
 
+/** What a table holds, for other programs: a name a column, two for an interval, and every digit. */
+function whole(box) {
+  const names = all("thead th", box).map((head) => head.dataset.name?.split(" ") ?? [head.textContent]);
+  const row = (one) => [...one.cells].flatMap((cell, at) => {
+    const text = cell.dataset.value ?? cell.textContent;
+    return names[at].length === 1 ? [text] : text ? text.split(" ") : ["", ""];
+  });
+  return [names.flat(), ...all("tbody tr", box).map(row)];
+}
+
 const grid = (box, pick) => all("tr", box).map((row) => [...row.cells].map(pick));
-const whole = (cell) => cell.dataset.value ?? cell.textContent;
 const quoted = (text) => /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-const csv = (box) => grid(box, whole).map((row) => row.map(quoted).join(",")).join("\n") + "\n";
-const tabs = (box) => grid(box, whole).map((row) => row.map((text) => text.replaceAll(/\s+/g, " ")).join("\t")).join("\n") + "\n";
+const csv = (box) => whole(box).map((row) => row.map(quoted).join(",")).join("\n") + "\n";
+const tabs = (box) => whole(box).map((row) => row.map((text) => text.replaceAll(/\s+/g, " ")).join("\t")).join("\n") + "\n";
+const fileName = (box) => plainly(box.querySelector("caption").textContent).replaceAll(/[^\p{L}\p{N}]+/gu, "-").replaceAll(/^-|-$/g, "").slice(0, 80);
 
 const SPECIAL = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "−": "$-$", "–": "--", "→": "$\\to$", "ρ": "$\\rho$", "×": "$\\times$" };
 const tex = (text) => text.replaceAll(/[\\~^&%$#_{}−–→ρ×]/g, (one) => SPECIAL[one] ?? `\\${one}`);
@@ -451,7 +556,7 @@ function latex(box) {
   return [`\\begin{tabular}{${columns}}`, "\\toprule", line(head), "\\midrule", ...rows.map(line), "\\bottomrule", "\\end{tabular}", ""].join("\n");
 }
 
-async function copy(text, said) {
+async function copy(text, said, told = "Copied") {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -462,7 +567,7 @@ async function copy(text, said) {
     document.execCommand("copy");
     area.remove();
   }
-  said.textContent = "Copied";
+  said.textContent = told;
   setTimeout(() => { said.textContent = ""; }, 2000);
 }
 
@@ -477,7 +582,7 @@ function addTools(box) {
   const said = make("span", { role: "status" });
   box.append(make("p", { class: "tools scripted" },
     make("button", { type: "button", click: () => copy(tabs(box), said) }, "Copy"),
-    make("button", { type: "button", click: () => save(csv(box), `${box.dataset.table}.csv`) }, "CSV"),
+    make("button", { type: "button", click: () => save(csv(box), `${fileName(box)}.csv`) }, "CSV"),
     make("button", { type: "button", click: () => copy(latex(box), said) }, "LaTeX"), said));
 }
 
@@ -511,13 +616,27 @@ function show() {
       all('input[name="strategy"]').forEach((box) => { box.checked = state.shown.includes(box.value); });
     }
   }
-  all(".of-model").forEach((part) => { part.hidden = Number(part.dataset.model) !== state.model; });
-  showExplorer();
-  showTable();
-  showConfusions();
-  showPanels();
-  showChoices();
-  showNeuron();
+  const { model, dataset, metric, k, neuron } = state;
+  const shown = state.shown.join();
+  when("models", [model], () => all(".of-model").forEach((part) => { part.hidden = Number(part.dataset.model) !== model; }));
+  when("explorer", [model, dataset, metric, k, shown], showExplorer);
+  when("table", [model, dataset, k, shown], showTable);
+  when("take", [model, dataset, k, shown], showTake);
+  when("confusions", [model, dataset, k, shown], showConfusions);
+  when("panels", [model, dataset, metric, k, shown], showPanels);
+  when("choices", [model, dataset, neuron], showChoices);
+  when("neuron", [model, neuron], showNeuron);
+  when("found", [model, neuron, sought], showFound);
+}
+
+const last = new Map();
+
+/** Does what depends on some choices when one of them has changed. */
+function when(name, choices, action) {
+  const key = JSON.stringify(choices);
+  if (last.get(name) === key) return;
+  last.set(name, key);
+  action();
 }
 
 function listen() {
@@ -527,8 +646,11 @@ function listen() {
   on("dataset", "change", (event) => change({ dataset: Number(event.target.value) }));
   on("metric", "change", (event) => change({ metric: event.target.value }));
   on("k", "input", (event) => change({ k: ks()[Number(event.target.value)] }));
-  all('input[name="strategy"]').forEach((box) => box.addEventListener("change", () =>
-    change({ shown: all('input[name="strategy"]').filter((one) => one.checked).map((one) => one.value) })));
+  all('input[name="strategy"]').forEach((box) => box.addEventListener("change", () => {
+    const shown = all('input[name="strategy"]').filter((one) => one.checked).map((one) => one.value);
+    if (shown.length) change({ shown });
+    else box.checked = true; // a chart of nothing has no axes
+  }));
   on("search", "submit", (event) => {
     event.preventDefault();
     document.querySelector("#found button")?.click();
@@ -558,9 +680,28 @@ function listen() {
 const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 const nameTheme = () => { by("theme").textContent = isDark() ? "Light" : "Dark"; };
 
+/** The address may name a part of the page, or a neuron; what is above it has its height only now. */
+function goToAddress() {
+  const name = decodeURIComponent(location.hash.slice(1));
+  const [navigation] = performance.getEntriesByType("navigation");
+  if (navigation?.type !== "navigate") return; // back, or loaded again: where the reader was
+  const target = name.includes("=") ? state.neuron !== null && by("finder") : by(name);
+  if (target) target.scrollIntoView({ behavior: "instant", block: "start" });
+}
+
 readAddress();
 listen();
 nameTheme();
+all(".chart").forEach((box) => reserve(box, box.querySelector(".still svg")));
+all(".cards .card").forEach((card) => {
+  const heading = card.querySelector("h4");
+  const [, model, neuron] = card.id.split("-").map(Number);
+  heading.replaceChildren(make("button", { type: "button", title: "All there is of it", click: () => change({ model, neuron }, "card") }, heading.textContent));
+});
 all("[data-table]").forEach((box) => { if (box.id !== "at") makeSortable(box); addTools(box); });
 show();
 drawRest();
+goToAddress();
+addEventListener("beforeprint", () => all("details").forEach((one) => { one.open = true; }));
+removeEventListener("error", window.plainPage);
+removeEventListener("unhandledrejection", window.plainPage);

@@ -19,7 +19,7 @@ from purescope.purity import Projections, cosine_gram, overlap, random_overlap, 
 
 IMAGE = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]])
 TEXT = torch.tensor([[4.0, 3.0], [0.0, 2.0], [-1.0, 0.0]])
-_NEURONS = (PALETTE["image"], PALETTE["text"], "#CC79A7")  # three of Okabe and Ito's colours
+_NEURONS = (PALETTE["image"], PALETTE["text"], PALETTE["gap"])  # of the palette, those that are far apart
 _INKS = {"light": "#262626", "dark": "#D6D6D6"}
 
 
@@ -61,7 +61,7 @@ def neurons(ink: str) -> Figure:
     """The rows of both towers as arrows."""
     figure = Figure(figsize=(8.2, 2.6), layout="constrained")
     for axes, name, rows in zip(figure.subplots(1, 2), ("image tower", "text tower"), (IMAGE, TEXT), strict=True):
-        axes.set(aspect="equal", xlim=(-1.5, 1.5), ylim=(-0.25, 1.25))
+        axes.set(aspect="equal", xlim=(-1.75, 1.75), ylim=(-0.15, 1.25))
         axes.axis("off")
         axes.set_title(name, color=ink)
         turn = np.linspace(0, np.pi, 100)
@@ -74,7 +74,8 @@ def neurons(ink: str) -> Figure:
                 (0, 0),
                 arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 3, "shrinkA": 0, "shrinkB": 0},
             )
-            axes.text(1.17 * x, 1.17 * y, f"neuron {j}", color=ink, ha="center", va="center")
+            beside = "center" if abs(x) < 0.3 else "left" if x > 0 else "right"  # never on the head of its arrow
+            axes.text(1.06 * x, 1.06 * y, f"neuron {j}", color=ink, ha=beside, va="bottom" if y > 0.3 else "center")
     return figure
 
 
@@ -108,7 +109,7 @@ def cosines(ink: str) -> Figure:
 
 
 def overlaps(ink: str) -> Figure:
-    """Overlap of the bundled pair's neurons, against random weights of that width."""
+    """Overlap of the bundled pair's neurons, against random weights of each tower's width."""
     figure = Figure(figsize=(7.6, 2.9), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2, sharex=True, sharey=True), ("clip", "laclip"), strict=True):
         model = load_model(f"bundled:{name}")
@@ -120,16 +121,13 @@ def overlaps(ink: str) -> Figure:
                 alpha=0.85,
                 label=f"{tower} tower",
             )
-            axes.axvline(random_overlap(rows.shape[1]), color=ink, lw=1.2, ls="--" if tower == "text" else "-")
-        axes.text(
-            random_overlap(512) + 0.003,
-            0.93,
-            "random\nweights",
-            color=ink,
-            transform=axes.get_xaxis_transform(),
-            va="top",
-            size=9,
-        )
+            axes.axvline(
+                random_overlap(rows.shape[1]),
+                color=ink,
+                lw=1.2,
+                ls="--" if tower == "text" else "-",
+                label=f"random weights, {tower} tower",
+            )
         axes.set_title(model.label, color=ink)
         axes.set_xlabel("overlap: mean |cos| with the others", color=ink)
         axes.tick_params(colors=ink)
@@ -137,7 +135,8 @@ def overlaps(ink: str) -> Figure:
         axes.spines[:].set_color(ink)
     figure.axes[0].set(ylim=(0, 160))
     figure.axes[0].set_ylabel("neurons", color=ink)
-    figure.axes[1].legend(frameon=False, labelcolor=ink, loc="upper right")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, labelcolor=ink, loc="outside lower center", ncols=4, fontsize=9)
     return figure
 
 

@@ -3,6 +3,7 @@
 import pickle
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from purescope.comparison import compare_strategies
+from purescope.comparison import AREA, compare_strategies
 from purescope.datasets import Dataset
 from purescope.features import Features
 from purescope.models import Model, Preprocess
@@ -46,17 +47,19 @@ def test_a_sweep_shows_its_accuracies(table: pd.DataFrame) -> None:
     head = [cell.text for cell in root.iter("th")]
     row = dict(zip(head, [cell.text for cell in root.iter("td")], strict=True))
     accuracy = table[table.metric == "accuracy"]
-    for name in ("high purity", "low purity"):
-        mean = accuracy[accuracy.strategy == name.replace(" ", "_")].value.mean()
-        assert row[name] == f"{100 * mean:.1f}"
-    medians = accuracy[accuracy.strategy == "random"].groupby("k").value.median()
-    assert row["random"] == f"{100 * medians.mean():.1f}"
+    for name in ("high purity", "random", "low purity"):
+        means = over_k(accuracy[accuracy.strategy == name.replace(" ", "_")])
+        assert row[name] == f"{100 * sum(means) / len(means):.1f}"
     assert row["all neurons"] == f"{100 * accuracy[accuracy.strategy == 'full'].value.item():.1f}"
     assert row["images"] == str(len(FEATURES.image))
     [figure] = root.iter("svg")
     assert {line.get("stroke") for line in figure.iter("polyline")} == {
         PALETTE[name] for name in ("high_purity", "random", "low_purity")
     }
+    legend = [(span.text, span.get("style")) for span in root.iter("span")]  # its words in the page's ink
+    assert [text for text, _ in legend] == ["high purity", f"random (median of {DRAWS})", "low purity"]
+    assert not any("color" in str(style) for _, style in legend)
+    assert legend[0][1] == f"border-bottom:2px solid {PALETTE['high_purity']}"
     high = next(line for line in figure.iter("polyline") if line.get("stroke") == PALETTE["high_purity"])
     heights = [-float(point.split(",")[1]) for point in high.get("points", "").split()]
     values = accuracy[accuracy.strategy == "high_purity"].sort_values("k").value.tolist()
@@ -65,14 +68,53 @@ def test_a_sweep_shows_its_accuracies(table: pd.DataFrame) -> None:
     )
 
 
+def over_k(rows: pd.DataFrame) -> list[float]:
+    """The mean of each order over k, its curve being straight between the ks: the area of each piece, by hand."""
+    means = []
+    for _, curve in rows.groupby("draw"):
+        at = curve.sort_values("k")[["k", "value"]].to_numpy().tolist()
+        pieces = [(k1 - k0) * (v0 + v1) / 2 for (k0, v0), (k1, v1) in pairwise(at)]
+        means.append(sum(pieces) / (at[-1][0] - at[0][0]))
+    return means
+
+
 def test_the_line_above_counts_random_orders_by_their_mean_over_k(table: pd.DataFrame) -> None:
-    means: dict[tuple[str, int], list[float]] = {}
-    for row in table.itertuples():
-        if row.metric == "accuracy" and row.strategy != "full":
-            means.setdefault((row.strategy, row.draw), []).append(row.value)
-    high = sum(means["high_purity", 0]) / len(KEEP)
-    beaten = sum(high > sum(means["random", draw]) / len(KEEP) for draw in range(DRAWS))
-    assert f"more than {beaten} of {DRAWS} random orders" in results_html(table)
+    accuracy = table[table.metric == "accuracy"]
+    [high], drawn = (over_k(accuracy[accuracy.strategy == name]) for name in ("high_purity", "random"))
+    difference = 100 * (high - sum(drawn) / DRAWS)
+    word = "less" if difference < 0 else "more"
+    assert (
+        f"high purity keeps {abs(difference):.2f} points {word} than random orders do on average, and more than "
+        f"{sum(high > one for one in drawn)} of {DRAWS} of them."
+    ) in results_html(table)
+
+
+def test_line_table_and_verdict_say_the_same_numbers() -> None:
+    """Over ks that are not evenly spaced, a mean of the values, or of medians, would be another number."""
+    options = Options(keep=[2, 3, 5, 9, 12], draws=DRAWS, resamples=20)
+    tables = [measure_strategies(make_features(dataset=name), PROJECTIONS, options) for name in ("one", "two")]
+    results = pd.concat([found.table for found in tables], ignore_index=True)
+    comparisons = pd.concat([compare_strategies(found) for found in tables], ignore_index=True)
+    areas = comparisons[(comparisons["first"] == "high_purity") & (comparisons.k == AREA)]
+    differences = {name: 100 * rows.set_index("dataset").difference for name, rows in areas.groupby("second")}
+    overall = judge(results, comparisons, model="CC3M LaCLIP").overall.over_random.value
+    root = tree(results_html(results))
+    assert f"and 2 data sets, high purity keeps {abs(100 * overall):.2f} points" in "".join(root.itertext())
+    head = [cell.text for cell in root.iter("th")]
+    for row in list(root.iter("tr"))[1:]:
+        cells = dict(zip(head, [cell.text for cell in row.iter("td")], strict=True))
+        for name, by_dataset in differences.items():
+            shown = float(cells["high purity"] or "") - float(cells[str(name).replace("_", " ")] or "")
+            assert shown == pytest.approx(by_dataset[cells["data set"]], abs=0.1001)  # of two rounded numbers
+
+
+def test_models_of_other_widths_have_a_line_and_curves_each(table: pd.DataFrame) -> None:
+    wide = table.assign(model="Wide", k=10 * table.k, neurons=10 * table.neurons)
+    root = tree(results_html(pd.concat([table, wide])))
+    lines = [line.text or "" for line in root.iter("p")][:2]
+    assert lines[0].startswith(f"CC3M LaCLIP: over k from {KEEP[0]} to {KEEP[-1]} of 12 neurons, high purity keeps")
+    assert lines[1].startswith(f"Wide: over k from {KEEP[0]}0 to {KEEP[-1]}0 of 120 neurons, high purity keeps")
+    assert [len(list(figure.iter("polyline"))) for figure in root.iter("svg")] == [3, 3]
 
 
 def test_names_are_text(table: pd.DataFrame) -> None:
@@ -103,7 +145,7 @@ def test_one_k_and_no_random_orders_and_many_pairs(table: pd.DataFrame) -> None:
     one = table[(table.strategy != "random") & table.k.isin([KEEP[0], 12])]
     one = one[(one.strategy == "full") | (one.k == KEEP[0])]
     root = tree(results_html(one))
-    assert len(list(root.iter("circle"))) == 2 and "against random" not in "".join(root.itertext())
+    assert len(list(root.iter("circle"))) == 2 and "random orders" not in "".join(root.itertext())
     many = pd.concat([table.assign(dataset=f"set {i}") for i in range(14)])
     shown = tree(results_html(many))
     assert len(list(shown.iter("svg"))) == 12 and "and 2 more" in "".join(shown.itertext())

@@ -9,6 +9,7 @@ import torch
 
 from purescope import studies
 from purescope.cli import main, options
+from purescope.cli.evidence import _variants as told_of_variants
 from purescope.cli.evidence import evidence as evidence_command
 from purescope.features import Features, save_features
 from purescope.model_comparison import compare_models
@@ -177,6 +178,16 @@ def test_rotations_are_as_many_as_asked_for_and_every_option_is_varied(evidence:
     nulls, variants = evidence[1]["nulls"], evidence[1]["variants"]
     assert set(nulls[nulls.null.isin(["rotation", "shuffled purity"])].draws) == {5}
     assert set(variants.option) == {"as swept", "measure", "towers", "space", "ablation", "renormalise"}
+
+
+def test_the_sweep_itself_is_no_variant_of_it(evidence: Any) -> None:
+    variants = evidence[1]["variants"]
+    variants = variants[variants.model == variants.model.iloc[0]]
+    said = told_of_variants(variants, str(variants.model.iloc[0]))
+    changed = [row.percentile for row in variants.itertuples() if row.option != "as swept"]
+    above, below = sum(p > 97.5 for p in changed), sum(p < 2.5 for p in changed)
+    assert said.startswith(f"In {len(changed)} variants (") and len(changed) < len(variants)
+    assert f"random orders in {above}, below" in said and f"of them in {below}, among" in said
 
 
 @pytest.mark.parametrize("command", ["evidence", "compare"])

@@ -2,7 +2,12 @@
 
 import io
 import logging
+import os
+import shutil
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +16,8 @@ from rich.console import Console
 
 from purescope.cli import terminal
 from purescope.comparison import Difference
+from purescope.schemas import COMPARISONS, CURVES
+from purescope.tables import write_table
 from purescope.verdict import Finding, Verdict
 
 KS = [200, 250, 300, 350, 400, 450, 500]
@@ -102,6 +109,54 @@ def test_a_curve_is_in_its_scale_and_not_long(values: list[float], shown: str | 
     line = terminal.sparkline(values, min(values), max(values))
     assert (len(line) if isinstance(shown, int) else line) == shown
     assert list(line) == sorted(line)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A purescope in an environment of its own below the working folder, the one that runs; PATH has none."""
+    script = tmp_path / "my env" / "bin" / "purescope"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\necho $*\n")
+    script.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["my env/bin/purescope", "demo"])
+    monkeypatch.setenv("PATH", os.defpath)
+    assert shutil.which("purescope") is None
+    return script
+
+
+def test_a_command_to_type_works_as_it_is_printed(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = terminal.typed("purescope purity bundled:clip")
+    assert line == "'my env/bin/purescope' purity bundled:clip"
+    assert subprocess.run(line, shell=True, capture_output=True, text=True).stdout == "purity bundled:clip\n"
+    elsewhere = installed.parents[2] / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr(sys, "argv", [str(installed), "demo"])
+    monkeypatch.chdir(elsewhere)
+    assert terminal.typed("purescope models") == f"'{installed}' models"
+
+
+def test_a_command_on_the_path_is_called_by_its_name(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(installed.parent))
+    assert terminal.typed("purescope models") == "purescope models"
+    other = installed.parents[2] / "bin" / "purescope"  # PATH has another one
+    other.parent.mkdir()
+    shutil.copy(installed, other)
+    monkeypatch.setenv("PATH", str(other.parent))
+    assert terminal.typed("purescope models") == "'my env/bin/purescope' models"
+
+
+def test_python_that_runs_a_module_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/purescope/cli/__main__.py"])
+    assert terminal.typed("purescope models") == "purescope models"
+
+
+@pytest.mark.parametrize(("sets", "said"), [(("flags",), "1 data set"), (("flags", "icons"), "2 data sets")])
+def test_one_data_set_is_one(sets: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    for schema in (COMPARISONS, CURVES):
+        empty = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in schema.columns.items()})
+        write_table(empty, tmp_path, schema)
+    assert terminal.strategy_table(made(("M",), sets), tmp_path, "M").title == f"M: strategies, over all k and {said}"
 
 
 def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

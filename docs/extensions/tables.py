@@ -5,6 +5,7 @@ As directives: ``command-options`` with a command's name, ``columns`` with a tab
 """
 
 import importlib
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -50,11 +51,13 @@ class CommandOptions(_Table):
     header, widths = ("option", "what it does", "default"), (26, 60, 14)
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        for option in options_of(command_named(self.arguments[0])):
+        command = command_named(self.arguments[0])
+        own = command.context_settings.get("default_map", {})  # where a command's default is not the option's
+        for option in options_of(command):
             takes = "" if option.is_flag else f" {option.make_metavar(click.Context(click.Command('')))}"
-            default = "" if option.is_flag or option.required else _default(option.default)
-            about = (option.help or "").replace("*", r"\*").replace("`", "``")
-            yield f"``{', '.join(option.opts)}{takes}``", about, "required" if option.required else default
+            default = "" if option.is_flag else _default(own.get(option.name, option.default))
+            name, about = f"``{', '.join(option.opts)}{takes}``", markdown(option.help or "")
+            yield name, about, "required" if option.required else default
 
 
 class Columns(_Table):
@@ -133,6 +136,11 @@ def commands(group: click.Group, *before: str) -> Iterator[tuple[str, click.Comm
 def options_of(command: click.Command) -> list[click.Option]:
     """The options that a command declares."""
     return [option for option in command.params if isinstance(option, click.Option)]
+
+
+def markdown(text: str) -> str:
+    """A help text as Markdown: names of options are code, as is what stands in backticks."""
+    return re.sub(r"`[^`]*`|(?<!\S)--[a-z][a-z-]*", lambda found: f"`{found[0].strip('`')}`", text.replace("*", r"\*"))
 
 
 def _default(default: object) -> str:

@@ -38,8 +38,9 @@ def neuron_importance(
 
     Returns:
         ``model``, ``dataset``, ``ablation``; ``neuron``; ``accuracy_drop`` (accuracy with all neurons less accuracy
-        without this one) with its 95 % interval ``low`` to ``high`` over images, see `drop_interval`; ``loss_change``
-        and ``margin_change`` (without this neuron less with all, see `leave_one_out`); ``variance`` of its activation
+        without this one, -1 to 1) with its 95 % interval ``low`` to ``high`` over images, see `drop_interval`;
+        ``loss_change``, in nats, and ``margin_change`` (without this neuron less with all, see
+        `purescope.evaluation.leave_one_out`); ``variance`` of its activation
         over the images. With projections also ``image_norm``, ``text_norm`` (of its weights), ``image_purity``,
         ``text_purity`` and ``total_overlap``. Equal accuracy drops stand in the order of their loss changes.
 

@@ -6,12 +6,14 @@ Everything that comes from outside, labels and class names among it, is escaped 
 from collections.abc import Mapping, Sequence
 from html import escape
 
+import numpy as np
 import pandas as pd
 
 from purescope.palette import PALETTE
 
 _CHOICES = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
 _DASHES = {"high_purity": "", "random": "1 2", "low_purity": "5 2"}
+_RULES = {"high_purity": "solid", "random": "dotted", "low_purity": "dashed"}  # the same in the legend
 _ROW = '<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</td></tr>'
 _MOST = 12  # pairs of model and data set that are drawn; a table of more says how many it leaves out
 
@@ -50,38 +52,63 @@ class ResultTable(pd.DataFrame):
 
 
 def results_html(table: pd.DataFrame) -> str:
-    """One line for all, and for each model and data set accuracies in a row of a table, with its curves."""
+    """A line for each model, and for each model and data set accuracies in a row of a table, with its curves."""
     rows = table[table.metric == "accuracy"]
-    pairs = list(rows.groupby(["model", "dataset"], sort=False))
-    ks = [int(k) for k in sorted(rows[rows.strategy != "full"].k.unique())]
+    pairs = [part for _, part in rows.groupby(["model", "dataset"], sort=False)]
+    models = [part for _, part in rows.groupby("model", sort=False)]
+    said = "".join(f"<p>{escape(_sentence(part, named=len(models) > 1))}</p>" for part in models[:_MOST])
     head = ["model", "data set", "images", "chance", "all neurons", *_CHOICES.values(), "over k"]
-    body = "".join(f"<tr>{''.join(_cells(part, ks))}</tr>" for _, part in pairs[:_MOST])
+    body = "".join(f"<tr>{''.join(_cells(part))}</tr>" for part in pairs[:_MOST])
     left = f"<p>and {len(pairs) - _MOST} more, in the table</p>" if len(pairs) > _MOST else ""
     names = "".join(f"<th>{name}</th>" for name in head)
+    drawn = " and, of random orders, over them" if rows[rows.strategy == "random"].draw.nunique() > 1 else ""
     return (
-        f"<div><p>{escape(_sentence(rows, ks))}</p><table><thead><tr>{names}</tr></thead>"
-        f"<tbody>{body}</tbody></table>{left}<p>Accuracies in %, means over k. Curves: {_legend(rows)}. "
+        f"<div>{said}<table><thead><tr>{names}</tr></thead>"
+        f"<tbody>{body}</tbody></table>{left}<p>Accuracies in %, means over k{drawn}. Curves: {_legend(rows)}. "
         f"{len(table):,} rows, {len(table.columns)} columns.</p></div>"
     )
 
 
-def _sentence(rows: pd.DataFrame, ks: Sequence[int]) -> str:
-    """How high purity compares with the random orders, over all that was swept."""
-    areas = rows[rows.strategy != "full"].groupby(["strategy", "draw"]).value.mean()
+def _sentence(rows: pd.DataFrame, *, named: bool) -> str:
+    """How high purity compares with the random orders, over all that was swept with one model."""
+    areas, ks, sets = _areas(rows), _ks(rows), rows.dataset.nunique()
     kept = f"k from {ks[0]:,} to {ks[-1]:,} of {rows.neurons.max():,} neurons" if ks else "all neurons"
-    if not {"high_purity", "random"} <= set(areas.index.get_level_values(0)):
-        return f"Zero-shot accuracy, {kept}."
-    high, drawn = float(areas["high_purity"].iloc[0]), areas["random"]
-    above = int((high > drawn).sum())
+    about = f"{rows.model.iloc[0]}: " if named else ""
+    if not {"high_purity", "random"} <= set(areas.index.get_level_values("strategy")):
+        return f"{about}zero-shot accuracy, {kept}." if named else f"Zero-shot accuracy, {kept}."
+    [high], drawn = (areas[areas.index.get_level_values("strategy") == name] for name in ("high_purity", "random"))
+    over = f"{kept} and {sets} data sets" if sets > 1 else kept
+    difference = 100 * (high - drawn.mean())
     return (
-        f"Over {kept}, high purity keeps {100 * (high - drawn.mean()):+.2f} points against random: more than "
-        f"{above} of {len(drawn)} random orders."
+        f"{about}{'over' if named else 'Over'} {over}, high purity keeps {abs(difference):.2f} points "
+        f"{'less' if difference < 0 else 'more'} than random orders do on average, and more than "
+        f"{(high > drawn).sum()} of {len(drawn)} of them."
     )
 
 
-def _cells(rows: pd.DataFrame, ks: Sequence[int]) -> list[str]:
-    first = rows.iloc[0]
+def _areas(rows: pd.DataFrame) -> "pd.Series[float]":
+    """Mean accuracy over k of each order, by strategy and draw; of several data sets the mean of theirs.
+
+    By the trapezoid rule, as `purescope.statistics.mean_over_k`, which stands on a floor above this one: a test holds
+    them together.
+    """
+    swept = rows[rows.strategy != "full"]
+    if swept.empty:
+        return swept.set_index(["strategy", "draw"]).value
+    wide = swept.pivot_table(index=["strategy", "draw", "dataset"], columns="k", values="value")
+    values, at = wide.to_numpy(float), wide.columns.to_numpy(float)
+    means = np.trapezoid(values, at) / (at[-1] - at[0]) if len(at) > 1 else values.mean(1)
+    return pd.Series(means, wide.index).groupby(["strategy", "draw"]).mean()
+
+
+def _ks(rows: pd.DataFrame) -> list[int]:
+    return [int(k) for k in sorted(rows[rows.strategy != "full"].k.unique())]
+
+
+def _cells(rows: pd.DataFrame) -> list[str]:
+    first, ks = rows.iloc[0], _ks(rows)
     curves = {name: _curve(rows, name, ks) for name in _CHOICES}
+    areas = _areas(rows).groupby("strategy").mean()
     full = rows[rows.strategy == "full"].value
     values = [
         escape(str(first.model)),
@@ -89,7 +116,7 @@ def _cells(rows: pd.DataFrame, ks: Sequence[int]) -> list[str]:
         f"{first.n:,}",
         f"{100 * first.chance:.1f}" if "chance" in rows else "",
         f"{100 * full.iloc[0]:.1f}" if len(full) else "",
-        *(f"{100 * sum(curve) / len(curve):.1f}" if curve else "" for curve in curves.values()),
+        *(f"{100 * areas[name]:.1f}" if curve else "" for name, curve in curves.items()),
         _svg(curves, f"accuracy of {first.model} on {first.dataset} over k"),
     ]
     return [f"<td>{value}</td>" for value in values]
@@ -126,11 +153,11 @@ def _svg(curves: Mapping[str, Sequence[float]], title: str, width: int = 150, he
 
 
 def _legend(rows: pd.DataFrame) -> str:
-    """The colours' names; of random, how many orders."""
+    """What the lines are, in the page's own ink above the line itself; of random, how many orders."""
     said = []
     for name, text in _CHOICES.items():
         draws = rows[rows.strategy == name].draw.nunique()
         if draws:
             many = f" (median of {draws})" if draws > 1 else ""
-            said.append(f'<span style="color:{PALETTE[name]}">{text}{many}</span>')
+            said.append(f'<span style="border-bottom:2px {_RULES[name]} {PALETTE[name]}">{text}{many}</span>')
     return ", ".join(said)

@@ -24,15 +24,20 @@ class Projections:
     """The last linear map of each tower, rows being neurons; row j of both makes embedding dimension j.
 
     Args:
-        image: ``[neuron, image width]``.
+        image: ``[neuron, image width]``, floating-point and finite.
         text: ``[neuron, text width]``; the widths may differ.
 
     Raises:
         InputError: the towers disagree on the number of neurons, one is not a matrix, or a weight is NaN or infinite.
 
     Examples:
-        >>> Projections(image=torch.eye(3), text=torch.ones(3, 2)).neurons
+        Three neurons, orthogonal in the image tower and parallel in the text tower:
+
+        >>> projections = Projections(image=torch.eye(3), text=torch.ones(3, 1))
+        >>> projections.neurons
         3
+        >>> purity(projections.text)
+        tensor([1., 1., 1.], dtype=torch.float64)
     """
 
     image: Float[Tensor, "neuron image_width"]
@@ -82,8 +87,17 @@ def dead_neurons(projection: Float[Tensor, "neuron width"]) -> Bool[Tensor, " ne
 def overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
     """Mean absolute cosine of each neuron with the d - 1 others: 0 (orthogonal to all) to 1 (parallel to all).
 
-    The diagonal is never counted. A dead neuron has no overlap (NaN) and counts as 0 in the others' means;
-    a layer of one neuron overlaps with nothing (0).
+    ``overlap_j = sum_{i != j} |cos(P_i, P_j)| / (d - 1)``, as Sun, Zhang, Li and Wang (NeurIPS 2025) define it.
+
+    Args:
+        projection: row j is neuron j, of any norm; weights, or activations as `activation_space` gives them.
+
+    Returns:
+        ``[neuron]``, float64. A dead neuron has no overlap (NaN) and counts as 0 in the others' means; a layer of one
+        neuron overlaps with nothing (0).
+
+    Raises:
+        InputError: it is not a floating-point matrix, or a weight is NaN or infinite.
 
     Examples:
         Neurons 0 and 1 enclose 45 degrees, neuron 2 is orthogonal to both:
@@ -99,7 +113,18 @@ def overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron
 def purity(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
     """``1 / overlap``: 1 (parallel to all others) to infinity (orthogonal to all); NaN for a dead neuron.
 
+    Args:
+        projection: as of `overlap`.
+
+    Returns:
+        ``[neuron]``, float64.
+
+    Raises:
+        InputError: as of `overlap`.
+
     Examples:
+        Two neurons at 45 degrees, whose cosine is 0.7071:
+
         >>> purity(torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
         tensor([1.4142, 1.4142], dtype=torch.float64)
     """
@@ -129,10 +154,13 @@ def activation_space(
     rows is the cosine of two neurons' activations over the images, or over the class prompts.
 
     Args:
-        image: features of the images, as `Features.image`.
-        text: features of the class prompts, as `Features.text`.
+        image: features of the images, ``[image, neuron]``, as `Features.image`.
+        text: features of the class prompts, ``[class, neuron]``, as `Features.text`.
         centred: take each neuron's mean activation away first; the cosine then is Pearson's correlation r. A neuron
             whose activation never changes has none and becomes a dead one.
+
+    Returns:
+        Image ``[neuron, image]`` and text ``[neuron, class]``, float64.
 
     Raises:
         InputError: there are no activations, or fewer than two to centre; one is NaN or infinite; or the towers

@@ -85,6 +85,9 @@ def run_reproduction(
         settings: what is measured; the protocol is both.
         overwrite, progress: as in `run_sweep`.
 
+    Returns:
+        Both protocols' tables, the published numbers beside them, and what a reader must know.
+
     Raises:
         DatasetError: a data set is not there; nothing was computed.
         InputError: nothing was published for one of that name.
@@ -92,6 +95,17 @@ def run_reproduction(
 
     Warns:
         UserWarning: the checkpoint is not what the published numbers are of; a data set is not whole.
+
+    Examples:
+        What is missing is said before anything is computed:
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as empty:
+        ...     run_reproduction("cc3m_laclip.pt", "out", sources=Sources(data_root=empty), data=["cifar10", "dtd"])
+        Traceback (most recent call last):
+        purescope.errors.DatasetError: 2 of 2 data sets are not in ...: cifar10, dtd
+          expected: all of them, before anything is computed
+          to fix:   --download (download=True) fetches them there, ...
     """
     settings, folder = settings or Settings(), Path(out)
     early = _of_another_kind(model) if isinstance(model, str) else _about(model)

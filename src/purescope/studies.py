@@ -47,6 +47,18 @@ def run_evidence(
 
     Raises:
         PurescopeError: as `purescope.runs.run_sweep`.
+
+    Examples:
+        Features alone; with a model it is ``run_evidence(["runs/mine.pt"], ["cifar10"], "out")``:
+
+        >>> import tempfile
+        >>> from purescope.planted import plant
+        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> settings = Settings(keep=[8], draws=3, space="activations", resamples=100)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     tables = run_evidence([], [made.features], out, settings=settings, rotations=3)
+        >>> sorted(set(tables["nulls"].null))
+        ['rotation', 'shuffled purity', 'shuffled towers', 'svd basis']
     """
     turned: dict[str, Rotations] = {}
 
@@ -95,6 +107,34 @@ def run_compare(
 
     Raises:
         PurescopeError: as `purescope.runs.run_sweep`.
+
+    Examples:
+        Two models made by hand, of which the second sees nothing in the dark:
+
+        >>> import dataclasses, tempfile, torch, purescope as ps
+        >>> from PIL import Image
+        >>> from purescope.models import Preprocess
+        >>> names = ("red", "green", "blue")
+        >>> sees = Model(
+        ...     label="sees", spec="made by hand", weight_space=ps.Projections(torch.eye(3), torch.eye(3)), neurons=3,
+        ...     preprocess=Preprocess(size=1, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        ...     encode_image=lambda pixels: pixels[:, :, 0, 0],
+        ...     encode_text=lambda texts: torch.tensor([[name in text for name in names] for text in texts]).float(),
+        ...     identity={},
+        ... )
+        >>> blind = dataclasses.replace(sees, label="blind", encode_image=lambda pixels: pixels[:, :, 0, 0].round())
+        >>> shades = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (99, 0, 0), (0, 99, 0), (0, 0, 99)]
+        >>> colours = Dataset(
+        ...     name="colours", spec="made by hand", classes=names, labels=torch.arange(36) % 3,
+        ...     images=[Image.new("RGB", (2, 2), shade) for shade in shades * 6],
+        ...     display_names=names, templates=("something {}.",), source={}, fingerprint="",
+        ... )
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     settings = Settings(keep=[1], draws=1, resamples=100)
+        ...     rivals = run_compare(sees, blind, [colours], out, settings=settings)["rivals"]
+        >>> rivals.query("k == 'all' and metric == 'accuracy'")[["first_value", "second_value", "difference"]]
+           first_value  second_value  difference
+        0          1.0      0.666667    0.333333
     """
     found: dict[tuple[str, str], Measured] = {}
 

@@ -212,9 +212,31 @@ def sweep(
         renormalise: give class features unit norm again over the neurons kept; the experiment does not.
         resamples: of the bootstrap over images that gives the intervals.
 
+    Returns:
+        One row for each strategy, draw, k and metric. ``value`` is a fraction, or a silhouette from -1 to 1; ``low`` to
+        ``high`` is its 95 % interval.
+
     Raises:
         InputError: a k is out of range, `draws` is negative, an option is unknown, or features and projections differ
             in neurons.
+
+    Warns:
+        UserWarning: some neurons are dead, or the labels admit no silhouette.
+
+    Examples:
+        Neuron 2 is orthogonal to the others, and it alone tells these cats from dogs:
+
+        >>> weights = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        >>> text = torch.tensor([[0.8, 0.0, 0.6], [0.8, 0.0, -0.6]])
+        >>> labels = torch.tensor([0, 1, 0, 1])
+        >>> features = Features(text[labels], text, labels, ("cat", "dog"), model="tiny", dataset="pets")
+        >>> table = sweep(features, Projections(weights, weights), keep=1, draws=1, resamples=100)
+        >>> table[table.metric == "accuracy"][["strategy", "k", "value"]]
+               strategy  k  value
+        0          full  3    1.0
+        4   high_purity  1    1.0
+        8    low_purity  1    0.5
+        12       random  1    1.0
     """
     options = Options(keep, strategies, draws, seed, space, measure, towers, ablation, renormalise, resamples)
     return measure_strategies(features, projections, options).table

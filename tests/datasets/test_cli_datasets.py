@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from purescope.cli.datasets import datasets
@@ -15,6 +16,14 @@ def test_the_list_names_every_kind() -> None:
     assert result.exit_code == 0
     for name in (*BENCHMARKS, "manifest:FILE", "wds:DIR", "hf:OWNER/REPO", "bundled:flags"):
         assert name in result.output
+
+
+def test_brackets_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich takes `[hf]` for a style, unless it is told not to."""
+    assert "with the extra [hf]; or a folder" in CliRunner().invoke(datasets, []).output
+    (tmp_path / "[data]").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "Datasets in [data]" in CliRunner().invoke(datasets, ["--check", "[data]"]).output
 
 
 def test_check_says_for_each_set_what_it_is_and_how_to_get_it(tmp_path: Path) -> None:

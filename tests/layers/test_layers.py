@@ -1,6 +1,7 @@
 """Every family of models, from files: which places are found, their weights, and what their activations are."""
 
 import functools
+import json
 import math
 import warnings
 from collections.abc import Callable
@@ -329,6 +330,12 @@ def test_the_command_prints_both_towers_and_writes_every_figure(tmp_path: Path) 
     for tower in ("image", "text"):
         expected = overlap(getattr(load_model("bundled:clip").projections, tower)).mean()
         assert ends[tower] == pytest.approx(float(expected), rel=1e-9)
+    manifest = json.loads((out / "manifest.json").read_text())
+    (known,) = manifest["models"]
+    assert known["label"] == "Mine" and known["weights"] == load_model("bundled:clip").identity["weights"]
+    assert "torch" in manifest["versions"] and known["weights"][:12] in (out / "report.html").read_text()
+    assert CliRunner().invoke(command, ["Other=bundled:laclip", "--out", str(out)]).exit_code == 0
+    assert [one["label"] for one in json.loads((out / "manifest.json").read_text())["models"]] == ["Mine", "Other"]
 
 
 def test_the_command_measures_activations_of_a_data_set(

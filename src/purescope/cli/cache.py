@@ -25,13 +25,12 @@ def cache() -> None:
 def show(folder: Path | None) -> None:
     """List what is kept, last used first."""
     from rich.markup import escape
-    from rich.table import Table
 
     from purescope.features.cache import size_on_disk
 
     opened = _open(folder)
     screen = terminal.console()
-    table = Table(title=f"Features in {escape(str(opened.folder))}", title_justify="left", title_style="bold")
+    table = terminal.table(f"Features in {opened.folder}")
     for name in ("key", "tower", "model", "of", "rows", "kept", "MB"):
         table.add_column(name, justify="right" if name in ("rows", "kept", "MB") else "left")
     total = 0

@@ -8,7 +8,7 @@ from purescope.cli import terminal
 
 
 @click.command(short_help="List the datasets that can be named, or check those on this disk.")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Folder of the torchvision datasets.")
+@click.option("--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the torchvision datasets.")
 @click.option(
     "--check",
     type=click.Path(path_type=Path),
@@ -27,27 +27,26 @@ def datasets(data_root: Path | None, check: Path | None) -> None:
 
 
 def _list(data_root: Path | None) -> None:
-    from rich.table import Table
 
     from purescope.datasets import available_datasets
 
-    table = Table(title="Datasets", title_justify="left", title_style="bold")
+    table = terminal.table("Datasets")
     for name in ("DATASET", "what it is", "images", "classes", "here"):
         table.add_column(name, justify="right" if name in {"images", "classes"} else "left", overflow="fold")
     for row in available_datasets(data_root):
         counts = (f"{count:,}" if count is not None else "" for count in (row.images, row.classes))
-        table.add_row(row.spec, row.what, *counts, "yes" if row.present else row.get)
+        spec, what, here = map(terminal.plain, (row.spec, row.what, "yes" if row.present else row.get))
+        table.add_row(spec, what, *counts, here)
     terminal.console().print(table)
 
 
 def _check(root: Path) -> None:
-    from rich.table import Table
 
     from purescope.datasets import check_datasets
     from purescope.errors import DatasetError
 
     rows = check_datasets(root)
-    table = Table(title=f"Datasets in {root}", title_justify="left", title_style="bold")
+    table = terminal.table(f"Datasets in {root}")
     for name in ("DATASET", "state", "images", "classes"):
         table.add_column(name, justify="left" if name in {"DATASET", "state"} else "right", overflow="fold")
     for row in rows:

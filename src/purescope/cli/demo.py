@@ -49,7 +49,7 @@ def demo(out: Path) -> None:
         screen,
         out,
         **{
-            "All neurons, ranked": "purescope purity bundled:laclip",
-            "Your checkpoint and images": "purescope sweep MY.pt --data folder:MY_IMAGES --out results",
+            "All neurons, ranked": terminal.typed("purescope purity bundled:laclip"),
+            "Your checkpoint and images": terminal.typed("purescope sweep MY.pt --data folder:MY_IMAGES --out results"),
         },
     )

@@ -18,7 +18,12 @@ _SHOWN = ("neuron", "accuracy_drop", "low", "high", "loss_change", "margin_chang
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--per-class", is_flag=True, help="Also write class_importance_MODEL_DATASET.csv, for each class.")
 @click.option(
-    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Most and least important to print."
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Most and least important to print.",
 )
 @options.ablated
 @options.read

@@ -1,5 +1,6 @@
 """``purescope layers``: how pure and how spread out every layer of both towers is."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from, or the mean over all tokens or positions."""
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Also write all figures to layers_LABEL.csv.",
+    help="Also write every number to layers_LABEL.csv, and a report.",
 )
 @options.encoded
 def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: Any) -> None:
@@ -43,7 +44,7 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: 
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.layers import layer_table
     from purescope.report import write_report
-    from purescope.runs import named_dataset, named_model
+    from purescope.runs import named_dataset, named_model, note_identities
     from purescope.tables import slug, write_csv
 
     sources = options.sources(rest)
@@ -56,9 +57,11 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: 
             screen.print(_by_depth(table, model.label))
             if out is not None:
                 write_csv(table, out / f"layers_{slug(model.label)}.csv")
+                note_identities([model], [dataset] if dataset is not None else [], out)
     screen.print(_LEGEND if data else _LEGEND.partition("\n")[0])
     if out is not None:
-        terminal.next_steps(screen, {"Look": str(write_report(out)), "All figures": str(out)})
+        figures = terminal.typed(shlex.join(["purescope", "plot", str(out)]))
+        terminal.next_steps(screen, {"Look": str(write_report(out)), "Tables": str(out), "Figures": figures})
 
 
 def _by_depth(table: "pd.DataFrame", label: str) -> "Table":
@@ -67,7 +70,7 @@ def _by_depth(table: "pd.DataFrame", label: str) -> "Table":
     from rich.table import Table
 
     spaces = [space for space in _SPACES if (table.space == space).any()]
-    screen = Table(title=f"{label}: layers by depth", title_justify="left", title_style="bold")
+    screen = Table(title=terminal.plain(f"{label}: layers by depth"), title_justify="left", title_style="bold")
     screen.box, screen.collapse_padding, screen.pad_edge = box.SIMPLE_HEAD, True, False
     for name in ("tower", "depth", "kind", "neurons"):
         screen.add_column(name, justify="left" if name in ("tower", "kind") else "right")

@@ -49,9 +49,12 @@ _OPTIONS: dict[str, Option] = {
         type=click.IntRange(min=0),
         default=50,
         show_default=True,
+        metavar="N",
         help="Random orders to compare with; silhouettes are measured for the first 50.",
     ),
-    "seed": click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first random order."),
+    "seed": click.option(
+        "--seed", type=int, default=0, show_default=True, metavar="SEED", help="Seed of the first random order."
+    ),
     "protocol": click.option(
         "--protocol",
         type=click.Choice(["native", "paper"]),
@@ -97,6 +100,7 @@ _OPTIONS: dict[str, Option] = {
         type=click.IntRange(min=1),
         default=10_000,
         show_default=True,
+        metavar="N",
         help="Of the bootstrap over images that gives intervals.",
     ),
     "precision": click.option(
@@ -120,7 +124,7 @@ _OPTIONS: dict[str, Option] = {
         "--templates", type=_FILE, metavar="FILE", help="JSON of templates, as CLIP_benchmark has them."
     ),
     "data-root": click.option(
-        "--data-root", type=click.Path(path_type=Path), help="Folder of the torchvision datasets."
+        "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the torchvision datasets."
     ),
     "download": click.option("--download", is_flag=True, help="Fetch a missing torchvision dataset into --data-root."),
     "on-bad-image": click.option(
@@ -135,10 +139,15 @@ _OPTIONS: dict[str, Option] = {
         type=click.IntRange(min=1),
         default=256,
         show_default=True,
+        metavar="N",
         help="Images encoded at a time; less needs less memory.",
     ),
     "device": click.option(
-        "--device", default="cpu", show_default=True, help="Where to encode: cpu, cuda, cuda:0,cuda:1, ..."
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="DEVICE",
+        help="Where to encode: cpu, cuda, cuda:0,cuda:1, ...",
     ),
     "cache": click.option(
         "--cache",

@@ -1,5 +1,6 @@
 """``purescope purity``: how pure the neurons of a model are; needs no images but for their activations."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     help="Also write all neurons, ranked, to purity_LABEL.csv, and the histogram to purity_LABEL.png and .svg.",
 )
 @click.option(
-    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Purest and least pure neurons to print."
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Purest and least pure neurons to print.",
 )
 @click.option(
     "--measure",
@@ -64,6 +70,9 @@ def purity(
     if (space == "weights") == (data is not None):
         raise click.UsageError("give --data with --space activations or centred, and only then")
     sources, settings = options.sources(rest), Settings(space=space)
+    how = [("--arch", sources.arch), ("--space", space if data else None), ("--data", data or "bundled:flags")]
+    given = [word for option, value in how if value is not None for word in (option, value)]
+    sweep = ["purescope", "sweep", *models, *given, "--out", "results"]
     screen = terminal.console()
     with terminal.telling():
         item = None if data is None else open_data(data, sources)
@@ -82,15 +91,15 @@ def purity(
             screen.print(_ends(neurons, top))
             if out is not None:
                 screen.print(f"All neurons, ranked: {_write(name, projections, neurons, out)}", soft_wrap=True)
+    steps = [("Prune by purity", sweep)] if out is None else [("Report", ["purescope", "report", str(out)])]
+    terminal.next_steps(screen, {what: terminal.typed(shlex.join(words)) for what, words in steps})
 
 
 def _towers(name: str, projections: "Projections", neurons: "pd.DataFrame", *, centred: bool) -> "Table":
     """Overlap of each tower, beside what random neurons would have."""
-    from rich.table import Table
-
     from purescope.purity import random_overlap
 
-    table = Table(title=f"{name}: overlap of {len(neurons)} neurons", title_justify="left", title_style="bold")
+    table = terminal.table(f"{name}: overlap of {len(neurons)} neurons")
     for column in ("tower", "width", "mean", "min", "max", "random", "mean / random"):
         table.add_column(column, justify="left" if column == "tower" else "right")
     for tower, projection in (("image", projections.image), ("text", projections.text)):
@@ -103,9 +112,7 @@ def _towers(name: str, projections: "Projections", neurons: "pd.DataFrame", *, c
 
 def _ends(neurons: "pd.DataFrame", top: int) -> "Table":
     """The first and the last rows of the ranking."""
-    from rich.table import Table
-
-    table = Table(title=f"Purest {top} and least pure {top}", title_justify="left", title_style="bold")
+    table = terminal.table(f"Purest {top} and least pure {top}")
     for column in neurons.columns:
         table.add_column(column.replace("_", " "), justify="right")
     for part in (neurons.head(top), neurons.tail(top)):

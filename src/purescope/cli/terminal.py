@@ -1,11 +1,13 @@
 """What the commands share: progress, warnings and tables on a terminal."""
 
 import logging
+import shlex
 import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,8 +15,6 @@ import click
 from purescope.palette import PALETTE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
     from rich.console import Console
     from rich.table import Table
@@ -108,13 +108,13 @@ def console() -> "Console":
     return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
 
 
-def table(title: str) -> "Table":
+def table(title: str, *columns: str) -> "Table":
     """An empty table of the plain look that all have: a rule below the head, no boxes."""
     from rich import box
     from rich.table import Table
 
     style = {"title_justify": "left", "title_style": "bold", "header_style": "", "padding": (0, 1)}
-    return Table(title=plain(title), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, **style)  # type: ignore[arg-type]
+    return Table(*columns, title=plain(title), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, **style)  # type: ignore[arg-type]
 
 
 def plain(text: str) -> str:
@@ -182,7 +182,7 @@ def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) 
     return "".join(_BLOCKS[1 + round(7 * (value - low) / (high - low) - 1e-9)] for value in values[::step])
 
 
-def verdicts(results: "pd.DataFrame", out: "Path") -> "list[Verdict]":
+def verdicts(results: "pd.DataFrame", out: Path) -> "list[Verdict]":
     """One verdict a model, where there are random draws and both purities to compare; `out` is the run's folder."""
     from purescope.schemas import COMPARISONS
     from purescope.tables import read_table
@@ -209,7 +209,7 @@ def verdict_line(verdict: "Verdict", about: str = "") -> str:
     )
 
 
-def summary(results: "pd.DataFrame", out: "Path", settings: "Settings") -> None:
+def summary(results: "pd.DataFrame", out: Path, settings: "Settings") -> None:
     """What a run found: accuracies and a verdict for each model, and its strategies if there are more than two."""
     screen = console()
     screen.print(f"Protocol {_PROTOCOLS[settings.protocol]}.\nPurity of {_purity(settings)}.\n")
@@ -230,7 +230,7 @@ def accuracies(screen: "Console", results: "pd.DataFrame") -> None:
         screen.print()
 
 
-def run_ends(screen: "Console", out: "Path", **more: str) -> None:
+def run_ends(screen: "Console", out: Path, **more: str) -> None:
     """What to do with the folder of a run."""
     report = out / "report.html"
     steps = {"Look": str(report)} if report.is_file() else {}
@@ -245,19 +245,30 @@ def next_steps(screen: "Console", steps: Mapping[str, str]) -> None:
         screen.print(f"[bold]{name + ':':<{width}}[/bold] {plain(what)}", soft_wrap=True)
 
 
-def strategy_table(results: "pd.DataFrame", out: "Path", model: str) -> "Table":
+def typed(command: str) -> str:
+    """A command that begins with ``purescope`` as it works here: by its path where PATH has another one, or none."""
+    running, found = Path.cwd() / sys.argv[0], shutil.which("purescope")
+    if running.stem != "purescope" or (found is not None and Path(found).resolve() == running.resolve()):
+        return command
+    shown = running.relative_to(Path.cwd()) if running.is_relative_to(Path.cwd()) else running
+    return f"{shlex.quote(str(shown))}{command.removeprefix('purescope')}"
+
+
+def strategy_table(results: "pd.DataFrame", out: Path, model: str) -> "Table":
     """All strategies of one model, best first."""
     from purescope.leaderboard import leaderboard
     from purescope.schemas import COMPARISONS, CURVES
     from purescope.tables import read_table
 
     board = leaderboard(results, read_table(out, COMPARISONS), read_table(out, CURVES), model=model)
-    screen = table(f"{model}: strategies, over all k and {results.dataset.nunique()} data sets")
+    sets, fewest = results.dataset.nunique(), results.k.min()  # the fewest that were tried are an upper bound
+    screen = table(f"{model}: strategies, over all k and {sets} data set{'s' if sets > 1 else ''}")
     for name in ("strategy", "accuracy %", "minus random (95 % interval)", "p", "neurons for 95 %"):
         screen.add_column(name, justify="left" if name == "strategy" else "right")
     for row in board:
         difference, p = ("" if row.over_random is None else str(row.over_random)), f"{row.p:.2g}" if row.p else ""
-        screen.add_row(row.strategy, f"{100 * row.area:.2f}", difference, p, f"{row.needed:.0f}")
+        needed = f"≤ {row.needed:.0f}" if row.needed <= fewest else f"{row.needed:.0f}"
+        screen.add_row(row.strategy, f"{100 * row.area:.2f}", difference, p, needed)
     return screen
 
 

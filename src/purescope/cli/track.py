@@ -91,9 +91,7 @@ _ACCURACIES = {
 
 def _steps(table: "pd.DataFrame") -> "Table":
     """A row for each checkpoint and dataset."""
-    from rich.table import Table
-
-    screen = Table(title="Over the training", title_justify="left", title_style="bold")
+    screen = terminal.table("Over the training")
     measured = table.n.any()
     shown = {**_COLUMNS, **(_ACCURACIES if measured else {})}
     for name in ("model", "step", *(["dataset"] if measured else [])):

@@ -74,12 +74,18 @@ def load_dataset(
         classnames, templates: JSON files in the format of CLIP_benchmark, in place of the class names and templates
             that protocol native has for this data set.
 
+    Returns:
+        Labels ``[image]`` and class names; an image is read when its turn comes.
+
     Raises:
         DatasetError: it is unknown, missing, empty or broken; the message says where it was looked for.
         MissingExtraError: ``hf:`` without the extra.
         InputError: `on_bad_image` is neither; or `download` is asked for offline.
 
     Examples:
+        >>> flags = load_dataset("bundled:flags")
+        >>> len(flags), len(flags.classes), flags.images[0].size, flags.classes[flags.labels[0]]
+        (457, 258, (64, 64), 'flag of ascension island')
         >>> load_dataset("cifar-10")
         Traceback (most recent call last):
         purescope.errors.DatasetError: unknown data set 'cifar-10'

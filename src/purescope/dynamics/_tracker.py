@@ -34,13 +34,20 @@ class Tracker:
         OutputError: `out` holds a table measured by other settings.
 
     Examples:
+        The image tower's neurons stay orthogonal, the text tower's turn towards one direction:
+
         >>> import tempfile, torch
         >>> with tempfile.TemporaryDirectory() as out:
         ...     tracker = Tracker(out, every=10)
         ...     for step in range(21):
-        ...         tracker.record(step, Projections(torch.eye(4), torch.ones(4, 2) + step))
-        ...     tracker.table().step.tolist()
-        [0, 10, 20]
+        ...         tracker.record(step, Projections(torch.eye(4), torch.eye(4) + step / 10))
+        ...     tracker.table()[["step", "image_overlap", "text_overlap"]].round(2)
+           step  image_overlap  text_overlap
+        0     0            0.0          0.00
+        1    10            0.0          0.86
+        2    20            0.0          0.95
+        >>> tracker.is_due(25)
+        False
     """
 
     def __init__(
@@ -90,5 +97,5 @@ class Tracker:
             self._log.add(row | measure(projections, features, self.settings))
 
     def table(self) -> pd.DataFrame:
-        """What is recorded so far; columns as in `purescope.dynamics.COLUMNS`."""
+        """What is recorded so far, a row for each step; columns as in `purescope.dynamics.COLUMNS`."""
         return self._log.table()

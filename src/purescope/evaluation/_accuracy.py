@@ -39,7 +39,25 @@ def accuracy_by_k(
 ) -> AccuracyByK:
     """Zero-shot accuracy with the first k neurons of each order, for every k, in one pass over the samples.
 
-    The mean over samples of what `ranks_by_k` returns; arguments and errors as there.
+    A sample is right where its true class has the largest logit, the product of image and class feature over the
+    neurons kept; of equal logits the lower class wins, as argmax has it. `ranks_by_k` says it sample by sample.
+
+    Args:
+        image: ``[sample, neuron]`` image features, float32 or float64; their norms change nothing.
+        text: ``[class, neuron]``, one feature a class, of the same dtype.
+        labels: ``[sample]``, the class of each, from 0 to the number of classes - 1.
+        orders: one order ``[neuron]`` or several ``[order, neuron]``, as `purescope.order_neurons` makes them.
+        ks: how many neurons to keep, each from 1 to d; results stand in ascending k, each k once.
+        renormalise: give the text features unit norm again over the neurons kept.
+        dropped: ``[1, neuron]`` or ``[sample, neuron]``, what the neurons not kept are set to in the image features,
+            see `ablation_values`; zero by default.
+
+    Returns:
+        ``top1``, ``top5`` and ``recall`` (mean over classes), each ``[order, k]`` float64, fractions from 0 to 1.
+
+    Raises:
+        InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label or a k is out of range, an order
+            is no permutation, or `renormalise` and `dropped` are both given.
 
     Examples:
         Neuron 0 alone cannot tell the classes apart (a tie goes to the lower class), neurons 0 and 1 can:

@@ -26,9 +26,25 @@ def silhouette_by_k(
 ) -> Float[Tensor, "order k"]:
     """Mean cosine silhouette with the first k neurons of each order: -1 (wrong clusters) to 1 (tight ones), float64.
 
-    The mean over samples of `silhouette_samples_by_k`; arguments and errors as there.
+    Of each sample ``(b - a) / max(a, b)``, a being its mean cosine distance to its own class and b that to the nearest
+    other class (Rousseeuw 1987); here their mean, from `silhouette_samples_by_k`, exact and without distances.
+
+    Args:
+        image: ``[sample, neuron]`` image features, float32 or float64; norms do not matter.
+        labels: ``[sample]``, the class of each; at least two different ones, and fewer than there are samples.
+        orders: one order ``[neuron]`` or several ``[order, neuron]``, as `purescope.order_neurons` makes them.
+        ks: how many neurons to keep, each from 1 to d; results stand in ascending k, each k once.
+
+    Returns:
+        ``[order, k]``, float64.
+
+    Raises:
+        InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label or a k is out of range, an order
+            is no permutation, or the labels make one class, or one class for each sample.
 
     Examples:
+        Two classes along two axes, tight and far apart:
+
         >>> image = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
         >>> silhouette_by_k(image, torch.tensor([0, 0, 1, 1]), torch.arange(2), ks=[2])
         tensor([[0.9945]], dtype=torch.float64)

@@ -57,6 +57,9 @@ def extract(
         cache: a folder where features are kept, to be read again or to go on with after an interruption.
         progress: wraps the batches that must be encoded, for a progress bar.
 
+    Returns:
+        Unit rows ``[image, neuron]`` and ``[class, neuron]``, float32 on the cpu, with labels, names and identity.
+
     Raises:
         InputError: the protocol is unknown, the batch size is below 1, or the model gives NaN, infinity, or
             different numbers of neurons for images and text.

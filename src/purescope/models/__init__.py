@@ -62,6 +62,16 @@ def load_model(
     Raises:
         ModelError: the name is unknown, or the file is missing, broken, unsafe, of another format or misfits.
         MissingExtraError: the model needs transformers, which is not installed.
+
+    Examples:
+        >>> model = load_model("mine=bundled:clip")
+        >>> model.label, model.neurons, list(model.projections.image.shape)
+        ('mine', 512, [512, 768])
+        >>> load_model("bundled:clap")
+        Traceback (most recent call last):
+        purescope.errors.ModelError: no bundled model 'clap'
+          expected: one of clip, laclip
+          to fix:   did you mean 'clip' or 'laclip'?
     """
     named, name = split_label(spec)
     label = label if label is not None else named

@@ -148,6 +148,22 @@ class Model:
         lanes: how many calls of `encode_image` may run at the same time: one for each accelerator, 1 where it is not
             safe in threads; 0 for as many as there are cores, which then share a batch.
         towers: the modules behind "image" and "text"; empty where the encoders are made of none.
+
+    Examples:
+        `purescope.load_model` makes one of a checkpoint. By hand, two neurons that see red and blue:
+
+        >>> model = Model(
+        ...     label="eye", spec="made by hand", weight_space=Projections(torch.eye(2), torch.eye(2)), neurons=2,
+        ...     preprocess=Preprocess(size=1, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        ...     encode_image=lambda pixels: pixels[:, [0, 2], 0, 0],
+        ...     encode_text=lambda texts: torch.tensor([["red" in t, "blue" in t] for t in texts]).float(),
+        ...     identity={},
+        ... )
+        >>> blue = model.preprocess.pixels(Image.new("RGB", (2, 2), "blue"))
+        >>> model.encode_image(model.preprocess.normalise(blue[None]))
+        tensor([[0., 1.]])
+        >>> model.encodes, model.projections.neurons
+        (True, 2)
     """
 
     label: str

@@ -200,10 +200,18 @@ def order_neurons(
             ``rank_mean``; for purity strategies.
         image, text, labels: features and labels for strategies and measures that need them.
 
+    Returns:
+        The first k of it are the neurons to keep; dead ones, of norm zero, stand last.
+
     Raises:
         InputError: a name is unknown, or what the strategy needs is missing or does not fit.
 
+    Warns:
+        UserWarning: some neurons are dead.
+
     Examples:
+        Neurons 0 and 1 enclose 45 degrees, neuron 2 is orthogonal to both:
+
         >>> image = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 5.0]])
         >>> order_neurons(Projections(image, image), "high_purity")
         tensor([2, 0, 1])

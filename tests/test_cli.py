@@ -84,7 +84,10 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
         for name in ("pets", "mine")
         for suffix in ("png", "svg")
     }
-    swept, told = ("results", "comparisons", "curves"), ("importance", "class_importance", "confusions", "examples")
+    swept, told = (
+        ("results", "comparisons", "curves"),
+        ("importance", "class_importance", "confusions", "examples", "orders"),
+    )
     names = (*swept, *told, "words", "neurons")
     tables = {f"{name}.{end}" for name in names for end in ("csv", "parquet")} | {"thumbnails.parquet"}
     cosines = {f"cosines_{label}.npz" for label in ("bundled_clip", "a_b")}

@@ -115,7 +115,7 @@ def test_sub_folders_without_any_image(tmp_path: Path) -> None:
 
 def test_one_class_is_refused(pets: Path) -> None:
     shutil.rmtree(pets / "dog")
-    with pytest.raises(DatasetError, match="1 class"):
+    with pytest.raises(DatasetError, match="has one class, 'cat_s'"):
         load_dataset(f"folder:{pets}")
 
 

@@ -122,7 +122,7 @@ def test_a_parquet_that_does_not_fit(place: Path, columns: dict[str, list[object
         ("path,label,class\nimages/1.png,0,a\nimages/2.png,0,b\n", r"line 3: label 0 is 'b', and 'a' before"),
         ("path,label,class\nimages/1.png,0,a\nimages/2.png,2,b\n", r"labels up to 2, and no row with label 1"),
         ("path,label,class\nimages/1.png,1,a\nimages/2.png,2,b\n", r"no row with label 0"),
-        ("path,class\nimages/1.png,a\nimages/2.png,a\n", r"has 1 class"),
+        ("path,class\nimages/1.png,a\nimages/2.png,a\n", r"has one class, 'a'"),
         ("path,class\nimages/8.png,a\nimages/1.png,b\nimages,b\n", r"2 of 3 images.*images/8\.png \(line 2\), images "),
         ("path,class\nimages/1.png\0,a\nimages/2.png,b\n", r"cannot be read|not there"),
         (f"path,class\n{'x' * 5000},a\nimages/2.png,b\n", r"cannot be read: .*too long"),

@@ -3,6 +3,7 @@
 import re
 import shutil
 import zlib
+from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,17 +13,20 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from purescope.cli.plot import plot as command
 from purescope.dynamics import TrackSettings, track
-from purescope.errors import InputError
+from purescope.errors import InputError, OutputError
 from purescope.importance import importance_and_purity
 from purescope.plots import VENUES, draw_folder, plot_accuracy, plot_overlap, plot_pruning, save_figure, style
+from purescope.plots._figures import dynamics_figure, gap_figure, pruning_figure, published_figure
+from purescope.plots._style import WIDTHS
 from purescope.schemas import CORRELATIONS, IMPORTANCE, NEURONS
 from purescope.tables import slug, write_csv, write_results, write_table
 from tests.dynamics import made as training
-from tests.plots.made import importance_table, joined, layer_table, made, neurons_table
+from tests.plots.made import Made, importance_table, joined, layer_table, made, neurons_table
 
 HOSTILE = "<b>&amp; 50% $x_1$ \\frac ä \N{GREEK SMALL LETTER ALPHA}"
 STEMS = [
@@ -87,19 +91,20 @@ def test_all_that_a_run_has_is_drawn(folder: Path, tmp_path: Path) -> None:
     assert HOSTILE in texts
 
 
-def test_pages_are_as_wide_as_the_venue_and_fonts_are_embedded(folder: Path, tmp_path: Path) -> None:
-    with style("paper", venue="icml"):
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_are_as_wide_as_the_venue_and_fonts_are_embedded(folder: Path, tmp_path: Path, width: str) -> None:
+    with style("paper", venue="icml", width=width):
         drawn = draw_folder(folder, tmp_path, ["pdf", "png"])
     column, wide = 3.25 * 72, 6.75 * 72
     for path in drawn.written:
-        inches = column if path.stem.startswith("overlap") else wide
+        points = column if width == "column" or path.stem.startswith("overlap") else wide
         if path.suffix == ".pdf":
-            assert page(path)[0] == pytest.approx(inches, abs=0.01)
+            assert page(path)[0] == pytest.approx(points, abs=0.01)
             assert fonts(path) and "Type3" not in fonts(path)
             assert "/FontFile2" in opened(path) and "STIXGeneral" in opened(path)
         else:
             with Image.open(path) as image:
-                assert image.width == pytest.approx(inches / 72 * 400, abs=1)
+                assert image.width == pytest.approx(points / 72 * 400, abs=1)
 
 
 @pytest.mark.parametrize("venue", VENUES)
@@ -113,16 +118,48 @@ def test_one_panel_fits_a_column_of_every_venue(tmp_path: Path, venue: str) -> N
     assert 3 < column <= wide <= 7.2
 
 
-def test_nothing_leaves_the_page_of_the_narrowest_column(folder: Path, tmp_path: Path) -> None:
-    """Drawn anew with room around it, no figure has ink in that room."""
+@pytest.mark.parametrize("venue", VENUES)
+def test_up_to_four_panels_stand_in_one_column_where_a_venue_has_two(venue: str) -> None:
+    column, wide = VENUES[venue]
+    tables = [joined(*(made(f"model {i}") for i in range(models))) for models in (1, 2, 3)]
+    with style("paper", venue=venue):
+        panels = {len(figure.axes): figure for figure in (*map(pruning_figure, tables), gap_figure(tables[2]))}
+    assert sorted(panels) == [2, 3, 4, 6] or (column == wide and sorted(panels) == [2, 4, 6])
+    for count, figure in panels.items():
+        assert figure.get_figwidth() == (column if count <= 4 else wide)
+        across = {ax.get_subplotspec().get_gridspec().ncols for ax in figure.axes}  # type: ignore[union-attr]
+        assert across == {1 if column < wide and count <= 4 else 2}
+        assert figure.get_figheight() < 8  # of 9 to 10 inches that a page has
+    with style("paper", venue=venue, width="text"):
+        assert pruning_figure(tables[0]).get_figwidth() == wide
+
+
+def test_a_stack_says_once_what_its_panels_count() -> None:
+    with style("paper", venue="ieee"):
+        (top, *rest, last) = pruning_figure(joined(made("a"), made("b"))).axes
+        assert [ax.get_xlabel() for ax in (top, *rest)] == [""] * 3 and last.get_xlabel() == "Neurons kept (k of 512)"
+        assert [ax.get_title(loc="left") for ax in (top, *rest, last)] == ["a", "", "b", ""]
+        other = Made(made("b").table.assign(neurons=640), made("b").random)
+        labels = [ax.get_xlabel() for ax in gap_figure(joined(made("a"), other)).axes]
+        assert labels == ["Neurons kept (k of 512)", "Neurons kept (k of 640)"]
+        # A panel that says that there is no silhouette shows no axis.
+        table = made(silhouette=np.nan).table
+        assert pruning_figure(table).axes[0].get_xlabel() == "Neurons kept (k of 512)"
+        assert published_figure(table).axes[0].get_xlabel() == "Number of Retained Neurons"
+
+
+@pytest.mark.parametrize(
+    ("venue", "width"), [("acl", "column"), ("acl", "text"), ("cvpr", "column"), ("neurips", "text")]
+)
+def test_nothing_leaves_the_page_or_lies_on_another_panel(folder: Path, tmp_path: Path, venue: str, width: str) -> None:
     kept: list[Figure] = []
 
     def keep(figure: Figure, stem: Path, formats: list[str]) -> list[Path]:
         kept.append(figure)
         return []
 
-    with pytest.MonkeyPatch.context() as patch, style("paper", venue="acl"):
-        patch.setattr("purescope.plots._folder.save_figure", keep)
+    with pytest.MonkeyPatch.context() as patch, style("paper", venue=venue, width=width):
+        patch.setattr("purescope.plots._at_once.save_figure", keep)
         draw_folder(folder, tmp_path)
         assert len(kept) == len(STEMS)
         for figure in kept:
@@ -130,6 +167,12 @@ def test_nothing_leaves_the_page_of_the_narrowest_column(folder: Path, tmp_path:
             box = figure.get_tightbbox()
             assert box.x0 >= -0.02 and box.y0 >= -0.02
             assert box.x1 <= figure.get_figwidth() + 0.02 and box.y1 <= figure.get_figheight() + 0.02
+            assert len(figure.legends) <= 1
+            parts = [ax.get_tightbbox() for ax in figure.axes if ax.axison]
+            parts += [legend.get_window_extent() for legend in figure.legends]
+            assert not [pair for pair in combinations(parts, 2) if pair[0].padded(-1).overlaps(pair[1].padded(-1))]  # type: ignore[union-attr]
+            texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+            assert {text.get_fontsize() for text in texts} <= {8.0, 9.0}
 
 
 def test_the_same_folder_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
@@ -139,6 +182,26 @@ def test_the_same_folder_gives_the_same_bytes(folder: Path, tmp_path: Path) -> N
             drawn = draw_folder(folder, tmp_path / name, ["pdf", "svg"])
         runs.append([path.read_bytes() for path in drawn.written])
     assert runs[0] == runs[1]
+
+
+def test_figures_drawn_at_once_are_those_drawn_one_after_another(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so are the order they are told in, their warnings and their errors."""
+    write_results(joined(made("旗"), made("clip")), tmp_path / "run")
+    monkeypatch.setattr("purescope.plots._at_once.WORTH", 2)
+    runs = []
+    for name, processes in (("a", 1), ("b", 2)):
+        told: list[Path] = []
+        with pytest.warns(UserWarning, match="no font here has cjk unified") as caught, style("paper", venue="acl"):
+            drawn = draw_folder(tmp_path / "run", tmp_path / name, ["svg"], processes=processes, tell=told.append)
+        assert told == list(drawn.written)
+        runs.append([(path.name, path.read_bytes()) for path in told] + [str(one.message) for one in caught])
+    assert runs[0] == runs[1]
+    shutil.rmtree(tmp_path / "b")
+    (tmp_path / "b").touch()
+    with pytest.raises(OutputError, match=r"cannot make(.|\n)*choose another --out"):
+        draw_folder(folder, tmp_path / "b", ["svg"], processes=2)
 
 
 def test_a_style_ends_with_its_block() -> None:
@@ -151,6 +214,11 @@ def test_a_style_ends_with_its_block() -> None:
     with pytest.raises(InputError, match="did you mean 'icml'"), style("paper", venue="icmll"):
         pass
     with pytest.raises(InputError, match="screen or paper"), style("poster"):
+        pass
+    with (
+        pytest.raises(InputError, match=r"unknown width 'columns'(.|\n)*did you mean 'column'"),
+        style("paper", width="columns"),
+    ):
         pass
 
 
@@ -176,6 +244,10 @@ def test_a_training_and_a_reproduction_are_known_by_their_files(folder: Path, tm
     track(pairs, [training.make_dataset()], out=tmp_path / "track", settings=TrackSettings(keep=[3], draws=3))
     drawn = draw_folder(tmp_path / "track", tmp_path / "out", ["svg"])
     assert [path.name for path in drawn.written] == ["dynamics.svg"] and len(drawn.missing) == 5
+
+    alone = pd.concat([track(pairs, []).assign(model=model) for model in ("a", "b")])
+    titles = [ax.get_title(loc="left") for ax in dynamics_figure(alone).axes]
+    assert titles == ["a", "b", "", ""]  # without data the models stand side by side, overlap above order
 
     for part in ("paper", "native"):
         (tmp_path / "both" / part).mkdir(parents=True)
@@ -220,7 +292,10 @@ def test_the_command_prints_what_it_wrote_and_what_it_could_not(folder: Path, tm
 
 
 def test_a_wrong_call_is_told(folder: Path, tmp_path: Path) -> None:
-    assert "--venue goes with" in CliRunner().invoke(command, [str(folder), "--venue", "icml"]).output
+    for option, word in (("--venue", "icml"), ("--width", "text")):
+        assert f"{option} goes with" in CliRunner().invoke(command, [str(folder), option, word]).output
     assert isinstance(CliRunner().invoke(command, [str(tmp_path)]).exception, InputError)
     venues = next(option for option in command.params if option.name == "venue").type
     assert list(venues.choices) == list(VENUES)  # type: ignore[attr-defined]
+    widths = next(option for option in command.params if option.name == "width").type
+    assert tuple(widths.choices) == WIDTHS  # type: ignore[attr-defined]

@@ -9,7 +9,9 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from purescope.errors import InputError
 from purescope.importance import importance_and_purity
@@ -43,6 +45,22 @@ def test_overlap_of_a_table_has_as_many_random_neurons_as_outlines() -> None:
     assert ax.get_title(loc="left") == "a $x$: 40 neurons"
     theirs = Figure().subplots()
     assert plot_overlap(table, ax=theirs) is theirs
+
+
+def test_towers_and_random_neurons_are_told_apart_by_lines_alone_and_alike_in_the_legend() -> None:
+    """No hatches: a reader of PDF may leave them out of the plot and keep them in the legend."""
+    ax = plot_overlap(neurons_table())
+    looks = [look(patch) for patch in ax.patches]
+    assert len({line for line, _ in looks}) == len(looks) == 4
+    assert not any(patch.get_hatch() for patch in ax.patches)
+    assert isinstance(ax.figure, Figure)
+    (legend,) = ax.figure.legends
+    assert [look(patch) for patch in legend.get_patches()] == looks
+
+
+def look(patch: Patch) -> tuple[str, str]:
+    """The line and the fill."""
+    return repr(patch._dash_pattern), to_hex(patch.get_facecolor(), keep_alpha=True)  # type: ignore[attr-defined]
 
 
 def test_overlap_asks_for_a_model_and_for_a_table_of_neurons() -> None:

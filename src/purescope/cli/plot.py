@@ -1,5 +1,6 @@
 """``purescope plot``: every figure that a folder of results has the data for, for a screen or for a paper."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -24,6 +25,12 @@ _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tm
     help="Whose columns figures in the paper style fit; cvpr is ICCV's and WACV's too.  [default: neurips]",
 )
 @click.option(
+    "--width",
+    type=click.Choice(["column", "text"]),
+    help="Where the venue has two columns: up to four panels stacked in one of them, or side by side over both.  "
+    "[default: column]",
+)
+@click.option(
     "--format",
     "formats",
     metavar="NAMES",
@@ -35,7 +42,7 @@ _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tm
     metavar="DIR2",
     help="Folder for the figures.  [default: DIR/figures, or DIR/figures/paper_VENUE]",
 )
-def plot(folder: Path, style: str, venue: str | None, formats: str | None, out: Path | None) -> None:
+def plot(folder: Path, style: str, venue: str | None, width: str | None, formats: str | None, out: Path | None) -> None:
     """Draw every figure that DIR has the data for.
 
     DIR is the --out folder of sweep, demo, compare, evidence, track, layers or reproduce.
@@ -45,19 +52,26 @@ def plot(folder: Path, style: str, venue: str | None, formats: str | None, out: 
       purescope plot purescope-demo
       purescope plot results --style paper --venue icml --format pdf --out paper/figures
     """  # noqa: D301 click's mark for lines to leave alone
+    from torch import get_num_threads
+
     from purescope.plots import draw_folder
     from purescope.plots import style as drawn_in
     from purescope.published import published_figures
 
-    if venue and style != "paper":
-        raise click.UsageError("--venue goes with --style paper")
+    for option, given in (("--venue", venue), ("--width", width)):
+        if given and style != "paper":
+            raise click.UsageError(f"{option} goes with --style paper")
     names = [name.strip() for name in (formats or ("png,svg,pdf" if style == "paper" else "png,svg")).split(",")]
     if out is None:
         out = folder / "figures" / (f"paper_{venue or 'neurips'}" if style == "paper" else "")
-    with terminal.telling(), drawn_in(style, venue=venue or "neurips"):
-        drawn = draw_folder(folder, out, names, published=published_figures())
     screen = terminal.console()
-    for path in drawn.written:
+
+    def tell(path: Path) -> None:
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", err=True, nl=False)  # the passing line of what is being done
         screen.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+    with terminal.telling(), drawn_in(style, venue=venue or "neurips", width=width or "column"):
+        drawn = draw_folder(folder, out, names, published=published_figures(), processes=get_num_threads(), tell=tell)
     for line in drawn.missing:
         screen.print(f"Not drawn: {line}", markup=False, highlight=False, soft_wrap=True)

@@ -2,7 +2,8 @@
 
 import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -31,11 +32,46 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout=layout, facecolor="white")
 
 
-def new_grid(rows: int, columns: int, *, height: float = 1.0, width: float | None = None) -> Figure:
-    """A figure for that many panels, as wide as a column for one, else as the page; `height` in units of a row."""
-    style = current()
-    own = style.column if columns == 1 else style.wide
-    return new_figure(own if width is None else width, style.margin + style.row * height * rows)
+def new_grid(
+    rows: int,
+    columns: int,
+    *,
+    height: float = 1.0,
+    width: float | None = None,
+    ratios: Sequence[float] | None = None,
+    square: bool = False,
+    share: bool = False,
+    by_column: bool = False,
+) -> tuple[Figure, Any]:
+    """A figure and its panels, [row, column]: side by side, or one above another where the style stacks so many.
+
+    Args:
+        rows: of panels side by side.
+        columns: in each of them.
+        height: of a row, over the style's.
+        width: in inches, unless the panels are stacked; that of a column for one, else that of the page.
+        ratios: of the columns' widths; of the panels' heights where they are stacked.
+        square: make a row about as high as its panels are wide.
+        share: one y axis for all.
+        by_column: stack column after column, not row after row.
+    """
+    style, stacked = current(), stacks(rows * columns)
+    down, across = (rows * columns, 1) if stacked else (rows, columns)
+    if stacked or width is None:
+        width = style.column if across == 1 else style.wide
+    heights = [*ratios] * rows if stacked and ratios else [1.0] * down
+    row = width / across - style.margin - 0.45 if square else style.row * height
+    figure = new_figure(width, style.margin + row * sum(heights))
+    widths = None if stacked else ratios
+    panels = figure.subplots(down, across, squeeze=False, sharey=share, width_ratios=widths, height_ratios=heights)
+    if by_column:
+        return figure, panels.reshape(columns, rows).T if stacked else panels
+    return figure, panels.reshape(rows, columns)
+
+
+def stacks(panels: int) -> bool:
+    """Whether that many stand one above another."""
+    return panels <= current().stack
 
 
 def line(ax: Axes, values: pd.Series, look: str, **changes: Any) -> None:
@@ -153,8 +189,11 @@ def heading(ax: Axes, text: str) -> None:
 
 
 def headed(figure: Figure, text: str, axes: Iterable[Axes], columns: int = 3) -> Figure:
-    """A heading above all panels, where the style has one, and a legend below."""
-    if current().headings:
+    """A heading above all panels, where the style has one, a legend below, and in a stack each x label once."""
+    for above, below in pairwise(figure.axes if stacks(len(figure.axes)) else []):
+        if below.axison and above.get_xlabel() == below.get_xlabel():
+            above.set_xlabel("")
+    if text and current().headings:
         text = textwrap.fill(text, int(8 * figure.get_figwidth()))
         size = current().title + 1.5
         figure.suptitle(text, x=0.012, ha="left", fontsize=size, fontweight="bold", color=INK, parse_math=False)
@@ -173,9 +212,16 @@ def add_legend(figure: FigureBase, axes: Iterable[Axes], columns: int) -> None:
     root = figure.get_figure(root=True)
     for count in range(min(columns, math.ceil(len(entries) / 2)), 0, -1):
         legend = _legend(figure, entries, count)
-        if count == 1 or legend.get_window_extent().width <= root.bbox.width:
+        over = legend.get_window_extent().width - root.bbox.width
+        if over <= 0:
             return
-        legend.remove()
+        if count > 1:
+            legend.remove()
+    widths = [text.get_window_extent().width for text in legend.get_texts()]
+    for text, width in zip(legend.get_texts(), widths, strict=True):
+        if width > max(widths) - over:
+            letters = int(len(text.get_text()) * (max(widths) - over) / width)
+            text.set(text=_balanced(text.get_text(), max(1, letters)), linespacing=current().spacing)
 
 
 def _legend(figure: FigureBase, entries: dict[str, Any], columns: int) -> Legend:

@@ -37,8 +37,28 @@ def plot_cosines(
         bar: whether to draw the colour bar.
         ax: where to draw; a new figure without it.
 
+    Returns:
+        The axes, the purest neuron at the top left.
+
     Raises:
-        InputError: the cosines are no square matrix of finite numbers, or the order is none of its neurons.
+        InputError: the cosines are no square matrix of finite numbers, the order is none of its neurons, or `limit` is
+            not above 0.
+
+    Examples:
+        The second and third purest enclose 45 degrees, the purest is orthogonal to both:
+
+        >>> import torch, purescope as ps
+        >>> from matplotlib.figure import Figure
+        >>> from purescope.purity import cosine_gram
+        >>> weights = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 5.0]])
+        >>> order = ps.order_neurons(ps.Projections(weights, weights))
+        >>> panel = Figure().subplots()
+        >>> plot_cosines(cosine_gram(weights), order=order, tower="image", ax=panel) is panel
+        True
+        >>> panel.images[0].get_array().filled(np.nan).round(3)
+        array([[  nan, 0.   , 0.   ],
+               [0.   ,   nan, 0.707],
+               [0.   , 0.707,   nan]], dtype=float32)
     """
     matrix = _checked(cosines)
     places = np.asarray(order)
@@ -76,7 +96,12 @@ def plot_cosines(
 
 
 def colour_limit(*matrices: Any) -> float:
-    """The 99 % quantile of all absolute cosines off the diagonals; 1 where all are 0."""
+    """The 99 % quantile of all absolute cosines off the diagonals; 1 where all are 0.
+
+    Examples:
+        >>> round(colour_limit([[1.0, 0.2], [0.2, 1.0]], [[1.0, -0.4], [-0.4, 1.0]]), 3)
+        0.4
+    """
     others = [_checked(matrix)[~np.eye(len(matrix), dtype=bool)] for matrix in matrices]
     values = np.concatenate(others)
     return float(np.quantile(values, SHARE)) or 1.0 if len(values) else 1.0

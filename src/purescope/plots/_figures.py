@@ -1,12 +1,12 @@
 """Figures of several panels, one for each question."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from purescope.plots._axes import add_legend, headed, heading, new_figure, new_grid, title
+from purescope.plots._axes import headed, heading, new_grid, stacks, title
 from purescope.plots._cosines import colour_limit, plot_cosines
 from purescope.plots._curves import plot_accuracy, plot_gap, plot_silhouette
 from purescope.plots._dynamics import OF_A_DATASET, plot_dynamics
@@ -21,8 +21,7 @@ def pruning_figure(table: pd.DataFrame) -> Figure:
     """One dataset: accuracy and silhouette side by side, a row for each model."""
     models = list(table.model.unique())
     seen = table[table.metric == "silhouette"].value.notna().any()
-    figure = new_grid(len(models), 2)
-    grid = figure.subplots(len(models), 2, squeeze=False, width_ratios=(1, 1 if seen else 0.45))
+    figure, grid = new_grid(len(models), 2, ratios=(1.0, 1.0 if seen else 0.45))
     for model, (left, right) in zip(models, grid, strict=True):
         plot_accuracy(table, model=model, ax=left)
         plot_silhouette(table, model=model, ax=right)
@@ -34,14 +33,14 @@ def pruning_figure(table: pd.DataFrame) -> Figure:
 def gap_figure(table: pd.DataFrame) -> Figure:
     """One dataset: the gap of each model, two in a row, on one scale."""
     models = list(table.model.unique())
-    rows, columns = -(-len(models) // 2), min(2, len(models))
-    figure = new_grid(rows, columns, width=current().wide)
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    columns = 1 if stacks(len(models)) else min(2, len(models))
+    rows = -(-len(models) // columns)
+    figure, grid = new_grid(rows, columns, width=current().wide, share=True)
     for model, ax in zip(models, grid.flat, strict=False):
         plot_gap(table, model=model, ax=ax)
         title(ax, model)
-    for ax in grid[:, 1:].flat:
-        ax.set_ylabel("")
+        if not ax.get_subplotspec().is_first_col():
+            ax.set_ylabel("")
     for ax in grid.flat[len(models) :]:
         ax.set_axis_off()
     return headed(figure, dataset_title(table), grid.flat)
@@ -49,8 +48,7 @@ def gap_figure(table: pd.DataFrame) -> Figure:
 
 def experiment_figure(table: pd.DataFrame) -> Figure:
     """One model on one dataset: the experiment's two figures side by side."""
-    figure = new_grid(1, 2)
-    left, right = figure.subplots(1, 2)
+    figure, ((left, right),) = new_grid(1, 2)
     plot_pruning(table, ax=left)
     plot_pruning_gap(table, ax=right)
     heading(left, "Effect of Neuron Pruning on Accuracy")
@@ -62,21 +60,21 @@ def published_figure(table: pd.DataFrame, published: pd.DataFrame | None = None)
     """One model: high, random and low at each k, accuracy above silhouette for each dataset."""
     datasets, across = list(table.dataset.unique()), current().across
     columns, blocks = min(across, len(datasets)), -(-len(datasets) // across)
-    figure = new_grid(2 * blocks, columns, height=0.8, width=current().wide)
-    grid = figure.subplots(2 * blocks, columns, squeeze=False)
+    figure, grid = new_grid(2 * blocks, columns, height=0.8, width=current().wide, by_column=True)
     for ax in grid.flat:
         ax.set_axis_off()
     for place, dataset in enumerate(datasets):
         rows = table[table.dataset == dataset]
         block, column = divmod(place, columns)
-        for metric, ax in zip(("accuracy", "silhouette"), grid[2 * block : 2 * block + 2, column], strict=True):
+        above, below = grid[2 * block : 2 * block + 2, column]
+        for metric, ax in (("accuracy", above), ("silhouette", below)):
             ax.set_axis_on()
             plot_published(rows, metric, published=published, ax=ax)
             title(ax, str(dataset) if metric == "accuracy" else "")
-            if column:
+            if not ax.get_subplotspec().is_first_col():
                 ax.set_ylabel("")
-            if metric == "accuracy":
-                ax.set_xlabel("")
+        if below.axison:
+            above.set_xlabel("")
     return headed(figure, f"{table.model.iloc[0]}: high purity, random and low purity", grid.flat)
 
 
@@ -84,10 +82,8 @@ def cosines_figure(cosines: Mapping[str, Any], order: Sequence[int], model: str)
     """One model: both towers' cosines on one scale."""
     towers = [tower for tower in ("image", "text") if tower in cosines]
     limit = colour_limit(*(cosines[tower] for tower in towers))
-    wide = current().wide
-    figure = new_figure(wide, 0.5 * wide - (0.35 if current().headings else 0.45))
-    panels = figure.subplots(1, len(towers), squeeze=False)[0]
-    for tower, ax in zip(towers, panels, strict=True):
+    figure, grid = new_grid(1, len(towers), square=True)
+    for tower, ax in zip(towers, grid.flat, strict=True):
         plot_cosines(cosines[tower], order=order, tower=tower, limit=limit, ax=ax)
         title(ax, f"{tower} tower")
     return headed(figure, f"{model}: |cosine| of each neuron with each other", [])
@@ -96,8 +92,7 @@ def cosines_figure(cosines: Mapping[str, Any], order: Sequence[int], model: str)
 def importance_figure(table: pd.DataFrame, correlations: pd.DataFrame | None = None) -> Figure:
     """One dataset: accuracy and loss without each neuron against purity, a row for each model."""
     models = list(table.model.unique())
-    figure = new_grid(len(models), 2)
-    grid = figure.subplots(len(models), 2, squeeze=False)
+    figure, grid = new_grid(len(models), 2)
     for model, panels in zip(models, grid, strict=True):
         for importance, ax in zip(("accuracy_drop", "loss_change"), panels, strict=True):
             plot_importance(table, importance=importance, correlations=correlations, model=model, ax=ax)
@@ -108,8 +103,7 @@ def importance_figure(table: pd.DataFrame, correlations: pd.DataFrame | None = N
 def layers_figure(table: pd.DataFrame) -> Figure:
     """One model: overlap and effective rank side by side, a row for each space."""
     spaces = list(table.space.unique())
-    figure = new_grid(len(spaces), 2)
-    grid = figure.subplots(len(spaces), 2, squeeze=False)
+    figure, grid = new_grid(len(spaces), 2)
     for space, panels in zip(spaces, grid, strict=True):
         for show, ax in zip(("overlap", "effective_rank"), panels, strict=True):
             plot_layers(table, show, space=space, ax=ax)
@@ -120,34 +114,28 @@ def layers_figure(table: pd.DataFrame) -> Figure:
 
 
 def dynamics_figure(table: pd.DataFrame) -> Figure:
-    """For each model overlap and order, and beside them for each dataset accuracy and gap."""
-    columns = list(_columns(table))
-    models, across = list(table.model.unique()), 4 if not current().headings else len(columns)
-    chunks = [columns[start : start + across] for start in range(0, len(columns), across)]
-    blocks = [(model, chunk) for model in models for chunk in chunks]
-    width = current().wide if not current().headings else 0.6 + 3.6 * len(columns)
-    figure = new_grid(2 * len(blocks), len(chunks[0]), height=2.7 / 3.1, width=width)
-    grid = figure.subplots(2 * len(blocks), len(chunks[0]), squeeze=False)
+    """For each model overlap and order, and beside them for each dataset accuracy and gap; without any, the models."""
+    models, datasets = list(table.model.unique()), list(table[table.n > 0].dataset.unique())
+    places: list[list[tuple[Any, Any]]] = [[(model, dataset) for dataset in (None, *datasets)] for model in models]
+    if not datasets:
+        places = [[(model, None) for model in models]]
+    blocks = [row[start : start + 4] for row in places for start in range(0, len(row), 4)]
+    columns = max(map(len, blocks))
+    width = 0.6 + 3.6 * columns if current().headings else current().wide
+    figure, grid = new_grid(2 * len(blocks), columns, height=2.7 / 3.1, width=width, by_column=True)
     for ax in grid.flat:
         ax.set_axis_off()
-    for block, (model, chunk) in enumerate(blocks):
-        part = table[table.model == model]
-        for dataset, axes in zip(chunk, grid[2 * block : 2 * block + 2].T, strict=False):
-            rows = part if dataset is None else part[part.dataset == dataset]
+    for block, row in enumerate(blocks):
+        for (model, dataset), axes in zip(row, grid[2 * block : 2 * block + 2].T, strict=False):
+            rows = table[table.model == model]
+            rows = rows if dataset is None else rows[rows.dataset == dataset]
             for show, ax in zip(("overlap", "order") if dataset is None else OF_A_DATASET, axes, strict=True):
                 if rows.empty or (show == "gap" and rows.random.isna().all()):
                     continue
                 ax.set_axis_on()
                 plot_dynamics(rows, show, ax=ax)
                 title(ax, str(model if dataset is None else f"{model} on {dataset}") if ax is axes[0] else "")
-    add_legend(figure, grid.flat, columns=4 if len(columns) > 2 else 2)
-    return figure
-
-
-def _columns(table: pd.DataFrame) -> Iterator[str | None]:
-    """None for what needs no data, then each dataset."""
-    yield None
-    yield from table[table.n > 0].dataset.unique()
+    return headed(figure, "", grid.flat, columns=4 if columns > 2 else 2)
 
 
 def ranked(neurons: pd.DataFrame, model: str) -> list[int]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from purescope.dynamics import read_track
 from purescope.errors import InputError
+from purescope.plots._at_once import Drawing, save_all
 from purescope.plots._figures import (
     cosines_figure,
     dynamics_figure,
@@ -24,7 +25,7 @@ from purescope.plots._figures import (
     ranked,
 )
 from purescope.plots._overlap import plot_overlap
-from purescope.plots._save import check_formats, save_figure
+from purescope.plots._save import check_formats
 from purescope.portraits import read_cosines
 from purescope.schemas import CORRELATIONS, IMPORTANCE, NEURONS, RESULTS
 from purescope.tables import nothing_in, read_table, slug
@@ -44,7 +45,13 @@ class Drawn:
 
 
 def draw_folder(
-    folder: Path, out: Path, formats: Sequence[str] = ("png", "svg"), *, published: pd.DataFrame | None = None
+    folder: Path,
+    out: Path,
+    formats: Sequence[str] = ("png", "svg"),
+    *,
+    published: pd.DataFrame | None = None,
+    processes: int = 1,
+    tell: Callable[[Path], object] = lambda path: None,
 ) -> Drawn:
     """Draw all that the folder of a run, a training, a layer table or a reproduction has data for, into `out`.
 
@@ -54,6 +61,9 @@ def draw_folder(
         out: where the figures go.
         formats: of ``png``, ``svg`` and ``pdf``.
         published: values to show beside ours in the folders of a reproduction, see `plot_published`.
+        processes: how many draw at once, where there are figures enough to gain by it. A script that asks for more than
+            one needs its ``if __name__ == "__main__":``.
+        tell: called with each file when it is written.
 
     Raises:
         InputError: there is nothing to draw, a format is unknown, a file cannot be read, or two labels would share a
@@ -64,29 +74,34 @@ def draw_folder(
     parts = [part for part in _PARTS if (folder / part / "results.parquet").is_file()]
     if not parts and not _sources(folder):
         raise nothing_in(folder, lambda path: bool(_sources(path)))
-    found = [_draw(folder, out, formats, None)] if _sources(folder) else []
-    found += [_draw(folder / part, out / part, formats, published) for part in parts]
-    written = (path for drawn in found for path in drawn.written)
-    return Drawn(tuple(written), tuple(line for drawn in found for line in drawn.missing))
-
-
-def _draw(folder: Path, out: Path, formats: Sequence[str], published: pd.DataFrame | None) -> Drawn:
+    found: list[tuple[Path, Path, pd.DataFrame | None]] = [(folder, out, None)] if _sources(folder) else []
+    found += [(folder / part, out / part, published) for part in parts]
     written: list[Path] = []
-    names: set[str] = set()
-    there = _sources(folder)
-    _log.info("drawing the figures of %s", folder)
-    for source in there:
+    missing: list[str] = []
+    for source, target, values in found:
+        _log.info("drawing the figures of %s", source)
+        for paths in save_all(_drawings(source, target, values), formats, processes=processes):
+            written += paths
+            for path in paths:
+                tell(path)
+        absent = [one for one in _SOURCES if one not in _sources(source)]
+        missing += [f"{one.what}: no {one.files} in {source}" for one in absent]
+    return Drawn(tuple(written), tuple(missing))
+
+
+def _drawings(folder: Path, out: Path, published: pd.DataFrame | None) -> list[Drawing]:
+    """All of a folder, each with a file name of its own."""
+    found: dict[str, Callable[[], Figure]] = {}
+    for source in _sources(folder):
         for name, figure in source.drawings(folder, published):
-            if name in names:
+            if name in found:
                 raise InputError(
                     f"two figures of {folder} share the file name {name}",
                     expected="labels of models and datasets that differ in their letters or digits",
                     fix="run it again with other labels: LABEL=MODEL, NAME=DATASET",
                 )
-            names.add(name)
-            written += save_figure(figure(), out / name, formats)
-    missing = [f"{source.what}: no {source.files} in {folder}" for source in _SOURCES if source not in there]
-    return Drawn(tuple(written), tuple(missing))
+            found[name] = figure
+    return [(out / name, figure) for name, figure in found.items()]
 
 
 def _sources(folder: Path) -> "list[_Source]":
@@ -119,10 +134,14 @@ def _whole(rows: pd.DataFrame) -> Figure:
 def _of_cosines(folder: Path, published: pd.DataFrame | None) -> Drawings:
     neurons = read_table(folder, NEURONS)
     for model in neurons.model.unique():
-        cosines = read_cosines(folder, str(model))
-        if cosines is not None:
-            order = ranked(neurons, str(model))
-            yield f"cosines_{slug(str(model))}", partial(cosines_figure, cosines, order, str(model))
+        name = f"cosines_{slug(str(model))}"
+        if (folder / f"{name}.npz").is_file():
+            yield name, partial(_maps, folder, str(model), ranked(neurons, str(model)))
+
+
+def _maps(folder: Path, model: str, order: Sequence[int]) -> Figure:
+    """Read only when it is drawn: the maps of many models need not be in memory at once."""
+    return cosines_figure(read_cosines(folder, model) or {}, order, model)
 
 
 def _of_importance(folder: Path, published: pd.DataFrame | None) -> Drawings:
@@ -140,7 +159,7 @@ def _of_layers(folder: Path, published: pd.DataFrame | None) -> Drawings:
 
 
 def _of_track(folder: Path, published: pd.DataFrame | None) -> Drawings:
-    yield "dynamics", lambda: dynamics_figure(read_track(folder))
+    yield "dynamics", partial(dynamics_figure, read_track(folder))
 
 
 @dataclass(frozen=True)

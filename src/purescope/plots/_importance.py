@@ -51,9 +51,25 @@ def plot_importance(
         ablation: which ablation, likewise.
         ax: where to draw; a new figure without it.
 
+    Returns:
+        The axes: accuracy in percentage points, loss in thousandths of a nat, overlap a sum over both towers.
+
     Raises:
         InputError: a column, model, dataset or ablation is unknown or not named among several; no neuron has a
             purity; the correlations have no row for this plot.
+
+    Examples:
+        >>> import purescope as ps
+        >>> from matplotlib.figure import Figure
+        >>> from purescope.importance import importance_and_purity
+        >>> from purescope.planted import plant
+        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> table = ps.neuron_importance(made.features, made.projections)
+        >>> panel = Figure().subplots()
+        >>> plot_importance(table, correlations=importance_and_purity(table), ax=panel) is panel
+        True
+        >>> panel.get_title(loc="left"), len(panel.collections[0].get_offsets())
+        ('planted on effect 1: 16 neurons', 16)
     """
     for name, known in ((importance, _IMPORTANCE), (against, _AGAINST)):
         if name not in known:

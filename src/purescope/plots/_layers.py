@@ -38,9 +38,23 @@ def plot_layers(
         model: which model of the table; needs no naming where there is one only.
         ax: where to draw; a new figure without it.
 
+    Returns:
+        The axes, a line for each tower and kind of layer.
+
     Raises:
         InputError: `show` or `space` is unknown or was not measured, the table is none of layers, or there is no such
             model.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from matplotlib.figure import Figure
+        >>> mlps = {"model": "tiny", "tower": "image", "kind": "mlp", "space": "weights"}
+        >>> table = pd.DataFrame([mlps | {"depth": depth, "relative_overlap": 1 + depth / 10} for depth in (1, 2, 3)])
+        >>> panel = Figure().subplots()
+        >>> plot_layers(table, "overlap", ax=panel) is panel
+        True
+        >>> panel.lines[0].get_label(), panel.lines[0].get_ydata().tolist()
+        ('image tower, mlp', [1.1, 1.2, 1.3])
     """
     for name, known in ((show, _SHOWN), (space, _SPACES)):
         if name not in known:

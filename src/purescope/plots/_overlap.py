@@ -1,7 +1,7 @@
 """How many neurons have which overlap, beside random ones."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,14 @@ from purescope.errors import InputError
 from purescope.palette import PALETTE
 from purescope.plots._axes import finish, heading, new_axes
 from purescope.plots._pick import pick
-from purescope.plots._style import DASHED, DOTTED, INK, current
+from purescope.plots._style import DASH_DOTTED, DASHED, DOTTED, INK, current
 from purescope.purity import Projections, overlap, random_overlap
 from purescope.schemas import NEURONS
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+# Opacity of the fill, and outline. No hatches: some readers of PDF leave them out.
+_LOOKS: dict[str, tuple[str, Any]] = {"image": ("88", "-"), "text": ("30", DASHED)}
+_REFERENCES: tuple[Any, Any] = (DOTTED, DASH_DOTTED)
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,19 @@ def plot_overlap(neurons: Projections | pd.DataFrame, *, model: str | None = Non
         model: of projections, its label for the title; of a table, which one, if it has several.
         ax: where to draw; a new figure without it.
 
+    Returns:
+        The axes: x is the overlap, 0 to 1, y the number of neurons.
+
     Raises:
-        InputError: the table is none of neurons, or has several models and none is named.
+        InputError: the table is none of neurons, or has several models and none is named; or no neuron lives.
 
     Examples:
         >>> import torch
-        >>> plot_overlap(Projections(torch.eye(4), torch.ones(4, 2)), model="tiny").get_title(loc="left")
+        >>> from matplotlib.figure import Figure
+        >>> panel = Figure().subplots()
+        >>> plot_overlap(Projections(torch.eye(4), torch.ones(4, 2)), model="tiny", ax=panel) is panel
+        True
+        >>> panel.get_title(loc="left")
         'tiny: 4 neurons'
     """
     shown = _of_projections(neurons, model or "") if isinstance(neurons, Projections) else _of_table(neurons, model)
@@ -56,14 +66,15 @@ def plot_overlap(neurons: Projections | pd.DataFrame, *, model: str | None = Non
         raise InputError("neurons without overlaps", expected="at least one that lives")
     edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 61)
     width = 1.5 * max(current().line, 0.6)
-    for (tower, scores), hatch in zip(shown.live.items(), ("", "////"), strict=True):
-        look = {"facecolor": PALETTE[tower] + "66", "edgecolor": PALETTE[tower], "hatch": hatch, "zorder": 3}
+    for tower, scores in shown.live.items():
+        fill, dashes = _LOOKS[tower]
+        look = {"facecolor": PALETTE[tower] + fill, "edgecolor": PALETTE[tower], "linestyle": dashes, "zorder": 3}
         _histogram(ax, scores, edges, histtype="stepfilled", label=shown.names[tower], linewidth=width, **look)
-    for (tower, scores), dashes in zip(shown.random.items(), (DASHED, DOTTED), strict=False):
+    for (tower, scores), dashes in zip(shown.random.items(), _REFERENCES, strict=False):
         look = {"edgecolor": INK, "linestyle": dashes, "linewidth": width, "zorder": 4}
         label = f"{tower} tower: as many random neurons"
         _histogram(ax, scores, edges, histtype="step", label=label, **look)
-    for (of_width, mean), dashes in zip(shown.means.items(), (DASHED, DOTTED), strict=False):
+    for (of_width, mean), dashes in zip(shown.means.items(), _REFERENCES, strict=False):
         label = f"random neurons of width {of_width:,}"
         ax.axvline(mean, label=label, color=INK, linestyle=dashes, linewidth=width, zorder=4)
     heading(ax, f"{shown.model}: {shown.neurons:,} neurons" if shown.model else f"{shown.neurons:,} neurons")

@@ -19,6 +19,7 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"Creator": "purescope", "Producer": None, "CreationDate": None},
 }
 FORMATS = tuple(_METADATA)
+_NO_LAYOUT = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 _NO_GLYPH = re.compile(r"Glyph \d+ \((.*?)\) missing from")
 
 
@@ -41,11 +42,13 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "sv
     except OSError as error:
         raise OutputError(f"cannot make {stem.parent}: {error.strerror}", fix="choose another --out") from error
     paths = [stem.with_name(f"{stem.name}.{name}") for name in formats]
-    with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context(current().settings):
+    with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context(current().settings | _NO_LAYOUT):
         warnings.simplefilter("always")
-        if figure.get_layout_engine() is not None:
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # laid out once, for all formats: a third of the time
+        layout = figure.get_layout_engine()
+        if layout is not None:
+            layout.execute(figure)
+            # Laid out once, for all formats. Not "none": that leaves an engine, for which savefig draws all twice.
+            figure.set_layout_engine(None)
         for path, name in zip(paths, formats, strict=True):
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, format=name, dpi=current().dpi, metadata=_METADATA[name])

@@ -15,7 +15,7 @@ INK, AXIS, GRID = "#262626", "#8A8A8A", "#E3E3E3"
 BAND, RANGE = "#CFCFCF", "#ECECEC"  # of the random orders: 5 to 95 %, and all
 COLOUR_MAP = "magma_r"  # even in lightness, also for colour-blind eyes; little is light, as paper is
 
-DASHED, DOTTED = (0, (6, 1.5)), (0, (1, 1.5))
+DASHED, DOTTED, DASH_DOTTED = (0, (6, 1.5)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))
 _OPEN = {"markerfacecolor": "white", "markeredgewidth": 1.7}
 # Widths in points on a screen, which `Style.line` scales.
 LINES: dict[str, dict[str, Any]] = {
@@ -44,6 +44,7 @@ VENUES: dict[str, tuple[float, float]] = {
     "tmlr": (6.5, 6.5),  # tmlr.sty: \textwidth 6.5in
     "jmlr": (6.0, 6.0),  # jmlr2e.sty: \textwidth 6in
 }
+WIDTHS = ("column", "text")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Style:
     single: float = 4.4  # height of a figure of one panel
     row: float = 3.1  # height of each row of panels,
     margin: float = 0.9  # and what heading and legend add
-    across: int = 4  # panels that fit in a row
+    across: int = 4  # panels that fit in a row,
+    stack: int = 0  # and how many at most stand one above another instead, in a column
     title: float = 10.5
     label: float = 10.0
     small: float = 9.0  # ticks and legend
@@ -86,18 +88,20 @@ SCREEN = Style()
 _current: ContextVar[Style] = ContextVar("style", default=SCREEN)
 
 
-def paper(venue: str = "neurips") -> Style:
+def paper(venue: str = "neurips", width: str = "column") -> Style:
     """How figures are in the papers of a venue: as wide as its columns, 8 and 9 pt type like Times, thin lines.
 
     Raises:
-        InputError: the venue is unknown.
+        InputError: the venue or the width is unknown.
     """
-    if venue not in VENUES:
-        raise InputError(f"unknown venue {venue!r}", **near_miss(venue, VENUES))
+    for given, known in ((venue, VENUES), (width, WIDTHS)):
+        if given not in known:
+            raise InputError(f"unknown {'width' if known is WIDTHS else 'venue'} {given!r}", **near_miss(given, known))
     column, text = VENUES[venue]
     # STIX comes with matplotlib, so figures are the same on every machine; what it lacks is taken from DejaVu.
     font = ("STIXGeneral", "DejaVu Sans")
     sizes: dict[str, Any] = {"single": 0.3 + min(0.65 * column, 2.5), "row": 1.65, "margin": 0.5, "across": 3}
+    sizes["stack"] = 4 if width == "column" and column < text else 0
     type_sizes: dict[str, Any] = {"title": 9.0, "label": 9.0, "small": 8.0, "spacing": 1.0, "letter": 0.43}
     look: dict[str, Any] = {"line": 0.55, "pad": 0.02, "dpi": 400, "headings": False, "svg_text": "path"}
     return Style("paper", column, text, font=font, **sizes, **type_sizes, **look)
@@ -109,15 +113,17 @@ def current() -> Style:
 
 
 @contextmanager
-def style(name: str = "screen", *, venue: str = "neurips") -> Iterator[Style]:
+def style(name: str = "screen", *, venue: str = "neurips", width: str = "column") -> Iterator[Style]:
     """Draw, and save, figures in this style within a ``with`` block.
 
     Args:
         name: ``screen``, or ``paper``: without headings, since papers have captions.
         venue: whose columns a paper's figures fit, a name in `VENUES`.
+        width: where the venue has two columns, ``column`` stacks up to four panels in one of them, and wider figures
+            alone go over both; ``text`` has panels side by side, over both.
 
     Raises:
-        InputError: either is unknown.
+        InputError: one of them is unknown.
 
     Examples:
         >>> with style("paper", venue="icml") as chosen:
@@ -126,7 +132,13 @@ def style(name: str = "screen", *, venue: str = "neurips") -> Iterator[Style]:
     """
     if name not in ("screen", "paper"):
         raise InputError(f"unknown style {name!r}", expected="screen or paper")
-    chosen = paper(venue) if name == "paper" else SCREEN
+    with drawn_in(paper(venue, width) if name == "paper" else SCREEN) as chosen:
+        yield chosen
+
+
+@contextmanager
+def drawn_in(chosen: Style) -> Iterator[Style]:
+    """As `style`, in one that is at hand."""
     token = _current.set(chosen)
     try:
         with matplotlib.rc_context(chosen.settings):

@@ -509,6 +509,21 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
     page = parse(write_report(tmp_path))
     sections = {one.attributes["id"] for one in page.one("main").all("section") if "id" in one.attributes}
     assert sections == {{"layers": "layers", "track": "training", "purity": "neurons"}[kind]}
+    goes = "against that of random neurons, goes in the image tower from"
+    assert [one.text for one in page.all("p", class_="claim")] == {
+        "layers": [
+            f"M: the overlap of weights, {goes} 1.00 times (mlp) to 3.00 times (mlp), in the text tower from 1.00 "
+            "times (mlp) to 3.00 times (mlp)."
+        ],
+        "track": [f"M, step 1 to 2: overlap, {goes} 2.00 to 2.00 times, in the text tower from 2.00 to 2.00 times."],
+        "purity": [],
+    }[kind]
+    rests = [one.text for one in page.one("section", class_="rests").all("dd")]
+    assert {
+        "layers": "M: 6 layers in 2 towers" in rests,
+        "track": {"M: 2 checkpoints, step 1 to 2, 0 neurons", "pets: 9 images, 0 classes"} <= set(rests),
+        "purity": rests == ["first"],
+    }[kind]
 
 
 def test_a_reproduction_shows_published_and_ours_and_leads_to_the_runs(tmp_path: Path) -> None:

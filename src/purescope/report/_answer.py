@@ -111,10 +111,12 @@ def _half(curve: Curve) -> str:
     kept = {row["strategy"]: row["value"] / full for row in curve.rows if row["k"] == curve.half}
     best = max(kept, key=lambda name: kept[name])
     named = sorted((name for name in kept if name in _KEPT or name == best), key=lambda name: -kept[name])
-    first, *others = (f"{_named(name, curve.half)}{{}} {100 * kept[name]:.0f} %" for name in named)
+    told = [
+        f"{_named(name, curve.half)}{'' if place else ' keep'} {100 * kept[name]:.0f} %"
+        for place, name in enumerate(named)
+    ]
     chance = "" if curve.chance != curve.chance else f" (chance: {numbers.percent(curve.chance)} %)"
-    told = ", ".join([first.format(" keep"), *(other.format("") for other in others)])
-    return f"Of the {numbers.percent(full)} % that all {curve.neurons:,} neurons get right{chance}, {told}."
+    return f"Of the {numbers.percent(full)} % that all {curve.neurons:,} neurons get right{chance}, {', '.join(told)}."
 
 
 def _named(strategy: str, k: int) -> str:

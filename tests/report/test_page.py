@@ -132,7 +132,7 @@ def test_the_answer_says_what_half_of_the_neurons_keeps(made: Path, page: Elemen
         full = rows[rows.strategy == "full"].value.mean()
         means = rows[rows.k == 8].groupby(["strategy", "draw"]).value.mean()  # 8 is the nearest below half of 20
         kept = (100 * means.groupby("strategy").median() / full).round().astype(int)
-        told = answer.one("p", class_="half").text
+        told = answer.one("p", class_="half").text.replace("\u00a0", " ")  # which keeps numbers and % together
         assert told.startswith(f"Of the {100 * full:.1f} % that all 20 neurons get right (chance: 25.0 %), ")
         said = {"high_purity": "the 8 purest", "low_purity": "the 8 least pure", "random": "8 random ones"}
         shares = {name: int(re.findall(rf"{words}(?: keep)? (\d+) %", told)[0]) for name, words in said.items()}

@@ -7,7 +7,7 @@ from purescope import schemas
 from purescope.report import _numbers as numbers
 from purescope.report._curves import Curve
 from purescope.report._folder import Folder
-from purescope.report._looks import METRIC_NAMES, NAMES
+from purescope.report._looks import METRIC_NAMES, strategy_name
 from purescope.report._tables import Cell, Heading, Table
 
 _INTERVAL = "95 % interval"
@@ -46,7 +46,7 @@ def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen
         }
         if not any(found.values()):
             continue
-        row = [Cell(NAMES.get(strategy, strategy.replace("_", " ")), strategy)]
+        row = [Cell(strategy_name(strategy), strategy)]
         for metric in metrics:
             one = found[metric]
             row.append(Cell(numbers.measure(one.get("value"), metric), one.get("value")))
@@ -64,10 +64,9 @@ def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen
     if any(chance == chance for chance in chances.values()):
         row = [Cell("chance", "chance")]
         for metric, chance in chances.items():
-            row += [
-                Cell(numbers.measure(chance, metric), chance),
-                *([_interval(None, None, None)] * (metric == "accuracy")),
-            ]
+            row.append(Cell(numbers.measure(chance, metric), chance))
+            if metric == "accuracy":
+                row.append(Cell(numbers.NONE))
         rows.append([*row, *(Cell(numbers.NONE) for _ in range(len(headings) - len(row)))])
     return Table("at", f"{model} on {dataset}, {k:,} neurons kept", headings, rows)
 

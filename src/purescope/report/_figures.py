@@ -71,15 +71,10 @@ def stills(figures: Iterable[Figure]) -> dict[str, str]:
             compiled[same] = vl_convert.vegalite_to_vega(figure.spec, vl_version=VEGA_LITE)
         vega = compiled[same]
         data = [{**one, "values": rows[one["name"]]} if one["name"] in rows else one for one in vega["data"]]
-        pictures[figure.name] = _own_ids(vl_convert.vega_to_svg({**vega, "data": data}), figure.name)
+        svg = vl_convert.vega_to_svg({**vega, "data": data})
+        svg = re.sub(r'id="([^"]+)"', rf'id="{figure.name}-\1"', svg)
+        pictures[figure.name] = re.sub(r"url\(#([^)]+)\)", rf"url(#{figure.name}-\1)", svg)
     return pictures
-
-
-def _own_ids(svg: str, name: str) -> str:
-    """The picture with ids that begin with its name; Vega counts them through all pictures of a process."""
-    numbers = {one: number for number, one in enumerate(dict.fromkeys(re.findall(r'id="([^"]+)"', svg)), start=1)}
-    svg = re.sub(r'id="([^"]+)"', lambda found: f'id="{name}-{numbers[found[1]]}"', svg)
-    return re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{name}-{numbers[found[1]]})", svg)
 
 
 def keys_of(colours: Mapping[str, str], *, lines: bool = True) -> tuple[Key, ...]:

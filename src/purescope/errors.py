@@ -1,14 +1,59 @@
 """Errors a user can act on: each says what came, what was expected and what to do."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from typing import TypedDict
 
 _FEW = 12  # names that can stand in a line
+_CAME, _ADVICE = 1000, 450  # characters of each part of an error, at most: together below 2,000
+# What turns the direction of a line of text, so that it reads as something else than it says.
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of a character, ends of lines and paragraphs
+
+
+def printable(text: str) -> str:
+    r"""Write what could move the cursor, turn the text or forge a line of ours as an escape, as in Python.
+
+    Names of files, members of archives, labels and whatever else comes from outside is printed through this.
+
+    Args:
+        text: of any kind.
+
+    Returns:
+        One line; the same text where there is nothing of that kind in it.
+
+    Examples:
+        >>> print(printable("flag 🏴‍☠️, cat\x1b[2K\rpurescope: fine\u202e"))
+        flag 🏴‍☠️, cat\x1b[2K\rpurescope: fine\u202e
+    """
+    if text.isprintable() and not _TURNING & set(text):
+        return text
+    return "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    escapes = character in _TURNING or unicodedata.category(character) in _UNPRINTABLE
+    return character.encode("unicode_escape").decode() if escapes else character
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text in the middle, and say how much is left out.
+
+    Examples:
+        >>> shortened("a" * 100_000, 50)
+        'aaaaaaaaaaaaaaaaaaaaaaaa [99,968 left out] aaaaaaaa'
+    """
+    if len(text) <= most:
+        return text
+    first, last = most // 2 - 1, most // 6
+    return f"{text[:first]} [{len(text) - first - last:,} left out] {text[-last:]}"
 
 
 class PurescopeError(Exception):
     """Base of every error that purescope raises on purpose; the command line prints it and exits with code 2.
+
+    Each part is made `printable` and cut where it is too long to be read.
 
     Args:
         came: what was found, with the user's own words (path, name, shape, value).
@@ -23,12 +68,13 @@ class PurescopeError(Exception):
     """
 
     def __init__(self, came: str, *, expected: str = "", fix: str = "") -> None:
-        self.came, self.expected, self.fix = came, expected, fix
-        lines = [came]
-        if expected:
-            lines.append(f"  expected: {expected}")
-        if fix:
-            lines.append(f"  to fix:   {fix}")
+        self.came = shortened(printable(came), _CAME)
+        self.expected, self.fix = (shortened(printable(text), _ADVICE) for text in (expected, fix))
+        lines = [self.came]
+        if self.expected:
+            lines.append(f"  expected: {self.expected}")
+        if self.fix:
+            lines.append(f"  to fix:   {self.fix}")
         super().__init__("\n".join(lines))
 
 

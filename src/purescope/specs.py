@@ -2,7 +2,10 @@
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+
+from purescope.errors import OutputError
 
 
 def split_label(spec: str) -> tuple[str | None, str]:
@@ -50,16 +53,43 @@ def short_name(text: str) -> str:
 
 
 def to_path(name: str | os.PathLike[str]) -> Path:
-    """A path as typed; "~" is home, and "~name" of nobody on this machine a file of that name.
+    """Read a path as typed: a first "~" is home, and "~name" of nobody on this machine a file of that name.
+
+    The one way in which a path comes into purescope, on the command line and in Python. What comes out does not begin
+    with "~", so that no library below takes a folder of that name for a home again; reading it twice changes nothing.
 
     Examples:
-        >>> to_path("data/cats").as_posix()
-        'data/cats'
+        >>> to_path("data/cats").as_posix(), to_path("~/cats") == Path.home() / "cats"
+        ('data/cats', True)
+        >>> to_path("./~/cats") == Path.cwd() / "~" / "cats"
+        True
     """
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        return Path(name)
+    path = Path(name)
+    if os.fspath(name).startswith("~"):
+        with suppress(RuntimeError):  # nobody's
+            path = path.expanduser()
+    return Path.cwd() / path if path.parts[:1] and path.parts[0].startswith("~") else path
+
+
+def to_folder(name: str | os.PathLike[str]) -> Path:
+    """Read the path of a folder to write into.
+
+    Raises:
+        OutputError: it is empty, or cannot be the name of anything.
+
+    Examples:
+        >>> to_folder("")
+        Traceback (most recent call last):
+        purescope.errors.OutputError: a folder without a name
+          expected: the folder to write into
+          to fix:   name one; the current folder is .
+    """
+    expected = "the folder to write into"
+    if not os.fspath(name).strip():
+        raise OutputError("a folder without a name", expected=expected, fix="name one; the current folder is .")
+    if "\0" in os.fspath(name) or not is_text(os.fspath(name)):
+        raise OutputError(f"a folder called {os.fspath(name)!r}", expected=f"{expected}, in UTF-8", fix="name another")
+    return to_path(name)
 
 
 def is_folder(path: Path) -> bool:

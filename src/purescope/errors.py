@@ -2,7 +2,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
 _FEW = 12  # names that can stand in a line
@@ -48,6 +48,17 @@ def shortened(text: str, most: int) -> str:
         return text
     first, last = most // 2 - 1, most // 6
     return f"{text[:first]} [{len(text) - first - last:,} left out] {text[-last:]}"
+
+
+def listed(names: Sequence[str], most: int = _FEW) -> str:
+    """Name the first of many, and how many more there are.
+
+    Examples:
+        >>> listed(["a", "b"]), listed([str(number) for number in range(60_000)], 3)
+        ('a, b', '0, 1, 2 and 59,997 more')
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class PurescopeError(Exception):

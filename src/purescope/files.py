@@ -11,6 +11,8 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
 CONFIGURATION = 64_000_000
 """Bytes that a file of JSON or of words may have: a hundred times the largest that is known."""
 
@@ -37,18 +39,33 @@ def open_regular(path: Path) -> BinaryIO:
         ...         print(error.strerror)
         not a regular file
     """
-    # Without O_NONBLOCK, to open a pipe is to wait for whoever writes into it.
+    # Looked at first: to open a pipe wakes whoever waits to write into it, to open a device may do anything.
+    _refuse_irregular(path, path.stat().st_mode)
+    # It may be another one by now. Without O_NONBLOCK, to open a pipe is to wait for whoever writes into it.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | os.O_CLOEXEC)
     try:
-        mode = os.fstat(handle).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        _refuse_irregular(path, os.fstat(handle).st_mode)
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
         raise
+
+
+def _refuse_irregular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a pointer of git-lfs stands in place of the file that it is called after.
+
+    Raises:
+        OSError: as `open_regular`.
+    """
+    with open_regular(path) as file:
+        return file.read(len(_POINTER)) == _POINTER
 
 
 def read_bytes(path: Path, *, most: int = CONFIGURATION) -> bytes:

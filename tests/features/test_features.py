@@ -1,9 +1,13 @@
+from fractions import Fraction
+from math import isqrt
 from typing import Any
 
 import pytest
 import torch
 
 from purescope.errors import InputError
+from purescope.features import Features
+from purescope.features import features as features_module
 from purescope.features.features import check_arrays, check_finite, unit_rows
 
 GOOD: dict[str, Any] = {
@@ -52,3 +56,43 @@ def test_unit_rows() -> None:
     rows = torch.tensor([[3.0, -4.0], [0.0, 0.0], [3e-30, 4e-30], [3e30, 4e30]])
     expected = torch.tensor([[0.6, -0.8], [0.0, 0.0], [0.6, 0.8], [0.6, 0.8]])
     torch.testing.assert_close(unit_rows(rows), expected)
+
+
+@pytest.mark.parametrize("power", [-1074, -1040, -1022, -149, -126, 0, 127, 1020])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_unit_rows_of_every_scale(power: int, dtype: torch.dtype) -> None:
+    """Against whole fractions: what a number is, down to the last bit of a denormal one."""
+    rows = torch.tensor([[3.0, -4.0, 0.0], [1.0, 2.0, 7.0], [0.0, 0.0, 0.0]]).double() * 2.0 ** max(power, -1022)
+    rows = (rows * 2.0 ** min(power + 1022, 0)).to(dtype)
+    rows = rows.clamp(-torch.finfo(dtype).max, torch.finfo(dtype).max)
+    for row, unit in zip(rows.tolist(), unit_rows(rows).tolist(), strict=True):
+        exact = [Fraction(value) for value in row]
+        square = sum(value * value for value in exact)
+        for value, scaled in zip(exact, unit, strict=True):
+            # sign(v) sqrt(v^2 / square), to 30 digits
+            root = isqrt(int(value * value / square * 10**60)) / 1e30 if square else 0.0
+            assert scaled == pytest.approx(root if value >= 0 else -root, rel=1e-7)
+
+
+def test_ordinary_rows_have_the_bits_that_they_had() -> None:
+    """A power of two changes no digit: what was encoded yesterday is what is encoded today."""
+    rows = torch.randn(3000, 37, generator=torch.Generator().manual_seed(0)) * 7
+    assert torch.equal(unit_rows(rows), (rows / rows.double().norm(dim=1, keepdim=True)).float())
+
+
+def test_turns_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.randn(50, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    at_once, own = unit_rows(rows), rows.float()
+    monkeypatch.setattr(features_module, "_BLOCK", 24)
+    assert torch.equal(unit_rows(rows), at_once)
+    assert unit_rows(own, out=own) is own
+    torch.testing.assert_close(own, at_once, atol=1e-7, rtol=0)
+    rows[41, 3] = torch.nan
+    with pytest.raises(InputError, match="image row 41 "):
+        check_finite(rows, "image")
+
+
+@pytest.mark.parametrize("classes", [("a", ""), ("a", " \t"), ("a", "\ud800"), ("a", 3)])
+def test_a_class_without_a_name(classes: tuple[Any, ...]) -> None:
+    with pytest.raises(InputError, match="class 1 has the name"):
+        Features(torch.eye(2), torch.eye(2), torch.tensor([0, 1]), classes, model="m", dataset="d")

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ def example() -> Features:
         image=unit_rows(image),
         text=unit_rows(torch.randn(4, 7, generator=generator)),
         labels=torch.arange(50) % 4,
-        classes=("a", "b c", "é|\n", ""),
+        classes=("a", "b c", "é|\n", "\t."),
         model="CC3M LaCLIP",
         dataset="pets",
         identity={"weights": "abc", "prompts": "ü"},
@@ -97,11 +100,11 @@ def test_rows_that_are_not_unit_are_scaled_and_it_is_said(file: Path) -> None:
         ({"text": None}, "no array text, only image, labels"),
         ({"text": None, "txt": ARRAYS["text"]}, "to fix:   write it with "),
         ({"labels": np.array([1, 2, 2])}, "to fix:   subtract 1: labels count from 0"),
-        ({"image": np.zeros(3)}, "image is torch.float32 of shape [3]"),
+        ({"image": np.zeros(3)}, "image is torch.float64 of shape [3]"),
         ({"image": np.zeros((3, 4))}, "image has 4 neurons, text has 2"),
         ({"image": np.array([[0, 0], [0, np.nan], [0, 0]])}, "image row 1 has a value that is NaN"),
         ({"text": np.array([[0, 1], [np.inf, 0]])}, "text row 1 has a value that is NaN or infinite"),
-        ({"image": np.full((3, 2), 1e300)}, "image row 0 has a value that is NaN or infinite"),
+        ({"labels": np.array([0, 1, 2**64 - 1], dtype=np.uint64)}, "the label 18446744073709551615 of image 2"),
         ({"image": np.zeros((3, 2), dtype=np.int32)}, "image is torch.int32"),
         ({"labels": np.array([0.0, 1.0, 1.0])}, "labels is torch.float64"),
         ({"labels": np.array([True, False, True])}, "labels is torch.bool"),
@@ -231,3 +234,34 @@ def test_names_stand_in_an_npz_as_strings(tmp_path: Path) -> None:
     assert (features.model, features.dataset) == ("My encoder", "pets")
     again = read_features(save_features(features, tmp_path / "again.npz"))
     assert (again.model, again.dataset) == ("My encoder", "pets")
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("f8", 1e-300), ("f8", 1e300), ("f4", 1e-42), ("f4", 8e37), ("f2", 1e-7)])
+def test_lengths_that_float32_does_not_hold(file: Path, dtype: str, scale: float) -> None:
+    """Scaled first and cast then: neither zeros, nor infinite, and rows of zeros stay."""
+    rows = (np.array([[4, -3], [0, 0], [1, 0]]) * scale).astype(dtype)
+    features = read_features(write(file, {**ARRAYS, "image": rows}))
+    torch.testing.assert_close(features.image, torch.tensor([[0.8, -0.6], [0, 0], [1, 0]]), atol=0.06, rtol=0)
+    assert features.image.norm(dim=1).tolist() == pytest.approx([1, 0, 1], abs=1e-6)
+    assert features.identity["scaled_to_unit"] == "image"
+
+
+PEAK = """
+import resource, sys, torch
+from purescope.features import read_features
+torch.set_num_threads(1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+features = read_features(sys.argv[1])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, features.image[:, 0].sum().item())
+"""
+
+
+def test_a_large_file_is_in_memory_once(file: Path) -> None:
+    """Rows that must be scaled too; measured in a process of its own."""
+    rows = (200_000 if os.environ.get("PURESCOPE_TORTURE") else 60_000, 512)
+    image = np.random.default_rng(0).standard_normal(rows, dtype=np.float32)
+    write(file, {**ARRAYS, "image": image, "text": image[:2], "labels": np.arange(len(image)) % 2})
+    told = subprocess.run([sys.executable, "-c", PEAK, file], capture_output=True, text=True, check=True)
+    peak, total = map(float, told.stdout.split())
+    assert peak < 1.2 * image.nbytes + 80e6
+    assert total == pytest.approx((image[:, 0] / np.linalg.norm(image, axis=1)).sum(), abs=0.01)

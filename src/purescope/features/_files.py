@@ -8,6 +8,7 @@ all strings; npz has it as one JSON string, the array ``metadata``.
 
 import io
 import json
+import math
 import os
 import struct
 import zipfile
@@ -22,13 +23,18 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
+from purescope.datasets.names import warn_of_equal_names
 from purescope.errors import InputError
-from purescope.features.features import Features, check_arrays, unit_rows
+from purescope.features._metadata import Metadata, parse, unique_keys
+from purescope.features._npz import Member, Npz
+from purescope.features.features import Features, are_unit_rows, check_arrays, unit_rows
+from purescope.files import CONFIGURATION, is_pointer, open_regular
+from purescope.specs import exists, to_path
 from purescope.tables import atomic_path
 
 # What the readers raise for a file that is cut short, damaged or something else altogether.
 _UNREADABLE = (
-    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, MemoryError, OverflowError,
     struct.error, zlib.error, zipfile.BadZipFile, safetensors.SafetensorError,
 )  # fmt: skip
 
@@ -36,6 +42,7 @@ _UNREADABLE = (
 _UNIT_TOLERANCE = 1e-5
 
 _ARRAYS = ("image", "text", "labels")
+_WORDS = ("classes", "metadata", "model", "dataset")  # of an npz
 
 
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
@@ -61,7 +68,7 @@ def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
         >>> again.model, again.classes, bool((again.image == features.image).all())
         ('clip', ('cat', 'dog'), True)
     """
-    file = Path(path)
+    file = to_path(path)
     content = _format(file).write(
         {name: getattr(features, name).numpy() for name in ("image", "text", "labels")},
         {
@@ -100,52 +107,60 @@ def read_features(path: str | os.PathLike[str]) -> Features:
         >>> mine.image, mine.classes, mine.identity["scaled_to_unit"]
         (tensor([[0.6000, 0.8000]]), ('0', '1'), 'image')
     """
-    file = Path(path)
+    file = to_path(path)
     reader = _format(file).read
-    if not file.is_file():
+    if not exists(file):
         raise InputError(f"there is no file {file}", fix="check the path")
     try:
-        return _features(*reader(file), name=file.stem)
+        if is_pointer(file):
+            raise InputError("a git-lfs pointer, not the file that it stands for", fix="git lfs pull")
+        features = _features(*reader(file), name=file.stem)
     except InputError as error:
         raise InputError(f"{file}: {error.came}", expected=error.expected, fix=error.fix) from error
     except _UNREADABLE as error:
         raise InputError(
-            f"{file} cannot be read: {error}",
+            f"{file} cannot be read: {getattr(error, 'strerror', None) or error or type(error).__name__}",
             expected=f"a complete {file.suffix} file of numeric arrays image, text and labels",
             fix="write it again, for example with purescope.save_features",
         ) from error
+    warn_of_equal_names(features.classes, str(file))
+    return features
 
 
-def _features(arrays: Mapping[str, Tensor], metadata: Mapping[str, str], *, name: str) -> Features:
-    image, text, labels = _float32(arrays["image"]), _float32(arrays["text"]), _int64(arrays["labels"])
-    classes = tuple(map(str, json.loads(metadata["classes"]) if "classes" in metadata else range(len(text))))
+def _features(arrays: Mapping[str, Tensor], metadata: Metadata, *, name: str) -> Features:
+    image, text, labels = arrays["image"], arrays["text"], _int64(arrays["labels"])
+    classes = tuple(map(str, range(len(text)))) if metadata.classes is None else metadata.classes
     check_arrays(image, text, labels, len(classes))
-    identity = dict(json.loads(metadata.get("identity", "{}")))
-    scaled = [tower for tower, array in (("image", image), ("text", text)) if not _is_unit(array)]
-    if scaled:
-        identity["scaled_to_unit"] = ", ".join(scaled)
+    units, identity = {}, dict(metadata.identity)
+    for tower, array in (("image", image), ("text", text)):
+        # Looked at as float32, which is what they become; lengths that float32 does not hold are scaled before.
+        if are_unit_rows(array, _UNIT_TOLERANCE):
+            units[tower] = array.float()
+        else:
+            units[tower] = unit_rows(array, out=array if array.dtype == torch.float32 else None)
+            identity["scaled_to_unit"] = ", ".join(filter(None, [identity.get("scaled_to_unit"), tower]))
     return Features(
-        image=unit_rows(image) if "image" in scaled else image,
-        text=unit_rows(text) if "text" in scaled else text,
+        image=units["image"],
+        text=units["text"],
         labels=labels,
         classes=classes,
-        model=metadata.get("model", "features"),
-        dataset=metadata.get("dataset", name),
+        model=metadata.model or "features",
+        dataset=metadata.dataset or name,
         identity=identity,
-        seconds=float(metadata.get("seconds", 0)),
+        seconds=metadata.seconds,
     )
 
 
-def _is_unit(array: Tensor) -> bool:
-    norms = array.norm(dim=1)
-    return bool(((norms - 1).abs() <= _UNIT_TOLERANCE).logical_or(norms == 0).all())
-
-
-def _float32(array: Tensor) -> Tensor:
-    return array.float() if array.is_floating_point() else array
-
-
 def _int64(array: Tensor) -> Tensor:
+    if array.dtype == torch.uint64:
+        # As int64 what is beyond it is negative: -1 would stand for 18,446,744,073,709,551,615.
+        beyond = (array.view(torch.int64) < 0).nonzero()
+        if len(beyond):
+            row = int(beyond[0, 0])
+            raise InputError(
+                f"the label {int(array.view(torch.int64)[row]) + 2**64} of image {row}",
+                expected="the number of the class of each image, from 0 on",
+            )
     whole = not (array.is_floating_point() or array.is_complex() or array.dtype == torch.bool)
     return array.long() if whole else array
 
@@ -160,17 +175,41 @@ def _check_names(names: Collection[str], written: str) -> None:
         )
 
 
-def _read_npz(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    # Opened here: NumPy leaves a file open when it is damaged.
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-        _check_names(content.files, f"np.savez({file.name!r}, image=..., text=..., labels=...)")
-        metadata = json.loads(str(content["metadata"])) if "metadata" in content else {}
-        if "classes" in content:
-            metadata["classes"] = json.dumps(content["classes"].astype(str).tolist())
+def _read_npz(file: Path) -> tuple[dict[str, Tensor], Metadata]:
+    with Npz(file, (*_ARRAYS, *_WORDS)) as content:
+        _check_names(content.names, f"np.savez({file.name!r}, image=..., text=..., labels=...)")
+        members = content.members
+        for name in _WORDS:
+            if name in members:
+                _check_words(name, members[name])
+        # Those of another type than float32 stand beside what they become.
+        copies = sum(4 * math.prod(m.shape) for m in (members["image"], members["text"]) if m.dtype != np.float32)
+        content.require_room(sum(member.bytes for member in members.values()) + copies)
+        texts = json.loads(_text(content, "metadata"), object_pairs_hook=unique_keys) if "metadata" in members else {}
+        if not isinstance(texts, dict):
+            raise InputError("its array metadata is no object in JSON", expected="one whose values are texts")
+        if "classes" in members:
+            texts["classes"] = json.dumps(content.read("classes").astype(str).tolist())
         for name in ("model", "dataset"):
-            if name in content:
-                metadata[name] = str(content[name])
-        return {name: _tensor(name, content[name]) for name in _ARRAYS}, metadata
+            if name in members:
+                texts[name] = _text(content, name)
+        metadata = parse(texts)
+        return {name: _tensor(name, content.read(name)) for name in _ARRAYS}, metadata
+
+
+def _check_words(name: str, member: Member) -> None:
+    dimensions = 1 if name == "classes" else 0
+    if member.dtype.kind not in "US" or len(member.shape) != dimensions:
+        what = "an array of names, one for each class" if dimensions else "one text"
+        raise InputError(
+            f"{name} is {member.dtype} of shape {list(member.shape)}",
+            expected=what,
+            fix="np.array(['cat', 'dog'])" if dimensions else f"{name}='...'",
+        )
+
+
+def _text(content: Npz, name: str) -> str:
+    return str(content.read(name).astype(str))
 
 
 def _tensor(name: str, array: np.ndarray) -> Tensor:
@@ -188,11 +227,29 @@ def _write_npz(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes
     return buffer.getvalue()
 
 
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], Metadata]:
+    _check_header(file)
     with safetensors.safe_open(file, framework="pt") as content:
         tensors = "{'image': ..., 'text': ..., 'labels': ...}"
         _check_names(content.keys(), f"safetensors.torch.save_file({tensors}, {file.name!r})")
-        return {name: content.get_tensor(name) for name in _ARRAYS}, dict(content.metadata() or {})
+        metadata = parse(content.metadata() or {})
+        return {name: content.get_tensor(name) for name in _ARRAYS}, metadata
+
+
+def _check_header(file: Path) -> None:
+    """Refuse a header of which the library would take one of two entries, or none in words."""
+    with open_regular(file) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, CONFIGURATION):
+            raise ValueError(f"its header has {length:,} bytes, the file {size:,}")
+        header = json.loads(stream.read(length), object_pairs_hook=unique_keys)
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict):
+        raise ValueError("its header is no object of tensors and texts")
+    for name, value in metadata.items():
+        if not isinstance(value, str):
+            raise ValueError(f"its metadata {name} is no text")
 
 
 def _write_safetensors(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
@@ -202,7 +259,7 @@ def _write_safetensors(arrays: dict[str, np.ndarray], metadata: dict[str, str]) 
 
 @dataclass(frozen=True)
 class _Format:
-    read: Callable[[Path], tuple[dict[str, Tensor], dict[str, str]]]
+    read: Callable[[Path], tuple[dict[str, Tensor], Metadata]]
     write: Callable[[dict[str, np.ndarray], dict[str, str]], bytes]
 
 

@@ -1,14 +1,18 @@
 """The features of one model on one data set, checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from purescope.datasets.names import check_class_names
 from purescope.errors import InputError
 from purescope.notebook import definitions
+
+# Rows that are looked at together have so many numbers: no second copy of all features is ever made.
+_BLOCK = 1 << 21
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +29,8 @@ class Features:
         seconds: that encoding took.
 
     Raises:
-        InputError: shapes do not fit, a value is NaN or infinite, or a label is outside the classes.
+        InputError: shapes do not fit, a value is NaN or infinite, a label is outside the classes, or a class has no
+            name.
 
     Examples:
         >>> eye = torch.eye(2)
@@ -46,6 +51,7 @@ class Features:
 
     def __post_init__(self) -> None:
         check_arrays(self.image, self.text, self.labels, len(self.classes))
+        check_class_names(self.classes, InputError)
 
     def _repr_html_(self) -> str:
         images, neurons = self.image.shape
@@ -108,24 +114,71 @@ def check_finite(array: Float[Tensor, "row neuron"], name: str, *, first_row: in
     Raises:
         InputError: there is one.
     """
-    broken = (~array.isfinite()).any(dim=1).nonzero()
-    if len(broken):
-        raise InputError(
-            f"{name} row {first_row + int(broken[0, 0])} has a value that is NaN or infinite",
-            expected="finite features",
-            fix="look at that image or class; a lower precision may have overflowed",
-        )
+    for block in _blocks(array):
+        broken = (~array[block].isfinite()).any(dim=1).nonzero()
+        if len(broken):
+            raise InputError(
+                f"{name} row {first_row + block.start + int(broken[0, 0])} has a value that is NaN or infinite",
+                expected="finite features",
+                fix="look at that image or class; a lower precision may have overflowed",
+            )
 
 
-def unit_rows(array: Float[Tensor, "row neuron"]) -> Float[Tensor, "row neuron"]:
-    """Each row scaled to length 1, float32; a row of zeros stays zeros.
+def unit_rows(
+    array: Float[Tensor, "row neuron"], *, out: Float[Tensor, "row neuron"] | None = None
+) -> Float[Tensor, "row neuron"]:
+    """Scale each row to length 1, in float64, and give float32; a row of zeros stays zeros.
+
+    Whatever the scale of a row was, down to the smallest numbers that there are: 1e-300 as well as 1e300. What comes
+    out is written into `out`, which may be the array itself.
 
     Examples:
         >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
+        >>> unit_rows(torch.tensor([[3e-300, 4e-300]], dtype=torch.float64))
+        tensor([[0.6000, 0.8000]])
     """
-    # In float64: squares of large or small float32 features leave its range.
-    norms = array.double().norm(dim=1, keepdim=True)
-    unit: Tensor = array / norms.masked_fill(norms == 0, 1)
-    return unit.float()
+    unit = torch.empty(array.shape, dtype=torch.float32, device=array.device) if out is None else out
+    for block in _blocks(array):
+        rows, norms, _ = _in_range(array[block])
+        unit[block] = rows / norms.masked_fill(norms == 0, 1)
+    return unit
+
+
+def are_unit_rows(array: Float[Tensor, "row neuron"], tolerance: float) -> bool:
+    """Whether each row has length 1 or is all zeros.
+
+    Examples:
+        >>> are_unit_rows(torch.tensor([[0.6, 0.8], [0.0, 0.0]]), 1e-5)
+        True
+        >>> are_unit_rows(torch.tensor([[1e-42, 0.0]]), 1e-5)
+        False
+    """
+    return all(bool(_is_unit(array[block], tolerance).all()) for block in _blocks(array))
+
+
+def _is_unit(array: Float[Tensor, "row neuron"], tolerance: float) -> Bool[Tensor, "row 1"]:
+    _, norms, scale = _in_range(array)
+    return ((norms / scale - 1).abs() <= tolerance) | (norms == 0)
+
+
+def _in_range(
+    array: Float[Tensor, "row neuron"],
+) -> tuple[Float64[Tensor, "row neuron"], Float64[Tensor, "row 1"], Float64[Tensor, "row 1"]]:
+    """Rows in float64 times a power of two, their lengths, and that power: no square leaves the range.
+
+    A power of two changes no digit, so that ordinary rows give the numbers that they give without it.
+    """
+    rows = array.double()
+    exponent = torch.frexp(rows.abs().amax(dim=1, keepdim=True)).exponent
+    # Within 2^1000, which is a number itself: what remains of the smallest and largest rows squares well.
+    scale = torch.pow(2.0, -exponent.clamp(-1000, 1000).double())
+    rows = rows * scale
+    return rows, rows.norm(dim=1, keepdim=True), scale
+
+
+def _blocks(array: Tensor) -> Iterator[slice]:
+    """Turn over all rows, some at a time."""
+    length = max(1, _BLOCK // max(1, array.shape[1]))
+    return (slice(first, first + length) for first in range(0, len(array), length))

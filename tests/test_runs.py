@@ -20,6 +20,7 @@ from purescope.features import Features, quiet, read_features, save_features
 from purescope.models import Model, Preprocess
 from purescope.portraits import cosine_maps
 from purescope.purity import Projections
+from purescope.report import write_report
 from purescope.runs import Opened, Settings, Sources, Study, Tables, _run, features_of, run, run_sweep
 from purescope.schemas import (
     CLASS_IMPORTANCE,
@@ -310,12 +311,16 @@ def test_everything_is_measured_anew(how: str, tmp_path: Path, measured: list[An
     manifest = tmp_path / "manifest.json"
     if how == "another version":
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"purescope": "0.0.1"}))
-    if how == "no table":
+        with pytest.warns(
+            UserWarning, match=r"measured anew, since its versions differ: purescope 0\.0\.1 there, 0\.1"
+        ):
+            run_sweep(MODELS[:1], DATA[:2], tmp_path, settings=SETTINGS)
+    elif how == "no table":
         (tmp_path / "results.parquet").unlink()
         with pytest.warns(UserWarning, match=r"measured anew, since no results\.parquet"):
             run_sweep(MODELS[:1], DATA[:2], tmp_path, settings=SETTINGS)
     else:
-        run_sweep(MODELS[:1], DATA[:2], tmp_path, settings=SETTINGS, overwrite=how == "overwrite")
+        run_sweep(MODELS[:1], DATA[:2], tmp_path, settings=SETTINGS, overwrite=True)
     assert len(measured) == 2
 
 
@@ -504,14 +509,22 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in DAMAGED.items() for value in values])
-def test_a_damaged_manifest_means_measuring_anew(key: str, value: Any, tmp_path: Path, measured: list[Any]) -> None:
+def test_a_damaged_manifest_is_refused_until_it_may_be_replaced(
+    key: str, value: Any, tmp_path: Path, measured: list[Any]
+) -> None:
+    """By the run and by the report, in the same words: nothing says whose the tables are."""
     run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS)
     before, manifest = content(tmp_path), read(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {key: value}))
-    with pytest.warns(UserWarning, match="measured anew, since the manifest's timings or notes are damaged"):
-        run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS)
-    assert len(measured) == 2
-    assert content(tmp_path) == before
+    for use in (
+        lambda: run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS),
+        lambda: write_report(tmp_path),
+    ):
+        with pytest.raises(OutputError, match=rf"manifest\.json {key} is no list of {key}(?s:.*)--overwrite"):
+            use()
+    assert len(measured) == 1 and content(tmp_path) == before
+    run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS, overwrite=True)
+    assert len(measured) == 2 and content(tmp_path) == before
     assert isinstance(read(tmp_path)["timings"][0]["seconds"], dict)
 
 

@@ -12,6 +12,7 @@ from purescope.cli import main, options
 from purescope.cli.evidence import _variants as told_of_variants
 from purescope.cli.evidence import evidence as evidence_command
 from purescope.features import Features, save_features
+from purescope.manifest import read_manifest
 from purescope.model_comparison import compare_models
 from purescope.models import Model, Preprocess
 from purescope.nulls import null_table
@@ -22,7 +23,7 @@ from purescope.runs._study import measure_pair
 from purescope.schemas import COMPARISONS, RIVALS
 from purescope.studies import run_compare, run_evidence
 from purescope.sweep import all_strategies
-from purescope.tables import check_table, read_manifest, read_table
+from purescope.tables import check_table, read_table
 from purescope.verdict import judge
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from purescope.schemas import Column, Schema
+from purescope.columns import Column, Schema
 from purescope.tables import check_table
 
 PUBLISHED = Schema(

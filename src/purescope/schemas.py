@@ -1,275 +1,363 @@
 """The tidy tables of a run: their columns, types and keys. Everything that is shown is read from them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from math import inf
 
+from purescope.columns import Column, Rule, Schema, flag, real, text, whole
 
-@dataclass(frozen=True)
-class Column:
-    """One column of a table.
-
-    Args:
-        dtype: pandas' name of its type.
-        about: what it holds, in a few words, for readers of the files.
-    """
-
-    dtype: str
-    about: str
-
+METRICS = ("accuracy", "top5_accuracy", "mean_class_recall", "silhouette")
+SPACES = ("weights", "activations", "centred")
+TOWERS = ("both", "image", "text", "z_sum", "rank_mean")
+ABLATIONS = ("zero", "mean", "resample")
+PROTOCOLS = ("native", "paper")
 
 # In the order in the files.
 _RESULTS: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "strategy": Column("string", "full, or a name in purescope.ordering.STRATEGIES"),
-    "draw": Column("int64", "which random order; 0 for the others"),
-    "k": Column("int64", "neurons kept"),
-    "metric": Column("string", "accuracy, top5_accuracy, mean_class_recall, silhouette"),
-    "value": Column("float64", "fractions; the silhouette from -1 to 1; NaN where the labels admit none"),
-    "low": Column("float64", "95 % bootstrap interval over images; NaN for random orders"),
-    "high": Column("float64", "upper end of that interval"),
-    "binomial_low": Column("float64", "95 % binomial interval of an accuracy (Wilson); NaN for the other metrics"),
-    "binomial_high": Column("float64", "upper end of that interval"),
-    "chance": Column("float64", "accuracy of guessing; NaN for the silhouette"),
-    "n": Column("int64", "images"),
-    "classes": Column("int64", "classes"),
-    "neurons": Column("int64", "neurons of the model, d"),
-    "seed": Column("int64", "of the random order"),
-    "space": Column("string", "where overlap is measured: weights, activations, centred"),
-    "measure": Column("string", "of overlap, a name in purescope.measures.MEASURES"),
-    "towers": Column("string", "how the towers' measures become one: both, image, text, z_sum, rank_mean"),
-    "ablation": Column("string", "what a dropped neuron is set to: zero, mean, resample"),
-    "renormalise": Column("bool", "whether class features were given unit norm again over the kept neurons"),
-    "protocol": Column("string", "of preprocess and prompts: native or paper"),
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "strategy": text("full, or a name in purescope.ordering.STRATEGIES"),
+    "draw": whole("which random order; 0 for the others"),
+    "k": whole("neurons kept", 1),
+    "metric": text("accuracy, top5_accuracy, mean_class_recall, silhouette", *METRICS),
+    "value": real("fractions; the silhouette from -1 to 1; NaN where the labels admit none", -1, 1, missing=True),
+    "low": real("95 % bootstrap interval over images; NaN for random orders", -1, 1, missing=True),
+    "high": real("upper end of that interval", -1, 1, missing=True),
+    "binomial_low": real(
+        "95 % binomial interval of an accuracy (Wilson); NaN for the other metrics", 0, 1, missing=True
+    ),
+    "binomial_high": real("upper end of that interval", 0, 1, missing=True),
+    "chance": real("accuracy of guessing; NaN for the silhouette", 0, 1, missing=True),
+    "n": whole("images", 1),
+    "classes": whole("classes", 2),
+    "neurons": whole("neurons of the model, d", 1),
+    "seed": whole("of the random order", -inf),
+    "space": text("where overlap is measured: weights, activations, centred", *SPACES),
+    "measure": text("of overlap, a name in purescope.measures.MEASURES"),
+    "towers": text("how the towers' measures become one: both, image, text, z_sum, rank_mean", *TOWERS),
+    "ablation": text("what a dropped neuron is set to: zero, mean, resample", *ABLATIONS),
+    "renormalise": flag("whether class features were given unit norm again over the kept neurons"),
+    "protocol": text("of preprocess and prompts: native or paper", *PROTOCOLS, ""),
 }
-METRICS = ("accuracy", "top5_accuracy", "mean_class_recall", "silhouette")
 
 # One strategy's accuracy minus another's on the same images: at each k, and over all of them.
 _COMPARISONS: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "first": Column("string", "strategy"),
-    "second": Column("string", "strategy; random is the mean over the random orders"),
-    "k": Column("string", "neurons kept; 'area' is the mean over the ks, by the trapezoid rule"),
-    "difference": Column("float64", "first - second"),
-    "low": Column("float64", "95 % bootstrap interval over images, paired"),
-    "high": Column("float64", "upper end of that interval"),
-    "deviation": Column("float64", "standard deviation of the bootstrap"),
-    "mcnemar_p": Column("float64", "exact, two-sided; against random: the order of median accuracy; NaN for the area"),
-    "mcnemar_holm": Column("float64", "adjusted over the ks and datasets of this model and comparison, by Holm"),
-    "mcnemar_bh": Column("float64", "the same by Benjamini and Hochberg"),
-    "percentile": Column("float64", "of the first among the random orders, 0 to 100; NaN unless the second is random"),
-    "permutation_p": Column("float64", "two-sided, among the random orders; NaN unless the second is random"),
-    "permutation_holm": Column("float64", "adjusted by Holm over ks and datasets; of areas, over datasets"),
-    "permutation_bh": Column("float64", "the same by Benjamini and Hochberg"),
-    "draws": Column("int64", "random orders"),
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "first": text("strategy"),
+    "second": text("strategy; random is the mean over the random orders"),
+    "k": text("neurons kept; 'area' is the mean over the ks, by the trapezoid rule"),
+    "difference": real("first - second", -1, 1, missing=True),
+    "low": real("95 % bootstrap interval over images, paired", -1, 1, missing=True),
+    "high": real("upper end of that interval", -1, 1, missing=True),
+    "deviation": real("standard deviation of the bootstrap", 0, missing=True),
+    "mcnemar_p": real(
+        "exact, two-sided; against random: the order of median accuracy; NaN for the area", 0, 1, missing=True
+    ),
+    "mcnemar_holm": real("adjusted over the ks and datasets of this model and comparison, by Holm", 0, 1, missing=True),
+    "mcnemar_bh": real("the same by Benjamini and Hochberg", 0, 1, missing=True),
+    "percentile": real(
+        "of the first among the random orders, 0 to 100; NaN unless the second is random", 0, 100, missing=True
+    ),
+    "permutation_p": real("two-sided, among the random orders; NaN unless the second is random", 0, 1, missing=True),
+    "permutation_holm": real("adjusted by Holm over ks and datasets; of areas, over datasets", 0, 1, missing=True),
+    "permutation_bh": real("the same by Benjamini and Hochberg", 0, 1, missing=True),
+    "draws": whole("random orders"),
 }
 _CURVES: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "strategy": Column("string", "random is the mean over the random orders"),
-    "area": Column("float64", "mean accuracy over the ks, by the trapezoid rule"),
-    "area_low": Column("float64", "95 % bootstrap interval over images"),
-    "area_high": Column("float64", "upper end of that interval"),
-    "needed": Column("float64", "neurons for 95 % of full accuracy, linear between the ks and all neurons"),
-    "needed_low": Column("float64", "95 % bootstrap interval over images"),
-    "needed_high": Column("float64", "upper end of that interval"),
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "strategy": text("random is the mean over the random orders"),
+    "area": real("mean accuracy over the ks, by the trapezoid rule", 0, 1, missing=True),
+    "area_low": real("95 % bootstrap interval over images", 0, 1, missing=True),
+    "area_high": real("upper end of that interval", 0, 1, missing=True),
+    "needed": real(
+        "neurons for 95 % of full accuracy, linear between the ks and all neurons", 1, missing=True, infinite=True
+    ),
+    "needed_low": real("95 % bootstrap interval over images", 1, missing=True, infinite=True),
+    "needed_high": real("upper end of that interval", 1, missing=True, infinite=True),
 }
 
 
 _NULLS: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "null": Column("string", "what the value is held against, a name in purescope.nulls.NULLS"),
-    "statistic": Column("string", "what is measured"),
-    "value": Column("float64", "of the model as it is"),
-    "null_mean": Column("float64", "mean over the draws of the null"),
-    "null_deviation": Column("float64", "standard deviation; NaN for a single draw"),
-    "null_low": Column("float64", "2.5 % quantile of the draws"),
-    "null_high": Column("float64", "97.5 % quantile of the draws"),
-    "z": Column("float64", "(value - null_mean) / null_deviation"),
-    "percentile": Column("float64", "of the value among the draws, 0 to 100"),
-    "p": Column("float64", "two-sided, by rank among the draws"),
-    "draws": Column("int64", "random draws from the null"),
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "null": text("what the value is held against, a name in purescope.nulls.NULLS"),
+    "statistic": text("what is measured"),
+    "value": real("of the model as it is", missing=True),
+    "null_mean": real("mean over the draws of the null", missing=True),
+    "null_deviation": real("standard deviation; NaN for a single draw", 0, missing=True),
+    "null_low": real("2.5 % quantile of the draws", missing=True),
+    "null_high": real("97.5 % quantile of the draws", missing=True),
+    "z": real("(value - null_mean) / null_deviation", missing=True),
+    "percentile": real("of the value among the draws, 0 to 100", 0, 100, missing=True),
+    "p": real("two-sided, by rank among the draws", 0, 1, missing=True),
+    "draws": whole("random draws from the null", 1),
 }
 
 _VARIANTS: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "option": Column("string", "which choice of the experiment is made differently"),
-    "choice": Column("string", "what was chosen instead"),
-    "high": Column("float64", "mean accuracy over the ks of high purity"),
-    "low": Column("float64", "the same of low purity"),
-    "random": Column("float64", "the same of the random orders, their mean"),
-    "percentile": Column("float64", "of high purity among the random orders, 0 to 100"),
-    "permutation_p": Column("float64", "two-sided"),
-    "draws": Column("int64", "random orders"),
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "option": text("which choice of the experiment is made differently"),
+    "choice": text("what was chosen instead"),
+    "high": real("mean accuracy over the ks of high purity", 0, 1, missing=True),
+    "low": real("the same of low purity", 0, 1, missing=True),
+    "random": real("the same of the random orders, their mean", 0, 1, missing=True),
+    "percentile": real("of high purity among the random orders, 0 to 100", 0, 100, missing=True),
+    "permutation_p": real("two-sided", 0, 1, missing=True),
+    "draws": whole("random orders"),
 }
 
 
 _IMPORTANCE: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "ablation": Column("string", "what the neuron that is left out is set to"),
-    "neuron": Column("int64", "its index, from 0"),
-    "accuracy_drop": Column("float64", "accuracy with all neurons less accuracy without this one"),
-    "low": Column("float64", "its 95 % interval over images"),
-    "high": Column("float64", "upper end of that interval"),
-    "loss_change": Column("float64", "mean cross-entropy without it less that with all, in nats"),
-    "margin_change": Column("float64", "mean margin likewise; below 0, the neuron helps"),
-    "variance": Column("float64", "of its activation over the images"),
-    "image_norm": Column(
-        "float64", "of its weights in the image tower; NaN, as what follows, for a model without projections"
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "ablation": text("what the neuron that is left out is set to", *ABLATIONS),
+    "neuron": whole("its index, from 0"),
+    "accuracy_drop": real("accuracy with all neurons less accuracy without this one", -1, 1),
+    "low": real("its 95 % interval over images", -1, 1),
+    "high": real("upper end of that interval", -1, 1),
+    "loss_change": real("mean cross-entropy without it less that with all, in nats"),
+    "margin_change": real("mean margin likewise; below 0, the neuron helps"),
+    "variance": real("of its activation over the images", 0),
+    "image_norm": real(
+        "of its weights in the image tower; NaN, as what follows, for a model without projections", 0, missing=True
     ),
-    "text_norm": Column("float64", "of its weights in the text tower"),
-    "image_purity": Column("float64", "1 / overlap in the image tower"),
-    "text_purity": Column("float64", "1 / overlap in the text tower"),
-    "total_overlap": Column("float64", "sum of its absolute cosines with the others, both towers: the ranking's score"),
+    "text_norm": real("of its weights in the text tower", 0, missing=True),
+    "image_purity": real("1 / overlap in the image tower", 1, missing=True, infinite=True),
+    "text_purity": real("1 / overlap in the text tower", 1, missing=True, infinite=True),
+    "total_overlap": real(
+        "sum of its absolute cosines with the others, both towers: the ranking's score", 0, missing=True
+    ),
 }
 
 _CORRELATIONS: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "ablation": Column("string", "what the neuron that is left out is set to"),
-    "importance": Column("string", "accuracy_drop, loss_change or margin_change, signed so that more matters more"),
-    "purity": Column("string", "of both towers, as the experiment ranks by it, or of one"),
-    "neurons": Column("int64", "neurons of the model"),
-    "rho": Column("float64", "Spearman's"),
-    "low": Column("float64", "95 % interval over neurons"),
-    "high": Column("float64", "upper end of that interval"),
-    "partial": Column("float64", "given the norms of the neuron's weights and the variance of its activation"),
-    "partial_low": Column("float64", "95 % interval over neurons"),
-    "partial_high": Column("float64", "upper end of that interval"),
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "ablation": text("what the neuron that is left out is set to", *ABLATIONS),
+    "importance": text(
+        "accuracy_drop, loss_change or margin_change, signed so that more matters more",
+        "accuracy_drop",
+        "loss_change",
+        "margin_change",
+    ),
+    "purity": text("of both towers, as the experiment ranks by it, or of one", "both", "image", "text"),
+    "neurons": whole("neurons of the model", 1),
+    "rho": real("Spearman's", -1, 1, missing=True),
+    "low": real("95 % interval over neurons", -1, 1, missing=True),
+    "high": real("upper end of that interval", -1, 1, missing=True),
+    "partial": real("given the norms of the neuron's weights and the variance of its activation", -1, 1, missing=True),
+    "partial_low": real("95 % interval over neurons", -1, 1, missing=True),
+    "partial_high": real("upper end of that interval", -1, 1, missing=True),
 }
 
 _RIVALS: dict[str, Column] = {
-    "first": Column("string", "model"),
-    "second": Column("string", "model"),
-    "dataset": Column("string", "the data set's name"),
-    "strategy": Column(
-        "string", "full, a strategy, random (the mean of the random orders), or gap: high less low purity"
+    "first": text("model"),
+    "second": text("model"),
+    "dataset": text("the data set's name"),
+    "strategy": text("full, a strategy, random (the mean of the random orders), or gap: high less low purity"),
+    "k": text("neurons kept; 'area' is the mean over the ks; 'all' neurons"),
+    "metric": text(
+        "as in the results; image_overlap and text_overlap are of the weights",
+        *METRICS,
+        "image_overlap",
+        "text_overlap",
     ),
-    "k": Column("string", "neurons kept; 'area' is the mean over the ks; 'all' neurons"),
-    "metric": Column("string", "as in the results; image_overlap and text_overlap are of the weights"),
-    "first_value": Column("float64", "the first model's"),
-    "second_value": Column("float64", "the second model's"),
-    "difference": Column("float64", "first - second"),
-    "low": Column("float64", "95 % bootstrap interval over the images, paired; of an overlap over the neurons"),
-    "high": Column("float64", "upper end of that interval"),
-    "p": Column("float64", "two-sided: McNemar's exact one for accuracies of single ks, the bootstrap's for all else"),
-    "p_holm": Column("float64", "over all data sets, for the same strategy, k and metric"),
+    "first_value": real("the first model's", -1, 1, missing=True),
+    "second_value": real("the second model's", -1, 1, missing=True),
+    "difference": real("first - second", -2, 2, missing=True),
+    "low": real("95 % bootstrap interval over the images, paired; of an overlap over the neurons", -2, 2, missing=True),
+    "high": real("upper end of that interval", -2, 2, missing=True),
+    "p": real(
+        "two-sided: McNemar's exact one for accuracies of single ks, the bootstrap's for all else", 0, 1, missing=True
+    ),
+    "p_holm": real("over all data sets, for the same strategy, k and metric", 0, 1, missing=True),
 }
 
 # What a reader asks of one neuron, and of one class: for the report.
 _NEURONS: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "neuron": Column("int64", "its index, from 0"),
-    "rank": Column("int64", "by total overlap; 1 is the purest"),
-    "image_overlap": Column(
-        "float64", "mean absolute cosine with the others, image tower; NaN, as what follows, for a neuron dead there"
+    "model": text("the model's label"),
+    "neuron": whole("its index, from 0"),
+    "rank": whole("by total overlap; 1 is the purest", 1),
+    "image_overlap": real(
+        "mean absolute cosine with the others, image tower; NaN, as what follows, for a neuron dead there",
+        0,
+        1,
+        missing=True,
     ),
-    "text_overlap": Column("float64", "the same in the text tower"),
-    "total_overlap": Column(
-        "float64", "sum of its absolute cosines with the others, both towers: what neurons are ranked by"
+    "text_overlap": real("the same in the text tower", 0, 1, missing=True),
+    "total_overlap": real(
+        "sum of its absolute cosines with the others, both towers: what neurons are ranked by", 0, missing=True
     ),
-    "image_purity": Column("float64", "1 / image_overlap"),
-    "text_purity": Column("float64", "1 / text_overlap"),
-    "image_random": Column(
-        "float64", "overlaps of as many Gaussian neurons of that width, in rising order; they belong to no row's neuron"
+    "image_purity": real("1 / image_overlap", 1, missing=True, infinite=True),
+    "text_purity": real("1 / text_overlap", 1, missing=True, infinite=True),
+    "image_random": real(
+        "overlaps of as many Gaussian neurons of that width, in rising order; they belong to no row's neuron",
+        0,
+        1,
+        missing=True,
     ),
-    "text_random": Column("float64", "the same in the text tower"),
+    "text_random": real("the same in the text tower", 0, 1, missing=True),
 }
 _EXAMPLES: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "neuron": Column("int64", "its index, from 0"),
-    "place": Column("int64", "1, 2, ... activates it most; -1, -2, ... least"),
-    "image": Column("int64", "index in the data set"),
-    "class": Column("string", "its true class"),
-    "activation": Column("float64", "of the unit feature, so -1 to 1"),
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "neuron": whole("its index, from 0"),
+    "place": whole("1, 2, ... activates it most; -1, -2, ... least", -inf),
+    "image": whole("index in the data set"),
+    "class": text("its true class"),
+    "activation": real("of the unit feature, so -1 to 1"),
 }
 _WORDS: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column(
-        "string", "the data set whose class names these are; or VOCABULARY, for the words of a general vocabulary"
-    ),
-    "neuron": Column("int64", "its index, from 0"),
-    "place": Column("int64", "1 is the closest"),
-    "word": Column("string", "the class name or word"),
-    "score": Column("float64", "activation by the word less its mean over all words, in their standard deviations"),
+    "model": text("the model's label"),
+    "dataset": text("the data set whose class names these are; or VOCABULARY, for the words of a general vocabulary"),
+    "neuron": whole("its index, from 0"),
+    "place": whole("1 is the closest", 1),
+    "word": text("the class name or word"),
+    "score": real("activation by the word less its mean over all words, in their standard deviations"),
 }
 VOCABULARY = "(vocabulary)"
 _ORDERS: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name; orders by weights are the same on all"),
-    "strategy": Column("string", "each that was swept and keeps neurons as they are: neither random nor a basis"),
-    "place": Column("int64", "1 is kept first: keeping k is keeping the places up to k"),
-    "neuron": Column("int64", "its index, from 0"),
+    "model": text("the model's label"),
+    "dataset": text("the data set's name; orders by weights are the same on all"),
+    "strategy": text("each that was swept and keeps neurons as they are: neither random nor a basis"),
+    "place": whole("1 is kept first: keeping k is keeping the places up to k", 1),
+    "neuron": whole("its index, from 0"),
 }
 _CONFUSIONS: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "strategy": Column("string", "full, high_purity, low_purity; random is the first random order"),
-    "k": Column("int64", "neurons kept"),
-    "truth": Column("string", "the true class"),
-    "predicted": Column("string", "the class that was predicted"),
-    "count": Column("int64", "images; pairs without any are left out"),
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "strategy": text("full, high_purity, low_purity; random is the first random order"),
+    "k": whole("neurons kept", 1),
+    "truth": text("the true class"),
+    "predicted": text("the class that was predicted"),
+    "count": whole("images; pairs without any are left out", 1),
 }
 _CLASS_IMPORTANCE: dict[str, Column] = {
-    "model": Column("string", "the model's label"),
-    "dataset": Column("string", "the data set's name"),
-    "ablation": Column("string", "what the neuron that is left out is set to"),
-    "neuron": Column("int64", "its index, from 0"),
-    "class": Column("string", "the class"),
-    "recall_drop": Column(
-        "float64", "the class's recall with all neurons less its recall without this one; 0 is left out"
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "ablation": text("what the neuron that is left out is set to", *ABLATIONS),
+    "neuron": whole("its index, from 0"),
+    "class": text("the class"),
+    "recall_drop": real(
+        "the class's recall with all neurons less its recall without this one; 0 is left out", -1, 1, missing=True
     ),
 }
 _THUMBNAILS: dict[str, Column] = {
-    "dataset": Column("string", "the data set's name"),
-    "image": Column("int64", "index in the data set; those that the examples name"),
+    "dataset": text("the data set's name"),
+    "image": whole("index in the data set; those that the examples name"),
     "thumbnail": Column("object", "the image as a WebP file, its longer side 48 pixels at most"),
 }
 
 # The experiment's published figures, and our numbers beside them.
 _REPRODUCTION: dict[str, Column] = {
-    "dataset": Column("string", "the data set's name"),
-    "metric": Column("string", "accuracy or silhouette"),
-    "strategy": Column("string", "full, which the figures do not show; high_purity; random, ours the mean; low_purity"),
-    "k": Column("int64", "neurons kept"),
-    "published": Column("float64", "as the figures show it; NaN where they show nothing"),
-    "marker_partly_hidden": Column("bool", "another marker covers part of the published one: its reading is uncertain"),
-    "paper": Column("float64", "ours, under protocol paper"),
-    "native": Column("float64", "ours, under protocol native"),
-    "paper_difference": Column("float64", "ours under protocol paper less what is published"),
-    "native_difference": Column("float64", "ours under protocol native less what is published"),
+    "dataset": text("the data set's name"),
+    "metric": text("accuracy or silhouette", "accuracy", "silhouette"),
+    "strategy": text("full, which the figures do not show; high_purity; random, ours the mean; low_purity"),
+    "k": whole("neurons kept", 1),
+    "published": real("as the figures show it; NaN where they show nothing", -1, 1, missing=True),
+    "marker_partly_hidden": flag("another marker covers part of the published one: its reading is uncertain"),
+    "paper": real("ours, under protocol paper", -1, 1, missing=True),
+    "native": real("ours, under protocol native", -1, 1, missing=True),
+    "paper_difference": real("ours under protocol paper less what is published", -2, 2, missing=True),
+    "native_difference": real("ours under protocol native less what is published", -2, 2, missing=True),
 }
 
 
-@dataclass(frozen=True)
-class Schema:
-    """The columns of a tidy table, and those that tell its rows apart.
+# A training, a row for each checkpoint and data set. After these come high_purity_K, low_purity_K and random_K.
+_OF_TOWER = {
+    "overlap": real("mean over the neurons that live", 0, 1, missing=True),
+    "relative_overlap": real("overlap in units of what random weights of that width have", 0, missing=True),
+    "purity": real("mean over the neurons that live", 1, missing=True, infinite=True),
+    "purity_sd": real("standard deviation over the neurons that live", 0, missing=True),
+    "effective_rank": real("of the projection", 0, missing=True),
+}
+_TRACK: dict[str, Column] = {
+    "model": text("the label of the series"),
+    "step": whole("step or epoch", -inf),
+    "checkpoint": text("what was named; empty in a training loop"),
+    "dataset": text("empty where purity alone was measured"),
+    "identity": text("a hash of all that the row depends on besides the settings; empty in a training loop"),
+    "neurons": whole("neurons of the model, d", 1),
+    **{
+        f"{tower}_{name}": replace(column, about=f"{tower} tower: {column.about}")
+        for tower in ("image", "text")
+        for name, column in _OF_TOWER.items()
+    },
+    "n": whole("images"),
+    "classes": whole("classes"),
+    "accuracy": real("all neurons", 0, 1, missing=True),
+    "silhouette": real("all neurons", -1, 1, missing=True),
+    "high_purity": real("accuracy, mean over k: the area below the curve by the range of k", 0, 1, missing=True),
+    "low_purity": real("the same of low purity", 0, 1, missing=True),
+    "random": real("the same of the median draw at each k", 0, 1, missing=True),
+    "random_low": real("5 % quantile of the draws' means", 0, 1, missing=True),
+    "random_high": real("95 % quantile of the draws' means", 0, 1, missing=True),
+    "gap": real("high_purity - low_purity", -1, 1, missing=True),
+    "gap_to_random": real("high_purity - random", -1, 1, missing=True),
+    "rank_previous": real("Spearman's rho of the neurons' order with that of the step before", -1, 1, missing=True),
+    "rank_last": real("the same with that of the last step", -1, 1, missing=True),
+    "order": Column("object", "the neurons, purest first; not in the CSV file"),
+}
 
-    Args:
-        name: of its files.
-        row: what a row is.
-        described: the columns by name, in the order in the files.
-        key: columns that no two rows share.
-    """
+# What `purescope purity` and `purescope layers` write, one CSV file a model.
+_PURITY: dict[str, Column] = {
+    "model": text("the model's label, and with activations the space and the data set"),
+    "rank": whole("1 is the purest", 1),
+    "neuron": whole("its index, from 0"),
+    "image_overlap": real("mean absolute cosine with the others, image tower; NaN if dead there", 0, 1, missing=True),
+    "text_overlap": real("the same in the text tower", 0, 1, missing=True),
+    "total_overlap": real("the sum of its absolute cosines in both towers: what it is ranked by", 0, missing=True),
+    "image_purity": real("1 / image_overlap", 1, missing=True, infinite=True),
+    "text_purity": real("1 / text_overlap", 1, missing=True, infinite=True),
+}
+_MEASURED = {
+    "": "measured",
+    "random_": "of independent Gaussian neurons of that shape",
+    "relative_": "measured over random",
+}
+_LAYERS: dict[str, Column] = {
+    "model": text("the model's label"),
+    "dataset": text("the data set's name; empty for weights"),
+    "tower": text("image or text", "image", "text"),
+    "depth": whole("the block, from 0", -inf),
+    "kind": text("what of the block"),
+    "name": text("the module's name"),
+    "space": text("weights, activations, or centred activations", *SPACES),
+    "token": text("how activations became one row a sample: a token, or their mean; empty for weights"),
+    "neurons": whole("rows", 1),
+    "width": whole("inputs of a neuron, or samples", 1),
+    "dead": whole("rows of norm zero"),
+    **{
+        column: real(about, 0, missing=True, infinite=start == "relative_")
+        for name in ("overlap", "effective_rank", "participation_ratio")
+        for start, about in _MEASURED.items()
+        for column in (f"{start}{name}",)
+    },
+}
 
-    name: str
-    row: str
-    described: Mapping[str, Column]
-    key: Sequence[str]
 
-    @property
-    def columns(self) -> dict[str, str]:
-        """Name and type of each column."""
-        return {name: column.dtype for name, column in self.described.items()}
+def _ends(low: str, high: str) -> Rule:
+    return Rule(f"{low} <= {high}", lambda table: table[low] > table[high] + 1e-9)
 
 
-RESULTS = Schema("results", "cell", _RESULTS, ("model", "dataset", "strategy", "draw", "k", "metric"))
-COMPARISONS = Schema("comparisons", "comparison", _COMPARISONS, ("model", "dataset", "first", "second", "k"))
+RESULTS = Schema(
+    "results",
+    "cell",
+    _RESULTS,
+    ("model", "dataset", "strategy", "draw", "k", "metric"),
+    (
+        Rule(
+            "an accuracy is a number from 0 to 1",
+            lambda table: (table.metric != "silhouette") & ~(table.value >= -1e-6),
+        ),
+        Rule("k <= neurons", lambda table: table.k > table.neurons),
+        _ends("low", "high"),
+        _ends("binomial_low", "binomial_high"),
+    ),
+)
+COMPARISONS = Schema(
+    "comparisons", "comparison", _COMPARISONS, ("model", "dataset", "first", "second", "k"), (_ends("low", "high"),)
+)
 CURVES = Schema("curves", "curve", _CURVES, ("model", "dataset", "strategy"))
 NULLS = Schema("nulls", "null", _NULLS, ("model", "dataset", "null", "statistic"))
 VARIANTS = Schema("variants", "variant", _VARIANTS, ("model", "dataset", "option", "choice"))
@@ -288,3 +376,34 @@ CLASS_IMPORTANCE = Schema(
 )
 THUMBNAILS = Schema("thumbnails", "thumbnail", _THUMBNAILS, ("dataset", "image"))
 REPRODUCTION = Schema("reproduction", "cell", _REPRODUCTION, ("dataset", "metric", "strategy", "k"))
+TRACK = Schema(
+    "track",
+    "checkpoint",
+    _TRACK,
+    ("model", "step", "dataset"),
+    more=real("accuracy at one k", 0, 1, missing=True),
+)
+PURITY = Schema(
+    "purity", "neuron", _PURITY, ("model", "neuron"), more=real("another measure", missing=True, infinite=True)
+)
+LAYERS = Schema("layers", "place", _LAYERS, ("model", "dataset", "tower", "name", "space"))
+
+OF_RUNS = (
+    RESULTS,
+    COMPARISONS,
+    CURVES,
+    NULLS,
+    VARIANTS,
+    IMPORTANCE,
+    CORRELATIONS,
+    RIVALS,
+    NEURONS,
+    EXAMPLES,
+    WORDS,
+    ORDERS,
+    CONFUSIONS,
+    CLASS_IMPORTANCE,
+    THUMBNAILS,
+    REPRODUCTION,
+)
+"""The tables that the folder of a run can hold, each in a file of its own."""

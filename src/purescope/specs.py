@@ -88,7 +88,9 @@ def to_folder(name: str | os.PathLike[str]) -> Path:
     if not os.fspath(name).strip():
         raise OutputError("a folder without a name", expected=expected, fix="name one; the current folder is .")
     if "\0" in os.fspath(name) or not is_text(os.fspath(name)):
-        raise OutputError(f"a folder called {os.fspath(name)!r}", expected=f"{expected}, in UTF-8", fix="name another")
+        raise OutputError(
+            f"a folder called {os.fspath(name)!r}", expected=f"{expected}, in UTF-8", fix="choose another --out"
+        )
     return to_path(name)
 
 

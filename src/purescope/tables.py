@@ -4,26 +4,32 @@ A cell is one (model, dataset, strategy, draw, k, metric). Everything that is sh
 file is written beside its place and renamed into it, so a reader never sees half a file.
 """
 
-import json
+import io
 import os
-import platform
 import re
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from csv import DictReader
+from csv import Error as CsvError
 from difflib import get_close_matches
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from purescope.errors import InputError, OutputError
+from purescope.columns import Schema
+from purescope.errors import InputError, OutputError, PurescopeError
+from purescope.files import open_regular, read_bytes
+from purescope.memory import require_room
 from purescope.notebook import ResultTable
-from purescope.schemas import RESULTS, Schema
+from purescope.schemas import RESULTS
 from purescope.specs import exists
 
-_LIBRARIES = ("purescope", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pandas", "pillow")
+_AGAIN = "make it again: run the command that wrote it, with --overwrite (overwrite=True)"
+_CELL, _PER_BYTE = 8, 500  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
+_LARGEST_CSV = 2_000_000_000
 
 _WIDE_COLUMNS = {
     "full": "Full Features",
@@ -58,6 +64,7 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
                 f"{table[column][lost].iloc[0]!r} in the column {column} of a table of {schema.name}",
                 expected=f"{dtype} throughout",
             )
+    _check_values(typed, schema)
     twice = typed.duplicated(list(schema.key))
     if twice.any():
         first = ", ".join(f"{column} {value}" for column, value in typed[twice].iloc[0][list(schema.key)].items())
@@ -68,28 +75,99 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     return typed
 
 
+def _check_values(table: pd.DataFrame, schema: Schema) -> None:
+    """Refuse a value outside of the range of its column, or a row whose values contradict each other."""
+    more = {str(name): schema.more for name in table if name not in schema.described} if schema.more else {}
+    for name, column in {**schema.described, **more}.items():
+        if column is None or not len(table):
+            continue
+        if name in more and not pd.api.types.is_numeric_dtype(table[name]):
+            raise InputError(f"{table[name].iloc[0]!r} in the column {name}", expected=column.expected)
+        wrong = column.wrong(table[name])
+        if wrong.any():
+            raise InputError(
+                f"{_plain(table[name][wrong].iloc[0])} in the column {name} of a table of {schema.name}, row "
+                f"{int(wrong.to_numpy().argmax()) + 1}",
+                expected=column.expected,
+            )
+    for rule in schema.rules:
+        broken = rule.broken(table)
+        if broken.any():
+            row = table[broken].iloc[0]
+            first = ", ".join(f"{name} {_plain(row[name])}" for name in schema.key)
+            raise InputError(f"a table of {schema.name} with a row that cannot be: {first}", expected=rule.says)
+
+
+def _plain(value: object) -> str:
+    """A value as it is written, without numpy's name for its type."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 def write_table(table: pd.DataFrame, out: Path, schema: Schema, *, csv: bool = True) -> None:
     """Write the table as Parquet with page checksums, to be read back, and as CSV, to be looked at."""
     table = check_table(table, schema)
     if csv:
         write_csv(table, out / f"{schema.name}.csv")
-    write_parquet(table, out / f"{schema.name}.parquet")
+    write_parquet(table, out / parquet_name(schema))
+
+
+def parquet_name(schema: Schema) -> str:
+    """Return the name of the file of a table that is read back."""
+    return f"{schema.name}.parquet"
 
 
 def read_table(out: Path, schema: Schema) -> pd.DataFrame:
-    """A table of a run's folder.
+    """Read a table of a run's folder, every value of it checked.
 
     Raises:
-        InputError: there is none, or it is not a purescope table.
+        InputError: there is none, or it is not a purescope table; the file is named.
     """
-    path = out / f"{schema.name}.parquet"
-    if not path.is_file():
+    path = out / parquet_name(schema)
+    if not exists(path):
         raise InputError(
             f"no {path.name} in {out}",
             expected="the --out folder of a purescope run",
             fix="check the path",
         )
-    return check_table(read_parquet(path), schema)
+    return _checked(read_parquet(path), path, schema)
+
+
+def read_csv_table(path: Path, schema: Schema, **given: str) -> pd.DataFrame:
+    """Read a table that is kept as CSV alone, every value of it checked.
+
+    Only numbers can be missing: a model called NA is one.
+
+    Args:
+        path: of the file.
+        schema: of the table.
+        given: values of columns that files of earlier versions lack.
+
+    Raises:
+        InputError: it cannot be read, or is another table; the file is named.
+    """
+    numbers = ["", "nan", "NaN"]
+    try:
+        content = read_bytes(path, most=_LARGEST_CSV)
+        header = pd.read_csv(io.BytesIO(content), nrows=0).columns
+        words = {name for name, column in schema.described.items() if column.dtype == "string"}
+        missing = {name: numbers for name in header if name not in words}
+        table = pd.read_csv(
+            io.BytesIO(content),
+            keep_default_na=False,
+            na_values=missing,
+            dtype={name: str for name in words if name in header},
+        )
+        table = table.assign(**{name: value for name, value in given.items() if name not in table})
+    except Exception as error:  # damaged text can make pandas raise anything
+        raise _unreadable(path, error) from error
+    return _checked(table, path, schema)
+
+
+def _checked(table: pd.DataFrame, path: Path, schema: Schema) -> pd.DataFrame:
+    try:
+        return check_table(table, schema)
+    except InputError as error:
+        raise InputError(f"{path}: {error.came}", expected=error.expected, fix=_AGAIN) from error
 
 
 def write_results(table: pd.DataFrame, out: Path) -> None:
@@ -104,8 +182,13 @@ def write_results(table: pd.DataFrame, out: Path) -> None:
         ``result_cc3m_laclip/cifar10_laclip_accuracy_vs_sam.csv`` and ``..._silhouette_vs_sam.csv``.
     """
     table = check_table(table)
-    _check_wide_paths(table, out)
+    check_wide_paths(table, out)
     write_table(table, out, RESULTS)
+    write_wide(table, out)
+
+
+def write_wide(table: pd.DataFrame, out: Path) -> None:
+    """Write the experiment's wide CSV files of a table of results, for each model and dataset."""
     for (model, dataset), part in table.groupby(["model", "dataset"], sort=False):
         for metric in ("accuracy", "silhouette"):
             write_csv(wide_table(part, metric), wide_path(out, str(model), str(dataset), metric))
@@ -154,65 +237,93 @@ def wide_path(out: Path, model: str, dataset: str, metric: str) -> Path:
 
 
 def slug(text: str) -> str:
-    """A label as part of a file name.
+    """A label as part of a file name, the same for labels that a file system may take for one.
+
+    Case, forms of Unicode and ß against ss make no difference, as on macOS and Windows.
 
     Examples:
-        >>> slug("CC3M LaCLIP")
-        'cc3m_laclip'
+        >>> slug("CC3M LaCLIP"), slug("Straße") == slug("STRASSE"), slug("caf\u00e9") == slug("cafe\u0301")
+        ('cc3m_laclip', True, True)
     """
-    return re.sub(r"[\W_]+", "_", text.lower()).strip("_") or "unnamed"
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return re.sub(r"[\W_]+", "_", folded).strip("_") or "unnamed"
 
 
-def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:
-    """Write ``manifest.json``: settings, identities, versions and timings of a run."""
-    with atomic_path(out / "manifest.json") as temporary:
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        # A byte of a path that is no UTF-8 is a lone surrogate, which JSON writes as this escape.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+def refuse_others_file(path: Path, owner: Mapping[str, str]) -> None:
+    """Refuse to replace a CSV file of another model or dataset, whose label makes the same file name.
 
-
-def versions() -> dict[str, str]:
-    """What numbers depend on besides settings: purescope, the libraries that make them, and Python."""
-    return {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
-
-
-def read_manifest(out: Path) -> dict[str, Any] | None:
-    """The manifest of a folder, or None where there is none.
+    Args:
+        path: where a table is to be written.
+        owner: columns whose values must be these in the first row of a table that is there already.
 
     Raises:
-        OutputError: it is there but cannot be read.
+        OutputError: the file is somebody else's.
     """
-    path = out / "manifest.json"
     if not exists(path):
-        return None
+        return
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError, OSError) as error:
+        with open_regular(path) as file:
+            rows = DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
+            first = next(rows, {})
+            theirs = {name: first.get(name) for name in owner}
+    except (OSError, ValueError, CsvError):
+        theirs = {}
+    if theirs != dict(owner):
+        known = ", ".join(repr(value) for value in theirs.values() if value) or "something else"
         raise OutputError(
-            f"{path} cannot be read: {error}", expected="a purescope manifest", fix="choose another --out"
-        ) from error
+            f"{path} holds {known}, and would be replaced by {', '.join(map(repr, owner.values()))}",
+            expected="a file name of its own for each model and dataset",
+            fix="give one of them another label (LABEL=MODEL, NAME=DATASET), choose another --out, or remove the file",
+        )
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """Write a table with a checksum for each page."""
+    write_bytes(parquet_bytes(table), path)
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """Return the content of the Parquet file of a table, with a checksum for each page."""
+    content = io.BytesIO()
+    table.to_parquet(content, index=False, write_page_checksum=True)
+    return content.getvalue()
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write a file, and the folder it stands in if that is new."""
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False, write_page_checksum=True)
+        temporary.write_bytes(content)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """A table that `write_parquet` wrote, its checksums verified.
+    """Read a table that `write_parquet` wrote, its checksums verified.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or declares more rows than a file of its size can mean.
     """
+    import pyarrow.parquet
+
     try:
-        return pd.read_parquet(path, page_checksum_verification=True)
+        with open_regular(path) as file:
+            footer = pyarrow.parquet.read_metadata(file)
+            stored = os.fstat(file.fileno()).st_size
+            _check_size(path, footer.num_rows, footer.num_columns, stored)
+            # Not by its path, in which pandas would take a folder called "~" for a home.
+            return pd.read_parquet(file, page_checksum_verification=True)
+    except PurescopeError:
+        raise
     except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
-        raise InputError(
-            f"{path} cannot be read: {error}",
-            expected="the Parquet file of a purescope run",
-            fix="make it again: run the command that wrote it, with --overwrite (overwrite=True)",
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _check_size(path: Path, rows: int, columns: int, stored: int) -> None:
+    declared = rows * columns * _CELL
+    require_room(declared, stored=stored, what=str(path), most_per_byte=_PER_BYTE, error=InputError)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = (getattr(error, "strerror", None) or str(error).strip() or type(error).__name__).splitlines()[0]
+    return InputError(f"{path} cannot be read: {reason}", expected="a table of a purescope run", fix=_AGAIN)
 
 
 def nothing_in(folder: Path, holds: Callable[[Path], bool]) -> InputError:
@@ -235,8 +346,11 @@ def nothing_in(folder: Path, holds: Callable[[Path], bool]) -> InputError:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table, and the folder it stands in if that is new."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        table.to_csv(file, index=False, lineterminator="\n")
 
 
 @contextmanager
@@ -276,7 +390,7 @@ def unfinished(pattern: str) -> str:
     return str(path.with_name(f".{path.stem}-????????{path.suffix}"))
 
 
-def _check_wide_paths(table: pd.DataFrame, out: Path) -> None:
+def check_wide_paths(table: pd.DataFrame, out: Path) -> None:
     """Labels that differ only in what `slug` drops would overwrite one another's files."""
     taken: dict[Path, tuple[str, str]] = {}
     for model, dataset in table[["model", "dataset"]].drop_duplicates().itertuples(index=False):

@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
+from purescope.columns import Schema
 from purescope.comparison import adjust, compare_strategies, curve_table
 from purescope.features import Features
+from purescope.manifest import write_manifest
 from purescope.portraits import PORTRAIT, cosine_maps, neuron_portraits, portrait, thumbnail
 from purescope.purity import Projections
 from purescope.schemas import (
@@ -24,10 +26,9 @@ from purescope.schemas import (
     THUMBNAILS,
     VOCABULARY,
     WORDS,
-    Schema,
 )
 from purescope.sweep import Options, measure_strategies
-from purescope.tables import slug, write_manifest, write_results, write_table
+from purescope.tables import slug, write_results, write_table
 
 KS = (4, 8, 12, 16)
 NEURONS_MADE, IMAGES = 20, 48

@@ -27,10 +27,11 @@ import purescope.plots
 from purescope.datasets.dataset import Dataset
 from purescope.features import Cache
 from purescope.features import cache as cache_module
+from purescope.manifest import read_manifest
 from purescope.models import Model, Preprocess
 from purescope.purity import Projections
 from purescope.runs import Settings, Sources, _run, run_sweep
-from purescope.tables import read_manifest, read_results
+from purescope.tables import read_results
 
 NEURONS, IMAGES = 12, 150
 STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.utime")

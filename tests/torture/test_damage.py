@@ -24,9 +24,10 @@ from purescope.cli.cache import cache as cache_command
 from purescope.datasets import load_dataset
 from purescope.errors import PurescopeError
 from purescope.features import Cache, Features, read_features, save_features
+from purescope.manifest import read_manifest
 from purescope.models import load_model
 from purescope.prompts import prompts_for
-from purescope.tables import check_table, read_manifest, read_results, write_results
+from purescope.tables import check_table, read_results, write_results
 from tests import checkpoints
 from tests.models.test_transformers import write as write_transformers
 from tests.test_tables import result_table

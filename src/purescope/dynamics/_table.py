@@ -13,48 +13,16 @@ import pandas as pd
 import torch
 
 from purescope.errors import InputError, OutputError
-from purescope.schemas import Column
+from purescope.manifest import MANIFEST, is_ours, looks_like_ours, read_manifest, versions, write_manifest
+from purescope.schemas import TRACK
+from purescope.specs import to_path
 from purescope.statistics import spearman
-from purescope.tables import read_manifest, read_parquet, versions, write_csv, write_manifest, write_parquet
+from purescope.tables import check_table, parquet_name, read_table, write_csv, write_parquet
 
-_TOWER = {
-    "overlap": "mean over the neurons that live",
-    "relative_overlap": "overlap in units of what random weights of that width have",
-    "purity": "mean over the neurons that live",
-    "purity_sd": "standard deviation over the neurons that live",
-    "effective_rank": "of the projection",
-}
-
-# In the order in the files. After these come high_purity_K, low_purity_K and random_K, accuracies at each k.
-COLUMNS: dict[str, Column] = {
-    "model": Column("string", "the label of the series"),
-    "step": Column("int64", "step or epoch"),
-    "checkpoint": Column("string", "what was named; empty in a training loop"),
-    "dataset": Column("string", "empty where purity alone was measured"),
-    "identity": Column(
-        "string", "a hash of all that the row depends on besides the settings; empty in a training loop"
-    ),
-    "neurons": Column("int64", "neurons of the model, d"),
-    **{f"image_{name}": Column("float64", f"image tower: {about}") for name, about in _TOWER.items()},
-    **{f"text_{name}": Column("float64", f"text tower: {about}") for name, about in _TOWER.items()},
-    "n": Column("int64", "images"),
-    "classes": Column("int64", "classes"),
-    "accuracy": Column("float64", "all neurons"),
-    "silhouette": Column("float64", "all neurons"),
-    "high_purity": Column("float64", "accuracy, mean over k: the area below the curve by the range of k"),
-    "low_purity": Column("float64", "the same of low purity"),
-    "random": Column("float64", "the same of the median draw at each k"),
-    "random_low": Column("float64", "5 % quantile of the draws' means"),
-    "random_high": Column("float64", "95 % quantile of the draws' means"),
-    "gap": Column("float64", "high_purity - low_purity"),
-    "gap_to_random": Column("float64", "high_purity - random"),
-    "rank_previous": Column("float64", "Spearman's rho of the neurons' order with that of the step before"),
-    "rank_last": Column("float64", "the same with that of the last step"),
-    "order": Column("object", "the neurons, purest first; not in the CSV file"),
-}
-_TYPES = {name: column.dtype for name, column in COLUMNS.items()}
-KEY = ("model", "step", "dataset")
-_FILE = "track.parquet"
+COLUMNS = TRACK.described
+"""The columns of the table; after these come high_purity_K, low_purity_K and random_K, accuracies at each k."""
+KEY = TRACK.key
+_FILE = parquet_name(TRACK)
 
 
 class Log:
@@ -69,10 +37,9 @@ class Log:
         self.out, self.rows = out, dict[tuple[str, int, str], dict[str, Any]]()
         if out is None:
             return
-        if not overwrite:
-            _refuse_another(out, settings)
-            if (out / _FILE).is_file():
-                self.rows = {_key(row): row for row in _records(read_track(out))}
+        _refuse_another(out, settings, overwrite=overwrite)
+        if not overwrite and (out / _FILE).exists():
+            self.rows = {_key(row): row for row in _records(read_track(out))}
         write_manifest({"settings": dict(settings), "versions": versions()}, out)
 
     def add(self, row: dict[str, Any]) -> None:
@@ -97,7 +64,7 @@ class Log:
             ["model", "step"], key=lambda c: c.map(series) if c.name == "model" else c, kind="stable"
         )
         table = table.assign(**_rank_correlations(table)).reindex(columns=[*COLUMNS, *_by_k(table)])
-        return table.astype(_TYPES).reset_index(drop=True)
+        return check_table(table, TRACK)
 
 
 def read_track(out: str | Path) -> pd.DataFrame:
@@ -106,12 +73,15 @@ def read_track(out: str | Path) -> pd.DataFrame:
     Raises:
         InputError: there is none, or it cannot be read.
     """
-    path = Path(out) / _FILE
-    table = read_parquet(path)
-    try:
-        return table.astype(_TYPES)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is another table: {error}", expected="the table of purescope track") from error
+    table = read_table(to_path(out), TRACK)
+    neurons = [len(order) if isinstance(order, np.ndarray) else -1 for order in table.order]
+    if neurons != table.neurons.tolist():
+        raise InputError(
+            f"{to_path(out) / _FILE}: an order of another number of neurons than its row says",
+            expected="the table of purescope track",
+            fix="make it again: purescope track, with --overwrite (overwrite=True)",
+        )
+    return table
 
 
 def _rank_correlations(table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -140,12 +110,28 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _refuse_another(out: Path, settings: Mapping[str, Any]) -> None:
-    earlier = read_manifest(out)
-    if (earlier is None and not (out / _FILE).exists()) or (earlier or {}).get("settings") == settings:
+def _refuse_another(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Refuse a folder of other settings, or that no manifest of ours explains.
+
+    Raises:
+        OutputError: it is one.
+    """
+    try:
+        earlier = read_manifest(out)
+    except OutputError:
+        if overwrite and looks_like_ours(out):
+            return
+        raise
+    if not is_ours(earlier) and (earlier is not None or (out / _FILE).exists()):
+        raise OutputError(
+            f"{out} holds {_FILE if earlier is None else MANIFEST}, of no known training",
+            expected="a folder without results, or that of an earlier call: it has a manifest.json that says so",
+            fix="choose another --out, or move this file away",
+        )
+    if overwrite or earlier is None or earlier.get("settings") == settings:
         return
     raise OutputError(
-        f"{out} holds {'a table' if earlier is None else 'what was'} measured by other settings",
+        f"{out} holds what was measured by other settings",
         expected="a folder without results, or that of an earlier call with the same settings",
         fix="choose another --out, or replace what is there with --overwrite (overwrite=True)",
     )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,9 @@ from purescope.dynamics._measure import TrackSettings, measure
 from purescope.dynamics._table import Log
 from purescope.errors import InputError, ModelError
 from purescope.features import Features, extract
+from purescope.locks import lock_folder
 from purescope.models import Model, load_model
+from purescope.specs import to_folder
 
 
 def track(
@@ -56,13 +59,15 @@ def track(
     """
     settings = settings or TrackSettings()
     found = find_checkpoints(checkpoints)
-    log = Log(Path(out) if out is not None else None, settings.as_json(), overwrite=overwrite)
-    failed: list[tuple[str, ModelError | InputError]] = []
-    for checkpoint in found:
-        try:
-            _measure(checkpoint, data, log, settings, load, encode)
-        except (ModelError, InputError) as error:
-            failed.append((checkpoint.name, error))
+    folder = to_folder(out) if out is not None else None
+    with lock_folder(folder) if folder is not None else nullcontext():
+        log = Log(folder, settings.as_json(), overwrite=overwrite)
+        failed: list[tuple[str, ModelError | InputError]] = []
+        for checkpoint in found:
+            try:
+                _measure(checkpoint, data, log, settings, load, encode)
+            except (ModelError, InputError) as error:
+                failed.append((checkpoint.name, error))
     if failed:
         raise _told(failed, len(found), log)
     return log.table()

@@ -14,6 +14,7 @@ from purescope.errors import InputError
 from purescope.features import Features
 from purescope.models import Model
 from purescope.purity import Projections
+from purescope.specs import to_folder
 
 
 class Tracker:
@@ -62,7 +63,7 @@ class Tracker:
         if every < 1:
             raise InputError(f"every = {every}", expected="at least 1 step")
         self.every, self.model, self.settings = every, model, settings or TrackSettings()
-        self._log = Log(Path(out), self.settings.as_json(), overwrite=overwrite)
+        self._log = Log(to_folder(out), self.settings.as_json(), overwrite=overwrite)
 
     def is_due(self, step: int) -> bool:
         """Whether `record` would record this step."""

@@ -27,8 +27,8 @@ from purescope.plots._figures import (
 from purescope.plots._overlap import plot_overlap
 from purescope.plots._save import check_formats
 from purescope.portraits import read_cosines
-from purescope.schemas import CORRELATIONS, IMPORTANCE, NEURONS, RESULTS
-from purescope.tables import nothing_in, read_table, slug
+from purescope.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, RESULTS
+from purescope.tables import nothing_in, read_csv_table, read_table, slug
 
 _log = logging.getLogger(__name__)
 _PARTS = ("paper", "native")  # of a reproduction, by protocol
@@ -154,8 +154,7 @@ def _of_importance(folder: Path, published: pd.DataFrame | None) -> Drawings:
 
 def _of_layers(folder: Path, published: pd.DataFrame | None) -> Drawings:
     for path in sorted(folder.glob("layers_*.csv")):
-        table = pd.read_csv(path, keep_default_na=False, na_values={"overlap": [""], "effective_rank": [""]})
-        yield path.stem, partial(layers_figure, table)
+        yield path.stem, partial(layers_figure, read_csv_table(path, LAYERS))
 
 
 def _of_track(folder: Path, published: pd.DataFrame | None) -> Drawings:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from purescope.columns import Schema
 from purescope.errors import InputError, near_miss
-from purescope.schemas import RESULTS, Schema
+from purescope.schemas import RESULTS
 from purescope.tables import check_table
 
 

@@ -1,5 +1,6 @@
 """What a folder holds, read once: tables, cosines, thumbnails and manifest, whichever of them are there."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from purescope import schemas
+from purescope.columns import Schema
 from purescope.dynamics import read_track
+from purescope.errors import InputError
+from purescope.manifest import MANIFEST, check_hash, is_ours, read_manifest
 from purescope.portraits import read_cosines
-from purescope.schemas import METRICS, Schema
-from purescope.tables import nothing_in, read_manifest, read_table
-
-_SCHEMAS = tuple(one for one in vars(schemas).values() if isinstance(one, Schema))
+from purescope.schemas import LAYERS, METRICS, OF_RUNS, PURITY, TRACK
+from purescope.specs import exists
+from purescope.tables import nothing_in, parquet_name, read_csv_table, read_table
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,17 @@ def read_folder(path: Path) -> Folder:
         InputError: there is nothing of purescope in the folder, or a file cannot be read.
         OutputError: its manifest cannot be read.
     """
-    tables = {one.name: read_table(path, one) for one in _SCHEMAS if (path / f"{one.name}.parquet").is_file()}
+    tables = {one.name: read_table(path, one) for one in OF_RUNS if exists(path / parquet_name(one))}
     if schemas.NEURONS.name not in tables and (ranked := _ranked(path)) is not None:
         tables[schemas.NEURONS.name] = ranked
     tables = {name: table for name, table in tables.items() if len(table)}
-    layers = [pd.read_csv(file) for file in sorted(path.glob("layers_*.csv"))]
+    layers = [read_csv_table(file, LAYERS) for file in sorted(path.glob("layers_*.csv"))]
     folder = Folder(
         path=path,
-        manifest=read_manifest(path) or {},
+        manifest=_manifest(path),
         tables=tables,
         layers=pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(),
-        track=read_track(path) if (path / "track.parquet").is_file() else pd.DataFrame(),
+        track=read_track(path) if exists(path / parquet_name(TRACK)) else pd.DataFrame(),
         thumbnails=_thumbnails(tables.get(schemas.THUMBNAILS.name, pd.DataFrame())),
     )
     if not tables and folder.layers.empty and folder.track.empty:
@@ -107,16 +110,38 @@ def read_folder(path: Path) -> Folder:
     return replace(folder, cosines={model: maps for model, maps in cosines.items() if maps is not None})
 
 
+def _manifest(path: Path) -> Mapping[str, Any]:
+    """The manifest, if it is one of ours; what does not fit to it is said.
+
+    Raises:
+        OutputError: it is damaged.
+
+    Warns:
+        UserWarning: it is somebody else's, or a table is not the one that its run wrote.
+    """
+    manifest = read_manifest(path) or {}
+    if manifest and not is_ours(manifest):
+        warnings.warn(f"{path / MANIFEST} is not purescope's, and is left out", stacklevel=2)
+        return {}
+    for name in manifest.get("hashes", {}):
+        if Path(name).name == name and (path / name).is_file():
+            try:
+                check_hash(path / name, manifest)
+            except InputError as error:
+                warnings.warn(f"{error.came}; it is shown as it is", stacklevel=2)
+    return manifest
+
+
 def _holds(path: Path) -> bool:
     """Whether there is something to show, by the names of the files."""
-    files = [*(f"{one.name}.parquet" for one in _SCHEMAS), "track.parquet", "layers_*.csv", "purity_*.csv"]
+    files = [*(parquet_name(one) for one in (*OF_RUNS, TRACK)), "layers_*.csv", "purity_*.csv"]
     return any(True for pattern in files for _ in path.glob(pattern))
 
 
 def _ranked(path: Path) -> pd.DataFrame | None:
     """The neurons as `purescope purity` writes them: without a null."""
     files = sorted(path.glob("purity_*.csv"))
-    parts = [pd.read_csv(file).assign(model=file.stem.removeprefix("purity_")) for file in files]
+    parts = [read_csv_table(file, PURITY, model=file.stem.removeprefix("purity_")) for file in files]
     if not parts:
         return None
     return pd.concat(parts, ignore_index=True).reindex(columns=list(schemas.NEURONS.columns))

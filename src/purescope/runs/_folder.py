@@ -18,27 +18,39 @@ from typing import Any, TypeAlias
 import pandas as pd
 import torch
 
-from purescope import schemas
+from purescope.columns import Schema
 from purescope.comparison import adjust
 from purescope.datasets import Dataset
 from purescope.datasets.dataset import fingerprint
 from purescope.errors import InputError, OutputError
 from purescope.features import Features
+from purescope.locks import lock_folder
+from purescope.manifest import (
+    MANIFEST,
+    check_hash,
+    is_ours,
+    looks_like_ours,
+    read_manifest,
+    versions,
+    write_manifest,
+)
 from purescope.models import Model
 from purescope.prompts import prompts_for
 from purescope.runs._inputs import Settings, ks, name_of
-from purescope.schemas import VOCABULARY, Schema
-from purescope.specs import exists, is_folder, is_text
-from purescope.tables import check_table, read_manifest, read_table, unfinished, versions, write_manifest
+from purescope.schemas import OF_RUNS, RESULTS, VOCABULARY
+from purescope.specs import is_folder
+from purescope.tables import check_table, parquet_bytes, parquet_name, read_table, unfinished, write_bytes
 
 Tables: TypeAlias = dict[str, pd.DataFrame]  # by the name of the schema
 Pair: TypeAlias = tuple[str, str]  # of model and data set
+
+_WAIT = 10.0  # seconds for another command to write its identities
 
 _SPELLING = ("spec", "source", "skipped")  # where something was found; hashes say what it is
 
 # All that a run writes, of whatever kind it is; nothing else in its folder is touched.
 _FILES = (
-    *(f"{one.name}{end}" for one in vars(schemas).values() if isinstance(one, Schema) for end in (".csv", ".parquet")),
+    *(f"{schema.name}{end}" for schema in OF_RUNS for end in (".csv", ".parquet")),
     "result_*/*_vs_sam.csv",
     "cosines_*.npz",
     "report.html",
@@ -54,6 +66,7 @@ class Done:
     whole: Tables = field(default_factory=dict)
     timings: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    hashes: dict[str, list[str]] = field(default_factory=dict)
 
     def together(self, kinds: Iterable[Schema], pairs: Sequence[Pair]) -> Tables:
         """One table of each kind, in the order of the run, whenever its parts were measured."""
@@ -69,7 +82,24 @@ class Done:
 
     def told(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"timings": self.timings, "notes": list(dict.fromkeys(self.notes))}
+        return {"timings": self.timings, "notes": list(dict.fromkeys(self.notes)), "hashes": self.hashes}
+
+    def write(self, kinds: Iterable[Schema], tables: Tables, manifest: Mapping[str, Any], out: Path) -> None:
+        """Write tables, which the manifest vouches for before they stand in their places.
+
+        Until all of them do, it vouches for those that they replace, too: a run that is killed in between goes on.
+        """
+        # Last the results: what stands there stands in all tables.
+        ordered = sorted(kinds, key=lambda schema: schema is RESULTS)
+        contents = {parquet_name(schema): parquet_bytes(check_table(tables[schema.name], schema)) for schema in ordered}
+        new = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        for name, digest in new.items():
+            self.hashes[name] = [*self.hashes.get(name, [])[-1:], digest]
+        write_manifest({**manifest, **self.told()}, out)
+        for name, content in contents.items():
+            write_bytes(content, out / name)
+        self.hashes |= {name: [digest] for name, digest in new.items()}
+        write_manifest({**manifest, **self.told()}, out)
 
 
 def new_manifest(
@@ -97,14 +127,36 @@ def identities(models: Sequence[Model], sets: Iterable[Dataset | Features], prot
 
 
 def note_identities(models: Sequence[Model], sets: Iterable[Dataset | Features], out: Path) -> None:
-    """Write them into the manifest of a folder that is no run's, beside the models that it has already."""
-    earlier = read_manifest(out) or {}
-    if "settings" not in earlier:
+    """Write them into the manifest of a folder that is no run's, beside the models that it has already.
+
+    Raises:
+        OutputError: the folder has a manifest that is not purescope's, or cannot be written.
+    """
+    if is_run(out):
+        return
+    with lock_folder(out, wait=_WAIT):
+        earlier = read_manifest(out) or {}
         labels = {model.label for model in models}
         others = [one for one in earlier.get("models", []) if one.get("label") not in labels]
         found = identities(models, sets)
         data = found["datasets"] or earlier.get("datasets", [])
         write_manifest(found | {"models": [*others, *found["models"]], "datasets": data}, out)
+
+
+def is_run(out: Path) -> bool:
+    """Tell whether a folder is a run's; it may be nobody's, or that of purity or layers.
+
+    Raises:
+        OutputError: it has a manifest that is damaged, or not purescope's.
+    """
+    earlier = read_manifest(out)
+    if earlier is not None and not is_ours(earlier):
+        raise OutputError(
+            f"{out / MANIFEST} is not purescope's",
+            expected="a folder without results, or that of a purescope command",
+            fix="choose another --out, or move this file away",
+        )
+    return "settings" in (earlier or {})
 
 
 def _identity(item: Dataset | Features, protocol: str) -> Mapping[str, Any]:
@@ -141,56 +193,101 @@ def claim(
         kinds: of tables with rows of each pair.
         whole: of tables that are made when all pairs are there.
         manifest: what the run is.
-        overwrite: take the folder whatever it holds.
+        overwrite: take the folder of another run, too.
 
     Raises:
-        OutputError: it is no folder or cannot be written; or it holds another run, and `overwrite` is not set.
+        OutputError: it cannot be written; it holds something that is not purescope's; or it holds another run, and
+            `overwrite` is not set.
     """
-    if not is_text(str(out)):
-        raise OutputError(f"{str(out)!r} is no text", expected="a path in UTF-8", fix="choose another --out")
-    if exists(out) and not is_folder(out):
-        raise OutputError(f"{out} is a file", expected="a folder", fix="choose another --out")
+    earlier = _earlier(out, overwrite=overwrite)
+    _refuse_links(out, overwrite=overwrite)
     if not overwrite:
-        _refuse_another_run(out, manifest)
-    _remove(out, [unfinished(pattern) for pattern in (*_FILES, "manifest.json")])  # of a run that was killed
+        _refuse_another_run(out, earlier, manifest)
+    _remove(out, [unfinished(pattern) for pattern in (*_FILES, MANIFEST)])  # of a run that was killed
     if overwrite:
         _remove(out, _FILES)
-    done = Done() if overwrite else _done_before(out, kinds, whole, manifest)
+    done = Done() if overwrite else _done_before(out, kinds, whole, earlier or {}, manifest)
     write_manifest({**manifest, **done.told()}, out)
     return done
 
 
+def _earlier(out: Path, *, overwrite: bool) -> dict[str, Any] | None:
+    """The manifest that is there, if it is one of ours; with `overwrite` a damaged one counts as none.
+
+    Raises:
+        OutputError: there are files of these names that no manifest of ours explains.
+    """
+    try:
+        earlier = read_manifest(out)
+    except OutputError:
+        if overwrite and looks_like_ours(out):
+            return None
+        raise
+    if is_ours(earlier):
+        return earlier
+    names = [MANIFEST] if earlier is not None else []
+    names += [path.relative_to(out).as_posix() for path in _found(out, _FILES)]
+    if names:
+        more = f" and {len(names) - 3} more files" if len(names) > 3 else ""
+        raise OutputError(
+            f"{out} holds {', '.join(names[:3])}{more}, of no known run",
+            expected="a folder without results, or that of a purescope run: it has a manifest.json that says so",
+            fix="choose another --out, or move these files away",
+        )
+    return None
+
+
+def _refuse_links(out: Path, *, overwrite: bool) -> None:
+    """Leave what links in the folder lead to alone: with `overwrite` the links go, and nothing behind them.
+
+    Raises:
+        OutputError: there are links where a run has folders of its own.
+    """
+    folders = sorted({pattern.partition("/")[0] for pattern in _FILES if "/" in pattern})
+    links = [path for pattern in folders for path in sorted(out.glob(pattern)) if path.is_symlink()]
+    for link in links:
+        if not overwrite:
+            raise OutputError(
+                f"{link} is a link to {link.readlink()}",
+                expected="a folder in the folder of the run, or none",
+                fix="remove the link, or choose another --out",
+            )
+        _unlink(link)
+
+
 def _remove(out: Path, patterns: Iterable[str]) -> None:
-    """Remove files, and the folders that they leave empty."""
+    """Remove files, and the folders that they leave empty; a link is removed, and what it leads to stays."""
     for path in _found(out, patterns):
-        try:
-            path.unlink(missing_ok=True)
-            if path.parent != out and not any(path.parent.iterdir()):
+        _unlink(path)
+        if path.parent != out:
+            with suppress(OSError):  # it holds something else
                 path.parent.rmdir()
-        except OSError as error:
-            raise OutputError(f"cannot remove {path}: {error.strerror or error}", fix="choose another --out") from error
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}", fix="choose another --out") from error
 
 
 def _found(out: Path, patterns: Iterable[str]) -> list[Path]:
-    return sorted(path for pattern in patterns for path in out.glob(pattern)) if is_folder(out) else []
+    """Files of these names, but for those that stand behind a link."""
+    found = sorted(path for pattern in patterns for path in out.glob(pattern)) if is_folder(out) else []
+    return [path for path in found if path.parent == out or not path.parent.is_symlink()]
 
 
-def _refuse_another_run(out: Path, manifest: Mapping[str, Any]) -> None:
-    expected = "a folder without results, or that of a run with the same models, data and settings"
-    fix = "choose another --out, or replace what is there with --overwrite"
-    earlier = read_manifest(out)
-    if earlier is None:
-        ours = [path.relative_to(out).as_posix() for path in _found(out, _FILES)]
-        if ours:
-            more = f" and {len(ours) - 3} more files" if len(ours) > 3 else ""
-            raise OutputError(f"{out} holds {', '.join(ours[:3])}{more}, of no known run", expected=expected, fix=fix)
+def _refuse_another_run(out: Path, earlier: Mapping[str, Any] | None, manifest: Mapping[str, Any]) -> None:
+    if earlier is None or "settings" not in earlier:
         return
     parts = ("tables", "settings", "models", "datasets")
     different = [part for part in parts if _unspelt(earlier.get(part)) != _unspelt(manifest[part])]
     if different and (earlier.get("timings") or _found(out, _FILES)):  # else it was stopped before it measured anything
         options = _settings_told(earlier.get("settings"), manifest["settings"])
         raise OutputError(
-            f"{out} holds another run: its {' and '.join(different)} differ{options}", expected=expected, fix=fix
+            f"{out} holds another run: its {' and '.join(different)} differ{options}",
+            expected="a folder without results, or that of a run with the same models, data and settings",
+            fix="choose another --out, or replace what is there with --overwrite",
         )
 
 
@@ -213,20 +310,25 @@ def _unspelt(part: Any) -> Any:
     ]
 
 
-def _done_before(out: Path, kinds: Sequence[Schema], whole: Sequence[Schema], manifest: Mapping[str, Any]) -> Done:
+def _done_before(
+    out: Path, kinds: Sequence[Schema], whole: Sequence[Schema], earlier: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> Done:
     """The pairs that the same run finished before it was stopped, and what came after; none of another version's."""
-    earlier = read_manifest(out) or {}
-    if any(earlier.get(key) != manifest[key] for key in ("purescope", "versions")) or not earlier.get("timings"):
+    timings, notes = earlier.get("timings", []), earlier.get("notes", [])
+    if not _found(out, [parquet_name(schema) for schema in kinds]):
         return Done()
     try:
-        timings, notes = _told_before(earlier)
+        _check_versions(earlier, manifest)
+        for schema in kinds:
+            check_hash(out / parquet_name(schema), earlier)
         tables = {schema.name: read_table(out, schema) for schema in kinds}
-    except InputError as error:
-        warnings.warn(f"measured anew, since {error.came}", stacklevel=2)
+    except (InputError, OSError) as error:
+        reason = error.came if isinstance(error, InputError) else str(error)
+        warnings.warn(f"{out}: measured anew, since {reason}", stacklevel=2)
         return Done()
     results = tables["results"]
     there = set(zip(results.model, results.dataset, strict=True))
-    done = Done(notes=notes)
+    done = Done(notes=list(notes), hashes=dict(earlier["hashes"]))
     for timing in timings:
         model, dataset = timing["model"], timing["dataset"]
         if (model, dataset) in there:  # written last: then its rows stand in all tables
@@ -239,25 +341,25 @@ def _done_before(out: Path, kinds: Sequence[Schema], whole: Sequence[Schema], ma
         done.tables[str(model), VOCABULARY] = {"words": words}
     if "finished" in earlier:
         for schema in whole:
-            with suppress(InputError):  # lost or damaged, and made again
+            with suppress(InputError, OSError):  # lost, damaged or changed, and made again
+                check_hash(out / parquet_name(schema), earlier)
                 done.whole[schema.name] = read_table(out, schema)
     return done
 
 
-def _told_before(earlier: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Timings and notes of a manifest.
+def _check_versions(earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Refuse to go on with what other versions measured.
 
     Raises:
-        InputError: they are none, so the file was damaged or edited.
+        InputError: it says which of them differ; or there are no timings, which tell what was finished.
     """
-    timings, notes = earlier.get("timings"), earlier.get("notes")
-    named = isinstance(timings, list) and all(
-        isinstance(timing, dict) and isinstance(timing.get("model"), str) and isinstance(timing.get("dataset"), str)
-        for timing in timings
-    )
-    if not (named and isinstance(notes, list) and all(isinstance(note, str) for note in notes)):
-        raise InputError("the manifest's timings or notes are damaged")
-    return list(timings or []), notes
+    theirs, ours = (dict(one.get("versions", {})) | {"purescope": one.get("purescope")} for one in (earlier, manifest))
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    if names:
+        told = ", ".join(f"{name} {theirs.get(name, 'none')} there, {ours.get(name, 'none')} here" for name in names)
+        raise InputError(f"its versions differ: {told}")
+    if not earlier.get("timings"):
+        raise InputError("its manifest does not say which pairs of model and dataset were finished")
 
 
 def now() -> str:

@@ -14,8 +14,11 @@ from typing import Any
 
 import pandas as pd
 
+from purescope.columns import Schema
 from purescope.datasets import Dataset
 from purescope.features import Features, Progress, quiet
+from purescope.locks import lock_folder
+from purescope.manifest import write_manifest
 from purescope.models import Model
 from purescope.notebook import ResultTable
 from purescope.portraits import vocabulary_table, write_cosines
@@ -33,8 +36,9 @@ from purescope.runs._inputs import (
 )
 from purescope.runs._study import Opened, Study, measure_pair, projections_of
 from purescope.sanity import doubts
-from purescope.schemas import RESULTS, THUMBNAILS, VOCABULARY, Schema
-from purescope.tables import write_manifest, write_results, write_table
+from purescope.schemas import THUMBNAILS, VOCABULARY
+from purescope.specs import to_folder
+from purescope.tables import write_csv, write_wide
 
 _log = logging.getLogger(__name__)
 
@@ -114,26 +118,27 @@ def run(
     """
     from purescope.plots import write_figures
 
-    folder, study = Path(out), study or Study()
+    folder, study = to_folder(out), study or Study()
     _log.info("loading models and data")
     opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
     whole = [schema for schema, _ in study.whole]
     manifest = new_manifest([*study.kinds, *whole], opened.models, opened.sets, opened.settings)
-    done = claim(folder, study.kinds, whole, manifest, overwrite=overwrite)
-    _measure(done, opened, study, folder, manifest)
-    tables = done.together(study.kinds, _parts(opened))
-    _write(tables, study.kinds, folder, csv=True)
-    for note in dict.fromkeys(done.notes):
-        warnings.warn(note, stacklevel=2)
-    for schema, of_all in study.whole:
-        table = done.whole[schema.name] if schema.name in done.whole else of_all(opened, tables)
-        write_table(table, folder, schema, csv=schema is not THUMBNAILS)
-        tables[schema.name] = table
-    _log.info("figures and report")
-    _write_cosines(opened.models, folder)
-    write_figures(tables["results"], folder)
-    write_manifest(manifest | {"finished": now()} | done.told(), folder)
-    _report(folder)
+    with lock_folder(folder):
+        done = claim(folder, study.kinds, whole, manifest, overwrite=overwrite)
+        _measure(done, opened, study, folder, manifest)
+        tables = done.together(study.kinds, _parts(opened))
+        for note in dict.fromkeys(done.notes):
+            warnings.warn(note, stacklevel=2)
+        for schema, of_all in study.whole:
+            found = done.whole.get(schema.name)
+            tables[schema.name] = of_all(opened, tables) if found is None else found
+        done.write([*study.kinds, *whole], tables, manifest, folder)
+        _write_csv(tables, [*study.kinds, *whole], folder)
+        _log.info("figures and report")
+        _write_cosines(opened.models, folder)
+        write_figures(tables["results"], folder)
+        write_manifest(manifest | {"finished": now()} | done.told(), folder)
+        _report(folder)
     return tables
 
 
@@ -168,8 +173,7 @@ def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: M
     def keep(part: tuple[str, str], tables: Tables) -> None:
         done.tables[part] = tables
         touched = [schema for schema in study.kinds if schema.name in tables]
-        _write(done.together(touched, _parts(opened)), touched, folder, csv=False)
-        write_manifest({**manifest, **done.told()}, folder)
+        done.write(touched, done.together(touched, _parts(opened)), manifest, folder)
 
     pairs = opened.pairs
     there = sum((model.label, name_of(item)) in done.tables for model, item in pairs)
@@ -198,13 +202,12 @@ def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: M
             keep(part, {"words": vocabulary_table(model, opened.settings.protocol, opened.sources.cache)})
 
 
-def _write(tables: Tables, kinds: Iterable[Schema], folder: Path, *, csv: bool) -> None:
-    """Parquet to go on from, after each part; CSV to be looked at, once all are there, however few were missing."""
-    for schema in sorted(kinds, key=lambda schema: schema is RESULTS):  # last: what stands there stands in all tables
-        if csv and schema is RESULTS:
-            write_results(tables["results"], folder)
-        else:
-            write_table(tables[schema.name], folder, schema, csv=csv)
+def _write_csv(tables: Tables, kinds: Iterable[Schema], folder: Path) -> None:
+    """Write what is looked at once all pairs are there, however few were missing; pictures are no text."""
+    for schema in kinds:
+        if schema is not THUMBNAILS:
+            write_csv(tables[schema.name], folder / f"{schema.name}.csv")
+    write_wide(tables["results"], folder)
 
 
 def _write_cosines(models: Sequence[Model], folder: Path) -> None:

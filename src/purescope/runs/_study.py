@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import pandas as pd
 
+from purescope.columns import Schema
 from purescope.comparison import compare_strategies, curve_table
 from purescope.datasets import Dataset
 from purescope.features import Features, Progress
@@ -14,7 +15,7 @@ from purescope.portraits import PORTRAIT, neuron_portraits, portrait, thumbnail_
 from purescope.purity import Projections
 from purescope.runs._folder import Tables
 from purescope.runs._inputs import Settings, Sources, features_of
-from purescope.schemas import COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS, Schema
+from purescope.schemas import COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS
 from purescope.sweep import Measured, measure_strategies
 
 SWEPT = (RESULTS, COMPARISONS, CURVES, *PORTRAIT)

@@ -8,9 +8,25 @@
     ps.plot_accuracy(table)
 
 The public names are listed in ``__init__.pyi``; each is imported when it is first used, so that ``purescope --help``
-does not wait for torch.
+does not wait for torch. Nothing at all is imported before: a module in the current folder, which Python may search
+first, is then none of ours, and the command line takes the signals over soonest.
 """
 
-import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+def __getattr__(name: str) -> object:
+    return getattr(_attached(), name)
+
+
+def __dir__() -> list[str]:
+    return list(_attached().__all__)
+
+
+def _attached() -> object:
+    """Put the lazy names into the place of these two functions."""
+    import sys
+
+    import lazy_loader
+
+    module = sys.modules[__name__]
+    module.__getattr__, module.__dir__, module.__all__ = lazy_loader.attach_stub(__name__, __file__)
+    return module

@@ -1,5 +1,6 @@
 """What stands before a name: ``LABEL=``, for models and data sets alike."""
 
+import errno
 import os
 import re
 from contextlib import suppress
@@ -75,7 +76,7 @@ def to_folder(name: str | os.PathLike[str]) -> Path:
     """Read the path of a folder to write into.
 
     Raises:
-        OutputError: it is empty, or cannot be the name of anything.
+        OutputError: it is empty, cannot be the name of anything, or is a loop of links.
 
     Examples:
         >>> to_folder("")
@@ -91,7 +92,15 @@ def to_folder(name: str | os.PathLike[str]) -> Path:
         raise OutputError(
             f"a folder called {os.fspath(name)!r}", expected=f"{expected}, in UTF-8", fix="choose another --out"
         )
-    return to_path(name)
+    path = to_path(name)
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OutputError(
+                f"{path} is a link that leads back to itself", expected=expected, fix="name another"
+            ) from error
+    return path
 
 
 def is_folder(path: Path) -> bool:

@@ -9,7 +9,8 @@ from purescope.cli import options, terminal
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
+
+    from purescope.cli.screen import Table
 
 _SHOWN = {
     ("full", "all", "accuracy"): "accuracy, %",

@@ -5,11 +5,12 @@ from pathlib import Path
 import click
 
 from purescope.cli import terminal
+from purescope.cli.paths import RESULTS
 
 
 @click.command(short_help="Write a safe copy of a checkpoint: safetensors and a configuration.")
 @click.argument("checkpoint", metavar="CKPT")
-@click.argument("out", type=click.Path(path_type=Path), metavar="OUT")
+@click.argument("out", type=RESULTS, metavar="OUT")
 @click.option("--arch", metavar="NAME", help="open_clip's name of the architecture of a bare file of its weights.")
 @click.option("--offline", is_flag=True, help="Fetch nothing.")
 def convert(checkpoint: str, out: Path, arch: str | None, offline: bool) -> None:
@@ -26,6 +27,6 @@ def convert(checkpoint: str, out: Path, arch: str | None, offline: bool) -> None
 
     with terminal.telling():
         form = convert(checkpoint, out, arch=arch, offline=offline)
-    click.echo(f"{out}: in the form of {form}")
+    terminal.say(f"{out}: in the form of {form}")
     if form == "open_clip":
-        click.echo(f"  open_clip loads it as local-dir:{out}")
+        terminal.say(f"  open_clip loads it as local-dir:{out}")

@@ -5,13 +5,14 @@ from pathlib import Path
 import click
 
 from purescope.cli import terminal
+from purescope.cli.paths import FOLDER
 
 
 @click.command(short_help="List the datasets that can be named, or check those on this disk.")
-@click.option("--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the torchvision datasets.")
+@click.option("--data-root", type=FOLDER, metavar="DIR", help="Folder of the torchvision datasets.")
 @click.option(
     "--check",
-    type=click.Path(path_type=Path),
+    type=FOLDER,
     metavar="DIR",
     help="Open each torchvision dataset in DIR: is it whole, and how to get it if not.",
 )
@@ -51,14 +52,13 @@ def _check(root: Path) -> None:
         table.add_column(name, justify="left" if name in {"DATASET", "state"} else "right", overflow="fold")
     for row in rows:
         images, classes = _of(row.images, row.expected_images), _of(row.classes, row.expected_classes)
-        table.add_row(row.name, row.state, images, classes)
+        table.add_row(terminal.plain(row.name), row.state, images, classes)
     screen = terminal.console()
     screen.print(table)
     for row in rows:
         if row.problem:
-            # No markup, no wrapping: paths have brackets, and commands are to be copied.
-            lines = f"{row.name}: {row.problem}\n  to get it: {row.get}"
-            screen.print(lines, markup=False, highlight=False, soft_wrap=True)
+            screen.say(f"{row.name}: {row.problem}")
+            screen.say(f"  to get it: {row.get}")
     broken = [row.name for row in rows if row.state == "incomplete"]
     if broken:
         raise DatasetError(f"incomplete in {root}: {', '.join(broken)}", fix="as said above")

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from purescope.cli import terminal
+from purescope.cli.paths import RESULTS
 
 MODELS = ("bundled:clip", "bundled:laclip")
 DATASETS = ("emoji", "flags", "icons", "clipart", "fashion-mnist", "openmoji")
@@ -21,7 +22,7 @@ The question is which class name fits each picture best; small curves show accur
 @click.command(short_help="The whole experiment on the bundled models and images, in about a minute.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=RESULTS,
     default=Path("purescope-demo"),
     show_default=True,
     metavar="DIR",

@@ -1,19 +1,17 @@
 """How errors look on a terminal: ours and click's in one shape."""
 
-import os
 import re
 
 import click
 
+from purescope.cli.printing import complain
 from purescope.errors import Advice, PurescopeError, near_miss
 
 
 def told(error: PurescopeError) -> None:
-    """Print what came, in red where the terminal and NO_COLOR allow it, and below what was expected and what to do."""
+    """Print what came, and below what was expected and what to do."""
     came, *advice = f"purescope: {error}".split("\n  ")
-    click.secho(came, fg="red", err=True, color=False if os.environ.get("NO_COLOR") else None)
-    for line in advice:
-        click.echo(f"  {line}", err=True)
+    complain(came, advice=advice)
 
 
 def usage(error: click.ClickException) -> None:

@@ -9,7 +9,8 @@ from purescope.cli import options, terminal
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
+
+    from purescope.cli.screen import Table
 
 _SHOWN = ("neuron", "accuracy_drop", "low", "high", "loss_change", "margin_change", "image_purity", "text_purity")
 
@@ -61,7 +62,8 @@ def importance(
                 screen.print(_ends(table, top, f"{model.label} on {features.dataset}, {ablation} ablation"))
                 if projections is not None:
                     screen.print(_sentence(importance_and_purity(table)), soft_wrap=True)
-                screen.print(f"All neurons, ranked: {out / name}\n", soft_wrap=True)
+                screen.say(f"All neurons, ranked: {out / name}")
+                screen.print()
 
 
 def _ends(table: "pd.DataFrame", top: int, title: str) -> "Table":

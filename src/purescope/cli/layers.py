@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
+from purescope.cli.paths import RESULTS
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
+
+    from purescope.cli.screen import Table
 
 _SPACES = ("weights", "activations", "centred")
 _LEGEND = """\
@@ -27,7 +29,7 @@ from, or the mean over all tokens or positions."""
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=RESULTS,
     metavar="DIR",
     help="Also write every number to layers_LABEL.csv, and a report.",
 )
@@ -66,12 +68,8 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: 
 
 def _by_depth(table: "pd.DataFrame", label: str) -> "Table":
     """A line a place; overlap and effective rank in each space side by side."""
-    from rich import box
-    from rich.table import Table
-
     spaces = [space for space in _SPACES if (table.space == space).any()]
-    screen = Table(title=terminal.plain(f"{label}: layers by depth"), title_justify="left", title_style="bold")
-    screen.box, screen.collapse_padding, screen.pad_edge = box.SIMPLE_HEAD, True, False
+    screen = terminal.table(f"{label}: layers by depth", collapse_padding=True)
     for name in ("tower", "depth", "kind", "neurons"):
         screen.add_column(name, justify="left" if name in ("tower", "kind") else "right")
     for space in spaces:
@@ -82,7 +80,7 @@ def _by_depth(table: "pd.DataFrame", label: str) -> "Table":
             by_space = rows.set_index("space")
             first = rows.iloc[0]
             cells = [cell for space in spaces for cell in _figures(by_space, space)]
-            screen.add_row(str(tower), str(depth), str(first.kind), str(first.neurons), *cells)
+            screen.add_row(str(tower), str(depth), terminal.plain(first.kind), str(first.neurons), *cells)
         screen.add_section()
     return screen
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
+
+from purescope.cli.paths import FILE, FOLDER, RESULTS
+from purescope.specs import exists, to_path
 
 if TYPE_CHECKING:
     from purescope.runs import Settings, Sources
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option: TypeAlias = Callable[[Callable[..., Any]], Any]
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS: dict[str, Option] = {
     "data": click.option(
         "--data",
@@ -24,7 +25,7 @@ _OPTIONS: dict[str, Option] = {
     ),
     "out": click.option(
         "--out",
-        type=click.Path(path_type=Path),
+        type=RESULTS,
         required=True,
         metavar="DIR",
         help="Folder for the results: one without results, or that of the same run.",
@@ -118,14 +119,12 @@ _OPTIONS: dict[str, Option] = {
     ),
     "offline": click.option("--offline", is_flag=True, help="Fetch nothing, and say what is missing."),
     "classnames": click.option(
-        "--classnames", type=_FILE, metavar="FILE", help="JSON of class names, as CLIP_benchmark has them."
+        "--classnames", type=FILE, metavar="FILE", help="JSON of class names, as CLIP_benchmark has them."
     ),
     "templates": click.option(
-        "--templates", type=_FILE, metavar="FILE", help="JSON of templates, as CLIP_benchmark has them."
+        "--templates", type=FILE, metavar="FILE", help="JSON of templates, as CLIP_benchmark has them."
     ),
-    "data-root": click.option(
-        "--data-root", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the torchvision datasets."
-    ),
+    "data-root": click.option("--data-root", type=FOLDER, metavar="DIR", help="Folder of the torchvision datasets."),
     "download": click.option("--download", is_flag=True, help="Fetch a missing torchvision dataset into --data-root."),
     "on-bad-image": click.option(
         "--on-bad-image",
@@ -151,7 +150,7 @@ _OPTIONS: dict[str, Option] = {
     ),
     "cache": click.option(
         "--cache",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER,
         metavar="DIR",
         help="Folder where features are kept, so that none is encoded twice; `purescope cache ls` shows the default.",
     ),
@@ -252,4 +251,4 @@ def datasets(data: tuple[str, ...]) -> list[str]:
 
 
 def _split(item: str) -> list[str]:
-    return [item] if Path(item.partition(":")[2] or item).exists() else item.split(",")
+    return [item] if exists(to_path(item.partition(":")[2] or item)) else item.split(",")

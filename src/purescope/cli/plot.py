@@ -1,17 +1,17 @@
 """``purescope plot``: every figure that a folder of results has the data for, for a screen or for a paper."""
 
-import sys
 from pathlib import Path
 
 import click
 
 from purescope.cli import terminal
+from purescope.cli.paths import RESULTS
 
 _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tmlr", "jmlr")
 
 
 @click.command(short_help="Draw all figures of a folder of results, for a screen or for a paper.")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", metavar="DIR", type=RESULTS)
 @click.option(
     "--style",
     type=click.Choice(["screen", "paper"]),
@@ -38,7 +38,7 @@ _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tm
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=RESULTS,
     metavar="DIR2",
     help="Folder for the figures.  [default: DIR/figures, or DIR/figures/paper_VENUE]",
 )
@@ -67,11 +67,10 @@ def plot(folder: Path, style: str, venue: str | None, width: str | None, formats
     screen = terminal.console()
 
     def tell(path: Path) -> None:
-        if sys.stderr.isatty():
-            click.echo("\r\x1b[K", err=True, nl=False)  # the passing line of what is being done
-        screen.print(str(path), markup=False, highlight=False, soft_wrap=True)
+        terminal.clear()
+        screen.say(path)
 
     with terminal.telling(), drawn_in(style, venue=venue or "neurips", width=width or "column"):
         drawn = draw_folder(folder, out, names, published=published_figures(), processes=get_num_threads(), tell=tell)
     for line in drawn.missing:
-        screen.print(f"Not drawn: {line}", markup=False, highlight=False, soft_wrap=True)
+        screen.say(f"Not drawn: {line}")

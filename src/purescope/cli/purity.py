@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
+from purescope.cli.paths import RESULTS
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
+    from purescope.cli.screen import Table
     from purescope.purity import Projections
 
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=RESULTS,
     metavar="DIR",
     help="Also write all neurons, ranked, to purity_LABEL.csv, and the histogram to purity_LABEL.png and .svg.",
 )
@@ -90,7 +91,7 @@ def purity(
             screen.print(terminal.histogram(mean, "overlap, mean of the towers"), "")
             screen.print(_ends(neurons, top))
             if out is not None:
-                screen.print(f"All neurons, ranked: {_write(name, projections, neurons, out)}", soft_wrap=True)
+                screen.say(f"All neurons, ranked: {_write(name, projections, neurons, out)}")
     steps = [("Prune by purity", sweep)] if out is None else [("Report", ["purescope", "report", str(out)])]
     terminal.next_steps(screen, {what: terminal.typed(shlex.join(words)) for what, words in steps})
 
@@ -114,7 +115,7 @@ def _ends(neurons: "pd.DataFrame", top: int) -> "Table":
     """The first and the last rows of the ranking."""
     table = terminal.table(f"Purest {top} and least pure {top}")
     for column in neurons.columns:
-        table.add_column(column.replace("_", " "), justify="right")
+        table.add_column(terminal.plain(column.replace("_", " ")), justify="right")
     for part in (neurons.head(top), neurons.tail(top)):
         for row in part.itertuples(index=False):
             table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import click
 
+from purescope.cli import terminal
+from purescope.cli.paths import RESULTS
+
 
 @click.command(short_help="Write the report of a folder of results: one HTML page for a browser.")
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
+@click.argument("folder", type=RESULTS, metavar="DIR")
 def report(folder: Path) -> None:
     """Write DIR/report.html from what DIR holds, and print where it stands; nothing is measured.
 
@@ -18,4 +21,6 @@ def report(folder: Path) -> None:
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.report import write_report
 
-    click.echo(write_report(folder))
+    with terminal.telling():
+        written = write_report(folder)
+    terminal.say(written)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
+from purescope.cli.paths import RESULTS
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
+    from purescope.cli.screen import Table
     from purescope.reproduction import Reproduction
 
 _SHOWN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
@@ -28,7 +29,7 @@ _TITLES = {"accuracy": "Zero-shot accuracy in %, mean over k", "silhouette": "Si
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=RESULTS,
     default=Path("purescope-reproduction"),
     show_default=True,
     metavar="DIR",
@@ -100,5 +101,5 @@ def beside(means: "pd.DataFrame", metric: str) -> "Table":
         screen.add_column("\nnative", justify="right")
     for dataset in dict.fromkeys(means.index.get_level_values("dataset")):
         values = means.loc[dataset].reindex(list(_SHOWN))[["published", "paper", "native"]].to_numpy().ravel()
-        screen.add_row(str(dataset), *("-" if value != value else f"{100 * value:.1f}" for value in values))
+        screen.add_row(terminal.plain(dataset), *("-" if value != value else f"{100 * value:.1f}" for value in values))
     return screen

@@ -1,28 +1,25 @@
-"""What the commands share: progress, warnings and tables on a terminal."""
+"""What the commands share: tables, verdicts and last lines on a terminal."""
 
-import logging
 import shlex
 import shutil
 import sys
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from purescope.cli.printing import WIDTH, clear, plain, progress, say, telling
 from purescope.palette import PALETTE
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
-    from rich.table import Table
 
+    from purescope.cli.screen import Screen, Table
     from purescope.runs import Settings
     from purescope.verdict import Verdict
 
-WIDTH = 120  # of what is no terminal: enough for every table
+__all__ = ["clear", "plain", "progress", "say", "telling"]  # what comes from `printing`; the rest is below
+
 NARROW = 100  # columns: a terminal with fewer is shown less of each
 CHOICES = ("high_purity", "random", "low_purity")
 _CHOSEN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
@@ -36,92 +33,18 @@ _PROTOCOLS = {
 }
 
 
-class _Steps(logging.Handler):
-    """What a run is doing: one passing line on a terminal, a line each where standard error is a file or a pipe."""
+def console() -> "Screen":
+    """Standard output."""
+    from purescope.cli.screen import Screen
 
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self._passing = sys.stderr.isatty()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.clear()
-        if self._passing:
-            text = f"{record.getMessage()} ..."[: shutil.get_terminal_size().columns - 1]
-            click.echo(f"\r{text}", err=True, nl=False)
-        else:
-            click.echo(record.getMessage(), err=True)
-
-    def clear(self) -> None:
-        """Take the passing line away."""
-        if self._passing:
-            click.echo("\r\x1b[K", err=True, nl=False)
+    return Screen()
 
 
-def progress(iterable: Iterable[Any], label: str, total: int) -> Iterable[Any]:
-    """A bar with rate and time left, once something takes over two seconds; none when not on a terminal."""
-    from tqdm import tqdm
+def table(title: str, *columns: str, **options: Any) -> "Table":
+    """An empty table; a cell is markup of ours, or what `plain` makes of a name."""
+    from purescope.cli.screen import Table
 
-    bar = "{desc}: {percentage:3.0f}% {bar} {n_fmt}/{total_fmt} batches [{elapsed}<{remaining}, {rate_fmt}]"
-    shown: Iterable[Any] = tqdm(
-        iterable, label, total, delay=2, disable=None, leave=False, bar_format=bar, unit="batch"
-    )
-    return shown
-
-
-@contextmanager
-def telling(most: int | None = None) -> Iterator[None]:
-    """Say on standard error what is being done, and print warnings as one line each in place of Python's two.
-
-    Args:
-        most: how many to print; the manifest of a run has all that are about its results.
-    """
-    shown = 0
-    steps, log = _Steps(), logging.getLogger("purescope")
-    level = log.level
-
-    def show(message: Warning | str, *_: object) -> None:
-        nonlocal shown
-        shown += 1
-        if most is None or shown <= most:
-            steps.clear()
-            click.echo(f"note: {message}", err=True)
-
-    log.addHandler(steps)
-    log.setLevel(logging.INFO)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default", UserWarning)
-            warnings.showwarning = show  # type: ignore[assignment]
-            yield
-    finally:
-        log.removeHandler(steps)
-        log.setLevel(level)
-        steps.clear()
-    if most is not None and shown > most:
-        click.echo(f"note: {shown - most} more, all in manifest.json", err=True)
-
-
-def console() -> "Console":
-    """Standard output; as wide as the terminal, or wide enough for every table when it is a file."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-
-
-def table(title: str, *columns: str) -> "Table":
-    """An empty table of the plain look that all have: a rule below the head, no boxes."""
-    from rich import box
-    from rich.table import Table
-
-    style = {"title_justify": "left", "title_style": "bold", "header_style": "", "padding": (0, 1)}
-    return Table(*columns, title=plain(title), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, **style)  # type: ignore[arg-type]
-
-
-def plain(text: str) -> str:
-    """A text as it is, for rich: its brackets are no markup."""
-    from rich.markup import escape
-
-    return escape(text)
+    return Table(title, *columns, **options)
 
 
 def result_table(results: "pd.DataFrame", model: str, width: int = WIDTH) -> "Table":
@@ -205,7 +128,7 @@ def verdict_line(verdict: "Verdict", about: str = "") -> str:
     sets = f" on {overall.about}" if len(verdict.by_dataset) == 1 else f", over {overall.about}"
     return (
         f"[bold]{plain(about or verdict.model)}: that high purity keeps more is {overall.word}[/bold]{plain(sets)}: "
-        f"{verdict.numbers}"
+        f"{plain(verdict.numbers)}"
     )
 
 
@@ -268,7 +191,7 @@ def strategy_table(results: "pd.DataFrame", out: Path, model: str) -> "Table":
     for row in board:
         difference, p = ("" if row.over_random is None else str(row.over_random)), f"{row.p:.2g}" if row.p else ""
         needed = f"≤ {row.needed:.0f}" if row.needed <= fewest else f"{row.needed:.0f}"
-        screen.add_row(row.strategy, f"{100 * row.area:.2f}", difference, p, needed)
+        screen.add_row(plain(row.strategy), f"{100 * row.area:.2f}", difference, p, needed)
     return screen
 
 

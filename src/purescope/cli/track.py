@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
+from purescope.cli.paths import RESULTS
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
+
+    from purescope.cli.screen import Table
 
 
 @click.command(short_help="Follow purity, accuracy and the pruning gap over the checkpoints of a training.")
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=RESULTS,
     required=True,
     metavar="DIR",
     help="Folder for table and figure: one without results, or that of an earlier call with the same settings, "
@@ -69,7 +71,7 @@ def track(
     screen = terminal.console()
     screen.print(_steps(table))
     for sentence in _sentences(table):
-        screen.print(sentence)
+        screen.print(terminal.plain(sentence))
     write_dynamics(table, out)
     terminal.next_steps(screen, {"Look": str(write_report(out)), "Table and figure": str(out)})
 
@@ -102,7 +104,8 @@ def _steps(table: "pd.DataFrame") -> "Table":
         for _, row in part.iterrows():
             values = [(100 if name in _ACCURACIES else 1) * row[name] for name in shown]
             cells = ["-" if v != v else form.format(v) for v, (_, form) in zip(values, shown.values(), strict=True)]
-            screen.add_row(str(model), f"{row.step:,}", *([row.dataset] if measured else []), *cells)
+            names = [terminal.plain(row.dataset)] if measured else []
+            screen.add_row(terminal.plain(model), f"{row.step:,}", *names, *cells)
         screen.add_section()
     return screen
 

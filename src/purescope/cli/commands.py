@@ -1,0 +1,48 @@
+"""The group of all commands; whatever is heavy is imported inside the command."""
+
+import click
+
+from purescope.cli.cache import cache
+from purescope.cli.compare import compare
+from purescope.cli.convert import convert
+from purescope.cli.datasets import datasets
+from purescope.cli.demo import demo
+from purescope.cli.evidence import evidence
+from purescope.cli.importance import importance
+from purescope.cli.layers import layers
+from purescope.cli.models import models
+from purescope.cli.plot import plot
+from purescope.cli.purity import purity
+from purescope.cli.report import report
+from purescope.cli.reproduce import reproduce
+from purescope.cli.sweep import sweep
+from purescope.cli.track import track
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="purescope")
+def cli() -> None:
+    """Which neurons of a CLIP-style embedding are pure, and what pruning the others costs.
+
+    Start with `purescope demo`: the whole experiment on the bundled models and images, in about a minute.
+    """
+
+
+for command in (
+    demo,
+    sweep,
+    evidence,
+    compare,
+    purity,
+    importance,
+    layers,
+    track,
+    reproduce,
+    report,
+    plot,
+    models,
+    datasets,
+    cache,
+    convert,
+):
+    cli.add_command(command)

@@ -213,7 +213,7 @@ def test_unknown_names_of_open_clip(name: str, message: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*is the last of several layers")
 @pytest.mark.parametrize("proj", ["linear", "mlp"])
-@pytest.mark.parametrize("place", ["beside it", "on the hub"])
+@pytest.mark.parametrize("place", ["in its folder", "on the hub"])
 def test_a_text_tower_of_transformers_in_open_clip(
     place: str, proj: str, cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,9 +222,11 @@ def test_a_text_tower_of_transformers_in_open_clip(
     text = transformers.RobertaConfig(
         vocab_size=64, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48
     )
-    where = tmp_path / "roberta" if place == "beside it" else cache("org/roberta")
+    where = tmp_path / "model" / "roberta" if place == "in its folder" else cache("org/roberta")
     text.save_pretrained(where)
-    name = str(where) if place == "beside it" else "org/roberta"
+    name = "roberta" if place == "in its folder" else "org/roberta"
+    (tmp_path / "model").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / "model")  # open_clip looks for the folder there
     tower = {"hf_model_name": name, "hf_tokenizer_name": "org/words", "hf_model_pretrained": False}
     tower |= {"hf_proj_type": proj, "context_length": 12}
     write_open_clip(tmp_path / "model", {**CONFIGS["vit"], "custom_text": True, "text_cfg": tower})
@@ -247,9 +249,10 @@ def test_a_text_tower_of_transformers_in_open_clip(
 
 
 def test_code_that_a_text_tower_names_is_refused(tmp_path: Path) -> None:
-    tower = {"hf_model_name": str(tmp_path), "hf_model_pretrained": False}
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": {"AutoConfig": "evil.C"}}))
+    tower = {"hf_model_name": ".", "hf_model_pretrained": False}
     write_open_clip(tmp_path / "model", CONFIGS["vit"])
+    code = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.C"}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(code))
     config = {"model_cfg": {**CONFIGS["vit"], "text_cfg": {**TEXT, **tower}}}
     (tmp_path / "model" / "open_clip_config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=r"wants code of its own \(auto_map\)"):

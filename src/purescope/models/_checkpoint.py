@@ -1,7 +1,6 @@
 """Reading weight files that nobody vouches for: no code in them runs, and what does not fit is named."""
 
 import hashlib
-import json
 import pickle
 import re
 import zipfile
@@ -12,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from purescope import files
 from purescope.errors import ModelError
+from purescope.guard import guarded
+from purescope.memory import require_room
 from purescope.models._torchscript import is_torchscript, read_torchscript
 
 # What training scripts save beside the weights and torch does not read by itself: the arguments of a command
@@ -49,9 +51,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         fix = "name the file in it" if path.is_dir() else "check the path"
         raise ModelError(f"{path}: {what}", expected="a checkpoint file", fix=fix)
     try:
-        tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _state_dict(path, _read_torch(path))
+        with guarded(path.parent, what=str(path)):
+            tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _state_dict(path, _read_torch(path))
+        size = path.stat().st_size
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error}", fix="check its permissions, or copy it again") from error
+    # A tensor is a view: many can show one number, or each other's, and all are copied to work with.
+    require_room(
+        sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
+        stored=size,
+        what=str(path),
+        most_per_byte=4,
+        needed=4 * sum(tensor.numel() for tensor in tensors.values()),
+        error=ModelError,
+    )
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
@@ -64,10 +77,10 @@ def read_json(path: Path, expected: str) -> Any:
         ModelError: the file is missing or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}", expected=expected, fix="check the path") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
 
 
@@ -77,6 +90,18 @@ def fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -
     Raises:
         ModelError: names are missing or surplus, shapes differ, or a weight is NaN or infinite; each kind of
             fault with the first few names and a count.
+    """
+    require_fit(path, found, wanted)
+    copies = {name: found[name].to(like.dtype, copy=True).contiguous() for name, like in wanted.items()}
+    refuse(path, {"NaN or infinite": [name for name, copy in copies.items() if not copy.isfinite().all()]})
+    return copies
+
+
+def require_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Names and shapes of `fit`; the wanted weights may be on the meta device, where nothing is allocated.
+
+    Raises:
+        ModelError: names are missing or surplus, or shapes differ.
     """
     shapes = [
         f"{name} {list(found[name].shape)} instead of {list(wanted[name].shape)}"
@@ -89,9 +114,6 @@ def fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -
         "wrong shape": shapes,
     }
     refuse(path, faults)
-    copies = {name: found[name].to(like.dtype, copy=True).contiguous() for name, like in wanted.items()}
-    refuse(path, {"NaN or infinite": [name for name, copy in copies.items() if not copy.isfinite().all()]})
-    return copies
 
 
 def refuse(path: Path, faults: Mapping[str, list[str]]) -> None:
@@ -160,11 +182,30 @@ def _read_torch(path: Path) -> object:
     try:
         if is_torchscript(path):
             return read_torchscript(path)
+        if is_zip:
+            _require_stored(path)
         with torch.serialization.safe_globals(stand_ins):
             # Mapped, so that the optimizer's state, twice the size of the weights, is never read.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except ModelError:
+        raise
     except Exception as error:  # bytes that are no checkpoint can make torch's reader raise anything
         raise _unreadable(path, start, str(error)) from error
+
+
+def _require_stored(path: Path) -> None:
+    """Refuse a zip whose entries are packed, or lie on top of each other: torch writes none, and they unpack to more.
+
+    Raises:
+        ModelError: it is one.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    packed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    size = path.stat().st_size
+    if packed or sum(entry.file_size for entry in entries) > size:
+        came = f"{first_few(packed)} compressed" if packed else f"more than its {size:,} bytes in its list of files"
+        raise ModelError(f"{path}: holds {came}", expected="a zip as torch writes it, of files as they are", fix=_SAVE)
 
 
 def _unreadable(path: Path, start: bytes, message: str) -> ModelError:

@@ -5,6 +5,7 @@ configuration and its weights come from is in `_sources.py`.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,11 +16,15 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError, ModelError
-from purescope.models._checkpoint import fingerprint, fit
+from purescope.guard import guarded
+from purescope.models._checkpoint import fingerprint, fit, require_fit
+from purescope.models._configuration import require_layers, require_sizes
 from purescope.models._hub import fetch_file, fetch_folder
 from purescope.models._parts import find_towers
 from purescope.models._projection import find_projections
+from purescope.models._tokenizer_files import private_folder
 from purescope.models._towers import Towers
+from purescope.models._transformers_config import layers_of_tower, rebuilt_text_tower
 from purescope.models._vocabulary import (
     HF_FILES,
     Tokenizer,
@@ -41,7 +46,8 @@ class Source:
         weights: the file of weights.
         tensors: what is in it.
         offline: download nothing.
-        folder: a `local-dir:` folder, in which a vocabulary may lie.
+        folder: a `local-dir:` folder, in which a text tower and a tokenizer may lie.
+        merges: the model's own list of merges, where it has one.
         form: what the identity calls the format.
     """
 
@@ -52,6 +58,7 @@ class Source:
     tensors: Mapping[str, Tensor]
     offline: bool = field(kw_only=True)
     folder: Path | None = None
+    merges: Path | None = None
     form: str = "open_clip"
 
 
@@ -62,13 +69,21 @@ def towers(source: Source) -> Towers:
         ModelError: the configuration or the weights are broken, do not fit, or ask for what is not supported.
         MissingExtraError: it has a text tower or a tokenizer of transformers, which is not installed.
     """
-    module = _build(source)
-    wanted = module.state_dict()
-    # A batch norm's counter has no part in a forward pass, and may be missing as it may for torch.
-    counters = {name: value for name, value in wanted.items() if name.endswith(".num_batches_tracked")}
-    module.load_state_dict(fit(source.weights, counters | _renamed(source, module), wanted), assign=True)
+    import open_clip  # noqa: F401 before the guard: as it is imported, it may start processes
+
+    name = source.model["text_cfg"].get("hf_model_name")
+    tower = _text_tower(source, name) if name else None
+    tokenizer_files = _tokenizer_folder(source)
+    roots = [source.folder, source.weights.parent, tokenizer_files, tower.path.parent if tower else None]
+    with guarded(*filter(None, roots), what=source.where):
+        return _towers(source, tower, tokenizer_files)
+
+
+def _towers(source: Source, tower: "_TextTower | None", tokenizer_files: Path | None) -> Towers:
+    module, stored = _build(source, tower)
+    module.load_state_dict(fit(source.weights, stored, module.state_dict()), assign=True)
     text = getattr(module, "text", module)
-    tokenizer = _tokenizer(source)
+    tokenizer = _tokenizer(source, tokenizer_files)
     if tokenizer.vocab_size > text.vocab_size:
         raise ModelError(
             f"{source.where}: {tokenizer.vocab_size} tokens for a vocab_size of {text.vocab_size}",
@@ -97,49 +112,80 @@ def towers(source: Source) -> Towers:
             "projection_bias": " ".join(biased) or "none",
         },
         towers=find_towers(module),
+        configurations={tower.place: tower.config} if tower and tower.place else {},
     )
 
 
-def _build(source: Source) -> Any:
-    """open_clip's own module, its weights still drawn at random; the random state is left as it was."""
-    import open_clip
+@dataclass(frozen=True)
+class _TextTower:
+    """A text tower of transformers: its config.json, what is left of it, and where it lies in the model's folder."""
 
+    path: Path
+    config: Mapping[str, Any]
+    place: str = ""
+
+
+def _build(source: Source, tower: _TextTower | None) -> tuple[Any, dict[str, Tensor]]:
+    """open_clip's own module, its weights still drawn at random, and the stored ones that fit it."""
     config = dict(source.model)
     vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
-    if ":" in str(vision.get("timm_model_name") or ""):
+    if re.search("[:/\\\\]", str(vision.get("timm_model_name") or "")):
         raise ModelError(
             f"{source.where}: wants an image tower from a hub (vision_cfg.timm_model_name)",
             expected="a tower that the installed timm has by its plain name",
         )
+    require_sizes(source.where, config, source.tensors)
     vision["timm_model_pretrained"] = False  # true would download
-    if text.get("hf_model_name"):
-        text |= {"hf_model_name": _hf_text_config(source, text["hf_model_name"]), "hf_model_pretrained": False}
-    kind = "CustomTextCLIP" if config.pop("custom_text", False) or text.get("hf_model_name") else "CLIP"
+    kind = "CustomTextCLIP" if config.pop("custom_text", False) or tower else "CLIP"
     if kind == "CustomTextCLIP" and "multimodal_cfg" in config:
         kind = "CoCa"
+    config |= {"vision_cfg": vision, "text_cfg": text}
+    if tower is None:
+        return _built(source, kind, config)
+    require_layers(str(tower.path), layers_of_tower(tower.config), source.tensors)
+    with private_folder() as folder:
+        (folder / "config.json").write_text(json.dumps(tower.config), encoding="utf-8")
+        text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
+        return _built(source, kind, config)
+
+
+def _built(source: Source, kind: str, config: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
+    """The same; it is built without memory first, and held against the stored weights.
+
+    The random state is left as it was.
+    """
+    import open_clip
+
+    build = partial(getattr(open_clip, kind), **config)
     try:
-        with torch.random.fork_rng(devices=[]):
-            return getattr(open_clip, kind)(**config | {"vision_cfg": vision, "text_cfg": text})
+        with torch.device("meta"):
+            plan = build()
     except Exception as error:  # an impossible configuration can make open_clip and timm raise anything
         raise ModelError(
             f"{source.where}: open_clip cannot build this model_cfg: {type(error).__name__}: {error}",
             expected="a model_cfg of the installed open_clip",
         ) from error
+    stored, wanted = _renamed(source, plan), plan.state_dict()
+    # A batch norm's counter has no part in a forward pass, and may be missing as it may for torch.
+    stored = {name: torch.tensor(0) for name in wanted if name.endswith(".num_batches_tracked")} | stored
+    require_fit(source.weights, stored, wanted)
+    with torch.random.fork_rng(devices=[]):
+        return build(), stored
 
 
-def _hf_text_config(source: Source, name: str) -> str:
-    """A folder with the configuration of a text tower of transformers: open_clip reads it by a name or a folder."""
+def _text_tower(source: Source, name: str) -> _TextTower:
+    """The configuration of a text tower of transformers, in the model's own folder or on the hub."""
     require_transformers()
-    path = Path(name) / "config.json"
-    if not path.is_file():
-        try:
-            path = fetch_file(name, ["config.json"], offline=source.offline)
-        except ModelError as error:
-            came = f"{source.where}: wants the text tower {name}. {error.came}"
-            raise ModelError(came, expected=error.expected, fix=error.fix) from error
-    if '"auto_map"' in path.read_text(encoding="utf-8", errors="replace"):
-        raise ModelError(f"{path}: the text tower wants code of its own (auto_map)", expected="a tower of transformers")
-    return str(path.parent)
+    place = Path(name) / "config.json"
+    if source.folder is not None and (source.folder / place).exists():
+        path = source.folder / place
+        return _TextTower(path, rebuilt_text_tower(path), place.as_posix())
+    try:
+        path = fetch_file(name, ["config.json"], offline=source.offline)
+    except ModelError as error:
+        came = f"{source.where}: wants the text tower {name}. {error.came}"
+        raise ModelError(came, expected=error.expected, fix=error.fix) from error
+    return _TextTower(path, rebuilt_text_tower(path))
 
 
 def _renamed(source: Source, module: Any) -> dict[str, Tensor]:
@@ -165,14 +211,20 @@ def _renamed(source: Source, module: Any) -> dict[str, Tensor]:
     return dict(tensors)
 
 
-def _tokenizer(source: Source) -> Tokenizer:
+def _tokenizer_folder(source: Source) -> Path | None:
+    """Where the files of a tokenizer of transformers are; None where it is open_clip's own."""
+    name = source.model["text_cfg"].get("hf_tokenizer_name")
+    if not name:
+        return None
+    # As in open_clip, the tokenizer of a folder lies in it, whatever its name.
+    return source.folder or fetch_folder(name, HF_FILES, offline=source.offline)
+
+
+def _tokenizer(source: Source, folder: Path | None) -> Tokenizer:
     text = source.model["text_cfg"]
     context, options = text.get("context_length", 77), text.get("tokenizer_kwargs") or {}
-    name = text.get("hf_tokenizer_name")
-    if not name:
-        return simple_tokenizer(context, options, folder=source.folder)
-    # As in open_clip, the tokenizer of a folder lies in it, whatever its name.
-    folder = source.folder or fetch_folder(name, HF_FILES, offline=source.offline)
+    if folder is None:
+        return simple_tokenizer(context, options, merges=source.merges)
     return open_clip_hf_tokenizer(folder, context, options, mode=text.get("tokenizer_mode"))
 
 

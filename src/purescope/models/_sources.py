@@ -10,6 +10,7 @@ from torch import Tensor
 from purescope.errors import Advice, ModelError, did_you_mean, near_miss
 from purescope.models._checkpoint import read_json, read_tensors
 from purescope.models._clip_layout import OPENAI_MARKS, is_openai
+from purescope.models._configuration import checked_model
 from purescope.models._hub import fetch_file, is_offline, missing_offline
 from purescope.models._open_clip import Source
 
@@ -43,9 +44,10 @@ def from_folder(folder: Path, *, offline: bool) -> Source:
             expected=f"one of {', '.join(_WEIGHTS)}",
             fix="copy the whole folder again",
         )
-    preprocess = config.get("preprocess_cfg") or {}
+    preprocess, model = config.get("preprocess_cfg") or {}, config["model_cfg"]
+    merges = folder / bpe if (bpe := _merges(model)) else None
     tensors = read_tensors(weights)
-    return Source(str(where), config["model_cfg"], preprocess, weights, tensors, offline=offline, folder=folder)
+    return Source(str(where), model, preprocess, weights, tensors, offline=offline, folder=folder, merges=merges)
 
 
 def from_hub(repository: str, *, offline: bool) -> Source:
@@ -57,9 +59,10 @@ def from_hub(repository: str, *, offline: bool) -> Source:
     path = fetch_file(repository, [CONFIG], offline=offline)
     config = _read_config(path)
     weights = fetch_file(repository, _ON_HUB, offline=offline)
-    preprocess = config.get("preprocess_cfg") or {}
+    preprocess, model = config.get("preprocess_cfg") or {}, config["model_cfg"]
+    merges = fetch_file(repository, [bpe], offline=offline) if (bpe := _merges(model)) else None
     where = f"{CONFIG} of {repository}"
-    return Source(where, config["model_cfg"], preprocess, weights, read_tensors(weights), offline=offline)
+    return Source(where, model, preprocess, weights, read_tensors(weights), offline=offline, merges=merges)
 
 
 def from_tag(arch: str, tag: str, *, offline: bool) -> Source:
@@ -136,7 +139,14 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: no model", expected="model_cfg with embed_dim, vision_cfg and text_cfg")
     if not isinstance(config.get("preprocess_cfg") or {}, dict):
         raise ModelError(f"{path}: preprocess_cfg {config['preprocess_cfg']!r}", expected="a dictionary")
-    return dict(config)
+    return {**config, "model_cfg": checked_model(model, str(path))}
+
+
+def _merges(model: Mapping[str, Any]) -> str:
+    """The name of a vocabulary of the model's own; empty where it has CLIP's."""
+    text = model["text_cfg"]
+    options = text.get("tokenizer_kwargs") or {}
+    return "" if text.get("hf_tokenizer_name") else str(options.get("bpe_path", ""))
 
 
 def _require_quick_gelu(arch: str, config: Mapping[str, Any], why: str) -> None:

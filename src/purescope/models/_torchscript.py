@@ -48,6 +48,8 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     """
     with zipfile.ZipFile(path) as archive:
         (tree,) = (name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
+        if archive.getinfo(tree).compress_type != zipfile.ZIP_STORED:
+            raise pickle.UnpicklingError(f"{tree} is compressed")
         with archive.open(tree) as file:
             root = _Unpickler(file, archive, tree.removesuffix(".pkl")).load()
     if not isinstance(root, _Module):

@@ -3,8 +3,9 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -35,6 +36,8 @@ class Towers:
     preprocess: Preprocess
     identity: Mapping[str, str]
     towers: Mapping[str, Tower]  # as in `Model`
+    # What a copy needs beside its weights, by the names of the files: what is left of configurations of transformers.
+    configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.device, precision: str) -> Model:

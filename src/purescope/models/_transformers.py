@@ -16,9 +16,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import InputError, ModelError
-from purescope.models._checkpoint import fingerprint, first_few, fit, read_json, read_tensors
+from purescope.guard import guarded
+from purescope.models._checkpoint import fingerprint, first_few, fit, read_json, read_tensors, require_fit
+from purescope.models._configuration import require_layers
 from purescope.models._hub import fetch_folder
 from purescope.models._towers import Towers
+from purescope.models._transformers_config import layers_of, rebuilt_model
 from purescope.models._vocabulary import HF_FILES, require_transformers, transformers_tokenizer
 from purescope.models.model import Preprocess, Tower, as_rgb
 from purescope.purity import Projections
@@ -76,17 +79,28 @@ def load(folder: Path) -> Towers:
         ModelError: a file is missing or broken, or asks for something that is not supported.
         MissingExtraError: transformers is not installed.
     """
+    require_transformers()
+    with guarded(folder, what=str(folder)):
+        return _load(folder)
+
+
+def _load(folder: Path) -> Towers:
     config = _read_json(folder / CONFIG)
     family = config.get("model_type")
-    if family not in _FAMILIES:
+    if not isinstance(family, str) or family not in _FAMILIES:
         raise ModelError(
             f"{folder / CONFIG}: model_type {family!r}",
             expected=f"{' or '.join(_FAMILIES)}, SigLIP 2 among the latter where it has one image size",
         )
-    config = _model_only(config)
-    module = _build(folder / CONFIG, family, config)
+    told = f"{folder / CONFIG}: transformers cannot build this {family} model: it"
+    rebuilt = rebuilt_model(config, told)
     weights_path, stored = _read_weights(folder)
+    require_layers(str(folder / CONFIG), layers_of(rebuilt), stored)
     weights = {name: tensor for name, tensor in stored.items() if not name.endswith(".position_ids")}  # 0, 1, 2, ...
+    with torch.device("meta"):  # without memory first
+        plan = _build(folder / CONFIG, family, rebuilt)
+    require_fit(weights_path, weights, plan.state_dict())
+    module = _build(folder / CONFIG, family, rebuilt)
     module.load_state_dict(fit(weights_path, weights, module.state_dict()), assign=True)
     text, vision = module.config.text_config, module.config.vision_config
     tokenizer = transformers_tokenizer(folder, text.max_position_embeddings)
@@ -121,7 +135,7 @@ def load(folder: Path) -> Towers:
         preprocess=preprocess,
         identity={
             "format": "transformers",
-            "architecture": json.dumps(config, sort_keys=True),
+            "architecture": json.dumps(_model_only(config), sort_keys=True),
             "activation": f"image {vision.hidden_act}, text {text.hidden_act}",
             "weights": fingerprint(stored),
             "tokenizer": tokenizer.identity,
@@ -132,6 +146,7 @@ def load(folder: Path) -> Towers:
             "image": Tower({"vision_model": module.vision_model}, "first" if is_clip else "mean"),
             "text": Tower({"text_model": module.text_model}, "end" if is_clip else "last", end=_end(text)),
         },
+        configurations={CONFIG: rebuilt},
     )
 
 
@@ -240,7 +255,6 @@ def _projections(module: Any) -> Projections:
 
 
 def _build(path: Path, family: str, config: Mapping[str, Any]) -> Any:
-    require_transformers()
     import transformers
 
     config_class, model_class = (getattr(transformers, name) for name in _FAMILIES[family])
@@ -255,7 +269,7 @@ def _build(path: Path, family: str, config: Mapping[str, Any]) -> Any:
 
 
 def _model_only(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what says how to load it, at any depth."""
+    """A configuration without what says how to load it, at any depth: what tells models apart, handed to nobody."""
     return {
         key: _model_only(value) if isinstance(value, dict) else value
         for key, value in config.items()
@@ -275,9 +289,12 @@ def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
             fix="take a revision with safetensors, or save the model again with transformers",
         )
     parts = _read_json(folder / _INDEX).get("weight_map")
-    names = set(parts.values()) if isinstance(parts, dict) else set()
-    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
-        raise ModelError(f"{folder / _INDEX}: no list of parts", expected="weight_map with names of files beside it")
+    names = set(map(str, parts.values())) if isinstance(parts, dict) else set()
+    if not names or not all(re.fullmatch(r"[\w.-]+\.safetensors", name) for name in names):
+        raise ModelError(
+            f"{folder / _INDEX}: no list of parts",
+            expected="weight_map with names of files of safetensors beside it",
+        )
     tensors: dict[str, Tensor] = {}
     for name in sorted(names):
         tensors |= read_tensors(folder / name)

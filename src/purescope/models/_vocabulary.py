@@ -1,6 +1,8 @@
 """Tokenizers, as open_clip and transformers implement them, with an identity for the manifest."""
 
+import gzip
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -11,9 +13,13 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from purescope.errors import MissingExtraError, ModelError
+from purescope.files import read_bytes
+from purescope.models._tokenizer_files import Folder, rebuild
 
 HF_FILES = ("*.json", "*.txt", "*.model")
 """The names of the files of a tokenizer in a repository of the hub."""
+
+_MERGES = 16_000_000  # bytes of a list of merges, unpacked: five times CLIP's own
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,7 @@ class Tokenizer:
         kind: what it is, for the manifest, e.g. "CLIP BPE".
         context: the length of a row.
         save: writes the files that open_clip reads it from into a folder that holds a model of its own.
+        kept: a private folder that it needs as long as it lives.
     """
 
     rows: Callable[[list[str]], Int64[Tensor, "n context"]]
@@ -33,6 +40,7 @@ class Tokenizer:
     kind: str
     context: int
     save: Callable[[Path], object]
+    kept: Folder | None = None
 
     def __call__(self, sentences: list[str]) -> Int64[Tensor, "n context"]:
         return self.rows(sentences)
@@ -51,9 +59,9 @@ class Tokenizer:
 
 
 def simple_tokenizer(
-    context: int, options: Mapping[str, Any] | None = None, *, folder: Path | None = None
+    context: int, options: Mapping[str, Any] | None = None, *, merges: Path | None = None
 ) -> Tokenizer:
-    """open_clip's SimpleTokenizer; a relative `bpe_path` among its options is one inside `folder`.
+    """open_clip's SimpleTokenizer; `merges` is the file that a `bpe_path` among its options names.
 
     Raises:
         ModelError: the vocabulary file is missing or broken, or an option is unknown.
@@ -61,23 +69,33 @@ def simple_tokenizer(
     from open_clip.tokenizer import SimpleTokenizer
 
     options = dict(options or {})
-    merges: Path | None = None
-    if "bpe_path" in options and folder is not None:
-        merges = folder / str(options["bpe_path"])
-        options["bpe_path"] = str(merges)
+    packed = b""
     try:
+        if merges is not None:
+            packed = _read_merges(merges)
+            options["bpe_path"] = io.BytesIO(packed)  # what was checked, not the file again
         tokenizer = SimpleTokenizer(**options) if options else _clips_own()
-    except (OSError, EOFError, ValueError, TypeError, AssertionError) as error:
+    except (OSError, EOFError, ValueError, TypeError, AssertionError, RecursionError) as error:
+        told = options | ({"bpe_path": str(merges)} if merges else {})
         raise ModelError(
-            f"{folder}: no tokenizer from {options}: {error}",
+            f"{merges.parent if merges else None}: no tokenizer from {told}: {error}",
             expected="options of open_clip's SimpleTokenizer, bpe_path naming a gzipped list of merges",
         ) from error
 
     def save(target: Path) -> None:
         if merges is not None:
-            (target / merges.name).write_bytes(merges.read_bytes())
+            (target / merges.name).write_bytes(packed)
 
     return Tokenizer(partial(tokenizer, context_length=context), tokenizer.encoder, "CLIP BPE", context, save)
+
+
+def _read_merges(path: Path) -> bytes:
+    """A gzipped file, once it is known that it does not unpack to any size."""
+    packed = read_bytes(path)
+    with gzip.open(io.BytesIO(packed)) as unpacked:
+        if len(unpacked.read(_MERGES + 1)) > _MERGES:
+            raise ValueError(f"it unpacks to more than {_MERGES:,} bytes")
+    return packed
 
 
 @cache
@@ -98,14 +116,12 @@ def open_clip_hf_tokenizer(folder: Path, context: int, options: Mapping[str, Any
     require_transformers()
     from open_clip.tokenizer import HFTokenizer
 
-    try:
+    def build(private: Path) -> tuple[Any, Any]:
         safe = {**options, "local_files_only": True, "trust_remote_code": False}
-        rows = HFTokenizer(str(folder), context, tokenizer_mode=mode, **safe)
-        rows(["a"])  # what is missing for a row shows here, not in the middle of a run
-        entries = _entries(rows.tokenizer)
-    except Exception as error:
-        raise _unusable(folder, error) from error
-    return Tokenizer(rows, entries, type(rows.tokenizer).__name__, context, rows.save_pretrained)
+        rows = HFTokenizer(str(private), context, tokenizer_mode=mode, **safe)
+        return rows, rows.tokenizer
+
+    return _from_private(folder, context, build)
 
 
 def transformers_tokenizer(folder: Path, context: int) -> Tokenizer:
@@ -118,22 +134,38 @@ def transformers_tokenizer(folder: Path, context: int) -> Tokenizer:
     require_transformers()
     from transformers import AutoTokenizer
 
-    has = {path.name for path in folder.iterdir()}
-    if "vocab.json" in has and not has & {"tokenizer.json", "merges.txt"}:
-        raise ModelError(f"{folder}: no tokenizer: vocab.json without merges.txt", fix="copy the whole folder")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    def build(private: Path) -> tuple[Any, Any]:
+        tokenizer = AutoTokenizer.from_pretrained(private, local_files_only=True, trust_remote_code=False)
 
         def rows(sentences: list[str]) -> Tensor:
             batch = tokenizer(sentences, padding="max_length", truncation=True, max_length=context, return_tensors="pt")
             ids: Tensor = batch["input_ids"]
             return ids
 
-        rows(["a"])
+        return rows, tokenizer
+
+    return _from_private(folder, context, build)
+
+
+def _from_private(folder: Path, context: int, build: Callable[[Path], tuple[Any, Any]]) -> Tokenizer:
+    """A tokenizer of a folder's files, rebuilt in a folder of our own; `build` makes the rows and the tokenizer."""
+    private = Folder()
+    try:
+        rebuild(folder, private.path)
+        rows, tokenizer = build(private.path)
+        rows(["a"])  # what is missing for a row shows here, not in the middle of a run
         entries = _entries(tokenizer)
+    except ModelError:
+        private.remove()
+        raise
     except Exception as error:
+        private.remove()
         raise _unusable(folder, error) from error
-    return Tokenizer(rows, entries, type(tokenizer).__name__, context, tokenizer.save_pretrained)
+    # A copy of a tokenizer that is no fast one, for another device, reads its file again.
+    kept = None if tokenizer.is_fast else private
+    if kept is None:
+        private.remove()
+    return Tokenizer(rows, entries, type(tokenizer).__name__, context, partial(rebuild, folder), kept)
 
 
 def _entries(tokenizer: Any) -> dict[str, int]:

@@ -91,13 +91,15 @@ def _write_open_clip(towers: Towers, folder: Path) -> None:
         },
     }
     _write(folder, (_sources.CONFIG, config), (_sources.WEIGHTS, towers.module.state_dict()))
+    _write_configurations(towers, folder)
     towers.tokenize.save(folder)
 
 
 def _write_transformers(towers: Towers, folder: Path) -> None:
-    config = json.loads(towers.identity["architecture"])
     weights = towers.module.get_submodule("model").state_dict()
-    _write(folder, (_transformers.CONFIG, config), (_transformers.WEIGHTS, weights))
+    _write(
+        folder, (_transformers.CONFIG, towers.configurations[_transformers.CONFIG]), (_transformers.WEIGHTS, weights)
+    )
     processor = _transformers.processor_config(towers.preprocess)
     (folder / _transformers.PROCESSOR).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
     towers.tokenize.save(folder)
@@ -119,6 +121,13 @@ _FORMS: dict[str, tuple[str, Callable[[Towers, Path], None]]] = {
     "transformers": ("transformers", _write_transformers),
     "laclip": ("purescope", _write_laclip),
 }
+
+
+def _write_configurations(towers: Towers, folder: Path) -> None:
+    """That of a text tower of transformers, where it lies in the folder of the model."""
+    for name, config in towers.configurations.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _write(folder: Path, config: tuple[str, Mapping[str, Any]], weights: tuple[str, Mapping[str, Tensor]]) -> None:

@@ -5,11 +5,12 @@ opens it here.
 """
 
 import errno
+import io
 import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -17,7 +18,7 @@ CONFIGURATION = 64_000_000
 """Bytes that a file of JSON or of words may have: a hundred times the largest that is known."""
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading; a link is followed, to a regular file.
 
     Args:
@@ -78,7 +79,7 @@ def read_bytes(path: Path, *, most: int = CONFIGURATION) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"{size:,} bytes, where at most {most:,} are read", str(path))
-        return file.read(most)
+        return file.read(min(most, size + 1))
 
 
 def read_text(path: Path, *, encoding: str = "utf-8", most: int = CONFIGURATION) -> str:

@@ -90,7 +90,7 @@ def test_parquet(place: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"path": ["images/1.png"], "label": [0.5]}, "the column label holds float"),
+        ({"path": ["images/1.png"], "label": [0.5]}, r"line 1: the label '0\.5'"),
         ({"path": ["images/1.png"], "label": [None]}, "line 1: an empty cell"),
         ({"path": [b"images/1.png"], "label": [1]}, "the column path holds bytes"),
         ({"image": ["images/1.png"], "score": [1]}, "has the columns image, score"),

@@ -11,6 +11,7 @@ from purescope.datasets import _bundled, _folder, _huggingface, _manifest, _torc
 from purescope.datasets._torchvision import data_folder
 from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.dataset import Dataset, without_bad_images
+from purescope.datasets.names import warn_of_equal_names
 from purescope.datasets.words import with_words
 from purescope.errors import DatasetError, InputError
 from purescope.models._hub import is_offline
@@ -107,6 +108,7 @@ def load_dataset(
             f"label {label!r}", expected="a name that can be part of a file name", fix="give another: NAME=DATASET"
         )
     dataset = _load(name, to_path(data_root) if data_root is not None else None, download, offline)
+    warn_of_equal_names(dataset.classes, spec)
     own_name = dataset.name
     if label is not None:
         dataset = replace(dataset, name=label.strip(), spec=spec)

@@ -2,15 +2,16 @@
 
 import logging
 import os
-import typing
 import warnings
 from pathlib import Path
 
 import torch
 
+from purescope.datasets._walk import ClassFiles, class_files
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, file_contents, name_below, open_files
-from purescope.errors import DatasetError
+from purescope.errors import DatasetError, listed
+from purescope.files import read_text
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import short_name, to_path
 
@@ -27,17 +28,19 @@ def load(folder: str) -> Dataset:
     A class is a sub-folder; labels follow their sorted names. Class names are those of the sub-folders, or
     come from ``DIR/classes.txt``: one name a line in sorted order of the sub-folders, or lines of sub-folder,
     tab, name. A sub-folder without images stays a class that can be chosen, and is reported, as are files that are
-    no images by their names. Files and folders whose names begin with a dot are passed over.
+    no images by their names. Links are followed to what is not counted yet; others are left out, and reported. Files
+    and folders whose names begin with a dot are passed over.
 
     Raises:
         DatasetError: it is missing, has no images in sub-folders, or ``classes.txt`` does not fit it.
     """
     root = to_path(folder)
     try:
-        classes = _sub_folders(root)
+        below = _class_files(root)
+        classes, files = list(below.files), list(below.files.values())
         names = _class_names(root, classes)
-        files = [_files(root / sub_folder) for sub_folder in classes]
         _report_others(root, [path for part in files for path in part])
+        _report_links(root, below.left_out)
         found = [[path for path in part if _is_image(path.name)] for part in files]
         empty = _empty_classes(root, classes, found)
         paths = [path for part in found for path in part]
@@ -58,12 +61,12 @@ def load(folder: str) -> Dataset:
         raise DatasetError(f"folder:{folder} cannot be read: {error}", fix="check its permissions") from error
 
 
-def _sub_folders(root: Path) -> list[str]:
+def _class_files(root: Path) -> ClassFiles:
     if not root.is_dir():
         raise DatasetError(f"folder:{root} is not a folder", expected=_LAYOUT, fix="check the path")
-    entries = [entry for entry in root.iterdir() if entry.name[0] != "."]
-    found = sorted(entry.name for entry in entries if entry.is_dir())
-    if not found:
+    below = class_files(root)
+    if not below.files:
+        entries = [entry for entry in root.iterdir() if entry.name[0] != "."]
         loose = sum(_is_image(entry.name) for entry in entries)
         told = f"{loose} image{'s' * (loose != 1)} directly in it" if loose else f"{len(entries)} files and no image"
         raise DatasetError(
@@ -71,15 +74,17 @@ def _sub_folders(root: Path) -> list[str]:
             expected=_LAYOUT,
             fix="put the images of each class into a sub-folder of its own" if loose else "check the path",
         )
-    return found
+    return below
 
 
 def _class_names(root: Path, sub_folders: list[str]) -> list[str]:
     file = root / "classes.txt"
-    if not file.is_file():
+    if not os.path.lexists(file):
         return sub_folders
     try:
-        lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line for line in read_text(file, encoding="utf-8-sig").splitlines() if line.strip()]
+    except OSError as error:
+        raise DatasetError(f"{file} cannot be read: {error.strerror}", expected="a class name a line") from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file} is not UTF-8 text: {error}", fix="save it as UTF-8") from error
     table = [line.partition("\t")[::2] for line in lines if "\t" in line]
@@ -90,18 +95,9 @@ def _class_names(root: Path, sub_folders: list[str]) -> list[str]:
             f"{file} has {len(lines)} lines that name {len(names)} of {len(sub_folders)} sub-folders",
             expected="one line for each sub-folder: its class name, in sorted order of the sub-folders,"
             " or sub-folder, tab, class name",
-            fix=f"the sub-folders are {', '.join(sub_folders[:20])}",
+            fix=f"the sub-folders are {listed(sub_folders)}",
         )
     return [names[sub_folder] for sub_folder in sub_folders]
-
-
-def _files(folder: Path) -> list[Path]:
-    """All files below a folder but hidden ones: by folders, then by names."""
-    found = []
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-        folders[:] = [name for name in folders if name[0] != "."]
-        found.append((parent, [Path(parent, name) for name in sorted(files) if name[0] != "."]))
-    return [path for _, paths in sorted(found) for path in paths]
 
 
 def _report_others(root: Path, paths: list[Path]) -> None:
@@ -117,12 +113,17 @@ def _report_others(root: Path, paths: list[Path]) -> None:
         )
 
 
+def _report_links(root: Path, left_out: list[Path]) -> None:
+    if left_out:
+        names = listed([name_below(root, path) for path in left_out])
+        warnings.warn(
+            f"folder:{root}: {len(left_out)} links lead to what is counted already and are left out: {names}",
+            stacklevel=3,
+        )
+
+
 def _is_image(file: str) -> bool:
     return file.lower().endswith(_EXTENSIONS)
-
-
-def _raise(error: OSError) -> typing.NoReturn:
-    raise error
 
 
 def _empty_classes(root: Path, classes: list[str], found: list[list[Path]]) -> list[str]:

@@ -17,9 +17,12 @@ from urllib.parse import parse_qsl
 import torch
 from PIL import Image
 
+from purescope.datasets._pillow import MOST_BYTES
+from purescope.datasets._saved import check_folder, is_saved
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, contents, open_rgb
-from purescope.errors import DatasetError, MissingExtraError, near_miss
+from purescope.errors import DatasetError, MissingExtraError, listed, near_miss
+from purescope.files import read_bytes
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import is_folder, short_name, to_path
 
@@ -31,7 +34,6 @@ _Split = typing.Any
 _Splits = Mapping[str, _Split]
 
 _OPTIONS = ("split", "config", "revision", "image", "label")
-_SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves
 
 
 def load(name: str, *, offline: bool = False) -> Dataset:
@@ -112,7 +114,9 @@ def _open(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
             f"hf:{where} is no folder", expected="one, or OWNER/REPO on the Hugging Face hub", fix="check the path"
         )
     try:
-        if any((folder / file).is_file() for file in _SAVED):
+        if is_folder(folder):
+            check_folder(folder)
+        if is_saved(folder):
             found = datasets.load_from_disk(str(folder))
             return found if isinstance(found, dict) else {str(found.split or "all"): found}
         path = str(folder.resolve()) if is_folder(folder) else where
@@ -152,7 +156,7 @@ def _split(name: str, found: _Splits, split: str | None) -> tuple[str, _Split]:
         split = "test" if "test" in found else next(iter(found)) if len(found) == 1 else ""
     if not split:
         raise DatasetError(
-            f"hf:{name} has the splits {', '.join(found)}",
+            f"hf:{name} has the splits {listed(list(found))}",
             expected="one called test, or a choice",
             fix=f"hf:NAME?split={next(iter(found), '')}",
         )
@@ -168,7 +172,7 @@ def _column(name: str, data: _Split, kind: str, wanted: str | None) -> str:
         fitting = [column for column in fitting if column == wanted]
     if len(fitting) == 1:
         return fitting[0]
-    columns = ", ".join(f"{column} ({type(feature).__name__})" for column, feature in data.features.items())
+    columns = listed([f"{column} ({type(feature).__name__})" for column, feature in data.features.items()])
     option = "image" if kind == "Image" else "label"
     raise DatasetError(
         f"hf:{name} has the columns {columns}",
@@ -192,9 +196,10 @@ def _images(name: str, column: "pyarrow.ChunkedArray") -> tuple[Callable[[int], 
         if stored is not None:
             return stored
         try:
-            return Path(paths[index] or "").read_bytes()
+            return read_bytes(Path(paths[index] or ""), most=MOST_BYTES)
         except (OSError, ValueError) as error:
-            raise DatasetError(f"image {called(index)}: {error}", expected="a file, or bytes in the table") from error
+            reason = getattr(error, "strerror", None) or error
+            raise DatasetError(f"image {called(index)}: {reason}", expected="a file, or bytes in the table") from error
 
     def read(index: int) -> Image.Image:
         return open_rgb(io.BytesIO(content(index)), called(index))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from purescope.errors import DatasetError
+from purescope.files import read_text
 
 CLASSNAMES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"
@@ -16,9 +17,10 @@ def read_lines(file: Path) -> tuple[str, ...]:
     """
     try:
         # Not splitlines: a name may hold what it takes for the end of a line.
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").rstrip().split("\n")]
+        lines = [line.strip() for line in read_text(file, encoding="utf-8-sig").rstrip().split("\n")]
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file} cannot be read: {error}", expected="text in UTF-8, one entry a line") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"{file} cannot be read: {reason}", expected="text in UTF-8, one entry a line") from error
     if "" in lines:
         number = lines.index("") + 1
         raise DatasetError(f"line {number} of {file} is empty", expected="one entry a line, in the order of labels")

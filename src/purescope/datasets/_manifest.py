@@ -1,17 +1,19 @@
 """``manifest:FILE``: a CSV or Parquet table with one image a row: its path, and its label or class name or both."""
 
 import csv
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from purescope.datasets._lines import CLASSNAMES, read_lines
+from purescope.datasets._tables import READERS, Table, plain
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, file_contents, open_files
-from purescope.errors import DatasetError
+from purescope.errors import DatasetError, listed
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import short_name, to_path
 
@@ -19,6 +21,11 @@ from purescope.specs import short_name, to_path
 _PATH = ("path", "file", "filepath", "file_path", "filename", "file_name", "image", "image_path")
 _LABEL = ("label", "label_id", "target")
 _CLASS = ("class", "class_name", "classname", "category")
+_WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # 1.0 is 1: tables turn whole numbers into these where one was missing
+# What a program writes for a number or for a missing one, whatever a column of words may hold.
+_NUMBER = re.compile(
+    r"[+\-\u2212]?(\d[\d_]*([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?|0x[\da-f]+|[+-]?(nan|inf|infinity)|<na>", re.IGNORECASE
+)
 _EXAMPLE = "write a CSV with the header path,class_name and a line for each image: cat/1.jpg,cat"
 _COLUMNS = f"a column {' or '.join(_PATH)}, and one of {', '.join((*_LABEL, *_CLASS))}"
 
@@ -65,84 +72,42 @@ def load(name: str) -> Dataset:
 
 
 def _read(file: Path) -> _Rows:
-    reader = _READERS.get(file.suffix.lower())
+    reader = READERS.get(file.suffix.lower())
     if reader is None:
-        raise DatasetError(f"{file} is no table", expected=f"a file that ends in {' or '.join(_READERS)}", fix=_EXAMPLE)
+        raise DatasetError(f"{file} is no table", expected=f"a file that ends in {' or '.join(READERS)}", fix=_EXAMPLE)
     try:
-        table, lines = reader(file)
+        table = reader(file, {*_PATH, *_LABEL, *_CLASS})
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{file} cannot be read: {error}", expected="text in UTF-8", fix="save it as CSV in UTF-8"
+        ) from error
     except _unreadable() as error:
         fix = "check the path" if isinstance(error, FileNotFoundError) else _EXAMPLE
         raise DatasetError(f"{file} cannot be read: {error}", expected="a table with a header", fix=fix) from error
     paths, labels, classes = (_column(table, names) for names in (_PATH, _LABEL, _CLASS))
     if paths is None or (labels is None and classes is None):
-        came = f"{file} has the columns {', '.join(table) or 'none'}"
+        came = f"{file} has the columns {listed(table.header) or 'none'}"
         raise DatasetError(came, expected=_COLUMNS, fix="rename those that hold them")
-    if not lines:
+    if not table.lines:
         raise DatasetError(f"{file} has no row", expected="one image a row")
-    for column in filter(None, (paths, labels, classes)):
-        if not all(column):
-            number = lines[list(map(bool, column)).index(False)]
+    for column in (paths, labels, classes):
+        if column is not None and not all(column):
+            number = table.lines[list(map(bool, column)).index(False)]
             raise DatasetError(f"{file}, line {number}: an empty cell", expected="a path, and a label or class name")
-    return _Rows(paths, labels, classes, lines)
+    if classes is not None:
+        _check_names(file, classes, table.lines)
+    return _Rows(paths, labels, classes, table.lines)
 
 
 def _unreadable() -> tuple[type[Exception], ...]:
     import pyarrow
 
-    return OSError, ValueError, csv.Error, pyarrow.ArrowException
+    return OSError, ValueError, LookupError, TypeError, MemoryError, OverflowError, csv.Error, pyarrow.ArrowException
 
 
-def _column(table: Mapping[str, Sequence[str]], names: Sequence[str]) -> Sequence[str] | None:
-    by_name = {name.strip().lower(): column for name, column in table.items()}
+def _column(table: Table, names: Sequence[str]) -> Sequence[str] | None:
+    by_name = {plain(name): column for name, column in table.columns.items()}
     return next((by_name[name] for name in names if name in by_name), None)
-
-
-def _read_csv(file: Path) -> tuple[dict[str, list[str]], list[int]]:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
-        header = next(reader, [])
-        _check_header(header)
-        rows, lines = [], []
-        for row in reader:
-            if row and len(row) != len(header):
-                raise ValueError(f"line {reader.line_num} has {len(row)} cells, the header {len(header)}")
-            if row:
-                rows.append(row)
-                lines.append(reader.line_num)
-    columns = map(list, zip(*rows, strict=True)) if rows else ([] for _ in header)
-    return {name: [cell.strip() for cell in column] for name, column in zip(header, columns, strict=True)}, lines
-
-
-def _read_parquet(file: Path) -> tuple[dict[str, list[str]], list[int]]:
-    import pyarrow.parquet
-
-    known = {*_PATH, *_LABEL, *_CLASS}
-    names = pyarrow.parquet.read_schema(file).names
-    _check_header(names)
-    wanted = [name for name in names if name.strip().lower() in known]
-    table = pyarrow.parquet.read_table(file, columns=wanted)
-    columns = {name: table[name].to_pylist() if name in wanted else [] for name in names}
-    texts = {name: [_cell(cell, name) for cell in column] for name, column in columns.items()}
-    return texts, list(range(1, table.num_rows + 1))
-
-
-def _check_header(names: Sequence[str]) -> None:
-    columns = [name.strip().lower() for name in names]
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"two columns are called {twice!r}")
-
-
-def _cell(cell: object, column: str) -> str:
-    if cell is None or isinstance(cell, str | int):
-        return "" if cell is None else str(cell).strip()
-    raise ValueError(f"the column {column} holds {type(cell).__name__}, no text and no whole numbers")
-
-
-_READERS: dict[str, Callable[[Path], tuple[dict[str, list[str]], list[int]]]] = {
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-}
 
 
 def _classes(file: Path, rows: _Rows) -> tuple[tuple[str, ...], torch.Tensor, bool]:
@@ -177,22 +142,41 @@ def _numbers(file: Path, rows: _Rows) -> list[int] | None:
     """The label column as numbers; None where there is none, or words in it."""
     if rows.labels is None:
         return None
-    number = re.compile(r"[0-9]{1,9}")
-    odd = [index for index, label in enumerate(rows.labels) if not number.fullmatch(label)]
+    odd = [index for index, label in enumerate(rows.labels) if not _WHOLE.fullmatch(label)]
     if not odd:
-        return [int(label) for label in rows.labels]
-    if rows.classes is None and len(odd) == len(rows.labels):
+        return [int(label.partition(".")[0]) for label in rows.labels]
+    number = next((index for index in odd if _NUMBER.fullmatch(rows.labels[index])), None)
+    if rows.classes is None and len(odd) == len(rows.labels) and number is None:
         return None
+    first = odd[0] if number is None else number
     raise DatasetError(
-        f"{file}, line {rows.lines[odd[0]]}: the label {rows.labels[odd[0]]!r}",
+        f"{file}, line {rows.lines[first]}: the label {rows.labels[first]!r}",
         expected="whole numbers from 0 on in all rows, or class names in all",
-        fix="call a column of class names class_name",
+        fix="call a column of class names class_name; leave out images without a class (-1, nan)",
     )
+
+
+def _check_names(file: Path, names: Sequence[str], lines: Sequence[int]) -> None:
+    """Refuse numbers that stand for no class, and any that are not whole where all names are numbers: they are labels.
+
+    Whole ones are names, too: of the pictures of digits.
+    """
+    distinct = set(names)
+    all_numbers = all(map(_NUMBER.fullmatch, distinct))
+    odd = {name for name in distinct if _NUMBER.fullmatch(name) and (name[0] in "-\u2212" or all_numbers)}
+    odd -= {name for name in odd if name.isdecimal()}
+    if odd:
+        index = next(index for index, name in enumerate(names) if name in odd)
+        raise DatasetError(
+            f"{file}, line {lines[index]}: the class name {names[index]!r}",
+            expected="a name; -1, nan and the like stand for images without a class, and 1.0 for a label",
+            fix="call a column of numbers label; leave out images without a class",
+        )
 
 
 def _listed(file: Path, rows: _Rows, numbers: Sequence[int]) -> tuple[str, ...]:
     names = file.parent / CLASSNAMES
-    if not names.is_file():
+    if not os.path.lexists(names):
         raise DatasetError(
             f"{file} has labels and no class names",
             expected=f"a column {' or '.join(_CLASS)}; or {names}, one name a line in the order of labels",
@@ -205,7 +189,8 @@ def _listed(file: Path, rows: _Rows, numbers: Sequence[int]) -> tuple[str, ...]:
 
 
 def _check_files(file: Path, paths: Sequence[Path], rows: _Rows) -> None:
-    gone = [index for index, path in enumerate(paths) if not path.is_file()]
+    # What is no regular file is there: an error of that image, when it is asked for.
+    gone = [index for index, path in enumerate(paths) if not path.exists() or path.is_dir()]
     if gone:
         first = ", ".join(f"{rows.paths[index]} (line {rows.lines[index]})" for index in gone[:3])
         raise DatasetError(

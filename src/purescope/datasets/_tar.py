@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from purescope.errors import DatasetError
+from purescope.files import open_regular
+from purescope.memory import SMALL, require_room
 
 # What tarfile raises for damaged headers; a long chain of extended ones is a RecursionError.
 _BROKEN = (tarfile.TarError, OSError, ValueError, EOFError, RecursionError, OverflowError, MemoryError)
 _CHANGED = "run it again once nothing changes the shards"
+_LONGEST = 2**20  # bytes of a member's name and attributes
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
@@ -31,7 +34,7 @@ def members(shard: Path) -> Iterator[Member]:
         DatasetError: it is no tar, compressed, damaged, or ends too early; what `tarfile` passes over is found, too.
     """
     try:
-        with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with open_regular(shard) as file, tarfile.open(fileobj=_limited(file), mode="r:") as tar:
             length = os.fstat(file.fileno()).st_size
             while (info := tar.next()) is not None:
                 # A negative size would lead back to headers that have been read.
@@ -42,7 +45,7 @@ def members(shard: Path) -> Iterator[Member]:
             _check_end(file, tar.offset)
     except _BROKEN as error:
         raise DatasetError(
-            f"{shard} cannot be read: {error or type(error).__name__}",
+            f"{shard} cannot be read: {getattr(error, 'strerror', None) or error or type(error).__name__}",
             expected="a whole, uncompressed tar",
             fix="fetch it again, or unpack it if it is compressed (gunzip)",
         ) from error
@@ -52,10 +55,13 @@ def read_member(shard: Path, member: Member) -> bytes:
     """Its bytes; every call opens the file anew, so that any thread or process may.
 
     Raises:
-        DatasetError: the file is gone, or has become shorter.
+        DatasetError: the file is gone, or has become shorter; or there is no memory for it.
     """
+    if member.size > SMALL:
+        what = f"{member.name} of {shard}"
+        require_room(member.size, stored=member.size, what=what, most_per_byte=1, error=DatasetError)
     try:
-        with shard.open("rb") as file:
+        with open_regular(shard) as file:
             file.seek(member.offset)
             content = file.read(member.size)
     except OSError as error:
@@ -65,6 +71,23 @@ def read_member(shard: Path, member: Member) -> bytes:
             f"{member.name} of {shard} has {len(content)} bytes", expected=f"{member.size}", fix=_CHANGED
         )
     return content
+
+
+class _Headers:
+    """The headers of a tar: `tarfile` reads a long name or a list of attributes whole, whatever size it declares."""
+
+    def __init__(self, file: typing.BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > _LONGEST:
+            raise tarfile.ReadError(f"a name or its attributes have {size:,} bytes")
+        return self._file.read(size)
+
+
+def _limited(file: typing.BinaryIO) -> typing.Any:  # all that `tarfile` asks for, and not all that a file has
+    return _Headers(file)
 
 
 def _check_end(file: typing.BinaryIO, offset: int) -> None:

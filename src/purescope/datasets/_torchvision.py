@@ -206,6 +206,7 @@ def open_benchmark(name: str, data_root: Path, *, download: bool = False) -> typ
             expected=f"the folder {folder}",
             fix="--data-root DIR (data_root='DIR') if it is elsewhere; or --download (download=True) to fetch it there",
         )
+    _check_kinds(name, folder)
     if not download:
         _check_files(name, folder)
     try:
@@ -229,6 +230,14 @@ def _check_files(name: str, folder: Path) -> None:
             expected="the files that torchvision downloads",
             fix="remove the folder and fetch it again with --download (download=True)",
         )
+
+
+def _check_kinds(name: str, folder: Path) -> None:
+    """Refuse what never ends before torchvision opens it."""
+    paths = [folder / file for file in BENCHMARKS[name].files]
+    odd = [path for path in paths if path.exists() and not path.is_file() and not path.is_dir()]
+    if odd:
+        raise DatasetError(f"{name}: {odd[0]} is not a regular file", fix="remove the folder and fetch it again")
 
 
 def _from_array(data: typing.Any, index: int) -> Image.Image:

@@ -10,6 +10,7 @@ import io
 import itertools
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, file_contents, open_rgb
 from purescope.errors import DatasetError
 from purescope.prompts import PLAIN_TEMPLATES
-from purescope.specs import short_name, to_path
+from purescope.specs import exists, short_name, to_path
 
 _IMAGES = ("webp", "png", "jpg", "jpeg")  # the first one that a key has
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
@@ -54,7 +55,7 @@ def load(pattern: str) -> Dataset:
     root, classes = _class_names(shards[0].parent)
     samples = [sample for shard in shards for sample in _samples(shard, len(classes))]
     labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
-    templates = root / TEMPLATES
+    own_templates = os.path.lexists(templates := root / TEMPLATES)
     above = Path(os.path.commonpath([shard.parent for shard in shards]))
 
     def read(index: int) -> Image.Image:
@@ -68,20 +69,20 @@ def load(pattern: str) -> Dataset:
         labels=labels,
         images=LazyImages(read, len(samples)),
         display_names=classes,
-        templates=templates_in(read_lines(templates), str(templates)) if templates.is_file() else PLAIN_TEMPLATES,
+        templates=templates_in(read_lines(templates), str(templates)) if own_templates else PLAIN_TEMPLATES,
         source={
             "split": ", ".join(dict.fromkeys(shard.parent.resolve().name for shard in shards)),
             "shards": str(len(shards)),
-            "words": str(templates if templates.is_file() else root / CLASSNAMES),
+            "words": str(templates if own_templates else root / CLASSNAMES),
             "fingerprint_of": FINGERPRINTED.replace("file", "shard"),
         },
-        fingerprint=fingerprint(classes, labels, file_contents(shards, above)),
+        fingerprint=fingerprint(classes, labels, file_contents(shards, above, most=sys.maxsize)),
     )
 
 
 def _shards(pattern: str) -> list[Path]:
     path = to_path(pattern)
-    if path.is_file():
+    if exists(path) and not path.is_dir():
         return [path]
     if _RANGE.search(pattern) and not path.is_dir():
         return _all_there([Path(name) for name in itertools.islice(_expand(str(path)), _MOST_SHARDS + 1)])
@@ -95,7 +96,7 @@ def _shards(pattern: str) -> list[Path]:
 
 
 def _all_there(shards: list[Path]) -> list[Path]:
-    gone = [shard for shard in shards if not shard.is_file()]
+    gone = [shard for shard in shards if not shard.exists() or shard.is_dir()]
     if gone:
         raise DatasetError(
             f"{len(gone)} of {len(shards)} shards are not there, first {gone[0]}",
@@ -130,7 +131,8 @@ def _glob(path: Path) -> Iterator[Path]:
     parts = path.parts
     first = next((i for i, part in enumerate(parts) if re.search(r"[*?[]", part)), len(parts) - 1)
     try:
-        yield from (found for found in Path(*parts[:first]).glob(str(Path(*parts[first:]))) if found.is_file())
+        # Pipes and devices are named when they are reached: only folders are no shards.
+        yield from (found for found in Path(*parts[:first]).glob(str(Path(*parts[first:]))) if not found.is_dir())
     except (ValueError, NotImplementedError, IndexError):  # "**" in a word, or no pattern at all
         return
 
@@ -142,7 +144,7 @@ def _by_number(shard: Path) -> list[tuple[int, str]]:
 
 def _check_count(folder: Path, shards: int) -> None:
     file = folder / "nshards.txt"
-    told = read_lines(file)[0] if file.is_file() else str(shards)
+    told = read_lines(file)[0] if os.path.lexists(file) else str(shards)
     if told != str(shards):
         raise DatasetError(
             f"{shards} shards are in {folder}",
@@ -154,7 +156,7 @@ def _check_count(folder: Path, shards: int) -> None:
 def _class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
     """The root of the set, which has the list of class names: the folder of the shards, or the one above."""
     for root in (folder, folder.resolve().parent):
-        if (root / CLASSNAMES).is_file():
+        if os.path.lexists(root / CLASSNAMES):
             return root, read_lines(root / CLASSNAMES)
     raise DatasetError(
         f"no {CLASSNAMES} in {folder} or in the folder above",

@@ -12,6 +12,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from purescope.datasets.images import Images, LazyImages
+from purescope.datasets.names import check_class_names
 from purescope.errors import DatasetError
 from purescope.notebook import definitions
 
@@ -35,7 +36,8 @@ class Dataset:
         skipped: broken images that were left out, and why.
 
     Raises:
-        DatasetError: fewer than two classes, no image, a label outside the classes, or lengths differ.
+        DatasetError: fewer than two classes, one without a name, no image, a label outside the classes, or lengths
+            differ.
 
     Examples:
         >>> from PIL import Image
@@ -66,6 +68,7 @@ class Dataset:
             named = f"one class, {self.classes[0]!r}" if self.classes else "no class"
             fix = "name the folder or table that holds all the classes"
             raise self._wrong(named, expected="at least two to choose between", fix=fix)
+        check_class_names(self.classes, DatasetError, where=f"the data set {self.name}: ")
         if len(self.display_names) != len(self.classes):
             raise self._wrong(f"{len(self.display_names)} display names", expected=f"{len(self.classes)}")
         for template in self.templates or ("",):

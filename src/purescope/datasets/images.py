@@ -1,9 +1,12 @@
 """Images that are opened when asked for, and the errors of those that cannot be."""
 
+import contextlib
 import hashlib
 import io
+import os
 import struct
 import typing
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,10 +15,15 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from purescope.datasets._pillow import MOST_BYTES, decode
 from purescope.errors import DatasetError
+from purescope.files import open_regular
 
 # Pillow has no error of its own for a broken file: what its decoders raise on damaged bytes.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 
 # What is tried on bytes from anywhere. Not all that Pillow has: for EPS it starts Ghostscript, for the sake of which a
 # picture is a program.
@@ -59,19 +67,19 @@ def open_rgb(file: Path | io.BytesIO, name: str, formats: tuple[str, ...] = _FOR
     """Read one image as RGB, as torchvision's ImageFolder does: an EXIF orientation is not applied.
 
     Args:
-        file: where the image is.
+        file: where the image is; a path must be that of a regular file.
         name: what to call it in an error.
         formats: Pillow's names of the formats to try; knowing the one saves half the time of a small image.
 
     Raises:
-        DatasetError: it is not an image, or a damaged one.
+        DatasetError: it is not an image, or a damaged one, or one that is much larger than its file can mean.
     """
     try:
-        with Image.open(file, formats=formats) as image:
-            return image.convert("RGB")
+        with open_regular(file) if isinstance(file, Path) else contextlib.nullcontext(file) as stream:
+            return decode(stream, formats)
     except _BROKEN as error:
         raise DatasetError(
-            f"image {name}: {error or type(error).__name__}",
+            f"image {name}: {getattr(error, 'strerror', None) or error or type(error).__name__}",
             expected=f"an image, in one of the formats {', '.join(formats)}",
             fix="mend or remove it, or leave such images out with --on-bad-image skip (on_bad_image='skip')",
         ) from error
@@ -82,13 +90,18 @@ def open_files(paths: Sequence[Path], root: Path) -> LazyImages:
     return LazyImages(lambda index: open_rgb(paths[index], name_below(root, paths[index])), len(paths))
 
 
-def file_contents(paths: Sequence[Path], root: Path) -> Iterator[bytes]:
-    """What to fingerprint a set of files by, as `contents` has it; one that cannot be read counts as empty."""
+def file_contents(paths: Sequence[Path], root: Path, *, most: int = MOST_BYTES) -> Iterator[bytes]:
+    """What to fingerprint a set of files by, as `contents` has it.
+
+    One that cannot be read counts as empty, as does what is no regular file and what has over `most` bytes.
+    """
 
     def digest(index: int) -> bytes:
         try:
-            with paths[index].open("rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
+            with open_regular(paths[index]) as file:
+                if os.fstat(file.fileno()).st_size <= most:
+                    return hashlib.file_digest(file, "sha256").digest()
+                return hashlib.sha256().digest()
         except (OSError, ValueError):  # an error of that image, when it is asked for
             return hashlib.sha256().digest()
 

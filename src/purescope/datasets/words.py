@@ -10,7 +10,9 @@ from pathlib import Path
 
 from purescope.datasets._lines import templates_in
 from purescope.datasets.dataset import Dataset
+from purescope.datasets.names import warn_of_equal_names
 from purescope.errors import DatasetError, did_you_mean
+from purescope.files import read_bytes
 from purescope.prompts import clean_name
 from purescope.specs import to_path
 
@@ -49,6 +51,7 @@ def with_words(
                 fix="complete the list, or leave out --classnames",
             )
         _check_order(file, clean, dataset)
+        warn_of_equal_names(clean, str(file))
         dataset = replace(dataset, display_names=clean, source={**dataset.source, "classnames": identity})
     if templates is not None and (found := _read(to_path(templates), names, "templates")):
         file, (sentences, identity) = to_path(templates), found
@@ -76,7 +79,7 @@ def _read(file: Path, names: Sequence[str], what: str) -> tuple[tuple[str, ...],
     """The list that `file` has for the first of these names, and the file's identity; None where it has none."""
     shape = 'JSON: {"NAME": ["...", ...], ...} for several data sets, or one list'
     try:
-        content = file.read_bytes()
+        content = read_bytes(file)
         words = json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{file} cannot be read: {error}", expected=shape) from error

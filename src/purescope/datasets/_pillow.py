@@ -1,0 +1,107 @@
+"""Pillow within limits: what a picture declares is looked at before it is decoded.
+
+Pillow refuses more than 179 million pixels, and warns of more than 89 million without a name. Below, a file of a few
+kilobytes can still fill half a gigabyte, and several threads decode at once.
+"""
+
+import contextlib
+import io
+import os
+import struct
+import threading
+from typing import BinaryIO
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+LARGE = 1 << 24
+"""Pixels of images that are decoded one at a time: 64 MB as Pillow holds them, and up to four times as much on the way.
+All photographs of 16 megapixels and less are decoded side by side."""
+
+SMALL = 1 << 26
+"""Pixels that are decoded however small their file is: 256 MB as Pillow holds them."""
+
+MOST_PER_BYTE = 2000
+"""Pixels that come out of one byte at most, of more than `SMALL`.
+
+A JPEG of one colour gives 170, a PNG of it 1,030, and no content gives nearly as many. Only blank pages in black and
+white, a bit a pixel, give more (PNG 8,000, TIFF 40,000): up to A4 at 600 dots an inch, 35 million pixels, they are
+small.
+"""
+
+MOST_BYTES = 1 << 31
+"""Bytes of the largest file that is taken for an image: more than 179 million pixels of any kind have."""
+
+_one_at_a_time = threading.Lock()
+
+
+def decode(file: BinaryIO | io.BytesIO, formats: tuple[str, ...]) -> Image.Image:
+    """Decode a picture as RGB.
+
+    Args:
+        file: where it is.
+        formats: Pillow's names of the formats to try.
+
+    Raises:
+        ValueError: it declares more pixels than it can mean, or than are decoded.
+        Exception: whatever Pillow raises for a damaged one.
+    """
+    stored = file.seek(0, os.SEEK_END)
+    if stored > MOST_BYTES:
+        raise ValueError(f"{stored:,} bytes, where at most {MOST_BYTES:,} are read")
+    file.seek(0)
+    start = file.read(64)
+    declared = _webp_size(start)  # for which Pillow sets memory aside as soon as it is opened
+    if declared is not None:
+        _check_size(declared, stored)
+    with _open(file, start, formats) as image:
+        _check_size(image.size, stored)
+        large = image.size[0] * image.size[1] > LARGE
+        with _one_at_a_time if large else contextlib.nullcontext():
+            return image.convert("RGB")
+
+
+def _open(file: BinaryIO | io.BytesIO, start: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
+    """Do as `Image.open` does, but for its warning of large images, which cannot be told to the right person here."""
+    for name in formats:
+        if name not in Image.OPEN:
+            Image.init()
+        factory, accepts = Image.OPEN[name]
+        if accepts is not None and accepts(start[:16]) is not True:
+            continue
+        file.seek(0)
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # as there: none of this format
+            return factory(file, "")
+    if start.startswith(b"version https://git-lfs"):
+        raise UnidentifiedImageError("a git-lfs pointer, not the image that it stands for: git lfs pull")
+    raise UnidentifiedImageError("cannot identify image file")
+
+
+def _check_size(size: tuple[int, int], stored: int) -> None:
+    pixels = size[0] * size[1]
+    most = Image.MAX_IMAGE_PIXELS
+    told = f"{size[0]:,} x {size[1]:,} pixels in {stored:,} bytes"
+    if most is not None and pixels > 2 * most:
+        raise ValueError(f"{told}, where Pillow decodes at most {2 * most:,} pixels (PIL.Image.MAX_IMAGE_PIXELS)")
+    if pixels > max(SMALL, MOST_PER_BYTE * stored):
+        raise ValueError(f"{told}: a file that small is a blank page, or made to fill the memory")
+
+
+def _webp_size(start: bytes) -> tuple[int, int] | None:
+    """The size that a WebP declares; None where it is none.
+
+    Examples:
+        >>> _webp_size(b"RIFF....WEBPVP8X" + bytes(8) + (99).to_bytes(3, "little") + (49).to_bytes(3, "little"))
+        (100, 50)
+    """
+    if len(start) < 30 or start[:4] != b"RIFF" or start[8:12] != b"WEBP":
+        return None
+    kind = start[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
+    if kind == b"VP8L":
+        packed = int.from_bytes(start[21:25], "little")
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", start, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None

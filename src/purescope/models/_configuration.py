@@ -158,19 +158,13 @@ def checked_model(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     for section, known in _SECTIONS.items():
         if section in model:
             model[section] = require_known(model[section], known, f"{cannot[:-2]}{section}")
-    text, vision = model["text_cfg"], model["vision_cfg"]
+    text = model["text_cfg"]
     options = text.get("tokenizer_kwargs")
     if options:
         known = _HF if text.get("hf_tokenizer_name") else _SIMPLE
         told = f"{where}: no tokenizer from text_cfg.tokenizer_kwargs: it"
-        text["tokenizer_kwargs"] = require_known(options, known, told)
-    sides = as_sides(vision.get("image_size", 224))
-    for name, size, most in (
-        ("text_cfg.context_length", text.get("context_length", 77), CONTEXT),
-        *(("vision_cfg.image_size", side, IMAGE) for side in sides),
-    ):
-        if not 1 <= size <= most:
-            raise ModelError(f"{where}: {name} is {size:,}", expected=f"1 to {most:,}")
+        expected = "an option of the tokenizer itself, none of how it is loaded"
+        text["tokenizer_kwargs"] = require_known(options, known, told, expected=expected)
     return model
 
 
@@ -189,9 +183,13 @@ def require_sizes(where: str, model: Mapping[str, Any], tensors: Mapping[str, Te
     """Refuse a model_cfg whose weights cannot be these, before anything is built of it.
 
     Raises:
-        ModelError: it has more layers than so many tensors can be, or a weight of more numbers than all of them have.
+        ModelError: it has more layers than so many tensors can be, a weight of more numbers than all of them have, or
+            sentences or images of a size that no model has.
     """
     vision, text, decoder = model["vision_cfg"], model["text_cfg"], model.get("multimodal_cfg")
+    require_at_most(where, "text_cfg.context_length", text.get("context_length", 77), CONTEXT)
+    for side in as_sides(vision.get("image_size", 224)):
+        require_at_most(where, "vision_cfg.image_size", side, IMAGE)
     layers, weights = [], {}
     if not vision.get("timm_model_name"):
         depth, width = vision.get("layers", 12), vision.get("width", 768)
@@ -208,6 +206,17 @@ def require_sizes(where: str, model: Mapping[str, Any], tensors: Mapping[str, Te
         weights["multimodal_cfg"] = decoder.get("width", 512) * decoder.get("context_length", 77)
     require_layers(where, sum(max(0, depth) for depth in layers), tensors)
     require_numbers(where, weights, tensors)
+
+
+def require_at_most(where: str, name: str, size: Any, most: int) -> None:
+    """Refuse a size that no model has.
+
+    Raises:
+        ModelError: it is one.
+    """
+    if not isinstance(size, int) or not 1 <= size <= most:
+        told = f"{size:,}" if isinstance(size, int) else repr(size)
+        raise ModelError(f"{where}: {name} is {told}", expected=f"1 to {most:,}")
 
 
 def require_layers(where: str, layers: int, tensors: Mapping[str, Tensor]) -> None:

@@ -46,7 +46,7 @@ def load_folder(folder: Path, *, offline: bool) -> Towers:
         ModelError: there is none, a file is missing or broken, or asks for something that is not supported.
     """
     for name, load in _FOLDERS.items():
-        if (folder / name).is_file():
+        if (folder / name).exists():
             return load(folder, offline)
     raise ModelError(
         f"{folder}: no model",

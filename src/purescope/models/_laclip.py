@@ -24,7 +24,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import ModelError
+from purescope.guard import guarded
 from purescope.models._checkpoint import fingerprint, fit, refuse
+from purescope.models._configuration import CONTEXT, require_at_most, require_layers
 from purescope.models._towers import Towers
 from purescope.models._vocabulary import simple_tokenizer
 from purescope.models.model import Preprocess, Tower
@@ -81,6 +83,13 @@ def load(path: Path, tensors: Mapping[str, Tensor]) -> Towers:
         ModelError: the weights do not fit their architecture.
     """
     architecture = find_architecture(path, tensors)
+    require_layers(str(path), architecture.depth + architecture.text_depth, tensors)
+    require_at_most(str(path), "the number of positions of a sentence", architecture.context, CONTEXT)
+    with guarded(path.parent, what=str(path)):
+        return _load(path, tensors, architecture)
+
+
+def _load(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture) -> Towers:
     tokenizer = simple_tokenizer(architecture.context)
     if tokenizer.vocab_size != architecture.vocabulary:
         raise ModelError(

@@ -6,7 +6,7 @@ configuration and its weights come from is in `_sources.py`.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -158,19 +158,35 @@ def _built(source: Source, kind: str, config: Mapping[str, Any]) -> tuple[Any, d
 
     build = partial(getattr(open_clip, kind), **config)
     try:
-        with torch.device("meta"):
-            plan = build()
+        with torch.random.fork_rng(devices=[]):
+            plan = _without_memory(build)
+            stored = _stored(source, plan)
+            require_fit(source.weights, stored, plan.state_dict())
+            return build(), stored
+    except ModelError:
+        raise
     except Exception as error:  # an impossible configuration can make open_clip and timm raise anything
         raise ModelError(
             f"{source.where}: open_clip cannot build this model_cfg: {type(error).__name__}: {error}",
             expected="a model_cfg of the installed open_clip",
         ) from error
-    stored, wanted = _renamed(source, plan), plan.state_dict()
-    # A batch norm's counter has no part in a forward pass, and may be missing as it may for torch.
-    stored = {name: torch.tensor(0) for name in wanted if name.endswith(".num_batches_tracked")} | stored
-    require_fit(source.weights, stored, wanted)
-    with torch.random.fork_rng(devices=[]):
-        return build(), stored
+
+
+def _without_memory(build: Callable[[], Any]) -> Any:
+    try:
+        with torch.device("meta"):
+            return build()
+    except (RuntimeError, NotImplementedError) as error:
+        if "meta" not in str(error):
+            raise
+        return build()  # a tower of an older timm, which asks for numbers while it is built
+
+
+def _stored(source: Source, module: Any) -> dict[str, Tensor]:
+    """The stored weights; a batch norm's counter has no part in a forward pass, and may be missing as for torch."""
+    wanted = module.state_dict()
+    counters = {name: torch.tensor(0) for name in wanted if name.endswith(".num_batches_tracked")}
+    return counters | _renamed(source, module)
 
 
 def _text_tower(source: Source, name: str) -> _TextTower:

@@ -104,8 +104,10 @@ def known_only(config: Mapping[str, Any], known: Mapping[str, Kind], where: str)
     return rebuilt
 
 
-def require_known(config: Mapping[str, Any], known: Mapping[str, Kind], where: str) -> dict[str, Any]:
-    """A configuration that has no other than the known keys.
+def require_known(
+    config: Mapping[str, Any], known: Mapping[str, Kind], where: str, *, expected: str = ""
+) -> dict[str, Any]:
+    """A configuration that has no other than the known keys; `expected` stands for them, where they are many.
 
     Raises:
         ModelError: it has another one, or a known key has a value of another type.
@@ -119,5 +121,8 @@ def require_known(config: Mapping[str, Any], known: Mapping[str, Kind], where: s
     """
     for key in config:
         if key not in known:
-            raise ModelError(f"{where} has the unknown key {key!r}", **near_miss(key, known))
+            advice = near_miss(key, known)
+            raise ModelError(
+                f"{where} has the unknown key {key!r}", expected=expected or advice["expected"], fix=advice["fix"]
+            )
     return known_only(config, known, where)

@@ -36,7 +36,7 @@ def from_folder(folder: Path, *, offline: bool) -> Source:
     """
     where = folder / CONFIG
     config = _read_config(where)
-    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    weights = next((folder / name for name in _WEIGHTS if (folder / name).exists()), None)
     if weights is None:
         there = ", ".join(sorted(path.name for path in folder.iterdir()))
         raise ModelError(

@@ -5,7 +5,9 @@ unpickles its weights, or an Auto class, which runs code that lies beside it. It
 too. What it gets from here names a class of the table below, and has plain values for keys that are known.
 """
 
+import errno
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -210,10 +212,10 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     try:
-        with open_regular(source) as file, target.open("xb") as copy:
+        with open_regular(source) as file, target.open("wb") as copy:
+            if os.fstat(file.fileno()).st_size > _LARGEST:
+                raise OSError(errno.EFBIG, f"more than {_LARGEST:,} bytes", str(source))
             shutil.copyfileobj(file, copy)
-            if copy.tell() > _LARGEST:
-                raise OSError(27, f"more than {_LARGEST:,} bytes", str(source))
     except OSError as error:
         raise ModelError(
             f"{source}: {error.strerror}", expected="a file of a tokenizer", fix="copy the folder again"

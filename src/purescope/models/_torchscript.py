@@ -48,6 +48,10 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     """
     with zipfile.ZipFile(path) as archive:
         (tree,) = (name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
+        # Entries may lie on top of each other: what is read is never more than the file.
+        stored = sum(entry.file_size for entry in archive.infolist() if entry.compress_type == zipfile.ZIP_STORED)
+        if stored > path.stat().st_size:
+            raise pickle.UnpicklingError("its list of files names more bytes than it has")
         if archive.getinfo(tree).compress_type != zipfile.ZIP_STORED:
             raise pickle.UnpicklingError(f"{tree} is compressed")
         with archive.open(tree) as file:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from purescope.errors import InputError, ModelError, near_miss
 from purescope.models._checkpoint import one_line
+from purescope.models._configuration import IMAGE, require_at_most
 from purescope.models._vocabulary import Tokenizer
 from purescope.models.model import Model, Preprocess, Tower
 from purescope.purity import Projections
@@ -115,6 +116,7 @@ def _try(model: Model) -> None:
         ModelError: they do not, or give features of other numbers of neurons than the configuration says.
     """
     size = model.preprocess.size
+    require_at_most(model.spec, "the side of its images", size, IMAGE)
     try:
         image, text = model.encode_image(torch.zeros(1, 3, size, size)), model.encode_text(["a"])
     except Exception as error:  # which the modules of other libraries choose

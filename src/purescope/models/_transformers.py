@@ -183,7 +183,7 @@ def find_preprocess(folder: Path) -> Preprocess:
         ModelError: there is none, or it does something that `Preprocess` cannot.
     """
     path, config = folder / PROCESSOR, None
-    if not path.is_file() and (folder / "processor_config.json").is_file():
+    if not path.exists() and (folder / "processor_config.json").exists():
         path = folder / "processor_config.json"
         config = _read_json(path).get("image_processor")
     config = _read_json(path) if config is None else config
@@ -279,9 +279,9 @@ def _model_only(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     """The one file of weights, or the parts that an index names."""
-    if (folder / WEIGHTS).is_file():
+    if (folder / WEIGHTS).exists():
         return folder / WEIGHTS, read_tensors(folder / WEIGHTS)
-    if not (folder / _INDEX).is_file():
+    if not (folder / _INDEX).exists():
         there = first_few(sorted(path.name for path in folder.iterdir()), 12)
         raise ModelError(
             f"{folder}: no {WEIGHTS} among {there}",

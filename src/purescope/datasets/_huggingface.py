@@ -23,6 +23,7 @@ from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, contents, open_rgb
 from purescope.errors import DatasetError, MissingExtraError, listed, near_miss
 from purescope.files import read_bytes
+from purescope.guard import guarded
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import is_folder, short_name, to_path
 
@@ -50,7 +51,9 @@ def load(name: str, *, offline: bool = False) -> Dataset:
         DatasetError: it cannot be found or read; or the split or a column is missing or could be one of several.
     """
     where, options = _parse(name)
-    split, data = _split(name, _open(where, options, offline), options.get("split"))
+    with guarded(to_path(where), error=DatasetError, what=f"hf:{where}"):
+        splits = _open(where, options, offline)
+    split, data = _split(name, splits, options.get("split"))
     image = _column(name, data, "Image", options.get("image"))
     label = _column(name, data, "ClassLabel", options.get("label"))
     classes = tuple(data.features[label].names)

@@ -17,10 +17,20 @@ from PIL import Image
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, file_contents, open_files
 from purescope.errors import DatasetError
+from purescope.guard import guarded
 from purescope.prompts import words_for
 from purescope.specs import is_folder, to_path
 
 _LAYOUT = "the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ or others in it"
+
+# The arrays in CIFAR's files, which are pickles: torchvision holds their sums against the published ones first.
+_PICKLES = (
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.ndarray",
+    "numpy.dtype",
+    "_codecs.encode",
+)
 
 # What torchvision raises for files that are missing, incomplete or damaged, and for a download that fails.
 _UNREADABLE = (
@@ -211,7 +221,8 @@ def open_benchmark(name: str, data_root: Path, *, download: bool = False) -> typ
         _check_files(name, folder)
     try:
         kind = getattr(torchvision.datasets, benchmark.kind)
-        data = kind(root=str(data_root), download=download, **benchmark.options)
+        with guarded(data_root, error=DatasetError, what=f"{name} in {folder}", pickles=_PICKLES):
+            data = kind(root=str(data_root), download=download, **benchmark.options)
     except _UNREADABLE as error:
         raise DatasetError(
             f"{name} in {folder} cannot be {'fetched or read' if download else 'read'}: {error}",

@@ -2,8 +2,10 @@
 
 import errno
 import json
+import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,13 +14,17 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from purescope.cli.cache import cache as command
 from purescope.datasets.images import LazyImages
 from purescope.errors import InputError, ModelError, OutputError
 from purescope.features import Cache, Features, extract
-from purescope.features import cache as cache_module
+from purescope.features import _entry as cache_module
+from purescope.features._entry import content_of, key_of
+from purescope.features.cache import size_on_disk
 
 Make = Callable[..., Any]
 
@@ -206,20 +212,26 @@ def test_a_cache_that_cannot_be_written(make_model: Make, make_dataset: Make, tm
     with pytest.raises(OutputError, match=r"cache.*cannot be written") as error:
         extract(make_model(), make_dataset(), cache=tmp_path / "file" / "cache")
     assert "--no-cache" in str(error.value)
+    assert str(error.value).count("to fix") == 1 and "--out" not in str(error.value), "the advice fits the cache"
 
 
 def test_a_full_disk(make_model: Make, make_dataset: Make, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, written = make_dataset(), []
 
-    def full(*arguments: Any) -> None:
-        written.append(arguments)
-        if len(written) > 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save_file(*arguments)
+    def full(path: Path, content: bytes) -> int:
+        written.append(path)
+        with path.open("wb") as stream:
+            return stream.write(content if len(written) <= 2 else content[:20]) + fail(len(written))
 
-    monkeypatch.setattr(cache_module, "save_file", full)
-    with pytest.raises(OutputError, match="No space left on device"):
+    def fail(count: int) -> int:
+        if count > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return 0
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left on device") as error:
         extract(make_model(), dataset, batch_size=4, cache=cache)
+    assert str(error.value).count("to fix") == 1 and "--out" not in str(error.value)
     monkeypatch.undo()
     monkeypatch.setattr(cache_module, "_SHARD", 6)
     assert len(shards(cache)) == 1, "the text and one shard were written before"
@@ -260,6 +272,16 @@ def as_folder(path: Path) -> None:
     (path / "in").mkdir(parents=True)
 
 
+def as_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def as_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
 MANIFESTS: dict[str, Callable[[Path], None]] = {
     "cut": lambda path: path.write_text(path.read_text()[:40]) and None,
     "empty": lambda path: path.write_text("{}") and None,
@@ -268,6 +290,8 @@ MANIFESTS: dict[str, Callable[[Path], None]] = {
     "deep": lambda path: path.write_text("[" * 100_000) and None,
     "gone": Path.unlink,
     "a folder": as_folder,
+    "a pipe": as_pipe,
+    "an endless device": as_device,
     "rows of another type": change(rows="x"),
     "no row": change(rows=0),
     "too many rows": change(rows=99999999999),
@@ -298,9 +322,12 @@ def test_a_damaged_manifest_disables_nothing_and_is_made_again(
     assert not folder.exists()
 
 
-def test_a_folder_in_place_of_a_shard_is_made_again(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+@pytest.mark.parametrize("in_place", [as_folder, as_pipe, as_device])
+def test_what_stands_in_place_of_a_shard_is_made_again(
+    make_model: Make, make_dataset: Make, cache: Cache, in_place: Callable[[Path], None]
+) -> None:
     expected = extract(make_model(), make_dataset(), cache=cache)
-    as_folder(shards(cache)[0])
+    in_place(shards(cache)[0])
     with pytest.warns(UserWarning, match="is damaged and made again"):
         assert same(extract(make_model(), make_dataset(), cache=cache), expected)
     assert same(extract(make_model(), make_dataset(), cache=cache), expected)
@@ -313,11 +340,123 @@ def test_what_a_kill_leaves_goes_with_the_shard_or_with_the_entry(
     shard = shards(cache)[0]
     (shard.parent / ".00000-abcd1234.safetensors").write_bytes(b"half")
     (shard.parent / ".manifest-abcd1234.json").write_bytes(b"half")
+    (shard.parent / ".tmpUOqRXG").write_bytes(b"half")  # of safetensors, in versions before
     shard.unlink()
     extract(make_model(), make_dataset(), cache=cache)
-    assert [path.name for path in shard.parent.glob(".*")] == [".manifest-abcd1234.json"]
+    assert sorted(path.name for path in shard.parent.glob(".*")) == [".manifest-abcd1234.json", ".tmpUOqRXG"]
+    assert size_on_disk(shard.parent) == sum(path.stat().st_size for path in shard.parent.iterdir())
     cache.remove([shard.parent.name])
     assert not shard.parent.exists()
+
+
+def test_nothing_else_lies_beside_a_shard_while_it_is_written(
+    make_model: Make, make_dataset: Make, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at any step, it leaves what the cache knows as its own."""
+    seen, rename = set(), Path.replace
+
+    def replace_it(path: Path, target: Path) -> Path:
+        seen.update(re.sub("-[^.]{8}", "-", other.name) for other in path.parent.iterdir())
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace_it)
+    extract(make_model(), make_dataset(), cache=cache)
+    known = r"(\.\d{5}-|\d{5})\.safetensors|\d{5}\.lock|(\.manifest-|manifest)\.json"
+    assert seen and all(re.fullmatch(known, name) for name in seen), seen
+
+
+def planted(cache: Cache, **fields: Any) -> Path:
+    """An entry whose key fits what its manifest says, whatever that is."""
+    content = {**content_of("images", {"a": "b"}, rows=10, neurons=3), **fields}
+    folder = cache.folder / "images" / key_of(content)
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({**content, "about": {}}))
+    (folder / "00000.safetensors").write_bytes(b"x")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"rows": 10**18}, {"rows": 0}, {"rows": -5}, {"rows": True}, {"rows": 1.5}, {"neurons": 10**18}, {"identity": []}],
+)
+def test_a_manifest_of_absurd_numbers_is_a_damaged_one(cache: Cache, fields: dict[str, Any]) -> None:
+    folder = planted(cache, **fields)
+    assert ([found.folder for found in cache.damaged()], cache.entries()) == ([folder], [])
+    assert CliRunner().invoke(command, ["ls", "--cache", str(cache.folder)]).exit_code == 0
+    assert isinstance(CliRunner().invoke(command, ["verify", "--cache", str(cache.folder)]).exception, InputError)
+    assert CliRunner().invoke(command, ["rm", "--all", "--cache", str(cache.folder)]).exit_code == 0
+    assert not folder.exists()
+
+
+def test_a_billion_rows_of_which_one_shard_is_there(cache: Cache) -> None:
+    planted(cache, rows=10**9)
+    start = time.perf_counter()
+    entry = cache.entries()[0]
+    assert [(shard, entry.is_damaged(shard)) for shard in entry.present] == [(range(6), True)]
+    assert CliRunner().invoke(command, ["ls", "--cache", str(cache.folder)]).exit_code == 0
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("words", [["ls"], ["verify"], ["rm", "--all"]])
+@pytest.mark.parametrize("where", ["the cache", "a kind", "an entry", "a manifest"])
+def test_a_cache_that_may_not_be_read(
+    cache: Cache, where: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Simulated: the tests may run as somebody who may read everything."""
+    folder = planted(cache)
+    closed = {"the cache": cache.folder, "a kind": folder.parent, "an entry": folder, "a manifest": folder}[where]
+    scandir, open_it = os.scandir, os.open
+
+    def scan(path: Any) -> Any:
+        if where != "a manifest" and Path(path).is_relative_to(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    def opened(path: Any, *options: Any) -> int:
+        if where == "a manifest" and Path(path).name == "manifest.json":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_it(path, *options)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    monkeypatch.setattr(os, "open", opened)
+    result = CliRunner().invoke(command, [*words, "--cache", str(cache.folder)])
+    monkeypatch.undo()
+    if where == "a manifest" and words[0] == "rm":
+        assert result.exit_code == 0 and not folder.exists(), "to remove it, it need not be read"
+    else:
+        assert isinstance(result.exception, InputError)
+        assert "the cache cannot be read" in str(result.exception) and str(closed) in str(result.exception)
+        assert "Permission denied" in str(result.exception)
+
+
+@pytest.mark.parametrize("words", [["ls"], ["verify"], ["rm", "--all"]])
+def test_a_cache_below_a_file(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(command, [*words, "--cache", str(tmp_path / "file" / "cache")])
+    assert isinstance(result.exception, InputError)
+    assert "Not a directory" in str(result.exception)
+
+
+def test_a_shard_that_may_not_be_read_is_not_called_damaged(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = planted(cache)
+
+    def denied(path: Path, **_: Any) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(cache_module, "read_bytes", denied)
+    with pytest.raises(InputError, match=r"cannot be read: .*00000\.safetensors: Permission denied"):
+        cache.entries()[0].is_damaged(range(6))
+    assert folder.exists()
+
+
+def test_files_of_others_are_never_removed(tmp_path: Path) -> None:
+    """A folder of models is no cache, whatever option names it."""
+    names = ("images/model/model.safetensors", "images/model/manifest.json", "text/x/0.safetensors", "images/a.lock")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    assert CliRunner().invoke(command, ["rm", "--all", "--cache", str(tmp_path)]).exit_code == 0
+    assert all((tmp_path / name).exists() for name in names)
 
 
 # --- memory

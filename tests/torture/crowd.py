@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from purescope.features import Cache, extract
-from purescope.features import cache as cache_module
+from purescope.features import _entry as cache_module
 from tests.torture.killed import dataset, model
 
 

@@ -26,7 +26,7 @@ from PIL import Image
 import purescope.plots
 from purescope.datasets.dataset import Dataset
 from purescope.features import Cache
-from purescope.features import cache as cache_module
+from purescope.features import _entry as cache_module
 from purescope.manifest import read_manifest
 from purescope.models import Model, Preprocess
 from purescope.purity import Projections

@@ -35,7 +35,7 @@ def show(folder: Path | None) -> None:
         table.add_column(name, justify="right" if name in ("rows", "kept", "MB") else "left")
     total = 0
     for entry in opened.entries():
-        kept = sum(len(shard) for shard in entry.shards if entry.is_there(shard))
+        kept = sum(map(len, entry.present))
         about = entry.about.get("dataset", entry.about.get("templates", ""))
         model = entry.about.get("model", "")
         size = size_on_disk(entry.folder)
@@ -72,7 +72,7 @@ def verify(folder: Path | None) -> None:
 
     opened = _open(folder)
     entries, broken = opened.entries(), opened.damaged()
-    there = [(entry, shard) for entry in entries for shard in entry.shards if entry.is_there(shard)]
+    there = [(entry, shard) for entry in entries for shard in entry.present]
     damaged = [entry.folder for entry, shard in there if entry.is_damaged(shard)]
     if damaged or broken:
         keys = sorted({folder.name[:8] for folder in (*damaged, *(entry.folder for entry in broken))})

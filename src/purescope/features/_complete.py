@@ -85,5 +85,5 @@ def _try(lock: filelock.BaseFileLock) -> bool:
     except filelock.Timeout:
         return False
     except OSError as error:
-        raise OutputError(f"the cache cannot be written: {error}", fix=REMEDY) from error
+        raise OutputError(f"the cache cannot be written: {error.strerror or error}", fix=REMEDY) from error
     return True

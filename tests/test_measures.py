@@ -1,6 +1,7 @@
 """Every measure of both tables: the definition as loops, what no measure may depend on, and known values."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ from purescope.measures import (
     pearson,
     r2,
     under_covariance,
+    variance,
     welch_bound,
 )
 from purescope.neurons import neuron_table
@@ -491,3 +493,17 @@ def test_the_neuron_table_takes_any_measure_as_columns() -> None:
     np.testing.assert_allclose(table.text_r2, r2(projections.text)[table.neuron.tolist()])
     with pytest.raises(InputError, match=r"unknown measure 'medin'(?s:.*)did you mean 'median'"):
         neuron_table(projections, measures=["medin"])
+
+
+def test_turns_of_images_and_neurons_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.randn(50, 7, generator=torch.Generator().manual_seed(0))
+    rows[:, 3] = 2
+    others = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
+    at_once = monosemanticity(rows, others), variance(rows)
+    module = sys.modules["purescope.measures._activations"]
+    monkeypatch.setattr(module, "_IMAGES", 8)
+    monkeypatch.setattr(module, "_NEURONS", 3)
+    torch.testing.assert_close(monosemanticity(rows, others), at_once[0], atol=1e-12, rtol=0, equal_nan=True)
+    assert at_once[0].isnan().tolist() == [neuron == 3 for neuron in range(7)]
+    torch.testing.assert_close(variance(rows), at_once[1], atol=1e-12, rtol=0)
+    np.testing.assert_allclose(at_once[1], rows.double().numpy().var(axis=0), atol=1e-12)

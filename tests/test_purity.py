@@ -1,6 +1,7 @@
 """Overlap, purity and totals: the definition as loops, invariances, and what is refused."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -272,3 +273,20 @@ def test_overlap_relative_to_random_is_one_for_random_weights_of_any_width() -> 
 def test_unit_rows_keep_the_direction_of_any_row() -> None:
     np.testing.assert_allclose(unit_rows(MATRICES["tiny and huge"]).abs(), unit_rows(BASE).abs(), atol=1e-12)
     assert unit_rows(torch.zeros(2, 3)).equal(torch.zeros(2, 3).double())
+
+
+@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_some_columns_at_a_time_give_the_same_cosines(
+    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of activations over many images; the rows of images are handed over without a copy."""
+    rows = MATRICES[name].clamp(-torch.finfo(dtype).max, torch.finfo(dtype).max).to(dtype)
+    at_once = cosine_gram(rows)
+    monkeypatch.setattr(sys.modules["purescope.purity"], "_BLOCK", 2)
+    for matrix in (rows, rows.T.contiguous().T):
+        torch.testing.assert_close(cosine_gram(matrix), at_once, atol=1e-14, rtol=0)
+    rows = rows.clone()
+    rows[-1, -1] = torch.nan
+    with pytest.raises(InputError, match=f"first in neuron {len(rows) - 1}"):
+        cosine_gram(rows)

@@ -12,6 +12,7 @@ from torch import Tensor
 from purescope.errors import InputError
 from purescope.evaluation import LeaveOneOut, leave_one_out
 from purescope.features import Features
+from purescope.measures import variance
 from purescope.purity import Projections, purity, total_overlap
 from purescope.statistics import NORMAL_975, partial_spearman, spearman, spearman_interval
 
@@ -139,7 +140,7 @@ def _neuron_table(
         "high": high,
         "loss_change": without.loss_change,
         "margin_change": without.margin_change,
-        "variance": features.image.double().var(dim=0, correction=0),
+        "variance": variance(features.image),
     }
     if projections is not None:
         columns |= {

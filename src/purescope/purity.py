@@ -10,6 +10,7 @@ float64, whatever comes in: at d = 512 it takes milliseconds, and a ranking must
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from purescope.errors import InputError
+
+_BLOCK = 1 << 13  # columns that are taken in float64 at a time: weights have fewer
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,20 @@ def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neu
                 [0., 1., 0.],
                 [0., 0., 0.]], dtype=torch.float64)
     """
-    unit = unit_rows(projection)
-    return (unit @ unit.T).clamp(-1, 1)
+    if projection.ndim != 2 or projection.shape[1] <= _BLOCK:
+        unit = unit_rows(projection)
+        return (unit @ unit.T).clamp(-1, 1)
+    # Activations over a hundred thousand images: some columns at a time, and no copy of all in float64.
+    _check(projection, "projection")
+    largest = torch.stack([projection[:, part].detach().abs().amax(dim=1) for part in _parts(projection)]).amax(dim=0)
+    scale = largest.double().masked_fill(largest == 0, 1)[:, None]
+    gram = torch.zeros(len(projection), len(projection), dtype=torch.float64, device=projection.device)
+    for part in _parts(projection):
+        rows = projection[:, part].detach().double() / scale
+        gram.addmm_(rows, rows.T)
+    norms = gram.diagonal().sqrt()
+    norms = norms.masked_fill(norms == 0, 1)
+    return gram.div_(norms).div_(norms[:, None]).clamp_(-1, 1)
 
 
 def dead_neurons(projection: Float[Tensor, "neuron width"]) -> Bool[Tensor, " neuron"]:
@@ -228,7 +243,7 @@ def centre(activations: Float[Tensor, "neuron sample"], name: str = "activations
     rows = activations.detach().double()
     # From the first value on, so that a neuron that never changes is exactly 0 and not what rounding leaves of it.
     rows = rows - rows[:, :1]
-    return rows - rows.mean(dim=1, keepdim=True)
+    return rows.sub_(rows.mean(dim=1, keepdim=True))
 
 
 def side_by_side(projections: Projections) -> Float[Tensor, "neuron width"]:
@@ -267,13 +282,18 @@ def unit_rows(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuro
     return torch.nn.functional.normalize(rows, dim=1)
 
 
+def _parts(projection: Tensor) -> Iterator[slice]:
+    """Turn over all columns, some at a time."""
+    return (slice(first, first + _BLOCK) for first in range(0, projection.shape[1], _BLOCK))
+
+
 def _check(projection: Tensor, name: str) -> None:
     if projection.ndim != 2 or 0 in projection.shape or not projection.is_floating_point():
         raise InputError(
             f"the {name} is {projection.dtype} of shape {list(projection.shape)}",
             expected="a floating-point matrix [neuron, width]",
         )
-    if not projection.isfinite().all():
+    if not all(bool(projection[:, part].isfinite().all()) for part in _parts(projection)):
         row = int((~projection.isfinite()).any(dim=1).nonzero()[0, 0])
         raise InputError(
             f"the {name} has a weight that is NaN or infinite, first in neuron {row}",

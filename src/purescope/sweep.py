@@ -307,8 +307,10 @@ def in_space(space: str, features: Features, projections: Projections | None) ->
     Raises:
         InputError: features and projections differ in neurons.
     """
-    if space != "weights":
-        return activation_space(features.image, features.text, centred=space == "centred")
+    if space == "activations":
+        return Projections(features.image.T, features.text.T)  # as `activation_space` has it, without a copy
+    if space == "centred":
+        return activation_space(features.image, features.text, centred=True)
     neurons = features.image.shape[1]
     if projections is None or projections.neurons != neurons:
         came = "no projections" if projections is None else f"projections of {projections.neurons}"

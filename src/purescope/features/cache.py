@@ -44,7 +44,7 @@ class Cache:
         folder: where; made when something is stored.
 
     Examples:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> folder = tempfile.TemporaryDirectory()
         >>> cache = Cache(folder.name)
         >>> entry = cache.entry("text", {"weights": "5f3a"}, rows=2, neurons=3)

@@ -6,7 +6,7 @@ to one number for the layer, dead neurons left out. Everything is float64. Every
 activations ``[neuron, sample]``, see `purescope.purity.activation_space`; those that `needs` says take nothing else.
 """
 
-from purescope.measures._activations import monosemanticity, pearson, polysemanticity, under_covariance
+from purescope.measures._activations import monosemanticity, pearson, polysemanticity, under_covariance, variance
 from purescope.measures._layers import (
     LAYER_MEASURES,
     condition_number,
@@ -39,5 +39,6 @@ __all__ = [
     "r2",
     "stable_rank",
     "under_covariance",
+    "variance",
     "welch_bound",
 ]

@@ -9,6 +9,9 @@ from torch import Tensor
 from purescope.errors import InputError
 from purescope.purity import centre, overlap, unit_rows
 
+_IMAGES = 1 << 13  # that are taken in float64 at a time
+_NEURONS = 64  # the same of neurons, over all images
+
 
 def pearson(activations: Float[Tensor, "neuron sample"]) -> Float[Tensor, " neuron"]:
     """Mean absolute Pearson correlation of each neuron's activations with those of the d - 1 others: 0 to 1.
@@ -55,15 +58,28 @@ def monosemanticity(
             f"activations of {len(activations)} images, embeddings of {len(embeddings)}",
             expected="both of the same images, in the same order",
         )
-    rows = activations.detach().double()
-    low, high = rows.aminmax(dim=0)
-    weights = (rows - low) / torch.where(high > low, high - low, math.nan)
-    unit = unit_rows(embeddings)
-    squares = weights.square()
-    pairs = weights.sum(dim=0).square() - squares.sum(dim=0)
-    alike = (weights.T @ unit).square().sum(dim=1) - unit.square().sum(dim=1) @ squares
+    low, high = (ends.double() for ends in activations.detach().aminmax(dim=0))
+    span = torch.where(high > low, high - low, math.nan)
+    sums, squared, own = torch.zeros(3, activations.shape[1], dtype=torch.float64)
+    along = torch.zeros(activations.shape[1], embeddings.shape[1], dtype=torch.float64)
+    for rows, others in zip(activations.detach().split(_IMAGES), embeddings.split(_IMAGES), strict=True):
+        weights, unit = (rows.double() - low) / span, unit_rows(others)
+        squares = weights.square()
+        sums, squared = sums + weights.sum(dim=0), squared + squares.sum(dim=0)
+        along, own = along + weights.T @ unit, own + unit.square().sum(dim=1) @ squares
+    pairs, alike = sums.square() - squared, along.square().sum(dim=1) - own
     # One image alone leaves 0 of pairs, or what rounding makes of it.
-    return (alike / pairs.masked_fill(pairs <= 1e-12 * squares.sum(dim=0), math.nan)).clamp(-1, 1)
+    return (alike / pairs.masked_fill(pairs <= 1e-12 * squared, math.nan)).clamp(-1, 1)
+
+
+def variance(activations: Float[Tensor, "sample neuron"]) -> Float[Tensor, " neuron"]:
+    """Variance of each neuron over the samples, float64, some neurons at a time.
+
+    Examples:
+        >>> variance(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+        tensor([1., 0.], dtype=torch.float64)
+    """
+    return torch.cat([some.double().var(dim=0, correction=0) for some in activations.split(_NEURONS, dim=1)])
 
 
 def polysemanticity(activations: Float[Tensor, "neuron sample"]) -> Float[Tensor, " neuron"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from purescope.errors import InputError, near_miss
 from purescope.measures import MEASURES
-from purescope.purity import Projections, activation_space, dead_neurons
+from purescope.purity import Projections, dead_neurons
 
 Order: TypeAlias = Int64[Tensor, " neuron"]
 Score: TypeAlias = Float[Tensor, " neuron"]
@@ -101,7 +101,8 @@ def redundancy(given: StrategyInput) -> Score:
     measure = MEASURES[given.measure]
     space = given.projections
     if measure.needs == "activations":
-        space = activation_space(*given.features(f"the measure {given.measure!r}"))
+        image, text = given.features(f"the measure {given.measure!r}")
+        space = Projections(image.T, text.T)  # as `activation_space` has it, without a copy
     return join_towers(measure.of(space.image), measure.of(space.text), given.towers) * (given.neurons - 1)
 
 

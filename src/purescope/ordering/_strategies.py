@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from purescope.errors import InputError, near_miss
+from purescope.measures import variance
 from purescope.ordering._input import (
     TIE_DECIMALS,
     Order,
@@ -73,7 +74,7 @@ def weight_norm(given: StrategyInput, seed: int = 0) -> Order:
 def activation_variance(given: StrategyInput, seed: int = 0) -> Order:
     """Largest variance over the images first."""
     image, _ = given.features("activation_variance")
-    return best_first(relative(image.double().var(dim=0, correction=0)), given.dead)
+    return best_first(relative(variance(image)), given.dead)
 
 
 def greedy_purity(given: StrategyInput, seed: int = 0) -> Order:

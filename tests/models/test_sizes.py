@@ -1,0 +1,339 @@
+"""Small files that want much: refused in words before anything is built, unpacked or waited for."""
+
+import gzip
+import json
+import os
+import pickle
+import resource
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from purescope.errors import ModelError
+from purescope.models import load_model
+from purescope.models._checkpoint import read_tensors
+from tests.checkpoints import laclip_tensors, openai_model, write_laclip, write_open_clip, write_torchscript
+from tests.models.test_open_clip import CONFIGS, TEXT
+from tests.models.test_transformers import word_tokenizer, write
+
+LIMIT_BYTES, LIMIT_SECONDS = 1_000_000_000, 10
+
+
+@pytest.fixture(autouse=True)
+def within_limits(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each case takes little time, and raises the highest mark of memory by little."""
+    for form in ("open_clip", "transformers"):
+        if form in request.fixturenames:  # made before it is measured
+            request.getfixturevalue(form)
+    start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert time.monotonic() - start < LIMIT_SECONDS
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < LIMIT_BYTES
+
+
+@pytest.fixture
+def open_clip(tmp_path: Path) -> Path:
+    write_open_clip(tmp_path / "model", CONFIGS["vit"])
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def transformers(tmp_path: Path) -> Path:
+    pytest.importorskip("transformers")
+    write(tmp_path / "clip", "clip")
+    return tmp_path / "clip"
+
+
+def set_in(path: Path, *keys: str, value: object) -> None:
+    config = place = json.loads(path.read_text())
+    for key in keys[:-1]:
+        place = place.setdefault(key, {})
+    place[keys[-1]] = value
+    path.write_text(json.dumps(config))
+
+
+OPEN_CLIP: dict[str, tuple[str, str, object, str]] = {
+    "image layers": ("vision_cfg", "layers", 200_000, "200,001 layers"),
+    "text layers": ("text_cfg", "layers", 200_000, "200,002 layers"),
+    "blocks of a ResNet": ("vision_cfg", "layers", [1, 1, 10**6, 1], "1,000,004 layers"),
+    "a few layers too many": ("vision_cfg", "layers", 60, r"missing: visual\.transformer\.resblocks\.2\."),
+    "layers of a decoder": ("multimodal_cfg", "layers", 10**6, "1,000,003 layers"),
+    "image width": ("vision_cfg", "width", 16 * 10**6, "vision_cfg has a weight of"),
+    "text width": ("text_cfg", "width", 10**6, "text_cfg has a weight of"),
+    "vocabulary": ("text_cfg", "vocab_size", 10**9, "text_cfg has a weight of"),
+    "context": ("text_cfg", "context_length", 10**6, "context_length is 1,000,000"),
+    "images": ("vision_cfg", "image_size", 10**6, "image_size is 1,000,000"),
+    "a side of images": ("vision_cfg", "image_size", [32, 10**6], "image_size is 1,000,000"),
+    "neurons": ("", "embed_dim", 10**9, "wrong shape|cannot build"),
+    "heads": ("text_cfg", "heads", 10**9, "cannot build"),
+    "a wide layer": ("vision_cfg", "mlp_ratio", 10**7, "wrong shape"),
+    "queries": ("vision_cfg", "attn_pooler_queries", 10**9, None),
+    "no number": ("vision_cfg", "width", 10**300, "width is 1000"),
+    "a computed position": ("vision_cfg", "pos_embed_type", "sin_cos_2d", None),
+}
+
+
+@pytest.mark.parametrize("case", OPEN_CLIP)
+def test_sizes_of_open_clip(case: str, open_clip: Path) -> None:
+    section, key, value, message = OPEN_CLIP[case]
+    keys = [section, key] if section else [key]
+    set_in(open_clip / "open_clip_config.json", "model_cfg", *keys, value=value)
+    if message is None:  # it has no part here, or costs nothing
+        load_model(str(open_clip))
+        return
+    with pytest.raises(ModelError, match=message):
+        load_model(str(open_clip))
+
+
+def test_positions_that_are_computed_are_not(open_clip: Path) -> None:
+    """open_clip makes this table with numpy, whatever the device."""
+    path = open_clip / "open_clip_config.json"
+    set_in(path, "model_cfg", "vision_cfg", "pos_embed_type", value="sin_cos_2d")
+    set_in(path, "model_cfg", "vision_cfg", "image_size", value=2048)
+    set_in(path, "model_cfg", "vision_cfg", "patch_size", value=1)
+    with pytest.raises(ModelError, match="vision_cfg has a weight of 201,326,592 numbers"):
+        load_model(str(open_clip))
+
+
+TRANSFORMERS: dict[str, tuple[str, object, str]] = {
+    "image layers": ("vision_config.num_hidden_layers", 200_000, "200,002 layers"),
+    "text layers": ("text_config.num_hidden_layers", 200_000, "200,002 layers"),
+    "layers, said twice": ("text_config_dict.num_hidden_layers", 200_000, "200,002 layers"),
+    "width": ("vision_config.hidden_size", 3 * 10**8, "wrong shape|cannot build"),
+    "inner width": ("vision_config.intermediate_size", 10**9, "wrong shape"),
+    "vocabulary": ("text_config.vocab_size", 10**9, "wrong shape"),
+    "positions": ("text_config.max_position_embeddings", 10**9, "max_position_embeddings is 1,000,000,000"),
+    "images": ("vision_config.image_size", 10**6, "wrong shape"),
+    "neurons": ("projection_dim", 10**9, "wrong shape"),
+}
+
+
+@pytest.mark.parametrize("case", TRANSFORMERS)
+def test_sizes_of_transformers(case: str, transformers: Path) -> None:
+    keys, value, message = TRANSFORMERS[case]
+    set_in(transformers / "config.json", *keys.split("."), value=value)
+    with pytest.raises(ModelError, match=message):
+        load_model(str(transformers))
+
+
+TOWERS: dict[str, dict[str, Any]] = {
+    "bert": {"num_hidden_layers": 10**6},
+    "roberta": {"hidden_size": 12 * 10**7, "num_hidden_layers": 1},
+    "xlm-roberta": {"max_position_embeddings": 10**9},
+    "mt5": {"num_layers": 10**6},
+    "m2m_100": {"encoder_layers": 10**6},
+}
+
+
+@pytest.mark.parametrize("kind", TOWERS)
+def test_sizes_of_text_towers(kind: str, open_clip: Path) -> None:
+    pytest.importorskip("transformers")
+    path = open_clip / "open_clip_config.json"
+    set_in(path, "model_cfg", "text_cfg", value={"hf_model_name": "tower", "hf_tokenizer_name": "x"})
+    (open_clip / "tower").mkdir()
+    (open_clip / "tower" / "config.json").write_text(json.dumps({"model_type": kind, **TOWERS[kind]}))
+    with pytest.raises(ModelError, match=r"1,000,000 layers|missing: text|is 1,000,000,000"):
+        load_model(str(open_clip))
+
+
+@pytest.mark.parametrize("options", [{"decoder_layers": 10**6}, {"decoder_ffn_dim": 10**9}], ids=str)
+def test_the_decoder_of_a_text_tower_is_not_built(options: dict[str, int], open_clip: Path) -> None:
+    pytest.importorskip("transformers")
+    path = open_clip / "open_clip_config.json"
+    set_in(path, "model_cfg", "text_cfg", value={"hf_model_name": ".", "hf_tokenizer_name": "x"})
+    small = {"d_model": 16, "encoder_layers": 1, "encoder_ffn_dim": 16, "encoder_attention_heads": 1, "vocab_size": 64}
+    (open_clip / "config.json").write_text(json.dumps({"model_type": "m2m_100", **small, **options}))
+    with pytest.raises(ModelError, match="missing: text"):
+        load_model(str(open_clip))
+
+
+@pytest.mark.parametrize("per_block", [1, 12])
+def test_thousands_of_blocks(per_block: int, tmp_path: Path) -> None:
+    """As names alone: an image tower of LaCLIP is counted by them."""
+    tensors = laclip_tensors()
+    more = {f"visual.blocks.{i}.x{j}": torch.zeros(1) for i in range(6000 // per_block) for j in range(per_block)}
+    with pytest.raises(ModelError, match=r"layers, and 6,\d+ tensors of weights"):
+        load_model(str(write_laclip(tmp_path / "model.pt", {**tensors, **more})))
+
+
+@pytest.mark.parametrize("name", ["visual.transformer.resblocks", "transformer.resblocks"])
+def test_thousands_of_blocks_of_openai(name: str, tmp_path: Path) -> None:
+    tensors = openai_model().state_dict()
+    marks = {mark: torch.tensor(1) for mark in ("input_resolution", "context_length", "vocab_size")}
+    more = {f"{name}.{i}.x": torch.zeros(1) for i in range(5000)}
+    torch.save({**tensors, **marks, **more}, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match=r"5,\d+ layers"):
+        load_model(str(tmp_path / "model.pt"))
+
+
+def test_a_sentence_of_any_length(tmp_path: Path) -> None:
+    tensors = {**laclip_tensors(), "positional_embedding": torch.zeros(50_000, 64)}
+    with pytest.raises(ModelError, match="positions of a sentence is 50,000"):
+        load_model(str(write_laclip(tmp_path / "model.pt", tensors)))
+
+
+def test_views_of_one_number(tmp_path: Path) -> None:
+    """Tensors without strides: a file of a kilobyte that is a model of terabytes."""
+    torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match=r"declares 4,000 GB in a file of"):
+        read_tensors(tmp_path / "model.pt")
+
+
+def test_many_names_of_one_tensor(tmp_path: Path) -> None:
+    one = torch.zeros(250_000)
+    torch.save({f"a{i}": one for i in range(5000)}, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match=r"declares 5\.0 GB in a file of"):
+        read_tensors(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("entry", ["data.pkl", "data/0"])
+def test_packed_checkpoints(entry: str, tmp_path: Path) -> None:
+    """torch writes none, and unpacks what it finds."""
+    torch.save({"a": torch.zeros(5_000_000)}, tmp_path / "good.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "good.pt") as good,
+        zipfile.ZipFile(tmp_path / "model.pt", "w", zipfile.ZIP_STORED) as bad,
+    ):
+        for item in good.infolist():
+            kind = zipfile.ZIP_DEFLATED if item.filename.endswith(entry) else zipfile.ZIP_STORED
+            bad.writestr(item.filename, good.read(item), kind)
+    with pytest.raises(ModelError, match=rf"holds \S+{entry} compressed"):
+        read_tensors(tmp_path / "model.pt")
+
+
+def test_a_packed_tree_of_torchscript(tmp_path: Path) -> None:
+    write_torchscript(tmp_path / "good.pt", openai_model())
+    with (
+        zipfile.ZipFile(tmp_path / "good.pt") as good,
+        zipfile.ZipFile(tmp_path / "model.pt", "w", zipfile.ZIP_DEFLATED) as bad,
+    ):
+        for item in good.infolist():
+            bad.writestr(item.filename, good.read(item))
+    with pytest.raises(ModelError, match=r"data\.pkl is compressed"):
+        read_tensors(tmp_path / "model.pt")
+
+
+def test_files_of_a_zip_that_lie_on_each_other(tmp_path: Path) -> None:
+    """One megabyte, named two hundred times in the list of files."""
+    torch.save({"a": torch.zeros(250_000)}, tmp_path / "model.pt")
+    with zipfile.ZipFile(tmp_path / "model.pt", "a") as archive:
+        (entry,) = (item for item in archive.infolist() if item.filename.endswith("data/0"))
+        for number in range(1, 200):
+            again = zipfile.ZipInfo(entry.filename[:-1] + str(number))
+            for name in ("header_offset", "file_size", "compress_size", "CRC", "compress_type"):
+                setattr(again, name, getattr(entry, name))
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+        archive.writestr("x/more", b"")  # so that the list is written again
+    with pytest.raises(ModelError, match=r"more than its [\d,]+ bytes in its list of files"):
+        read_tensors(tmp_path / "model.pt")
+
+
+def test_a_pickle_that_declares_any_size(tmp_path: Path) -> None:
+    """An old file of torch says how large its storages are before they come."""
+    torch.save({"a": torch.zeros(3)}, tmp_path / "model.pt", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "model.pt").read_bytes()
+    assert content.count(pickle.BININT1 + b"\x03") >= 1
+    huge = pickle.BININT + (2**31 - 1).to_bytes(4, "little")
+    (tmp_path / "model.pt").write_bytes(content.replace(pickle.BININT1 + b"\x03", huge))
+    with pytest.raises(ModelError, match=r"not a readable torch checkpoint|declares"):
+        read_tensors(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("megabytes", [17, 300])
+def test_a_vocabulary_that_unpacks_to_any_size(megabytes: int, open_clip: Path) -> None:
+    set_in(open_clip / "open_clip_config.json", "model_cfg", "text_cfg", "tokenizer_kwargs", value={"bpe_path": "m.gz"})
+    with gzip.open(open_clip / "m.gz", "wb", compresslevel=1) as file:
+        for _ in range(megabytes):
+            file.write(b"a b\n" * 250_000)
+    with pytest.raises(ModelError, match="unpacks to more than 16,000,000 bytes"):
+        load_model(str(open_clip))
+
+
+def waits(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to("/dev/zero")
+
+
+def folder(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+
+def sparse(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    with path.open("wb") as file:
+        file.truncate(10**12)
+
+
+def deep(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.write_text("[" * 1_000_000)
+
+
+STRANGE: dict[Callable[[Path], None], str] = {
+    waits: "not a regular file",
+    endless: "not a regular file",
+    folder: "(?i)a directory|a folder",
+    sparse: r"bytes|not a readable|no JSON",
+    deep: r"nested too deep|not a readable|no tokenizer|no torch checkpoint",
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda strange: strange.__name__)
+@pytest.mark.parametrize(
+    "name",
+    ["open_clip_config.json", "open_clip_model.safetensors", "m.gz", "tokenizer.json", "tokenizer_config.json"],
+)
+def test_files_of_open_clip_that_are_none(name: str, strange: Callable[[Path], None], open_clip: Path) -> None:
+    if name == "m.gz":
+        options = {**TEXT, "tokenizer_kwargs": {"bpe_path": name}}
+        set_in(open_clip / "open_clip_config.json", "model_cfg", "text_cfg", value=options)
+    if name.startswith("tokenizer"):
+        pytest.importorskip("transformers")
+        word_tokenizer().save_pretrained(open_clip)
+        set_in(open_clip / "open_clip_config.json", "model_cfg", "text_cfg", "hf_tokenizer_name", value="x")
+    strange(open_clip / name)
+    message = "no tokenizer" if name == "m.gz" and strange in (sparse, deep) else STRANGE[strange]
+    with pytest.raises(ModelError, match=message):
+        load_model(f"local-dir:{open_clip}")
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda strange: strange.__name__)
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "model.safetensors", "model.safetensors.index.json", "preprocessor_config.json", "tokenizer.json"],
+)
+def test_files_of_transformers_that_are_none(name: str, strange: Callable[[Path], None], transformers: Path) -> None:
+    if "index" in name:
+        (transformers / "model.safetensors").unlink()
+    strange(transformers / name)
+    with pytest.raises(ModelError, match=STRANGE[strange]):
+        load_model(f"hf:{transformers}")
+
+
+def test_thousands_of_parts(transformers: Path) -> None:
+    """An index that names a hundred thousand files."""
+    (transformers / "model.safetensors").unlink()
+    parts = {f"a{i}": f"part-{i}.safetensors" for i in range(100_000)}
+    (transformers / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    with pytest.raises(ModelError, match="no such file"):
+        load_model(str(transformers))
+
+
+def test_thousands_of_names(open_clip: Path) -> None:
+    """Each is looked at once."""
+    save_file({f"a{i}": torch.zeros(1) for i in range(20_000)}, open_clip / "open_clip_model.safetensors")
+    with pytest.raises(ModelError, match=r"surplus: a0, a1, a10 and 19997 more"):
+        load_model(str(open_clip))

@@ -31,7 +31,7 @@ from purescope.models._tokenizer_files import OPTIONS
 CONTEXT, IMAGE = 4096, 2048
 """Tokens of a sentence and pixels of a side at most: sixteen and four times what the largest known models have."""
 
-_LAYERS, _FREE = 512, 64
+_LAYERS, _FREE = 256, 64  # the deepest known models have 92 in both towers
 _PER_LAYER = 8  # tensors: T5's have 8, all others more
 
 

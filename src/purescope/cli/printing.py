@@ -6,6 +6,7 @@ or the cell of a `purescope.cli.screen.Table`; markup and newlines are ours alon
 
 import logging
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -18,6 +19,7 @@ import click
 from purescope.errors import printable, shortened
 
 WIDTH = 120  # of what is no terminal: enough for every table
+_ADVICE = re.compile(r"\n  (expected|to fix): +")  # of an error of ours, which has lines
 _LONGEST = 1_900  # characters of a line: more is not read
 
 
@@ -151,4 +153,4 @@ def noted() -> Iterator[None]:
 
 def _note(message: object, *_: object) -> None:
     clear()
-    say(f"note: {message}", err=True)
+    say("note: " + _ADVICE.sub(r"; \1: ", str(message)), err=True)

@@ -1,15 +1,22 @@
-"""SIGINT, SIGTERM and SIGHUP: all is tidied up, one line says so, and the exit code is the shell's for the signal."""
+"""SIGINT, SIGTERM and SIGHUP: all is tidied up, one line says so, and the exit code is the shell's for the signal.
+
+Little is imported here: until the signals are taken, Ctrl-C ends in a traceback.
+"""
 
 import _thread
 import os
 import signal
 import sys
 import time
-from contextlib import suppress
-from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # those that the platform has; Windows has no SIGHUP
+_PATIENCE = 300  # times that a signal is put off, for a hundredth of a second each
 _GRACE = 8.0  # seconds for tidying up: container managers give ten, and then kill
+
+
+TYPE_CHECKING = False  # as typing's, which takes its time
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
 
 
 class Stopped(BaseException):
@@ -31,7 +38,9 @@ class Signals:
         self.came = 0  # the number of the signal
         self._for_good = for_good
         self._done = False
-        self._before: dict[int, Any] = {}
+        self._said = False
+        self._put_off = 0
+        self._before: dict[int, object] = {}
         self._hook = sys.unraisablehook
         self._pipe: tuple[int, int] | None = None
 
@@ -66,49 +75,79 @@ class Signals:
                 signal.signal(signum, after)
             return
         for signum, before in self._before.items():
-            signal.signal(signum, before)
+            signal.signal(signum, before)  # type: ignore[arg-type]  # as `signal.getsignal` gave it
         sys.unraisablehook = self._hook
 
     def stopped(self) -> int:
         """Say that the command was stopped, where it can be said; what a shell gives for a process that it ended."""
+        self._said = True
         for stream in (sys.stderr, sys.stdout):
-            with suppress(OSError, ValueError, AttributeError):  # full, closed, none
+            try:
                 stream.write(self._line(self.came))
                 stream.flush()
                 break
+            except (OSError, ValueError, AttributeError):  # full, closed, none
+                pass
         return 128 + self.came
 
-    def _heed(self, signum: int, _: object) -> None:
-        if not self._done and not self.came:
-            self.came = signum
-            raise Stopped
+    def _heed(self, signum: int, frame: "FrameType | None") -> None:
+        if self._done or self.came:
+            return
+        if self._put_off < _PATIENCE and _is_in_an_import(frame):
+            self._put_off += 1
+            _thread.start_new_thread(self._again, (signum,))
+            return
+        self.came = signum
+        raise Stopped
 
     def _unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
         """Raise once more what was raised where Python drops it, as in ``__del__``; say nothing while it ends."""
         if issubclass(unraisable.exc_type, Stopped):
-            _thread.start_new_thread(self._again, (self.came,))
+            signum, self.came = self.came, 0
+            _thread.start_new_thread(self._again, (signum,))
         elif not self.came:
             self._hook(unraisable)
 
     def _again(self, signum: int) -> None:
         time.sleep(0.01)
-        self.came = 0
-        signal.raise_signal(signum)
+        if not self._done:
+            signal.raise_signal(signum)
 
     def _overdue(self, pipe: int) -> None:
         signum = os.read(pipe, 1)[0]
         if signum in self._before:
             time.sleep(_GRACE)
-            with suppress(Exception):  # children are ended as far as they can be found
+            try:
                 import psutil
 
                 for child in psutil.Process().children(recursive=True):
                     child.kill()
-            with suppress(OSError):  # not through the stream, which the main thread may hold
-                os.write(2, self._line(signum).encode())
-            os._exit(128 + signum)
+                if not self._said:
+                    os.write(2, self._line(signum).encode())  # not by the stream, which the main thread may hold
+            finally:
+                os._exit(128 + signum)
 
     @staticmethod
     def _line(signum: int) -> str:
         name = signal.Signals(signum).name
         return f"purescope: stopped{'' if name == 'SIGINT' else f' by {name}'}\n"
+
+
+def _is_in_an_import(frame: "FrameType | None") -> bool:
+    """Whether a module's own code runs that is being imported: some of torch's, in C++, dies of an exception.
+
+    Between two modules, in Python's own code of imports, nothing does.
+    """
+    code = None if frame is None else frame.f_code
+    between = code is not None and _is_of_imports(code) and code.co_name != "_call_with_frames_removed"
+    importing = False
+    while frame is not None:
+        importing |= _is_of_imports(frame.f_code)
+        if frame.f_code.co_qualname.startswith("ExtensionFileLoader."):
+            return True
+        frame = frame.f_back
+    return importing and not between
+
+
+def _is_of_imports(code: "CodeType") -> bool:
+    return code.co_filename.startswith("<frozen importlib")

@@ -1,21 +1,29 @@
 """Many figures as files: one after another, or several at once, each in a process of its own."""
 
 import multiprocessing
+import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import TypeAlias
 
 from matplotlib.figure import Figure
 
+from purescope.errors import OutputError
 from purescope.plots._save import save_figure
 from purescope.plots._style import Style, current, drawn_in
 
 Drawing: TypeAlias = tuple[Path, Callable[[], Figure]]  # the files' stem, and what draws the figure
 _Warning: TypeAlias = tuple[str, type[Warning], str, int]
 
+_INTERRUPTS = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}
+_ended: list[bool] = []  # of another process, once it is to end
 WORTH = 6  # figures, which take about as long as it takes a process to start
 
 
@@ -30,20 +38,51 @@ def save_all(drawings: Sequence[Drawing], formats: Sequence[str], *, processes: 
         for stem, draw in drawings:
             yield save_figure(draw(), stem, formats)
         return
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, spawn, initializer=_leave_interrupts)
+    before = multiprocessing.active_children()
+    with _uninterrupted():  # as is the process that Python starts beside them, which lifts the block of SIGINT again
+        pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin)
     try:
-        for made in [pool.submit(_saved, current(), drawing, formats) for drawing in drawings]:
+        with _uninterrupted():
+            saved = [pool.submit(_saved, current(), drawing, formats) for drawing in drawings]
+        for made in saved:
             written, warned = made.result()
             for one in warned:
                 warnings.warn_explicit(*one)
             yield written
+    except BrokenProcessPool as error:
+        raise OutputError(
+            "a process that draws figures was ended",
+            expected="memory for each of them",
+            fix="free some memory; `purescope plot` draws the figures again",
+        ) from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in before:
+                child.terminate()  # which they take for an exception: what is half written is removed
+        pool.shutdown()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let processes start that Ctrl-C, which reaches them too, leaves alone; the first process ends them.
+
+    The signal is blocked and not ignored: this process gets it a moment later.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _saved(style: Style, drawing: Drawing, formats: Sequence[str]) -> tuple[list[Path], list[_Warning]]:
     """In a process of its own: the files, and what to warn of in the first one."""
+    if _ended:
+        _end()
     stem, draw = drawing
     with warnings.catch_warnings(record=True) as caught, drawn_in(style):
         warnings.simplefilter("always")
@@ -51,6 +90,21 @@ def _saved(style: Style, drawing: Drawing, formats: Sequence[str]) -> tuple[list
     return written, [(str(one.message), one.category, one.filename, one.lineno) for one in caught]
 
 
-def _leave_interrupts() -> None:
-    """To the first process, which Ctrl-C reaches too, and which ends this one."""
+def _begin() -> None:
+    """At the start of another process: Ctrl-C is for the first one, whose end is the end of this one as well."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _end(*_: object) -> None:
+    """End the figure that is being drawn, and begin none of those that are handed out already."""
+    _ended.append(True)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _outlive_nobody() -> None:
+    first = multiprocessing.parent_process()
+    if first is not None:
+        first.join()
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,12 +1,9 @@
 """A figure of the page: a specification, the still picture made of it, and its words."""
 
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import vl_convert
 from altair import SCHEMA_VERSION
 
 from purescope.report._charts import Row, Spec
@@ -55,26 +52,6 @@ class Figure:
     def live(self) -> dict[str, Any]:
         """What a script needs to draw it."""
         return {"spec": self.spec} | ({"choices": self.choices} if self.choices else {})
-
-
-def stills(figures: Iterable[Figure]) -> dict[str, str]:
-    """The picture of each figure by its name, as SVG whose ids no other picture has.
-
-    Figures that differ in their rows alone are compiled from Vega-Lite to Vega once.
-    """
-    compiled: dict[str, Spec] = {}
-    pictures = {}
-    for figure in figures:
-        rows = figure.spec["datasets"]
-        same = json.dumps({**figure.spec, "datasets": list(rows)})
-        if same not in compiled:
-            compiled[same] = vl_convert.vegalite_to_vega(figure.spec, vl_version=VEGA_LITE)
-        vega = compiled[same]
-        data = [{**one, "values": rows[one["name"]]} if one["name"] in rows else one for one in vega["data"]]
-        svg = vl_convert.vega_to_svg({**vega, "data": data})
-        svg = re.sub(r'id="([^"]+)"', rf'id="{figure.name}-\1"', svg)
-        pictures[figure.name] = re.sub(r"url\(#([^)]+)\)", rf"url(#{figure.name}-\1)", svg)
-    return pictures
 
 
 def keys_of(colours: Mapping[str, str], *, lines: bool = True) -> tuple[Key, ...]:

@@ -1,30 +1,16 @@
-"""The page: what the folder holds, put into the template, within the size that a page may have."""
+"""Writing the page of a folder of results; what is heavy is imported while another process prepares to draw."""
 
-import base64
-import hashlib
+import json
 import subprocess
 import sys
-from functools import cache, partial
-from importlib import resources
+import warnings
 from pathlib import Path
 
-import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from purescope import errors
+from purescope.errors import OutputError, PurescopeError
+from purescope.report._pictures import drawing, plain_environment
 
-from purescope.report import _numbers as numbers
-from purescope.report._content import Content, gather
-from purescope.report._figures import stills
-from purescope.report._folder import Folder, read_folder
-from purescope.report._json import packed_json, script_json
-from purescope.tables import atomic_path
-
-LIMIT = 8_000_000
-"""Bytes of a page, at most."""
-
-_MARGIN = 2_000  # bytes for what is said about pictures that are left out
-_VEGA = "window.vegaEmbed = vegaEmbed;"
-_BUNDLE = f"import vl_convert; open(1, 'wb').write(vl_convert.javascript_bundle({_VEGA!r}).encode())"
+_ELSEWHERE = "import sys; from purescope.report._write import answer; print(answer(sys.argv[1]))"
 
 
 def write_report(out: Path) -> Path:
@@ -56,84 +42,42 @@ def write_report(out: Path) -> Path:
         ('report.html', True)
     """
     out = Path(out)
-    page = _page(read_folder(out))
+    if sys.flags.optimize > 1:  # then there are no docstrings, on which altair depends
+        _with_docstrings(out)
+        return out / "report.html"
+    with drawing() as pictures:
+        from purescope.report._folder import read_folder
+        from purescope.report._page import page
+        from purescope.tables import atomic_path
+
+        text = page(read_folder(out), pictures)
     with atomic_path(out / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return out / "report.html"
 
 
-@cache
-def _bundling() -> subprocess.Popen[bytes]:
-    """Begin to bundle Vega's script, which takes more than a second, in a process of its own."""
-    command = [sys.executable, "-P", "-c", _BUNDLE]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+def _with_docstrings(out: Path) -> None:
+    """Have a process write the page that does not run under ``PYTHONOPTIMIZE=2``, and warn and raise as it does."""
+    command = [sys.executable, "-P", "-c", _ELSEWHERE, str(out)]
+    done = subprocess.run(command, capture_output=True, env=plain_environment(), check=False)
+    try:
+        told = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise OutputError(f"no report: {last}", fix="without PYTHONOPTIMIZE=2, on which altair fails") from error
+    for message in told["warnings"]:
+        warnings.warn(message, stacklevel=3)
+    if "error" in told:
+        raise getattr(errors, told["kind"])(told["error"], expected=told["expected"], fix=told["fix"])
 
 
-@cache
-def _library() -> str:
-    """Vega's script; bundled here where the other process cannot."""
-    bundled, _ = _bundling().communicate()
-    return bundled.decode() or str(vl_convert.javascript_bundle(_VEGA))
-
-
-def _page(folder: Folder) -> str:
-    _bundling()
-    content = gather(folder)
-    pictures = {name: Markup(svg) for name, svg in stills(content.figures).items()}
-    data = Markup(script_json({name: part for name, part in content.data.items() if name != "details"}))
-    charts = Markup(script_json(content.live))
-    details = Markup(packed_json(content.data["details"]))
-    scripts = {"library": _library(), "page": _asset("report.js"), "early": _asset("early.js")}
-    template = _environment().get_template("report.html")
-    render = partial(
-        template.render,
-        content=content,
-        folder=folder,
-        still=pictures,
-        data=data,
-        charts=charts,
-        details=details,
-        styles=Markup(_asset("report.css")),
-        notice=Markup(_asset("notice.txt")),
-        scripts={name: Markup(text) for name, text in scripts.items()},
-        hashes=[f"'sha256-{_sha(text)}'" for text in scripts.values()],
-    )
-    every = {name for name, _, _ in content.thumbnails}
-    bare = render(thumbnails=Markup(""), shown=every, left_out=0)  # what is left out takes less
-    rules, shown = _thumbnails(folder, content, LIMIT - _MARGIN - len(bare.encode("utf-8", "backslashreplace")))
-    return render(thumbnails=Markup(rules), shown=shown, left_out=len(content.thumbnails) - len(shown))
-
-
-def _thumbnails(folder: Folder, content: Content, room: int) -> tuple[str, set[str]]:
-    """A style rule for each picture, so that each stands on the page once; and the names of those that fit."""
-    rules, shown = [], set[str]()
-    for name, dataset, image in content.thumbnails:
-        picture = base64.b64encode(folder.thumbnails[dataset, image]).decode()
-        rule = f".{name}{{background-image:url(data:image/webp;base64,{picture})}}\n"
-        room -= len(rule)
-        if room < 0:
-            break
-        rules.append(rule)
-        shown.add(name)
-    return "".join(rules), shown
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("purescope.report", "page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    shown = ("percent", "points", "plain", "short", "measure", "purer")
-    environment.filters |= {name: getattr(numbers, name) for name in shown}
-    return environment
-
-
-def _asset(name: str) -> str:
-    return resources.files("purescope.report").joinpath("page", name).read_text(encoding="utf-8")
-
-
-def _sha(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def answer(out: str) -> str:
+    """Write the page for another process, and return as JSON what to tell it."""
+    told: dict[str, object] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default", UserWarning)
+        try:
+            write_report(Path(out))
+        except PurescopeError as error:
+            told = {"kind": type(error).__name__, "error": error.came, "expected": error.expected, "fix": error.fix}
+    return json.dumps(told | {"warnings": [str(one.message) for one in caught]})

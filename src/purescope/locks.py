@@ -17,7 +17,7 @@ _WITHOUT = (errno.EBADF, errno.ENOLCK, errno.EINVAL, errno.ENOSYS, errno.EOPNOTS
 
 
 @contextmanager
-def lock_folder(out: Path, *, wait: float = 0) -> Iterator[None]:
+def lock_folder(out: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold a folder, so that no other process writes into it; made if it is not there.
 
     The lock is on the folder itself, and the system takes that of a killed process back. Where the file system has no

@@ -54,14 +54,15 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
 
 
 def is_ours(manifest: Mapping[str, Any] | None) -> bool:
-    """Tell whether purescope wrote a manifest: its versions name the library.
+    """Tell whether purescope wrote a manifest: it names the library and its version.
 
     Examples:
         >>> is_ours({"versions": {"purescope": "0.1.0"}}), is_ours({"name": "my site", "icons": []})
         (True, False)
     """
-    named = (manifest or {}).get("versions")
-    return isinstance(named, dict) and "purescope" in named
+    manifest = manifest or {}
+    versions = manifest.get("versions")
+    return "purescope" in manifest or (isinstance(versions, dict) and "purescope" in versions)
 
 
 def looks_like_ours(out: Path) -> bool:
@@ -152,7 +153,7 @@ _PARTS: dict[str, tuple[Test, str]] = {
     "tables": (_list(_is_text), "list of tables"),
     "settings": (_dictionary(_is_plain), "list of settings"),
     "models": (_list(_is_named("label", "spec")), "list of models"),
-    "datasets": (_list(_is_named("name", "spec")), "list of datasets"),
+    "datasets": (_list(_is_named("name")), "list of datasets"),
     "threads": (_is_number, "number"),
     "started": (_is_text, "time"),
     "finished": (_is_text, "time"),

@@ -28,7 +28,7 @@ from purescope.schemas import RESULTS
 from purescope.specs import exists
 
 _AGAIN = "make it again: run the command that wrote it, with --overwrite (overwrite=True)"
-_CELL, _PER_BYTE = 8, 500  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
+_CELL, _PER_BYTE = 16, 500  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
 _LARGEST_CSV = 2_000_000_000
 
 _WIDE_COLUMNS = {

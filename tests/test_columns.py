@@ -1,0 +1,103 @@
+"""Every column of every table refuses what cannot stand in it, and what a run measures stands in all of them."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from purescope import schemas
+from purescope.columns import Column, Schema
+from purescope.errors import InputError
+from purescope.schemas import OF_RUNS, PURITY, RESULTS, TRACK
+from purescope.tables import check_table
+
+KNOWN = tuple(one for one in vars(schemas).values() if isinstance(one, Schema))
+
+
+def sample(column: Column) -> object:
+    """One that can stand in a column."""
+    if column.choices:
+        return column.choices[-1]  # of metrics the silhouette, which can be missing
+    match column.dtype:
+        case "string":
+            return "a"
+        case "bool":
+            return True
+        case "object":
+            return b"a"
+    inside = [end for end in (column.low, column.high) if math.isfinite(end)]
+    middle = sum(inside) / len(inside) if inside else 0
+    return int(middle) if column.dtype == "int64" else float(middle)
+
+
+def table_of(schema: Schema) -> pd.DataFrame:
+    row = {name: sample(column) for name, column in schema.described.items()}
+    return pd.DataFrame([row]).astype(schema.columns)
+
+
+def faults() -> Iterator[tuple[Schema, str, object]]:
+    """A value just outside of each end of each column, and whatever else cannot stand there."""
+    for schema in KNOWN:
+        for name, column in schema.described.items():
+            if column.choices:
+                yield schema, name, "something else"
+            if column.dtype in ("float64", "int64"):
+                step = 1 if column.dtype == "int64" else 0.001
+                yield from ((schema, name, column.low - step),) if column.low > -math.inf else ()
+                yield from ((schema, name, column.high + step),) if column.high < math.inf else ()
+            if column.dtype == "float64":
+                yield from ((schema, name, math.nan),) if not column.missing else ()
+                yield from ((schema, name, end) for end in (math.inf, -math.inf) if not column.infinite)
+
+
+@pytest.mark.parametrize("schema", KNOWN, ids=lambda schema: schema.name)
+def test_what_can_stand_in_a_table_is_taken(schema: Schema) -> None:
+    assert len(check_table(table_of(schema), schema)) == 1
+    for name, column in schema.described.items():
+        if column.missing:
+            assert check_table(table_of(schema).assign(**{name: math.nan}), schema)[name].isna().all()
+
+
+def test_what_cannot_stand_in_a_column_is_refused() -> None:
+    count = 0
+    for schema, name, wrong in faults():
+        table = table_of(schema).assign(**{name: wrong}).astype(schema.columns)
+        with pytest.raises(InputError) as caught:
+            check_table(table, schema)
+        assert f"column {name} of a table of {schema.name}" in caught.value.came, (schema.name, name, wrong)
+        assert caught.value.expected, (schema.name, name, wrong)
+        count += 1
+    assert count > 300
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"metric": "accuracy", "value": -0.5}, "an accuracy is a number from 0 to 1"),
+        ({"metric": "top5_accuracy", "value": math.nan}, "an accuracy is a number from 0 to 1"),
+        ({"k": 9, "neurons": 8}, "k <= neurons"),
+        ({"low": 0.5, "high": 0.4}, "low <= high"),
+        ({"binomial_low": 0.5, "binomial_high": 0.4}, "binomial_low <= binomial_high"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused(change: dict[str, object], says: str) -> None:
+    with pytest.raises(InputError, match=rf"a row that cannot be: model 'a'.*\s+expected: {says}"):
+        check_table(table_of(RESULTS).assign(**change), RESULTS)
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "wrong"),
+    [(TRACK, "high_purity_3", 7.5), (TRACK, "random_3", "high"), (PURITY, "image_linf", "1e999x")],
+)
+def test_further_columns_are_held_to_what_they_hold(schema: Schema, name: str, wrong: object) -> None:
+    fine = table_of(schema).assign(**{name: np.float64(0.5)})
+    assert name in check_table(fine, schema)
+    with pytest.raises(InputError, match=f"column {name}"):
+        check_table(fine.assign(**{name: wrong}), schema)
+
+
+def test_every_table_of_a_run_is_listed() -> None:
+    others = {"track", "purity", "layers"}
+    assert {schema.name for schema in KNOWN} == {schema.name for schema in OF_RUNS} | others

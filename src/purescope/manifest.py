@@ -81,8 +81,11 @@ def hash_of(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
+    digest = hashlib.sha256()
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def check_hash(path: Path, manifest: Mapping[str, Any]) -> None:

@@ -499,7 +499,7 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
             {"model": "M", "step": step, "dataset": "pets", "n": 9, "rank_last": 0.5, **towers, **accuracies}
             for step in (1, 2)
         ]
-        empty = {"string": "", "int64": 0, "float64": float("nan"), "object": [0]}
+        empty = {"string": "", "int64": 1, "float64": float("nan"), "object": [0]}
         rest = {name: empty[column.dtype] for name, column in COLUMNS.items()}
         pd.DataFrame([rest | row for row in rows]).to_parquet(tmp_path / "track.parquet")
     else:
@@ -521,7 +521,7 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
     rests = [one.text for one in page.one("section", class_="rests").all("dd")]
     assert {
         "layers": "M: 6 layers in 2 towers" in rests,
-        "track": {"M: 2 checkpoints, step 1 to 2, 0 neurons", "pets: 9 images, 0 classes"} <= set(rests),
+        "track": {"M: 2 checkpoints, step 1 to 2, 1 neurons", "pets: 9 images, 1 classes"} <= set(rests),
         "purity": rests == ["first"],
     }[kind]
 
@@ -553,7 +553,7 @@ def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"track\.parquet cannot be read"):
         write_report(tmp_path)
     pd.DataFrame({"step": [1]}).to_parquet(tmp_path / "track.parquet")
-    with pytest.raises(InputError, match=r"track\.parquet is another table"):
+    with pytest.raises(InputError, match=r"track\.parquet: a table without the columns model"):
         write_report(tmp_path)
 
 

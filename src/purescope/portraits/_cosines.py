@@ -6,10 +6,13 @@ import numpy as np
 from jaxtyping import Float16, Float32
 
 from purescope.errors import InputError
+from purescope.features._npz import Npz
 from purescope.purity import Projections, cosine_gram
+from purescope.specs import exists
 from purescope.tables import atomic_path, slug
 
 _TOWERS = ("image", "text")
+_MOST = 1.001  # a cosine of 1 in half precision
 
 
 def cosine_maps(projections: Projections) -> dict[str, Float16[np.ndarray, "neuron neuron"]]:
@@ -42,17 +45,29 @@ def read_cosines(folder: Path, label: str) -> dict[str, Float32[np.ndarray, "neu
         InputError: they are there but cannot be read.
     """
     path = _file(folder, label)
-    if not path.is_file():
+    if not exists(path):
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {tower: arrays[tower].astype(np.float32) for tower in _TOWERS}
+        with Npz(path, _TOWERS) as arrays:
+            arrays.require_room(3 * sum(member.bytes for member in arrays.members.values()))
+            return {tower: _checked(arrays.read(tower), tower) for tower in _TOWERS}
     except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
+        reason = f"no array {error}" if isinstance(error, KeyError) else getattr(error, "came", None) or str(error)
         raise InputError(
-            f"{path} cannot be read: {error}",
+            f"{path} cannot be read: {reason}",
             expected="the cosines of a purescope run",
             fix="make it again: run the command that wrote it, with --overwrite (overwrite=True)",
         ) from error
+
+
+def _checked(cosines: np.ndarray, tower: str) -> Float32[np.ndarray, "neuron neuron"]:
+    """Refuse what are no cosines of all pairs."""
+    if cosines.dtype != np.float16 or cosines.ndim != 2 or cosines.shape[0] != cosines.shape[1]:
+        raise ValueError(f"{tower} is {cosines.dtype} of shape {list(cosines.shape)}")
+    single = cosines.astype(np.float32)
+    if not (np.abs(single) <= _MOST).all():
+        raise ValueError(f"{tower} holds what is no cosine")
+    return single
 
 
 def _file(folder: Path, label: str) -> Path:

@@ -20,6 +20,8 @@ from purescope.schemas import LAYERS, METRICS, OF_RUNS, PURITY, TRACK
 from purescope.specs import exists
 from purescope.tables import nothing_in, parquet_name, read_csv_table, read_table
 
+_LARGEST_THUMBNAIL = 100_000  # bytes; 48 pixels a side take 2,000
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -106,8 +108,17 @@ def read_folder(path: Path) -> Folder:
     )
     if not tables and folder.layers.empty and folder.track.empty:
         raise nothing_in(path, _holds)
-    cosines = {model: read_cosines(path, model) for model in folder.models}
-    return replace(folder, cosines={model: maps for model, maps in cosines.items() if maps is not None})
+    cosines = {model: maps for model in folder.models if (maps := read_cosines(path, model)) is not None}
+    neurons = folder.table(schemas.NEURONS).groupby("model").size()
+    for model, maps in cosines.items():
+        for tower, of_pairs in maps.items():
+            if model in neurons and len(of_pairs) != neurons[model]:
+                raise InputError(
+                    f"the cosines of {model} in {path} are of {len(of_pairs):,} neurons in the {tower} tower",
+                    expected=f"{neurons[model]:,}, as in neurons.parquet",
+                    fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
+                )
+    return replace(folder, cosines=cosines)
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:
@@ -148,9 +159,21 @@ def _ranked(path: Path) -> pd.DataFrame | None:
 
 
 def _thumbnails(table: pd.DataFrame) -> dict[tuple[str, int], bytes]:
-    if table.empty:
-        return {}
-    return {
-        (str(dataset), int(image)): bytes(picture)
-        for dataset, image, picture in zip(table.dataset, table.image, table.thumbnail, strict=True)
-    }
+    """The pictures, each a small WebP file as we write it.
+
+    Raises:
+        InputError: one is something else.
+    """
+    found = {}
+    for dataset, image, picture in (
+        table[list(schemas.THUMBNAILS.columns)].itertuples(index=False) if len(table) else ()
+    ):
+        webp = isinstance(picture, bytes) and picture[:4] == b"RIFF" and picture[8:12] == b"WEBP"
+        if not webp or len(picture) > _LARGEST_THUMBNAIL:
+            raise InputError(
+                f"the thumbnail of image {image} of {dataset} is no small WebP file",
+                expected="thumbnails.parquet as a run writes it",
+                fix="make it again: run the command that wrote it, with --overwrite (overwrite=True)",
+            )
+        found[str(dataset), int(image)] = picture
+    return found

@@ -147,7 +147,10 @@ def _member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Membe
         if declared > _HEADER:
             raise ValueError(f"the header of the array {name} has {declared:,} bytes")
         header = stream.read(declared)
-    shape, _, dtype = read(io.BytesIO(length + header))
+    try:
+        shape, _, dtype = read(io.BytesIO(length + header))
+    except Exception as error:  # it is parsed as Python's words, which can fail in many ways
+        raise ValueError(f"the header of the array {name}: {str(error).strip() or type(error).__name__}") from error
     if dtype.hasobject:
         raise ValueError(f"the array {name} holds Python objects, which are programs and are never opened")
     member = Member(info, dtype, shape)

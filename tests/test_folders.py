@@ -6,14 +6,18 @@ import shutil
 import signal
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
-from purescope.errors import InputError, OutputError, PurescopeError
+from purescope.cli import cli
+from purescope.errors import DatasetError, InputError, OutputError, PurescopeError
+from purescope.features import save_features
 from purescope.locks import lock_folder
 from purescope.manifest import read_manifest
 from purescope.planted import plant
@@ -349,3 +353,40 @@ def test_many_rows_in_few_bytes_are_refused(tmp_path: Path, out: Path) -> None:
 def test_plot_of_a_folder_without_results_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no results in"):
         draw_folder(tmp_path, tmp_path / "figures")
+
+
+# --- files of one model and dataset each
+
+CLASHES = [  # two calls whose files have one name, on some file system at least
+    (("a", "b c"), ("a b", "c")),
+    (("A", "x"), ("a", "x")),
+    (("caf\u00e9", "x"), ("cafe\u0301", "x")),
+    (("Stra\u00dfe", "x"), ("STRASSE", "x")),
+    (("a", "x y"), ("a", "x_y")),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), CLASHES)
+def test_a_file_of_another_model_or_dataset_is_not_replaced(
+    first: tuple[str, str], second: tuple[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for model, dataset in (first, second):
+        features = replace(MADE.features, model=model, dataset=dataset)
+        save_features(features, tmp_path / f"{len(list(tmp_path.iterdir()))}.npz")
+    files = sorted(tmp_path.glob("*.npz"))
+    command = ["importance", "--per-class", "--out", str(out), "--data"]
+    assert CliRunner().invoke(cli, [*command, f"features:{files[0]}"]).exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert len(before) == 2
+    with pytest.raises(OutputError, match=r"importance_.*\.csv holds .*, and would be replaced by"):
+        CliRunner().invoke(cli, [*command, f"features:{files[1]}"], catch_exceptions=False)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert CliRunner().invoke(cli, [*command, f"features:{files[0]}"]).exit_code == 0, "its own are made again"
+
+
+@pytest.mark.parametrize(("one", "other"), [("A", "a"), ("\u00df", "ss"), ("\u00e9", "e\u0301")])
+def test_names_that_a_file_system_may_take_for_one_are_refused_in_a_run(one: str, other: str, tmp_path: Path) -> None:
+    sets = [replace(MADE.features, dataset=name) for name in (one, other)]
+    with pytest.raises(DatasetError, match="share a name"):
+        run_sweep([], sets, tmp_path / "out", settings=SETTINGS)

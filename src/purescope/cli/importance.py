@@ -41,8 +41,8 @@ def importance(
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.importance import importance_and_purity, importance_tables
     from purescope.purity import Projections
-    from purescope.runs import features_of, named_model, named_or_behind, open_data
-    from purescope.tables import slug, write_csv
+    from purescope.runs import features_of, name_of, named_model, named_or_behind, open_data
+    from purescope.tables import refuse_others_file, slug, write_csv
 
     sources, settings = options.sources(rest), options.settings(rest)
     ablation, seed = settings.ablation, settings.seed
@@ -53,9 +53,11 @@ def importance(
             model = named_model(named, sources, precision=settings.precision) if isinstance(named, str) else named
             projections = model.weight_space if isinstance(model.weight_space, Projections) else None
             for item in sets:
+                name = f"importance_{slug(model.label)}_{slug(name_of(item))}.csv"
+                for file in (name, f"class_{name}") if per_class else (name,):
+                    refuse_others_file(out / file, {"model": model.label, "dataset": name_of(item)})
                 features = features_of(model, item, settings, sources, terminal.progress)
                 table, classes = importance_tables(features, projections, ablation=ablation, seed=seed)
-                name = f"importance_{slug(model.label)}_{slug(features.dataset)}.csv"
                 write_csv(table, out / name)
                 if per_class:
                     write_csv(classes, out / f"class_{name}")

@@ -46,15 +46,19 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: 
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.layers import layer_table
     from purescope.report import write_report
-    from purescope.runs import named_dataset, named_model, note_identities
-    from purescope.tables import slug, write_csv
+    from purescope.runs import is_run, named_dataset, named_model, note_identities
+    from purescope.tables import refuse_others_file, slug, write_csv
 
     sources = options.sources(rest)
     screen = terminal.console()
     with terminal.telling():
+        if out is not None:
+            is_run(out)  # or nobody's; somebody else's is refused before anything is measured
         dataset = None if data is None else named_dataset(data, sources)
         for spec in models:
             model = named_model(spec, sources, precision="fp32")
+            if out is not None:
+                refuse_others_file(out / f"layers_{slug(model.label)}.csv", {"model": model.label})
             table = layer_table(model, dataset, batch_size=sources.batch_size, progress=terminal.progress)
             screen.print(_by_depth(table, model.label))
             if out is not None:

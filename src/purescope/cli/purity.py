@@ -127,10 +127,13 @@ def _write(name: str, projections: "Projections", neurons: "pd.DataFrame", out: 
     from matplotlib.figure import Figure
 
     from purescope.plots import plot_overlap, save_figure
-    from purescope.tables import slug, write_csv
+    from purescope.tables import refuse_others_file, slug, write_csv
 
     path = out / f"purity_{slug(name)}.csv"
-    write_csv(neurons, path)
+    refuse_others_file(path, {"model": name})
+    table = neurons.copy()
+    table.insert(0, "model", name)
+    write_csv(table, path)
     figure = plot_overlap(projections, model=name).figure
     if isinstance(figure, Figure):
         save_figure(figure, path.with_suffix(""))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from purescope.dynamics import read_track
-from purescope.errors import InputError
+from purescope.errors import InputError, PurescopeError
 from purescope.plots._at_once import Drawing, save_all
 from purescope.plots._figures import (
     cosines_figure,
@@ -80,10 +81,19 @@ def draw_folder(
     missing: list[str] = []
     for source, target, values in found:
         _log.info("drawing the figures of %s", source)
-        for paths in save_all(_drawings(source, target, values), formats, processes=processes):
-            written += paths
-            for path in paths:
-                tell(path)
+        try:
+            for paths in save_all(_drawings(source, target, values), formats, processes=processes):
+                written += paths
+                for path in paths:
+                    tell(path)
+        except (PurescopeError, BrokenProcessPool, OSError):
+            raise
+        except Exception as error:  # tables that no run wrote together can contradict each other in any way
+            raise InputError(
+                f"{source}: its tables do not fit together ({type(error).__name__}: {error})",
+                expected="the tables of one run, as it wrote them",
+                fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
+            ) from error
         absent = [one for one in _SOURCES if one not in _sources(source)]
         missing += [f"{one.what}: no {one.files} in {source}" for one in absent]
     return Drawn(tuple(written), tuple(missing))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from purescope import schemas
+from purescope.errors import InputError, PurescopeError
 from purescope.report import _neurons as neurons
 from purescope.report._answer import Answer, answers
 from purescope.report._at import at_table
@@ -90,7 +91,25 @@ class Content:
 
 
 def gather(folder: Folder) -> Content:
-    """What a folder has to say."""
+    """Gather what a folder has to say.
+
+    Raises:
+        InputError: its tables are each well formed, and do not fit together.
+    """
+    try:
+        return _gather(folder)
+    except PurescopeError:
+        raise
+    # Tables that no run wrote together can contradict each other in any way.
+    except Exception as error:
+        raise InputError(
+            f"{folder.path}: its tables do not fit together ({type(error).__name__}: {error})",
+            expected="the tables of one run, as it wrote them",
+            fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
+        ) from error
+
+
+def _gather(folder: Folder) -> Content:
     there, means = curves(folder), mean_curves(folder)
     seen = looks(folder.strategies)
     chosen = _chosen(folder, there)

@@ -97,6 +97,7 @@ def read_folder(path: Path) -> Folder:
     if schemas.NEURONS.name not in tables and (ranked := _ranked(path)) is not None:
         tables[schemas.NEURONS.name] = ranked
     tables = {name: table for name, table in tables.items() if len(table)}
+    _check_names(path, tables)
     layers = [read_csv_table(file, LAYERS) for file in sorted(path.glob("layers_*.csv"))]
     folder = Folder(
         path=path,
@@ -119,6 +120,25 @@ def read_folder(path: Path) -> Folder:
                     fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
                 )
     return replace(folder, cosines=cosines)
+
+
+def _check_names(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Refuse a table of models or datasets that the results do not have.
+
+    Raises:
+        InputError: there is one.
+    """
+    results = tables.get(schemas.RESULTS.name)
+    for name, table in tables.items() if results is not None else ():
+        for column in ("model", "dataset"):
+            known = {*results[column], schemas.VOCABULARY} if results is not None else set()
+            others = [one for one in table[column].unique() if one not in known] if column in table else []
+            if others:
+                raise InputError(
+                    f"{path / name}.parquet names the {column} {others[0]!r}, which results.parquet does not have",
+                    expected="the tables of one run, as it wrote them",
+                    fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
+                )
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:

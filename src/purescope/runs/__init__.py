@@ -1,6 +1,6 @@
 """A run: from the names of models and data sets to a folder of tables, figures and a manifest."""
 
-from purescope.runs._folder import Tables, note_identities
+from purescope.runs._folder import Tables, is_run, note_identities
 from purescope.runs._inputs import (
     Settings,
     Sources,
@@ -24,6 +24,7 @@ __all__ = [
     "Tables",
     "check_words",
     "features_of",
+    "is_run",
     "measured",
     "name_of",
     "named_dataset",

@@ -130,8 +130,8 @@ def _manifest(models: Sequence[str], datasets: Sequence[str], notes: Sequence[st
         "purescope": "0.1.0",
         "settings": {"seed": 0, "resamples": 100},
         "models": [{"label": model, "spec": f"bundled:{model}", "weights": "0123456789abcdef"} for model in models],
-        "datasets": [{"name": name} for name in datasets],
-        "versions": {"torch": "2.6"},
+        "datasets": [{"name": name, "spec": f"bundled:{name}"} for name in datasets],
+        "versions": {"purescope": "0.1.0", "torch": "2.6"},
         "started": "2026-01-02T03:04:05+00:00",
         "notes": list(notes),
     }

@@ -394,6 +394,41 @@ def test_copies_have_every_digit(visit: Callable[..., Visit], made: Path) -> Non
     assert [float(line.split("\t")[3]) for line in copied[1:-1]] == curves.area.to_list()
 
 
+def test_what_is_copied_is_no_formula(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    """Labels, class names and words are anybody's; numbers, negative ones too, stay numbers."""
+    names = {
+        "models": ("=HYPERLINK(1)", "@SUM(1)"),
+        "datasets": ("+cmd|' /C calc'!A0", "-1+2", " =3", "\N{FULLWIDTH EQUALS SIGN}4+1"),
+    }
+    out = make_folder(tmp_path / "run", **names, classes=("\t=1", "\r=1", "cat", "= dog"))
+    page = visit(write_report(out), permissions=["clipboard-read", "clipboard-write"]).page
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    tables, saved, copied = page.locator("[data-table]:visible"), list[str](), list[str]()
+    for at in range(tables.count()):
+        with page.expect_download() as download:
+            tables.nth(at).get_by_role("button", name="CSV").click()
+        text = download.value.path().read_text(encoding="utf-8")
+        saved += [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
+        tables.nth(at).get_by_role("button", name="Copy").click()
+        expect(tables.nth(at).get_by_role("status")).to_have_text("Copied")
+        lines = page.evaluate("navigator.clipboard.readText()").split("\n")
+        copied += [cell for line in lines for cell in line.split("\t")]
+    for cells in (saved, copied):
+        assert {f"'{name}" for one in names.values() for name in one} <= set(cells)
+        starts = ("=", "+", "-", "@", "\t", "\r", "\N{FULLWIDTH EQUALS SIGN}")
+        formulas = [cell for cell in cells if cell.lstrip(" ").startswith(starts)]
+        assert formulas, "no negative number is among them"
+        assert all(map(is_number, formulas))
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def test_a_copy_of_an_interval_has_both_ends_and_names_what_it_is_of(visit: Callable[..., Visit], made: Path) -> None:
     page = visit().page
     page.locator("#k").focus()

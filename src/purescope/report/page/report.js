@@ -537,8 +537,11 @@ function whole(box) {
     const text = cell.dataset.value ?? cell.textContent;
     return names[at].length === 1 ? [text] : text ? text.split(" ") : ["", ""];
   });
-  return [names.flat(), ...all("tbody tr", box).map(row)];
+  return [names.flat(), ...all("tbody tr", box).map(row)].map((cells) => cells.map(harmless));
 }
+
+/** A text that a spreadsheet would take for a formula, with the mark that makes it a text there; numbers as they are. */
+const harmless = (text) => /^\s*[=+\-@＝＋－＠]|^[\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
 
 const grid = (box, pick) => all("tr", box).map((row) => [...row.cells].map(pick));
 const quoted = (text) => /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

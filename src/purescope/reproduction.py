@@ -21,7 +21,7 @@ from purescope.published import LABEL, NEURONS, ONLY_IN_FIGURES, SOURCE, STRATEG
 from purescope.report import write_report
 from purescope.runs import Settings, Sources, named_dataset, run_sweep
 from purescope.schemas import REPRODUCTION
-from purescope.specs import split_label, to_path
+from purescope.specs import split_label, to_folder, to_path
 from purescope.tables import atomic_path, check_table, write_table
 
 PROTOCOLS = ("paper", "native")
@@ -107,7 +107,7 @@ def run_reproduction(
           expected: all of them, before anything is computed
           to fix:   --download (download=True) fetches them there, ...
     """
-    settings, folder = settings or Settings(), Path(out)
+    settings, folder = settings or Settings(), to_folder(out)
     early = _of_another_kind(model) if isinstance(model, str) else _about(model)
     for doubt in early:
         warnings.warn(doubt, stacklevel=2)

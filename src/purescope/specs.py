@@ -17,7 +17,7 @@ def split_label(spec: str) -> tuple[str | None, str]:
         (('CC3M LaCLIP', 'runs/lr=3/best.pt'), (None, 'runs/lr=3/best.pt'))
     """
     label, equals, name = spec.partition("=")
-    if not equals or re.search(r"[:/\\]", label) or exists(Path(spec)):
+    if not equals or re.search(r"[:/\\]", label) or exists(to_path(spec)):
         return None, spec
     return label, name
 

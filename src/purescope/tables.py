@@ -25,7 +25,7 @@ from purescope.files import open_regular, read_bytes
 from purescope.memory import require_room
 from purescope.notebook import ResultTable
 from purescope.schemas import RESULTS
-from purescope.specs import exists
+from purescope.specs import exists, to_path
 
 _AGAIN = "make it again: run the command that wrote it, with --overwrite (overwrite=True)"
 _CELL, _PER_BYTE = 16, 500  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
@@ -216,7 +216,7 @@ def read_results(out: Path) -> pd.DataFrame:
         >>> table[table.metric == "accuracy"].groupby("strategy").size().to_dict()
         {'full': 1, 'high_purity': 2, 'low_purity': 2, 'random': 4}
     """
-    return ResultTable(read_table(out, RESULTS))
+    return ResultTable(read_table(to_path(out), RESULTS))
 
 
 def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from purescope.plots._overlap import plot_overlap
 from purescope.plots._save import check_formats
 from purescope.portraits import read_cosines
 from purescope.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, RESULTS
+from purescope.specs import to_path
 from purescope.tables import nothing_in, read_csv_table, read_table, slug
 
 _log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def draw_folder(
         OutputError: `out` does not take them.
     """
     check_formats(formats)
+    folder, out = to_path(folder), to_path(out)
     parts = [part for part in _PARTS if (folder / part / "results.parquet").is_file()]
     if not parts and not _sources(folder):
         raise nothing_in(folder, lambda path: bool(_sources(path)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from purescope import errors
 from purescope.errors import OutputError, PurescopeError
 from purescope.report._pictures import drawing, plain_environment
+from purescope.specs import to_path
 
 _ELSEWHERE = "import sys; from purescope.report._write import answer; print(answer(sys.argv[1]))"
 
@@ -41,7 +42,7 @@ def write_report(out: Path) -> Path:
         ...     page.name, page.stat().st_size > 100_000
         ('report.html', True)
     """
-    out = Path(out)
+    out = to_path(out)
     if sys.flags.optimize > 1:  # then there are no docstrings, on which altair depends
         _with_docstrings(out)
         return out / "report.html"

@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 if TYPE_CHECKING:
-    from purescope.schemas import Schema
+    from purescope.columns import Schema
 
 
 class _Table(SphinxDirective):
@@ -67,9 +67,7 @@ class Columns(_Table):
     header, widths = ("column", "type", "what it holds"), (22, 12, 66)
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        from purescope.dynamics import COLUMNS
-
-        described = COLUMNS if self.arguments[0] == "track" else schemas()[self.arguments[0]].described
+        described = schemas()[self.arguments[0]].described
         for name, column in described.items():
             yield f"``{name}``", column.dtype, column.about.replace("*", r"\*")
 
@@ -108,8 +106,9 @@ def public_module(name: str, known: object) -> str:
 def schemas() -> dict[str, "Schema"]:
     """Every tidy table there is, by the name of its files."""
     from purescope import schemas as module
+    from purescope.columns import Schema
 
-    return {found.name: found for found in vars(module).values() if isinstance(found, module.Schema)}
+    return {found.name: found for found in vars(module).values() if isinstance(found, Schema)}
 
 
 def command_named(name: str) -> click.Command:

@@ -3,12 +3,14 @@
 import dataclasses
 import inspect
 import json
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import pytest
+import torch
 from open_clip.coca_model import MultimodalCfg
 from open_clip.hf_configs import arch_dict
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
@@ -20,6 +22,7 @@ from purescope.models._plain import FLAG, NOTHING, NUMBER, TEXT, WHOLE, dictiona
 from purescope.models._tokenizer_files import CLASSES, OPTIONS, Folder, private_folder, rebuild
 from purescope.models._transformers_config import TEXT_TOWERS, rebuilt_text_tower
 from purescope.models._vocabulary import open_clip_hf_tokenizer
+from purescope.models.convert import convert
 from tests.checkpoints import write_open_clip
 from tests.models.test_open_clip import CONFIGS
 from tests.models.test_transformers import word_tokenizer
@@ -67,6 +70,53 @@ def test_a_default_text_tower_keeps_what_it_is(kind: str, tmp_path: Path) -> Non
     again = transformers.AutoConfig.for_model(**rebuilt)
     changed = {key for key, value in config.to_dict().items() if again.to_dict().get(key) != value}
     assert changed <= {"num_decoder_layers", "decoder_layers", "decoder_ffn_dim", "decoder_attention_heads"}
+
+
+SMALL: dict[str, dict[str, int]] = {
+    **{
+        kind: {
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 48,
+        }
+        for kind in ("bert", "roberta", "xlm-roberta")
+    },
+    "mt5": {"d_model": 32, "d_kv": 16, "d_ff": 48, "num_layers": 1, "num_heads": 2},
+    "m2m_100": {
+        "d_model": 32,
+        "encoder_layers": 1,
+        "encoder_ffn_dim": 32,
+        "encoder_attention_heads": 2,
+        "decoder_layers": 2,
+        "decoder_ffn_dim": 32,
+        "decoder_attention_heads": 2,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", TEXT_TOWERS)
+def test_every_text_tower_gives_open_clips_features(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so does its copy, with the configuration of the tower in it."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    monkeypatch.chdir(folder)  # open_clip looks for the tower there
+    config = transformers.AutoConfig.for_model(kind, vocab_size=64, **SMALL[kind])
+    config.save_pretrained(folder / "tower")
+    text = {"hf_model_name": "tower", "hf_tokenizer_name": "org/words", "hf_model_pretrained": False}
+    text |= {"hf_proj_type": "linear", "hf_pooler_type": "mean_pooler", "context_length": 12}
+    theirs = write_open_clip(folder, {**CONFIGS["vit"], "custom_text": True, "text_cfg": text})
+    tokenizer = word_tokenizer()
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(config.pad_token_id)
+    tokenizer.save_pretrained(folder)
+    sentences = ["a photo of a cat", "red flag"]
+    with torch.no_grad():
+        expected = theirs.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(sentences))
+    torch.testing.assert_close(load_model(".").encode_text(sentences), expected, rtol=1e-4, atol=1e-5)
+    convert(".", tmp_path / "copy")
+    shutil.rmtree(folder / "tower")
+    found = load_model(str(tmp_path / "copy")).encode_text(sentences)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def classes() -> list[Any]:
@@ -118,7 +168,7 @@ def test_a_tokenizer_is_what_transformers_makes_of_its_own_files(kind: Any, tmp_
 
 def test_a_tokenizer_of_its_own_file(tmp_path: Path) -> None:
     word_tokenizer().save_pretrained(tmp_path)
-    for name in ("PreTrainedTokenizerFast", "TokenizersBackend"):
+    for name in ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend"):
         config = json.loads((tmp_path / "tokenizer_config.json").read_text())
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": name}))
         assert open_clip_hf_tokenizer(tmp_path, 12, {}, mode=None).vocab_size == 9

@@ -101,7 +101,7 @@ LOADER_OPTIONS: dict[str, Any] = {
 NOT_TOKENIZERS = (
     *("AutoModel", "AutoModelForCausalLM", "AutoModelForImageClassification", "AutoProcessor", "AutoImageProcessor"),
     *("AutoVideoProcessor", "AutoFeatureExtractor", "AutoTokenizer", "AutoConfig", "AutoBackbone", "AutoModelFast"),
-    *("BertModel", "CLIPModel", "CLIPProcessor", "pipeline", "custom.T", "T", "PreTrainedTokenizer", "os.system"),
+    *("BertModel", "CLIPModel", "CLIPProcessor", "pipeline", "custom.T", "T", "os.system"),
 )
 
 

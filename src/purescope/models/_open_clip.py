@@ -19,17 +19,17 @@ from purescope.errors import InputError, ModelError
 from purescope.guard import guarded
 from purescope.models._checkpoint import fingerprint, fit, require_fit
 from purescope.models._configuration import require_layers, require_sizes
-from purescope.models._hub import fetch_file, fetch_folder
+from purescope.models._hub import fetch_folder
 from purescope.models._parts import find_towers
 from purescope.models._projection import find_projections
+from purescope.models._text_tower import TextTower, find_text_tower
 from purescope.models._tokenizer_files import private_folder
 from purescope.models._towers import Towers
-from purescope.models._transformers_config import layers_of_tower, rebuilt_text_tower
+from purescope.models._transformers_config import layers_of_tower
 from purescope.models._vocabulary import (
     HF_FILES,
     Tokenizer,
     open_clip_hf_tokenizer,
-    require_transformers,
     simple_tokenizer,
 )
 from purescope.models.model import OPENAI_PREPROCESS, Preprocess, as_rgb
@@ -72,14 +72,14 @@ def towers(source: Source) -> Towers:
     import open_clip  # noqa: F401 before the guard: as it is imported, it may start processes
 
     name = source.model["text_cfg"].get("hf_model_name")
-    tower = _text_tower(source, name) if name else None
+    tower = find_text_tower(name, source.folder, source.where, offline=source.offline) if name else None
     tokenizer_files = _tokenizer_folder(source)
     roots = [source.folder, source.weights.parent, tokenizer_files, tower.path.parent if tower else None]
     with guarded(*filter(None, roots), what=source.where):
         return _towers(source, tower, tokenizer_files)
 
 
-def _towers(source: Source, tower: "_TextTower | None", tokenizer_files: Path | None) -> Towers:
+def _towers(source: Source, tower: TextTower | None, tokenizer_files: Path | None) -> Towers:
     module, stored = _build(source, tower)
     module.load_state_dict(fit(source.weights, stored, module.state_dict()), assign=True)
     text = getattr(module, "text", module)
@@ -116,16 +116,7 @@ def _towers(source: Source, tower: "_TextTower | None", tokenizer_files: Path | 
     )
 
 
-@dataclass(frozen=True)
-class _TextTower:
-    """A text tower of transformers: its config.json, what is left of it, and where it lies in the model's folder."""
-
-    path: Path
-    config: Mapping[str, Any]
-    place: str = ""
-
-
-def _build(source: Source, tower: _TextTower | None) -> tuple[Any, dict[str, Tensor]]:
+def _build(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tensor]]:
     """open_clip's own module, its weights still drawn at random, and the stored ones that fit it."""
     config = dict(source.model)
     vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
@@ -187,21 +178,6 @@ def _stored(source: Source, module: Any) -> dict[str, Tensor]:
     wanted = module.state_dict()
     counters = {name: torch.tensor(0) for name in wanted if name.endswith(".num_batches_tracked")}
     return counters | _renamed(source, module)
-
-
-def _text_tower(source: Source, name: str) -> _TextTower:
-    """The configuration of a text tower of transformers, in the model's own folder or on the hub."""
-    require_transformers()
-    place = Path(name) / "config.json"
-    if source.folder is not None and (source.folder / place).exists():
-        path = source.folder / place
-        return _TextTower(path, rebuilt_text_tower(path), place.as_posix())
-    try:
-        path = fetch_file(name, ["config.json"], offline=source.offline)
-    except ModelError as error:
-        came = f"{source.where}: wants the text tower {name}. {error.came}"
-        raise ModelError(came, expected=error.expected, fix=error.fix) from error
-    return _TextTower(path, rebuilt_text_tower(path))
 
 
 def _renamed(source: Source, module: Any) -> dict[str, Tensor]:

@@ -45,7 +45,8 @@ CLASSES = frozenset(
 )
 """Tokenizers of the CLIP and SigLIP models of transformers, and of open_clip's text towers; each may end in "Fast"."""
 
-_PLAIN_CLASSES = frozenset({"PreTrainedTokenizerFast", "TokenizersBackend"})  # whose file says all
+# Those whose file says all; without "Fast" as transformers 4 wrote the first.
+_PLAIN_CLASSES = frozenset({"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend"})
 # Where no class is named, transformers takes the one of the kind of model.
 _MODEL_TYPES = frozenset(
     {"bert", "clip", "distilbert", "gemma", "gemma2", "gpt2", "m2m_100", "mt5", "roberta", "siglip", "siglip2", "t5"}

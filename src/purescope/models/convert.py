@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from purescope.errors import OutputError
-from purescope.models import _files, _sources, _transformers, find_towers
+from purescope.models import _files, _processor, _sources, _transformers, find_towers
 from purescope.models._towers import Towers
 
 _FREE = "a folder that is not there, or empty"
@@ -100,8 +100,8 @@ def _write_transformers(towers: Towers, folder: Path) -> None:
     _write(
         folder, (_transformers.CONFIG, towers.configurations[_transformers.CONFIG]), (_transformers.WEIGHTS, weights)
     )
-    processor = _transformers.processor_config(towers.preprocess)
-    (folder / _transformers.PROCESSOR).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
+    processor = _processor.processor_config(towers.preprocess)
+    (folder / _processor.PROCESSOR).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
     towers.tokenize.save(folder)
 
 

@@ -19,6 +19,7 @@ from purescope.evaluation import (
     _logits,
     _silhouette,
     accuracy_by_k,
+    best_other_by_k,
     ranks_by_k,
     silhouette_by_k,
     silhouette_samples_by_k,
@@ -510,3 +511,19 @@ def test_what_is_refused(name: str) -> None:
 @pytest.mark.usefixtures("unchecked")
 def test_the_good_arguments_are_not_refused() -> None:
     accuracy_by_k(**refused())
+
+
+@pytest.mark.parametrize("renormalise", [False, True])
+@pytest.mark.parametrize("classes", [5, 37, 600])
+def test_classes_of_one_feature_have_one_logit(classes: int, renormalise: bool) -> None:
+    """Wherever they stand: a product of matrices rounds by place, and the lower class must win each of these ties."""
+    seeded = generator(classes)
+    image, text = (torch.randn(rows, 40, generator=seeded) for rows in (100, classes))
+    labels, orders, ks = torch.arange(100) % classes, some_orders(40), [3, 17, 40]
+    twins = torch.cat([text, text])
+    ranks = ranks_by_k(image, twins, labels, orders, ks, renormalise=renormalise)
+    of_twins = ranks_by_k(image, twins, labels + classes, orders, ks, renormalise=renormalise)
+    assert (of_twins - ranks == 1).all(), "its twin, and no other, comes before it"
+    assert ranks.equal(2 * ranks_by_k(image, text, labels, orders, ks, renormalise=renormalise))
+    others = best_other_by_k(image, twins, labels + classes, orders, ks, renormalise=renormalise)
+    assert (others < classes).all()

@@ -170,3 +170,10 @@ def test_the_command_prints_the_ends_and_writes_every_neuron(tmp_path) -> None:
     assert str(table.neuron[0]) in result.output and str(table.neuron[511]) in result.output
     classes = pd.read_csv(tmp_path / "class_importance_cc3m_laclip_flags.csv", keep_default_na=False)
     assert len(classes) == 512 * classes["class"].nunique()
+
+
+def test_classes_of_one_name_are_told_apart() -> None:
+    eye = torch.eye(2)
+    table = class_importance(Features(eye, eye, torch.arange(2), ("crane", "crane"), model="a", dataset="birds"))
+    assert table["class"].tolist() == ["crane", "crane (2)"] * 2
+    assert table.recall_drop.tolist() == [0, 0, 0, 1]

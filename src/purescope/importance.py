@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from purescope.datasets.names import told_apart
 from purescope.errors import InputError
 from purescope.evaluation import LeaveOneOut, leave_one_out
 from purescope.features import Features
@@ -155,7 +156,9 @@ def _neuron_table(
 
 
 def _class_table(features: Features, ablation: str, without: LeaveOneOut) -> pd.DataFrame:
-    rows = pd.MultiIndex.from_product([range(features.image.shape[1]), features.classes], names=["neuron", "class"])
+    rows = pd.MultiIndex.from_product(
+        [range(features.image.shape[1]), told_apart(features.classes)], names=["neuron", "class"]
+    )
     table = pd.DataFrame({"recall_drop": without.recall_drop.flatten().numpy()}, index=rows).reset_index()
     return _named(table, features, ablation)
 

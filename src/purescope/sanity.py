@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from purescope.evaluation import distinct_rows
 from purescope.features import Features
 from purescope.statistics import halves
 
@@ -61,7 +62,8 @@ def doubts(features: Features) -> list[str]:
 
 def predictions(image: Float[Tensor, "image neuron"], text: Float[Tensor, "class neuron"]) -> Int64[Tensor, " image"]:
     """The class of each image with the largest logit."""
-    return torch.cat([(block @ text.T).argmax(1) for block in image.split(_BLOCK)])
+    first, _ = distinct_rows(text)  # of classes that share a feature the first, as everywhere
+    return first[torch.cat([(block @ text[first].T).argmax(1) for block in image.split(_BLOCK)])]
 
 
 def _chance(features: Features, predicted: Tensor) -> str:

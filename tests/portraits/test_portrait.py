@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
+from purescope.datasets.names import told_apart
 from purescope.evaluation import ablation_values, best_other_by_k, leave_one_out, ranks_by_k
 from purescope.features import Features
 from purescope.features.features import unit_rows
@@ -19,7 +20,6 @@ from purescope.ordering import order_neurons
 from purescope.portraits import PORTRAIT, portrait
 from purescope.portraits._examples import example_table
 from purescope.portraits._orders import order_table
-from purescope.portraits._portrait import told_apart
 from purescope.portraits._words import word_table
 from purescope.purity import Projections, activation_space
 from purescope.sweep import Measured, Options, measure_strategies
@@ -207,9 +207,9 @@ def test_words_stand_by_how_far_they_are_from_all_words() -> None:
 
 def test_classes_of_one_name_are_told_apart_in_every_table() -> None:
     assert told_apart(["a", "a", "a (2)", "a"]) == ("a", "a (3)", "a (2)", "a (4)")
-    features = replace(made(), classes=("crane", "bee", "crane", "<b>", ""))
+    features = replace(made(), classes=("crane", "bee", "crane", "<b>", "&"))
     tables = portrait(swept(features), PROJECTIONS)
-    names = {"crane", "bee", "crane (2)", "<b>", ""}
+    names = {"crane", "bee", "crane (2)", "<b>", "&"}
     for table, column in (("confusions", "truth"), ("examples", "class"), ("words", "word")):
         assert set(tables[table][column]) == names
     for schema in PORTRAIT:

@@ -60,3 +60,20 @@ def warn_of_equal_names(names: Sequence[str], what: str) -> None:
         "first of them is taken",
         stacklevel=3,
     )
+
+
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """The same names, the second of two equal ones with a number.
+
+    Examples:
+        >>> told_apart(["crane", "tench", "crane"])
+        ('crane', 'tench', 'crane (2)')
+    """
+    taken, apart, numbers = set(names), dict[str, None](), Counter[str]()
+    for name in names:
+        one, numbers[name] = name, max(1, numbers[name])
+        while one in apart or (numbers[name] > 1 and one in taken):
+            numbers[name] += 1
+            one = f"{name} ({numbers[name]})"
+        apart[one] = None
+    return tuple(apart)

@@ -69,7 +69,8 @@ def monosemanticity(
         along, own = along + weights.T @ unit, own + unit.square().sum(dim=1) @ squares
     pairs, alike = sums.square() - squared, along.square().sum(dim=1) - own
     # One image alone leaves 0 of pairs, or what rounding makes of it.
-    return (alike / pairs.masked_fill(pairs <= 1e-12 * squared, math.nan)).clamp(-1, 1)
+    score: Tensor = (alike / pairs.masked_fill(pairs <= 1e-12 * squared, math.nan)).clamp(-1, 1)
+    return score
 
 
 def variance(activations: Float[Tensor, "sample neuron"]) -> Float[Tensor, " neuron"]:

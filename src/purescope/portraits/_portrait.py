@@ -1,10 +1,10 @@
 """The neurons and classes of one model on one data set."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
 
+from purescope.datasets.names import told_apart
 from purescope.importance import importance_tables
 from purescope.portraits._confusions import confusion_table
 from purescope.portraits._examples import example_table
@@ -44,20 +44,3 @@ def portrait(measured: Measured, projections: Projections | None) -> dict[str, p
         "words": word_table(features.text, features.classes, model=features.model, dataset=features.dataset),
         "orders": order_table(measured, projections),
     }
-
-
-def told_apart(names: Sequence[str]) -> tuple[str, ...]:
-    """The same names, the second of two equal ones with a number.
-
-    Examples:
-        >>> told_apart(["crane", "tench", "crane"])
-        ('crane', 'tench', 'crane (2)')
-    """
-    taken, apart = set(names), list[str]()
-    for name in names:
-        number, one = 1, name
-        while one in apart or (number > 1 and one in taken):
-            number += 1
-            one = f"{name} ({number})"
-        apart.append(one)
-    return tuple(apart)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from purescope.cli import terminal
+from purescope.cli import options, terminal
 from purescope.cli.paths import RESULTS
 
 MODELS = ("bundled:clip", "bundled:laclip")
@@ -30,7 +30,6 @@ The question is which class name fits each picture best; small curves show accur
 )
 def demo(out: Path) -> None:
     """Run the pruning experiment on two small models and six image sets that come with purescope."""
-    from purescope.features.cache import default_folder
     from purescope.runs import Sources, run_sweep
 
     screen = terminal.console()
@@ -40,7 +39,7 @@ def demo(out: Path) -> None:
             MODELS,
             [f"bundled:{name}" for name in DATASETS],
             out,
-            sources=Sources(cache=default_folder()),
+            sources=Sources(cache=options.default_cache()),
             progress=terminal.progress,
         )
     terminal.accuracies(screen, table)

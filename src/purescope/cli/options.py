@@ -1,5 +1,6 @@
 """Options that several commands take."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -7,9 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from purescope.cli.paths import FILE, FOLDER, RESULTS
+from purescope.errors import OutputError
 from purescope.specs import exists, to_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from purescope.runs import Settings, Sources
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -235,14 +239,24 @@ def settings(options: dict[str, Any]) -> "Settings":
 
 def sources(options: dict[str, Any]) -> "Sources":
     """Take the options of `read`, or of `encoded`, out of a command's options."""
-    from purescope.features.cache import default_folder
     from purescope.runs import Sources
 
     if options.pop("no_cache", False):
         options["cache"] = None
     elif options.get("cache", "") is None:
-        options["cache"] = default_folder()
+        options["cache"] = default_cache()
     return Sources(**{field.name: options.pop(field.name) for field in fields(Sources) if field.name in options})
+
+
+def default_cache() -> "Path | None":
+    """Where features are kept by default; nowhere, with a note, for a user without a home."""
+    from purescope.features.cache import default_folder
+
+    try:
+        return default_folder()
+    except OutputError as error:
+        warnings.warn(f"{error.came}: features are not kept; --cache DIR keeps them", stacklevel=2)
+        return None
 
 
 def datasets(data: tuple[str, ...]) -> list[str]:

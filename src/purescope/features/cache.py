@@ -33,8 +33,16 @@ _KINDS = ("images", "text")
 
 
 def default_folder() -> Path:
-    """``$PURESCOPE_CACHE``, or purescope's folder among the platform's caches."""
-    return Path(os.environ.get("PURESCOPE_CACHE") or platformdirs.user_cache_dir("purescope", appauthor=False))
+    """``$PURESCOPE_CACHE``, or purescope's folder among the platform's caches.
+
+    Raises:
+        OutputError: none is named, and this user has no home.
+    """
+    try:
+        folder = Path(os.environ.get("PURESCOPE_CACHE") or platformdirs.user_cache_dir("purescope", appauthor=False))
+    except (KeyError, RuntimeError) as error:  # in a container whose user has no name
+        raise OutputError("this user has no home folder for a cache", fix=REMEDY) from error
+    return folder
 
 
 class Cache:

@@ -1,9 +1,13 @@
 """Writing the page of a folder of results; what is heavy is imported while another process prepares to draw."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from purescope import errors
@@ -47,14 +51,30 @@ def write_report(out: Path) -> Path:
         _with_docstrings(out)
         return out / "report.html"
     with drawing() as pictures:
+        with _some_home():
+            from purescope.report._page import page
         from purescope.report._folder import read_folder
-        from purescope.report._page import page
         from purescope.tables import atomic_path
 
         text = page(read_folder(out), pictures)
     with atomic_path(out / "report.html") as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return out / "report.html"
+
+
+@contextmanager
+def _some_home() -> Iterator[None]:
+    """Import altair, which asks where home is, for a user who has none, as containers have them."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.gettempdir()
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+    else:
+        yield
 
 
 def _with_docstrings(out: Path) -> None:

@@ -23,7 +23,7 @@ import pytest
 
 from purescope import guard
 from purescope.errors import DatasetError, ModelError
-from purescope.guard import guarded
+from purescope.guard import _places, guarded
 
 
 @pytest.fixture
@@ -170,12 +170,29 @@ def test_an_environment_in_the_folder_is_pythons_own(folder: Path, monkeypatch: 
     library = folder / ".venv" / "lib" / "site-packages"
     library.mkdir(parents=True)
     (library / "a_library.py").write_text("x = 1\n")
-    monkeypatch.setattr(guard, "_own_folders", [guard._own() | {os.path.realpath(library)}])
+    own = _places.own_folders() | {os.path.realpath(library)}
+    monkeypatch.setattr(_places, "own_folders", lambda: own)
     monkeypatch.syspath_prepend(str(library))
     with guarded(folder):
         importlib.import_module("a_library")
     with pytest.raises(ModelError, match=r"custom\."), guarded(folder):
         importlib.import_module("custom")
+
+
+def test_a_package_that_is_developed_in_the_folder_and_was_imported_before(folder: Path) -> None:
+    package = folder / "developed"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "more.py").write_text("")
+    importlib.import_module("developed")
+    try:
+        with guarded(folder):
+            importlib.import_module("developed.more")
+        with pytest.raises(ModelError, match=r"custom\."), guarded(folder):
+            importlib.import_module("custom")
+    finally:
+        for name in ("developed", "developed.more"):
+            sys.modules.pop(name, None)
 
 
 def test_a_library_that_starts_a_process_as_it_is_imported(folder: Path, tmp_path: Path) -> None:

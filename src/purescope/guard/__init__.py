@@ -8,7 +8,6 @@ first one has missed.
 import functools
 import os
 import sys
-import sysconfig
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,8 +16,10 @@ from types import FrameType
 from typing import Any, no_type_check
 
 from purescope.errors import ModelError, PurescopeError, printable
+from purescope.guard._places import Places, is_code, own_folders
 
-_CODE = (".py", ".pyc", ".pyw", ".so", ".pyd", ".dll", ".dylib")
+__all__ = ["guarded"]
+
 _PROCESSES = {
     "subprocess.Popen": "start a process",
     "os.system": "run a command",
@@ -52,7 +53,7 @@ class _Guard:
     """One `with guarded(...)`: what is refused below which folders, and what has been."""
 
     def __init__(self, roots: Collection[Path], pickles: Collection[str], frame: FrameType) -> None:
-        self.foreign = _both_spellings([*map(str, roots), *_module_caches()])
+        self.places = Places(map(str, roots))
         self.pickles = frozenset(pickles)
         self.frame: FrameType | None = frame  # of the block
         self.refusals: list[str] = []
@@ -72,17 +73,17 @@ class _Guard:
                 if isinstance(path, str | bytes) and os.fspath(path) in ("/dev/tty", b"/dev/tty"):
                     return "ask on the terminal"
                 reads = not (flags or 0) & (os.O_WRONLY | os.O_RDWR)
-                is_code = reads and _is_code(path) and self._is_foreign(path)
-                return f"read the code in {os.fsdecode(path)}" if is_code and not _is_shown(frame) else None
+                foreign = reads and is_code(path) and self.places.are_above(path)
+                return f"read the code in {os.fsdecode(path)}" if foreign and not _is_shown(frame) else None
             case "exec":
                 path = getattr(arguments[0], "co_filename", "<string>")
-                return f"run the code in {path}" if self._is_foreign(path) else None
+                return f"run the code in {path}" if self.places.are_above(path) else None
             case "import":
                 module, path = arguments[:2]
-                return f"import {module} from {path}" if path and self._is_foreign(path) else None
+                return f"import {module} from {path}" if path and self.places.are_above(path) else None
             case "ctypes.dlopen":
                 path = arguments[0]
-                return f"load the library {os.fsdecode(path)}" if path and self._is_foreign(path) else None
+                return f"load the library {os.fsdecode(path)}" if path and self.places.are_above(path) else None
             case "pickle.find_class":
                 name = ".".join(arguments[:2])
                 return None if name in self.pickles else f"unpickle {name}"
@@ -91,16 +92,10 @@ class _Guard:
             case _:
                 return None if self._imports_a_library(frame) else f"{_PROCESSES[event]} ({event})"
 
-    def _is_foreign(self, path: Any) -> bool:
-        """Whether the deepest known folder above a file is one of the model, and not one of Python's own."""
-        if not isinstance(path, str | bytes) or os.fsdecode(path).startswith("<"):
-            return False
-        return any(_deepest(spelling, self.foreign) > _deepest(spelling, _own()) for spelling in _spellings(path))
-
     def _imports_a_library(self, frame: FrameType | None) -> bool:
         """Whether, in the block, a module of this Python is being imported: some ask by a command where they are."""
         while frame is not None and frame is not self.frame:
-            if frame.f_code.co_name == "<module>" and not self._is_foreign(frame.f_code.co_filename):
+            if frame.f_code.co_name == "<module>" and not self.places.are_above(frame.f_code.co_filename):
                 return True
             frame = frame.f_back
         return False
@@ -111,7 +106,6 @@ _marked: dict[threading.Thread, tuple[_Guard, ...]] = {}
 """Threads that were started by a guarded one, and its guards."""
 _installing = threading.Lock()
 _installed: list[bool] = []
-_own_folders: list[frozenset[str]] = []
 
 
 @contextmanager
@@ -182,7 +176,7 @@ def _install() -> None:
     """Add the hook, once in the life of the process: hooks cannot be taken away."""
     with _installing:
         if not _installed:
-            _own()
+            own_folders()
             if sys.version_info < (3, 12):  # which has no event for it
                 _watch_threads()
             sys.addaudithook(_hook)
@@ -229,49 +223,6 @@ def _guards() -> tuple[_Guard, ...]:
     ident = threading.get_ident()
     started = (guards for thread, guards in list(_marked.items()) if thread.ident == ident and thread.is_alive())
     return next(started, ())
-
-
-def _is_code(path: Any) -> bool:
-    return isinstance(path, str | bytes) and os.fsdecode(path).lower().endswith(_CODE)
-
-
-def _spellings(path: str | bytes) -> set[str]:
-    """A path as it is named, and as it is when its links are followed; both lower-case where the system says so."""
-    try:
-        name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 pathlib would leave ".." as it is
-        return {os.path.normcase(name), os.path.normcase(os.path.realpath(name))}
-    except (OSError, ValueError):
-        return {os.path.normcase(os.fsdecode(path))}
-
-
-def _both_spellings(folders: Collection[str]) -> frozenset[str]:
-    return frozenset(spelling for folder in folders if folder for spelling in _spellings(folder))
-
-
-def _deepest(path: str, folders: frozenset[str]) -> int:
-    """The length of the longest of the folders that hold a file; -1 where none does."""
-    return max((len(folder) for folder in folders if path.startswith(folder.rstrip(os.sep) + os.sep)), default=-1)
-
-
-def _own() -> frozenset[str]:
-    """Where the code of this Python lies, of its environment and of purescope: a model's folder may hold them all."""
-    if not _own_folders:
-        package = Path(__file__).parent
-        names = ("stdlib", "platstdlib", "purelib", "platlib")
-        folders = [sysconfig.get_path(name) for name in names] + [str(package)]
-        folders += [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
-        folders += [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
-        _own_folders.append(_both_spellings(folders))
-    return _own_folders[0]
-
-
-def _module_caches() -> list[str]:
-    """Where transformers and datasets put the code of a repository before they import it."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    modules = [sys.modules.get(name) for name in ("transformers.utils.hub", "datasets.config")]
-    named = [getattr(module, "HF_MODULES_CACHE", "") for module in modules]
-    paths = [*named, os.environ.get("HF_MODULES_CACHE", ""), Path(home, "modules")]
-    return [os.path.expanduser(path) for path in paths if path]  # noqa: PTH111 it takes any text
 
 
 def _is_shown(frame: FrameType) -> bool:

@@ -10,7 +10,7 @@ from purescope.errors import PurescopeError
 SMALL = 256_000_000
 """Bytes that are unpacked whatever the size of their file."""
 
-_CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int:
@@ -20,12 +20,7 @@ def available_memory() -> int:
         >>> available_memory() > 0
         True
     """
-    limits = [int(psutil.virtual_memory().available)]
-    try:
-        most, taken = (path.read_text().strip() for path in _CONTROL_GROUP)
-        limits += [int(most) - int(taken)] if most != "max" else []
-    except (OSError, ValueError):  # none here, or of another kind
-        pass
+    limits = [int(psutil.virtual_memory().available), *_in_control_group()]
     if sys.platform != "win32":
         import resource
 
@@ -34,6 +29,17 @@ def available_memory() -> int:
             soft, _ = resource.getrlimit(kind)
             limits += [soft - of_it] if soft != resource.RLIM_INFINITY else []
     return max(0, min(limits))
+
+
+def _in_control_group() -> list[int]:
+    """What a container has left: files that the system keeps in memory count as taken, and make room when needed."""
+    names = (f"memory.{name}" for name in ("max", "current", "stat"))
+    try:
+        most, taken, parts = ((_CONTROL_GROUP / name).read_text() for name in names)
+        files = [line.split() for line in parts.splitlines() if line.startswith(("active_file", "inactive_file"))]
+        return [int(most) - int(taken) + sum(int(size) for _, size in files)] if most.strip() != "max" else []
+    except (OSError, ValueError):  # none here, or of another kind
+        return []
 
 
 def require_room(

@@ -1,0 +1,35 @@
+"""How much memory there is, in a container too."""
+
+from pathlib import Path
+
+import pytest
+
+from purescope import memory
+from purescope.memory import available_memory
+
+
+@pytest.fixture
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files in which Linux says what a container may take and has taken."""
+    monkeypatch.setattr(memory, "_CONTROL_GROUP", tmp_path)
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("950000\n")
+    (tmp_path / "memory.stat").write_text("anon 100000\nfile 850000\ninactive_file 500000\nactive_file 300000\n")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("container")
+def test_files_that_are_kept_in_memory_make_room() -> None:
+    assert available_memory() == 1_000_000 - 950_000 + 800_000
+
+
+def test_a_container_without_a_limit(container: Path) -> None:
+    (container / "memory.max").write_text("max\n")
+    assert available_memory() > 1_000_000
+
+
+@pytest.mark.parametrize("content", ["", "x", "inactive_file"])
+def test_a_container_of_another_kind(content: str, container: Path) -> None:
+    for name in ("memory.max", "memory.stat"):
+        (container / name).write_text(content)
+        assert available_memory() > 1_000_000

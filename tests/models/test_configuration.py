@@ -255,7 +255,7 @@ def test_names_that_lead_out_of_a_folder(name: str) -> None:
 
 
 KINDS = {
-    NUMBER: ([0, 1.5, -3], [True, "1", None, float("nan"), float("inf"), [1]]),
+    NUMBER: ([0, 1.5, -3], [True, "1", None, float("nan"), float("inf"), [1], 10**400]),
     WHOLE: ([0, -1, 10**9], [1.0, True, 10**12, "1"]),
     FLAG: ([True, False], [0, 1, "true", None]),
     TEXT: (["", "a"], [1, None, "a" * 1001, ["a"]]),

@@ -8,6 +8,7 @@ import tarfile
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from purescope.datasets import load_dataset
+from purescope.datasets import _pillow, load_dataset
 from purescope.errors import DatasetError, PurescopeError
 from tests.datasets.pictures import picture
 
@@ -443,6 +444,33 @@ def test_a_photograph_of_a_hundred_megapixels_is_read_without_a_warning(tmp_path
         tmp_path / "data" / "a" / "1.jpg"
     )
     assert load_dataset(spec).images[1].size == (10_000, 9500)
+
+
+def test_large_pictures_are_decoded_one_at_a_time_and_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, _ = folder(tmp_path / "data")
+    for number in range(4):
+        Image.new("L", (5000, 4000), number).save(tmp_path / "data" / "a" / f"1{number}.png")
+    at_once, most, convert = [0], [0], Image.Image.convert
+
+    def counted(image: Image.Image, *arguments: Any) -> Image.Image:
+        if image.size[0] < 100:
+            return convert(image, *arguments)
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        time.sleep(0.02)
+        at_once[0] -= 1
+        return Image.new("RGB", (1, 1))
+
+    monkeypatch.setattr(Image.Image, "convert", counted)
+    images = load_dataset(spec).images
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(images.__getitem__, range(1, 5)))) == 4
+    assert most[0] == 1
+    monkeypatch.setattr(_pillow, "available_memory", lambda: 10**8)
+    with pytest.raises(DatasetError, match=r"a/10\.png: 5,000 x 4,000 pixels take 160,000,000 bytes to decode"):
+        images[1]
 
 
 # --- tars

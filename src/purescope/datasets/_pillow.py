@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from purescope.memory import available_memory
+
 LARGE = 1 << 24
 """Pixels of images that are decoded one at a time: 64 MB as Pillow holds them, and up to four times as much on the way.
 All photographs of 16 megapixels and less are decoded side by side."""
@@ -55,8 +57,10 @@ def decode(file: BinaryIO | io.BytesIO, formats: tuple[str, ...]) -> Image.Image
         _check_size(declared, stored)
     with _open(file, start, formats) as image:
         _check_size(image.size, stored)
-        large = image.size[0] * image.size[1] > LARGE
-        with _one_at_a_time if large else contextlib.nullcontext():
+        if image.size[0] * image.size[1] <= LARGE:
+            return image.convert("RGB")
+        with _one_at_a_time:
+            _check_room(image)
             return image.convert("RGB")
 
 
@@ -84,6 +88,15 @@ def _check_size(size: tuple[int, int], stored: int) -> None:
         raise ValueError(f"{told}, where Pillow decodes at most {2 * most:,} pixels (PIL.Image.MAX_IMAGE_PIXELS)")
     if pixels > max(SMALL, MOST_PER_BYTE * stored):
         raise ValueError(f"{told}: a file that small is a blank page, or made to fill the memory")
+
+
+def _check_room(image: ImageFile.ImageFile) -> None:
+    """Refuse a large image for which there is no memory: Pillow holds a pixel in 4 bytes, and WebP needs five times."""
+    needed = image.size[0] * image.size[1] * (20 if image.format == "WEBP" else 8)
+    free = available_memory()
+    if needed > free:
+        width, height = image.size
+        raise ValueError(f"{width:,} x {height:,} pixels take {needed:,} bytes to decode, and {free:,} are free")
 
 
 def _webp_size(start: bytes) -> tuple[int, int] | None:

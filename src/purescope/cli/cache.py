@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from purescope.cli import terminal
+from purescope.cli.paths import FOLDER
 
 if TYPE_CHECKING:
     from purescope.features.cache import Cache
 
-_FOLDER = click.option(
-    "--cache", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Another cache."
-)
+_FOLDER = click.option("--cache", "folder", type=FOLDER, metavar="DIR", help="Another cache.")
 
 
 @click.group(short_help="List, remove or check the features that are kept on disk.")
@@ -24,8 +23,6 @@ def cache() -> None:
 @_FOLDER
 def show(folder: Path | None) -> None:
     """List what is kept, last used first."""
-    from rich.markup import escape
-
     from purescope.features.cache import size_on_disk
 
     opened = _open(folder)
@@ -40,12 +37,12 @@ def show(folder: Path | None) -> None:
         model = entry.about.get("model", "")
         size = size_on_disk(entry.folder)
         row = (entry.folder.name[:8], entry.kind, model, about, f"{entry.rows:,}", f"{kept / entry.rows:.0%}")
-        table.add_row(*map(escape, row), f"{size / 1e6:.1f}")
+        table.add_row(*map(terminal.plain, row), f"{size / 1e6:.1f}")
         total += size
     for damaged in opened.damaged():
         size = size_on_disk(damaged.folder)
         row = (damaged.folder.name[:8], damaged.folder.parent.name, "damaged", damaged.why, "", "")
-        table.add_row(*map(escape, row), f"{size / 1e6:.1f}")
+        table.add_row(*map(terminal.plain, row), f"{size / 1e6:.1f}")
         total += size
     screen.print(table)
     screen.print(f"{table.row_count} entries, {total / 1e6:.1f} MB")
@@ -61,7 +58,7 @@ def remove(keys: tuple[str, ...], everything: bool, folder: Path | None) -> None
     if bool(keys) == everything:
         raise click.UsageError("name the keys to remove, or give --all")
     removed = opened.remove([folder.name for folder in opened.folders()] if everything else keys)
-    click.echo(f"removed {len(removed)} entries from {opened.folder}")
+    terminal.say(f"removed {len(removed)} entries from {opened.folder}")
 
 
 @cache.command("verify")
@@ -81,7 +78,7 @@ def verify(folder: Path | None) -> None:
             f"{opened.folder} are damaged, of {', '.join(keys)}",
             fix=f"they are made again when they are needed; or remove them: purescope cache rm {' '.join(keys)}",
         )
-    click.echo(f"{len(there)} shards of {len(entries)} entries in {opened.folder} are whole")
+    terminal.say(f"{len(there)} shards of {len(entries)} entries in {opened.folder} are whole")
 
 
 def _open(folder: Path | None) -> "Cache":

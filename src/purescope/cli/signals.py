@@ -41,6 +41,7 @@ class Signals:
         self._said = False
         self._put_off = 0
         self._before: dict[int, object] = {}
+        self._main = _thread.get_ident()
         self._hook = sys.unraisablehook
         self._pipe: tuple[int, int] | None = None
 
@@ -111,7 +112,11 @@ class Signals:
     def _again(self, signum: int) -> None:
         time.sleep(0.01)
         if not self._done:
-            signal.raise_signal(signum)
+            # To the main thread, whose waiting it interrupts; a signal to this one would not.
+            if hasattr(signal, "pthread_kill"):
+                signal.pthread_kill(self._main, signum)
+            else:
+                signal.raise_signal(signum)
 
     def _overdue(self, pipe: int) -> None:
         signum = os.read(pipe, 1)[0]

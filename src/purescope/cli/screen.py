@@ -1,5 +1,6 @@
 """Standard output with tables, as rich draws them."""
 
+import shutil
 import sys
 from typing import Any
 
@@ -9,13 +10,16 @@ from rich.table import Table as RichTable
 
 from purescope.cli.printing import WIDTH, line, plain
 
+_NARROWEST = 40  # columns: in fewer, a table is a letter wide
+
 
 class Screen(Console):
     """Standard output; as wide as the terminal, or wide enough for every table when it is a file."""
 
     def __init__(self) -> None:
+        width = max(_NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
         # Without emoji: ":cat:" is what somebody calls a class.
-        super().__init__(width=None if sys.stdout.isatty() else WIDTH, highlight=False, emoji=False)
+        super().__init__(width=width, highlight=False, emoji=False)
 
     def say(self, text: object) -> None:
         """Print a line from anywhere as it is: no markup, and not wrapped, so that paths and commands can be copied."""

@@ -89,16 +89,18 @@ def begin(code: str, folder: Path, *, ready: int = 1) -> "subprocess.Popen[str]"
 def end(process: "subprocess.Popen[str]") -> tuple[int, str]:
     """Exit code and standard error, once every process of the session is gone."""
     said = process.communicate(timeout=30)[1]
-    left = [one for one in psutil.process_iter() if _session(one.pid) == process.pid]
-    assert not [one for one in left if one.status() != psutil.STATUS_ZOMBIE]
+    deadline = time.monotonic() + 5  # Python's own helper ends when it finds that nobody is left
+    while left := [one for one in psutil.process_iter() if _is_of_session(one, process.pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
     return process.returncode, said
 
 
-def _session(pid: int) -> int:
+def _is_of_session(process: psutil.Process, session: int) -> bool:
     try:
-        return os.getsid(pid)
-    except OSError:
-        return -1
+        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.NoSuchProcess):
+        return False
 
 
 @pytest.mark.parametrize("signum", LINES, ids=lambda signum: signum.name)

@@ -15,7 +15,7 @@ import pytest
 
 from purescope.dynamics import COLUMNS
 from purescope.errors import InputError
-from purescope.report import _write, write_report
+from purescope.report import _page, _pictures, write_report
 from purescope.report._answer import answers
 from purescope.report._cards import _larger
 from purescope.report._content import _chosen
@@ -82,8 +82,8 @@ def test_the_scripts_that_run_are_those_of_the_policy(page: Element) -> None:
     policy = page.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
     running = [one for one in page.all("script") if one.attributes.get("type", "module") == "module"]
     assert len(running) == 3
-    assert all(f"'sha256-{_write._sha(one.text)}'" in policy for one in running)
-    notice = (Path(_write.__file__).parent / "page" / "notice.txt").read_text()
+    assert all(f"'sha256-{_page._sha(one.text)}'" in policy for one in running)
+    notice = (Path(_page.__file__).parent / "page" / "notice.txt").read_text()
     assert "University of Washington" in notice
 
 
@@ -370,9 +370,9 @@ def test_what_does_not_fit_is_left_out_and_told(tmp_path: Path, made: Path, monk
     shutil.copytree(made, tmp_path / "run")
     full = (made / "report.html").stat().st_size
     thumbnails = sum(map(len, re.findall(r"\.t\d+-\d+\{.*", (made / "report.html").read_text())))
-    monkeypatch.setattr(_write, "LIMIT", full - thumbnails // 2)
+    monkeypatch.setattr(_page, "LIMIT", full - thumbnails // 2)
     page = parse(write_report(tmp_path / "run"))
-    assert (tmp_path / "run" / "report.html").stat().st_size <= _write.LIMIT
+    assert (tmp_path / "run" / "report.html").stat().st_size <= _page.LIMIT
     left = re.search(r"(\d+) of (\d+) thumbnails are left out", page.one("main").text)
     assert left and 0 < int(left[1]) < int(left[2]) <= 2 * IMAGES
     assert page.all("li", class_="none")
@@ -562,12 +562,13 @@ def test_a_mistyped_folder_is_answered_with_the_one_near_it(made: Path) -> None:
         write_report(made.with_name(made.name[:-1]))
 
 
-def test_the_library_is_bundled_here_where_no_other_process_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = _write._library()
-    monkeypatch.setattr(_write, "_BUNDLE", "raise SystemExit(1)")
-    for kept in (_write._bundling, _write._library):
-        kept.cache_clear()
-    assert _write._library() == library
+def test_the_script_is_bundled_once_for_all_pages(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the process that draws, and never by this one, which V8 would take along when memory runs out."""
+    assert _pictures._library, "a page was written before"
+    monkeypatch.setattr(_pictures, "_library", [])
+    before = (made / "report.html").read_bytes()
+    assert write_report(made).read_bytes() == before
+    assert len(_pictures._library) == 1
 
 
 def test_the_same_folder_gives_the_same_page(tmp_path: Path, made: Path) -> None:

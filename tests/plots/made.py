@@ -11,6 +11,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.path import Path as MatplotlibPath
 
+from purescope.schemas import LAYERS
 from purescope.tables import check_table
 
 KS = (100, 200, 300)
@@ -145,4 +146,7 @@ def layer_table(model: str = "a $x$") -> pd.DataFrame:
     rows = [("image", 0, "stem", 1.1, 0.9), ("image", 0, "stem", 1.2, 0.8), ("image", 1, "mlp", 2.0, 0.7)]
     rows += [("text", depth, kind, depth + 0.5, 0.5 / depth) for depth in (1, 2) for kind in ("attention", "mlp")]
     columns = ["tower", "depth", "kind", "relative_overlap", "relative_effective_rank"]
-    return pd.DataFrame(rows, columns=columns).assign(model=model, space="weights", dataset="")
+    table = pd.DataFrame(rows, columns=columns)
+    names = [f"{tower}.{number}" for number, tower in enumerate(table.tower)]
+    table = table.assign(model=model, space="weights", dataset="", token="", name=names, neurons=4, width=9, dead=0)
+    return table.reindex(columns=list(LAYERS.described))

@@ -215,6 +215,7 @@ def _watch_threads() -> None:
     threading.Thread.start = watched  # type: ignore[assignment, method-assign]
 
 
+@no_type_check  # as the hook, which may be called anywhere: the check draws from Python's random numbers
 def _guards() -> tuple[_Guard, ...]:
     """Those of this thread, or of the one that has started it."""
     own: tuple[_Guard, ...] = getattr(_active, "guards", ())

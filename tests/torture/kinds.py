@@ -266,22 +266,22 @@ def encode(spec: str) -> bool:
 
 
 KINDS: dict[str, Kind] = {
-    "images": Kind(image_folder, lambda folder: read_all(f"folder:{folder / 'images'}"), share=110),
-    "manifests": Kind(manifest, use_manifest, share=120),
-    "tars": Kind(tar, lambda folder: read_all(f"wds:{folder}"), share=120),
-    "features": Kind(features, lambda folder: [read_features(path) for path in folder.iterdir()], share=150),
-    "tables": Kind(table, lambda f: read_results(f), lambda found: found.equals(check_table(result_table())), share=80),
-    "results folders": Kind(results_folder, use_results_folder, share=60),
-    "stopped runs": Kind(stopped_run, go_on, share=30),
+    "images": Kind(image_folder, lambda folder: read_all(f"folder:{folder / 'images'}"), share=120),
+    "manifests": Kind(manifest, use_manifest, share=130),
+    "tars": Kind(tar, lambda folder: read_all(f"wds:{folder}"), share=130),
+    "features": Kind(features, lambda folder: [read_features(path) for path in folder.iterdir()], share=170),
+    "tables": Kind(table, lambda f: read_results(f), lambda found: found.equals(check_table(result_table())), share=100),
+    "results folders": Kind(results_folder, use_results_folder, share=25),
+    "stopped runs": Kind(stopped_run, go_on, share=10),
     "cache": Kind(
-        cache, use_cache, lambda rows: rows is None or torch.equal(rows, torch.arange(120.0).view(40, 3)), share=90
+        cache, use_cache, lambda rows: rows is None or torch.equal(rows, torch.arange(120.0).view(40, 3)), share=100
     ),
-    "words": Kind(words, use_words, lambda texts: len(texts) > 1, share=90),
+    "words": Kind(words, use_words, lambda texts: len(texts) > 1, share=95),
     "saved by datasets": Kind(saved_by_datasets, lambda folder: read_all(f"hf:{folder / 'saved'}"), share=40),
     "checkpoints": Kind(checkpoint, lambda folder: encode(str(folder / "m.pt")), bool, share=20),
-    "TorchScript": Kind(torchscript, lambda folder: encode(str(folder / "m.pt")), bool, share=15),
-    "open_clip folders": Kind(open_clip_folder, lambda folder: encode(f"local-dir:{folder}"), bool, share=25),
-    "open_clip's other towers": Kind(open_clip_of_others, lambda folder: encode(str(folder)), bool, share=15),
-    "CLIP of transformers": Kind(transformers_folder("clip"), lambda folder: encode(f"hf:{folder}"), bool, share=20),
-    "SigLIP of transformers": Kind(transformers_folder("siglip"), lambda folder: encode(str(folder)), bool, share=15),
+    "TorchScript": Kind(torchscript, lambda folder: encode(str(folder / "m.pt")), bool, share=8),
+    "open_clip folders": Kind(open_clip_folder, lambda folder: encode(f"local-dir:{folder}"), bool, share=22),
+    "open_clip's other towers": Kind(open_clip_of_others, lambda folder: encode(str(folder)), bool, share=10),
+    "CLIP of transformers": Kind(transformers_folder("clip"), lambda folder: encode(f"hf:{folder}"), bool, share=12),
+    "SigLIP of transformers": Kind(transformers_folder("siglip"), lambda folder: encode(str(folder)), bool, share=8),
 }

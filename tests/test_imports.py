@@ -47,6 +47,24 @@ def test_the_import_guard_can_fail() -> None:
     assert {"pandas", "matplotlib"} <= loaded_by("import purescope\nimport pandas, matplotlib.figure") & HEAVY
 
 
+EVERY_MODULE = """
+import importlib, pkgutil, types
+import purescope
+for found in pkgutil.walk_packages(purescope.__path__, "purescope."):
+    if not found.name.endswith("__main__") and "lightning" not in found.name:
+        importlib.import_module(found.name)
+wrong = [name for name in dir(purescope) if isinstance(getattr(purescope, name), types.ModuleType)]
+assert len(dir(purescope)) > 30 and not wrong, wrong
+from purescope import purity, sweep
+assert callable(purity) and callable(sweep)
+"""
+
+
+def test_no_module_takes_the_place_of_a_public_function() -> None:
+    """Whatever was imported before, and by whatever version of lazy-loader."""
+    loaded_by(EVERY_MODULE)
+
+
 def test_shapes_are_checked_while_testing() -> None:
     with pytest.raises(jaxtyping.TypeCheckError):
         overlap(torch.zeros(3))

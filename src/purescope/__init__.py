@@ -12,21 +12,35 @@ does not wait for torch. Nothing at all is imported before: a module in the curr
 first, is then none of ours, and the command line takes the signals over soonest.
 """
 
+import sys  # built in: no folder has another one
+
+_FUNCTIONS = ("purity", "sweep")  # public ones in modules of the same name
+
+
+class _Package(type(sys)):  # type: ignore[misc]  # the type of modules
+    """Keeps a public function in its place when the module of its name is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in _FUNCTIONS or not isinstance(value, type(sys)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
 
 def __getattr__(name: str) -> object:
     return getattr(_attached(), name)
 
 
 def __dir__() -> list[str]:
-    return list(_attached().__all__)
+    return list(vars(_attached())["__all__"])
 
 
 def _attached() -> object:
     """Put the lazy names into the place of these two functions."""
-    import sys
-
     import lazy_loader
 
     module = sys.modules[__name__]
-    module.__getattr__, module.__dir__, module.__all__ = lazy_loader.attach_stub(__name__, __file__)
+    names = lazy_loader.attach_stub(__name__, __file__)
+    vars(module).update(zip(("__getattr__", "__dir__", "__all__"), names, strict=True))
     return module

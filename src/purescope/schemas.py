@@ -20,8 +20,8 @@ _RESULTS: dict[str, Column] = {
     "k": whole("neurons kept", 1),
     "metric": text("accuracy, top5_accuracy, mean_class_recall, silhouette", *METRICS),
     "value": real("fractions; the silhouette from -1 to 1; NaN where the labels admit none", -1, 1, missing=True),
-    "low": real("95 % bootstrap interval over images; NaN for random orders", -1, 1, missing=True),
-    "high": real("upper end of that interval", -1, 1, missing=True),
+    "low": real("95 % bootstrap interval over images; NaN for random orders", missing=True),
+    "high": real("upper end of that interval", missing=True),
     "binomial_low": real(
         "95 % binomial interval of an accuracy (Wilson); NaN for the other metrics", 0, 1, missing=True
     ),
@@ -47,8 +47,8 @@ _COMPARISONS: dict[str, Column] = {
     "second": text("strategy; random is the mean over the random orders"),
     "k": text("neurons kept; 'area' is the mean over the ks, by the trapezoid rule"),
     "difference": real("first - second", -1, 1, missing=True),
-    "low": real("95 % bootstrap interval over images, paired", -1, 1, missing=True),
-    "high": real("upper end of that interval", -1, 1, missing=True),
+    "low": real("95 % bootstrap interval over images, paired", missing=True),
+    "high": real("upper end of that interval", missing=True),
     "deviation": real("standard deviation of the bootstrap", 0, missing=True),
     "mcnemar_p": real(
         "exact, two-sided; against random: the order of median accuracy; NaN for the area", 0, 1, missing=True
@@ -68,8 +68,8 @@ _CURVES: dict[str, Column] = {
     "dataset": text("the data set's name"),
     "strategy": text("random is the mean over the random orders"),
     "area": real("mean accuracy over the ks, by the trapezoid rule", 0, 1, missing=True),
-    "area_low": real("95 % bootstrap interval over images", 0, 1, missing=True),
-    "area_high": real("upper end of that interval", 0, 1, missing=True),
+    "area_low": real("95 % bootstrap interval over images", missing=True),
+    "area_high": real("upper end of that interval", missing=True),
     "needed": real(
         "neurons for 95 % of full accuracy, linear between the ks and all neurons", 1, missing=True, infinite=True
     ),
@@ -165,8 +165,8 @@ _RIVALS: dict[str, Column] = {
     "first_value": real("the first model's", -1, 1, missing=True),
     "second_value": real("the second model's", -1, 1, missing=True),
     "difference": real("first - second", -2, 2, missing=True),
-    "low": real("95 % bootstrap interval over the images, paired; of an overlap over the neurons", -2, 2, missing=True),
-    "high": real("upper end of that interval", -2, 2, missing=True),
+    "low": real("95 % bootstrap interval over the images, paired; of an overlap over the neurons", missing=True),
+    "high": real("upper end of that interval", missing=True),
     "p": real(
         "two-sided: McNemar's exact one for accuracies of single ks, the bootstrap's for all else", 0, 1, missing=True
     ),

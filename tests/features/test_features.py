@@ -92,6 +92,7 @@ def test_turns_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         check_finite(rows, "image")
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("classes", [("a", ""), ("a", " \t"), ("a", "\ud800"), ("a", 3)])
 def test_a_class_without_a_name(classes: tuple[Any, ...]) -> None:
     with pytest.raises(InputError, match="class 1 has the name"):

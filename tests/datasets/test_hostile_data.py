@@ -6,6 +6,7 @@ import os
 import struct
 import tarfile
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -496,6 +497,46 @@ def test_sizes_in_a_tar_are_not_believed(size: int, kind: bytes, tmp_path: Path)
     with pytest.raises(DatasetError, match=r"0\.tar cannot be read"):
         load_dataset(spec)
     assert time.perf_counter() - start < 1
+
+
+def attributes(kind: bytes, count: int, first: int = 0) -> bytes:
+    """A header with as many attributes, of 8 bytes each."""
+    info, content = tarfile.TarInfo("x"), b"".join(b"8 %04x=\n" % number for number in range(first, first + count))
+    info.type, info.size = kind, len(content)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+ATTRIBUTES: dict[str, tuple[bytes, str]] = {
+    "for all members": (attributes(tarfile.XGLTYPE, 5000), "attributes for all of its members"),
+    "for all, in parts": (
+        b"".join(attributes(tarfile.XGLTYPE, 900, part * 900) + attributes(tarfile.XHDTYPE, 1) for part in range(5)),
+        "",
+    ),
+    "of digits": (attributes(tarfile.XHDTYPE, 64)[:512] + b"1" * 512, "a number of 300 digits"),
+    "for one": (attributes(tarfile.XHDTYPE, 10_000), "a name or its attributes have"),
+}
+
+
+@pytest.mark.parametrize("kind", ATTRIBUTES)
+def test_attributes_of_members_in_a_tar_are_few(kind: str, tmp_path: Path) -> None:
+    spec, _ = shards(tmp_path / "data")
+    file, (start, message) = tmp_path / "data" / "0.tar", ATTRIBUTES[kind]
+    file.write_bytes(start + file.read_bytes())
+    with pytest.raises(DatasetError, match=r"0\.tar cannot be read: .*" + message):
+        load_dataset(spec)
+
+
+def test_attributes_of_members_are_not_kept(tmp_path: Path) -> None:
+    """Nor those for all members, which each of them has once more; a comment of git's is such a one."""
+    spec, _ = shards(tmp_path / "data")
+    file = tmp_path / "data" / "0.tar"
+    more = attributes(tarfile.XHDTYPE, 1) + tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT)
+    file.write_bytes(attributes(tarfile.XGLTYPE, 900) + more * 400 + file.read_bytes())
+    tracemalloc.start()
+    dataset = load_dataset(spec)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(dataset) == 2 and peak < 10e6, peak
 
 
 # --- folders saved by datasets

@@ -1,6 +1,7 @@
 """What lies where in an uncompressed tar: headers are read once, bytes when asked for, and nothing is ever unpacked."""
 
 import os
+import re
 import tarfile
 import typing
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from purescope.memory import SMALL, require_room
 # What tarfile raises for damaged headers; a long chain of extended ones is a RecursionError.
 _BROKEN = (tarfile.TarError, OSError, ValueError, EOFError, RecursionError, OverflowError, MemoryError)
 _CHANGED = "run it again once nothing changes the shards"
-_LONGEST = 2**20  # bytes of a member's name and attributes
+_LONGEST = 2**16  # bytes of a member's name and attributes
+_FOR_ALL = 2**12  # characters of attributes that hold for all members, and are copied for each
+_DIGITS = re.compile(rb"[0-9]{300}")
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
@@ -37,6 +40,8 @@ def members(shard: Path) -> Iterator[Member]:
         with open_regular(shard) as file, tarfile.open(fileobj=_limited(file), mode="r:") as tar:
             length = os.fstat(file.fileno()).st_size
             while (info := tar.next()) is not None:
+                tar.members.clear()  # as they hold their attributes, of which a few bytes each make gigabytes
+                _check_attributes(tar)
                 # A negative size would lead back to headers that have been read.
                 if info.size < 0 or info.offset_data + info.size > length:
                     raise tarfile.ReadError(f"the file ends within {info.name!r}")
@@ -83,11 +88,22 @@ class _Headers:
     def read(self, size: int) -> bytes:
         if size > _LONGEST:
             raise tarfile.ReadError(f"a name or its attributes have {size:,} bytes")
-        return self._file.read(size)
+        content = self._file.read(size)
+        # `tarfile` searches the rest of a row of digits for each of them.
+        if _DIGITS.search(content):
+            raise tarfile.ReadError("a name or its attributes have a number of 300 digits")
+        return content
 
 
 def _limited(file: typing.BinaryIO) -> typing.Any:  # all that `tarfile` asks for, and not all that a file has
     return _Headers(file)
+
+
+def _check_attributes(tar: tarfile.TarFile) -> None:
+    """Refuse a list of attributes for all members that alone would take the time and the memory."""
+    size = sum(len(name) + len(value) for name, value in tar.pax_headers.items())
+    if size > _FOR_ALL:
+        raise tarfile.ReadError(f"the attributes for all of its members have {size:,} characters")
 
 
 def _check_end(file: typing.BinaryIO, offset: int) -> None:

@@ -71,6 +71,22 @@ def bomb(file: Path) -> None:
             archive.writestr(f"{name}.npy", npy(array))
 
 
+def zeros(name: str, shape: tuple[int, ...], descr: str) -> Callable[[Path], None]:
+    """One array of so many zeros, in a few kilobytes."""
+
+    def write(file: Path) -> None:
+        members = whole(**{name: header(shape, descr=np.dtype(descr).str)})
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for member, content in members.items():
+                with archive.open(member, "w") as stream:
+                    stream.write(content)
+                    if member == f"{name}.npy":
+                        for _ in range(10):
+                            stream.write(bytes(int(np.prod(shape)) * np.dtype(descr).itemsize // 10))
+
+    return write
+
+
 def long_header(file: Path) -> None:
     """A header of 100 MB, which NumPy would unpack before it looks."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -116,6 +132,10 @@ NPZ: dict[str, tuple[Callable[[Path], Any], str]] = {
     "rows of nothing": (lambda file: pack(file, whole(classes=header((10**12,), descr="<U0"))), "declares"),
     "a bomb": (bomb, "declares 51"),
     "a bomb of a header": (long_header, "header of the array image has 100,000,000 bytes"),
+    "names of zeros": (zeros("classes", (20_000_000,), "S1"), "20000000 class names for 2 rows of text"),
+    "labels of zeros": (zeros("labels", (20_000_000,), "i1"), "labels is int8 of shape [20000000], and image is of"),
+    "classes of zeros": (zeros("text", (20_000_000, 4), "f2"), "there are 20,000,000 classes"),
+    "a long name": (words(classes=np.array(["a", "x" * 2000])), "class 1 has a name of 2,000 characters"),
     "two of a name": (
         lambda file: pack(file, {"image": whole()["image.npy"], **whole()}),
         "two arrays are called 'image'",
@@ -214,6 +234,25 @@ SAFETENSORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a pipe": (pipe, "not a regular file"),
     "an endless device": (endless, "not a regular file"),
     "a pointer": (pointer, "git-lfs pointer"),
+}
+
+
+def many_keys(file: Path) -> None:
+    """Of which the last is the one that stands twice."""
+    entries = ",".join(f'"{number}":0' for number in range(100_000)).encode()
+    stored(b"{" + entries + b',"z":0,"z":1}')(file)
+
+
+def of_eight_bits(file: Path) -> None:
+    entries = {name: {**TENSORS[name], "dtype": "F8_E4M3", "data_offsets": [at, at + 8]} for name, at in EIGHT.items()}
+    stored({**entries, "labels": {**TENSORS["labels"], "data_offsets": [16, 32]}}, bytes([0x38] * 16) + bytes(16))(file)
+
+
+EIGHT = {"image": 0, "text": 8}
+SAFETENSORS |= {
+    "many keys, one twice": (many_keys, "'z' stands twice"),
+    "numbers of eight bits": (of_eight_bits, "image is torch.float8_e4m3fn of shape [2, 4]"),
+    "a long name": (saved(classes=json.dumps(["a", "x" * 2000])), "class 1 has a name of 2,000 characters"),
 }
 CASES = [(suffix, name) for suffix, table in ((".npz", NPZ), (".safetensors", SAFETENSORS)) for name in table]
 

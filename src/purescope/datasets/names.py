@@ -7,9 +7,18 @@ from collections.abc import Sequence
 from purescope.errors import PurescopeError, listed
 from purescope.specs import is_text
 
+MOST_CLASSES = 1_000_000
+"""Classes of one data set or features file: fifty times as many as the largest known has."""
+
+LONGEST_NAME = 1_000
+"""Characters of a class name or a template: the towers read the first hundred words of a sentence, and what cuts it
+into words takes half a minute for a word of 100,000 letters."""
+
+_MOST_TEMPLATES = 10_000  # of which 80 are the most that are known
+
 
 def check_class_names(names: Sequence[object], error: type[PurescopeError], *, where: str = "") -> None:
-    """Refuse what cannot be a class name: what is no text, is empty, or cannot be written.
+    """Refuse what cannot be a class name: what is no text, is empty, endless, or cannot be written; and too many.
 
     Args:
         names: of the classes, in the order of labels.
@@ -17,7 +26,7 @@ def check_class_names(names: Sequence[object], error: type[PurescopeError], *, w
         where: what to call the list, with a space behind it.
 
     Raises:
-        PurescopeError: one of them cannot.
+        PurescopeError: one of them cannot, or there are over `MOST_CLASSES`.
 
     Examples:
         >>> from purescope.errors import InputError
@@ -27,13 +36,48 @@ def check_class_names(names: Sequence[object], error: type[PurescopeError], *, w
           expected: a name for each class, as text
           to fix:   name it, or leave its images out
     """
+    check_class_count(len(names), error, where=where)
     for label, name in enumerate(names):
+        if isinstance(name, str) and len(name) > LONGEST_NAME:
+            raise error(
+                f"{where}class {label} has a name of {len(name):,} characters, {name[:40]!r}...",
+                expected=f"at most {LONGEST_NAME:,}",
+                fix="shorten it",
+            )
         if not isinstance(name, str) or not name.strip() or not is_text(name):
             raise error(
                 f"{where}class {label} has the name {name!r}",
                 expected="a name for each class, as text",
                 fix="name it, or leave its images out",
             )
+
+
+def check_class_count(count: int, error: type[PurescopeError], *, where: str = "") -> None:
+    """Refuse more than `MOST_CLASSES`; `where` is what to call the list, with a space behind it.
+
+    Raises:
+        PurescopeError: there are more.
+    """
+    if count > MOST_CLASSES:
+        raise error(f"{where}there are {count:,} classes", expected=f"at most {MOST_CLASSES:,}")
+
+
+def check_lengths(names: Sequence[str], templates: Sequence[str], error: type[PurescopeError], *, where: str) -> None:
+    """Refuse words for prompts that are longer than `LONGEST_NAME`, and templates without an end.
+
+    Raises:
+        PurescopeError: one of them is, or there are too many.
+    """
+    for what, texts in (("the class name", names), ("the template", templates)):
+        long = next((text for text in texts if len(text) > LONGEST_NAME), None)
+        if long is not None:
+            raise error(
+                f"{where}{what} {long[:40]!r}... of {len(long):,} characters",
+                expected=f"at most {LONGEST_NAME:,}",
+                fix="shorten it",
+            )
+    if len(templates) > _MOST_TEMPLATES:
+        raise error(f"{where}there are {len(templates):,} templates", expected=f"at most {_MOST_TEMPLATES:,}")
 
 
 def warn_of_equal_names(names: Sequence[str], what: str) -> None:

@@ -23,7 +23,7 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from purescope.datasets.names import warn_of_equal_names
+from purescope.datasets.names import check_class_count, warn_of_equal_names
 from purescope.errors import InputError
 from purescope.features._metadata import Metadata, parse, unique_keys
 from purescope.features._npz import Member, Npz
@@ -43,6 +43,9 @@ _UNIT_TOLERANCE = 1e-5
 
 _ARRAYS = ("image", "text", "labels")
 _WORDS = ("classes", "metadata", "model", "dataset")  # of an npz
+
+_NAME = 200  # bytes that the name of a class takes beside its letters, in the lists that it passes through
+_TIMES = 6  # how often those letters stand there at most, in bytes of the array
 
 
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
@@ -129,8 +132,9 @@ def read_features(path: str | os.PathLike[str]) -> Features:
 
 def _features(arrays: Mapping[str, Tensor], metadata: Metadata, *, name: str) -> Features:
     image, text, labels = arrays["image"], arrays["text"], _int64(arrays["labels"])
-    classes = tuple(map(str, range(len(text)))) if metadata.classes is None else metadata.classes
-    check_arrays(image, text, labels, len(classes))
+    names = metadata.classes
+    check_arrays(image, text, labels, len(text) if names is None else len(names))
+    classes = tuple(map(str, range(len(text)))) if names is None else names
     units, identity = {}, dict(metadata.identity)
     for tower, array in (("image", image), ("text", text)):
         # Looked at as float32, which is what they become; lengths that float32 does not hold are scaled before.
@@ -182,8 +186,12 @@ def _read_npz(file: Path) -> tuple[dict[str, Tensor], Metadata]:
         for name in _WORDS:
             if name in members:
                 _check_words(name, members[name])
-        # Those of another type than float32 stand beside what they become.
+        _check_rows(members)
+        # Those of another type than they become stand beside it.
         copies = sum(4 * math.prod(m.shape) for m in (members["image"], members["text"]) if m.dtype != np.float32)
+        copies += 8 * math.prod(members["labels"].shape) if members["labels"].dtype != np.int64 else 0
+        copies += _NAME * math.prod(members["text"].shape[:1])
+        copies += _TIMES * sum(members[name].bytes for name in _WORDS if name in members)
         content.require_room(sum(member.bytes for member in members.values()) + copies)
         texts = json.loads(_text(content, "metadata"), object_pairs_hook=unique_keys) if "metadata" in members else {}
         if not isinstance(texts, dict):
@@ -195,6 +203,22 @@ def _read_npz(file: Path) -> tuple[dict[str, Tensor], Metadata]:
                 texts[name] = _text(content, name)
         metadata = parse(texts)
         return {name: _tensor(name, content.read(name)) for name in _ARRAYS}, metadata
+
+
+def _check_rows(members: Mapping[str, Member]) -> None:
+    """Refuse names and labels that fit no other array before they are unpacked: zeros in any number are small here."""
+    image, text, labels = (members[name].shape for name in _ARRAYS)
+    classes = math.prod(text[:1])
+    check_class_count(classes, InputError)
+    if "classes" in members and members["classes"].shape[0] != classes:
+        raise InputError(
+            f"{members['classes'].shape[0]} class names for {classes} rows of text", expected="one for each row"
+        )
+    if math.prod(labels) > max((*image, *text), default=0):
+        raise InputError(
+            f"labels is {members['labels'].dtype} of shape {list(labels)}, and image is of shape {list(image)}",
+            expected="one for each image",
+        )
 
 
 def _check_words(name: str, member: Member) -> None:

@@ -7,12 +7,15 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from purescope.datasets.names import check_class_names
+from purescope.datasets.names import check_class_count, check_class_names
 from purescope.errors import InputError
 from purescope.notebook import definitions
 
 # Rows that are looked at together have so many numbers: no second copy of all features is ever made.
 _BLOCK = 1 << 21
+
+# Those of 8 bits keep one digit, or none, and need scales that no file here has.
+_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +70,10 @@ def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> N
         InputError: types or shapes do not fit, a value is NaN or infinite, or a label is outside the classes.
     """
     for array, name, rows in ((image, "image", "image"), (text, "text", "class")):
-        if array.ndim != 2 or 0 in array.shape or not array.is_floating_point():
+        if array.ndim != 2 or 0 in array.shape or array.dtype not in _NUMBERS:
             raise InputError(
                 f"{name} is {array.dtype} of shape {list(array.shape)}",
-                expected=f"floating-point features [{rows}, neuron]",
+                expected=f"floating-point features [{rows}, neuron], of 16 bits or more",
                 fix=f"one row for each {rows}, as float32",
             )
         check_finite(array, name)
@@ -88,6 +91,7 @@ def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> N
             f"{classes} class names for {len(text)} rows of text",
             expected="one for each row, and at least two classes to choose between",
         )
+    check_class_count(classes, InputError)
     _check_labels(labels, len(image), classes)
 
 

@@ -279,6 +279,36 @@ def test_equal_class_names_are_told(door: str, tmp_path: Path) -> None:
         assert load_dataset(spec).classes == ("crane", "crane")
 
 
+WORDS: dict[str, tuple[dict[str, str], str]] = {
+    "a long name": ({"classnames.txt": "cat\n" + "x" * 2000}, "class 1 has a name of 2,000 characters"),
+    "a long template": ({"zeroshot_classification_templates.txt": "{c} " + "x" * 2000}, "of 2,003 characters"),
+    "names without an end": ({"classnames.txt": "a\n" * 1_000_001}, "there are 1,000,001 classes"),
+    "templates without an end": (
+        {"zeroshot_classification_templates.txt": "a {c}\n" * 10_001},
+        "there are 10,001 templates",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_words_beyond_all_measure(kind: str, tmp_path: Path) -> None:
+    spec, _ = shards(tmp_path / "data")
+    files, message = WORDS[kind]
+    for name, text in files.items():
+        (tmp_path / "data" / name).write_text(text)
+    with pytest.raises(DatasetError, match=message) as caught:
+        load_dataset(spec)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("option", ["classnames", "templates"])
+def test_words_of_the_users_own_too(option: str, tmp_path: Path) -> None:
+    spec, _ = folder(tmp_path / "data")
+    (tmp_path / "words.json").write_text(json.dumps(["x" * 2000 + " {}"] * 2))
+    with pytest.raises(DatasetError, match="of 2,003 characters"):
+        load_dataset(spec, **{option: tmp_path / "words.json"})  # type: ignore[arg-type]
+
+
 # --- tables that are made to hurt
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from purescope.datasets.names import check_class_count
 from purescope.errors import DatasetError
 from purescope.files import read_text
 
@@ -13,11 +14,14 @@ def read_lines(file: Path) -> tuple[str, ...]:
     """Its lines without the white space around them; empty ones may stand only at the end.
 
     Raises:
-        DatasetError: it cannot be read, is empty, is no UTF-8, or has an empty line: which class would that be?
+        DatasetError: it cannot be read, is empty, is no UTF-8, has more lines than there can be classes, or has an
+            empty line: which class would that be?
     """
     try:
         # Not splitlines: a name may hold what it takes for the end of a line.
-        lines = [line.strip() for line in read_text(file, encoding="utf-8-sig").rstrip().split("\n")]
+        text = read_text(file, encoding="utf-8-sig").rstrip()
+        check_class_count(text.count("\n") + 1, DatasetError, where=f"{file}: ")
+        lines = [line.strip() for line in text.split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(f"{file} cannot be read: {reason}", expected="text in UTF-8, one entry a line") from error

@@ -40,7 +40,8 @@ def members(shard: Path) -> Iterator[Member]:
         with open_regular(shard) as file, tarfile.open(fileobj=_limited(file), mode="r:") as tar:
             length = os.fstat(file.fileno()).st_size
             while (info := tar.next()) is not None:
-                tar.members.clear()  # as they hold their attributes, of which a few bytes each make gigabytes
+                # They hold their attributes, of which a few bytes each make gigabytes.
+                tar.members.clear()  # type: ignore[attr-defined]  # which the stubs leave out
                 _check_attributes(tar)
                 # A negative size would lead back to headers that have been read.
                 if info.size < 0 or info.offset_data + info.size > length:

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from purescope.datasets.images import Images, LazyImages
-from purescope.datasets.names import check_class_names
+from purescope.datasets.names import check_class_names, check_lengths
 from purescope.errors import DatasetError
 from purescope.notebook import definitions
 
@@ -36,8 +36,8 @@ class Dataset:
         skipped: broken images that were left out, and why.
 
     Raises:
-        DatasetError: fewer than two classes, one without a name, no image, a label outside the classes, or lengths
-            differ.
+        DatasetError: fewer than two classes, one without a name, words that are longer or more than any are meant, no
+            image, a label outside the classes, or lengths differ.
 
     Examples:
         >>> from PIL import Image
@@ -71,6 +71,7 @@ class Dataset:
         check_class_names(self.classes, DatasetError, where=f"the data set {self.name}: ")
         if len(self.display_names) != len(self.classes):
             raise self._wrong(f"{len(self.display_names)} display names", expected=f"{len(self.classes)}")
+        check_lengths(self.display_names, self.templates, DatasetError, where=f"the data set {self.name}: ")
         for template in self.templates or ("",):
             if template.count("{}") != 1:
                 raise self._wrong(f"the template {template!r}", expected="one {} for the class name")

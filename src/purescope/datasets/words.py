@@ -10,7 +10,7 @@ from pathlib import Path
 
 from purescope.datasets._lines import templates_in
 from purescope.datasets.dataset import Dataset
-from purescope.datasets.names import warn_of_equal_names
+from purescope.datasets.names import check_lengths, warn_of_equal_names
 from purescope.errors import DatasetError, did_you_mean
 from purescope.files import read_bytes
 from purescope.prompts import clean_name
@@ -51,6 +51,7 @@ def with_words(
                 fix="complete the list, or leave out --classnames",
             )
         _check_order(file, clean, dataset)
+        check_lengths(clean, (), DatasetError, where=f"{file}: ")
         warn_of_equal_names(clean, str(file))
         dataset = replace(dataset, display_names=clean, source={**dataset.source, "classnames": identity})
     if templates is not None and (found := _read(to_path(templates), names, "templates")):

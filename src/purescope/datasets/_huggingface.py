@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import importlib
 import io
+import os
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl
 import torch
 from PIL import Image
 
+from purescope.datasets._cards import CARDS, check_builder, check_cards, check_files, is_below
 from purescope.datasets._pillow import MOST_BYTES
 from purescope.datasets._saved import check_folder, is_saved
 from purescope.datasets.dataset import Dataset, fingerprint
@@ -33,6 +35,7 @@ if typing.TYPE_CHECKING:
 # `datasets` comes without types.
 _Split = typing.Any
 _Splits = Mapping[str, _Split]
+_Builder = typing.Any
 
 _OPTIONS = ("split", "config", "revision", "image", "label")
 
@@ -74,7 +77,7 @@ def load(name: str, *, offline: bool = False) -> Dataset:
             fix="name a split that has them: hf:NAME?split=SPLIT",
         )
     labels = torch.tensor(numbers, dtype=torch.int64)
-    read, parts = _images(name, table[image])
+    read, parts = _images(name, table[image], _roots(to_path(where)))
     return Dataset(
         name=short_name(Path(where).resolve().name),
         spec=f"hf:{name}",
@@ -118,16 +121,8 @@ def _open(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
         )
     try:
         if is_folder(folder):
-            check_folder(folder)
-        if is_saved(folder):
-            found = datasets.load_from_disk(str(folder))
-            return found if isinstance(found, dict) else {str(found.split or "all"): found}
-        path = str(folder.resolve()) if is_folder(folder) else where
-        with _offline() if offline else contextlib.nullcontext():
-            # Never: versions before 4 would ask, and then run what the repository has.
-            splits: _Splits = datasets.load_dataset(
-                path, options.get("config"), revision=options.get("revision"), trust_remote_code=False
-            )
+            return _open_folder(folder, options)
+        return _open_repository(where, options, offline or datasets.config.HF_HUB_OFFLINE)
     # Its errors have no common base: builders raise whatever their files make them.
     except Exception as error:
         raise DatasetError(
@@ -137,6 +132,64 @@ def _open(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
             if is_folder(folder)
             else "check the name; if you are offline (HF_HUB_OFFLINE), fetch it once online",
         ) from error
+
+
+def _open_folder(folder: Path, options: Mapping[str, str]) -> _Splits:
+    import datasets
+
+    check_folder(folder)
+    if is_saved(folder):
+        found = datasets.load_from_disk(str(folder))
+        return found if isinstance(found, dict) else {str(found.split or "all"): found}
+    folder = folder.resolve()
+    if "::" in str(folder):
+        raise ValueError(f"{folder} would be taken for an address, for the :: in it")
+    check_cards(folder / name for name in CARDS)
+    builder = datasets.load_dataset_builder(str(folder), options.get("config"), revision=options.get("revision"))
+    check_files(builder, check_builder(builder, folder))
+    return _prepared(builder)
+
+
+def _open_repository(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
+    """What its README says is looked at before `datasets` follows it; what cannot be fetched, is not followed."""
+    import datasets
+
+    revision = options.get("revision")
+    failure = None
+    if not offline:
+        try:
+            check_cards(_fetch_cards(where, revision))
+        except ValueError:
+            raise
+        except Exception as error:  # what was prepared before can be read all the same
+            failure = error
+    try:
+        with _offline() if offline or failure else contextlib.nullcontext():
+            builder = datasets.load_dataset_builder(where, options.get("config"), revision=revision)
+            check_builder(builder, None)
+            return _prepared(builder)
+    except Exception as error:
+        raise failure or error from error
+
+
+def _fetch_cards(repository: str, revision: str | None) -> list[Path]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    cards = []
+    for name in CARDS:
+        try:
+            cards.append(Path(hf_hub_download(repository, name, repo_type="dataset", revision=revision)))
+        except LocalEntryNotFoundError as error:  # nobody could be asked; a ValueError, too
+            raise ConnectionError(str(error)) from error
+        except EntryNotFoundError:
+            continue
+    return cards
+
+
+def _prepared(builder: _Builder) -> _Splits:
+    builder.download_and_prepare()
+    splits: _Splits = builder.as_dataset()
     return splits
 
 
@@ -184,7 +237,20 @@ def _column(name: str, data: _Split, kind: str, wanted: str | None) -> str:
     )
 
 
-def _images(name: str, column: "pyarrow.ChunkedArray") -> tuple[Callable[[int], Image.Image], Iterator[bytes]]:
+def _roots(folder: Path) -> list[Path]:
+    """Where images may lie that rows name by their paths."""
+    if is_folder(folder):
+        return [folder.resolve()]
+    from datasets import config
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    kept = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, config.EXTRACTED_DATASETS_PATH)
+    return [Path(HF_HUB_CACHE), *map(Path, kept)]
+
+
+def _images(
+    name: str, column: "pyarrow.ChunkedArray", roots: list[Path]
+) -> tuple[Callable[[int], Image.Image], Iterator[bytes]]:
     """How to read the image of an index, and what to fingerprint them by."""
     import pyarrow.compute
 
@@ -198,8 +264,14 @@ def _images(name: str, column: "pyarrow.ChunkedArray") -> tuple[Callable[[int], 
         stored: bytes | None = column[index]["bytes"].as_py()
         if stored is not None:
             return stored
+        path = Path(os.path.abspath(roots[0] / (paths[index] or "")))  # noqa: PTH100 without "..", as it is checked
+        if not is_below(path, roots):
+            raise DatasetError(
+                f"image {called(index)}: its path leads out of the data set",
+                expected="a file in its folder, or bytes in the table",
+            )
         try:
-            return read_bytes(Path(paths[index] or ""), most=MOST_BYTES)
+            return read_bytes(path, most=MOST_BYTES)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise DatasetError(f"image {called(index)}: {reason}", expected="a file, or bytes in the table") from error

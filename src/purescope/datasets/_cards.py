@@ -1,0 +1,164 @@
+"""Where a data set leads `datasets` to: what its README says, and the files that were found by it.
+
+`datasets` resolves ``data_files`` with fsspec, which reads any path, asks any address, and knows schemes that fill
+variables of the environment into the addresses that they ask. Only patterns of files beside the README are left.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from purescope.files import read_bytes
+
+CARDS = ("README.md", ".huggingface.yaml")
+READERS = ("parquet", "csv", "json", "arrow", "imagefolder", "webdataset")
+"""Those of `datasets` that can make images with classes, and read nothing but the files that they are given."""
+
+_PREPARED = "cache"  # what was read once and is kept
+_MOST_VALUES = 100_000
+_HUB = "hf://datasets/"
+
+
+def check_cards(cards: Iterable[Path]) -> None:
+    """Refuse what leads anywhere but to files beside these, in a README and what stands for one.
+
+    Raises:
+        OSError, ValueError: something does; the message says where. Other errors are those of a damaged file.
+    """
+    for card in cards:
+        if not os.path.lexists(card):
+            continue
+        read_bytes(card)  # a regular file, of a size that is read in no time
+        configs = _configs(card)
+        for config in configs if isinstance(configs, list) else [configs]:
+            for key, value in config.items() if isinstance(config, dict) else [("", config)]:
+                if key != "description":
+                    _check_value(card, str(key), value)
+
+
+def check_builder(builder: Any, folder: Path | None) -> list[Path]:
+    """Refuse files elsewhere than in a folder, or on the hub where there is none, and readers of other formats.
+
+    Args:
+        builder: a `datasets.DatasetBuilder` that has found its files, and read none of them.
+        folder: the local one.
+
+    Returns:
+        The local files.
+
+    Raises:
+        OSError, ValueError: as `check_cards`.
+    """
+    reader = type(builder).__module__.rpartition(".")[2]
+    if not type(builder).__module__.startswith("datasets.packaged_modules.") or reader not in (*READERS, _PREPARED):
+        raise ValueError(f"its files are those of {reader}; those of {', '.join(READERS)} are read")
+    found = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
+    if folder is None:
+        for file in found:
+            if not file.startswith(_HUB) or "::" in file or ".." in file.split("/"):
+                raise ValueError(f"it leads to {file}, which is not in its repository")
+        return []
+    for file in found:
+        if "::" in file or "://" in file or not _lies_in(Path(file), folder, links=_is_image(file, reader)):
+            raise ValueError(f"it leads to {file}, which is not in its folder")
+    return [Path(file) for file in found]
+
+
+def check_files(builder: Any, files: Iterable[Path]) -> None:
+    """Refuse packed files in a local folder: they may unpack to any size, and would be unpacked on this disk.
+
+    Raises:
+        OSError, ValueError: one is packed; the message says which.
+    """
+    from datasets.utils.extract import Extractor  # type: ignore[import-untyped]
+
+    reader = type(builder).__module__.rpartition(".")[2]
+    for file in files:
+        if not _is_image(str(file), reader):
+            packed = Extractor.infer_extractor_format(str(file))
+            if packed and not (packed == "tar" and reader == "webdataset"):
+                raise ValueError(f"{file} is packed ({packed}); unpack it and remove it")
+
+
+def _configs(card: Path) -> Any:
+    """The configurations that `datasets` will see, by its own reader."""
+    if card.suffix == ".md":
+        from huggingface_hub import DatasetCard
+
+        data = DatasetCard.load(card, ignore_metadata_errors=False).data.to_dict()
+    else:
+        import yaml  # type: ignore[import-untyped]
+
+        data = yaml.safe_load(card.read_text(encoding="utf-8")) or {}
+    return data.get("configs") or [] if isinstance(data, dict) else []
+
+
+def _check_value(card: Path, key: str, value: Any) -> None:
+    leads = key in ("data_files", "data_dir")
+    for text in _texts(value):
+        # A separator of columns may be a colon; nothing but files is named by a path.
+        if "::" in text or "://" in text or (leads and not _stays(text)):
+            raise ValueError(f"{key} in {card.name} leads to {text}, which is no file beside it")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value of YAML, which may hold one list very often, and itself."""
+    waiting, count = [value], 0
+    while waiting:
+        count += 1
+        if count > _MOST_VALUES:
+            raise ValueError(f"a configuration has more than {_MOST_VALUES:,} values")
+        part = waiting.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            waiting += [*part.keys(), *part.values()]
+        elif isinstance(part, list | tuple | set):
+            if len(part) > _MOST_VALUES:
+                raise ValueError(f"a configuration has more than {_MOST_VALUES:,} values")
+            waiting += part
+
+
+def _stays(pattern: str) -> bool:
+    """Whether a pattern of files is a relative one, that goes nowhere but down.
+
+    Examples:
+        >>> [_stays(p) for p in ("data/test-*.parquet", "/etc/x.csv", "~/x.csv", "../x.csv", "zip://x::y")]
+        [True, False, False, False, False]
+    """
+    parts = pattern.replace("\\", "/").split("/")
+    return not (pattern.startswith(("/", "\\", "~")) or ".." in parts or set(pattern) & {":", "\0"})
+
+
+def _is_image(file: str, reader: str) -> bool:
+    """Whether a file is one of those images that are not opened before we do, as those of ``folder:`` are."""
+    if reader != "imagefolder":
+        return False
+    from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder  # type: ignore[import-untyped]
+
+    return Path(file).suffix.lower() in ImageFolder.EXTENSIONS
+
+
+def _lies_in(file: Path, folder: Path, *, links: bool) -> bool:
+    """Whether a file is in a folder; `links` may lead out of it. In the hub's cache, others lead to ``blobs``."""
+    if not is_below(file, [folder]):
+        return False
+    allowed = [folder.resolve(), *(parent.parent / "blobs" for parent in folder.resolve().parents if _is_cache(parent))]
+    return links or is_below(file.resolve(), allowed)
+
+
+def _is_cache(folder: Path) -> bool:
+    """Whether a folder is that of the snapshots of a repository."""
+    return folder.name == "snapshots" and folder.parent.name.startswith("datasets--")
+
+
+def is_below(file: Path, folders: Iterable[Path]) -> bool:
+    """Whether a path leads down from one of these folders; links are not followed.
+
+    Examples:
+        >>> is_below(Path("/data/pets/../x.png"), [Path("/data/pets")]), is_below(Path("/data/x"), [Path("/data")])
+        (False, True)
+    """
+    path = Path(os.path.abspath(file))  # noqa: PTH100 pathlib would leave ".." as it is
+    return any(path.is_relative_to(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100

@@ -1,0 +1,187 @@
+"""Where a data set leads `datasets` to: nowhere but to its own files, and not to the network."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from purescope.datasets import load_dataset
+from purescope.errors import DatasetError
+from tests.datasets.pictures import picture, shades
+
+hub = pytest.importorskip("datasets")
+
+FEATURES = hub.Features({"image": hub.Image(), "label": hub.ClassLabel(names=["cat", "dog"])})
+
+
+@pytest.fixture(autouse=True)
+def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Its cache is the test's, its progress bars are off, and whatever it asks of a network is a failure."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("asked the network")
+
+    monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    hub.disable_progress_bars()
+    yield
+    hub.enable_progress_bars()
+
+
+def table(file: Path, first: int = 0, paths: list[str] | None = None) -> None:
+    """Two images of shades `first` and `first + 1`, or two that are elsewhere."""
+    images = [{"bytes": picture(first + i), "path": None} for i in range(2)]
+    named = [{"bytes": None, "path": path} for path in paths or ()]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = {"image": named or images, "label": [0, 1]}
+    pyarrow.parquet.write_table(pyarrow.table(rows, schema=FEATURES.arrow_schema), file)
+
+
+def card(folder: Path, *configs: dict[str, Any], file: str = "README.md") -> Path:
+    """JSON is YAML."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = json.dumps({"configs": list(configs)})
+    (folder / file).write_text(f"---\n{content}\n---\n# Pets\n" if file == "README.md" else content)
+    return folder
+
+
+def config(path: object, **more: object) -> dict[str, Any]:
+    return {"config_name": "default", "data_files": [{"split": "test", "path": path}], **more}
+
+
+PATTERNS = (
+    "OUTSIDE/secret.parquet",
+    "../outside/secret.parquet",
+    "data/../../outside/*.parquet",
+    "~/secret.parquet",
+    "file://OUTSIDE/secret.parquet",
+    "local://OUTSIDE/secret.parquet",
+    "http://localhost/x.parquet",
+    "https://example.org/x.parquet",
+    "hf://datasets/someone/else/x.parquet",
+    "zip://x.parquet::http://localhost/x.zip",
+    "zip://x.parquet::OUTSIDE/x.zip",
+    "reference://a.parquet::file://OUTSIDE/refs.json",
+    "reference://a.parquet::http://localhost/refs.json",
+    "simplecache::http://localhost/x.parquet",
+    "memory:x.parquet",
+)
+WAYS = {
+    "the only one": lambda path: [config(path)],
+    "in a list": lambda path: [config(["own.parquet", path])],
+    "a text": lambda path: [{"config_name": "default", "data_files": path}],
+    "a list of texts": lambda path: [{"config_name": "default", "data_files": ["own.parquet", path]}],
+    "a folder": lambda path: [{"config_name": "default", "data_dir": path}],
+    "another configuration": lambda path: [config("own.parquet"), {**config(path), "config_name": "more"}],
+}
+
+
+@pytest.mark.parametrize("file", ["README.md", ".huggingface.yaml"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_card_leads_to_files_beside_it(way: str, file: str, tmp_path: Path) -> None:
+    table(tmp_path / "outside" / "secret.parquet")
+    table(tmp_path / "pets" / "own.parquet")
+    for pattern in PATTERNS:
+        path = pattern.replace("OUTSIDE", str(tmp_path / "outside"))
+        card(tmp_path / "pets", *WAYS[way](path), file=file)
+        with pytest.raises(DatasetError, match=r"data_(files|dir) in .* leads to .*, which is no file beside it"):
+            load_dataset(f"hf:{tmp_path / 'pets'}")
+
+
+@pytest.mark.parametrize("key", ["sep", "storage_options", "field"])
+def test_nothing_else_in_a_card_is_an_address(key: str, tmp_path: Path) -> None:
+    table(tmp_path / "pets" / "own.parquet")
+    card(tmp_path / "pets", config("own.parquet", **{key: {"fo": ["reference://x::http://localhost/"]}}))
+    with pytest.raises(DatasetError, match=f"{key} in README.md leads to"):
+        load_dataset(f"hf:{tmp_path / 'pets'}")
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_card_of_the_hub_leads_to_files_beside_it(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at before `datasets` is."""
+    import huggingface_hub.constants
+
+    card(tmp_path, config(pattern.replace("OUTSIDE", "/etc")))
+
+    def fetched(_: str, name: str, **__: object) -> str:
+        return str(tmp_path / name)
+
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("followed it")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetched)
+    monkeypatch.setattr(hub, "load_dataset_builder", asked)
+    for module in (hub.config, huggingface_hub.constants):
+        monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
+    with pytest.raises(DatasetError, match=r"data_files in README\.md leads to"):
+        load_dataset("hf:someone/pets")
+
+
+GOOD: dict[str, tuple[list[dict[str, Any]], list[int]]] = {
+    "no card": ([], [0, 1, 4, 5]),
+    "one file": ([config("data/test-1.parquet")], [4, 5]),
+    "a pattern": ([config("data/*.parquet")], [0, 1, 4, 5]),
+    "a pattern of folders": ([config("**/test-*")], [0, 1, 4, 5]),
+    "a list": ([config(["data/test-0.parquet", "./data/test-1.parquet"])], [0, 1, 4, 5]),
+    "a folder": ([{"config_name": "default", "data_dir": "data"}], [0, 1, 4, 5]),
+    "two configurations": (
+        [config("data/test-0.parquet"), {**config("data/test-1.parquet"), "config_name": "b"}],
+        [0, 1],
+    ),
+    "a description": ([config("data/test-0.parquet", description="from https://example.org::x")], [0, 1]),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_cards_of_honest_folders(kind: str, tmp_path: Path) -> None:
+    configs, told = GOOD[kind]
+    for shard in (0, 1):
+        table(tmp_path / "pets" / "data" / f"test-{shard}.parquet", 4 * shard)
+    if configs:
+        card(tmp_path / "pets", *configs)
+    assert sorted(shades(load_dataset(f"hf:{tmp_path / 'pets'}"))) == told
+
+
+def test_a_folder_of_the_hubs_own_cache(tmp_path: Path) -> None:
+    """Its files are links to blobs."""
+    root = tmp_path / "datasets--someone--pets"
+    table(root / "blobs" / "0a1b")
+    (root / "snapshots" / "abc").mkdir(parents=True)
+    (root / "snapshots" / "abc" / "test.parquet").symlink_to("../../blobs/0a1b")
+    assert shades(load_dataset(f"hf:{root / 'snapshots' / 'abc'}")) == [0, 1]
+
+
+def test_a_link_that_leads_out_of_the_folder(tmp_path: Path) -> None:
+    table(tmp_path / "secret.parquet")
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "pets" / "test.parquet").symlink_to("../secret.parquet")
+    with pytest.raises(DatasetError, match=r"test\.parquet, which is not in its folder"):
+        load_dataset(f"hf:{tmp_path / 'pets'}")
+
+
+def test_formats_that_lead_elsewhere_are_not_read(tmp_path: Path) -> None:
+    for name in ("a.h5", "b.txt", "c.xml"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"test{Path(name).suffix}").write_bytes(b"x")
+        with pytest.raises(DatasetError, match="those of parquet, csv"):
+            load_dataset(f"hf:{tmp_path / name}")
+
+
+def test_rows_name_images_of_the_folder_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "private.png").write_bytes(picture(9))
+    (tmp_path / "pets" / "img").mkdir(parents=True)
+    (tmp_path / "pets" / "img" / "a.png").write_bytes(picture(7))
+    monkeypatch.chdir(tmp_path)
+    for path in (str(tmp_path / "private.png"), "../private.png", "img/../../private.png", "/etc/hostname"):
+        table(tmp_path / "pets" / "test.parquet", paths=["img/a.png", path])
+        dataset = load_dataset(f"hf:{tmp_path / 'pets'}?split=test")
+        assert dataset.images[0].getpixel((0, 0)) == (7, 7, 7)
+        with pytest.raises(DatasetError, match="its path leads out of the data set"):
+            dataset.images[1]

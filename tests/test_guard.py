@@ -8,6 +8,7 @@ import linecache
 import os
 import pickle
 import pty
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,9 +142,81 @@ def test_a_thread_that_a_thread_starts(folder: Path) -> None:
 def test_every_event_that_is_watched_is_tried_here_or_named() -> None:
     tried = {"open", "exec", "import", "ctypes.dlopen", "pickle.find_class", "builtins.input"}
     tried |= {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn"}
+    tried |= set(NETWORK_EVENTS)
     tried |= {"_thread.start_new_thread", "_thread.start_joinable_thread"}
     not_on_this_system = {"os.spawn", "os.startfile", "os.startfile/2", "os.forkpty", "webbrowser.open"}
     assert tried | not_on_this_system == guard._EVENTS
+
+
+@pytest.mark.parametrize("file", ["<string>", "", "x.py", os.__file__, subprocess.__file__, "<frozen importlib>"])
+def test_a_text_that_is_passed_to_exec_is_no_module(file: str, folder: Path) -> None:
+    with pytest.raises(ModelError, match="run a command"), guarded(folder):
+        exec(compile("import os; os.system('true')", file, "exec"))
+
+
+def connect(_: Path, family: int = socket.AF_INET, address: object = ("127.0.0.1", 9)) -> None:
+    with socket.socket(family) as made, suppress(OSError):
+        made.connect(address)
+
+
+def send(how: str) -> Callable[[Path], None]:
+    def act(_: Path) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+            if how == "sendto":
+                made.sendto(b"x", ("127.0.0.1", 9))
+            else:
+                made.sendmsg([b"x"], [], 0, ("127.0.0.1", 9))
+
+    return act
+
+
+def look_back(_: Path) -> None:
+    with suppress(OSError):  # this machine may not know its own name
+        socket.gethostbyaddr("127.0.0.1")
+
+
+NETWORK_EVENTS: dict[str, Callable[[Path], object]] = {
+    "socket.connect": connect,
+    "socket.sendto": send("sendto"),
+    "socket.sendmsg": send("sendmsg"),
+    "socket.getaddrinfo": lambda root: socket.getaddrinfo("127.0.0.1", 9),
+    "socket.gethostbyname": lambda root: socket.gethostbyname("127.0.0.1"),
+    "socket.gethostbyaddr": look_back,
+}
+
+
+def by_fsspec(root: Path) -> None:
+    """In its own thread, which is older."""
+    from fsspec.asyn import sync
+
+    async def ask() -> None:
+        connect(root)
+
+    sync(get_loop(), ask)
+
+
+def get_loop() -> Any:
+    return pytest.importorskip("fsspec.asyn").get_loop()
+
+
+@pytest.mark.parametrize("event", NETWORK_EVENTS)
+def test_the_network_of_what_is_on_this_disk(event: str, folder: Path) -> None:
+    with pytest.raises(ModelError, match=rf"wanted to .* 127\.0\.0\.1 \({event}\)"), guarded(folder, network=False):
+        NETWORK_EVENTS[event](folder)
+    with guarded(folder):
+        NETWORK_EVENTS[event](folder)
+
+
+def test_the_network_in_the_thread_of_fsspec(folder: Path) -> None:
+    get_loop()
+    with pytest.raises(ModelError, match=r"connect to 127\.0\.0\.1"), guarded(folder, network=False):
+        by_fsspec(folder)
+    by_fsspec(folder)
+
+
+def test_a_socket_of_this_machine_is_no_network(folder: Path) -> None:
+    with guarded(folder, network=False):
+        connect(folder, socket.AF_UNIX, str(folder / "none"))
 
 
 def test_what_is_allowed(folder: Path, tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def load(name: str, *, offline: bool = False) -> Dataset:
         DatasetError: it cannot be found or read; or the split or a column is missing or could be one of several.
     """
     where, options = _parse(name)
-    with guarded(to_path(where), error=DatasetError, what=f"hf:{where}"):
+    # A folder needs none: whatever is asked for it is asked by somebody else.
+    network = not offline and not is_folder(to_path(where))
+    with guarded(to_path(where), error=DatasetError, what=f"hf:{where}", network=network):
         splits = _open(where, options, offline)
     split, data = _split(name, splits, options.get("split"))
     image = _column(name, data, "Image", options.get("image"))

@@ -6,6 +6,7 @@ first one has missed.
 """
 
 import functools
+import importlib
 import os
 import sys
 import threading
@@ -33,11 +34,22 @@ _PROCESSES = {
     "os.startfile/2": "open a file with its program",
     "webbrowser.open": "open a page",
 }
+_NETWORK = {
+    "socket.connect": "connect to",
+    "socket.sendto": "send to",
+    "socket.sendmsg": "send to",
+    "socket.getaddrinfo": "look up",
+    "socket.gethostbyname": "look up",
+    "socket.gethostbyaddr": "look up",
+}
 _OTHERS = frozenset(
     {"open", "exec", "import", "ctypes.dlopen", "pickle.find_class", "builtins.input"}
     | {"_thread.start_new_thread", "_thread.start_joinable_thread"}
 )
-_EVENTS = _OTHERS | _PROCESSES.keys()
+_EVENTS = _OTHERS | _PROCESSES.keys() | _NETWORK.keys()
+_LOOK_UPS = frozenset(event for event in _NETWORK if event.startswith("socket.get"))
+# What runs a module that is imported, in the import system itself.
+_IMPORTS = importlib._bootstrap._call_with_frames_removed.__code__  # type: ignore[attr-defined]
 # These show lines of source code in warnings and tracebacks.
 _READERS = frozenset({"tokenize", "linecache", "traceback", "inspect"})
 
@@ -52,9 +64,10 @@ class RefusedError(RuntimeError):
 class _Guard:
     """One `with guarded(...)`: what is refused below which folders, and what has been."""
 
-    def __init__(self, roots: Collection[Path], pickles: Collection[str], frame: FrameType) -> None:
+    def __init__(self, roots: Collection[Path], pickles: Collection[str], network: bool, frame: FrameType) -> None:
         self.places = Places(map(str, roots))
         self.pickles = frozenset(pickles)
+        self.network = network
         self.frame: FrameType | None = frame  # of the block
         self.refusals: list[str] = []
 
@@ -89,28 +102,48 @@ class _Guard:
                 return None if name in self.pickles else f"unpickle {name}"
             case "builtins.input":
                 return "ask on the terminal"
+            case _ if event in _NETWORK:
+                return None if self.network else _asks(event, arguments)
             case _:
                 return None if self._imports_a_library(frame) else f"{_PROCESSES[event]} ({event})"
 
     def _imports_a_library(self, frame: FrameType | None) -> bool:
-        """Whether, in the block, a module of this Python is being imported: some ask by a command where they are."""
+        """Whether, in the block, a module of this Python is being imported: some ask by a command where they are.
+
+        Text that is passed to `exec` can be called like a module; it is not the import system that runs it.
+        """
         while frame is not None and frame is not self.frame:
-            if frame.f_code.co_name == "<module>" and not self.places.are_above(frame.f_code.co_filename):
+            code, caller = frame.f_code, frame.f_back
+            imported = caller is not None and caller.f_code is _IMPORTS and code.co_name == "<module>"
+            if imported and Path(code.co_filename).is_file() and not self.places.are_above(code.co_filename):
                 return True
-            frame = frame.f_back
+            frame = caller
         return False
+
+
+def _asks(event: str, arguments: tuple[Any, ...]) -> str | None:
+    """What would be asked of a network; a socket of this machine is called by a path, and is none."""
+    address = arguments[0 if event in _LOOK_UPS else 1]
+    host = address if event in _LOOK_UPS else address[0] if isinstance(address, tuple) else None
+    return None if host is None else f"{_NETWORK[event]} {host} ({event})"
 
 
 _active = threading.local()
 _marked: dict[threading.Thread, tuple[_Guard, ...]] = {}
 """Threads that were started by a guarded one, and its guards."""
+_closed: list[_Guard] = []
+"""Those of all threads that keep the network closed."""
 _installing = threading.Lock()
 _installed: list[bool] = []
 
 
 @contextmanager
 def guarded(
-    *roots: Path, error: type[PurescopeError] = ModelError, what: str = "", pickles: Collection[str] = ()
+    *roots: Path,
+    error: type[PurescopeError] = ModelError,
+    what: str = "",
+    pickles: Collection[str] = (),
+    network: bool = True,
 ) -> Iterator[None]:
     """Refuse to run code from these folders, to unpickle, to ask and to start processes, in this thread.
 
@@ -123,16 +156,18 @@ def guarded(
     - to look a name up in a pickle, but for `pickles`; our reader of checkpoints and torch's `weights_only` reader do
       not look names up in this way,
     - `input`, and to open the terminal,
-    - to start a process by `subprocess`, `os` or `pty`, except while a library of this Python is being imported.
+    - to start a process by `subprocess`, `os` or `pty`, except while a library of this Python is being imported,
+    - without `network`, to look an address up, to connect and to send; in the thread in which fsspec asks, too.
 
     Not covered: what a library does in native code (a process that C++ starts, a faulty decoder of an image), text
-    that is passed to `exec`, the network, files that are written, other threads, and whatever was imported before.
+    that is passed to `exec`, files that are written, other threads, and whatever was imported before.
 
     Args:
         roots: the folders of the model or the dataset, which nobody vouches for.
         error: which error to raise.
         what: what to call the model or dataset in that error; the first root, by default.
         pickles: names that pickles may hold, such as ``"numpy.ndarray"``.
+        network: whether it may be asked: what is opened is not on this disk.
 
     Raises:
         PurescopeError: something was refused, even if nobody noticed.
@@ -146,9 +181,11 @@ def guarded(
           to fix:   do not trust it; if you do, load it with the library that it is made for and save it again
     """
     _install()
-    guard = _Guard(roots, pickles, sys._getframe(2))
+    guard = _Guard(roots, pickles, network, sys._getframe(2))
     before = _guards()
     _active.guards = (*before, guard)
+    if not network:
+        _closed.append(guard)
     try:
         yield
     except BaseException as cause:
@@ -157,6 +194,8 @@ def guarded(
         raise
     finally:
         _active.guards, guard.frame = before, None
+        if not network:
+            _closed.remove(guard)
         for thread in [thread for thread, guards in list(_marked.items()) if guard in guards]:
             _marked.pop(thread, None)
     if guard.refusals:
@@ -188,6 +227,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event not in _EVENTS:
         return
     guards = _guards()
+    if not guards and event in _NETWORK and _closed and _is_of_fsspec():
+        guards = tuple(_closed)
     if not guards:
         return
     if event.startswith("_thread."):
@@ -224,6 +265,13 @@ def _guards() -> tuple[_Guard, ...]:
     ident = threading.get_ident()
     started = (guards for thread, guards in list(_marked.items()) if thread.ident == ident and thread.is_alive())
     return next(started, ())
+
+
+@no_type_check  # as above
+def _is_of_fsspec() -> bool:
+    """Whether this is the thread in which fsspec asks for whoever has called it; it may be older than a guard."""
+    thread = getattr(sys.modules.get("fsspec.asyn"), "iothread", [None])[0]
+    return thread is not None and thread.ident == threading.get_ident()
 
 
 def _is_shown(frame: FrameType) -> bool:

@@ -15,6 +15,8 @@ from purescope import files
 from purescope.errors import ModelError
 from purescope.guard import guarded
 from purescope.memory import require_room
+from purescope.models._archives import require_plain
+from purescope.models._pickles import LARGEST, require_harmless
 from purescope.models._torchscript import is_torchscript, read_torchscript
 
 # What training scripts save beside the weights and torch does not read by itself: the arguments of a command
@@ -182,8 +184,7 @@ def _read_torch(path: Path) -> object:
     try:
         if is_torchscript(path):
             return read_torchscript(path)
-        if is_zip:
-            _require_stored(path)
+        _require_harmless(path, is_zip=is_zip)
         with torch.serialization.safe_globals(stand_ins):
             # Mapped, so that the optimizer's state, twice the size of the weights, is never read.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
@@ -193,19 +194,18 @@ def _read_torch(path: Path) -> object:
         raise _unreadable(path, start, str(error)) from error
 
 
-def _require_stored(path: Path) -> None:
-    """Refuse a zip whose entries are packed, or lie on top of each other: torch writes none, and they unpack to more.
+def _require_harmless(path: Path, *, is_zip: bool) -> None:
+    """Refuse what torch would not have written, and what takes more than its size to read.
 
     Raises:
-        ModelError: it is one.
+        ModelError: a zip is another than torch's own.
+        pickle.UnpicklingError: a pickle is harmful or broken.
     """
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    packed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
-    size = path.stat().st_size
-    if packed or sum(entry.file_size for entry in entries) > size:
-        came = f"{first_few(packed)} compressed" if packed else f"more than its {size:,} bytes in its list of files"
-        raise ModelError(f"{path}: holds {came}", expected="a zip as torch writes it, of files as they are", fix=_SAVE)
+    if not is_zip:
+        with path.open("rb") as file:
+            require_harmless(file.read(LARGEST), several=True)
+    elif wrong := require_plain(path):
+        raise ModelError(f"{path}: holds {wrong}", expected="a zip as torch writes it, of files as they are", fix=_SAVE)
 
 
 def _unreadable(path: Path, start: bytes, message: str) -> ModelError:

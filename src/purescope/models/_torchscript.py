@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from purescope.models._pickles import LARGEST, require_harmless
+
 _STORAGES = {
     "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16,
@@ -27,6 +29,7 @@ _STORAGES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+_DEEPEST = 64
 
 
 def is_torchscript(path: Path) -> bool:
@@ -54,6 +57,8 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
             raise pickle.UnpicklingError("its list of files names more bytes than it has")
         if archive.getinfo(tree).compress_type != zipfile.ZIP_STORED:
             raise pickle.UnpicklingError(f"{tree} is compressed")
+        with archive.open(tree) as file:
+            require_harmless(file.read(LARGEST))
         with archive.open(tree) as file:
             root = _Unpickler(file, archive, tree.removesuffix(".pkl")).load()
     if not isinstance(root, _Module):
@@ -129,5 +134,7 @@ def _tensors(root: _Module) -> Iterator[tuple[str, Tensor]]:
             elif isinstance(value, _Module):
                 if id(value) in seen:  # a tree has no such thing, and following it might never end
                     raise pickle.UnpicklingError(f"the module {prefix}{name} stands in two places")
+                if prefix.count(".") >= _DEEPEST:  # the names of each are as long as the way to it
+                    raise pickle.UnpicklingError(f"modules in modules, more than {_DEEPEST} deep")
                 seen.add(id(value))
                 rest.append((f"{prefix}{name}.", value))

@@ -1,12 +1,15 @@
 """The tidy table and its files: the schema both ways, the experiment's CSV to the byte, and nothing half written."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from purescope.errors import InputError, OutputError
@@ -144,6 +147,36 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     (tmp_path / "results.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(InputError, match=r"results.parquet cannot be read"):
         read_results(tmp_path)
+
+
+SURPLUS: dict[str, tuple[Callable[[int], list[Any]], bool, str]] = {
+    "megabytes of text": (
+        lambda rows: [f"{row}" + "x" * (300_000_000 // rows) for row in range(rows)],
+        False,
+        "300 MB",
+    ),
+    "one text of all": (lambda rows: ["x" * 30_000_000] * rows, True, "declares"),
+    "lists": (lambda rows: [["x"]] * rows, True, "holds list"),
+}
+
+
+@pytest.mark.parametrize("kind", SURPLUS)
+def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path) -> None:
+    make, shared, message = SURPLUS[kind]
+    write_results(result_table(), tmp_path)
+    file = tmp_path / "results.parquet"
+    table = pyarrow.parquet.read_table(file)
+    table = table.append_column("note", pyarrow.array(make(table.num_rows)))
+    pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary=shared)
+    assert file.stat().st_size < 100_000
+    with pytest.raises(InputError, match=r"results\.parquet .*" + message):
+        read_results(tmp_path)
+
+
+def test_a_surplus_column_is_kept(tmp_path: Path) -> None:
+    table = result_table().assign(note="mine")
+    write_results(table, tmp_path)
+    assert read_results(tmp_path).note.eq("mine").all()
 
 
 # --- the experiment's own files

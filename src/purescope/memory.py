@@ -2,10 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from purescope.errors import PurescopeError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 SMALL = 256_000_000
 """Bytes that are unpacked whatever the size of their file."""
@@ -80,6 +84,14 @@ def require_room(
             expected=f"no more than the {_size(free)} of memory that are free here",
             fix="use a machine with more memory, or give a part of it",
         )
+
+
+def unpacked_bytes(footer: "pyarrow.parquet.FileMetaData") -> int:
+    """Return how many bytes a Parquet file unpacks to, as its footer says of each group of rows.
+
+    What it says of a column is not asked for: where that is damaged, pyarrow ends the process.
+    """
+    return sum(max(0, int(footer.row_group(place).total_byte_size)) for place in range(footer.num_row_groups))
 
 
 def _size(number: int) -> str:

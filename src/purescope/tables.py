@@ -15,6 +15,7 @@ from csv import DictReader
 from csv import Error as CsvError
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ import pandas as pd
 from purescope.columns import Schema
 from purescope.errors import InputError, OutputError, PurescopeError
 from purescope.files import open_regular, read_bytes
-from purescope.memory import require_room
+from purescope.memory import require_room, unpacked_bytes
 from purescope.notebook import ResultTable
 from purescope.schemas import RESULTS
 from purescope.specs import exists, to_path
@@ -307,7 +308,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
         with open_regular(path) as file:
             footer = pyarrow.parquet.read_metadata(file)
             stored = os.fstat(file.fileno()).st_size
-            _check_size(path, footer.num_rows, footer.num_columns, stored)
+            _check_size(path, max(footer.num_rows * footer.num_columns * _CELL, unpacked_bytes(footer)), stored)
+            _check_size(path, _text_bytes(file), stored)
             # Not by its path, in which pandas would take a folder called "~" for a home.
             return pd.read_parquet(file, page_checksum_verification=True)
     except PurescopeError:
@@ -316,8 +318,29 @@ def read_parquet(path: Path) -> pd.DataFrame:
         raise _unreadable(path, error) from error
 
 
-def _check_size(path: Path, rows: int, columns: int, stored: int) -> None:
-    declared = rows * columns * _CELL
+def _text_bytes(file: BinaryIO) -> int:
+    """How many bytes the texts of a table have, once each cell has its own: the file may have one for all of them."""
+    import pyarrow.compute
+    import pyarrow.parquet
+    from pyarrow import types
+
+    texts = []
+    for field in pyarrow.parquet.read_schema(file):
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        if types.is_string(kind) or types.is_large_string(kind):
+            texts.append(field.name)
+        elif not (types.is_primitive(kind) or types.is_null(kind)):
+            raise ValueError(f"the column {field.name} holds {kind}, neither texts nor numbers")
+    parquet = pyarrow.parquet.ParquetFile(file, read_dictionary=texts, page_checksum_verification=True)
+    total = 0
+    for column in parquet.read(columns=texts).columns:
+        for chunk in column.chunks:
+            lengths = pyarrow.compute.binary_length(chunk.dictionary).take(chunk.indices)
+            total += pyarrow.compute.sum(lengths.cast(pyarrow.int64())).as_py() or 0
+    return int(total)
+
+
+def _check_size(path: Path, declared: int, stored: int) -> None:
     require_room(declared, stored=stored, what=str(path), most_per_byte=_PER_BYTE, error=InputError)
 
 

@@ -331,8 +331,13 @@ def rows(file: Path, number: int = 30_000_000, **columns: Any) -> None:
             writer.write_batch(part)
 
 
-def parquet_of(**columns: Any) -> Callable[[Path], None]:
-    return lambda file: pyarrow.parquet.write_table(pyarrow.table(columns), file)
+def parquet_of(compression: str = "snappy", **columns: Any) -> Callable[[Path], None]:
+    return lambda file: pyarrow.parquet.write_table(
+        pyarrow.table({name: column() if callable(column) else column for name, column in columns.items()}),
+        file,
+        compression=compression,
+        use_dictionary=compression == "snappy",
+    )
 
 
 TABLES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
@@ -342,7 +347,17 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "shared megabytes": (
         "t.parquet",
         parquet_of(path=pyarrow.array(["x" * 1_000_000] * 400).dictionary_encode(), label=[0] * 400),
-        "a cell of 1,000,000 characters",
+        "a cell of 1,000,000 bytes",
+    ),
+    "megabytes of text": (
+        "t.parquet",
+        parquet_of("zstd", path=["a.png"] * 30, class_name=lambda: [f"{one}" + "x" * 10**7 for one in range(30)]),
+        "t.parquet, with 30 rows, declares 300 MB in a file of",
+    ),
+    "one cell of megabytes": (
+        "t.parquet",
+        parquet_of("zstd", path=["a.png"] * 2, class_name=lambda: ["y", "x" * 10**7]),
+        "the column class_name has a cell of 10,000,000 bytes",
     ),
     "lists": ("t.parquet", parquet_of(path=[["a"]], label=[0]), "the column path holds list"),
     "structs": ("t.parquet", parquet_of(path=[{"bytes": b"x"}], label=[0]), "the column path holds struct"),

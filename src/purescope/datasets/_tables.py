@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from purescope.errors import DatasetError
 from purescope.files import open_regular
-from purescope.memory import require_room
+from purescope.memory import require_room, unpacked_bytes
 
 if TYPE_CHECKING:
     import pyarrow
 
 _CELL = 150  # bytes that a cell takes here, its path or name included
 _MOST_PER_BYTE = 1000  # bytes of cells for each byte of Parquet: paths differ from row to row, and take some bits each
+_COPIES = 3  # of a text: as bytes of the file, as Arrow's and as Python's
 _LONGEST = 131_072  # characters of a cell, as many as Python reads of a CSV
 
 
@@ -92,12 +93,15 @@ def read_parquet(file: Path, wanted: Collection[str]) -> Table:
         # A text that many rows share stays one: a column of it is small in the file, and need not be large here.
         parquet = pyarrow.parquet.ParquetFile(stream, read_dictionary=texts, page_checksum_verification=True)
         rows = parquet.metadata.num_rows
+        # Columns that nobody wants may be pictures, which unpack to what they take in the file.
+        unpacked = max(0, unpacked_bytes(parquet.metadata) - stored)
         require_room(
-            rows * len(names) * _CELL,
+            max(rows * len(names) * _CELL, unpacked),
             stored=stored,
             what=f"{file}, with {rows:,} rows,",
             most_per_byte=_MOST_PER_BYTE,
             error=DatasetError,
+            needed=rows * len(names) * _CELL + _COPIES * unpacked,
         )
         table = parquet.read(columns=names)
     columns = {name: [cell for chunk in table[name].chunks for cell in _cells(name, chunk)] for name in names}
@@ -123,11 +127,23 @@ def _check_type(name: str, kind: "pyarrow.DataType") -> None:
 def _cells(name: str, chunk: "pyarrow.Array") -> list[str]:
     import pyarrow
 
-    if not isinstance(chunk, pyarrow.DictionaryArray):
+    shared = isinstance(chunk, pyarrow.DictionaryArray)
+    _check_lengths(name, chunk.dictionary if shared else chunk)
+    if not shared:
         return [_text(name, cell) for cell in chunk.to_pylist()]
     # One object for each text, however many rows have it.
     texts = [_text(name, cell) for cell in chunk.dictionary.to_pylist()]
     return ["" if place is None else texts[place] for place in chunk.indices.to_pylist()]
+
+
+def _check_lengths(name: str, cells: "pyarrow.Array") -> None:
+    """Refuse a long cell before it is a text of Python's."""
+    from pyarrow import compute, types
+
+    if types.is_string(cells.type) or types.is_large_string(cells.type):
+        longest = compute.max(compute.binary_length(cells)).as_py() or 0
+        if longest > 4 * _LONGEST:
+            raise ValueError(f"the column {name} has a cell of {longest:,} bytes, where {_LONGEST:,} letters are read")
 
 
 def _text(name: str, cell: object) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,58 @@ def test_a_vocabulary_of_its_own_comes_along(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "model" / "words" / "merges.txt.gz").write_bytes(gzip.compress("\n".join(merges).encode()))
     convert(str(tmp_path / "model"), tmp_path / "copy")
     assert_same(load_model(str(tmp_path / "copy")), load_model(str(tmp_path / "model")))
+
+
+@pytest.mark.parametrize("name", ["open_clip_model.safetensors", "open_clip_config.json", "pytorch_model.bin", "-x.gz", "merges"])
+def test_a_vocabulary_takes_no_name_of_another_file(name: str, tmp_path: Path) -> None:
+    write_open_clip(
+        tmp_path / "model",
+        {**CONFIGS["vit"], "text_cfg": {**TEXT, "tokenizer_kwargs": {"bpe_path": f"sub/{name}"}}},
+    )
+    (tmp_path / "model" / "sub").mkdir()
+    (tmp_path / "model" / "sub" / name).write_bytes(Path(default_bpe()).read_bytes())
+    convert(str(tmp_path / "model"), tmp_path / "copy")
+    there = sorted(path.name for path in (tmp_path / "copy").iterdir())
+    assert there == ["merges.txt.gz", "open_clip_config.json", "open_clip_model.safetensors"]
+    assert_same(load_model(str(tmp_path / "copy")), load_model(str(tmp_path / "model")))
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "special_tokens_map.json"])
+def test_what_a_link_leads_to_is_not_copied(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from tests.models.test_transformers import write
+
+    write(tmp_path / "clip", "clip")
+    path, secret = tmp_path / "clip" / name, tmp_path / "secret"
+    secret.write_bytes(path.read_bytes() if path.exists() else b"{}")
+    path.unlink(missing_ok=True)
+    path.symlink_to(secret)
+    load_model(str(tmp_path / "clip"))
+    with pytest.raises(ModelError, match=rf"{name}: a link out of the folder, to \S+secret"):
+        convert(str(tmp_path / "clip"), tmp_path / "copy")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["clip", "secret"]
+
+
+def test_a_vocabulary_that_is_a_link(tmp_path: Path) -> None:
+    options = {**TEXT, "tokenizer_kwargs": {"bpe_path": "m.txt.gz"}}
+    write_open_clip(tmp_path / "model", {**CONFIGS["vit"], "text_cfg": options})
+    (tmp_path / "model" / "m.txt.gz").symlink_to(default_bpe())
+    with pytest.raises(ModelError, match=r"m\.txt\.gz: a link out of the folder"):
+        convert(str(tmp_path / "model"), tmp_path / "copy")
+
+
+def test_only_an_old_copy_of_ours_is_removed(tmp_path: Path) -> None:
+    path = small(tmp_path / "model.pt")
+    names = {".copy.mine.partial": "config.json", ".copy.12.partial": "config.json", ".copy.13.partial": "thesis.txt"}
+    for folder, file in names.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text("x")
+        os.utime(tmp_path / folder, (1, 1))
+    (tmp_path / ".copy.14.partial").mkdir()
+    (tmp_path / ".copy.14.partial" / "config.json").write_text("x")  # of a moment ago
+    convert(str(path), tmp_path / "copy")
+    left = sorted(entry.name for entry in tmp_path.iterdir() if entry.name.startswith("."))
+    assert left == [".copy.13.partial", ".copy.14.partial", ".copy.mine.partial"]
 
 
 @pytest.mark.parametrize("head_width", [16, None])

@@ -170,6 +170,42 @@ def rebuild(source: Path, target: Path) -> None:
         raise ModelError(f"{source}: no tokenizer: vocab.json without merges.txt", fix="copy the whole folder")
 
 
+def require_own(folder: Path, *paths: Path) -> None:
+    """Refuse links that lead out of a folder, but into the files of the same cache of the hub.
+
+    What is read through a link stays on this machine; a copy of it, in a folder that is handed on, does not.
+
+    Raises:
+        ModelError: there is one.
+    """
+    inside = folder.resolve()
+    blobs = [above / "blobs" for above in inside.parents[:4]]
+    for path in paths:
+        real = path.resolve()
+        if path.exists() and not real.is_relative_to(inside) and real.parent not in blobs:
+            raise ModelError(
+                f"{path}: a link out of the folder, to {real}",
+                expected="the model's own files, which are copied",
+                fix="if it is meant, put the file itself in its place",
+            )
+
+
+def require_own_files(folder: Path) -> None:
+    """The same of every file of a tokenizer.
+
+    Raises:
+        ModelError: a link leads out of the folder.
+    """
+    require_own(folder, *(path for path in sorted(folder.iterdir()) if is_known(path.name)))
+
+
+def is_known(name: str) -> bool:
+    """Whether a file of a tokenizer is called so."""
+    return name in (CONFIG, "config.json", "special_tokens_map.json", "added_tokens.json") or bool(
+        _COPIED.fullmatch(name)
+    )
+
+
 def _require_known_class(source: Path, name: object) -> None:
     if isinstance(name, str) and ({name, name.removesuffix("Fast")} & CLASSES or name in _PLAIN_CLASSES):
         return

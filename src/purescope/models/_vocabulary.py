@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from purescope.errors import MissingExtraError, ModelError
 from purescope.files import read_bytes
-from purescope.models._tokenizer_files import Folder, rebuild
+from purescope.models._tokenizer_files import Folder, rebuild, require_own, require_own_files
 
 HF_FILES = ("*.json", "*.txt", "*.model")
 """The names of the files of a tokenizer in a repository of the hub."""
@@ -84,9 +85,21 @@ def simple_tokenizer(
 
     def save(target: Path) -> None:
         if merges is not None:
-            (target / merges.name).write_bytes(packed)
+            require_own(merges.parent, merges)
+            (target / merges_name(str(merges))).write_bytes(packed)
 
     return Tokenizer(partial(tokenizer, context_length=context), tokenizer.encoder, "CLIP BPE", context, save)
+
+
+def merges_name(path: str) -> str:
+    """What a copy of a list of merges is called: as it was, unless that could be another file of a model.
+
+    Examples:
+        >>> merges_name("words/mine.txt.gz"), merges_name("words/open_clip_model.safetensors")
+        ('mine.txt.gz', 'merges.txt.gz')
+    """
+    name = Path(path).name
+    return name if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.gz", name) else "merges.txt.gz"
 
 
 def _read_merges(path: Path) -> bytes:
@@ -165,7 +178,12 @@ def _from_private(folder: Path, context: int, build: Callable[[Path], tuple[Any,
     kept = None if tokenizer.is_fast else private
     if kept is None:
         private.remove()
-    return Tokenizer(rows, entries, type(tokenizer).__name__, context, partial(rebuild, folder), kept)
+
+    def save(target: Path) -> None:
+        require_own_files(folder)
+        rebuild(folder, target)
+
+    return Tokenizer(rows, entries, type(tokenizer).__name__, context, save, kept)
 
 
 def _entries(tokenizer: Any) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from purescope.errors import OutputError
 from purescope.models import _files, _processor, _sources, _transformers, find_towers
+from purescope.models._tokenizer_files import is_known
 from purescope.models._towers import Towers
+from purescope.models._vocabulary import merges_name
 
 _FREE = "a folder that is not there, or empty"
 
@@ -68,17 +71,32 @@ def _refuse_existing(out: Path) -> None:
 
 
 def _remove_abandoned(out: Path) -> None:
-    """What a killed process has left of a copy: nothing is written for an hour without a new file."""
+    """What a killed process has left of a copy: nothing is written for an hour without a new file.
+
+    Somebody else's folder can have such a name: one that holds anything but files of a copy stays.
+    """
     for partial in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
-        if time.time() - partial.stat().st_mtime > 3600:
-            shutil.rmtree(partial, ignore_errors=True)
+        number = partial.name.removeprefix(f".{out.name}.").removesuffix(".partial")
+        try:
+            old = time.time() - partial.lstat().st_mtime > 3600
+            if re.fullmatch("[0-9]+", number) and old and all(map(_is_ours, partial.rglob("*"))):
+                shutil.rmtree(partial, ignore_errors=True)
+        except OSError:  # another process has removed it
+            continue
+
+
+def _is_ours(path: Path) -> bool:
+    names = (_sources.CONFIG, _sources.WEIGHTS, _files.LACLIP_CONFIG, _files.LACLIP_WEIGHTS, _processor.PROCESSOR)
+    if path.is_dir() and not path.is_symlink():
+        return True
+    return not path.is_symlink() and (path.name in names or path.suffix == ".gz" or is_known(path.name))
 
 
 def _write_open_clip(towers: Towers, folder: Path) -> None:
     model = json.loads(towers.identity["architecture"])
     options = model["text_cfg"].get("tokenizer_kwargs") or {}
     if "bpe_path" in options:
-        options["bpe_path"] = Path(options["bpe_path"]).name
+        options["bpe_path"] = merges_name(options["bpe_path"])
     preprocess = towers.preprocess
     config = {
         "model_cfg": model,

@@ -1,13 +1,21 @@
 """Where a data set leads `datasets` to: nowhere but to its own files, and not to the network."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
+import random
 import socket
-from collections.abc import Iterator
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from purescope.datasets import load_dataset
 from purescope.errors import DatasetError
@@ -185,3 +193,95 @@ def test_rows_name_images_of_the_folder_only(tmp_path: Path, monkeypatch: pytest
         assert dataset.images[0].getpixel((0, 0)) == (7, 7, 7)
         with pytest.raises(DatasetError, match="its path leads out of the data set"):
             dataset.images[1]
+
+
+# --- how much comes out
+
+
+def bomb(file: Path, images: list[dict[str, Any]], **options: Any) -> None:
+    rows = {"image": images, "label": [0] * len(images)}
+    content = pyarrow.table(rows, schema=FEATURES.arrow_schema)
+    pyarrow.parquet.write_table(content, file, compression="zstd", **options)
+
+
+def zipped(file: Path) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("test.csv", "image,label\n")
+
+
+BOMBS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "csv.xz": (lambda file: file.write_bytes(lzma.compress(b"image,label\n" * 9)), r"packed \(xz\)"),
+    "csv.gz": (lambda file: file.write_bytes(gzip.compress(b"image,label\n" * 9)), r"packed \(gzip\)"),
+    "csv.bz2": (lambda file: file.write_bytes(bz2.compress(b"image,label\n" * 9)), r"packed \(bz2\)"),
+    "csv": (lambda file: file.write_bytes(lzma.compress(b"image,label\n" * 9)), r"packed \(xz\)"),
+    "json.gz": (lambda file: file.write_bytes(gzip.compress(b'{"label": 0}' * 9)), r"packed \(gzip\)"),
+    "csv.zip": (zipped, r"packed \(zip\)|no .*data files|those of"),
+    "parquet": (
+        lambda file: bomb(file, [{"bytes": bytes(30_000_000), "path": None}] * 10, use_dictionary=False),
+        "declares 300 MB in a file of",
+    ),
+    "1.parquet": (
+        lambda file: bomb(
+            file, [{"bytes": bytes(30_000_000), "path": None}] * 10, use_dictionary=False, row_group_size=2
+        ),
+        "unpacks to 300,",
+    ),
+    "2.parquet": (
+        lambda file: bomb(file, [{"bytes": bytes(3_000_000), "path": None}] * 100, dictionary_pagesize_limit=1 << 30),
+        "unpacks to 300,",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_files_that_unpack_to_far_more(kind: str, tmp_path: Path) -> None:
+    make, told = BOMBS[kind]
+    (tmp_path / "pets").mkdir()
+    make(tmp_path / "pets" / f"test.{kind}")
+    with pytest.raises(DatasetError, match=told):
+        load_dataset(f"hf:{tmp_path / 'pets'}")
+    kept = [file for file in (tmp_path / "cache").rglob("*") if file.is_file() and file.stat().st_size > 10_000]
+    assert not kept
+
+
+def test_an_honest_table_that_names_its_values_by_numbers(tmp_path: Path) -> None:
+    """If each were as long as the longest one, there would be too much."""
+    (tmp_path / "pets").mkdir()
+    large = io.BytesIO()
+    Image.frombytes("RGB", (400, 400), random.Random(0).randbytes(480_000)).save(large, "PNG")
+    images = [{"bytes": large.getvalue(), "path": None}] + [{"bytes": picture(3), "path": None}] * 999
+    bomb(tmp_path / "pets" / "test.parquet", images)
+    dataset = load_dataset(f"hf:{tmp_path / 'pets'}")
+    assert (len(dataset), dataset.images[0].size) == (1000, (400, 400))
+    assert dataset.images[999].getpixel((0, 0)) == (3, 3, 3)
+
+
+def test_tar_shards_are_not_unpacked_and_are_read(tmp_path: Path) -> None:
+    label = {"name": "cls", "dtype": {"class_label": {"names": {"0": "cat", "1": "dog"}}}}
+    features = [{"name": "png", "dtype": "image"}, label]
+    (tmp_path / "README.md").write_text(f"---\n{json.dumps({'dataset_info': {'features': features}})}\n---\n")
+    with tarfile.open(tmp_path / "test-0.tar", "w") as archive:
+        for index in range(2):
+            for name, content in ((f"{index}.png", picture(index)), (f"{index}.cls", str(index).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    dataset = load_dataset(f"hf:{tmp_path}")
+    assert (dataset.classes, dataset.labels.tolist(), shades(dataset)) == (("cat", "dog"), [0, 1], [0, 1])
+
+
+def test_images_with_a_table_beside_them(tmp_path: Path) -> None:
+    """Their links may lead out, as those of ``folder:`` may."""
+    (tmp_path / "elsewhere.png").write_bytes(picture(1))
+    root = tmp_path / "pets"
+    root.mkdir()
+    (root / "a.png").write_bytes(picture(0))
+    (root / "b.png").symlink_to("../elsewhere.png")
+    rows = [{"file_name": "a.png", "label": 0}, {"file_name": "b.png", "label": 1}]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    label = {"name": "label", "dtype": {"class_label": {"names": {"0": "cat", "1": "std::dog"}}}}
+    features = [{"name": "image", "dtype": "image"}, label]
+    card(root, {"config_name": "default", "features": features})
+    dataset = load_dataset(f"hf:{root}?split=train")
+    assert dataset.classes == ("cat", "std::dog")
+    assert (dataset.labels.tolist(), shades(dataset)) == ([0, 1], [0, 1])

@@ -15,6 +15,7 @@ CARDS = ("README.md", ".huggingface.yaml")
 READERS = ("parquet", "csv", "json", "arrow", "imagefolder", "webdataset")
 """Those of `datasets` that can make images with classes, and read nothing but the files that they are given."""
 
+_WORDS = ("description", "features")  # names of classes may have colons, and lead nowhere
 _PREPARED = "cache"  # what was read once and is kept
 _MOST_VALUES = 100_000
 _HUB = "hf://datasets/"
@@ -33,7 +34,7 @@ def check_cards(cards: Iterable[Path]) -> None:
         configs = _configs(card)
         for config in configs if isinstance(configs, list) else [configs]:
             for key, value in config.items() if isinstance(config, dict) else [("", config)]:
-                if key != "description":
+                if key not in _WORDS:
                     _check_value(card, str(key), value)
 
 
@@ -45,12 +46,12 @@ def check_builder(builder: Any, folder: Path | None) -> list[Path]:
         folder: the local one.
 
     Returns:
-        The local files.
+        The local files that it will open.
 
     Raises:
         OSError, ValueError: as `check_cards`.
     """
-    reader = type(builder).__module__.rpartition(".")[2]
+    reader = reader_of(builder)
     if not type(builder).__module__.startswith("datasets.packaged_modules.") or reader not in (*READERS, _PREPARED):
         raise ValueError(f"its files are those of {reader}; those of {', '.join(READERS)} are read")
     found = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
@@ -62,23 +63,12 @@ def check_builder(builder: Any, folder: Path | None) -> list[Path]:
     for file in found:
         if "::" in file or "://" in file or not _lies_in(Path(file), folder, links=_is_image(file, reader)):
             raise ValueError(f"it leads to {file}, which is not in its folder")
-    return [Path(file) for file in found]
+    return [Path(file) for file in found if not _is_image(file, reader)]
 
 
-def check_files(builder: Any, files: Iterable[Path]) -> None:
-    """Refuse packed files in a local folder: they may unpack to any size, and would be unpacked on this disk.
-
-    Raises:
-        OSError, ValueError: one is packed; the message says which.
-    """
-    from datasets.utils.extract import Extractor  # type: ignore[import-untyped]
-
-    reader = type(builder).__module__.rpartition(".")[2]
-    for file in files:
-        if not _is_image(str(file), reader):
-            packed = Extractor.infer_extractor_format(str(file))
-            if packed and not (packed == "tar" and reader == "webdataset"):
-                raise ValueError(f"{file} is packed ({packed}); unpack it and remove it")
+def reader_of(builder: Any) -> str:
+    """What a builder is called by `datasets`, such as parquet."""
+    return type(builder).__module__.rpartition(".")[2]
 
 
 def _configs(card: Path) -> Any:

@@ -18,9 +18,10 @@ from urllib.parse import parse_qsl
 import torch
 from PIL import Image
 
-from purescope.datasets._cards import CARDS, check_builder, check_cards, check_files, is_below
+from purescope.datasets._cards import CARDS, check_builder, check_cards, is_below, reader_of
 from purescope.datasets._pillow import MOST_BYTES
 from purescope.datasets._saved import check_folder, is_saved
+from purescope.datasets._unpacked import check_unpacked
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, contents, open_rgb
 from purescope.errors import DatasetError, MissingExtraError, listed, near_miss
@@ -125,6 +126,8 @@ def _open(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
         if is_folder(folder):
             return _open_folder(folder, options)
         return _open_repository(where, options, offline or datasets.config.HF_HUB_OFFLINE)
+    except DatasetError:
+        raise
     # Its errors have no common base: builders raise whatever their files make them.
     except Exception as error:
         raise DatasetError(
@@ -148,7 +151,7 @@ def _open_folder(folder: Path, options: Mapping[str, str]) -> _Splits:
         raise ValueError(f"{folder} would be taken for an address, for the :: in it")
     check_cards(folder / name for name in CARDS)
     builder = datasets.load_dataset_builder(str(folder), options.get("config"), revision=options.get("revision"))
-    check_files(builder, check_builder(builder, folder))
+    check_unpacked(check_builder(builder, folder), tar=reader_of(builder) == "webdataset")
     return _prepared(builder)
 
 

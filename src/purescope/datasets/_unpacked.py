@@ -1,0 +1,89 @@
+"""How much the files of a folder unpack to, before `datasets` unpacks them into its cache on this disk."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from purescope.errors import DatasetError
+from purescope.files import open_regular
+from purescope.memory import SMALL, require_room
+
+MOST_PER_BYTE = 1000
+"""Bytes of content for each byte of a Parquet file, which holds images that are packed already."""
+
+_PARQUET = b"PAR1"
+
+
+def check_unpacked(files: Iterable[Path], *, tar: bool) -> None:
+    """Refuse packed files, and tables that unpack to far more than their files.
+
+    Args:
+        files: the local ones, that are opened before an image is asked for.
+        tar: whether tar shards are read as they are.
+
+    Raises:
+        OSError, ValueError: one is packed, or no table; the message says which.
+        PurescopeError: one unpacks to more than there is room for.
+    """
+    from datasets.utils.extract import Extractor  # type: ignore[import-untyped]
+
+    for file in files:
+        packed = Extractor.infer_extractor_format(str(file))  # as `datasets` decides, by what it begins with
+        if packed and not (packed == "tar" and tar):
+            raise ValueError(f"{file} is packed ({packed}); unpack it and remove it")
+        with open_regular(file) as opened:
+            is_parquet = opened.read(len(_PARQUET)) == _PARQUET
+        if is_parquet:
+            _check_parquet(file)
+
+
+def _check_parquet(file: Path) -> None:
+    """Hold what the footer declares, and what dictionaries repeat, against the file and the memory."""
+    import pyarrow.parquet
+
+    stored = file.stat().st_size
+    limit = max(SMALL, stored * MOST_PER_BYTE)
+    total, most = 0, 0
+    repeating: set[str] = set()
+    with pyarrow.parquet.ParquetFile(file) as opened:
+        footer = opened.metadata
+    for index in range(footer.num_row_groups):
+        group = footer.row_group(index)
+        columns = [group.column(column) for column in range(group.num_columns)]
+        declared = sum(max(0, column.total_uncompressed_size) for column in columns)
+        total += declared
+        # A group is unpacked as a whole, and goes to the cache before the next one is.
+        require_room(declared, stored=stored, what=file.name, most_per_byte=MOST_PER_BYTE, error=DatasetError)
+        for column in columns:
+            if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page:
+                repeating.add(column.path_in_schema)
+                most += column.total_uncompressed_size * column.num_values
+    if most > limit:  # if each value were the longest one
+        total = max(total, _repeated(file, sorted(repeating)))
+    if total > limit:
+        raise ValueError(
+            f"{file.name} unpacks to {total:,} bytes, from {stored:,}: more than {MOST_PER_BYTE:,} for each byte"
+        )
+
+
+def _repeated(file: Path, columns: list[str]) -> int:
+    """How many bytes of text stand in columns that name their values by numbers."""
+    import pyarrow
+    import pyarrow.compute
+    import pyarrow.parquet
+
+    total = 0
+    with pyarrow.parquet.ParquetFile(file, read_dictionary=columns) as opened:
+        for index in range(opened.metadata.num_row_groups):
+            for column in columns:
+                table = opened.read_row_group(index, columns=[column])
+                for chunk in table.column(0).chunks:
+                    leaf = chunk
+                    while pyarrow.types.is_nested(leaf.type) and not pyarrow.types.is_dictionary(leaf.type):
+                        is_struct = pyarrow.types.is_struct(leaf.type)
+                        leaf = leaf.field(0) if is_struct else leaf.flatten()
+                    if pyarrow.types.is_dictionary(leaf.type):
+                        lengths = pyarrow.compute.binary_length(leaf.dictionary).cast("int64")
+                        total += pyarrow.compute.sum(lengths.take(leaf.indices)).as_py() or 0
+                    else:
+                        total += leaf.nbytes
+    return total

@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from purescope.datasets import load_dataset
+from purescope.datasets import _huggingface, load_dataset
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
 
@@ -285,3 +285,20 @@ def test_images_with_a_table_beside_them(tmp_path: Path) -> None:
     dataset = load_dataset(f"hf:{root}?split=train")
     assert dataset.classes == ("cat", "std::dog")
     assert (dataset.labels.tolist(), shades(dataset)) == ([0, 1], [0, 1])
+
+
+def test_the_guard_holds_where_a_card_has_led_astray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second wall without the first one: `reference://` fills a variable into the address that fsspec asks."""
+    monkeypatch.undo()  # the network is there
+    monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(_huggingface, "check_cards", list)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/x?q={{{{u.__globals__[os].environ[HOME]}}}}"
+        references = {"version": 1, "templates": {"u": "{{ 1 }}"}, "refs": {"a.parquet": [address]}}
+        (tmp_path / "references.json").write_text(json.dumps(references))
+        card(tmp_path / "pets", config(f"reference://a.parquet::file://{tmp_path / 'references.json'}"))
+        with pytest.raises(DatasetError, match=r"refused, it wanted to connect to 127\.0\.0\.1"):
+            load_dataset(f"hf:{tmp_path / 'pets'}")
+        with pytest.raises(BlockingIOError):  # nobody has connected
+            server.accept()

@@ -301,6 +301,23 @@ def test_damaged_lists_are_an_error_of_ours(name: str, file: str, content: str, 
         load_dataset(name, data_root=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "content"),
+    [
+        ("food101", "food-101/meta/test.json", '{"a": ["a/1"], "b": ["../mine"]}'),
+        ("dtd", "dtd/dtd/labels/test1.txt", "banded/1.jpg\n../mine.jpg\n"),
+        ("pets", "oxford-iiit-pet/annotations/test.txt", "Bengal_3 1 1 2\n../mine_3 2 1 2\n"),
+    ],
+)
+def test_lists_that_lead_out_of_their_folder_are_refused(name: str, file: str, content: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    MINIATURES[name][0](root)
+    (root / file).write_text(content)
+    with pytest.raises(DatasetError, match=r"outside of its folder, first .*mine"):
+        load_dataset(name, data_root=root)
+    assert "outside" in check_datasets(root)[list(BENCHMARKS).index(name)].problem
+
+
 @pytest.fixture
 def as_small_as_the_miniatures(monkeypatch: pytest.MonkeyPatch, any_checksum: None) -> None:
     """Benchmarks are published with as many images and classes as the miniatures have."""

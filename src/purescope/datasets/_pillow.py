@@ -7,6 +7,7 @@ kilobytes can still fill half a gigabyte, and several threads decode at once.
 import contextlib
 import io
 import os
+import re
 import struct
 import threading
 from typing import BinaryIO
@@ -33,6 +34,12 @@ small.
 MOST_BYTES = 1 << 31
 """Bytes of the largest file that is taken for an image: more than 179 million pixels of any kind have."""
 
+MOST_SCANS = 100
+"""Scans of a JPEG: progressive ones have some ten, and each passes over all pixels whatever few bytes it has."""
+
+_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # none of those that stand within a scan
+_SCAN, _END = 0xDA, 0xD9
+
 _one_at_a_time = threading.Lock()
 
 
@@ -44,7 +51,7 @@ def decode(file: BinaryIO | io.BytesIO, formats: tuple[str, ...]) -> Image.Image
         formats: Pillow's names of the formats to try.
 
     Raises:
-        ValueError: it declares more pixels than it can mean, or than are decoded.
+        ValueError: it declares more pixels than it can mean, or than are decoded, or passes over them without an end.
         Exception: whatever Pillow raises for a damaged one.
     """
     stored = file.seek(0, os.SEEK_END)
@@ -55,6 +62,8 @@ def decode(file: BinaryIO | io.BytesIO, formats: tuple[str, ...]) -> Image.Image
     declared = _webp_size(start)  # for which Pillow sets memory aside as soon as it is opened
     if declared is not None:
         _check_size(declared, stored)
+    if start.startswith(b"\xff\xd8"):
+        _check_scans(file)
     with _open(file, start, formats) as image:
         _check_size(image.size, stored)
         if image.size[0] * image.size[1] <= LARGE:
@@ -78,6 +87,38 @@ def _open(file: BinaryIO | io.BytesIO, start: bytes, formats: tuple[str, ...]) -
     if start.startswith(b"version https://git-lfs"):
         raise UnidentifiedImageError("a git-lfs pointer, not the image that it stands for: git lfs pull")
     raise UnidentifiedImageError("cannot identify image file")
+
+
+def _check_scans(file: BinaryIO | io.BytesIO) -> None:
+    """Refuse a JPEG of more than `MOST_SCANS`."""
+    file.seek(0)
+    found, last = 0, b""
+    while part := file.read(1 << 20):
+        found += (last + part).count(b"\xff\xda")
+        last = part[-1:]
+    if found <= MOST_SCANS:  # as nearly always; more may also be in what is no scan: a profile, a film behind the image
+        return
+    file.seek(0)
+    scans = _scans(file.read())
+    if scans > MOST_SCANS:
+        raise ValueError(f"a JPEG of {scans:,} scans, where at most {MOST_SCANS} are decoded")
+
+
+def _scans(content: bytes) -> int:
+    r"""How many scans a JPEG has before its end, what is embedded in it left out.
+
+    Examples:
+        >>> segment = b"\xff\xe1\0\4\xff\xda"
+        >>> _scans(b"\xff\xd8" + segment + b"\xff\xda\0\2abc\xff\0" * 2 + b"\xff\xd9\xff\xda")
+        2
+    """
+    at, scans = 2, 0
+    while (marker := _MARKER.search(content, at)) is not None and (kind := marker[0][-1]) != _END:
+        scans += kind == _SCAN
+        at = marker.end()
+        if kind not in (0x01, 0xD8):  # those without a length
+            at += max(2, int.from_bytes(content[at : at + 2], "big"))
+    return scans
 
 
 def _check_size(size: tuple[int, int], stored: int) -> None:

@@ -170,7 +170,7 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
     classes = tuple(getattr(data, benchmark.names))
     labels = torch.as_tensor([int(label) for label in getattr(data, benchmark.labels)], dtype=torch.int64)
     if benchmark.paths:
-        paths = [Path(path) for path in benchmark.paths(data)]
+        paths = image_paths(name, data, data_root)
         images = open_files(paths, data_root)
         contents, fingerprint_of = file_contents(paths, data_root), FINGERPRINTED
     else:
@@ -231,6 +231,25 @@ def open_benchmark(name: str, data_root: Path, *, download: bool = False) -> typ
         ) from error
     _check_files(name, folder)
     return data
+
+
+def image_paths(name: str, data: typing.Any, data_root: Path) -> list[Path]:
+    """The image files of a benchmark; none for those that are one array.
+
+    Raises:
+        DatasetError: its lists name a file outside of its folder; links in the folder may lead anywhere.
+    """
+    benchmark = BENCHMARKS[name]
+    folder = data_root / benchmark.folder
+    paths = [Path(path) for path in benchmark.paths(data)] if benchmark.paths else []
+    out = [path for path in paths if not path.is_relative_to(folder) or ".." in path.relative_to(folder).parts]
+    if out:
+        raise DatasetError(
+            f"{name} in {folder} lists {len(out)} images outside of its folder, first {out[0]}",
+            expected="the files that torchvision downloads, complete and unchanged",
+            fix="remove the folder and fetch it again with --download (download=True)",
+        )
+    return paths
 
 
 def _check_files(name: str, folder: Path) -> None:

@@ -77,7 +77,7 @@ def _count(name: str, root: Path) -> tuple[int, int, str]:
     benchmark = _torchvision.BENCHMARKS[name]
     data = _torchvision.open_benchmark(name, root)
     listed, classes = len(getattr(data, benchmark.labels)), len(getattr(data, benchmark.names))
-    paths = [Path(path) for path in benchmark.paths(data)] if benchmark.paths else []
+    paths = _torchvision.image_paths(name, data, root)
     gone = [path for path in paths if not _has_bytes(path)]
     if gone:
         return listed - len(gone), classes, f"{len(gone)} images are not there or empty, first {gone[0]}"

@@ -279,6 +279,21 @@ def test_equal_class_names_are_told(door: str, tmp_path: Path) -> None:
         assert load_dataset(spec).classes == ("crane", "crane")
 
 
+def test_names_that_are_equal_in_prompts_are_told(tmp_path: Path) -> None:
+    for name in ("hot dog", "hot_dog", "cat"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.png").write_bytes(picture(1))
+    with pytest.warns(UserWarning, match="as prompts have them: 2 classes share a name, 'hot dog'"):
+        load_dataset(f"folder:{tmp_path}")
+
+
+def test_an_image_under_two_classes_is_told(tmp_path: Path) -> None:
+    folder(tmp_path / "data")
+    (tmp_path / "data" / "list.csv").write_text("path,class\na/0.png,cat\nb/0.png,dog\n./a/../a/0.png,dog\n")
+    with pytest.warns(UserWarning, match=r"several classes, in 1 of its rows: \./a/\.\./a/0\.png \(line 4\)"):
+        load_dataset(f"manifest:{tmp_path / 'data' / 'list.csv'}")
+
+
 WORDS: dict[str, tuple[dict[str, str], str]] = {
     "a long name": ({"classnames.txt": "cat\n" + "x" * 2000}, "class 1 has a name of 2,000 characters"),
     "a long template": ({"zeroshot_classification_templates.txt": "{c} " + "x" * 2000}, "of 2,003 characters"),
@@ -436,6 +451,16 @@ def tiff(width: int, height: int) -> bytes:
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(entries)) + listed + bytes(4)
 
 
+def jpeg(scans: int, *, embedded: bytes = b"") -> bytes:
+    """A progressive one whose last scan stands there so often."""
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64), 99).save(buffer, "JPEG", progressive=True)
+    content = buffer.getvalue()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    segment = b"\xff\xe5" + struct.pack(">H", len(embedded) + 2) + embedded
+    return content[:2] + segment + content[2:-2] + last * scans + content[-2:] + embedded
+
+
 PICTURES: dict[str, tuple[bytes, str]] = {
     "WebP": (webp(16_383, 8_192), "16,383 x 8,192 pixels in"),
     "larger WebP": (webp(16_383, 16_383), "where Pillow decodes at most"),
@@ -459,6 +484,7 @@ PICTURES: dict[str, tuple[bytes, str]] = {
     ),
     "PPM": (b"P6 99999 99999 255\n", "where Pillow decodes at most"),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer"),
+    "JPEG of many scans": (jpeg(300), "scans, where at most 100 are decoded"),
 }
 
 
@@ -474,6 +500,13 @@ def test_a_picture_larger_than_its_file_can_mean(kind: str, tmp_path: Path) -> N
     assert message in str(caught.value)
     assert time.perf_counter() - start < 1
     assert len(load_dataset(spec, on_bad_image="skip")) == 2
+
+
+def test_what_looks_like_scans_and_is_none(tmp_path: Path) -> None:
+    """In a profile, and in a film behind the image."""
+    spec, _ = folder(tmp_path / "data")
+    (tmp_path / "data" / "a" / "1.jpg").write_bytes(jpeg(20, embedded=b"\xff\xda" * 9000))
+    assert load_dataset(spec).images[1].size == (64, 64)
 
 
 def test_a_blank_page_is_no_bomb(tmp_path: Path) -> None:

@@ -109,6 +109,8 @@ def load_dataset(
         )
     dataset = _load(name, to_path(data_root) if data_root is not None else None, download, offline)
     warn_of_equal_names(dataset.classes, spec)
+    if classnames is None and len({*dataset.classes}) == len(dataset.classes):
+        warn_of_equal_names(dataset.display_names, f"{spec}, as prompts have them")
     own_name = dataset.name
     if label is not None:
         dataset = replace(dataset, name=label.strip(), spec=spec)

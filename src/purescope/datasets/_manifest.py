@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ def load(name: str) -> Dataset:
     try:
         paths = [file.parent / path for path in rows.paths]
         _check_files(file, paths, rows)
+        _warn_of_two_classes(file, paths, labels.tolist(), rows)
         return Dataset(
             name=short_name(file.stem),
             spec=f"manifest:{name}",
@@ -186,6 +188,20 @@ def _listed(file: Path, rows: _Rows, numbers: Sequence[int]) -> tuple[str, ...]:
         if label >= len(classes):
             raise DatasetError(f"{file}, line {line}: the label {label}", expected=f"{len(classes)} names in {names}")
     return classes
+
+
+def _warn_of_two_classes(file: Path, paths: Sequence[Path], labels: Sequence[int], rows: _Rows) -> None:
+    """Warn of images that are listed under several classes, however their paths are written: one of them is wrong."""
+    real = {path: os.path.realpath(path) for path in dict.fromkeys(paths)}
+    label_of: dict[str, int] = {}
+    twice = [i for i, path in enumerate(paths) if label_of.setdefault(real[path], labels[i]) != labels[i]]
+    if twice:
+        first = ", ".join(f"{rows.paths[index]} (line {rows.lines[index]})" for index in twice[:3])
+        warnings.warn(
+            f"{file} lists images under several classes, in {len(twice)} of its rows: {first}; each counts for all "
+            "that it is listed under",
+            stacklevel=3,
+        )
 
 
 def _check_files(file: Path, paths: Sequence[Path], rows: _Rows) -> None:

@@ -270,6 +270,29 @@ def test_tar_shards_are_not_unpacked_and_are_read(tmp_path: Path) -> None:
     assert (dataset.classes, dataset.labels.tolist(), shades(dataset)) == (("cat", "dog"), [0, 1], [0, 1])
 
 
+def test_a_packed_file_in_a_tar(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "test-0.tar", "w") as archive:
+        content = gzip.compress(b"{}")
+        member = tarfile.TarInfo("0.json.gz")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(DatasetError, match=r"0\.json\.gz in .* is packed"):
+        load_dataset(f"hf:{tmp_path}")
+
+
+def test_a_sparse_file_in_a_tar(tmp_path: Path) -> None:
+    """One of GNU's, of which the header says how large it is."""
+    member = tarfile.TarInfo("0.bin")
+    member.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"%011o\0" % 500_000_000
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "test-0.tar").write_bytes(bytes(header) + bytes(10240 - 512))
+    with pytest.raises(DatasetError, match=r"ends within '0\.bin'"):
+        load_dataset(f"hf:{tmp_path}")
+
+
 def test_images_with_a_table_beside_them(tmp_path: Path) -> None:
     """Their links may lead out, as those of ``folder:`` may."""
     (tmp_path / "elsewhere.png").write_bytes(picture(1))

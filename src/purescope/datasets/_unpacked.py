@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from purescope.datasets._tar import members
 from purescope.errors import DatasetError
 from purescope.files import open_regular
 from purescope.memory import SMALL, require_room
@@ -11,6 +12,7 @@ MOST_PER_BYTE = 1000
 """Bytes of content for each byte of a Parquet file, which holds images that are packed already."""
 
 _PARQUET = b"PAR1"
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 
 
 def check_unpacked(files: Iterable[Path], *, tar: bool) -> None:
@@ -30,10 +32,20 @@ def check_unpacked(files: Iterable[Path], *, tar: bool) -> None:
         packed = Extractor.infer_extractor_format(str(file))  # as `datasets` decides, by what it begins with
         if packed and not (packed == "tar" and tar):
             raise ValueError(f"{file} is packed ({packed}); unpack it and remove it")
+        if packed == "tar":
+            _check_tar(file)
+            continue
         with open_regular(file) as opened:
             is_parquet = opened.read(len(_PARQUET)) == _PARQUET
         if is_parquet:
             _check_parquet(file)
+
+
+def _check_tar(file: Path) -> None:
+    """Refuse members that `datasets` would unpack; `members` refuses sparse ones that are longer than the file."""
+    for member in members(file):
+        if member.name.lower().endswith(_PACKED):
+            raise ValueError(f"{member.name} in {file} is packed; unpack it and pack the tar again")
 
 
 def _check_parquet(file: Path) -> None:

@@ -323,6 +323,29 @@ def test_files_of_transformers_that_are_none(name: str, strange: Callable[[Path]
         load_model(f"hf:{transformers}")
 
 
+REPLACE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+TOKENIZERS: dict[str, tuple[str, str, object, str]] = {
+    "doubled": ("tokenizer.json", "normalizer", {"type": "Sequence", "normalizers": [REPLACE] * 14}, "more of a"),
+    "long": ("tokenizer.json", "normalizer", {"type": "Prepend", "prepend": "b" * 10**6}, "more of a sentence"),
+    "words": ("tokenizer.json", "added_tokens", [{"id": i, "content": f"a{i}"} for i in range(30_000)], "30,000 words"),
+    "special": ("tokenizer_config.json", "additional_special_tokens", [f"{i:0500}" for i in range(3000)], "3,000 w"),
+    "numbered": (
+        "tokenizer_config.json",
+        "added_tokens_decoder",
+        {str(i): {"content": f"a{i}"} for i in range(30_000)},
+        "30,000 words",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOKENIZERS)
+def test_tokenizers_that_make_much_of_little(case: str, transformers: Path) -> None:
+    name, key, value, message = TOKENIZERS[case]
+    set_in(transformers / name, key, value=value)
+    with pytest.raises(ModelError, match=message):
+        load_model(str(transformers))
+
+
 def test_thousands_of_parts(transformers: Path) -> None:
     """An index that names a hundred thousand files."""
     (transformers / "model.safetensors").unlink()

@@ -32,6 +32,7 @@ from purescope.models._plain import (
     list_of,
     one_of,
 )
+from purescope.models._tokenizer_growth import require_added, require_bounded
 
 CONFIG = "tokenizer_config.json"
 _LARGEST = 256_000_000  # bytes of a file: four times the largest that is known
@@ -74,6 +75,7 @@ _INDEXED = Kind(
     "a dictionary of tokens and numbers",
     lambda value: isinstance(value, dict) and all(map(WHOLE.holds, value.values())),
 )
+_ADDING = ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder")
 _SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 OPTIONS: Mapping[str, Kind] = {
     **{f"{name}_token": _TOKEN for name in _SPECIAL},
@@ -157,6 +159,7 @@ def rebuild(source: Path, target: Path) -> None:
         _write(target / "config.json", {"model_type": model_type})
     tokens = {key: _TOKEN for key in config if _is_token(key)}
     rebuilt = known_only(config, {**tokens, "added_tokens_decoder": _NUMBERED, **OPTIONS}, f"{source / CONFIG}: it")
+    require_added(source / CONFIG, *(rebuilt.get(key) for key in _ADDING))
     if (source / CONFIG).exists() or name is not None:
         _write(target / CONFIG, rebuilt | ({"tokenizer_class": name} if name else {}))
     for name, known in (("special_tokens_map.json", None), ("added_tokens.json", _INDEXED)):
@@ -165,6 +168,8 @@ def rebuild(source: Path, target: Path) -> None:
     copied = sorted(path for path in source.iterdir() if _COPIED.fullmatch(path.name))
     for path in copied:
         _copy(path, target / path.name)
+    if (target / "tokenizer.json").exists():
+        require_bounded(target / "tokenizer.json", source / "tokenizer.json", most=_LARGEST)
     # transformers would make merges out of a vocabulary: others than the model's own, and in no bounded time.
     if {path.name for path in copied} == {"vocab.json"}:
         raise ModelError(f"{source}: no tokenizer: vocab.json without merges.txt", fix="copy the whole folder")

@@ -192,6 +192,29 @@ def test_fit_takes_the_wanted_dtype() -> None:
     assert {name: tensor.dtype for name, tensor in fitted.items()} == {n: t.dtype for n, t in WEIGHTS.items()}
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.uint16, torch.float8_e4m3fn], ids=str)
+def test_weights_that_want_a_scale_are_refused(dtype: torch.dtype) -> None:
+    found = {**WEIGHTS, "a": WEIGHTS["a"].to(dtype)}
+    with pytest.raises(ModelError, match=rf"wrong type: a {dtype}"):
+        fit(Path("model.pt"), found, WEIGHTS)
+
+
+HEADERS: dict[str, tuple[bytes, str]] = {
+    "a name twice": (b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"F32","shape":[0],'
+                     b'"data_offsets":[0,0]}}', "a name twice"),
+    "any length": (b"{" + b" " * 10_100_000 + b"}", r"a list of names of 10,1\d\d,\d+ bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_lists_of_names_of_safetensors(case: str, tmp_path: Path) -> None:
+    header, message = HEADERS[case]
+    header += b" " * (-len(header) % 8)
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ModelError, match=message):
+        read_tensors(tmp_path / "model.safetensors")
+
+
 def test_fit_counts_what_it_does_not_name() -> None:
     with pytest.raises(ModelError, match=r"missing: a, b, c; surplus: s0, s1, s2 and 4 more"):
         fit(Path("model.pt"), {f"s{i}": torch.zeros(1) for i in range(7)}, WEIGHTS)

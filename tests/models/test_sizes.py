@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from purescope.errors import ModelError
 from purescope.models import load_model
@@ -352,6 +352,19 @@ def test_thousands_of_parts(transformers: Path) -> None:
     parts = {f"a{i}": f"part-{i}.safetensors" for i in range(100_000)}
     (transformers / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
     with pytest.raises(ModelError, match="no such file"):
+        load_model(str(transformers))
+
+
+def test_a_tensor_in_two_parts(transformers: Path) -> None:
+    """Which of them is meant, the order of the files must not say."""
+    tensors = load_file(transformers / "model.safetensors")
+    (transformers / "model.safetensors").unlink()
+    name, *rest = sorted(tensors)
+    save_file({name: tensors[name]}, transformers / "a.safetensors")
+    save_file({**tensors, name: tensors[name] + 7}, transformers / "b.safetensors")
+    parts = {name: "a.safetensors", **dict.fromkeys(rest, "b.safetensors")}
+    (transformers / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    with pytest.raises(ModelError, match="in another part, too"):
         load_model(str(transformers))
 
 

@@ -1,6 +1,7 @@
 """Reading weight files that nobody vouches for: no code in them runs, and what does not fit is named."""
 
 import hashlib
+import json
 import pickle
 import re
 import zipfile
@@ -28,6 +29,7 @@ READABLE = (
     "numpy._core.multiarray.scalar",
 )
 
+_NAMES = 10_000_000  # bytes of the list of names of safetensors: ten times the largest that is known
 _SAVE = "save the weights alone: torch.save(model.state_dict(), FILE)"
 _TORCH_FIX = "give a checkpoint as torch.save or safetensors writes it; download or copy the file again"
 
@@ -110,10 +112,16 @@ def require_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Te
         for name in wanted
         if name in found and found[name].shape != wanted[name].shape
     ]
+    coarse = [
+        f"{name} {found[name].dtype}"
+        for name in wanted
+        if name in found and wanted[name].is_floating_point() and not _is_exact(found[name])
+    ]
     faults = {
         "missing": [name for name in wanted if name not in found],
         "surplus": [name for name in found if name not in wanted],
         "wrong shape": shapes,
+        "wrong type": coarse,
     }
     refuse(path, faults)
 
@@ -166,9 +174,35 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        _require_names(path)
         return load_file(path)
     except SafetensorError as error:
         raise ModelError(f"{path}: not a readable safetensors file: {error}", fix=_TORCH_FIX) from error
+
+
+def _require_names(path: Path) -> None:
+    """Refuse a list of names that is larger than any, or has one twice: readers differ in which they take.
+
+    Raises:
+        ModelError: it is one.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        listed = file.read(min(length, _NAMES + 1))
+    twice: list[str] = []
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = dict(items)
+        twice.extend(["twice"] * (len(items) != len(names)))
+        return names
+
+    try:
+        json.loads(listed, object_pairs_hook=pairs) if length <= _NAMES else None
+    except (ValueError, RecursionError):  # safetensors says what is wrong
+        return
+    if twice or len(listed) > _NAMES:
+        came = "a name twice" if twice else f"a list of names of {length:,} bytes"
+        raise ModelError(f"{path}: not a readable safetensors file: {came}", fix=_TORCH_FIX)
 
 
 def _read_torch(path: Path) -> object:
@@ -238,6 +272,11 @@ def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
             fix=_SAVE,
         )
     return content
+
+
+def _is_exact(weight: Tensor) -> bool:
+    """Whether a weight is what it was trained as: whole numbers, bits and floats of a byte want a scale."""
+    return weight.is_floating_point() and weight.element_size() > 1
 
 
 def _is_plain(value: object) -> bool:

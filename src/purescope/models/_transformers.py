@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from purescope.errors import ModelError
 from purescope.guard import guarded
-from purescope.models._checkpoint import fingerprint, first_few, fit, read_tensors, require_fit
+from purescope.models._checkpoint import fingerprint, first_few, fit, read_tensors, refuse, require_fit
 from purescope.models._configuration import require_layers
 from purescope.models._hub import fetch_folder
 from purescope.models._processor import find_preprocess, read_dictionary
@@ -197,7 +197,8 @@ def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
             fix="take a revision with safetensors, or save the model again with transformers",
         )
     parts = read_dictionary(folder / _INDEX).get("weight_map")
-    names = set(map(str, parts.values())) if isinstance(parts, dict) else set()
+    parts = parts if isinstance(parts, dict) else {}
+    names = set(map(str, parts.values()))
     if not names or not all(re.fullmatch(r"[\w.-]+\.safetensors", name) for name in names):
         raise ModelError(
             f"{folder / _INDEX}: no list of parts",
@@ -205,5 +206,8 @@ def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
         )
     tensors: dict[str, Tensor] = {}
     for name in sorted(names):
-        tensors |= read_tensors(folder / name)
+        part = read_tensors(folder / name)
+        strays = [tensor for tensor in part if tensor in tensors or parts.get(tensor, name) != name]
+        refuse(folder / name, {"in another part, too": strays})
+        tensors |= part
     return folder / _INDEX, tensors

@@ -270,7 +270,7 @@ KINDS: dict[str, Kind] = {
     "manifests": Kind(manifest, use_manifest, share=130),
     "tars": Kind(tar, lambda folder: read_all(f"wds:{folder}"), share=130),
     "features": Kind(features, lambda folder: [read_features(path) for path in folder.iterdir()], share=170),
-    "tables": Kind(table, lambda f: read_results(f), lambda found: found.equals(check_table(result_table())), share=100),
+    "tables": Kind(table, read_results, lambda found: found.equals(check_table(result_table())), share=100),
     "results folders": Kind(results_folder, use_results_folder, share=25),
     "stopped runs": Kind(stopped_run, go_on, share=10),
     "cache": Kind(

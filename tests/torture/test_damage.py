@@ -31,7 +31,7 @@ def test_damaged_and_made_files_are_read_right_or_refused(tmp_path: Path) -> Non
     """Within limits of memory and time, each kind in a process of its own when it takes long: see `fuzz`."""
     if not LONG:
         counts = fuzz(tmp_path, {name: max(3, kind.share // 12) for name, kind in KINDS.items()})
-        assert counts["read"] > 20 and counts["refused"] > 40
+        assert counts["read"] > 20 and counts["refused"] > 40 and not counts["faults"]
         return
     with ThreadPoolExecutor(2) as pool:
         parts = pool.map(lambda name: fuzz(tmp_path / name, {name: 21 * KINDS[name].share}), KINDS)
@@ -40,17 +40,18 @@ def test_damaged_and_made_files_are_read_right_or_refused(tmp_path: Path) -> Non
         print(name, dict(counts))
         total += counts
     print("all kinds", dict(total))
-    assert total["read"] + total["refused"] >= 20_000
+    assert total["read"] + total["refused"] >= 20_000 and not total["faults"]
 
 
 def fuzz(folder: Path, counts: Mapping[str, int]) -> Counter[str]:
-    """Run so many cases of each kind, without a fault."""
+    """Run so many cases of each kind; faults are shown, and counted."""
     words = [f"{name}={count}" for name, count in counts.items()]
     command = [sys.executable, "-W", "ignore", "-m", "tests.torture.fuzz", str(folder), "0", *words]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-5000:]
     found: Counter[str] = Counter(json.loads(ended.stdout.splitlines()[-1]))
-    assert found["faults"] == 0, ended.stderr[-5000:]
+    if found["faults"]:
+        print(ended.stderr[-5000:])
     return found
 
 

@@ -24,6 +24,7 @@ from purescope.datasets._saved import check_folder, is_saved
 from purescope.datasets._unpacked import check_unpacked
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, contents, open_rgb
+from purescope.datasets.names import check_class_names
 from purescope.errors import DatasetError, MissingExtraError, listed, near_miss
 from purescope.files import read_bytes
 from purescope.guard import guarded
@@ -63,6 +64,7 @@ def load(name: str, *, offline: bool = False) -> Dataset:
     image = _column(name, data, "Image", options.get("image"))
     label = _column(name, data, "ClassLabel", options.get("label"))
     classes = tuple(data.features[label].names)
+    check_class_names(classes, DatasetError, where=f"hf:{name}: ")
     try:
         table = data.select_columns([image, label]).with_format("arrow")[:]
         table.validate(full=True)  # offsets too: those of a damaged file can lead anywhere

@@ -55,20 +55,19 @@ def _check_parquet(file: Path) -> None:
     stored = file.stat().st_size
     limit = max(SMALL, stored * MOST_PER_BYTE)
     total, most = 0, 0
-    repeating: set[str] = set()
     with pyarrow.parquet.ParquetFile(file) as opened:
         footer = opened.metadata
+    # Not of each group: where what a footer says of a column in a group is damaged, pyarrow ends the process.
+    columns = [footer.schema.column(place) for place in range(footer.num_columns)]
+    repeating = {column.path for column in columns if column.physical_type == "BYTE_ARRAY"}
     for index in range(footer.num_row_groups):
         group = footer.row_group(index)
-        columns = [group.column(column) for column in range(group.num_columns)]
-        declared = sum(max(0, column.total_uncompressed_size) for column in columns)
+        declared = max(0, group.total_byte_size)
         total += declared
         # A group is unpacked as a whole, and goes to the cache before the next one is.
         require_room(declared, stored=stored, what=file.name, most_per_byte=MOST_PER_BYTE, error=DatasetError)
-        for column in columns:
-            if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page:
-                repeating.add(column.path_in_schema)
-                most += column.total_uncompressed_size * column.num_values
+        if repeating:
+            most += declared * max(0, group.num_rows)
     if most > limit:  # if each value were the longest one
         total = max(total, _repeated(file, sorted(repeating)))
     if total > limit:

@@ -80,7 +80,10 @@ def test_a_vocabulary_of_its_own_comes_along(tmp_path: Path, monkeypatch: pytest
     assert_same(load_model(str(tmp_path / "copy")), load_model(str(tmp_path / "model")))
 
 
-@pytest.mark.parametrize("name", ["open_clip_model.safetensors", "open_clip_config.json", "pytorch_model.bin", "-x.gz", "merges"])
+TAKEN = ("open_clip_model.safetensors", "open_clip_config.json", "pytorch_model.bin", "-x.gz", "merges")
+
+
+@pytest.mark.parametrize("name", TAKEN)
 def test_a_vocabulary_takes_no_name_of_another_file(name: str, tmp_path: Path) -> None:
     write_open_clip(
         tmp_path / "model",

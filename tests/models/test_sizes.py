@@ -71,7 +71,7 @@ OPEN_CLIP: dict[str, tuple[str, str, object, str]] = {
     "images": ("vision_cfg", "image_size", 10**6, "image_size is 1,000,000"),
     "a side of images": ("vision_cfg", "image_size", [32, 10**6], "image_size is 1,000,000"),
     "neurons": ("", "embed_dim", 10**9, "wrong shape|cannot build"),
-    "heads": ("text_cfg", "heads", 10**9, "cannot build"),
+    "heads": ("text_cfg", "heads", 10**9, "1,000,000,000 heads over"),
     "a wide layer": ("vision_cfg", "mlp_ratio", 10**7, "wrong shape"),
     "queries": ("vision_cfg", "attn_pooler_queries", 10**9, None),
     "no number": ("vision_cfg", "width", 10**300, "width is 1000"),
@@ -88,6 +88,14 @@ def test_sizes_of_open_clip(case: str, open_clip: Path) -> None:
         load_model(str(open_clip))
         return
     with pytest.raises(ModelError, match=message):
+        load_model(str(open_clip))
+
+
+def test_attention_that_takes_gigabytes_without_a_weight(open_clip: Path) -> None:
+    path = open_clip / "open_clip_config.json"
+    for key, value in {"image_size": 2048, "head_width": 1}.items():
+        set_in(path, "model_cfg", "vision_cfg", key, value=value)
+    with pytest.raises(ModelError, match=r"vision_cfg has 48 heads over 16,384 tokens: 154,618,822,656 bytes"):
         load_model(str(open_clip))
 
 
@@ -139,6 +147,16 @@ def test_sizes_of_text_towers(kind: str, open_clip: Path) -> None:
     (open_clip / "tower").mkdir()
     (open_clip / "tower" / "config.json").write_text(json.dumps({"model_type": kind, **TOWERS[kind]}))
     with pytest.raises(ModelError, match=r"1,000,000 layers|missing: text|is 1,000,000,000"):
+        load_model(str(open_clip))
+
+
+def test_attention_of_a_text_tower(open_clip: Path) -> None:
+    pytest.importorskip("transformers")
+    text = {"hf_model_name": "tower", "hf_tokenizer_name": "x", "context_length": 4096}
+    set_in(open_clip / "open_clip_config.json", "model_cfg", "text_cfg", value=text)
+    (open_clip / "tower").mkdir()
+    (open_clip / "tower" / "config.json").write_text(json.dumps({"model_type": "mt5", "num_heads": 40}))
+    with pytest.raises(ModelError, match=r"it has 40 heads over 4,096 tokens"):
         load_model(str(open_clip))
 
 

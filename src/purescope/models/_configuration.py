@@ -31,6 +31,9 @@ from purescope.models._tokenizer_files import OPTIONS
 CONTEXT, IMAGE = 4096, 2048
 """Tokens of a sentence and pixels of a side at most: sixteen and four times what the largest known models have."""
 
+ATTENTION = 2 * 10**9
+"""Bytes of one input's attention at most: twenty times what the largest of open_clip's own towers takes."""
+
 _LAYERS, _FREE = 256, 64  # the deepest known models have 92 in both towers
 _PER_LAYER = 8  # tensors: T5's have 8, all others more
 
@@ -190,22 +193,27 @@ def require_sizes(where: str, model: Mapping[str, Any], tensors: Mapping[str, Te
     require_at_most(where, "text_cfg.context_length", text.get("context_length", 77), CONTEXT)
     for side in as_sides(vision.get("image_size", 224)):
         require_at_most(where, "vision_cfg.image_size", side, IMAGE)
-    layers, weights = [], {}
+    layers, weights, attention = [], dict[str, int](), dict[str, tuple[int, int]]()
     if not vision.get("timm_model_name"):
         depth, width = vision.get("layers", 12), vision.get("width", 768)
         layers += [depth] if isinstance(depth, int) else list(depth)
         patch, size = vision.get("patch_size") or 1, vision.get("image_size", 224)
         if isinstance(depth, int) and patch > 0:  # a vision transformer, and the positions of its patches
-            weights["vision_cfg"] = width * math.prod(side // patch for side in as_sides(size))
+            tokens = math.prod(side // patch for side in as_sides(size))
+            weights["vision_cfg"] = width * tokens
+            attention["vision_cfg"] = tokens, width // max(1, vision.get("head_width", 64))
     if not text.get("hf_model_name"):
         layers.append(text.get("layers", 12))
         width = text.get("width", 512)
+        attention["text_cfg"] = text.get("context_length", 77), text.get("heads", 8)
         weights["text_cfg"] = width * max(text.get("vocab_size", 49408), text.get("context_length", 77))
     if decoder is not None:
         layers.append(decoder.get("layers", 12))
         weights["multimodal_cfg"] = decoder.get("width", 512) * decoder.get("context_length", 77)
     require_layers(where, sum(max(0, depth) for depth in layers), tensors)
     require_numbers(where, weights, tensors)
+    for part, (tokens, heads) in attention.items():
+        require_attention(where, part, tokens, heads)
 
 
 def require_at_most(where: str, name: str, size: Any, most: int) -> None:
@@ -217,6 +225,21 @@ def require_at_most(where: str, name: str, size: Any, most: int) -> None:
     if not isinstance(size, int) or not 1 <= size <= most:
         told = f"{size:,}" if isinstance(size, int) else repr(size)
         raise ModelError(f"{where}: {name} is {told}", expected=f"1 to {most:,}")
+
+
+def require_attention(where: str, part: str, tokens: int, heads: int) -> None:
+    """Refuse a tower in which each token looks at each other one and that takes gigabytes, whatever its weights.
+
+    Raises:
+        ModelError: three arrays of float32, a number for each head and pair of tokens, are larger than that.
+    """
+    needed = 12 * tokens**2 * heads
+    if needed > ATTENTION:
+        raise ModelError(
+            f"{where}: {part} has {heads:,} heads over {tokens:,} tokens: {needed:,} bytes for one input",
+            expected=f"at most {ATTENTION:,}",
+            fix="give the whole, unchanged model; if it is from somewhere else, do not trust it",
+        )
 
 
 def require_layers(where: str, layers: int, tensors: Mapping[str, Tensor]) -> None:

@@ -18,14 +18,14 @@ from torch import Tensor
 from purescope.errors import InputError, ModelError
 from purescope.guard import guarded
 from purescope.models._checkpoint import fingerprint, fit, require_fit
-from purescope.models._configuration import require_layers, require_sizes
+from purescope.models._configuration import require_attention, require_layers, require_sizes
 from purescope.models._hub import fetch_folder
 from purescope.models._parts import find_towers
 from purescope.models._projection import find_projections
 from purescope.models._text_tower import TextTower, find_text_tower
 from purescope.models._tokenizer_files import private_folder
 from purescope.models._towers import Towers
-from purescope.models._transformers_config import layers_of_tower
+from purescope.models._transformers_config import heads_of_tower, layers_of_tower
 from purescope.models._vocabulary import (
     HF_FILES,
     Tokenizer,
@@ -134,6 +134,7 @@ def _build(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tens
     if tower is None:
         return _built(source, kind, config)
     require_layers(str(tower.path), layers_of_tower(tower.config), source.tensors)
+    require_attention(str(tower.path), "it", text.get("context_length", 77), heads_of_tower(tower.config))
     with private_folder() as folder:
         (folder / "config.json").write_text(json.dumps(tower.config), encoding="utf-8")
         text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}

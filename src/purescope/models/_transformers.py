@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from purescope.errors import ModelError
 from purescope.guard import guarded
 from purescope.models._checkpoint import fingerprint, first_few, fit, read_tensors, refuse, require_fit
-from purescope.models._configuration import require_layers
+from purescope.models._configuration import require_attention, require_layers
 from purescope.models._hub import fetch_folder
 from purescope.models._processor import find_preprocess, read_dictionary
 from purescope.models._towers import Towers
@@ -83,6 +83,11 @@ def _load(folder: Path) -> Towers:
     with torch.device("meta"):  # without memory first
         plan = _build(folder / CONFIG, family, rebuilt)
     require_fit(weights_path, weights, plan.state_dict())
+    for part, tokens in (
+        ("vision_config", (plan.config.vision_config.image_size // plan.config.vision_config.patch_size) ** 2),
+        ("text_config", plan.config.text_config.max_position_embeddings),
+    ):
+        require_attention(str(folder / CONFIG), part, tokens, getattr(plan.config, part).num_attention_heads)
     module = _build(folder / CONFIG, family, rebuilt)
     module.load_state_dict(fit(weights_path, weights, module.state_dict()), assign=True)
     text, vision = module.config.text_config, module.config.vision_config

@@ -90,6 +90,7 @@ _NO_DECODER = {
     "m2m_100": {"decoder_layers": 1, "decoder_ffn_dim": 1, "decoder_attention_heads": 1},
 }
 _LAYERS = ("num_hidden_layers", "num_layers", "encoder_layers")
+_HEADS = ("num_attention_heads", "num_heads", "encoder_attention_heads")
 
 
 def rebuilt_model(config: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -119,6 +120,11 @@ def layers_of(config: Mapping[str, Any]) -> int:
 def layers_of_tower(config: Mapping[str, Any]) -> int:
     """How many layers a rebuilt configuration of a text tower has."""
     return next((int(config[name]) for name in _LAYERS if name in config), 12)
+
+
+def heads_of_tower(config: Mapping[str, Any]) -> int:
+    """How many heads a rebuilt configuration of a text tower has."""
+    return next((int(config[name]) for name in _HEADS if name in config), 16)
 
 
 def rebuilt_text_tower(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ test: $(READY) ## lint, format, types, floors, then every test and example
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-torture: $(READY) ## kill, crowd and damage at length: hundreds of kills, more than a thousand damaged files
+torture: $(READY) ## kill, crowd, damage and attack at length: hundreds of kills, over 20,000 damaged files, all payloads at all doors
 	PURESCOPE_TORTURE=1 $(BIN)/python -m pytest --quiet --capture=no tests/torture
 
 bench: $(READY) ## time the evaluation against the plain way, and print the ratios

@@ -319,7 +319,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _text_bytes(file: BinaryIO) -> int:
-    """How many bytes the texts of a table have, once each cell has its own: the file may have one for all of them."""
+    """How many bytes texts and pictures of a table have, once each cell has its own: the file may have one for all."""
     import pyarrow.compute
     import pyarrow.parquet
     from pyarrow import types
@@ -327,15 +327,18 @@ def _text_bytes(file: BinaryIO) -> int:
     texts = []
     for field in pyarrow.parquet.read_schema(file):
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-        if types.is_string(kind) or types.is_large_string(kind):
+        numbers = kind.value_type if types.is_list(kind) else kind  # the orders of a training are lists
+        if any(test(kind) for test in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)):
             texts.append(field.name)
-        elif not (types.is_primitive(kind) or types.is_null(kind)):
-            raise ValueError(f"the column {field.name} holds {kind}, neither texts nor numbers")
+        elif not (types.is_primitive(numbers) or types.is_null(kind)):
+            raise ValueError(f"the column {field.name} holds {kind}, neither texts, pictures nor numbers")
     parquet = pyarrow.parquet.ParquetFile(file, read_dictionary=texts, page_checksum_verification=True)
     total = 0
     for column in parquet.read(columns=texts).columns:
         for chunk in column.chunks:
-            lengths = pyarrow.compute.binary_length(chunk.dictionary).take(chunk.indices)
+            in_words = types.is_dictionary(chunk.type)
+            lengths = pyarrow.compute.binary_length(chunk.dictionary if in_words else chunk)
+            lengths = lengths.take(chunk.indices) if in_words else lengths
             total += pyarrow.compute.sum(lengths.cast(pyarrow.int64())).as_py() or 0
     return int(total)
 

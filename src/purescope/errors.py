@@ -2,7 +2,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypedDict
 
 _FEW = 12  # names that can stand in a line
@@ -50,13 +50,14 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:first]} [{len(text) - first - last:,} left out] {text[-last:]}"
 
 
-def listed(names: Sequence[str], most: int = _FEW) -> str:
+def listed(names: Iterable[str], most: int = _FEW) -> str:
     """Name the first of many, and how many more there are.
 
     Examples:
         >>> listed(["a", "b"]), listed([str(number) for number in range(60_000)], 3)
         ('a, b', '0, 1, 2 and 59,997 more')
     """
+    names = list(names)
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,25 @@ def read_json(path: Path, *, most: int = CONFIGURATION) -> Any:
         return json.loads(read_text(path, most=most))
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+
+
+class RepeatedKeyError(ValueError):
+    """A key stands twice in an object of JSON: readers differ in which of its values they take."""
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object of its pairs, each key once; to be given to `json.loads` as its ``object_pairs_hook``.
+
+    Raises:
+        RepeatedKeyError: a key stands twice.
+
+    Examples:
+        >>> json.loads('{"a": 1, "a": 2}', object_pairs_hook=unique_keys)
+        Traceback (most recent call last):
+        purescope.files.RepeatedKeyError: 'a' stands twice in it
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise RepeatedKeyError(f"{twice!r} stands twice in it")
+    return found

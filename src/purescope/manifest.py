@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from purescope.errors import InputError, OutputError
 from purescope.files import open_regular, read_json
 from purescope.specs import exists
-from purescope.tables import atomic_path
+from purescope.tables import AGAIN, atomic_path
 
 MANIFEST = "manifest.json"
 
@@ -75,6 +75,34 @@ def looks_like_ours(out: Path) -> bool:
     return start.startswith((b'{"purescope":"', b'{"models":[{"label":"', b'{"settings":{"keep"'))
 
 
+def own_manifest(out: Path, *, overwrite: bool = False) -> dict[str, Any] | None:
+    """Read the manifest of a folder that is to be written into.
+
+    Args:
+        out: the folder.
+        overwrite: whether what is left of a damaged manifest of ours may be replaced.
+
+    Returns:
+        The manifest; empty where a damaged one may be replaced; None where there is none.
+
+    Raises:
+        OutputError: it is damaged, or not purescope's.
+    """
+    try:
+        manifest = read_manifest(out)
+    except OutputError:
+        if overwrite and looks_like_ours(out):
+            return {}
+        raise
+    if manifest is not None and not is_ours(manifest):
+        raise OutputError(
+            f"{out} holds {MANIFEST}, of no known run",
+            expected="a folder without results, or that of a purescope command: it has a manifest that says so",
+            fix="choose another --out, or move this file away",
+        )
+    return manifest
+
+
 def hash_of(path: Path) -> str:
     """Return the SHA-256 of a file, as the manifest keeps it of each table.
 
@@ -102,7 +130,7 @@ def check_hash(path: Path, manifest: Mapping[str, Any]) -> None:
             f"{path} is not the file that its run wrote: "
             + ("the manifest has no hash of it" if known is None else "its hash is not the one in the manifest"),
             expected="the tables of a run as they were written",
-            fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
+            fix=AGAIN,
         )
 
 

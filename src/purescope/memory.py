@@ -9,6 +9,7 @@ import psutil
 from purescope.errors import PurescopeError
 
 if TYPE_CHECKING:
+    import pyarrow
     import pyarrow.parquet
 
 SMALL = 256_000_000
@@ -92,6 +93,16 @@ def unpacked_bytes(footer: "pyarrow.parquet.FileMetaData") -> int:
     What it says of a column is not asked for: where that is damaged, pyarrow ends the process.
     """
     return sum(max(0, int(footer.row_group(place).total_byte_size)) for place in range(footer.num_row_groups))
+
+
+def text_bytes(array: "pyarrow.Array") -> int:
+    """Return how many bytes the texts of an array have, once each row has its own: a dictionary has one for all."""
+    import pyarrow
+    import pyarrow.compute
+
+    shared = isinstance(array, pyarrow.DictionaryArray)
+    lengths = pyarrow.compute.binary_length(array.dictionary if shared else array).cast(pyarrow.int64())
+    return int(pyarrow.compute.sum(lengths.take(array.indices) if shared else lengths).as_py() or 0)
 
 
 def _size(number: int) -> str:

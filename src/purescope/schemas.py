@@ -328,10 +328,9 @@ _LAYERS: dict[str, Column] = {
     "width": whole("inputs of a neuron, or samples", 1),
     "dead": whole("rows of norm zero"),
     **{
-        column: real(about, 0, missing=True, infinite=start == "relative_")
+        f"{start}{name}": real(about, 0, missing=True, infinite=start == "relative_")
         for name in ("overlap", "effective_rank", "participation_ratio")
         for start, about in _MEASURED.items()
-        for column in (f"{start}{name}",)
     },
 }
 

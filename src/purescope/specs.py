@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from purescope.errors import OutputError
 
@@ -101,6 +101,18 @@ def to_folder(name: str | os.PathLike[str]) -> Path:
                 f"{path} is a link that leads back to itself", expected=expected, fix="name another"
             ) from error
     return path
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name is one of a file or folder below the one where it stands, on any system.
+
+    Examples:
+        >>> [is_inside(name) for name in ("merges.txt.gz", "words/merges.txt.gz", ".", "../x", "/x", "~/x", "C:/x")]
+        [True, True, True, False, False, False, False]
+    """
+    paths = PurePosixPath(name), PureWindowsPath(name)
+    leads_out = any(path.anchor or ".." in path.parts for path in paths)
+    return bool(name) and "\0" not in name and not leads_out and not name.startswith("~")
 
 
 def is_folder(path: Path) -> bool:

@@ -23,12 +23,12 @@ import pandas as pd
 from purescope.columns import Schema
 from purescope.errors import InputError, OutputError, PurescopeError
 from purescope.files import open_regular, read_bytes
-from purescope.memory import require_room, unpacked_bytes
+from purescope.memory import require_room, text_bytes, unpacked_bytes
 from purescope.notebook import ResultTable
 from purescope.schemas import RESULTS
 from purescope.specs import exists, to_path
 
-_AGAIN = "make it again: run the command that wrote it, with --overwrite (overwrite=True)"
+AGAIN = "make it again: run the command that wrote it, with --overwrite (overwrite=True)"
 _CELL, _PER_BYTE = 16, 500  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
 _LARGEST_CSV = 2_000_000_000
 
@@ -168,7 +168,7 @@ def _checked(table: pd.DataFrame, path: Path, schema: Schema) -> pd.DataFrame:
     try:
         return check_table(table, schema)
     except InputError as error:
-        raise InputError(f"{path}: {error.came}", expected=error.expected, fix=_AGAIN) from error
+        raise InputError(f"{path}: {error.came}", expected=error.expected, fix=AGAIN) from error
 
 
 def write_results(table: pd.DataFrame, out: Path) -> None:
@@ -320,7 +320,6 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 def _text_bytes(file: BinaryIO) -> int:
     """How many bytes texts and pictures of a table have, once each cell has its own: the file may have one for all."""
-    import pyarrow.compute
     import pyarrow.parquet
     from pyarrow import types
 
@@ -333,14 +332,8 @@ def _text_bytes(file: BinaryIO) -> int:
         elif not (types.is_primitive(numbers) or types.is_null(kind)):
             raise ValueError(f"the column {field.name} holds {kind}, neither texts, pictures nor numbers")
     parquet = pyarrow.parquet.ParquetFile(file, read_dictionary=texts, page_checksum_verification=True)
-    total = 0
-    for column in parquet.read(columns=texts).columns:
-        for chunk in column.chunks:
-            in_words = types.is_dictionary(chunk.type)
-            lengths = pyarrow.compute.binary_length(chunk.dictionary if in_words else chunk)
-            lengths = lengths.take(chunk.indices) if in_words else lengths
-            total += pyarrow.compute.sum(lengths.cast(pyarrow.int64())).as_py() or 0
-    return int(total)
+    columns = parquet.read(columns=texts).columns
+    return sum(text_bytes(chunk) for column in columns for chunk in column.chunks)
 
 
 def _check_size(path: Path, declared: int, stored: int) -> None:
@@ -349,7 +342,16 @@ def _check_size(path: Path, declared: int, stored: int) -> None:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = (getattr(error, "strerror", None) or str(error).strip() or type(error).__name__).splitlines()[0]
-    return InputError(f"{path} cannot be read: {reason}", expected="a table of a purescope run", fix=_AGAIN)
+    return InputError(f"{path} cannot be read: {reason}", expected="a table of a purescope run", fix=AGAIN)
+
+
+def misfit(folder: Path, error: Exception) -> InputError:
+    """Say that the tables of a folder are each well formed, and do not fit together: no run wrote them so."""
+    return InputError(
+        f"{folder}: its tables do not fit together ({type(error).__name__}: {error})",
+        expected="the tables of one run, as it wrote them",
+        fix=AGAIN,
+    )
 
 
 def nothing_in(folder: Path, holds: Callable[[Path], bool]) -> InputError:

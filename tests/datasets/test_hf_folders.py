@@ -9,7 +9,7 @@ import random
 import socket
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,9 @@ from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
 
 hub = pytest.importorskip("datasets")
+pytestmark = pytest.mark.usefixtures("quiet_hub")
 
 FEATURES = hub.Features({"image": hub.Image(), "label": hub.ClassLabel(names=["cat", "dog"])})
-
-
-@pytest.fixture(autouse=True)
-def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Its cache is the test's, its progress bars are off, and whatever it asks of a network is a failure."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("asked the network")
-
-    monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    hub.disable_progress_bars()
-    yield
-    hub.enable_progress_bars()
 
 
 def table(file: Path, first: int = 0, paths: list[str] | None = None) -> None:

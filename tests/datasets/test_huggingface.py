@@ -1,9 +1,7 @@
 """Data sets saved by `datasets` itself, and what it reads from folders; the hub only as far as offline goes."""
 
 import io
-import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +13,9 @@ from purescope.errors import DatasetError, MissingExtraError
 from tests.datasets.pictures import picture, shades
 
 hub = pytest.importorskip("datasets")
+pytestmark = pytest.mark.usefixtures("quiet_hub")
 
 NAMES = ["big_cat", "dog"]
-
-
-@pytest.fixture(autouse=True)
-def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Its cache is the test's, its progress bars are off, and whatever it asks of a network is a failure."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("asked the network")
-
-    monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    hub.disable_progress_bars()
-    yield
-    hub.enable_progress_bars()
 
 
 def made(labels: list[int | None], first: int = 0, **columns: Any) -> Any:

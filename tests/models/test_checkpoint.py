@@ -15,8 +15,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from purescope.errors import ModelError
-from purescope.models._checkpoint import fingerprint, first_few, fit, read_tensors
+from purescope.errors import ModelError, listed
+from purescope.models._checkpoint import fingerprint, fit, read_tensors
 from tests.checkpoints import training_extras, write_laclip
 
 WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(-1.5), "c": torch.tensor([3])}
@@ -220,9 +220,9 @@ def test_fit_counts_what_it_does_not_name() -> None:
         fit(Path("model.pt"), {f"s{i}": torch.zeros(1) for i in range(7)}, WEIGHTS)
 
 
-def test_first_few() -> None:
-    assert first_few("abc") == "a, b, c"
-    assert first_few("abcd") == "a, b, c and 1 more"
+def test_the_first_few_of_many_are_named() -> None:
+    assert listed("abc", 3) == "a, b, c"
+    assert listed("abcd", 3) == "a, b, c and 1 more"
 
 
 def test_fingerprint_is_the_hash_of_its_definition() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from purescope.files import read_bytes
+from purescope.specs import is_inside
 
 CARDS = ("README.md", ".huggingface.yaml")
 READERS = ("parquet", "csv", "json", "arrow", "imagefolder", "webdataset")
@@ -117,8 +118,7 @@ def _stays(pattern: str) -> bool:
         >>> [_stays(p) for p in ("data/test-*.parquet", "/etc/x.csv", "~/x.csv", "../x.csv", "zip://x::y")]
         [True, False, False, False, False]
     """
-    parts = pattern.replace("\\", "/").split("/")
-    return not (pattern.startswith(("/", "\\", "~")) or ".." in parts or set(pattern) & {":", "\0"})
+    return not pattern or (is_inside(pattern) and ":" not in pattern)
 
 
 def _is_image(file: str, reader: str) -> bool:

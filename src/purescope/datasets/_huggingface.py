@@ -219,7 +219,7 @@ def _split(name: str, found: _Splits, split: str | None) -> tuple[str, _Split]:
         split = "test" if "test" in found else next(iter(found)) if len(found) == 1 else ""
     if not split:
         raise DatasetError(
-            f"hf:{name} has the splits {listed(list(found))}",
+            f"hf:{name} has the splits {listed(found)}",
             expected="one called test, or a choice",
             fix=f"hf:NAME?split={next(iter(found), '')}",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from purescope.datasets._tar import members
 from purescope.errors import DatasetError
 from purescope.files import open_regular
-from purescope.memory import SMALL, require_room
+from purescope.memory import SMALL, require_room, text_bytes
 
 MOST_PER_BYTE = 1000
 """Bytes of content for each byte of a Parquet file, which holds images that are packed already."""
@@ -79,7 +79,6 @@ def _check_parquet(file: Path) -> None:
 def _repeated(file: Path, columns: list[str]) -> int:
     """How many bytes of text stand in columns that name their values by numbers."""
     import pyarrow
-    import pyarrow.compute
     import pyarrow.parquet
 
     total = 0
@@ -92,9 +91,5 @@ def _repeated(file: Path, columns: list[str]) -> int:
                     while pyarrow.types.is_nested(leaf.type) and not pyarrow.types.is_dictionary(leaf.type):
                         is_struct = pyarrow.types.is_struct(leaf.type)
                         leaf = leaf.field(0) if is_struct else leaf.flatten()
-                    if pyarrow.types.is_dictionary(leaf.type):
-                        lengths = pyarrow.compute.binary_length(leaf.dictionary).cast("int64")
-                        total += pyarrow.compute.sum(lengths.take(leaf.indices)).as_py() or 0
-                    else:
-                        total += leaf.nbytes
+                    total += text_bytes(leaf) if pyarrow.types.is_dictionary(leaf.type) else leaf.nbytes
     return total

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from purescope.errors import InputError, OutputError
-from purescope.manifest import MANIFEST, is_ours, looks_like_ours, read_manifest, versions, write_manifest
+from purescope.manifest import own_manifest, versions, write_manifest
 from purescope.schemas import TRACK
 from purescope.specs import to_path
 from purescope.statistics import spearman
@@ -116,15 +116,10 @@ def _refuse_another(out: Path, settings: Mapping[str, Any], *, overwrite: bool) 
     Raises:
         OutputError: it is one.
     """
-    try:
-        earlier = read_manifest(out)
-    except OutputError:
-        if overwrite and looks_like_ours(out):
-            return
-        raise
-    if not is_ours(earlier) and (earlier is not None or (out / _FILE).exists()):
+    earlier = own_manifest(out, overwrite=overwrite)
+    if earlier is None and (out / _FILE).exists():
         raise OutputError(
-            f"{out} holds {_FILE if earlier is None else MANIFEST}, of no known training",
+            f"{out} holds {_FILE}, of no known training",
             expected="a folder without results, or that of an earlier call: it has a manifest.json that says so",
             fix="choose another --out, or move this file away",
         )

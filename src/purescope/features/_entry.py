@@ -20,7 +20,7 @@ from torch import Tensor
 from purescope.errors import OutputError, PurescopeError
 from purescope.features._own_files import MANIFEST, clear, own_files, unreadable
 from purescope.files import read_bytes, read_json
-from purescope.tables import atomic_path, unfinished
+from purescope.tables import unfinished, write_bytes
 
 REMEDY = "give another folder (--cache DIR, cache='DIR'), or none at all (--no-cache, cache=None)"
 GONE = "it has no manifest"
@@ -96,8 +96,7 @@ class Entry:
                 path.unlink(missing_ok=True)
             # Not `save_file`, which writes into a file of its own beside this one, and leaves it there when killed.
             content = save({"rows": rows.contiguous()}, {"checksum": self._checksum(shard, rows)})
-            with atomic_path(self._path(shard)) as temporary:
-                temporary.write_bytes(content)
+            write_bytes(content, self._path(shard))
         except (OSError, OutputError, safetensors.SafetensorError) as error:
             raise OutputError(f"the cache does not take {self._path(shard)}: {reason(error)}", fix=REMEDY) from error
 

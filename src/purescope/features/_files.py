@@ -25,12 +25,12 @@ from torch import Tensor
 
 from purescope.datasets.names import check_class_count, warn_of_equal_names
 from purescope.errors import InputError
-from purescope.features._metadata import Metadata, parse, unique_keys
+from purescope.features._metadata import Metadata, parse
 from purescope.features._npz import Member, Npz
 from purescope.features.features import Features, are_unit_rows, check_arrays, unit_rows
-from purescope.files import CONFIGURATION, is_pointer, open_regular
+from purescope.files import CONFIGURATION, is_pointer, open_regular, unique_keys
 from purescope.specs import exists, to_path
-from purescope.tables import atomic_path
+from purescope.tables import write_bytes
 
 # What the readers raise for a file that is cut short, damaged or something else altogether.
 _UNREADABLE = (
@@ -82,8 +82,7 @@ def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
             "seconds": repr(features.seconds),
         },
     )
-    with atomic_path(file) as unfinished:
-        unfinished.write_bytes(content)
+    write_bytes(content, file)
     return file
 
 

@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from purescope.datasets.names import check_class_names
 from purescope.errors import InputError
+from purescope.files import unique_keys
 from purescope.specs import is_text
 
 _KEYS = ("classes", "model", "dataset", "identity", "seconds")
@@ -60,19 +60,6 @@ def parse(texts: Mapping[str, Any]) -> Metadata:
         identity=identity or {},
         seconds=_seconds(texts.get("seconds", "0")),
     )
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object of its pairs, each key once: of two values of one name nobody knows which is meant.
-
-    Raises:
-        ValueError: a key stands twice.
-    """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"{twice!r} stands twice in it")
-    return found
 
 
 def _json(name: str, text: str, kind: type, expected: str) -> Any:

@@ -5,7 +5,7 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from purescope import files
-from purescope.errors import ModelError
+from purescope.errors import ModelError, listed
 from purescope.guard import guarded
 from purescope.memory import require_room
 from purescope.models._archives import require_plain
@@ -128,25 +128,13 @@ def require_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Te
 
 def refuse(path: Path, faults: Mapping[str, list[str]]) -> None:
     """Raise one ModelError that tells every fault there is; return where there is none."""
-    told = [f"{kind}: {first_few(names)}" for kind, names in faults.items() if names]
+    told = [f"{kind}: {listed(names, 3)}" for kind, names in faults.items() if names]
     if told:
         raise ModelError(
             f"{path}: the weights do not fit. {'; '.join(told)}",
             expected="exactly the weights of its architecture, all finite",
             fix="give the whole, unchanged checkpoint of a supported format (see `purescope models`)",
         )
-
-
-def first_few(names: Iterable[str], limit: int = 3) -> str:
-    """A list that stays readable however long it is.
-
-    Examples:
-        >>> first_few(["a", "b", "c", "d", "e"])
-        'a, b, c and 2 more'
-    """
-    names = list(names)
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
 
 
 def one_line(error: Exception) -> str:
@@ -188,21 +176,17 @@ def _require_names(path: Path) -> None:
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        listed = file.read(min(length, _NAMES + 1))
-    twice: list[str] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = dict(items)
-        twice.extend(["twice"] * (len(items) != len(names)))
-        return names
-
+        names = file.read(min(length, _NAMES + 1))
+    fault = f"a list of names of {length:,} bytes" if len(names) > _NAMES else ""
     try:
-        json.loads(listed, object_pairs_hook=pairs) if length <= _NAMES else None
+        if not fault:
+            json.loads(names, object_pairs_hook=files.unique_keys)
+    except files.RepeatedKeyError:
+        fault = "a name twice"
     except (ValueError, RecursionError):  # safetensors says what is wrong
         return
-    if twice or len(listed) > _NAMES:
-        came = "a name twice" if twice else f"a list of names of {length:,} bytes"
-        raise ModelError(f"{path}: not a readable safetensors file: {came}", fix=_TORCH_FIX)
+    if fault:
+        raise ModelError(f"{path}: not a readable safetensors file: {fault}", fix=_TORCH_FIX)
 
 
 def _read_torch(path: Path) -> object:
@@ -267,7 +251,7 @@ def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
     strange = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))]
     if strange:
         raise ModelError(
-            f"{path}: not plain tensors: {first_few(strange)}",
+            f"{path}: not plain tensors: {listed(strange, 3)}",
             expected="a dictionary of named dense tensors, or one under 'state_dict'",
             fix=_SAVE,
         )

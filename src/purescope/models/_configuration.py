@@ -8,7 +8,6 @@ are the fields of open_clip's own `CLIPVisionCfg`, `CLIPTextCfg` and `Multimodal
 import math
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from torch import Tensor
@@ -27,6 +26,7 @@ from purescope.models._plain import (
     require_known,
 )
 from purescope.models._tokenizer_files import OPTIONS
+from purescope.specs import is_inside
 
 CONTEXT, IMAGE = 4096, 2048
 """Tokens of a sentence and pixels of a side at most: sixteen and four times what the largest known models have."""
@@ -36,18 +36,6 @@ ATTENTION = 2 * 10**9
 
 _LAYERS, _FREE = 256, 64  # the deepest known models have 92 in both towers
 _PER_LAYER = 8  # tensors: T5's have 8, all others more
-
-
-def is_inside(name: str) -> bool:
-    """Whether a name is one of a file or folder below the one where it stands, on any system.
-
-    Examples:
-        >>> [is_inside(name) for name in ("merges.txt.gz", "words/merges.txt.gz", ".", "../x", "/x", "~/x", "C:/x")]
-        [True, True, True, False, False, False, False]
-    """
-    paths = PurePosixPath(name), PureWindowsPath(name)
-    leads_out = any(path.anchor or ".." in path.parts for path in paths)
-    return bool(name) and "\0" not in name and not leads_out and not name.startswith("~")
 
 
 _NAME = Kind(

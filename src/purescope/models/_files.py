@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from purescope.errors import ModelError
+from purescope.errors import ModelError, listed
 from purescope.models import _laclip, _open_clip, _sources, _transformers
-from purescope.models._checkpoint import first_few, read_tensors
+from purescope.models._checkpoint import read_tensors
 from purescope.models._clip_layout import arch_of_shapes, config_of_shapes, is_clip_layout, is_openai
 from purescope.models._towers import Towers
 
@@ -26,7 +26,7 @@ def load_file(path: Path, arch: str | None, *, offline: bool) -> Towers:
         if "visual_projection.weight" in tensors:
             fix = "give the whole folder of transformers, with its config.json"
         raise ModelError(
-            f"{path}: not a checkpoint that tells its architecture (it holds {first_few(tensors)})",
+            f"{path}: not a checkpoint that tells its architecture (it holds {listed(tensors, 3)})",
             expected="the weights of LaCLIP (image_projection, visual.blocks.*), or of CLIP (visual.conv1.weight)",
             fix=fix,
         )
@@ -65,7 +65,7 @@ def _load_laclip(folder: Path, offline: bool) -> Towers:
     tensors = read_tensors(path)
     if not _laclip.is_laclip(tensors):
         raise ModelError(
-            f"{path}: not LaCLIP's weights (it holds {first_few(tensors)})",
+            f"{path}: not LaCLIP's weights (it holds {listed(tensors, 3)})",
             expected=f"those that {LACLIP_CONFIG} beside it is of",
             fix="convert the checkpoint again: purescope convert CKPT OUT",
         )

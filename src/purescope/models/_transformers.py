@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from purescope.errors import ModelError
+from purescope.errors import ModelError, listed
 from purescope.guard import guarded
-from purescope.models._checkpoint import fingerprint, first_few, fit, read_tensors, refuse, require_fit
+from purescope.models._checkpoint import fingerprint, fit, read_tensors, refuse, require_fit
 from purescope.models._configuration import require_attention, require_layers
 from purescope.models._hub import fetch_folder
 from purescope.models._processor import find_preprocess, read_dictionary
@@ -195,7 +195,7 @@ def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     if (folder / WEIGHTS).exists():
         return folder / WEIGHTS, read_tensors(folder / WEIGHTS)
     if not (folder / _INDEX).exists():
-        there = first_few(sorted(path.name for path in folder.iterdir()), 12)
+        there = listed(sorted(path.name for path in folder.iterdir()))
         raise ModelError(
             f"{folder}: no {WEIGHTS} among {there}",
             expected="weights as safetensors; others could hold code and are not read",

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ from purescope.plots._save import check_formats
 from purescope.portraits import read_cosines
 from purescope.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, RESULTS
 from purescope.specs import to_path
-from purescope.tables import nothing_in, read_csv_table, read_table, slug
+from purescope.tables import misfit, nothing_in, read_csv_table, read_table, slug
 
 _log = logging.getLogger(__name__)
 _PARTS = ("paper", "native")  # of a reproduction, by protocol
@@ -88,14 +87,10 @@ def draw_folder(
                 written += paths
                 for path in paths:
                     tell(path)
-        except (PurescopeError, BrokenProcessPool, OSError):
+        except (PurescopeError, OSError):
             raise
         except Exception as error:  # tables that no run wrote together can contradict each other in any way
-            raise InputError(
-                f"{source}: its tables do not fit together ({type(error).__name__}: {error})",
-                expected="the tables of one run, as it wrote them",
-                fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
-            ) from error
+            raise misfit(source, error) from error
         absent = [one for one in _SOURCES if one not in _sources(source)]
         missing += [f"{one.what}: no {one.files} in {source}" for one in absent]
     return Drawn(tuple(written), tuple(missing))

@@ -9,7 +9,7 @@ from purescope.errors import InputError
 from purescope.features._npz import Npz
 from purescope.purity import Projections, cosine_gram
 from purescope.specs import exists
-from purescope.tables import atomic_path, slug
+from purescope.tables import AGAIN, atomic_path, slug
 
 _TOWERS = ("image", "text")
 _MOST = 1.001  # a cosine of 1 in half precision
@@ -56,7 +56,7 @@ def read_cosines(folder: Path, label: str) -> dict[str, Float32[np.ndarray, "neu
         raise InputError(
             f"{path} cannot be read: {reason}",
             expected="the cosines of a purescope run",
-            fix="make it again: run the command that wrote it, with --overwrite (overwrite=True)",
+            fix=AGAIN,
         ) from error
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from purescope import schemas
-from purescope.errors import InputError, PurescopeError
+from purescope.errors import PurescopeError
 from purescope.report import _neurons as neurons
 from purescope.report._answer import Answer, answers
 from purescope.report._at import at_table
@@ -21,6 +21,7 @@ from purescope.report._rests import facts, missing, question, title
 from purescope.report._rows import rows as each
 from purescope.report._sections import Section, sections
 from purescope.report._tables import Table
+from purescope.tables import misfit
 
 _ENDS = 6  # cards at either end of the ranking
 _STILLS = 48  # small pictures of curves for readers without scripts
@@ -102,11 +103,7 @@ def gather(folder: Folder) -> Content:
         raise
     # Tables that no run wrote together can contradict each other in any way.
     except Exception as error:
-        raise InputError(
-            f"{folder.path}: its tables do not fit together ({type(error).__name__}: {error})",
-            expected="the tables of one run, as it wrote them",
-            fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
-        ) from error
+        raise misfit(folder.path, error) from error
 
 
 def _gather(folder: Folder) -> Content:

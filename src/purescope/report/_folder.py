@@ -18,7 +18,7 @@ from purescope.manifest import MANIFEST, check_hash, is_ours, read_manifest
 from purescope.portraits import read_cosines
 from purescope.schemas import LAYERS, METRICS, OF_RUNS, PURITY, TRACK
 from purescope.specs import exists
-from purescope.tables import nothing_in, parquet_name, read_csv_table, read_table
+from purescope.tables import AGAIN, nothing_in, parquet_name, read_csv_table, read_table
 
 _LARGEST_THUMBNAIL = 100_000  # bytes; 48 pixels a side take 2,000
 
@@ -117,7 +117,7 @@ def read_folder(path: Path) -> Folder:
                 raise InputError(
                     f"the cosines of {model} in {path} are of {len(of_pairs):,} neurons in the {tower} tower",
                     expected=f"{neurons[model]:,}, as in neurons.parquet",
-                    fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
+                    fix=AGAIN,
                 )
     return replace(folder, cosines=cosines)
 
@@ -129,15 +129,19 @@ def _check_names(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         InputError: there is one.
     """
     results = tables.get(schemas.RESULTS.name)
-    for name, table in tables.items() if results is not None else ():
-        for column in ("model", "dataset") if name != schemas.RIVALS.name else ():  # which has rows of no dataset
-            known = {*results[column], schemas.VOCABULARY} if results is not None else set()
-            others = [one for one in table[column].unique() if one not in known] if column in table else []
+    if results is None:
+        return
+    known = {column: {*results[column], schemas.VOCABULARY} for column in ("model", "dataset")}
+    for name, table in tables.items():
+        if name == schemas.RIVALS.name:  # which has rows of no dataset
+            continue
+        for column in [column for column in known if column in table]:
+            others = [one for one in table[column].unique() if one not in known[column]]
             if others:
                 raise InputError(
                     f"{path / name}.parquet names the {column} {others[0]!r}, which results.parquet does not have",
                     expected="the tables of one run, as it wrote them",
-                    fix="make them again: run the command that wrote them, with --overwrite (overwrite=True)",
+                    fix=AGAIN,
                 )
 
 
@@ -185,15 +189,14 @@ def _thumbnails(table: pd.DataFrame) -> dict[tuple[str, int], bytes]:
         InputError: one is something else.
     """
     found = {}
-    for dataset, image, picture in (
-        table[list(schemas.THUMBNAILS.columns)].itertuples(index=False) if len(table) else ()
-    ):
+    rows = table.reindex(columns=list(schemas.THUMBNAILS.columns))
+    for dataset, image, picture in rows.itertuples(index=False):
         webp = isinstance(picture, bytes) and picture[:4] == b"RIFF" and picture[8:12] == b"WEBP"
         if not webp or len(picture) > _LARGEST_THUMBNAIL:
             raise InputError(
                 f"the thumbnail of image {image} of {dataset} is no small WebP file",
                 expected="thumbnails.parquet as a run writes it",
-                fix="make it again: run the command that wrote it, with --overwrite (overwrite=True)",
+                fix=AGAIN,
             )
         found[str(dataset), int(image)] = picture
     return found

@@ -28,8 +28,7 @@ from purescope.locks import lock_folder
 from purescope.manifest import (
     MANIFEST,
     check_hash,
-    is_ours,
-    looks_like_ours,
+    own_manifest,
     read_manifest,
     versions,
     write_manifest,
@@ -149,14 +148,7 @@ def is_run(out: Path) -> bool:
     Raises:
         OutputError: it has a manifest that is damaged, or not purescope's.
     """
-    earlier = read_manifest(out)
-    if earlier is not None and not is_ours(earlier):
-        raise OutputError(
-            f"{out / MANIFEST} is not purescope's",
-            expected="a folder without results, or that of a purescope command",
-            fix="choose another --out, or move this file away",
-        )
-    return "settings" in (earlier or {})
+    return "settings" in (own_manifest(out) or {})
 
 
 def _identity(item: Dataset | Features, protocol: str) -> Mapping[str, Any]:
@@ -199,7 +191,9 @@ def claim(
         OutputError: it cannot be written; it holds something that is not purescope's; or it holds another run, and
             `overwrite` is not set.
     """
-    earlier = _earlier(out, overwrite=overwrite)
+    earlier = own_manifest(out, overwrite=overwrite)
+    if earlier is None:
+        _refuse_unknown(out)
     _refuse_links(out, overwrite=overwrite)
     if not overwrite:
         _refuse_another_run(out, earlier, manifest)
@@ -211,22 +205,13 @@ def claim(
     return done
 
 
-def _earlier(out: Path, *, overwrite: bool) -> dict[str, Any] | None:
-    """The manifest that is there, if it is one of ours; with `overwrite` a damaged one counts as none.
+def _refuse_unknown(out: Path) -> None:
+    """Refuse files with the names of ours that no manifest explains.
 
     Raises:
-        OutputError: there are files of these names that no manifest of ours explains.
+        OutputError: there are some.
     """
-    try:
-        earlier = read_manifest(out)
-    except OutputError:
-        if overwrite and looks_like_ours(out):
-            return None
-        raise
-    if is_ours(earlier):
-        return earlier
-    names = [MANIFEST] if earlier is not None else []
-    names += [path.relative_to(out).as_posix() for path in _found(out, _FILES)]
+    names = [path.relative_to(out).as_posix() for path in _found(out, _FILES)]
     if names:
         more = f" and {len(names) - 3} more files" if len(names) > 3 else ""
         raise OutputError(
@@ -234,7 +219,6 @@ def _earlier(out: Path, *, overwrite: bool) -> dict[str, Any] | None:
             expected="a folder without results, or that of a purescope run: it has a manifest.json that says so",
             fix="choose another --out, or move these files away",
         )
-    return None
 
 
 def _refuse_links(out: Path, *, overwrite: bool) -> None:

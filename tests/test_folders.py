@@ -25,30 +25,22 @@ from purescope.plots import draw_folder
 from purescope.report import write_report
 from purescope.report._folder import read_folder
 from purescope.report._rests import facts, title
-from purescope.runs import Settings, _run, run_sweep
+from purescope.runs import Settings
 from purescope.schemas import LAYERS, OF_RUNS
 from purescope.specs import to_folder, to_path
 from purescope.tables import parquet_name, read_results
 from tests.test_columns import sample
+from tests.undrawn import run_sweep
 
 MADE = plant(effect=1.0, neurons=16, images=60, classes=3)
 OTHER = plant(effect=1.0, neurons=16, images=60, classes=3, seed=5)
 SETTINGS = Settings(keep=[4, 8], draws=2, space="activations", resamples=50)
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("purescope.plots.write_figures", lambda table, out: None)
-    monkeypatch.setattr(_run, "_report", lambda out: None)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("finished") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("purescope.plots.write_figures", lambda table, out: None)
-        patch.setattr(_run, "_report", lambda out: None)
-        run_sweep([], [MADE.features], out, settings=SETTINGS)
+    run_sweep([], [MADE.features], out, settings=SETTINGS)
     return out
 
 

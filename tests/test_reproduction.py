@@ -12,11 +12,12 @@ from purescope.cli import main
 from purescope.datasets import load_dataset
 from purescope.models import load_model
 from purescope.published import CLASSES, TITLES, oddities, published_figures
-from purescope.reproduction import beside_published, means_over_k, run_reproduction
+from purescope.reproduction import beside_published, means_over_k
 from purescope.runs import Settings, Sources
 from purescope.tables import read_results
 from tests.checkpoints import laclip_tensors, write_laclip
 from tests.datasets.test_torchvision import MINIATURES
+from tests.undrawn import run_reproduction
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 SEVEN = [name for name in TITLES if name != "stl10"]
@@ -28,13 +29,6 @@ def any_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
     """CIFAR and STL-10 are verified by checksum, which a miniature cannot have."""
     for module in (torchvision.datasets.cifar, torchvision.datasets.stl10):
         monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: Path(path).parent.is_dir())
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures and reports are tested where they are made, and take most of the time."""
-    monkeypatch.setattr("purescope.plots.write_figures", lambda *_, **__: [])
-    monkeypatch.setattr("purescope.runs._run._report", lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +53,7 @@ def run(*arguments: object) -> int:
 def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsys) -> None:
     root, out = make(tmp_path / "data", *TITLES), tmp_path / "out"
     command = ["reproduce", checkpoint, "--data-root", root, "--out", out, "--draws", 3, "--no-cache"]
+    command += ["--no-figures", "--no-report"]
     assert run(*command) == 0
     printed = capsys.readouterr()
     assert "512 neurons of CC3M LaCLIP" in printed.err and "this checkpoint has 24" in printed.err
@@ -78,6 +73,9 @@ def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsy
     assert row.paper.item() == pytest.approx(draws.value.mean()) and len(draws) == 3
     text = (out / "reproduction.md").read_text()
     assert all(sentence in text for sentence in oddities()) and "nothing was published" in text
+
+    assert not list(out.rglob("figures")) and not list(out.rglob("report.html"))
+    assert "report.html" not in printed.out
 
     before = (out / "paper" / "manifest.json").stat().st_mtime_ns, (out / "reproduction.csv").read_bytes()
     assert run(*command) == 0  # goes on where nothing is left to do

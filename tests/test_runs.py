@@ -21,7 +21,7 @@ from purescope.models import Model, Preprocess
 from purescope.portraits import cosine_maps
 from purescope.purity import Projections
 from purescope.report import write_report
-from purescope.runs import Opened, Settings, Sources, Study, Tables, _run, features_of, run, run_sweep
+from purescope.runs import Opened, Settings, Sources, Study, Tables, _run, features_of
 from purescope.schemas import (
     CLASS_IMPORTANCE,
     COMPARISONS,
@@ -43,6 +43,7 @@ from purescope.schemas import (
 from purescope.sweep import Measured
 from purescope.sweep import sweep as ps_sweep
 from purescope.tables import atomic_path, check_table, read_table
+from tests.undrawn import run, run_sweep
 
 # Random features are no better than chance, and told so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")
@@ -88,13 +89,6 @@ def read(out: Path) -> dict[str, Any]:
 
 
 class StopHere(BaseException): ...
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They and the page are drawn from the tables alone, and take longer than all the rest."""
-    monkeypatch.setattr("purescope.plots.write_figures", lambda table, out: None)
-    monkeypatch.setattr(_run, "_report", lambda out: None)
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +155,7 @@ def test_a_run_that_is_stopped_after_its_pairs_goes_on(
     run_sweep(MODELS, DATA, tmp_path / "whole", settings=SETTINGS)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         stop_after(times, patch, name)
-        run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
+        run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS, report=name == "_report")
     assert ("finished" in read(tmp_path / "stopped")) == (name == "_report")
     measured.clear()
     vocabulary_table, told = _run.vocabulary_table, []
@@ -276,17 +270,13 @@ def test_what_is_of_the_whole_run_is_not_made_again_once_it_has_finished(tmp_pat
 
 
 def test_a_report_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr("purescope.plots.write_figures", lambda table, out: None)
-    monkeypatch.setattr("open_clip.IMAGENET_CLASSNAMES", [f"thing {number}" for number in range(20)])
-
     def write_report(out: Path) -> None:
         assert (out / "results.parquet").exists() and (out / "thumbnails.parquet").exists()
         raise RuntimeError("no ink")
 
     monkeypatch.setattr("purescope.report.write_report", write_report)
     with pytest.warns(UserWarning, match=r"no report: no ink; `purescope report .*` draws it"):
-        table = run_sweep(MODELS, DATA[:1], tmp_path, settings=SETTINGS)
+        table = run_sweep(MODELS, DATA[:1], tmp_path, settings=SETTINGS, report=True)
     assert len(table) and "finished" in read(tmp_path)
 
 

@@ -18,13 +18,13 @@ from purescope.models import Model, Preprocess
 from purescope.nulls import null_table
 from purescope.planted import plant
 from purescope.purity import Projections
-from purescope.runs import Settings, run_sweep
+from purescope.runs import Settings
 from purescope.runs._study import measure_pair
 from purescope.schemas import COMPARISONS, RIVALS
-from purescope.studies import run_compare, run_evidence
 from purescope.sweep import all_strategies
 from purescope.tables import check_table, read_table
 from purescope.verdict import judge
+from tests.undrawn import run_compare, run_evidence, run_sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")
 
@@ -58,19 +58,10 @@ MODELS, DATA = [model("One", 1), model("Two", 2)], [data("first", 1), data("seco
 class StopHere(BaseException): ...
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("purescope.plots.write_figures", lambda table, out: None)
-    monkeypatch.setattr("purescope.runs._run._report", lambda out: None)
-
-
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.DataFrame]]:
     out = tmp_path_factory.mktemp("evidence")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("purescope.plots.write_figures", lambda table, out: None)
-        patch.setattr("purescope.runs._run._report", lambda out: None)
-        return out, run_evidence(MODELS, DATA, out, settings=SETTINGS, rotations=5)
+    return out, run_evidence(MODELS, DATA, out, settings=SETTINGS, rotations=5)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -196,6 +187,7 @@ def test_the_commands(command: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     made = plant(1.0, neurons=512, images=60, seed=1).features
     save_features(made, tmp_path / "made.npz")
     few = ["--draws", "30", "--resamples", "50", "--keep", "200,400", "--strategies", "high_purity,low_purity"]
+    few += ["--no-figures", "--no-report"]
     few += ["--rotations", "2"] if command == "evidence" else []
     spec = f"features:{tmp_path / 'made.npz'}"
     try:

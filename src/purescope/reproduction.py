@@ -72,6 +72,8 @@ def run_reproduction(
     data: Sequence[str] | None = None,
     settings: Settings | None = None,
     overwrite: bool = False,
+    figures: bool = True,
+    report: bool = True,
     progress: Progress = quiet,
 ) -> Reproduction:
     """Run the experiment under both protocols, and put the published numbers beside ours.
@@ -83,7 +85,7 @@ def run_reproduction(
         sources: where the data sets lie.
         data: names of some of the data sets; by default the experiment's seven, and STL-10 where it is there.
         settings: what is measured; the protocol is both.
-        overwrite, progress: as in `run_sweep`.
+        overwrite, figures, report, progress: as in `run_sweep`.
 
     Returns:
         Both protocols' tables, the published numbers beside them, and what a reader must know.
@@ -125,6 +127,8 @@ def run_reproduction(
             settings=replace(settings, protocol=protocol),
             sources=sources,
             overwrite=overwrite,
+            figures=figures,
+            report=report,
             progress=progress,
         )
         for protocol in PROTOCOLS
@@ -134,7 +138,8 @@ def run_reproduction(
     found = Reproduction(table, results, folder, (*doubts, *_left_out(names, data)))
     with atomic_path(folder / "reproduction.md") as temporary:
         temporary.write_text(explanation(found), encoding="utf-8")
-    write_report(folder)
+    if report:
+        write_report(folder)
     return found
 
 

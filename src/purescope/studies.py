@@ -33,13 +33,15 @@ def run_evidence(
     sources: Sources | None = None,
     rotations: int = ROTATIONS,
     overwrite: bool = False,
+    figures: bool = True,
+    report: bool = True,
     progress: Progress = quiet,
 ) -> Tables:
     """A sweep with every strategy, and what a reviewer would ask: nulls, variants and single neurons.
 
     Args:
-        models, data, out, settings, sources, overwrite, progress: as in `purescope.runs.run_sweep`; `settings` are
-            `evidence_settings` by default.
+        models, data, out, settings, sources, overwrite, figures, report, progress: as in `purescope.runs.run_sweep`;
+            `settings` are `evidence_settings` by default.
         rotations: random rotations of each model, and shuffles of its purity.
 
     Returns:
@@ -81,6 +83,8 @@ def run_evidence(
         settings=settings or evidence_settings(),
         sources=sources,
         overwrite=overwrite,
+        figures=figures,
+        report=report,
         progress=progress,
     )
 
@@ -94,13 +98,15 @@ def run_compare(
     settings: Settings | None = None,
     sources: Sources | None = None,
     overwrite: bool = False,
+    figures: bool = True,
+    report: bool = True,
     progress: Progress = quiet,
 ) -> Tables:
     """A sweep of two models on the same images, and their differences with paired tests.
 
     Args:
         first, second: models, as in `purescope.runs.run_sweep`.
-        data, out, settings, sources, overwrite, progress: as there.
+        data, out, settings, sources, overwrite, figures, report, progress: as there.
 
     Returns:
         The tables of the sweep by name, and ``rivals``.
@@ -164,5 +170,7 @@ def run_compare(
         settings=settings,
         sources=sources,
         overwrite=overwrite,
+        figures=figures,
+        report=report,
         progress=progress,
     )

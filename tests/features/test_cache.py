@@ -390,11 +390,11 @@ def test_a_manifest_of_absurd_numbers_is_a_damaged_one(cache: Cache, fields: dic
 
 def test_a_billion_rows_of_which_one_shard_is_there(cache: Cache) -> None:
     planted(cache, rows=10**9)
-    start = time.perf_counter()
+    start = time.process_time()
     entry = cache.entries()[0]
     assert [(shard, entry.is_damaged(shard)) for shard in entry.present] == [(range(6), True)]
     assert CliRunner().invoke(command, ["ls", "--cache", str(cache.folder)]).exit_code == 0
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("words", [["ls"], ["verify"], ["rm", "--all"]])

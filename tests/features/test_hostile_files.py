@@ -263,10 +263,10 @@ def test_it_is_refused_at_once_and_by_name(suffix: str, name: str, tmp_path: Pat
     file = tmp_path / f"mine{suffix}"
     make(file)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InputError) as caught:
         read_features(file)
-    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert message in str(caught.value)
     assert "mine" in str(caught.value) and len(str(caught.value)) < 2000
@@ -279,10 +279,10 @@ def test_a_list_of_a_million_members_is_not_read(tmp_path: Path) -> None:
     count = 200_000
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, count * len(entry), 0, 0)
     file.write_bytes(entry * count + end)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InputError, match="its list of members has 9,400,000 bytes"):
         read_features(file)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_what_others_write_is_read(tmp_path: Path) -> None:

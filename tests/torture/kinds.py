@@ -14,7 +14,6 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-import purescope.plots
 from purescope.cli.cache import cache as cache_command
 from purescope.columns import Schema
 from purescope.datasets import load_dataset
@@ -26,7 +25,7 @@ from purescope.plots._folder import _drawings
 from purescope.prompts import prompts_for
 from purescope.report._content import gather
 from purescope.report._folder import read_folder
-from purescope.runs import Settings, _run, run_sweep
+from purescope.runs import Settings
 from purescope.schemas import LAYERS, PURITY, TRACK
 from purescope.tables import check_table, read_results, write_results, write_table
 from tests import checkpoints
@@ -35,6 +34,7 @@ from tests.models.test_transformers import write as write_transformers
 from tests.report.made import make_folder
 from tests.test_columns import sample
 from tests.test_tables import result_table
+from tests.undrawn import run_sweep
 
 TINY = {
     "embed_dim": 12,
@@ -154,9 +154,7 @@ def stopped_run(folder: Path) -> list[Path]:
 
 
 def go_on(folder: Path) -> pd.DataFrame:
-    """Run, or go on with what is there; without pictures, which are drawn from the tables alone."""
-    purescope.plots.write_figures = lambda table, out: None
-    _run._report = lambda out: None
+    """Run, or go on with what is there."""
     return run_sweep(
         [], [FEATURES], folder / "out", settings=Settings(keep=[2], draws=1, space="activations", resamples=9)
     )

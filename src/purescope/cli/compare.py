@@ -39,7 +39,7 @@ def compare(first: str, second: str, data: tuple[str, ...], out: Path, overwrite
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.studies import run_compare
 
-    sources, settings = options.sources(rest), options.settings(rest)
+    drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
     with terminal.telling():
         tables = run_compare(
             first,
@@ -49,6 +49,7 @@ def compare(first: str, second: str, data: tuple[str, ...], out: Path, overwrite
             settings=settings,
             sources=sources,
             overwrite=overwrite,
+            **drawing,
             progress=terminal.progress,
         )
     rivals, screen = tables["rivals"], terminal.console()

@@ -48,7 +48,7 @@ def evidence(
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.studies import run_evidence
 
-    sources, settings = options.sources(rest), options.settings(rest)
+    drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
     with terminal.telling():
         tables = run_evidence(
             models,
@@ -58,6 +58,7 @@ def evidence(
             sources=sources,
             rotations=rotations,
             overwrite=overwrite,
+            **drawing,
             progress=terminal.progress,
         )
     screen = terminal.console()

@@ -33,8 +33,9 @@ from, or the mean over all tokens or positions."""
     metavar="DIR",
     help="Also write every number to layers_LABEL.csv, and a report.",
 )
+@options.no_report
 @options.encoded
-def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: Any) -> None:
+def layers(models: tuple[str, ...], data: str | None, out: Path | None, no_report: bool, **rest: Any) -> None:
     """Overlap (mean absolute cosine of neurons) and effective rank at every depth of each MODEL's towers.
 
     Beside each figure stands how many times that of random neurons of the same shape it is, as widths differ.
@@ -67,7 +68,9 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, **rest: 
     screen.print(_LEGEND if data else _LEGEND.partition("\n")[0])
     if out is not None:
         figures = terminal.typed(shlex.join(["purescope", "plot", str(out)]))
-        terminal.next_steps(screen, {"Look": str(write_report(out)), "Tables": str(out), "Figures": figures})
+        if not no_report:
+            write_report(out)
+        terminal.next_steps(screen, terminal.page(out) | {"Tables": str(out), "Figures": figures})
 
 
 def _by_depth(table: "pd.DataFrame", label: str) -> "Table":

@@ -35,6 +35,8 @@ _OPTIONS: dict[str, Option] = {
         help="Folder for the results: one without results, or that of the same run.",
     ),
     "overwrite": click.option("--overwrite", is_flag=True, help="Replace the results of another run in --out."),
+    "no-figures": click.option("--no-figures", is_flag=True, help="Draw no figures; `purescope plot DIR` does later."),
+    "no-report": click.option("--no-report", is_flag=True, help="Draw no report; `purescope report DIR` does later."),
     "keep": click.option(
         "--keep",
         metavar="KS",
@@ -166,8 +168,9 @@ _MEASURED = (
 )  # fmt: skip
 _TRACKED = ("keep", "draws", "seed", "protocol", "space", "renormalise", "precision")
 _ABLATED = ("data", "out", "protocol", "ablation", "seed", "precision")
+_DRAWN = ("no-figures", "no-report")
 _REPRODUCED = (
-    "overwrite", "draws", "seed", "resamples", "precision", "offline", "data-root", "download", "on-bad-image",
+    "overwrite", *_DRAWN, "draws", "seed", "resamples", "precision", "offline", "data-root", "download", "on-bad-image",
     "batch-size", "device", "cache", "no-cache",
 )  # fmt: skip
 _NAMED = ("arch", "offline")
@@ -177,8 +180,18 @@ _ENCODED = (
 
 
 def evaluated(command: Command) -> Command:
-    """Add the options of a run: what it is evaluated on, and where its results go."""
-    return _add(("data", "out", "overwrite"), command)
+    """Add the options of a run: what it is evaluated on, where its results go, and what is drawn of them."""
+    return _add(("data", "out", "overwrite", *_DRAWN), command)
+
+
+def drawn(command: Command) -> Command:
+    """Add the options to draw nothing."""
+    return _add(_DRAWN, command)
+
+
+def no_report(command: Command) -> Command:
+    """Add the option of a command that draws a report and no figures."""
+    return _add(("no-report",), command)
 
 
 def measured(command: Command) -> Command:
@@ -235,6 +248,11 @@ def settings(options: dict[str, Any]) -> "Settings":
         names = found["strategies"]
         found["strategies"] = all_strategies() if names == "all" else [name.strip() for name in names.split(",")]
     return Settings(**found)
+
+
+def drawing(options: dict[str, Any]) -> dict[str, bool]:
+    """Take what is to be drawn out of a command's options, as the arguments ``figures`` and ``report`` of a run."""
+    return {name: not options.pop(f"no_{name}") for name in ("figures", "report")}
 
 
 def sources(options: dict[str, Any]) -> "Sources":

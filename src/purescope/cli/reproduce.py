@@ -49,7 +49,7 @@ def reproduce(checkpoint: str, data: tuple[str, ...], out: Path, overwrite: bool
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.reproduction import run_reproduction
 
-    sources, settings = options.sources(rest), options.settings(rest)
+    drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
     with terminal.telling(most=6):
         found = run_reproduction(
             checkpoint,
@@ -58,6 +58,7 @@ def reproduce(checkpoint: str, data: tuple[str, ...], out: Path, overwrite: bool
             data=options.datasets(data) or None,
             settings=settings,
             overwrite=overwrite,
+            **drawing,
             progress=terminal.progress,
         )
     _tell(found)
@@ -79,8 +80,8 @@ def _tell(found: "Reproduction") -> None:
         screen.print(terminal.plain(note))
     terminal.next_steps(
         screen,
-        {
-            "Look": str(found.out / "report.html"),
+        terminal.page(found.out)
+        | {
             "Why they differ": str(found.out / "reproduction.md"),
             "Every number": str(found.out / "reproduction.csv"),
             "Curves and tests": f"{found.out / 'paper'} and {found.out / 'native'}",

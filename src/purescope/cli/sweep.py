@@ -32,7 +32,7 @@ def sweep(models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: 
     """  # noqa: D301 click's mark for lines to leave alone
     from purescope.runs import run_sweep
 
-    sources, settings = options.sources(rest), options.settings(rest)
+    drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
     with terminal.telling():
         table = run_sweep(
             models,
@@ -41,6 +41,7 @@ def sweep(models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: 
             settings=settings,
             sources=sources,
             overwrite=overwrite,
+            **drawing,
             progress=terminal.progress,
         )
     terminal.summary(table, out, settings)

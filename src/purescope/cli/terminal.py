@@ -155,9 +155,14 @@ def accuracies(screen: "Console", results: "pd.DataFrame") -> None:
 
 def run_ends(screen: "Console", out: Path, **more: str) -> None:
     """What to do with the folder of a run."""
+    there = "Tables, figures, manifest" if (out / "figures").is_dir() else "Tables, manifest"
+    next_steps(screen, page(out) | {there: str(out)} | more)
+
+
+def page(out: Path) -> dict[str, str]:
+    """The report among the last lines of a command, where it was drawn."""
     report = out / "report.html"
-    steps = {"Look": str(report)} if report.is_file() else {}
-    next_steps(screen, steps | {"Tables, figures, manifest": str(out)} | more)
+    return {"Look": str(report)} if report.is_file() else {}
 
 
 def next_steps(screen: "Console", steps: Mapping[str, str]) -> None:

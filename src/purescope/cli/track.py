@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     "to which checkpoints and datasets are added.",
 )
 @click.option("--overwrite", is_flag=True, help="Forget what --out holds.")
+@options.drawn
 @options.tracked
 @options.read
 def track(
@@ -58,7 +59,7 @@ def track(
     from purescope.report import write_report
     from purescope.runs import check_words, named_dataset, named_model
 
-    sources, precision = options.sources(rest), rest.pop("precision")
+    drawing, sources, precision = options.drawing(rest), options.sources(rest), rest.pop("precision")
     settings = dynamics.TrackSettings(keep=parse_keep(keep) if keep is not None else None, **rest)
     with terminal.telling():
         check_words(settings.protocol, sources)
@@ -72,8 +73,11 @@ def track(
     screen.print(_steps(table))
     for sentence in _sentences(table):
         screen.print(terminal.plain(sentence))
-    write_dynamics(table, out)
-    terminal.next_steps(screen, {"Look": str(write_report(out)), "Table and figure": str(out)})
+    if drawing["figures"]:
+        write_dynamics(table, out)
+    if drawing["report"]:
+        write_report(out)
+    terminal.next_steps(screen, terminal.page(out) | {"Table and figure" if drawing["figures"] else "Table": str(out)})
 
 
 _COLUMNS = {

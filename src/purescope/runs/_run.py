@@ -38,7 +38,7 @@ from purescope.runs._study import Opened, Study, measure_pair, projections_of
 from purescope.sanity import doubts
 from purescope.schemas import THUMBNAILS, VOCABULARY
 from purescope.specs import to_folder
-from purescope.tables import write_csv, write_wide
+from purescope.tables import check_table, write_csv, write_wide
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ def run_sweep(
     settings: Settings | None = None,
     sources: Sources | None = None,
     overwrite: bool = False,
+    figures: bool = True,
+    report: bool = True,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
     """The whole experiment: load, encode, rank, evaluate, and write tables, figures and report into `out`.
@@ -64,6 +66,9 @@ def run_sweep(
         settings: what to measure.
         sources: where datasets lie and how they are read.
         overwrite: take `out` even if it holds another run, whose files are removed, and measure everything anew.
+        figures: draw the figures, into ``figures``.
+        report: draw the page, ``report.html``. Without either, only tables and manifest are written, for those with
+            many runs; `purescope.plots.draw_folder` and `write_report` draw later from them.
         progress: wraps the batches of each encoding, for a progress bar.
 
     Returns:
@@ -92,7 +97,17 @@ def run_sweep(
         >>> again.equals(table)
         True
     """
-    tables = run(models, data, out, settings=settings, sources=sources, overwrite=overwrite, progress=progress)
+    tables = run(
+        models,
+        data,
+        out,
+        settings=settings,
+        sources=sources,
+        overwrite=overwrite,
+        figures=figures,
+        report=report,
+        progress=progress,
+    )
     return ResultTable(tables["results"])
 
 
@@ -105,19 +120,19 @@ def run(
     settings: Settings | None = None,
     sources: Sources | None = None,
     overwrite: bool = False,
+    figures: bool = True,
+    report: bool = True,
     progress: Progress = quiet,
 ) -> Tables:
     """Measure every model on every data set, one pair after the other, each written as soon as it is there.
 
     Args:
-        models, data, out, settings, sources, overwrite, progress: as in `run_sweep`.
+        models, data, out, settings, sources, overwrite, figures, report, progress: as in `run_sweep`.
         study: what is measured beside the sweep and the portraits of its neurons.
 
     Returns:
         All tables by name.
     """
-    from purescope.plots import write_figures
-
     folder, study = to_folder(out), study or Study()
     _log.info("loading models and data")
     opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
@@ -131,14 +146,17 @@ def run(
             warnings.warn(note, stacklevel=2)
         for schema, of_all in study.whole:
             found = done.whole.get(schema.name)
-            tables[schema.name] = of_all(opened, tables) if found is None else found
+            tables[schema.name] = check_table(of_all(opened, tables), schema) if found is None else found
         done.write([*study.kinds, *whole], tables, manifest, folder)
         _write_csv(tables, [*study.kinds, *whole], folder)
-        _log.info("figures and report")
         _write_cosines(opened.models, folder)
-        write_figures(tables["results"], folder)
+        if figures:
+            _log.info("figures")
+            _figures(tables["results"], folder)
         write_manifest(manifest | {"finished": now()} | done.told(), folder)
-        _report(folder)
+        if report:
+            _log.info("report")
+            _report(folder)
     return tables
 
 
@@ -215,6 +233,12 @@ def _write_cosines(models: Sequence[Model], folder: Path) -> None:
         projections = projections_of(model)
         if projections is not None:
             write_cosines(projections, folder, model.label)
+
+
+def _figures(results: pd.DataFrame, folder: Path) -> None:
+    from purescope.plots import write_figures
+
+    write_figures(results, folder)
 
 
 def _report(folder: Path) -> None:

@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture bench bundle docs lock clean
+.PHONY: help demo check test goldens torture bench bundle docs lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,12 +12,17 @@ help: ## what can be made
 demo: $(READY) ## the whole experiment on the bundled models and images
 	@$(BIN)/purescope demo
 
-test: $(READY) ## lint, format, types, floors, then every test and example
+check: $(READY) ## lint, format, types and floors, without any test
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy src bundle benchmarks experiments
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test: check ## what a change must pass: the checks, then every test and example
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+goldens: $(READY) ## accept what moved in the goldens, and show it; `git diff` is what a reviewer reads
+	$(BIN)/python -m tests.goldens --accept
 
 torture: $(READY) ## kill, crowd, damage and attack at length: hundreds of kills, over 20,000 damaged files, all payloads at all doors
 	PURESCOPE_TORTURE=1 $(BIN)/python -m pytest --quiet --capture=no tests/torture

@@ -27,6 +27,18 @@ hypothesis.settings.register_profile("purescope", derandomize=True, deadline=Non
 hypothesis.settings.load_profile("purescope")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that are slow: a process that ends with one would leave the others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Check shapes in the quick tier, which calls every function; whole runs would take twice as long, to no end."""
+    jaxtyping.config.update("jaxtyping_disable", item.get_closest_marker("slow") is not None)
+
+
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """Shapes go unchecked, as for users: to test what the library itself says about a wrong shape."""

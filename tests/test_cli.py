@@ -25,6 +25,17 @@ from purescope.purity import activation_space, overlap
 from purescope.schemas import RESULTS
 from purescope.sweep import SPACES, all_strategies
 
+pytestmark = pytest.mark.slow
+
+
+QUICK = ("--resamples", 100, "--no-figures", "--no-report")
+
+
+@pytest.fixture(autouse=True)
+def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vocabulary that is encoded in no time."""
+    monkeypatch.setattr("open_clip.IMAGENET_CLASSNAMES", [f"thing {number}" for number in range(20)])
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -101,7 +112,7 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
 
 def test_the_same_run_again_gives_the_same_bytes_and_another_is_refused(folder, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1, "--out", out]
+    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1, *QUICK, "--out", out]
     assert run(*command) == 0
     first = (out / "results.csv").read_bytes()
     assert run(*command) == 0
@@ -155,7 +166,8 @@ def test_files_of_different_architectures_go_into_one_run(folder, tmp_path, caps
                      for width in (64, 128))  # fmt: skip
     models = [f"open_clip:{name}/{tmp_path / name}.pt" for name in ("tiny-a", "tiny-b")]
     with registered(tmp_path, {"tiny-a": first, "tiny-b": second}):
-        command = ["--data", f"folder:{folder}", "--keep", 6, "--draws", 1, "--no-cache", "--out", tmp_path / "out"]
+        command = ["--data", f"folder:{folder}", "--keep", 6, "--draws", 1, "--no-cache", *QUICK]
+        command += ["--out", tmp_path / "out"]
         assert run("sweep", *models, *command) == 0
         assert pd.read_csv(tmp_path / "out" / "results.csv").model.unique().tolist() == ["tiny a", "tiny b"]
         message = fails(capsys, "sweep", *models, *command, "--arch", "tiny-a")
@@ -201,7 +213,7 @@ def test_names_that_would_share_files_are_refused(folder, tmp_path, capsys) -> N
 
 def test_a_broken_image_is_named_and_can_be_skipped(folder, tmp_path, capsys) -> None:
     (folder / "cat" / "torn.png").write_bytes(b"\x89PNG no more")
-    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 0, "--out", tmp_path / "out"]
+    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 0, *QUICK, "--out", tmp_path / "out"]
     assert "torn.png" in fails(capsys, *command)
     assert run(*command, "--on-bad-image", "skip", "--overwrite") == 0
     assert pd.read_csv(tmp_path / "out" / "results.csv").n.eq(6).all()
@@ -263,7 +275,7 @@ def test_help_of_every_command(capsys) -> None:
 
 def test_the_cache_is_listed_verified_and_removed(folder, tmp_path, capsys) -> None:
     cache = ["--cache", tmp_path / "cache"]
-    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1, *cache]
+    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1, *QUICK, *cache]
     assert run(*command, "--out", tmp_path / "a") == 0
     assert run("cache", "ls", *cache) == 0
     listed = capsys.readouterr().out
@@ -292,7 +304,7 @@ def test_the_cache_is_listed_verified_and_removed(folder, tmp_path, capsys) -> N
 
 def test_no_cache_keeps_nothing(folder, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("PURESCOPE_CACHE", str(tmp_path / "cache"))
-    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1]
+    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1, *QUICK]
     assert run(*command, "--no-cache", "--out", tmp_path / "a") == 0
     assert not (tmp_path / "cache").exists()
     assert run(*command, "--out", tmp_path / "b") == 0
@@ -300,12 +312,12 @@ def test_no_cache_keeps_nothing(folder, tmp_path, capsys, monkeypatch) -> None:
     assert (tmp_path / "b" / "results.csv").read_bytes() == (tmp_path / "a" / "results.csv").read_bytes()
 
 
-def test_purity_of_activations_is_over_a_dataset(tmp_path, capsys) -> None:
-    assert run("purity", "bundled:clip", "--space", "centred", "--data", "bundled:flags", "--out", tmp_path) == 0
+def test_purity_of_activations_is_over_a_dataset(folder, tmp_path, capsys) -> None:
+    assert run("purity", "bundled:clip", "--space", "centred", "--data", f"folder:{folder}", "--out", tmp_path) == 0
     said = capsys.readouterr().out
-    assert "centred on flags" in said
-    neurons = pd.read_csv(tmp_path / "purity_bundled_clip_centred_on_flags.csv")
-    features = extract(load_model("bundled:clip"), load_dataset("bundled:flags"))
+    assert "centred on pets" in said
+    neurons = pd.read_csv(tmp_path / "purity_bundled_clip_centred_on_pets.csv")
+    features = extract(load_model("bundled:clip"), load_dataset(f"folder:{folder}"))
     expected = overlap(activation_space(features.image, features.text, centred=True).image)
     assert neurons.sort_values("neuron").image_overlap.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
 

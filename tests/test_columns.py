@@ -60,6 +60,7 @@ def test_what_can_stand_in_a_table_is_taken(schema: Schema) -> None:
             assert check_table(table_of(schema).assign(**{name: math.nan}), schema)[name].isna().all()
 
 
+@pytest.mark.slow
 def test_what_cannot_stand_in_a_column_is_refused() -> None:
     count = 0
     for schema, name, wrong in faults():

@@ -148,6 +148,7 @@ def test_standing_among_random_orders(table: pd.DataFrame, place: int) -> None:
     assert nothing.isna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_p_values_are_adjusted_over_ks_and_data_sets_and_areas_over_data_sets(table: pd.DataFrame) -> None:
     for first, second in PAIRS:
         pair = table[(table["first"] == first) & (table.second == second)]
@@ -241,6 +242,7 @@ def test_one_data_set_has_its_own_interval() -> None:
     assert str(found) == "+3.00 points (+1.00 to +5.00)"
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_mean_over_data_sets_covers_what_it_is_to_cover() -> None:
     truth, deviations = np.array([0.01, -0.02, 0.05, 0.0]), np.array([0.01, 0.03, 0.02, 0.005])
     generator = np.random.default_rng(0)
@@ -279,6 +281,7 @@ def test_the_pooled_p_is_by_rank_of_the_mean_area(measured: list[Measured]) -> N
         assert found == pytest.approx(min(1, 2 * (1 + extreme) / (1 + DRAWS)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_the_pooled_p_is_uniform_where_a_strategy_is_one_more_random_order() -> None:
     """Three data sets on which an order's worth is much the same: as three tests it would be far from one."""

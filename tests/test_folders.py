@@ -32,6 +32,8 @@ from purescope.tables import parquet_name, read_results
 from tests.test_columns import sample
 from tests.undrawn import run_sweep
 
+pytestmark = pytest.mark.slow
+
 MADE = plant(effect=1.0, neurons=16, images=60, classes=3)
 OTHER = plant(effect=1.0, neurons=16, images=60, classes=3, seed=5)
 SETTINGS = Settings(keep=[4, 8], draws=2, space="activations", resamples=50)

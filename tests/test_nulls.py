@@ -162,6 +162,7 @@ def test_a_joint_rotation_leaves_accuracy_at_full_width_as_it_is() -> None:
     assert len({round(found["image overlap"], 9) for found in model.overlaps}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_gaussian_projections_are_one_more_rotation_of_themselves() -> None:
     """Their law is the same in any basis: p-values are uniform, percentiles spread, z about standard normal."""
@@ -274,6 +275,7 @@ def test_no_variant_is_missing() -> None:
 SWEPT = {"plainly": {}, "otherwise": {"measure": "l2", "towers": "z_sum", "space": "centred"}}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("swept", SWEPT)
 def test_every_variant_is_a_sweep_with_that_option(swept: str) -> None:

@@ -122,6 +122,7 @@ def verdict_on(effect: float, seed: int, *, sets: int, draws: int) -> Verdict:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("effect", "models", "right"), [(1.0, 100, "supported"), (-1.0, 100, "contradicted"), (0.0, 200, "not decided")]
@@ -132,6 +133,7 @@ def test_the_verdict_on_one_data_set_is_right_on_95_percent(effect: float, model
     assert words[right] >= 0.95 * models, words
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("effect", "models", "right"), [(1.0, 10, "supported"), (-1.0, 10, "contradicted"), (0.0, 20, "not decided")]

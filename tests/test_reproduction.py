@@ -19,7 +19,7 @@ from tests.checkpoints import laclip_tensors, write_laclip
 from tests.datasets.test_torchvision import MINIATURES
 from tests.undrawn import run_reproduction
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 SEVEN = [name for name in TITLES if name != "stl10"]
 SETTINGS = Settings(draws=3, resamples=20)
 

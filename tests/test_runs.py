@@ -46,7 +46,7 @@ from purescope.tables import atomic_path, check_table, read_table
 from tests.undrawn import run, run_sweep
 
 # Random features are no better than chance, and told so.
-pytestmark = pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")]
 
 NEURONS = 6
 SETTINGS = Settings(keep=(2, 5), draws=2, resamples=20)

@@ -144,6 +144,7 @@ def test_a_level_choice_keeps_the_own_name() -> None:
     assert assign_names(labels, called, 2).tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_bundled_model_on_flags_and_with_its_names_shifted() -> None:
     result = extract(load_model("bundled:laclip"), load_dataset("bundled:flags"))
     assert doubts(result) == []

@@ -26,7 +26,7 @@ from purescope.tables import check_table, read_table
 from purescope.verdict import judge
 from tests.undrawn import run_compare, run_evidence, run_sweep
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")]
 
 NEURONS = 32
 SETTINGS = Settings(keep=(8, 16, 24), draws=60, resamples=200, strategies=("high_purity", "low_purity", "svd"))

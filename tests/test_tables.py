@@ -160,6 +160,7 @@ SURPLUS: dict[str, tuple[Callable[[int], list[Any]], bool, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SURPLUS)
 def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path) -> None:
     make, shared, message = SURPLUS[kind]

@@ -11,6 +11,8 @@ from purescope.datasets._torchvision import BENCHMARKS
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_list_names_every_kind() -> None:
     result = CliRunner().invoke(datasets, [])

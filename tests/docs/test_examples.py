@@ -2,39 +2,53 @@
 
 import doctest
 import functools
-from pathlib import Path
+from collections.abc import Iterator
 
 import click
 import pytest
 
 from purescope.cli import cli, main
 from tests.docs.pages import ROOT, examples
+from tests.sandbox import sandbox
+
+pytestmark = pytest.mark.slow
 
 _FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 _EXAMPLES = examples()
 _RESULTS = ("sweep", "cc3m_laclip.pt", "--data", "folder:my_images", "--out", "results")
+_QUICK = {"--draws": ["5"], "--resamples": ["50"], "--rotations": ["2"], "--no-figures": [], "--no-report": []}
 _DRAWN = ("docs/start.md", "docs/howto/reproduce.md")  # where runs draw their figures and the report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with sandbox(tmp_path_factory.mktemp("docs")):
+        yield
 
 
 @functools.cache
 def run(words: tuple[str, ...]) -> int:
-    """The exit code of a command; the same one is run once."""
+    """The exit code of a command; the same one is run once, and lightly where no page shows what it prints."""
     try:
-        main(list(words))
+        main([*words, *_light(words)])
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
 
 
+def _light(words: tuple[str, ...]) -> list[str]:
+    """Options that make a command quick, of those that it has and was not given."""
+    if any(example.shown or example.page in _DRAWN for example in _EXAMPLES if tuple(example.words) == words):
+        return []
+    command = cli.commands.get(words[0] if words else "")
+    known = {option for one in command.params for option in one.opts} if command else set()
+    return [word for option, value in _QUICK.items() if option in known - set(words) for word in (option, *value)]
+
+
 @pytest.mark.parametrize("page", sorted({example.page for example in _EXAMPLES}))
-def test_examples(
-    page: str, sandbox: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examples(page: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     run(_RESULTS)  # several pages begin where this one ended
     capsys.readouterr()
-    if page not in _DRAWN:
-        monkeypatch.setattr("purescope.runs._run._report", lambda folder: None)
-        monkeypatch.setattr("purescope.plots.write_figures", lambda table, folder: None)
     wrong = []
     for example in _EXAMPLES:
         if example.page == page:
@@ -44,6 +58,7 @@ def test_examples(
             said = capsys.readouterr()
             # A page shows a terminal, where what is being done passes before the error.
             got = said.err[said.err.find("purescope: ") :] if example.fails else said.out
+            assert "no report: " not in said.err, said.err
             if code != (2 if example.fails else 0):
                 wrong.append(f"line {example.line}: {example.command}\nends with {code}:\n{said.err}")
             elif example.shown and not doctest.OutputChecker().check_output(f"{example.shown}\n", got, _FLAGS):

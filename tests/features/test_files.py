@@ -256,6 +256,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, feat
 """
 
 
+@pytest.mark.slow
 def test_a_large_file_is_in_memory_once(file: Path) -> None:
     """Rows that must be scaled too; measured in a process of its own."""
     rows = (200_000 if os.environ.get("PURESCOPE_TORTURE") else 60_000, 512)

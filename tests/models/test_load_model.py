@@ -180,6 +180,7 @@ def test_loading_leaves_the_users_logging_alone(place: Path) -> None:
     assert logging.getLogger().handlers == before
 
 
+@pytest.mark.slow
 def test_importing_is_light() -> None:
     heavy = {"open_clip", "timm", "torchvision", "safetensors"}
     code = f"import sys, purescope.models; print({heavy} & set(sys.modules))"

@@ -174,17 +174,17 @@ def test_the_decoder_of_a_text_tower_is_not_built(options: dict[str, int], open_
 @pytest.mark.parametrize("per_block", [1, 12])
 def test_thousands_of_blocks(per_block: int, tmp_path: Path) -> None:
     """As names alone: an image tower of LaCLIP is counted by them."""
-    tensors = laclip_tensors()
-    more = {f"visual.blocks.{i}.x{j}": torch.zeros(1) for i in range(6000 // per_block) for j in range(per_block)}
+    tensors, one = laclip_tensors(), torch.zeros(1)  # of one storage, since torch takes its time to write thousands
+    more = {f"visual.blocks.{i}.x{j}": one for i in range(6000 // per_block) for j in range(per_block)}
     with pytest.raises(ModelError, match=r"layers, and 6,\d+ tensors of weights"):
         load_model(str(write_laclip(tmp_path / "model.pt", {**tensors, **more})))
 
 
 @pytest.mark.parametrize("name", ["visual.transformer.resblocks", "transformer.resblocks"])
 def test_thousands_of_blocks_of_openai(name: str, tmp_path: Path) -> None:
-    tensors = openai_model().state_dict()
+    tensors, one = openai_model().state_dict(), torch.zeros(1)
     marks = {mark: torch.tensor(1) for mark in ("input_resolution", "context_length", "vocab_size")}
-    more = {f"{name}.{i}.x": torch.zeros(1) for i in range(5000)}
+    more = {f"{name}.{i}.x": one for i in range(5000)}
     torch.save({**tensors, **marks, **more}, tmp_path / "model.pt")
     with pytest.raises(ModelError, match=r"5,\d+ layers"):
         load_model(str(tmp_path / "model.pt"))

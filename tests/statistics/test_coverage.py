@@ -20,6 +20,8 @@ from purescope.statistics import (
     wilson_interval,
 )
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENTS = 2000
 SIZES = {
     "10 classes of 200": [200] * 10,

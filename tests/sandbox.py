@@ -1,10 +1,11 @@
-"""The folder in which the examples of the documentation run: small real files, called as in the pages."""
+"""A folder of small real files, called as in the pages of the documentation, in which every command can run."""
 
 import importlib
 import json
 import pickle
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from open_clip import factory
 from PIL import Image
 
 from purescope import prompts
+from purescope.planted import plant
 from tests.checkpoints import (
     laclip_tensors,
     openai_model,
@@ -36,14 +38,14 @@ _TINY = {
 }
 
 
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Every file that a page names, in the folder that is the working one; the hub's cache holds three models.
+@contextmanager
+def sandbox(folder: Path) -> Iterator[None]:
+    """Fill a folder with every file that a page names, and work in it; the hub's cache holds three models.
 
-    Checkpoints are random and have 24 neurons, open_clip's ViT-B-16 is a small one, the demo runs on two such
-    checkpoints and one image set, and the vocabulary has twenty words. The network is refused.
+    Checkpoints are random and have 24 neurons, but for planted.pt, whose neurons are `purescope.planted.plant`'s as is
+    planted.npz; open_clip's ViT-B-16 is a small one, the demo runs on two such checkpoints and one image set, and the
+    vocabulary has twenty words. The network is refused.
     """
-    folder = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PURESCOPE_CACHE", str(folder / "features-kept"))
@@ -65,9 +67,9 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
         (folder / "ViT-B-16.json").write_text(json.dumps(_TINY))
         open_clip.add_model_config(folder / "ViT-B-16.json")
-        for make in (_checkpoints, _folders_of_models, _images, _other_data, _broken):
+        for make in (_checkpoints, _folders_of_models, _images, _other_data, _planted, _broken):
             make(folder)
-        yield folder
+        yield
 
 
 def _few(words: prompts.Prompts) -> prompts.Prompts:
@@ -149,6 +151,17 @@ def _cifar10(folder: Path, rng: Any) -> None:
         (folder / name).write_bytes(pickle.dumps({"data": pixels, "labels": [i % 10 for i in range(30)]}))
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+
+
+def _planted(folder: Path) -> None:
+    """A model and features of one making: the purest neurons carry most."""
+    made = plant(1.0, neurons=24, images=90, classes=6, signal=0.5)
+    tensors = laclip_tensors(width=256, text_width=256, depth=1, text_depth=1, head_width=64)
+    tensors["image_projection"] = made.projections.image.T.float().contiguous()
+    tensors["text_projection"] = made.projections.text.T.float().contiguous()
+    write_laclip(folder / "planted.pt", tensors)
+    features = made.features
+    np.savez(folder / "planted.npz", image=features.image, text=features.text, labels=features.labels)
 
 
 class _Runs:

@@ -84,6 +84,7 @@ def mean_answers(given: dict[str, Array], name: str) -> Array:
     return given[name].mean(0) if name == "random" else given[name].astype(float)
 
 
+@pytest.mark.slow
 def test_every_comparison_is_there_once(table: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(check_table(table, COMPARISONS), table)
     assert list(table) == list(COMPARISONS.columns)

@@ -52,6 +52,7 @@ def assert_open_clip_reads(folder: Path, model: Model) -> None:
     assert torch.equal(model.preprocess.normalise(model.preprocess.pixels(picture)[None])[0], transform(picture))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["vit", "resnet", "coca", "siglip"])
 def test_models_of_open_clip(family: str, tmp_path: Path) -> None:
     preprocess = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "interpolation": "bilinear", "resize_mode": "squash"}
@@ -62,6 +63,7 @@ def test_models_of_open_clip(family: str, tmp_path: Path) -> None:
     assert_open_clip_reads(tmp_path / "copy", model)
 
 
+@pytest.mark.slow
 def test_an_archive_of_openai(tmp_path: Path) -> None:
     path = write_torchscript(tmp_path / "model.pt", openai_model())
     assert convert(str(path), tmp_path / "copy") == "open_clip"
@@ -83,6 +85,7 @@ def test_a_vocabulary_of_its_own_comes_along(tmp_path: Path, monkeypatch: pytest
 TAKEN = ("open_clip_model.safetensors", "open_clip_config.json", "pytorch_model.bin", "-x.gz", "merges")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TAKEN)
 def test_a_vocabulary_takes_no_name_of_another_file(name: str, tmp_path: Path) -> None:
     write_open_clip(
@@ -97,6 +100,7 @@ def test_a_vocabulary_takes_no_name_of_another_file(name: str, tmp_path: Path) -
     assert_same(load_model(str(tmp_path / "copy")), load_model(str(tmp_path / "model")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "special_tokens_map.json"])
 def test_what_a_link_leads_to_is_not_copied(name: str, tmp_path: Path) -> None:
     pytest.importorskip("transformers")
@@ -113,6 +117,7 @@ def test_what_a_link_leads_to_is_not_copied(name: str, tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["clip", "secret"]
 
 
+@pytest.mark.slow
 def test_a_vocabulary_that_is_a_link(tmp_path: Path) -> None:
     options = {**TEXT, "tokenizer_kwargs": {"bpe_path": "m.txt.gz"}}
     write_open_clip(tmp_path / "model", {**CONFIGS["vit"], "text_cfg": options})
@@ -135,6 +140,7 @@ def test_only_an_old_copy_of_ours_is_removed(tmp_path: Path) -> None:
     assert left == [".copy.13.partial", ".copy.14.partial", ".copy.mine.partial"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head_width", [16, None])
 def test_a_laclip_checkpoint_takes_a_form_that_says_so(head_width: int | None, tmp_path: Path) -> None:
     width = {16: 64, None: 384}[head_width]
@@ -149,6 +155,7 @@ def test_a_laclip_checkpoint_takes_a_form_that_says_so(head_width: int | None, t
     assert config["form"].startswith("purescope's own")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_models_of_transformers(family: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
@@ -170,6 +177,7 @@ def small(path: Path) -> Path:
     return write_laclip(path, {**tensors, name: tensors[name][:1].clone().expand_as(tensors[name])})
 
 
+@pytest.mark.slow
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     path = small(tmp_path / "model.pt")
     (tmp_path / "full").mkdir()
@@ -198,6 +206,7 @@ def test_half_a_copy_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model.pt"]
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_open_clip(tmp_path / "model", CONFIGS["vit"])
     run = CliRunner().invoke(cli, ["convert", str(tmp_path / "model"), str(tmp_path / "copy")])

@@ -148,6 +148,7 @@ def test_every_event_that_is_watched_is_tried_here_or_named() -> None:
     assert tried | not_on_this_system == guard._EVENTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["<string>", "", "x.py", os.__file__, subprocess.__file__, "<frozen importlib>"])
 def test_a_text_that_is_passed_to_exec_is_no_module(file: str, folder: Path) -> None:
     with pytest.raises(ModelError, match="run a command"), guarded(folder):

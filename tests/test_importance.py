@@ -159,6 +159,7 @@ def test_dead_neurons_are_left_out_and_tables_are_kept_apart(features, projectio
 # --- the command
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_ends_and_writes_every_neuron(tmp_path) -> None:
     arguments = ["CC3M LaCLIP=bundled:laclip", "--data", "bundled:flags", "--out", str(tmp_path), "--top", "3"]
     result = CliRunner().invoke(command, [*arguments, "--ablation", "mean", "--per-class"], catch_exceptions=False)

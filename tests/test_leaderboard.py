@@ -70,6 +70,7 @@ def test_numbers_are_means_over_data_sets(measured: list[Measured]) -> None:
         assert standing.p == pooled_p(table, model="planted", strategy=standing.strategy)
 
 
+@pytest.mark.slow
 def test_a_model_has_its_own(measured: list[Measured]) -> None:
     mine, other = board(measured, "planted"), board(measured, "other")
     assert {standing.strategy for standing in other} == {standing.strategy for standing in mine}

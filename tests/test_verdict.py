@@ -148,6 +148,7 @@ def test_without_both_comparisons_there_is_no_verdict(second: str) -> None:
         judge(results(0.9, [0.5]), table, model="unknown")
 
 
+@pytest.mark.slow
 def test_a_sweeps_own_tables_are_judged() -> None:
     """Through the tables as they are written: the same as from accuracy alone."""
     made = plant(1.0, neurons=32, images=240, classes=4, seed=0)

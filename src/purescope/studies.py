@@ -58,7 +58,9 @@ def run_evidence(
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = Settings(keep=[8], draws=3, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:
-        ...     tables = run_evidence([], [made.features], out, settings=settings, rotations=3)
+        ...     tables = run_evidence(
+        ...         [], [made.features], out, settings=settings, rotations=3, figures=False, report=False
+        ...     )
         >>> sorted(set(tables["nulls"].null))
         ['rotation', 'shuffled purity', 'shuffled towers', 'svd basis']
     """
@@ -137,8 +139,8 @@ def run_compare(
         ... )
         >>> with tempfile.TemporaryDirectory() as out:
         ...     settings = Settings(keep=[1], draws=1, resamples=100)
-        ...     rivals = run_compare(sees, blind, [colours], out, settings=settings)["rivals"]
-        >>> rivals.query("k == 'all' and metric == 'accuracy'")[["first_value", "second_value", "difference"]]
+        ...     tables = run_compare(sees, blind, [colours], out, settings=settings, figures=False, report=False)
+        >>> tables["rivals"].query("k == 'all' and metric == 'accuracy'")[["first_value", "second_value", "difference"]]
            first_value  second_value  difference
         0          1.0      0.666667    0.333333
     """

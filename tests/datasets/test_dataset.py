@@ -134,6 +134,7 @@ def test_file_contents_tell_names_and_bytes(tmp_path: Path) -> None:
     assert contents(one) != before, "bytes count"
 
 
+@pytest.mark.slow
 def test_an_image_of_the_same_size_in_a_large_file_is_another(tmp_path: Path) -> None:
     """Larger than what was once told by its size: 200 MiB of a sparse file."""
     path = tmp_path / "large.bmp"

@@ -75,6 +75,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["README.md", ".huggingface.yaml"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_card_leads_to_files_beside_it(way: str, file: str, tmp_path: Path) -> None:
@@ -95,6 +96,7 @@ def test_nothing_else_in_a_card_is_an_address(key: str, tmp_path: Path) -> None:
         load_dataset(f"hf:{tmp_path / 'pets'}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_card_of_the_hub_leads_to_files_beside_it(
     pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -219,6 +221,7 @@ BOMBS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BOMBS)
 def test_files_that_unpack_to_far_more(kind: str, tmp_path: Path) -> None:
     make, told = BOMBS[kind]

@@ -394,6 +394,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TABLES)
 def test_a_table_is_refused_at_once(kind: str, tmp_path: Path) -> None:
     name, make, message = TABLES[kind]
@@ -517,6 +518,7 @@ def test_a_blank_page_is_no_bomb(tmp_path: Path) -> None:
     assert load_dataset(spec).images[1].size == (4960, 7016)
 
 
+@pytest.mark.slow
 def test_a_photograph_of_a_hundred_megapixels_is_read_without_a_warning(tmp_path: Path) -> None:
     spec, _ = folder(tmp_path / "data")
     Image.effect_noise((1000, 9500), 90).resize((10_000, 9500), Image.Resampling.NEAREST).save(

@@ -17,6 +17,7 @@ def test_there_are_examples() -> None:
     assert {"idea.md", "derivations.md", "start.md"} <= {page.name for page in _WITH_EXAMPLES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", _WITH_EXAMPLES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_python_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -303,6 +303,7 @@ MANIFESTS: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", MANIFESTS)
 def test_a_damaged_manifest_disables_nothing_and_is_made_again(
     make_model: Make, make_dataset: Make, cache: Cache, damage: str

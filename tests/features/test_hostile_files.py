@@ -257,6 +257,7 @@ SAFETENSORS |= {
 CASES = [(suffix, name) for suffix, table in ((".npz", NPZ), (".safetensors", SAFETENSORS)) for name in table]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "name"), CASES)
 def test_it_is_refused_at_once_and_by_name(suffix: str, name: str, tmp_path: Path) -> None:
     make, message = (NPZ if suffix == ".npz" else SAFETENSORS)[name]

@@ -97,6 +97,7 @@ NOT_CHECKPOINTS: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NOT_CHECKPOINTS)
 @pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
 def test_other_files_are_told_apart(name: str, kind: str, tmp_path: Path) -> None:
@@ -135,6 +136,7 @@ def test_a_truncated_file(legacy: bool, tmp_path: Path) -> None:
             read_tensors(path)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 255)), min_size=1, max_size=20))
 def test_damaged_bytes_are_an_error_of_ours_or_still_tensors(
     tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[int, int]]

@@ -85,6 +85,7 @@ def save(path: Path, model: Any, marks: bool = True, **changes: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_archive_of_openai_is_its_model(theirs: Any, tmp_path: Path) -> None:
     path = write_torchscript(tmp_path / "model.pt", theirs)
     assert_features(path, theirs)
@@ -97,6 +98,7 @@ def test_an_archive_of_openai_is_its_model(theirs: Any, tmp_path: Path) -> None:
     assert torch.equal(model.projections.text, theirs.text_projection.T)
 
 
+@pytest.mark.slow
 def test_the_archive_is_what_torch_and_open_clip_read(theirs: Any, tmp_path: Path) -> None:
     """Every tensor of the archive's own state_dict, equal; and open_clip's reader gives the same model."""
     path = write_torchscript(tmp_path / "model.pt", theirs)
@@ -127,6 +129,7 @@ def test_another_activation_would_show(vit: Any, tmp_path: Path) -> None:
         assert (ours - other).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_no_code_of_an_archive_is_read(vit: Any, tmp_path: Path) -> None:
     """Its program may be anything, or missing."""
     whole, path = write_torchscript(tmp_path / "whole.pt", vit), tmp_path / "model.pt"
@@ -137,6 +140,7 @@ def test_no_code_of_an_archive_is_read(vit: Any, tmp_path: Path) -> None:
     assert_features(path, vit)
 
 
+@pytest.mark.slow
 def test_an_openai_file_is_never_read_with_another_activation(
     vit: Any, tmp_path: Path, tiny: Callable[..., str]
 ) -> None:
@@ -150,6 +154,7 @@ def test_an_openai_file_is_never_read_with_another_activation(
     assert_features(path, vit, arch=twin)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["module.", ""])
 def test_a_training_file_of_open_clip_by_the_name_of_its_architecture(
     prefix: str, vit: Any, tmp_path: Path, tiny: Callable[..., str]
@@ -164,6 +169,7 @@ def test_a_training_file_of_open_clip_by_the_name_of_its_architecture(
     assert_features(tmp_path / "model.safetensors", expected, arch=arch)
 
 
+@pytest.mark.slow
 def test_an_architecture_with_one_preprocess_brings_it(
     vit: Any, tmp_path: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +186,7 @@ def test_an_architecture_with_one_preprocess_brings_it(
     assert (found.mean[0], found.resize) == (0.48145466, "shortest")
 
 
+@pytest.mark.slow
 def test_a_bare_file_is_taken_for_open_clips_architecture_of_its_shapes(
     vit: Any, tmp_path: Path, tiny: Callable[..., str]
 ) -> None:

@@ -180,6 +180,7 @@ def test_a_tag_that_was_trained_with_quick_gelu_is_refused_without(monkeypatch: 
         load_model("open_clip:ViT-B/32/laion400m_e32")
 
 
+@pytest.mark.slow
 def test_a_tag_with_an_address_is_found_where_open_clip_keeps_it(
     vit: Any, cache: Cache, tmp_path: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +249,7 @@ def test_a_text_tower_of_transformers_in_open_clip(
     assert "9 entries" in model.identity["tokenizer"]
 
 
+@pytest.mark.slow
 def test_code_that_a_text_tower_names_is_refused(tmp_path: Path) -> None:
     tower = {"hf_model_name": ".", "hf_model_pretrained": False}
     write_open_clip(tmp_path / "model", CONFIGS["vit"])
@@ -259,6 +261,7 @@ def test_code_that_a_text_tower_names_is_refused(tmp_path: Path) -> None:
         load_model(str(tmp_path / "model"))
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_comes_from_the_hub(vit: Any, cache: Cache, tmp_path: Path, tiny: Callable[..., str]) -> None:
     """As SigLIP's in open_clip: named by the architecture, kept in a repository."""
     config = config_of(quick_gelu=False)

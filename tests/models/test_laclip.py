@@ -64,6 +64,7 @@ def test_image_features_are_those_of_the_definition(model: Model, tensors: Tenso
     torch.testing.assert_close(model.encode_image(images), expected.float(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_text_features_are_those_of_the_definition(model: Model, tensors: Tensors) -> None:
     expected = torch.stack([text_features(double(tensors), tokens_of(sentence)) for sentence in SENTENCES])
     torch.testing.assert_close(model.encode_text(SENTENCES), expected.float(), rtol=1e-5, atol=1e-5)
@@ -127,6 +128,7 @@ def test_preprocess_is_the_authors_own(model: Model) -> None:
     assert model.preprocess.std == (0.229, 0.224, 0.225)
 
 
+@pytest.mark.slow
 def test_identity_tells_models_apart(model: Model, tensors: Tensors, tmp_path: Path) -> None:
     bare = load_model(str(write_laclip(tmp_path / "other_name.pt", tensors, prefix="")))
     changed = dict(tensors, logit_scale=tensors["logit_scale"] + 1)
@@ -259,6 +261,7 @@ FAULTS: dict[str, tuple[Callable[[Tensors], dict[str, Any]], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_does_not_fit_is_named(fault: str, light: Tensors, tmp_path: Path) -> None:
     change, message = FAULTS[fault]

@@ -158,6 +158,7 @@ def test_unknown_precision_and_device(place: Path) -> None:
         load_model(str(place / "my-run_clip"), device="gpu")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="tells of a machine without CUDA")
 def test_a_device_that_is_not_there(place: Path) -> None:
     with pytest.raises(ModelError, match="device 'cuda'"):

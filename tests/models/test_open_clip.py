@@ -117,6 +117,7 @@ def images_for(size: int) -> Tensor:
     return torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 def test_features_and_preprocess_are_open_clips(folder: Path, model: Model) -> None:
     theirs, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     theirs.eval()
@@ -182,6 +183,7 @@ def test_a_head_of_several_layers_is_told(tmp_path: Path) -> None:
         load_model(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_copies_of_a_model_are_independent(folder: Path) -> None:
     """On several devices each has a copy: no encoder may hold on to the first one's weights."""
     source = _sources.from_folder(folder, offline=True)
@@ -347,6 +349,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_wrong_in_a_folder_is_named(
     fault: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory

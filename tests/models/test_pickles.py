@@ -85,6 +85,7 @@ def write(path: Path, form: str, tree: bytes) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PICKLES)
 @pytest.mark.parametrize("form", ["zip", "old", "TorchScript"])
 def test_pickles_that_cost_more_than_their_size(form: str, case: str, tmp_path: Path) -> None:
@@ -125,6 +126,7 @@ EXTRAS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [False, True])
 def test_what_honest_checkpoints_hold(old: bool, tmp_path: Path) -> None:
     weights = {f"layers.{i}.weight": torch.nn.Parameter(torch.full((2, 3), float(i))) for i in range(60)}
@@ -137,6 +139,7 @@ def test_what_honest_checkpoints_hold(old: bool, tmp_path: Path) -> None:
     assert all(torch.equal(found[name], weight) for name, weight in weights.items())
 
 
+@pytest.mark.slow
 def test_modules_in_modules(tmp_path: Path) -> None:
     """The name of each is as long as the way to it."""
 

@@ -171,6 +171,7 @@ def test_the_decoder_of_a_text_tower_is_not_built(options: dict[str, int], open_
         load_model(str(open_clip))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_block", [1, 12])
 def test_thousands_of_blocks(per_block: int, tmp_path: Path) -> None:
     """As names alone: an image tower of LaCLIP is counted by them."""
@@ -180,6 +181,7 @@ def test_thousands_of_blocks(per_block: int, tmp_path: Path) -> None:
         load_model(str(write_laclip(tmp_path / "model.pt", {**tensors, **more})))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["visual.transformer.resblocks", "transformer.resblocks"])
 def test_thousands_of_blocks_of_openai(name: str, tmp_path: Path) -> None:
     tensors, one = openai_model().state_dict(), torch.zeros(1)
@@ -225,6 +227,7 @@ def test_packed_checkpoints(entry: str, tmp_path: Path) -> None:
         read_tensors(tmp_path / "model.pt")
 
 
+@pytest.mark.slow
 def test_a_packed_tree_of_torchscript(tmp_path: Path) -> None:
     write_torchscript(tmp_path / "good.pt", openai_model())
     with (
@@ -264,6 +267,7 @@ def test_a_pickle_that_declares_any_size(tmp_path: Path) -> None:
         read_tensors(tmp_path / "model.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [17, 300])
 def test_a_vocabulary_that_unpacks_to_any_size(megabytes: int, open_clip: Path) -> None:
     set_in(open_clip / "open_clip_config.json", "model_cfg", "text_cfg", "tokenizer_kwargs", value={"bpe_path": "m.gz"})
@@ -309,6 +313,7 @@ STRANGE: dict[Callable[[Path], None], str] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strange", STRANGE, ids=lambda strange: strange.__name__)
 @pytest.mark.parametrize(
     "name",
@@ -356,6 +361,7 @@ TOKENIZERS: dict[str, tuple[str, str, object, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TOKENIZERS)
 def test_tokenizers_that_make_much_of_little(case: str, transformers: Path) -> None:
     name, key, value, message = TOKENIZERS[case]
@@ -386,6 +392,7 @@ def test_a_tensor_in_two_parts(transformers: Path) -> None:
         load_model(str(transformers))
 
 
+@pytest.mark.slow
 def test_thousands_of_names(open_clip: Path) -> None:
     """Each is looked at once."""
     save_file({f"a{i}": torch.zeros(1) for i in range(20_000)}, open_clip / "open_clip_model.safetensors")

@@ -137,6 +137,7 @@ def test_a_storage_that_is_missing_or_packed(whole: Path, tmp_path: Path) -> Non
             read_tensors(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=10))
 def test_damaged_bytes_are_an_error_of_ours_or_still_tensors(

@@ -311,6 +311,7 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_wrong_in_a_folder_is_named(fault: str, wholes: Path, tmp_path: Path) -> None:
     family, damage, message = FAULTS[fault]
@@ -337,6 +338,7 @@ def test_code_that_a_configuration_names_is_not_run(family: str, wholes: Path, t
     assert load_model(str(folder)).identity == load_model(str(wholes / family)).identity
 
 
+@pytest.mark.slow
 def test_the_form_in_which_newer_processors_are_saved(wholes: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(wholes / "siglip", tmp_path / "siglip")
     settings = json.loads((folder / PROCESSOR).read_text())
@@ -354,6 +356,7 @@ def test_without_transformers_the_extra_is_named(wholes: Path, monkeypatch: pyte
         load_model(str(wholes / "clip"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "value"), [("model_type", [None]), ("text_config", "x"), ("projection_dim", "x")])
 def test_a_value_of_another_type_is_refused(key: str, value: object, tmp_path: Path) -> None:
     write(tmp_path, "clip")

@@ -22,6 +22,7 @@ def random_p(tests: int, seed: int) -> Tensor:
     return p[torch.randperm(tests, generator=torch.Generator().manual_seed(seed))]
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.parametrize("tests", [1, 2, 7, 56])
 def test_adjusted_p_is_that_of_statsmodels(name: str, adjust: Callable[[Tensor], Tensor], tests: int) -> None:

@@ -90,10 +90,10 @@ def run_sweep(
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = Settings(keep=[8], draws=2, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:
-        ...     table = run_sweep([], [made.features], out, settings=settings)
+        ...     table = run_sweep([], [made.features], out, settings=settings, figures=False, report=False)
         ...     again = ps.read_results(Path(out))
         ...     sorted(path.name for path in Path(out).glob("r*"))
-        ['report.html', 'result_planted', 'results.csv', 'results.parquet']
+        ['result_planted', 'results.csv', 'results.parquet']
         >>> again.equals(table)
         True
     """

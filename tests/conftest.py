@@ -1,6 +1,7 @@
 """What holds for every test. What needs no code, as warnings being errors, is in pyproject.toml."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -31,6 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that are slow: a process that ends with one would leave the others waiting."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Look no more for garbage among the modules, which stay: half a million objects, again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -91,9 +91,33 @@ def read(out: Path) -> dict[str, Any]:
 class StopHere(BaseException): ...
 
 
-@pytest.fixture(autouse=True)
-def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("open_clip.IMAGENET_CLASSNAMES", [f"thing {number}" for number in range(20)])
+@pytest.fixture(autouse=True, scope="module")
+def few_words() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("open_clip.IMAGENET_CLASSNAMES", [f"thing {number}" for number in range(20)])
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, few_words: None) -> Path:
+    """All models on all data, in one go; to be looked at, or copied."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    run_sweep(MODELS, DATA, out, settings=SETTINGS)
+    return out
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory, few_words: None) -> Path:
+    """One model on one data set; to be copied."""
+    out = tmp_path_factory.mktemp("single") / "out"
+    run_sweep(MODELS[:1], DATA[:1], out, settings=SETTINGS)
+    return out
+
+
+@pytest.fixture
+def out(whole: Path, tmp_path: Path) -> Path:
+    """A finished run of a test's own."""
+    return shutil.copytree(whole, tmp_path / "out")
 
 
 @pytest.fixture
@@ -124,17 +148,15 @@ def stop_after(times: int, monkeypatch: pytest.MonkeyPatch, name: str = "measure
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 3, 5])
-def test_a_stopped_run_goes_on_where_it_stopped(pairs: int, tmp_path: Path, measured: list[Any]) -> None:
-    expected = run_sweep(MODELS, DATA, tmp_path / "whole", settings=SETTINGS)
-    measured.clear()
+def test_a_stopped_run_goes_on_where_it_stopped(pairs: int, whole: Path, tmp_path: Path, measured: list[Any]) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         stop_after(pairs, patch)
         run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
     assert len(measured) == pairs
     table = run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
     assert len(measured) == len(set(measured)) == 6, "each pair once"
-    pd.testing.assert_frame_equal(table, expected, check_exact=True)
-    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+    pd.testing.assert_frame_equal(table, read_table(whole, RESULTS), check_exact=True)
+    assert content(tmp_path / "stopped") == content(whole)
     told = json.loads((tmp_path / "stopped" / "manifest.json").read_text())
     assert [(timing["model"], timing["dataset"]) for timing in told["timings"]] == measured
     assert "finished" in told
@@ -150,9 +172,8 @@ def test_a_stopped_run_goes_on_where_it_stopped(pairs: int, tmp_path: Path, meas
     ],
 )
 def test_a_run_that_is_stopped_after_its_pairs_goes_on(
-    name: str, times: int, encoded: int, tmp_path: Path, measured: list[Any], monkeypatch: pytest.MonkeyPatch
+    name: str, times: int, encoded: int, whole: Path, tmp_path: Path, measured: list[Any], monkeypatch: Any
 ) -> None:
-    run_sweep(MODELS, DATA, tmp_path / "whole", settings=SETTINGS)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         stop_after(times, patch, name)
         run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS, report=name == "_report")
@@ -162,7 +183,7 @@ def test_a_run_that_is_stopped_after_its_pairs_goes_on(
     monkeypatch.setattr(_run, "vocabulary_table", lambda *a, **o: told.append(a) or vocabulary_table(*a, **o))
     run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
     assert not measured and len(told) == encoded
-    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+    assert content(tmp_path / "stopped") == content(whole)
 
 
 def test_a_run_that_measured_nothing_leaves_its_folder_to_another(
@@ -315,14 +336,14 @@ def test_everything_is_measured_anew(how: str, tmp_path: Path, measured: list[An
 
 
 def test_a_finished_run_is_read_again(tmp_path: Path, measured: list[Any]) -> None:
-    first = run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+    first = run_sweep(MODELS[:1], DATA, tmp_path, settings=SETTINGS)
     before = content(tmp_path)
     measured.clear()
-    pd.testing.assert_frame_equal(run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS), first, check_exact=True)
+    pd.testing.assert_frame_equal(run_sweep(MODELS[:1], DATA, tmp_path, settings=SETTINGS), first, check_exact=True)
     assert measured == []
     assert content(tmp_path) == before
     with pytest.raises(OutputError, match="its settings differ"):
-        run_sweep(MODELS, DATA, tmp_path, settings=replace(SETTINGS, seed=3))
+        run_sweep(MODELS[:1], DATA, tmp_path, settings=replace(SETTINGS, seed=3))
 
 
 def test_progress_is_not_shown_for_what_needs_no_encoding(tmp_path: Path) -> None:
@@ -462,8 +483,7 @@ def test_the_manifest_has_the_prompts_that_were_used(tmp_path: Path) -> None:
 # --- the folder
 
 
-def test_overwriting_leaves_nothing_of_the_run_before(tmp_path: Path) -> None:
-    run_sweep(MODELS, DATA, tmp_path / "out", settings=SETTINGS)
+def test_overwriting_leaves_nothing_of_the_run_before(out: Path, tmp_path: Path) -> None:
     run_sweep(MODELS[1:], DATA[:1], tmp_path / "alone", settings=SETTINGS)
     figures = [tmp_path / "out" / "figures" / f"purity_gap_first.{end}" for end in ("png", "svg")]
     others = [tmp_path / "out" / name for name in ("notes.csv", "result_mine/notes.txt", "figures/mine.png")]
@@ -478,17 +498,14 @@ def test_overwriting_leaves_nothing_of_the_run_before(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "result_one").exists()
 
 
-def test_a_finished_run_mends_what_was_lost_or_damaged(tmp_path: Path, measured: list[Any]) -> None:
-    run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
-    before = content(tmp_path)
-    measured.clear()
-    (tmp_path / "results.csv").write_text("junk")
+def test_a_finished_run_mends_what_was_lost_or_damaged(whole: Path, out: Path, measured: list[Any]) -> None:
+    (out / "results.csv").write_text("junk")
     for name in ("curves.csv", "confusions.csv", "cosines_two.npz", "neurons.parquet"):
-        (tmp_path / name).unlink()
-    (tmp_path / "thumbnails.parquet").write_bytes(b"junk")
-    shutil.rmtree(tmp_path / "result_one")
-    run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
-    assert content(tmp_path) == before
+        (out / name).unlink()
+    (out / "thumbnails.parquet").write_bytes(b"junk")
+    shutil.rmtree(out / "result_one")
+    run_sweep(MODELS, DATA, out, settings=SETTINGS)
+    assert content(out) == content(whole)
     assert measured == []
 
 
@@ -500,10 +517,10 @@ DAMAGED = {
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in DAMAGED.items() for value in values])
 def test_a_damaged_manifest_is_refused_until_it_may_be_replaced(
-    key: str, value: Any, tmp_path: Path, measured: list[Any]
+    key: str, value: Any, single: Path, tmp_path: Path, measured: list[Any]
 ) -> None:
     """By the run and by the report, in the same words: nothing says whose the tables are."""
-    run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS)
+    shutil.copytree(single, tmp_path, dirs_exist_ok=True)
     before, manifest = content(tmp_path), read(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {key: value}))
     for use in (
@@ -512,9 +529,9 @@ def test_a_damaged_manifest_is_refused_until_it_may_be_replaced(
     ):
         with pytest.raises(OutputError, match=rf"manifest\.json {key} is no list of {key}(?s:.*)--overwrite"):
             use()
-    assert len(measured) == 1 and content(tmp_path) == before
+    assert not measured and content(tmp_path) == before
     run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS, overwrite=True)
-    assert len(measured) == 2 and content(tmp_path) == before
+    assert len(measured) == 1 and content(tmp_path) == before
     assert isinstance(read(tmp_path)["timings"][0]["seconds"], dict)
 
 
@@ -532,8 +549,8 @@ def test_a_pair_may_have_no_row_in_a_table(tmp_path: Path) -> None:
     assert calls == ["first", "second"]
 
 
-def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
-    run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+def test_what_a_kill_left_is_removed(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     before = content(tmp_path)
     for path in [path for path in tmp_path.rglob("*") if path.is_file()]:
         with suppress(KeyboardInterrupt), monkey_killed(), atomic_path(path) as temporary:

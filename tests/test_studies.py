@@ -24,6 +24,7 @@ from purescope.schemas import COMPARISONS, RIVALS
 from purescope.sweep import all_strategies
 from purescope.tables import check_table, read_table
 from purescope.verdict import judge
+from tests.checkpoints import laclip_tensors, write_laclip
 from tests.undrawn import run_compare, run_evidence, run_sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")]
@@ -184,14 +185,15 @@ def test_the_sweep_itself_is_no_variant_of_it(evidence: Any) -> None:
 
 @pytest.mark.parametrize("command", ["evidence", "compare"])
 def test_the_commands(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = plant(1.0, neurons=512, images=60, seed=1).features
+    made = plant(1.0, neurons=24, images=60, seed=1).features
     save_features(made, tmp_path / "made.npz")
-    few = ["--draws", "30", "--resamples", "50", "--keep", "200,400", "--strategies", "high_purity,low_purity"]
+    models = [str(write_laclip(tmp_path / f"{name}.pt", laclip_tensors(seed=name))) for name in (1, 2)]
+    few = ["--draws", "30", "--resamples", "50", "--keep", "8,16", "--strategies", "high_purity,low_purity"]
     few += ["--no-figures", "--no-report"]
     few += ["--rotations", "2"] if command == "evidence" else []
     spec = f"features:{tmp_path / 'made.npz'}"
     try:
-        main([command, "bundled:clip", "bundled:laclip", "--data", spec, "--out", str(tmp_path / "out"), *few])
+        main([command, *models, "--data", spec, "--out", str(tmp_path / "out"), *few])
     except SystemExit as end:
         assert not end.code
     said = " ".join(capsys.readouterr().out.split())

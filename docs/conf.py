@@ -1,15 +1,16 @@
 """How the documentation site is built: `make docs` runs Sphinx with this file and checks every link of the result."""
 
 import sys
-from importlib.metadata import version as version_of
 from pathlib import Path
+
+from purescope import __version__
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 project = "purescope"
 author = "the purescope authors"
 copyright = author
-release = version = version_of("purescope")
+release = version = __version__
 
 extensions = [
     "myst_nb",

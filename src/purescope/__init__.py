@@ -14,6 +14,8 @@ first, is then none of ours, and the command line takes the signals over soonest
 
 import sys  # built in: no folder has another one
 
+__version__ = "0.1.0"  # the one place; the metadata, the command line, manifests and the documentation read it here
+
 _FUNCTIONS = ("purity", "sweep")  # public ones in modules of the same name
 
 

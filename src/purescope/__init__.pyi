@@ -37,3 +37,5 @@ from .studies import run_compare as run_compare
 from .studies import run_evidence as run_evidence
 from .sweep import sweep as sweep
 from .tables import read_results as read_results
+
+__version__: str

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from purescope import __version__
 from purescope.errors import InputError, OutputError
 from purescope.files import open_regular, read_json
 from purescope.specs import exists
@@ -15,12 +16,13 @@ from purescope.tables import AGAIN, atomic_path
 
 MANIFEST = "manifest.json"
 
-_LIBRARIES = ("purescope", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pandas", "pillow")
+_LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "numpy", "pandas", "pillow")
 
 
 def versions() -> dict[str, str]:
     """Return what numbers depend on besides settings: purescope, the libraries that make them, and Python."""
-    return {name: version(name) for name in _LIBRARIES} | {"python": platform.python_version()}
+    libraries = {name: version(name) for name in _LIBRARIES}
+    return {"purescope": __version__} | libraries | {"python": platform.python_version()}
 
 
 def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:

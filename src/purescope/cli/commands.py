@@ -2,6 +2,7 @@
 
 import click
 
+from purescope import __version__
 from purescope.cli.cache import cache
 from purescope.cli.compare import compare
 from purescope.cli.convert import convert
@@ -20,7 +21,7 @@ from purescope.cli.track import track
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="purescope")
+@click.version_option(__version__)
 def cli() -> None:
     """Which neurons of a CLIP-style embedding are pure, and what pruning the others costs.
 

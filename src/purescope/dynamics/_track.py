@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from purescope import __version__
 from purescope.datasets import Dataset
 from purescope.dynamics._checkpoints import Checkpoint, find_checkpoints
 from purescope.dynamics._measure import TrackSettings, measure
@@ -101,7 +102,7 @@ def _measure(
 def _identity(model: Model, dataset: Dataset | None) -> str:
     """A hash of the weights, the images, the prompts, and the code that measures."""
     data = () if dataset is None else (dataset.fingerprint, dataset.display_names, dataset.templates, dataset.classes)
-    code = {name: version(name) for name in ("purescope", "torch")}
+    code = {"purescope": __version__, "torch": version("torch")}
     told = json.dumps([dict(model.identity), data, code], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
 

@@ -7,12 +7,12 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from purescope import __version__
 from purescope.errors import OutputError
 from purescope.models import _files, _processor, _sources, _transformers, find_towers
 from purescope.models._tokenizer_files import is_known
@@ -127,7 +127,7 @@ def _write_laclip(towers: Towers, folder: Path) -> None:
     config = {
         "form": "purescope's own, read by purescope only: LaCLIP's weights under the names of its checkpoints",
         "architecture": towers.identity["architecture"],
-        "purescope": version("purescope"),
+        "purescope": __version__,
     }
     weights = {name.removeprefix("text."): weight for name, weight in towers.module.state_dict().items()}
     _write(folder, (_files.LACLIP_CONFIG, config), (_files.LACLIP_WEIGHTS, weights))

@@ -8,6 +8,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from purescope import __version__
 from purescope.report import _numbers as numbers
 from purescope.report._content import Content, gather
 from purescope.report._figures import VEGA_LITE
@@ -44,6 +45,7 @@ def page(folder: Folder, pictures: Pictures) -> str:
         template.render,
         content=content,
         folder=folder,
+        release=__version__,
         still=still,
         data=data,
         charts=charts,

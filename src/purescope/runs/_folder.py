@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 import torch
 
+from purescope import __version__
 from purescope.columns import Schema
 from purescope.comparison import adjust
 from purescope.datasets import Dataset
@@ -106,7 +106,7 @@ def new_manifest(
 ) -> dict[str, Any]:
     """What a run is, as it will be read back."""
     manifest = {
-        "purescope": version("purescope"),
+        "purescope": __version__,
         "tables": [schema.name for schema in kinds],
         "settings": asdict(settings) | {"keep": {model.label: ks(settings, model) for model in models}},
         **identities(models, sets, settings.protocol),

@@ -7,7 +7,7 @@ READY := .venv/ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test goldens torture bench bundle docs lock clean
+.PHONY: help demo check test goldens torture mutants lowest versions bench bundle docs lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: $(READY) ## the whole experiment on the bundled models and images
 check: $(READY) ## lint, format, types and floors, without any test
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/mypy src bundle benchmarks experiments
+	$(BIN)/mypy src bundle benchmarks experiments versions
 	$(BIN)/lint-imports --no-logo --no-cache
 
 test: check ## what a change must pass: the checks, then every test and example
@@ -29,6 +29,12 @@ goldens: $(READY) ## accept what moved in the goldens, and show it; `git diff` i
 
 torture: $(READY) ## kill, crowd, damage and attack at length: hundreds of kills, over 20,000 damaged files, all payloads at all doors
 	PURESCOPE_TORTURE=1 $(BIN)/python -m pytest --quiet --capture=no tests/torture
+
+lowest: $(READY) ## the quick tests with the lowest versions that pyproject.toml allows (6 GB in build/versions)
+	$(BIN)/python -m versions --lowest
+
+versions: $(READY) ## install and try purescope on each Python at hand, one after the other (minutes and 6 GB each)
+	$(BIN)/python -m versions
 
 bench: $(READY) ## time the evaluation against the plain way, and print the ratios
 	@$(BIN)/python -m benchmarks
@@ -45,7 +51,7 @@ lock: $(READY) ## resolve the newest versions that pyproject.toml allows, with h
 		--no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
 clean: ## remove .venv, pages and caches, but not build/bundle: it takes hours to make
-	rm -rf .venv build/docs dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build/docs build/versions dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("purescope needs Python 3.11 or newer: make PYTHON=...")'

@@ -1,0 +1,1 @@
+"""Try what pyproject.toml allows: ``python -m versions`` each Python, ``python -m versions --lowest`` the floors."""

@@ -65,6 +65,21 @@ def test_no_module_takes_the_place_of_a_public_function() -> None:
     loaded_by(EVERY_MODULE)
 
 
+BOTH_ORDERS = """
+import torch, purescope as ps
+import purescope.sweep  # the module first
+from purescope import sweep
+assert sweep is ps.sweep and callable(sweep)
+assert ps.purity(torch.eye(3)).shape == (3,)  # the function first
+import purescope.purity
+assert ps.purity(torch.eye(3)).shape == (3,)
+"""
+
+
+def test_a_public_function_is_itself_before_and_after_its_module_is_imported() -> None:
+    loaded_by(BOTH_ORDERS)
+
+
 def test_shapes_are_checked_while_testing() -> None:
     with pytest.raises(jaxtyping.TypeCheckError):
         overlap(torch.zeros(3))

@@ -20,7 +20,11 @@ _FUNCTIONS = ("purity", "sweep")  # public ones in modules of the same name
 
 
 class _Package(type(sys)):  # type: ignore[misc]  # the type of modules
-    """Keeps a public function in its place when the module of its name is imported."""
+    """Keep a public function in its place when the module of its name is imported.
+
+    lazy-loader does so too, since 0.6, but only from the first use on, when it is attached: a module that was imported
+    before would stand there already.
+    """
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in _FUNCTIONS or not isinstance(value, type(sys)):

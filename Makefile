@@ -18,7 +18,7 @@ demo: $(READY) ## the whole experiment on the bundled models and images
 check: $(READY) ## lint, format, types and floors, without any test
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/mypy src bundle benchmarks experiments versions
+	$(BIN)/mypy src bundle benchmarks experiments mutants versions
 	$(BIN)/lint-imports --no-logo --no-cache
 
 test: check ## what a change must pass: the checks, then every test and example
@@ -29,6 +29,9 @@ goldens: $(READY) ## accept what moved in the goldens, and show it; `git diff` i
 
 torture: $(READY) ## kill, crowd, damage and attack at length: hundreds of kills, over 20,000 damaged files, all payloads at all doors
 	PURESCOPE_TORTURE=1 $(BIN)/python -m pytest --quiet --capture=no tests/torture
+
+mutants: $(READY) ## change the maths, tables, cache and readers, a slip at a time: is each noticed? (hundreds of times)
+	@$(BIN)/python -m mutants
 
 lowest: $(READY) ## the quick tests with the lowest versions that pyproject.toml allows (6 GB in build/versions)
 	$(BIN)/python -m versions --lowest

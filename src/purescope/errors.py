@@ -1,5 +1,6 @@
 """Errors a user can act on: each says what came, what was expected and what to do."""
 
+import copyreg
 import difflib
 import unicodedata
 from collections.abc import Iterable
@@ -88,6 +89,10 @@ class PurescopeError(Exception):
         if self.fix:
             lines.append(f"  to fix:   {self.fix}")
         super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Come out of another process with the same lines: Exception takes the whole text for what came."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class InputError(PurescopeError, ValueError):

@@ -1,7 +1,9 @@
 """What importing purescope must not cost, and that the guards of this suite can fail."""
 
+import json
 import subprocess
 import sys
+from typing import TypeAlias
 
 import jaxtyping
 import pytest
@@ -12,42 +14,26 @@ from purescope.purity import overlap
 
 WEB = {"aiohttp", "fastapi", "flask", "httpx", "httpx2", "huggingface_hub", "requests", "tornado", "urllib3"}
 HEAVY = WEB | {"matplotlib", "open_clip", "pandas", "pyarrow", "ray", "timm", "torchvision", "transformers"}
-HELP = """
-from purescope.cli import main
+
+# One process does all this in turn and says after each step what it holds. The console script imports the package
+# first, and its --help is to answer before torch could be imported.
+STEPS = {
+    "package": "import purescope",
+    "command": "import purescope.cli",
+    "help": """
 try:
-    main(["--help"])
+    purescope.cli.main(["--help"])
 except SystemExit as stop:
     assert not stop.code
-"""
-
-# The console script imports the package first, and its --help is to answer before torch could be imported.
-DOORS = {
-    "package": ("import purescope", HEAVY | {"torch"}),
-    "maths": ("import purescope.purity, purescope.ordering, purescope.evaluation", HEAVY),
-    "command": ("import purescope.cli", HEAVY | {"torch"}),
-    "help": (HELP, HEAVY | {"torch"}),
-}
-
-
-def loaded_by(code: str) -> set[str]:
-    """Top-level modules that a fresh interpreter holds after running `code`."""
-    report = "\nimport sys; print('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))"
-    run = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return set(run.stdout.splitlines()[-1].split())
-
-
-@pytest.mark.parametrize("door", DOORS)
-def test_import_stays_light(door: str) -> None:
-    code, forbidden = DOORS[door]
-    assert not loaded_by(code) & forbidden
-
-
-def test_the_import_guard_can_fail() -> None:
-    assert {"pandas", "matplotlib"} <= loaded_by("import purescope\nimport pandas, matplotlib.figure") & HEAVY
-
-
-EVERY_MODULE = """
+""",
+    "maths": "import purescope.purity, purescope.ordering, purescope.evaluation",
+    "plots": """
+import io, torch
+from purescope.plots import plot_overlap
+from purescope.purity import Projections
+plot_overlap(Projections(torch.eye(3), torch.eye(3))).figure.savefig(io.BytesIO())
+""",
+    "all": """
 import importlib, pkgutil, types
 import purescope
 for found in pkgutil.walk_packages(purescope.__path__, "purescope."):
@@ -57,12 +43,61 @@ wrong = [name for name in dir(purescope) if isinstance(getattr(purescope, name),
 assert len(dir(purescope)) > 30 and not wrong, wrong
 from purescope import purity, sweep
 assert callable(purity) and callable(sweep)
+""",
+}
+FORBIDDEN = {step: HEAVY | {"torch"} for step in ("package", "command", "help")} | {"maths": HEAVY}
+Steps: TypeAlias = dict[str, tuple[set[str], str]]
+
+RUN = """
+import contextlib, io, json, sys, traceback
+for step, code in json.load(sys.stdin).items():
+    fault = ""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        try:
+            exec(code)
+        except BaseException:
+            fault = said.getvalue() + traceback.format_exc()
+    print(json.dumps([step, sorted(sys.modules), fault]))
 """
 
 
-def test_no_module_takes_the_place_of_a_public_function() -> None:
+@pytest.fixture(scope="module")
+def steps() -> Steps:
+    """The modules that a fresh interpreter holds after each step, and what went wrong in it."""
+    run = subprocess.run(
+        [sys.executable, "-c", RUN], input=json.dumps(STEPS), capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    told = [json.loads(line) for line in run.stdout.splitlines()]
+    return {step: (set(modules), fault) for step, modules, fault in told}
+
+
+def packages(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", FORBIDDEN)
+def test_import_stays_light(step: str, steps: Steps) -> None:
+    modules, fault = steps[step]
+    assert not fault and not packages(modules) & FORBIDDEN[step]
+
+
+@pytest.mark.slow
+def test_the_import_guard_can_fail(steps: Steps) -> None:
+    assert "torch" in packages(steps["maths"][0]) and {"pandas", "matplotlib"} <= packages(steps["plots"][0]) & HEAVY
+
+
+@pytest.mark.slow
+def test_figures_are_drawn_without_pyplot(steps: Steps) -> None:
+    modules, fault = steps["plots"]
+    assert not fault and "matplotlib.figure" in modules and "matplotlib.pyplot" not in modules
+
+
+@pytest.mark.slow
+def test_no_module_takes_the_place_of_a_public_function(steps: Steps) -> None:
     """Whatever was imported before, and by whatever version of lazy-loader."""
-    loaded_by(EVERY_MODULE)
+    assert not steps["all"][1]
 
 
 BOTH_ORDERS = """

@@ -58,9 +58,9 @@ def curve_chart(
     band = base.transform_filter(random)
     layers: list[Any] = [
         band.mark_area(fill="var(--random)", opacity=0.10).encode(
-            y=alt.Y("least:Q", axis=_value_axis(small)), y2="greatest:Q"
+            y=alt.Y("least:Q", axis=_value_axis(small)), y2=alt.Y2("greatest:Q")
         ),
-        band.mark_area(fill="var(--random)", opacity=0.22).encode(y=low, y2="high:Q"),
+        band.mark_area(fill="var(--random)", opacity=0.22).encode(y=low, y2=alt.Y2("high:Q")),
         alt.Chart(lines)
         .transform_filter("!datum.below")
         .mark_rule(stroke="currentColor", strokeDash=alt.ExprRef(_LEVEL_DASH), opacity=0.75)
@@ -68,18 +68,18 @@ def curve_chart(
     ]
     if not small:
         layers += [  # the names of the lines, right of the plot where no curve comes
-            _names(lines, below=False).encode(y="value:Q"),
+            _names(lines, below=False).encode(y=alt.Y("value:Q")),
             _names(lines, below=True).encode(y=alt.value(height - 16)),
         ]
     if not small and any(row["strategy"] != "random" and row["low"] == row["low"] for row in rows):
         beside = alt.ExprRef("datum.strategy == 'low_purity' ? 2.5 : -2.5")  # two at one k do not cover each other
         bars = base.transform_filter(others).mark_rule(strokeWidth=1.5, opacity=0.8, xOffset=beside)
-        layers.append(bars.encode(y=low, y2="high:Q", stroke=colour))
+        layers.append(bars.encode(y=low, y2=alt.Y2("high:Q"), stroke=colour))
     shown = [look for look in looks if look.shape]
     points = base.transform_filter(others).encode(y=y, stroke=colour)
     if at is not None:
         chosen = alt.Chart(named("chosen")).mark_rule(stroke="var(--accent)", strokeWidth=1.5, opacity=0.9)
-        layers.append(chosen.encode(x="k:Q"))
+        layers.append(chosen.encode(x=alt.X("k:Q")))
     layers += [
         base.mark_line(strokeWidth=1.6 if small else 2).encode(y=y, stroke=colour, strokeDash=dash),
         points.mark_point(strokeWidth=1.8, opacity=1).encode(
@@ -123,7 +123,7 @@ def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
         .mark_bar(opacity=1, binSpacing=1)
         .encode(
             x=x,
-            x2="end:Q",
+            x2=alt.X2("end:Q"),
             y=alt.Y("neurons:Q", title="Neurons", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4)),
             fill=alt.Fill("tower:N", scale=_TOWERS, legend=None),
             tooltip=[
@@ -139,10 +139,12 @@ def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
         null = alt.Chart(named("nulls"))
         tooltip = [alt.Tooltip("told:N", title="random neurons")]
         layers = [
-            null.mark_rect(fill="var(--random)", opacity=0.35).encode(x="least:Q", x2="greatest:Q", tooltip=tooltip),
+            null.mark_rect(fill="var(--random)", opacity=0.35).encode(
+                x=alt.X("least:Q"), x2=alt.X2("greatest:Q"), tooltip=tooltip
+            ),
             bars,
             null.mark_text(align="left", dx=6, dy=4, baseline="top", fill="currentColor", fontSize=11).encode(
-                x="greatest:Q", y=alt.value(0), text=alt.value("range of random neurons")
+                x=alt.X("greatest:Q"), y=alt.value(0), text=alt.value("range of random neurons")
             ),
         ]
     return finished(alt.layer(*layers), HALF, 150, bins=rows, nulls=nulls)
@@ -177,7 +179,7 @@ def scatter_chart(rows: list[Row], neurons: int) -> Spec:
         alt.Tooltip("Lost:N", title="lost without it"),
         alt.Tooltip("Interval:N", title="95 % interval"),
     ]
-    zero = alt.Chart(named("zero")).mark_rule(stroke="currentColor", opacity=0.5).encode(y="drop:Q")
+    zero = alt.Chart(named("zero")).mark_rule(stroke="currentColor", opacity=0.5).encode(y=alt.Y("drop:Q"))
     points = base.mark_point(filled=True, size=34, opacity=0.7, fill="var(--high-purity)", cursor="pointer").encode(
         x=x, y=y, tooltip=tooltip
     )
@@ -194,7 +196,7 @@ def _names(lines: alt.NamedData, *, below: bool) -> Any:
         .mark_text(
             align="left", baseline="middle", lineBreak="\n", dx=6, fill="currentColor", fontSize=11, opacity=0.85
         )
-        .encode(x=alt.value("width"), text="label:N")
+        .encode(x=alt.value("width"), text=alt.Text("label:N"))
     )
 
 

@@ -73,12 +73,12 @@ def dots_chart(
     fills = [colours[kind] if place % 2 == 0 else "var(--page)" for place, kind in enumerate(kinds)]
     layers: list[Any] = []
     if zero:
-        layers.append(alt.Chart(named("zero")).mark_rule(stroke="currentColor", opacity=0.6).encode(x="value:Q"))
+        layers.append(alt.Chart(named("zero")).mark_rule(stroke="currentColor", opacity=0.6).encode(x=alt.X("value:Q")))
     if intervals:
         layers.append(
             alt.Chart(data)
             .mark_rule(strokeWidth=2, opacity=0.6)
-            .encode(x=alt.X("low:Q", title=title), x2="high:Q", **coded)
+            .encode(x=alt.X("low:Q", title=title), x2=alt.X2("high:Q"), **coded)
         )
     layers.append(
         alt.Chart(data)
@@ -146,7 +146,7 @@ def lines_chart(
             .encode(
                 x=across,
                 y=alt.Y("low:Q", title=y, scale=scale),
-                y2="high:Q",
+                y2=alt.Y2("high:Q"),
                 fill=alt.Fill("kind:N", scale=alt.Scale(domain=kinds, range=list(colours.values())), legend=None),
             )
         )
@@ -154,7 +154,7 @@ def lines_chart(
         layers.append(
             alt.Chart(named("level"))
             .mark_rule(stroke="currentColor", strokeDash=[2, 3], opacity=0.7)
-            .encode(y="value:Q")
+            .encode(y=alt.Y("value:Q"))
         )
     line = alt.Chart(data).encode(x=across, y=up, stroke=colour, tooltip=tooltip)
     layers += [

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -75,6 +75,7 @@ def _thumbnails(folder: Folder, content: Content, room: int) -> tuple[str, set[s
     return "".join(rules), shown
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("purescope.report", "page"),

@@ -8,6 +8,15 @@ from playwright.sync_api import Browser, sync_playwright
 from purescope.report import write_report
 from tests.report.made import make_folder
 from tests.report.parsed import Element, parse
+from tests.report.remembered import Remembered
+
+
+@pytest.fixture(autouse=True, scope="session")
+def remembered() -> Iterator[None]:
+    """All pages share what was drawn for one of them; a test that is of the drawing takes the process that draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("purescope.report._write.drawing", Remembered().drawing)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from purescope.report import write_report
 from purescope.report._numbers import percent, plain, points, purer, short
@@ -19,6 +19,8 @@ from purescope.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, ORDERS, WO
 from purescope.tables import write_table
 from tests.report.made import KS, make_folder, read
 from tests.report.test_page import HOSTILE
+
+pytestmark = pytest.mark.slow
 
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 
@@ -32,28 +34,76 @@ class Visit:
     asked: list[str] = field(default_factory=list)
 
 
-@pytest.fixture
-def visit(browser: Browser, made: Path) -> Iterator[Callable[..., Visit]]:
-    """Open a report, in a browser without a network."""
-    contexts: list[BrowserContext] = []
+Go = Callable[..., Visit]
 
-    def go(report: Path | None = None, address: str = "", **options: Any) -> Visit:
-        options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
-        context = browser.new_context(**options)
-        contexts.append(context)
-        found = Visit(context.new_page())
-        found.page.on("console", lambda message: found.said.append(message.text))
-        found.page.on("pageerror", lambda error: found.said.append(str(error)))
-        context.on("request", lambda request: found.asked.append(request.url))
-        context.route(re.compile("^(https?|wss?):"), lambda route: route.abort())
-        found.page.goto((report or made / "report.html").as_uri() + address)
-        if options.get("java_script_enabled", True):
-            found.page.wait_for_selector('[data-chart="explorer"].drawn')
-        return found
+
+def opened(browser: Browser, **options: Any) -> Visit:
+    """A blank page of a context of its own, without a network."""
+    options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
+    context = browser.new_context(**options)
+    found = Visit(context.new_page())
+    found.page.on("console", lambda message: found.said.append(message.text))
+    found.page.on("pageerror", lambda error: found.said.append(str(error)))
+    context.on("request", lambda request: found.asked.append(request.url))
+    context.route(re.compile("^(https?|wss?):"), lambda route: route.abort())
+    return found
+
+
+def load(visit: Visit, report: Path, address: str = "") -> Visit:
+    """Open a report; what an earlier one said and asked for is forgotten."""
+    visit.page.goto("about:blank")  # another address within the same page would load nothing
+    visit.said.clear()
+    visit.asked.clear()
+    visit.page.goto(report.as_uri() + address)
+    visit.page.wait_for_selector('[data-chart="explorer"].drawn')
+    return visit
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[Visit]:
+    """A page for all tests that load what they look at."""
+    found = opened(browser, permissions=["clipboard-read", "clipboard-write"])
+    yield found
+    found.page.context.close()
+
+
+@pytest.fixture
+def visit(window: Visit, made: Path) -> Iterator[Go]:
+    """Load a report, as it is first seen."""
+
+    def go(report: Path | None = None, address: str = "", **media: Any) -> Visit:
+        window.page.emulate_media(**media)
+        return load(window, report or made / "report.html", address)
 
     yield go
-    for context in contexts:
-        context.close()
+    window.page.emulate_media(media="null", color_scheme="null")
+
+
+@pytest.fixture(scope="module")
+def standing(browser: Browser, made: Path) -> Iterator[Visit]:
+    """A report that is loaded once, for tests that choose the k or the neuron that they look at, and change no more."""
+    found = load(opened(browser, permissions=["clipboard-read", "clipboard-write"]), made / "report.html")
+    yield found
+    found.page.context.close()
+
+
+@pytest.fixture
+def page(standing: Visit) -> Iterator[Page]:
+    """That report, of the first model and data set and with all strategies; it says nothing meanwhile."""
+    yield standing.page
+    assert standing.said == []
+
+
+@pytest.fixture(scope="module")
+def strange(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """The report of a folder in which every name is hostile, loaded once."""
+    names = [name[:100] for name in HOSTILE]
+    out = tmp_path_factory.mktemp("strange") / "run"
+    make_folder(out, models=names[:2], datasets=names[2:6], classes=HOSTILE, words=["côte d’ivoire", *HOSTILE])
+    report = write_report(out)
+    found = load(opened(browser, permissions=["clipboard-read", "clipboard-write"]), report)
+    yield found
+    found.page.context.close()
 
 
 def cells(page: Page, table: str = "at") -> list[dict[str, str]]:
@@ -82,18 +132,29 @@ def scroll_through(page: Page) -> None:
     raise AssertionError(waiting.first.get_attribute("data-chart"))
 
 
-def test_it_opens_from_a_file_in_silence_and_asks_for_nothing(visit: Callable[..., Visit], made: Path) -> None:
+def look(page: Page, name: str) -> None:
+    """A picture of the whole page, for a person to look at."""
+    page.evaluate("window.scrollTo(0, 0)")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+    assert (PICTURES / f"{name}.png").stat().st_size > 50_000
+
+
+def test_it_opens_from_a_file_in_silence_and_asks_for_nothing(visit: Go, made: Path) -> None:
     seen = visit()
     scroll_through(seen.page)
     assert seen.page.locator(".live svg").count() >= 2 + 1 + 2 + 2 + 1
     assert seen.said == []
     assert {re.split("[:,]", address)[0] for address in seen.asked} <= {"file", "data"}
     assert [address for address in seen.asked if address.startswith("file")] == [(made / "report.html").as_uri()]
+    look(seen.page, "report-desktop")
 
 
-def test_the_slider_moves_table_curves_and_confusions(visit: Callable[..., Visit], made: Path) -> None:
-    page = visit().page
+def test_the_slider_moves_table_curves_and_confusions(page: Page, made: Path) -> None:
     slider, confusions = page.locator("#k"), page.locator("#confusion-lists")
+    slider.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
     before = confusions.inner_text()
     rule = page.locator('[data-chart="explorer"] .live .mark-rule path, [data-chart="explorer"] .live .mark-rule line')
     places = rule.evaluate_all("all => all.map(one => one.getAttribute('transform'))")
@@ -108,11 +169,13 @@ def test_the_slider_moves_table_curves_and_confusions(visit: Callable[..., Visit
         assert f"k={k}" in page.url
         page.keyboard.press("ArrowRight")
     assert confusions.inner_text() != before
-    page.wait_for_timeout(200)
-    assert rule.evaluate_all("all => all.map(one => one.getAttribute('transform'))") != places
+    page.wait_for_function(
+        "([rules, before]) => rules.some((one, at) => one.getAttribute('transform') !== before[at])",
+        arg=[rule.element_handles(), places],
+    )
 
 
-def test_switches_change_what_is_shown(visit: Callable[..., Visit], made: Path) -> None:
+def test_switches_change_what_is_shown(visit: Go, made: Path) -> None:
     page = visit().page
     page.select_option("#model", label="Second")
     page.select_option("#dataset", label="farm")
@@ -142,7 +205,7 @@ def test_switches_change_what_is_shown(visit: Callable[..., Visit], made: Path) 
     expect(page.locator(".of-model:visible h3").first).to_have_text("Second")
 
 
-def test_an_address_brings_the_same_view_back(visit: Callable[..., Visit]) -> None:
+def test_an_address_brings_the_same_view_back(visit: Go) -> None:
     page = visit().page
     page.select_option("#dataset", label="farm")
     page.get_by_label("random", exact=True).uncheck()
@@ -150,8 +213,9 @@ def test_an_address_brings_the_same_view_back(visit: Callable[..., Visit]) -> No
     page.keyboard.press("End")
     page.locator("#neuron").fill("7")
     expect(page.locator("#card-shown h4")).to_have_text("Neuron 7")
+    shown = cells(page)
     again = visit(address="#" + page.url.split("#")[1]).page
-    assert cells(again) == cells(page)
+    assert cells(again) == shown
     expect(again.locator("#card-shown h4")).to_have_text("Neuron 7")
     expect(again.get_by_label("random", exact=True)).not_to_be_checked()
     nowhere = visit(address="#model=nobody&data=none&metric=x&k=999&neuron=999&kept=y")
@@ -159,8 +223,7 @@ def test_an_address_brings_the_same_view_back(visit: Callable[..., Visit]) -> No
     assert nowhere.said == []
 
 
-def test_hover_says_all_that_is_drawn_at_the_nearest_k(visit: Callable[..., Visit], made: Path) -> None:
-    page = visit().page
+def test_hover_says_all_that_is_drawn_at_the_nearest_k(page: Page, made: Path) -> None:
     results = read(made)
     here = results[(results.model == "First") & (results.dataset == "pets") & (results.metric == "accuracy")]
     box = page.locator('[data-chart="explorer"]')
@@ -186,10 +249,10 @@ def test_hover_says_all_that_is_drawn_at_the_nearest_k(visit: Callable[..., Visi
             "all 20 neurons": f"{100 * full:.1f} %",
             "chance": "25.0 %",
         }
+    page.mouse.move(0, 0)
 
 
-def test_any_neuron_has_its_card(visit: Callable[..., Visit], made: Path) -> None:
-    page = visit().page
+def test_any_neuron_has_its_card(page: Page, made: Path) -> None:
     neurons = read(made, NEURONS)
     row = neurons[(neurons.model == "First") & (neurons.neuron == 13)].iloc[0]
     card = page.locator("#card-shown")
@@ -211,8 +274,7 @@ def test_any_neuron_has_its_card(visit: Callable[..., Visit], made: Path) -> Non
     expect(card).not_to_contain_text(f"Neuron {other}")
 
 
-def test_a_number_that_no_neuron_has_is_said(visit: Callable[..., Visit]) -> None:
-    page = visit().page
+def test_a_number_that_no_neuron_has_is_said(page: Page) -> None:
     field, said = page.locator("#neuron"), page.locator("#finder").get_by_role("status")
     field.fill("13")
     for wrong in ("99", "20", "-1", "2.5"):
@@ -231,8 +293,7 @@ def test_a_number_that_no_neuron_has_is_said(visit: Callable[..., Visit]) -> Non
     assert f"Neuron {field.input_value()}" == page.locator("#card-shown h4").inner_text()
 
 
-def test_neurons_are_found_by_word_and_class(visit: Callable[..., Visit], made: Path) -> None:
-    page = visit().page
+def test_neurons_are_found_by_word_and_class(page: Page, made: Path) -> None:
     field, said, found = page.locator("#neuron"), page.locator("#found-said"), page.locator("#found button")
     words = read(made, WORDS)
     here = words[(words.model == "First") & (words.word == "cow") & (words.place <= 5)]
@@ -265,7 +326,7 @@ def test_neurons_are_found_by_word_and_class(visit: Callable[..., Visit], made: 
     expect(field).to_have_value("0")
 
 
-def test_a_search_is_of_the_chosen_model(visit: Callable[..., Visit], made: Path) -> None:
+def test_a_search_is_of_the_chosen_model(visit: Go, made: Path) -> None:
     page = visit().page
     page.locator("#neuron").fill("hen")
     words = read(made, WORDS)
@@ -276,25 +337,22 @@ def test_a_search_is_of_the_chosen_model(visit: Callable[..., Visit], made: Path
         expect(page.locator("#found button").first).to_have_text(expected)
 
 
-def test_names_are_found_without_their_accents_and_stay_text(visit: Callable[..., Visit], tmp_path: Path) -> None:
-    words = ["côte d’ivoire", *HOSTILE]
-    out = make_folder(tmp_path, models=["M"], datasets=["pets"], words=words[:4])
-    seen = visit(write_report(out))
-    seen.page.locator("#neuron").fill("COTE D")
-    expect(seen.page.locator("#found button").first).to_have_text("neuron 0: côte d’ivoire (words) 2.8")
-    seen.page.locator("#neuron").fill("<script>")
-    expect(seen.page.locator("#found button").first).to_contain_text(HOSTILE[0])
-    assert seen.page.locator("#found button").count() == 12
-    assert seen.page.locator("#found *").evaluate_all("all => [...new Set(all.map(one => one.tagName))]") == [
+def test_names_are_found_without_their_accents_and_stay_text(strange: Visit) -> None:
+    field, found = strange.page.locator("#neuron"), strange.page.locator("#found button")
+    field.fill("COTE D")
+    expect(found.first).to_have_text("neuron 0: côte d’ivoire (words) 2.8")
+    field.fill("<script>alert(1)")
+    expect(found.first).to_contain_text(HOSTILE[0])
+    assert found.count() == 12
+    assert strange.page.locator("#found *").evaluate_all("all => [...new Set(all.map(one => one.tagName))]") == [
         "LI",
         "BUTTON",
         "SMALL",
     ]
-    assert seen.said == []
+    assert strange.said == []
 
 
-def test_a_live_card_says_what_the_still_one_says(visit: Callable[..., Visit], made: Path) -> None:
-    page = visit().page
+def test_a_live_card_says_what_the_still_one_says(page: Page, made: Path) -> None:
     for number in (0, 7):
         still = page.locator(".of-model:visible .card").nth(number)
         page.locator("#neuron").fill(still.locator("h4").inner_text().split()[1])
@@ -317,14 +375,11 @@ def test_a_live_card_says_what_the_still_one_says(visit: Callable[..., Visit], m
     assert page.locator(".strip > span").all_inner_texts()[:2] == ["most", "least"]
 
 
-def test_script_and_still_page_write_numbers_alike(visit: Callable[..., Visit], made: Path, tmp_path: Path) -> None:
+def test_script_and_still_page_write_numbers_alike(page: Page, made: Path) -> None:
     text = (made / "report.html").read_text(encoding="utf-8")
     found = re.search(r"(?s)// Numbers, written.*?(?=const measure)", text)
     assert found
-    blank = tmp_path / "blank.html"
-    blank.write_text("<div data-chart='explorer' class='drawn'>-</div>")
     shares = [None, *(tenth / 10 for tenth in range(1001))]
-    page = visit(blank).page
     said = page.evaluate(f"shares => {{ {found[0]}; return shares.map(purer); }}", shares)
     assert said == [purer(share) for share in shares]
     values = [sign * number / 1600 for number in range(1700) for sign in (1, -1)] + [0.00145, 0.0445]
@@ -333,9 +388,7 @@ def test_script_and_still_page_write_numbers_alike(visit: Callable[..., Visit], 
         assert written == [show(value) for value in values]
 
 
-def test_recall_that_would_be_written_as_nothing_is_left_out(
-    visit: Callable[..., Visit], made: Path, tmp_path: Path
-) -> None:
+def test_recall_that_would_be_written_as_nothing_is_left_out(visit: Go, made: Path, tmp_path: Path) -> None:
     shutil.copytree(made, tmp_path / "run")
     table = read(made, CLASS_IMPORTANCE)
     drops = {0: (0.004, -0.004, 0.03), 1: (0.004,)}
@@ -355,8 +408,7 @@ def test_recall_that_would_be_written_as_nothing_is_left_out(
     assert recall.count() == 0
 
 
-def test_a_point_of_the_scatter_opens_its_card(visit: Callable[..., Visit]) -> None:
-    page = visit().page
+def test_a_point_of_the_scatter_opens_its_card(page: Page) -> None:
     chart = page.locator('[data-chart="importance-0"]')
     chart.scroll_into_view_if_needed()
     point = chart.locator(".live .mark-symbol path").first
@@ -368,7 +420,7 @@ def test_a_point_of_the_scatter_opens_its_card(visit: Callable[..., Visit]) -> N
     expect(page.locator("#card-shown h4")).not_to_have_text(before)
 
 
-def test_tables_sort_by_their_numbers(visit: Callable[..., Visit]) -> None:
+def test_tables_sort_by_their_numbers(visit: Go) -> None:
     page = visit().page
     heading = page.locator("#areas thead th").filter(has_text="Mean accuracy")
     for direction, turned in (("ascending", False), ("descending", True)):
@@ -378,8 +430,7 @@ def test_tables_sort_by_their_numbers(visit: Callable[..., Visit]) -> None:
         assert values == sorted(values, reverse=turned)
 
 
-def test_copies_have_every_digit(visit: Callable[..., Visit], made: Path) -> None:
-    page = visit(permissions=["clipboard-read", "clipboard-write"]).page
+def test_copies_have_every_digit(page: Page, made: Path) -> None:
     table = page.locator("#areas")
     with page.expect_download() as download:
         table.get_by_role("button", name="CSV").click()
@@ -394,14 +445,14 @@ def test_copies_have_every_digit(visit: Callable[..., Visit], made: Path) -> Non
     assert [float(line.split("\t")[3]) for line in copied[1:-1]] == curves.area.to_list()
 
 
-def test_what_is_copied_is_no_formula(visit: Callable[..., Visit], tmp_path: Path) -> None:
+def test_what_is_copied_is_no_formula(visit: Go, tmp_path: Path) -> None:
     """Labels, class names and words are anybody's; numbers, negative ones too, stay numbers."""
     names = {
-        "models": ("=HYPERLINK(1)", "@SUM(1)"),
-        "datasets": ("+cmd|' /C calc'!A0", "-1+2", " =3", "\N{FULLWIDTH EQUALS SIGN}4+1"),
+        "models": ("=HYPERLINK(1)",),
+        "datasets": ("+cmd|' /C calc'!A0", "-1+2", " =3", "\N{FULLWIDTH EQUALS SIGN}4+1", "@SUM(1)"),
     }
     out = make_folder(tmp_path / "run", **names, classes=("\t=1", "\r=1", "cat", "= dog"))
-    page = visit(write_report(out), permissions=["clipboard-read", "clipboard-write"]).page
+    page = visit(write_report(out)).page
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     tables, saved, copied = page.locator("[data-table]:visible"), list[str](), list[str]()
     for at in range(tables.count()):
@@ -429,8 +480,7 @@ def is_number(text: str) -> bool:
     return True
 
 
-def test_a_copy_of_an_interval_has_both_ends_and_names_what_it_is_of(visit: Callable[..., Visit], made: Path) -> None:
-    page = visit().page
+def test_a_copy_of_an_interval_has_both_ends_and_names_what_it_is_of(page: Page, made: Path) -> None:
     page.locator("#k").focus()
     page.keyboard.press("End")
     with page.expect_download() as download:
@@ -454,7 +504,7 @@ def test_a_copy_of_an_interval_has_both_ends_and_names_what_it_is_of(visit: Call
     assert float(rows[4]["accuracy"]) == 0.25 and rows[4]["accuracy_low"] == rows[4]["silhouette"] == ""
 
 
-def test_intervals_sort_by_their_lower_end_and_stay_sorted(visit: Callable[..., Visit]) -> None:
+def test_intervals_sort_by_their_lower_end_and_stay_sorted(visit: Go) -> None:
     page = visit().page
     heading = page.locator("#at thead th").nth(2)
     heading.get_by_role("button").click()
@@ -467,8 +517,7 @@ def test_intervals_sort_by_their_lower_end_and_stay_sorted(visit: Callable[..., 
         assert len(lows) == 4 and lows == sorted(lows)
 
 
-def test_the_neurons_that_are_kept_can_be_taken_along(visit: Callable[..., Visit], made: Path) -> None:
-    page = visit(permissions=["clipboard-read", "clipboard-write"]).page
+def test_the_neurons_that_are_kept_can_be_taken_along(page: Page, made: Path) -> None:
     page.locator("#k").focus()
     page.keyboard.press("Home")
     orders = read(made, ORDERS)
@@ -482,8 +531,7 @@ def test_the_neurons_that_are_kept_can_be_taken_along(visit: Callable[..., Visit
     expect(page.locator("#takes button")).to_have_count(2)
 
 
-def test_a_standing_card_opens_the_whole_one(visit: Callable[..., Visit]) -> None:
-    page = visit().page
+def test_a_standing_card_opens_the_whole_one(page: Page) -> None:
     heading = page.locator(".of-model:visible .card h4 button").nth(3)
     name = heading.inner_text()
     heading.click()
@@ -491,7 +539,7 @@ def test_a_standing_card_opens_the_whole_one(visit: Callable[..., Visit]) -> Non
     expect(page.locator("#card-shown")).to_be_focused()
 
 
-def test_an_address_with_a_neuron_or_a_part_begins_there(visit: Callable[..., Visit]) -> None:
+def test_an_address_with_a_neuron_or_a_part_begins_there(visit: Go) -> None:
     for address, name in (("#k=8&neuron=5", "finder"), ("#models", "models")):
         page = visit(address=address).page
         expect(page.locator(f"#{name}")).to_be_in_viewport()
@@ -499,7 +547,7 @@ def test_an_address_with_a_neuron_or_a_part_begins_there(visit: Callable[..., Vi
         assert abs(page.locator(f"#{name}").bounding_box()["y"]) < 250  # type: ignore[index]
 
 
-def test_the_last_strategy_cannot_be_switched_off(visit: Callable[..., Visit]) -> None:
+def test_the_last_strategy_cannot_be_switched_off(visit: Go) -> None:
     page = visit().page
     boxes = page.locator('input[name="strategy"]')
     for at in range(3):
@@ -520,46 +568,42 @@ def test_a_browser_that_cannot_run_the_script_shows_the_still_page(browser: Brow
     page.close()
 
 
-def test_latex_is_escaped(visit: Callable[..., Visit], tmp_path: Path) -> None:
-    names = ["100 %_$x$", "#1 & {more}~^\\"]
-    out = make_folder(tmp_path, models=["M"], datasets=names)
-    page = visit(write_report(out), permissions=["clipboard-read", "clipboard-write"]).page
+def test_latex_is_escaped(strange: Visit) -> None:
+    page = strange.page
     page.locator("#areas").get_by_role("button", name="LaTeX").click()
     expect(page.locator("#areas").get_by_role("status")).to_have_text("Copied")
     text = page.evaluate("navigator.clipboard.readText()")
     assert text.startswith("\\begin{tabular}{lllrrrrrr}\n\\toprule\nModel & Data set & Kept & Mean accuracy, \\% &")
-    assert "M & 100 \\%\\_\\$x\\$ & highest purity & " in text
-    assert "\\#1 \\& \\{more\\}\\textasciitilde{}\\textasciicircum{}\\textbackslash{}" in text
+    escaped = "\\$x\\_1\\$ \\& 50 \\% \\{more\\} \\#\\textasciitilde{}\\textasciicircum{}\\textbackslash{}"
+    assert f"{HOSTILE[0]} & {escaped} & highest purity & " in text
     assert text.endswith("\\bottomrule\n\\end{tabular}\n")
 
 
-def test_hostile_names_stay_text(visit: Callable[..., Visit], tmp_path: Path) -> None:
-    strange = [name[:100] for name in HOSTILE]
-    out = make_folder(tmp_path, models=strange[:2], datasets=strange[2:6], classes=HOSTILE, words=HOSTILE)
-    write_report(out)
-    seen = visit(out / "report.html")
-    page = seen.page
+def test_hostile_names_stay_text(strange: Visit) -> None:
+    page = strange.page
     for place in range(4):
         page.select_option("#dataset", index=place)
     page.select_option("#model", index=1)
-    expect(page.locator("#explorer-title")).to_have_text(f"{strange[1]} on {strange[5]}")
+    expect(page.locator("#explorer-title")).to_have_text(f"{HOSTILE[1]} on {HOSTILE[5]}")
     scroll_through(page)
-    assert seen.said == []
+    assert strange.said == []
     assert page.locator("img").count() == 4 and page.locator("script").count() == 6
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
-def test_without_scripts_all_is_still_there(visit: Callable[..., Visit]) -> None:
-    page = visit(java_script_enabled=False).page
+def test_without_scripts_all_is_still_there(browser: Browser, made: Path) -> None:
+    page = opened(browser, java_script_enabled=False).page
+    page.goto((made / "report.html").as_uri())
     for selector in (".verdict", "#explorer svg", "#at tbody tr", "#panels-plain svg", ".card", "#areas td"):
         expect(page.locator(selector).first).to_be_visible()
     for selector in ("#controls", "#finder", "#theme", "#panels"):
         expect(page.locator(selector)).to_be_hidden()
     assert page.locator(".card:visible").count() == 2 * 12
+    page.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_in_either_theme(scheme: str, visit: Callable[..., Visit]) -> None:
+def test_text_can_be_read_in_either_theme(scheme: Literal["light", "dark"], visit: Go) -> None:
     page = visit(color_scheme=scheme).page
     low = page.evaluate(_CONTRAST)
     assert low == []
@@ -567,6 +611,7 @@ def test_text_can_be_read_in_either_theme(scheme: str, visit: Callable[..., Visi
     expect(page.locator("#theme")).to_have_text({"light": "Light", "dark": "Dark"}[scheme])
     assert page.evaluate(_CONTRAST) == []
     assert (page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")) == (scheme == "dark")
+    page.evaluate("localStorage.clear()")
 
 
 # Text whose contrast with what is behind it is below WCAG's AA: its words and the ratio.
@@ -603,7 +648,7 @@ _CONTRAST = """() => {
 }"""
 
 
-def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Callable[..., Visit]) -> None:
+def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Go) -> None:
     page = visit().page
     nameless = page.locator("button:visible, input:visible, select:visible, a:visible").evaluate_all(
         "all => all.filter(one => !(one.labels?.length || one.getAttribute('aria-label') || one.textContent.trim()))"
@@ -636,8 +681,8 @@ def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Calla
     expect(page.locator("#card-shown h4")).not_to_have_text(second)
 
 
-def test_a_phone_needs_no_scrolling_sideways(visit: Callable[..., Visit]) -> None:
-    page = visit(viewport={"width": 360, "height": 740}).page
+def test_a_phone_needs_no_scrolling_sideways(browser: Browser, made: Path) -> None:
+    page = load(opened(browser, viewport={"width": 360, "height": 740}), made / "report.html").page
     scroll_through(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     outside = page.evaluate(
@@ -645,9 +690,11 @@ def test_a_phone_needs_no_scrolling_sideways(visit: Callable[..., Visit]) -> Non
         && one.checkVisibility() && one.getBoundingClientRect().right > 361).map((one) => one.outerHTML.slice(0, 80))"""
     )
     assert outside == []
+    look(page, "report-phone")
+    page.context.close()
 
 
-def test_on_paper_it_is_still_light_and_whole(visit: Callable[..., Visit]) -> None:
+def test_on_paper_it_is_still_light_and_whole(visit: Go) -> None:
     page = visit(color_scheme="dark").page
     scroll_through(page)
     page.emulate_media(media="print")
@@ -660,7 +707,7 @@ def test_on_paper_it_is_still_light_and_whole(visit: Callable[..., Visit]) -> No
     assert page.pdf(format="A4")[:4] == b"%PDF"
 
 
-def test_paper_shows_what_was_chosen_under_its_own_name(visit: Callable[..., Visit], made: Path) -> None:
+def test_paper_shows_what_was_chosen_under_its_own_name(visit: Go, made: Path) -> None:
     page = visit().page
     before = page.locator("#importance-1 h3").inner_text() if page.locator("#importance-1 h3").count() else ""
     page.select_option("#dataset", label="farm")
@@ -674,13 +721,3 @@ def test_paper_shows_what_was_chosen_under_its_own_name(visit: Callable[..., Vis
     expect(page.locator("#explorer .live svg")).to_be_visible()
     # One that was not drawn yet keeps its picture, and the name of that.
     assert not before or page.locator("#importance-1 h3").inner_text() == before
-
-
-def test_pictures_for_a_person_to_look_at(visit: Callable[..., Visit]) -> None:
-    for width, name in ((1280, "report-desktop"), (390, "report-phone")):
-        page = visit(viewport={"width": width, "height": 900}).page
-        scroll_through(page)
-        page.evaluate("window.scrollTo(0, 0)")
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
-        assert (PICTURES / f"{name}.png").stat().st_size > 50_000

@@ -16,6 +16,9 @@ import torch
 # Whatever a test names, nothing is fetched: a missing file is an error, on this machine and on any other.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# What a test starts has a thread on each core: they wait for one another asleep, and not in a loop.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
 # Tensors in tests are tiny: more threads would wait for one another, the longer the busier the machine is.
 torch.set_num_threads(1)
 

@@ -1,7 +1,7 @@
-"""``python -m tests.torture.crowd FOLDER PROCESSES SEED``: processes that encode into one cache at the same time.
+"""``python -m tests.torture.crowd FOLDER PROCESSES SEEDS``: processes that encode into one cache at the same time.
 
 Every third kills itself after a random time. The others must all get the same features, and leave every shard whole.
-Prints counts as JSON.
+Does so once for each number from 0 to SEEDS, and prints counts as JSON, a line each.
 """
 
 import hashlib
@@ -31,7 +31,13 @@ def encode(folder: Path, number: int, delay: float | None) -> None:
 
 def main() -> None:
     cache_module._SHARD = 8
-    folder, processes, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
+    folder, processes, seeds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    for seed in range(seeds):
+        (folder / str(seed)).mkdir()
+        print(json.dumps(crowd(folder / str(seed), processes, random.Random(seed))), flush=True)
+
+
+def crowd(folder: Path, processes: int, rng: random.Random) -> dict[str, int]:
     children = []
     for number in range(processes):
         delay = rng.uniform(0, 0.2) if number % 3 == 2 else None
@@ -50,11 +56,7 @@ def main() -> None:
     damaged = sum(entry.is_damaged(shard) for entry in entries for shard in entry.shards)
     missing = sum(not entry.is_there(shard) for entry in entries for shard in entry.shards)
     ended = statuses.count(0)
-    print(
-        json.dumps(
-            {"ended": ended, "failed": len(failed), "results": len(digests), "damaged": damaged, "missing": missing}
-        )
-    )
+    return {"ended": ended, "failed": len(failed), "results": len(digests), "damaged": damaged, "missing": missing}
 
 
 if __name__ == "__main__":

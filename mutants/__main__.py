@@ -52,7 +52,7 @@ def main() -> int:
         return 2
     import_libraries(ROOT)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        unchanged = _run_unchanged(tried, Path(folder), options.processes)
+        unchanged = {} if options.trust else _run_unchanged(tried, Path(folder), options.processes)
         if unchanged is None:
             return 1
         outcomes = _run_changed(tried, unchanged, Path(folder), options)
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", metavar="NAME", help="this change, as --list calls it; repeatable")
     parser.add_argument("--list", action="store_true", help="print the changes, and try none")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="at a time (default: one a core)")
+    parser.add_argument("--trust", action="store_true", help="do not run the tests unchanged first")
     parser.add_argument("--verbose", action="store_true", help="say of each change which test noticed it")
     return parser
 
@@ -128,9 +129,10 @@ def _run_changed(
     trials = []
     for number, change in enumerate(tried):
         module, path = str(module_of(change.file)), PACKAGE / change.file
-        seconds = unchanged[module].seconds
+        outcome = unchanged.get(module, Outcome(True, "", {}, _FIRST_LIMIT, ""))
+        seconds = outcome.seconds
         tests = sorted(_tests_of(module), key=lambda name: seconds.get(name, 0.0))
-        limit = max(_AT_LEAST, round(_SLOWER * unchanged[module].processor))
+        limit = max(_AT_LEAST, round(_SLOWER * outcome.processor))
         by_name[str(number)] = change
         text = change.of(path.read_text(encoding="utf-8"))
         trials.append(Trial(str(number), (*tests, f"src/purescope/{change.file}"), path, text, limit))

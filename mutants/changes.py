@@ -285,7 +285,9 @@ def _dropped(source: Source, node: ast.AST) -> Iterator[Edit]:
         case ast.BinOp(op=ast.Div()) if _LENGTH.search(source.of(node.right)):
             slash = source.operator("/", source.end(node.left), source.start(node.right))
             yield len(source.text[:slash].rstrip()), source.end(node), ""
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[first, *_]) if name in _FORMS:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[first, *_]) if (
+            name in _FORMS and not isinstance(first, ast.Constant)
+        ):
             yield source.start(node), source.end(node), _enclosed(source, first)
         case ast.Call(func=ast.Attribute(attr=name, value=value)) if name in _STEPS and not _is_module(value):
             yield source.operator(".", source.end(value), source.end(node)), source.end(node), ""

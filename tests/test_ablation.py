@@ -79,15 +79,15 @@ def test_every_image_is_drawn_once_and_never_for_itself(images: int) -> None:
 
 
 def test_a_mean_is_the_neurons_own_and_tells_no_images_apart() -> None:
-    image, text, labels = random_case(30, 4, 8)
+    image, text, labels = random_case(130, 4, 70)
     values = ablation_values(image, "mean")
-    assert values is not None and values.shape == (1, 8) and values.dtype == image.dtype
-    assert values[0].tolist() == pytest.approx([sum(column) / 30 for column in image.T.tolist()])
+    assert values is not None and values.shape == (1, 70) and values.dtype == image.dtype
+    assert values[0].tolist() == pytest.approx([sum(column) / 130 for column in image.T.tolist()])
     # Kept neurons alike, so are the images: what was dropped adds the same logits to all of them.
     image = image.clone()
     image[:, 0] = image[0, 0]
     means = ablation_values(image, "mean")
-    ranks = ranks_by_k(image, text, torch.zeros_like(labels), torch.arange(8), [1], dropped=means)
+    ranks = ranks_by_k(image, text, torch.zeros_like(labels), torch.arange(70), [1], dropped=means)
     assert len(ranks.unique()) == 1
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from fnmatch import fnmatch
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,47 @@ def sample(column: Column) -> object:
     return int(middle) if column.dtype == "int64" else float(middle)
 
 
+# The range of each number by what it is, as a name in a table; the first that fits counts.
+RANGES: tuple[tuple[float, float, str], ...] = (
+    (-math.inf, math.inf, "results.seed layers.depth track.step examples.place"),
+    (2, math.inf, "results.classes"),
+    (1, math.inf, "*.k *.rank *.place *.neurons *.width confusions.count nulls.draws results.n"),
+    (1, math.inf, "*.image_purity *.text_purity curves.needed*"),  # 1 / a mean of cosines; a number of neurons
+    (0, 100, "*.percentile"),
+    (0, 1, "*.p *_p *.p_* *_holm *_bh"),
+    (0, 1, "results.binomial_* results.chance curves.area variants.high variants.low *.random track.random_*"),
+    (0, 1, "track.accuracy track.high_purity track.low_purity"),
+    (0, 1, "*.image_overlap *.text_overlap *.image_random *.text_random"),  # a mean of |cosine|
+    (-2, 2, "rivals.difference reproduction.*_difference"),  # also of silhouettes
+    (-1, 1, "comparisons.difference *.accuracy_drop *.recall_drop importance.low importance.high track.gap*"),
+    (-1, 1, "results.value rivals.*_value reproduction.* track.silhouette"),
+    (-1, 1, "correlations.* track.rank_*"),
+    (-math.inf, math.inf, "*.low *.high curves.area_* nulls.value nulls.z nulls.null_mean nulls.null_low"),
+    (-math.inf, math.inf, "nulls.null_high *.loss_change *.margin_change examples.activation words.score"),
+    (0, math.inf, "*"),
+)
+KNOWN_THROUGHOUT = {
+    f"importance.{name}" for name in ("accuracy_drop", "low", "high", "loss_change", "margin_change", "variance")
+} | {"examples.activation", "words.score"}
+
+
+def test_a_number_has_the_range_of_what_it_is() -> None:
+    """The other tests take the range of a column from the column itself."""
+    for schema in KNOWN:
+        for column_name, column in schema.described.items():
+            if column.dtype in ("string", "bool", "object"):
+                continue
+            name = f"{schema.name}.{column_name}"
+            low, high = next(range_ for *range_, names in RANGES if any(fnmatch(name, one) for one in names.split()))
+            assert (column.low, column.high) == (low, high), name
+            # Only what is one over an overlap or over chance, or a number of neurons that no k reaches, has no end.
+            endless = any(
+                fnmatch(name, one) for one in ("*.image_purity", "*.text_purity", "curves.needed*", "layers.rel*")
+            )
+            assert column.infinite == endless, name
+            assert column.missing == (column.dtype == "float64" and name not in KNOWN_THROUGHOUT), name
+
+
 def table_of(schema: Schema) -> pd.DataFrame:
     row = {name: sample(column) for name, column in schema.described.items()}
     return pd.DataFrame([row]).astype(schema.columns)
@@ -58,6 +100,16 @@ def test_what_can_stand_in_a_table_is_taken(schema: Schema) -> None:
     for name, column in schema.described.items():
         if column.missing:
             assert check_table(table_of(schema).assign(**{name: math.nan}), schema)[name].isna().all()
+
+
+@pytest.mark.parametrize("schema", KNOWN, ids=lambda schema: schema.name)
+def test_the_ends_of_a_range_are_in_it(schema: Schema) -> None:
+    """Also what single precision makes of an end: a cosine of 1.0000002 is one."""
+    for name, column in schema.described.items():
+        for end, outwards in ((column.low, -1e-7), (column.high, 1e-7)):
+            for value in (end, end + outwards) if column.dtype == "float64" else (end,):
+                if column.dtype in ("float64", "int64") and math.isfinite(end):
+                    assert not column.wrong(pd.Series([value], dtype=column.dtype)).any(), (name, value)
 
 
 @pytest.mark.slow

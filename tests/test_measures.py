@@ -419,6 +419,19 @@ def test_layer_measures_of_nothing_alive(measure: str) -> None:
     assert math.isnan(LAYER_MEASURES[measure](torch.zeros(3, 2)))
 
 
+def test_what_is_as_good_as_zero_is_a_share_of_the_largest_singular_value() -> None:
+    """LAPACK's and numpy's rule: the longer side of the matrix times the rounding of its numbers."""
+    eps = torch.finfo(torch.float64).eps
+    for shape in ((2, 100), (100, 2)):  # 100 eps is as good as zero, whichever side is the longer one
+        rows = torch.zeros(shape, dtype=torch.float64)
+        rows[0, 0], rows[1, 1] = 1, 40 * eps
+        assert LAYER_MEASURES["condition_number"](rows) == math.inf
+        rows[1, 1] = 400 * eps
+        assert LAYER_MEASURES["condition_number"](rows) == pytest.approx(1 / (400 * eps))
+    middle = torch.diag(torch.tensor([1.0, 1e-10, 2 * eps], dtype=torch.float64))
+    assert LAYER_MEASURES["condition_number"](middle) == math.inf
+
+
 def test_more_neurons_than_width_span_no_volume() -> None:
     assert LAYER_MEASURES["orthogonality_defect"](signed(4, 3)) == math.inf
 

@@ -349,6 +349,14 @@ def test_greedy_purity_is_the_definition(projections: Projections) -> None:
     assert quiet_order(projections, "greedy_purity")[: len(alive)] == expected
 
 
+def test_a_tie_is_a_share_of_the_largest_variance() -> None:
+    """Neuron 1 varies more than neuron 0 by rounding alone, however little neuron 2 varies."""
+    image = torch.tensor([1.0, 1 + 1e-12, 1e-5], dtype=torch.float64) * torch.tensor([[1.0], [-1.0]]).double()
+    tower = torch.eye(3)
+    order = order_neurons(Projections(tower, tower), "activation_variance", image=image, text=tower.double())
+    assert order.tolist() == [0, 1, 2]
+
+
 def test_greedy_purity_keeps_one_of_two_twins() -> None:
     """Neurons 0 and 1 are twins, the others alone: high purity keeps both twins last."""
     rows = torch.eye(5, dtype=torch.float64)
@@ -568,7 +576,13 @@ def test_a_bad_text_is_quoted_back(text: str, part: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "meant"),
-    [("100-500", "100:500:50"), ("200 to 500", "200:500:50"), ("16,1..8", "1:8:1"), ("500:200:-50", "200:500:50")],
+    [
+        ("100-500", "100:500:50"),
+        ("200 to 500", "200:500:50"),
+        ("16,1..8", "1:8:1"),
+        ("500:200:-50", "200:500:50"),
+        ("100-600", "100:600:50"),
+    ],
 )
 def test_a_range_in_another_spelling_is_understood(text: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"to fix:   did you mean {meant}\\?"):

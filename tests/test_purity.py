@@ -205,6 +205,7 @@ def test_activation_space_has_a_row_of_activations_for_each_neuron() -> None:
     space = activation_space(image, text)
     assert space.image.equal(image.T.double())
     assert space.text.equal(text.T.double())
+    assert space.image.dtype == space.text.dtype == torch.float64
     expected = [[abs(oracles.cosine(a, b)) for b in image.T.tolist()] for a in image.T.tolist()]
     np.testing.assert_allclose(cosine_gram(space.image).abs(), expected, rtol=0, atol=1e-12)
 
@@ -290,3 +291,12 @@ def test_some_columns_at_a_time_give_the_same_cosines(
     rows[-1, -1] = torch.nan
     with pytest.raises(InputError, match=f"first in neuron {len(rows) - 1}"):
         cosine_gram(rows)
+
+
+def test_some_columns_may_be_tiny_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is brought into range by the largest of all its columns, not of some."""
+    rows = torch.tensor([[1e-300, 2e-300, 1e300], [0.0, 1e300, 1e-300], [-1.0, 1.0, 1.0]], dtype=torch.float64)
+    monkeypatch.setattr(sys.modules["purescope.purity"], "_BLOCK", 2)
+    third = 1 / math.sqrt(3)
+    expected = torch.tensor([[1, 0, third], [0, 1, third], [third, third, 1]], dtype=torch.float64)
+    torch.testing.assert_close(cosine_gram(rows), expected, atol=1e-14, rtol=0)

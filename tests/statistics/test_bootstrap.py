@@ -85,9 +85,10 @@ def test_right_and_wrong_may_be_of_any_type(dtype: torch.dtype) -> None:
     assert bootstrap_means(right.to(dtype), groups, resamples=60).equal(expected)
 
 
-def test_whole_numbers_too_large_for_float32_are_exact() -> None:
-    values = torch.tensor([2**24 + 1, 2**24 + 1, 2**24 + 1])
-    assert bootstrap_means(values, torch.zeros(3, dtype=torch.int64), resamples=5).eq(2**24 + 1).all()
+@pytest.mark.parametrize("number", [2**24 + 1, -(2**24) - 1])
+def test_whole_numbers_too_large_for_float32_are_exact(number: int) -> None:
+    values = torch.tensor([number, number, number])
+    assert bootstrap_means(values, torch.zeros(3, dtype=torch.int64), resamples=5).eq(number).all()
 
 
 def test_equal_cells_differ_by_nothing_in_any_resample() -> None:

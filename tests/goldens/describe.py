@@ -72,7 +72,7 @@ def number(value: float) -> str:
 def file(path: Path) -> list[str]:
     """The lines of one file, after the kind that its name ends in; of pictures and pages, that it is there."""
     if path.suffix == ".csv":
-        return list(table(pd.read_csv(path, float_precision="round_trip")))
+        return list(table(pd.read_csv(path)))
     if path.suffix == ".parquet":
         return list(table(pd.read_parquet(path)))
     if path.suffix == ".npz":

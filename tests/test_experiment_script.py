@@ -1,6 +1,7 @@
 """The experiment's own door: its settings, its core functions by name, its files where its readers look for them."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +11,11 @@ import torch
 
 import purescope as ps
 from purescope.datasets import Dataset
+from purescope.runs import Settings
+from tests import undrawn
 from tests.oracles import experiment_order
+
+pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).parents[1] / "experiments/2_neuron_pruning/run_eval_sam_sweep.py"
 
@@ -24,9 +29,14 @@ def script() -> ModuleType:
     return module
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def flags() -> Dataset:
     return ps.load_dataset("bundled:flags")
+
+
+@pytest.fixture(scope="module")
+def model() -> ps.Model:
+    return ps.load_model("bundled:clip")
 
 
 def test_settings_stand_at_the_top(script) -> None:
@@ -44,10 +54,9 @@ def test_core_functions_are_the_experiment_s(script) -> None:
         assert find(image, text, sam=20).tolist() == expected
 
 
-def test_evaluate_zeroshot_classification_agrees_with_the_sweep(script, flags) -> None:
-    model = ps.load_model("bundled:clip")
+def test_evaluate_zeroshot_classification_agrees_with_the_sweep(script, model, flags) -> None:
     results = script.evaluate_zeroshot_classification(model, flags, list(flags.classes), sam=300)
-    table = ps.sweep(ps.extract(model, flags, protocol="paper"), model.projections, keep=300, draws=0)
+    table = ps.sweep(ps.extract(model, flags, protocol="paper"), model.projections, keep=300, draws=0, resamples=20)
     values = table.set_index(["strategy", "metric"]).value
     for column, strategy in (
         ("Full Features", "full"),
@@ -58,8 +67,7 @@ def test_evaluate_zeroshot_classification_agrees_with_the_sweep(script, flags) -
             assert results[column][metric] == pytest.approx(values[strategy, metric], abs=1e-6)
 
 
-def test_analyze_neuron_importance_is_one_evaluation_without_each_neuron(script, flags) -> None:
-    model = ps.load_model("bundled:clip")
+def test_analyze_neuron_importance_is_one_evaluation_without_each_neuron(script, model, flags) -> None:
     ranked = script.analyze_neuron_importance(model, flags)
     importances = [importance for _, importance in ranked]
     assert sorted(neuron for neuron, _ in ranked) == list(range(512)) and importances == sorted(importances)[::-1]
@@ -77,6 +85,8 @@ def test_analyze_neuron_importance_is_one_evaluation_without_each_neuron(script,
 def test_the_script_writes_the_experiment_s_files(script, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run_eval_sam_sweep.py").write_text("# a folder that is not empty")
+    monkeypatch.setattr(ps, "run_sweep", undrawn.run_sweep)
+    script.Settings = partial(Settings, draws=2, resamples=20)
     script.ckpt_path, script.DATASETS, script.sam_values = "CC3M LaCLIP=bundled:laclip", ["bundled:flags"], [200, 500]
     script.main()
     wide = pd.read_csv("result_cc3m_laclip/flags_laclip_accuracy_vs_sam.csv")

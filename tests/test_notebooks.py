@@ -12,7 +12,10 @@ from nbformat import NotebookNode
 FOLDER = Path(__file__).parents[1] / "docs" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the kernel's own libraries; cells show theirs, see below
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # of the kernel's own libraries; cells show theirs, see below
+]
 
 
 def execute() -> ModuleType:

@@ -14,6 +14,8 @@ from purescope.cli.outlets import Outlet
 from purescope.report import write_report
 from tests.report.made import make_folder
 
+pytestmark = pytest.mark.slow
+
 FULL = os.strerror(errno.ENOSPC)
 
 
@@ -43,7 +45,9 @@ def run(*arguments: object) -> int:
 def purescope(folder: Path, line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """A line of a shell in which ``purescope`` is this one, with nothing but the environment given."""
     script = f'purescope() {{ "{sys.executable}" -m purescope "$@"; }}; {line}'
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "PURESCOPE_CACHE") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "PURESCOPE_CACHE", "OMP_WAIT_POLICY") if name in os.environ
+    }
     return subprocess.run(
         ["bash", "-c", script], cwd=folder, env=kept | environment, capture_output=True, text=True, check=False
     )
@@ -51,7 +55,7 @@ def purescope(folder: Path, line: str, **environment: str) -> "subprocess.Comple
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_folder(tmp_path_factory.mktemp("output") / "run")
+    return make_folder(tmp_path_factory.mktemp("output") / "run", models=["First"], datasets=["pets"])
 
 
 @pytest.mark.parametrize("stream", [None, Failing(), Failing(at="flush")], ids=["closed", "full", "full at the end"])
@@ -103,7 +107,7 @@ def test_streams_that_are_missing_are_no_file(tmp_path: Path) -> None:
 
 def test_a_full_device_at_the_end_of_a_process(tmp_path: Path) -> None:
     """Python itself says nothing more when it ends."""
-    done = purescope(tmp_path, "purescope models >/dev/full")
+    done = purescope(tmp_path, "purescope --help >/dev/full")
     assert (done.returncode, done.stderr) == (1, f"purescope: printing failed: {FULL}\n")
 
 

@@ -62,6 +62,7 @@ def hostile(tmp_path: Path) -> Path:
     return tmp_path / HOSTILE.replace("/", "")
 
 
+@pytest.mark.slow
 def test_a_run_on_hostile_names(hostile: Path, said: Callable[[], str]) -> None:
     out = hostile / "out"
     command = ["sweep", "a\x9b\u202e[red]=bundled:clip", "--data", f"folder:{hostile / 'images'}"]
@@ -73,12 +74,13 @@ def test_a_run_on_hostile_names(hostile: Path, said: Callable[[], str]) -> None:
     assert "a\\x9b\\u202e[red]" in printed and "\\x1b[2K" in printed
     manifest = json.loads((out / "manifest.json").read_text())
     (out / "manifest.json").write_text(json.dumps(manifest | {"notes": [HOSTILE, "a" * 50_000]}))
-    assert run(*command, *options, "--on-bad-image", "skip") == 0
+    assert run(*command, *options, "--on-bad-image", "skip", "--no-figures", "--no-report") == 0
     assert said()
     assert run("report", out) == 0
     assert "\\x1b[2K" in said()
 
 
+@pytest.mark.slow
 def test_paths_of_results(hostile: Path, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
     def drawn(folder: Path, out: Path, *_: object, tell: Callable[[Path], None], **__: object) -> Drawn:
         tell(out / HOSTILE)

@@ -15,6 +15,8 @@ import pytest
 
 from purescope.cli.signals import Signals, Stopped
 
+pytestmark = pytest.mark.slow
+
 LINES = {
     signal.SIGINT: "purescope: stopped\n",
     signal.SIGTERM: "purescope: stopped by SIGTERM\n",

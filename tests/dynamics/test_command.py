@@ -21,6 +21,7 @@ BUNDLE = Path(__file__).parents[2] / "bundle"
 MERGES = Path(__file__).parents[2] / "src/purescope/bundled/models/clip" / VOCABULARY_FILE
 
 
+@pytest.mark.slow
 def test_the_command_follows_the_bundled_snapshots(tmp_path: Path) -> None:
     arguments = [f"{BUNDLE}/snapshots/clip-*", "@4000=bundled:clip", "--out", str(tmp_path)]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
@@ -34,6 +35,7 @@ def test_the_command_follows_the_bundled_snapshots(tmp_path: Path) -> None:
     assert {"dynamics.png", "dynamics.svg", "track.csv", "track.parquet"} <= {p.name for p in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_command_measures_accuracy_on_data(tmp_path: Path) -> None:
     options = ["--data", "bundled:flags", "--keep", "100,512", "--draws", "3", "--no-cache", "--out", str(tmp_path)]
     result = CliRunner().invoke(command, ["@4000=bundled:clip", *options], catch_exceptions=False)
@@ -50,6 +52,7 @@ def test_a_wrong_call_is_told(tmp_path: Path) -> None:
         assert isinstance(result.exception, PurescopeError), arguments
 
 
+@pytest.mark.slow
 def test_the_untrained_model_is_a_checkpoint_of_step_0(tmp_path: Path) -> None:
     with torch.random.fork_rng():
         write_model(half_weights(make_model(seed=0)), MERGES, tmp_path / "clip-00000")
@@ -85,6 +88,7 @@ def test_lines_are_the_columns_of_the_table(table: pd.DataFrame) -> None:
             assert list(lines[label].get_ydata()) == pytest.approx(values.tolist())  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_figure_takes_any_table(table: pd.DataFrame, tmp_path: Path) -> None:
     alone = track([(1, made.make_model(1))])
     undrawn = track([(1, made.make_model(1))], [made.make_dataset()], settings=TrackSettings(keep=[3], draws=0))

@@ -174,6 +174,7 @@ def test_projections_without_a_known_name_are_an_error() -> None:
         projections_of(twice)
 
 
+@pytest.mark.slow
 def test_real_modules_have_the_projections_that_load_model_finds() -> None:
     import open_clip
 
@@ -230,6 +231,7 @@ def fit(out: Path, *, steps: int, every: int = 2, **options: Any) -> Any:
     return module
 
 
+@pytest.mark.slow
 def test_lightning_records_each_due_step(tmp_path: Path) -> None:
     modes = []
 
@@ -247,6 +249,7 @@ def test_lightning_records_each_due_step(tmp_path: Path) -> None:
     assert table.image_overlap.nunique() == 3
 
 
+@pytest.mark.slow
 def test_lightning_counts_optimiser_steps_not_batches(tmp_path: Path) -> None:
     fit(tmp_path, steps=6, every=1)
     table = read_track(tmp_path)

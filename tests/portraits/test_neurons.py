@@ -103,6 +103,7 @@ def test_cosines_that_cannot_be_read_are_an_error(tmp_path: Path, length: int) -
 # --- the vocabulary
 
 
+@pytest.mark.slow  # imports open_clip
 def test_the_vocabulary_goes_through_the_text_tower_once_a_model(tmp_path: Path) -> None:
     texts: list[str] = []
 

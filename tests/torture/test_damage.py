@@ -25,6 +25,7 @@ from purescope.models import load_model
 from tests.torture.kinds import KINDS, read_all, tar
 
 LONG = bool(os.environ.get("PURESCOPE_TORTURE"))
+pytestmark = pytest.mark.slow
 
 
 def test_damaged_and_made_files_are_read_right_or_refused(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tests.models.test_transformers import write as write_transformers
 from tests.torture.hostile_models import LOADS, OF_OPEN_CLIP, OF_TRANSFORMERS, Mark, Payload, module
 
 LONG = bool(os.environ.get("PURESCOPE_TORTURE"))
+pytestmark = pytest.mark.slow
 PAYLOADS = {
     **{f"open_clip, {name}": payload for name, payload in OF_OPEN_CLIP.items()},
     **{f"transformers, {name}": payload for name, payload in OF_TRANSFORMERS.items()},

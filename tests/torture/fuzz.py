@@ -83,9 +83,10 @@ def main() -> None:
     from tests.torture.mutations import mutate
 
     warnings.simplefilter("ignore")
+    damaged: dict[str, list[Path]] = {}  # the files of a kind that are, as its `write` names them
     for kind in kinds:  # before the limits: what the libraries import, and how a whole file is used
         (folder / "first" / kind).mkdir(parents=True)
-        KINDS[kind].write(folder / "first" / kind)
+        damaged[kind] = KINDS[kind].write(folder / "first" / kind)
         KINDS[kind].use(folder / "first" / kind)
     resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     signal.signal(signal.SIGALRM, stop)
@@ -96,7 +97,7 @@ def main() -> None:
             rng = random.Random(f"{seed} {kind} {number}")
             case = folder / "case"
             shutil.copytree(folder / "first" / kind, case)
-            moved = [case / path.relative_to(folder / "first" / kind) for path in paths_of(kind, folder)]
+            moved = [case / path.relative_to(folder / "first" / kind) for path in damaged[kind]]
             how = mutate(rng.choice(moved), rng)
             watch.seen.clear()
             faulthandler.dump_traceback_later(2 * SECONDS, exit=True)
@@ -131,22 +132,6 @@ def main() -> None:
             (folder / "tmp").mkdir()
             remove(case)
     print(json.dumps({**counts, "faults": len(faults)}))
-
-
-_PATHS: dict[str, list[Path]] = {}
-
-
-def paths_of(kind: str, folder: Path) -> list[Path]:
-    """The files of a kind that are damaged, as its `write` names them."""
-    from tests.torture.kinds import KINDS
-
-    if kind not in _PATHS:
-        again = folder / "paths" / kind
-        again.mkdir(parents=True)
-        first = folder / "first" / kind
-        _PATHS[kind] = [first / path.relative_to(again) for path in KINDS[kind].write(again)]
-        shutil.rmtree(again)
-    return _PATHS[kind]
 
 
 def remove(case: Path) -> None:

@@ -46,12 +46,12 @@ STEMS = [
     "importance_emoji",
     f"layers_{slug(HOSTILE)}",
 ]
-# Each way to lay a page out: one column of two, over both, and the only one; and the files that tests read.
-FORMATS_OF = {
+# Each way to lay a page out: in a column of two, over both, and in the only one; and the files that tests read.
+FORMATS_OF: dict[tuple[str, str], list[str]] = {
     ("acl", "column"): ["pdf", "svg", "png"],
     ("acl", "text"): ["pdf", "png"],
-    ("cvpr", "column"): ["svg"],
-    ("neurips", "text"): ["svg"],
+    ("cvpr", "column"): [],
+    ("neurips", "text"): [],
 }
 
 

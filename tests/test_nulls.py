@@ -221,6 +221,8 @@ def test_dead_neurons_stand_last_in_shuffled_orders_too() -> None:
 def test_rotations_at_hand_are_used() -> None:
     model = rotate_model(MADE.projections, draws=DRAWS, seed=SEED)
     assert isinstance(model, Rotations) and model.orders.shape == (DRAWS, 2, NEURONS)
+    first = BASES["random_rotation"].of(StrategyInput(MADE.projections), 0)
+    assert rotate_model(MADE.projections, draws=2).bases[0].equal(first.float())  # the seed is 0, if none is given
     measured = measure()
     given = null_table(measured, MADE.projections, model, draws=DRAWS)
     pd.testing.assert_frame_equal(given, null_table(measured, MADE.projections, draws=DRAWS))

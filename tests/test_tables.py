@@ -18,6 +18,7 @@ from purescope.schemas import METRICS, RESULTS
 from purescope.tables import (
     atomic_path,
     check_table,
+    read_parquet,
     read_results,
     slug,
     wide_path,
@@ -172,6 +173,18 @@ def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path) -> N
     assert file.stat().st_size < 100_000
     with pytest.raises(InputError, match=r"results\.parquet .*" + message):
         read_results(tmp_path)
+
+
+def test_rows_that_take_nothing_in_the_file_cannot_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal numbers are one in the file and in what its footer declares, and each takes its bytes when read."""
+    monkeypatch.setattr("purescope.memory.SMALL", 1000)
+    file = tmp_path / "many.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"k": np.zeros(1_000_000)}), file)
+    assert file.stat().st_size < 10_000
+    with pytest.raises(InputError, match=r"many\.parquet declares 16\.0 MB"):
+        read_parquet(file)
 
 
 def test_a_surplus_column_is_kept(tmp_path: Path) -> None:

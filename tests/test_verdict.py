@@ -129,6 +129,13 @@ def test_too_few_random_orders_are_said_to_be(sets: int, enough: int) -> None:
     assert "too few" in judge(table, given.assign(draws=enough - 1), model="m").sentence
 
 
+def test_the_data_set_with_fewest_random_orders_says_whether_they_are_enough() -> None:
+    given = comparisons((ABOVE, ABOVE, 0.3), (ABOVE, ABOVE, 0.3))
+    uneven = given.assign(draws=given.dataset.map({"set 0": 1999, "set 1": 5}))
+    sentence = judge(results(0.9, [0.5] * 5, sets=2), uneven, model="m").sentence
+    assert "5 random orders are too few to decide: use more draws." in sentence
+
+
 def test_other_models_and_comparisons_are_left_alone() -> None:
     mine = comparisons((ABOVE, ABOVE, 0.01))
     others = [

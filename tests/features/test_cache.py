@@ -152,6 +152,18 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.parametrize("neurons", [1, 3000])
+def test_an_entry_may_have_one_row_and_long_ones(cache: Cache, neurons: int) -> None:
+    """A file longer than its entry can have is not read; a long row does not make it one."""
+    entry = cache.entry("text", {"weights": "w"}, rows=1, neurons=neurons)
+    rows = torch.arange(float(neurons))[None]
+    entry.write(range(0, 1), rows)
+    (found,) = cache.entries()
+    assert found.folder == entry.folder
+    again = found.read(range(0, 1))
+    assert again is not None and again.equal(rows)
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_shard_is_made_again(make_model: Make, make_dataset: Make, cache: Cache, damage: str) -> None:
     dataset = make_dataset()

@@ -30,7 +30,7 @@ def example() -> Features:
         image=unit_rows(image),
         text=unit_rows(torch.randn(4, 7, generator=generator)),
         labels=torch.arange(50) % 4,
-        classes=("a", "b c", "é|\n", "\t."),
+        classes=("a", "b c", "é|\n", "\t.\U0010ffff"),  # the last character that there is
         model="CC3M LaCLIP",
         dataset="pets",
         identity={"weights": "abc", "prompts": "ü"},

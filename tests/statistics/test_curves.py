@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from purescope.errors import InputError
-from purescope.statistics import area_between, neurons_needed
+from purescope.statistics import area_between, mean_over_k, neurons_needed
 
 KS = [200, 250, 300, 400, 512]
 
@@ -31,6 +31,12 @@ def test_area_keeps_unit_and_sign() -> None:
     curve = curves(4)
     torch.testing.assert_close(area_between(curve + 0.25, curve, KS), torch.full((4,), 0.25, dtype=torch.float64))
     assert area_between(curve, curve.flip(0), KS).equal(-area_between(curve.flip(0), curve, KS))
+
+
+def test_small_differences_of_curves_are_not_rounded_away() -> None:
+    curve = torch.full((len(KS),), 0.5, dtype=torch.float64)
+    assert area_between(curve + 1e-12, curve, KS).item() == pytest.approx(1e-12, rel=1e-3)
+    assert (mean_over_k(curve + 1e-12, KS) - 0.5).item() == pytest.approx(1e-12, rel=1e-3)
 
 
 def test_one_k_has_the_difference_there() -> None:

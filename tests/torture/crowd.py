@@ -51,7 +51,8 @@ def crowd(folder: Path, processes: int, rng: random.Random) -> dict[str, int]:
         children.append(child)
     statuses = [os.waitpid(child, 0)[1] for child in children]
     failed = [status for status in statuses if status and not os.WIFSIGNALED(status)]
-    digests = {path.read_text() for path in folder.glob("digest-*")}
+    # A process that was killed may have left half a digest.
+    digests = {(folder / f"digest-{number}").read_text() for number, status in enumerate(statuses) if status == 0}
     entries = Cache(folder / "cache").entries()
     damaged = sum(entry.is_damaged(shard) for entry in entries for shard in entry.shards)
     missing = sum(not entry.is_there(shard) for entry in entries for shard in entry.shards)

@@ -14,7 +14,7 @@ import pytest
 
 from purescope.errors import InputError, OutputError
 from purescope.manifest import read_manifest, write_manifest
-from purescope.schemas import METRICS, RESULTS
+from purescope.schemas import METRICS, RESULTS, TRACK
 from purescope.tables import (
     atomic_path,
     check_table,
@@ -23,6 +23,7 @@ from purescope.tables import (
     slug,
     wide_path,
     wide_table,
+    write_parquet,
     write_results,
 )
 
@@ -126,10 +127,15 @@ def test_a_wrong_type_is_refused_on_write_and_read(name: str, tmp_path: Path) ->
 def test_a_cell_may_stand_once() -> None:
     table = result_table()
     twice = pd.concat([table, table.iloc[[9, 11]].assign(value=0.0)])  # the index stands twice as well
-    with pytest.raises(
-        InputError, match="2 cells stand twice, first model CC3M LaCLIP, dataset cifar10, strategy high"
-    ):
+    first = ", ".join(f"{name} {table.iloc[9][name]}" for name in RESULTS.key)
+    assert first.startswith("model CC3M LaCLIP, dataset cifar10, strategy high")
+    with pytest.raises(InputError, match=f"2 cells stand twice, first {first}\n"):
         check_table(twice)
+
+
+def test_a_table_without_rows_has_no_wrong_value() -> None:
+    empty = pd.DataFrame(columns=[*TRACK.columns, "high_purity_3"])  # a further column, of no type yet
+    assert list(check_table(empty, TRACK)) == [*TRACK.columns, "high_purity_3"]
 
 
 def test_a_written_table_is_read_back(tmp_path: Path) -> None:
@@ -140,6 +146,18 @@ def test_a_written_table_is_read_back(tmp_path: Path) -> None:
     from_csv = pd.read_csv(tmp_path / "results.csv", converters={"value": float})
     assert list(from_csv) == list(RESULTS.columns)
     assert from_csv["value"].tolist() == expected["value"].tolist()
+
+
+def test_a_number_that_changed_on_the_disk_is_not_read(tmp_path: Path) -> None:
+    """Nothing but a checksum tells one number from another."""
+    file = tmp_path / "numbers.parquet"
+    numbers = np.random.default_rng(0).random(1000)
+    write_parquet(pd.DataFrame({"value": numbers}), file)
+    content = file.read_bytes()
+    place = content.index(numbers[500].tobytes())  # as it is: random digits cannot be packed
+    file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(InputError, match=r"numbers\.parquet cannot be read"):
+        read_parquet(file)
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:

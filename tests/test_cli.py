@@ -78,7 +78,21 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
     out = tmp_path / "out"
     data = ["--data", f"folder:{folder}", "--data", f"features:{features_file}"]
     assert (
-        run("sweep", "bundled:clip", "A B=bundled:laclip", *data, "--keep", "100,512", "--draws", 2, "--out", out) == 0
+        run(
+            "sweep",
+            "bundled:clip",
+            "A B=bundled:laclip",
+            *data,
+            "--keep",
+            "100,512",
+            "--draws",
+            2,
+            "--resamples",
+            100,
+            "--out",
+            out,
+        )
+        == 0
     )
     screen = capsys.readouterr().out
     assert "A B" in screen and "Protocol native" in screen and "Purity of weights" in screen

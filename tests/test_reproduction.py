@@ -53,7 +53,7 @@ def run(*arguments: object) -> int:
 def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsys) -> None:
     root, out = make(tmp_path / "data", *TITLES), tmp_path / "out"
     command = ["reproduce", checkpoint, "--data-root", root, "--out", out, "--draws", 3, "--no-cache"]
-    command += ["--no-figures", "--no-report"]
+    command += ["--resamples", 50, "--no-figures", "--no-report"]
     assert run(*command) == 0
     printed = capsys.readouterr()
     assert "512 neurons of CC3M LaCLIP" in printed.err and "this checkpoint has 24" in printed.err

@@ -74,7 +74,7 @@ def data(name: str, seed: int) -> Features:
 
 
 MODELS = [model("One", 0), model("Two", 2)]
-DATA = [data("first", 10), data("second", 20), data("third", 30)]
+DATA = [data("first", 10), data("second", 20)]
 
 
 def content(out: Path) -> dict[str, bytes]:
@@ -147,14 +147,14 @@ def stop_after(times: int, monkeypatch: pytest.MonkeyPatch, name: str = "measure
     monkeypatch.setattr(_run, name, stopping)
 
 
-@pytest.mark.parametrize("pairs", [0, 1, 3, 5])
+@pytest.mark.parametrize("pairs", [0, 1, 3])
 def test_a_stopped_run_goes_on_where_it_stopped(pairs: int, whole: Path, tmp_path: Path, measured: list[Any]) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         stop_after(pairs, patch)
         run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
     assert len(measured) == pairs
     table = run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
-    assert len(measured) == len(set(measured)) == 6, "each pair once"
+    assert len(measured) == len(set(measured)) == 4, "each pair once"
     pd.testing.assert_frame_equal(table, read_table(whole, RESULTS), check_exact=True)
     assert content(tmp_path / "stopped") == content(whole)
     told = json.loads((tmp_path / "stopped" / "manifest.json").read_text())

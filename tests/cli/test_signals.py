@@ -22,7 +22,8 @@ LINES = {
     signal.SIGTERM: "purescope: stopped by SIGTERM\n",
     signal.SIGHUP: "purescope: stopped by SIGHUP\n",
 }
-# A command that is in the middle of a file; what it does in place of `purescope`'s own is a line of each test.
+# A command that is in the middle of a file; what it does in place of `purescope`'s own, and how many seconds it has for
+# tidying up, is each test's: on a busy machine half a second is too little.
 COMMAND = """
 import hashlib, os, sys, time
 from pathlib import Path
@@ -38,7 +39,7 @@ def run(arguments):
     return 0
 
 purescope.cli.run.run = run
-signals._GRACE = 0.5
+signals._GRACE = {grace}
 main()
 """
 # Figures that take for ever, each in a process of its own.
@@ -107,7 +108,7 @@ def _is_of_session(process: psutil.Process, session: int) -> bool:
 
 @pytest.mark.parametrize("signum", LINES, ids=lambda signum: signum.name)
 def test_a_stopped_command_says_so_and_leaves_no_half_file(signum: signal.Signals, tmp_path: Path) -> None:
-    process = begin(COMMAND.format(work="time.sleep(60)"), tmp_path)
+    process = begin(COMMAND.format(work="time.sleep(60)", grace=8), tmp_path)
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".result-")]
     os.killpg(process.pid, signum)
     assert end(process) == (128 + signum, LINES[signum])
@@ -115,14 +116,14 @@ def test_a_stopped_command_says_so_and_leaves_no_half_file(signum: signal.Signal
 
 
 def test_native_code_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
-    process = begin(COMMAND.format(work="hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)"), tmp_path)
+    process = begin(COMMAND.format(work="hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)", grace=0.5), tmp_path)
     process.send_signal(signal.SIGTERM)
     assert end(process) == (143, LINES[signal.SIGTERM])
 
 
 def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
     ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
-    process = begin(f"{ignore}\n{COMMAND.format(work='time.sleep(0.5)')}", tmp_path)
+    process = begin(f"{ignore}\n{COMMAND.format(work='time.sleep(0.5)', grace=8)}", tmp_path)
     process.send_signal(signal.SIGHUP)
     assert end(process) == (0, "")
     assert (tmp_path / "result.csv").read_text() == "half"

@@ -49,14 +49,15 @@ def _signature(node: ast.FunctionDef | ast.ClassDef, indent: str = "") -> Iterat
 
 def helps() -> Iterator[str]:
     """The help text of each command, a hundred columns wide."""
-    yield from _help(cli, click.Context(cli, info_name="purescope", max_content_width=100, terminal_width=100))
+    yield from _help(cli, click.Context(cli, info_name="purescope", **{**cli.context_settings, "terminal_width": 100}))
 
 
 def _help(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from [*command.get_help(context).splitlines(), ""]
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
-            yield from _help(inner, click.Context(inner, parent=context, info_name=name, terminal_width=100))
+            own = {**inner.context_settings, "terminal_width": 100}
+            yield from _help(inner, click.Context(inner, parent=context, info_name=name, **own))
 
 
 def results() -> Iterator[str]:

@@ -44,7 +44,7 @@ def main() -> int:
         print("No change any more, but in equivalent.toml:", *key[:2], key[2], "->", key[3], file=sys.stderr)
     if options.list:
         for change in chosen:
-            print(_line(change), "(equivalent)" if key_of(change) in known else "")
+            print(_line(change) + " (equivalent)" * (key_of(change) in known))
         return 0
     tried = [change for change in chosen if key_of(change) not in known]
     if not tried:

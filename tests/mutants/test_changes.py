@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from mutants.__main__ import ENOUGH, PACKAGE, ROOT, report
-from mutants.changes import KINDS, Change, changes_of
+from mutants.changes import Change, changes_of
 from mutants.equivalents import key_of, read_equivalents, stale
+from mutants.kinds import KINDS
 from mutants.sample import choose
 from mutants.trial import Outcome
 from mutants.watchers import TESTS, module_of

@@ -3,7 +3,7 @@
 Importing torch and the others takes longer than most tests. So they are imported once, and the process is copied for
 each change. In the copy the import system is given other text for the one file that is changed; the file itself, and
 the tree it is in, are never written. Modules of the package are first imported in the copies. Shapes are checked as in
-`make test`: a wrong one is noticed there, so it is here, and it takes a quarter of the time more where it takes most.
+`make test`: a wrong one is noticed there, so it is here; of three files of tests one took a third longer for it.
 """
 
 import contextlib

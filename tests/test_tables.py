@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from purescope.errors import InputError, OutputError
-from purescope.manifest import read_manifest, write_manifest
+from purescope.manifest import own_manifest, read_manifest, write_manifest
 from purescope.schemas import METRICS, RESULTS, TRACK
 from purescope.tables import (
     atomic_path,
@@ -193,15 +193,22 @@ def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path) -> N
         read_results(tmp_path)
 
 
-def test_rows_that_take_nothing_in_the_file_cannot_fill_the_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("table", "declared"),
+    [
+        (pyarrow.table({"k": np.zeros(1_000_000)}), "16.0 MB"),  # equal numbers are one in what the footer declares
+        (pyarrow.table({"orders": [np.zeros(1_000_000)]}), "8.0 MB"),  # a list is one cell
+    ],
+    ids=["rows", "lists"],
+)
+def test_what_takes_nothing_in_the_file_cannot_fill_the_memory(
+    table: pyarrow.Table, declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Equal numbers are one in the file and in what its footer declares, and each takes its bytes when read."""
     monkeypatch.setattr("purescope.memory.SMALL", 1000)
     file = tmp_path / "many.parquet"
-    pyarrow.parquet.write_table(pyarrow.table({"k": np.zeros(1_000_000)}), file)
+    pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary="k" in table.column_names)
     assert file.stat().st_size < 10_000
-    with pytest.raises(InputError, match=r"many\.parquet declares 16\.0 MB"):
+    with pytest.raises(InputError, match=rf"many\.parquet declares {declared}"):
         read_parquet(file)
 
 
@@ -448,6 +455,15 @@ def test_a_manifest_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(OutputError, match=r"manifest.json (cannot be read|holds a)(?s:.*)or remove the file"):
         read_manifest(tmp_path)
+
+
+def test_what_is_left_of_a_manifest_is_replaced_on_demand_only(tmp_path: Path) -> None:
+    write_manifest({"purescope": "0.1.0", "tables": []}, tmp_path)
+    file = tmp_path / "manifest.json"
+    file.write_text(file.read_text()[:-10])
+    with pytest.raises(OutputError, match=r"manifest\.json cannot be read"):
+        own_manifest(tmp_path)
+    assert own_manifest(tmp_path, overwrite=True) == {}
 
 
 def test_a_manifest_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:

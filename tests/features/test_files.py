@@ -266,3 +266,17 @@ def test_a_large_file_is_in_memory_once(file: Path) -> None:
     peak, total = map(float, told.stdout.split())
     assert peak < 1.2 * image.nbytes + 80e6
     assert total == pytest.approx((image[:, 0] / np.linalg.norm(image, axis=1)).sum(), abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_there_must_be_memory_for_what_becomes_another_type(
+    dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.ones((1000, 10), dtype)
+    file = write(tmp_path / "mine.npz", {**ARRAYS, "image": image, "text": image[:2], "labels": np.zeros(1000, int)})
+    monkeypatch.setattr("purescope.memory.available_memory", lambda: int(1.2 * (image.nbytes + 8 * 1000)))
+    if dtype is np.float32:
+        assert len(read_features(file).image) == 1000
+    else:
+        with pytest.raises(InputError, match=r"and working with them takes 129 KB"):
+            read_features(file)

@@ -53,6 +53,7 @@ def helps() -> Iterator[str]:
 
 
 def _help(command: click.Command, context: click.Context) -> Iterator[str]:
+    vars(command)["_help_option"] = None  # click keeps that of who asked first, a test of the command alone for one
     yield from [*command.get_help(context).splitlines(), ""]
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():

@@ -280,3 +280,13 @@ def test_there_must_be_memory_for_what_becomes_another_type(
     else:
         with pytest.raises(InputError, match=r"and working with them takes 129 KB"):
             read_features(file)
+
+
+def test_a_header_is_not_longer_than_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "mine.safetensors", ARRAYS, ["cat", "dog"])
+    length = int.from_bytes(file.read_bytes()[:8], "little")
+    monkeypatch.setattr("purescope.features._files.CONFIGURATION", length)
+    assert read_features(file).classes == ("cat", "dog")
+    monkeypatch.setattr("purescope.features._files.CONFIGURATION", length - 1)
+    with pytest.raises(InputError, match=f"its header has {length} bytes"):
+        read_features(file)

@@ -274,12 +274,18 @@ def test_it_is_refused_at_once_and_by_name(suffix: str, name: str, tmp_path: Pat
     assert seconds < 2 and peak < 50e6, (seconds, peak)
 
 
-def test_a_list_of_a_million_members_is_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("comment", [0, 65_535], ids=["no comment", "the longest comment"])
+@pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
+def test_a_list_of_a_million_members_is_not_read(long: bool, comment: int, tmp_path: Path) -> None:
+    """Whichever form of its end says how long it is, and however far that stands from the end of the file."""
     file = tmp_path / "mine.npz"
     entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"x"
     count = 200_000
-    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, count * len(entry), 0, 0)
-    file.write_bytes(entry * count + end)
+    size = count * len(entry)
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, 0)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, size, 1)
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0 if long else size, 0, comment)
+    file.write_bytes(entry * count + (record + locator) * long + end + bytes(comment))
     start = time.process_time()
     with pytest.raises(InputError, match="its list of members has 9,400,000 bytes"):
         read_features(file)

@@ -44,6 +44,13 @@ def test_class_names_alone_are_sorted(place: Path, column: str) -> None:
     assert (dataset.classes, dataset.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
 
 
+def test_the_ending_may_be_in_capitals(place: Path) -> None:
+    assert load_dataset(write(place, "path,class\nimages/2.png,dog\n../4.png,cat\n", "PETS.CSV")).classes == (
+        "cat",
+        "dog",
+    )
+
+
 def test_labels_alone_take_the_names_beside_the_table(place: Path) -> None:
     spec = write(place, "path,label\nimages/2.png,2\nimages/1.png,0\n")
     with pytest.raises(DatasetError, match=r"class_name.*classnames\.txt"):

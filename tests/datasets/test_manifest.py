@@ -51,6 +51,29 @@ def test_the_ending_may_be_in_capitals(place: Path) -> None:
     )
 
 
+def test_a_path_that_changed_on_the_disk_is_not_read(place: Path) -> None:
+    """Where whoever wrote the table has kept checksums."""
+    file = place / "t.parquet"
+    table = pyarrow.table({"path": ["images/1.png", "images/2.png"], "class": ["cat", "dog"]})
+    pyarrow.parquet.write_table(table, file, compression="none", use_dictionary=False, write_page_checksum=True)
+    assert load_dataset(f"manifest:{file}").classes == ("cat", "dog")
+    content = file.read_bytes()
+    place_of_one = content.index(b"images/1.png\x0c")  # before the length of the next one: not in the statistics
+    file.write_bytes(content[:place_of_one] + b"images/3" + content[place_of_one + 8 :])
+    with pytest.raises(DatasetError, match=r"t\.parquet cannot be read"):
+        load_dataset(f"manifest:{file}")
+
+
+def test_there_must_be_memory_for_copies_of_the_texts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = place / "t.parquet"
+    names = [str(number) * 50_000 for number in range(10)]
+    table = pyarrow.table({"path": ["images/1.png"] * 10, "class": names})
+    pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary=False)
+    monkeypatch.setattr("purescope.memory.available_memory", lambda: 10**6)
+    with pytest.raises(DatasetError, match=r"declares \d+ KB, and working with them takes 1\.\d MB"):
+        load_dataset(f"manifest:{file}")
+
+
 def test_labels_alone_take_the_names_beside_the_table(place: Path) -> None:
     spec = write(place, "path,label\nimages/2.png,2\nimages/1.png,0\n")
     with pytest.raises(DatasetError, match=r"class_name.*classnames\.txt"):

@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=COUNT, help=f"changes to choose (default {COUNT})")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice")
     parser.add_argument("--module", default="", metavar="PREFIX", help="rows of mutants/watchers.py that begin so")
-    parser.add_argument("--only", action="append", metavar="NAME", help="this change, as --list calls it; repeatable")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="the changes of this name in --list; repeatable"
+    )
     parser.add_argument("--list", action="store_true", help="print the changes, and try none")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="at a time (default: one a core)")
     parser.add_argument("--trust", action="store_true", help="do not run the tests unchanged first")

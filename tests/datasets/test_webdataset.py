@@ -196,7 +196,8 @@ def test_a_shard_that_shrinks_after_its_headers_were_read(root: Path) -> None:
 ENDS: Mapping[str, tuple[int, str]] = {
     "nothing": (0, "cannot be read"),
     "within the first header": (100, "cannot be read"),
-    "within an image": (600, r"the file ends within '\S+\.png'"),
+    "within an image": (520, r"the file ends within '\S+\.png'"),
+    "within its block": (1020, "cannot be read"),
     "after an image": (1024, "cut short at byte 1024"),
     "within a header": (1200, "cut short at byte 1200"),
     "without an end": (2048, "cut short at byte 2048"),

@@ -87,6 +87,19 @@ def test_allowed_names_are_not_run_either(tmp_path: Path) -> None:
     assert read_tensors(path).keys() == WEIGHTS.keys()
 
 
+@pytest.mark.parametrize("room", [4000, 3999])
+def test_weights_of_half_precision_need_room_for_single_precision(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"a": torch.ones(1000, dtype=torch.float16)}, tmp_path / "model.pt")
+    monkeypatch.setattr("purescope.memory.available_memory", lambda: room)
+    if room == 4000:
+        assert read_tensors(tmp_path / "model.pt")["a"].shape == (1000,)
+    else:
+        with pytest.raises(ModelError, match=r"declares 2\.0 KB, and working with them takes 4\.0 KB"):
+            read_tensors(tmp_path / "model.pt")
+
+
 NOT_CHECKPOINTS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", r"begins with b''"),
     "text": (b"hello, I am no checkpoint", r"no torch checkpoint, it begins with b'hell'"),

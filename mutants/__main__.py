@@ -109,7 +109,7 @@ def _run_unchanged(tried: Sequence[Change], folder: Path, processes: int) -> dic
     unchanged: dict[str, Outcome] = {}
     passed = True
     (folder / "unchanged").mkdir()
-    with tqdm(total=len(trials), desc="unchanged", file=sys.stderr) as bar:
+    with tqdm(total=len(trials), desc="unchanged", disable=None) as bar:
 
         def done(trial: Trial, outcome: Outcome) -> None:
             nonlocal passed
@@ -140,7 +140,7 @@ def _run_changed(
         trials.append(Trial(str(number), (*tests, f"src/purescope/{change.file}"), path, text, limit))
     outcomes: dict[Change, Outcome] = {}
     (folder / "changed").mkdir()
-    with tqdm(total=len(trials), desc="changed", file=sys.stderr) as bar:
+    with tqdm(total=len(trials), desc="changed", disable=None) as bar:
 
         def done(trial: Trial, outcome: Outcome) -> None:
             bar.update()

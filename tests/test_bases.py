@@ -141,6 +141,9 @@ def test_towers_side_by_side_count_alike() -> None:
     assert stacked[:, :9].norm().item() == pytest.approx(1)
     assert stacked[:, 9:].norm().item() == pytest.approx(1)
     assert side_by_side(Projections(torch.zeros(2, 2), torch.eye(2)))[:, :2].equal(torch.zeros(2, 2).double())
+    for scale in (1e-200, 1e200):  # the squares of which are no numbers
+        scaled = side_by_side(Projections(PROJECTIONS.image.double() * scale, PROJECTIONS.text.double() / scale))
+        torch.testing.assert_close(scaled, stacked, atol=1e-12, rtol=0)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -355,6 +355,9 @@ def test_a_tie_is_a_share_of_the_largest_variance() -> None:
     tower = torch.eye(3)
     order = order_neurons(Projections(tower, tower), "activation_variance", image=image, text=tower.double())
     assert order.tolist() == [0, 1, 2]
+    little = torch.tensor([1e-6, 2e-6, 3e-6], dtype=torch.float64) * image.sign()
+    order = order_neurons(Projections(tower, tower), "activation_variance", image=little, text=tower.double())
+    assert order.tolist() == [2, 1, 0]
 
 
 def test_greedy_purity_keeps_one_of_two_twins() -> None:

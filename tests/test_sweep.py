@@ -327,13 +327,15 @@ def test_each_strategy_is_measured_by_its_own_order_or_axes(measured: Measured) 
     assert measured.strategies == ("high_purity", "ape", "svd") and measured.ks == tuple(KEEP)
     assert measured.right.equal(torch.stack(expected))
     torch.testing.assert_close(measured.values[:, :, 0], measured.right.double().mean(2), rtol=0, atol=1e-12)
-    assert measured.full[0].item() == answers(torch.arange(NEURONS))[-1].double().mean()
+    assert measured.full_right.equal(answers(torch.arange(NEURONS))[-1])
+    assert measured.full[0].item() == measured.full_right.double().mean()
 
 
 def test_random_orders_are_their_share_and_the_one_of_median_accuracy(measured: Measured) -> None:
     drawn = torch.stack([answers(order_neurons(PROJECTIONS, "random", seed=11 + draw)) for draw in range(5)])
     torch.testing.assert_close(measured.drawn_right, drawn.double().mean(0), rtol=0, atol=1e-12)
     torch.testing.assert_close(measured.draws[:, :, 0], drawn.double().mean(2), rtol=0, atol=1e-12)
+    assert measured.first_right.equal(drawn[0])
     for place in range(len(KEEP)):
         middle = sorted(range(5), key=lambda draw: int(drawn[draw, place].sum()))[2]
         assert measured.typical_right[place].equal(drawn[middle, place])

@@ -44,6 +44,15 @@ def test_folders_below_a_class_come_in_the_order_of_their_names(pets: Path) -> N
     assert deep == [*"abcdefgh"]
 
 
+def test_a_link_is_a_class_at_the_place_of_its_name(pets: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (1, 1), (9, 0, 0)).save(tmp_path / "elsewhere" / "1.png")
+    (pets / "ant").symlink_to(tmp_path / "elsewhere")
+    dataset = load_dataset(f"folder:{pets}")
+    assert dataset.classes == ("ant", "cat_s", "dog")
+    assert reds(dataset)[0] == 9 and dataset.labels.tolist() == [0, 1, 1, 2, 2, 2]
+
+
 def test_names(pets: Path) -> None:
     dataset = load_dataset(f"folder:{pets}")
     assert dataset.name == "my_pets"

@@ -9,6 +9,7 @@ import pytest
 
 from purescope.datasets import load_dataset
 from purescope.datasets._manifest import _CLASS, _LABEL, _PATH
+from purescope.datasets._tables import read_parquet
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
 
@@ -62,6 +63,18 @@ def test_a_path_that_changed_on_the_disk_is_not_read(place: Path) -> None:
     file.write_bytes(content[:place_of_one] + b"images/3" + content[place_of_one + 8 :])
     with pytest.raises(DatasetError, match=r"t\.parquet cannot be read"):
         load_dataset(f"manifest:{file}")
+
+
+def test_the_longest_cell_counts_letters_and_not_bytes(place: Path) -> None:
+    longest = "\U0001f408" * 131_072  # as many letters as Python reads of a CSV, of four bytes each
+    for more in (0, 1):
+        table = pyarrow.table({"path": ["images/1.png"], "class": [longest + "\U0001f408" * more]})
+        pyarrow.parquet.write_table(table, place / "t.parquet", compression="none")
+        if more:
+            with pytest.raises(ValueError, match="the column class has a cell of"):
+                read_parquet(place / "t.parquet", {"path", "class"})
+        else:
+            assert read_parquet(place / "t.parquet", {"path", "class"}).columns["class"] == [longest]
 
 
 def test_there_must_be_memory_for_copies_of_the_texts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

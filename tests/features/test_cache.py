@@ -25,7 +25,7 @@ from purescope.features import Cache, Features, extract
 from purescope.features import _entry as cache_module
 from purescope.features._complete import complete
 from purescope.features._entry import content_of, key_of
-from purescope.features.cache import size_on_disk
+from purescope.features.cache import default_folder, size_on_disk
 
 Make = Callable[..., Any]
 
@@ -391,6 +391,44 @@ def test_entries_come_by_when_they_were_last_used(cache: Cache) -> None:
         entry = cache.entry("text", {"a": str(number)}, rows=1, neurons=1)
         os.utime(entry.folder / "manifest.json", (used, used))
     assert [entry.identity["a"] for entry in cache.entries()] == ["1", "2", "0"]
+
+
+def test_what_another_process_makes_is_waited_for_last(cache: Cache) -> None:
+    entry = cache.entry("text", {"a": "b"}, rows=14, neurons=2)
+    others_shard, mine = range(0, 6), [range(6, 12), range(12, 14)]
+    made: list[list[bool]] = []
+
+    def encode(batches: Iterable[range]) -> Iterator[Tensor]:
+        for rows in batches:
+            yield torch.ones(len(rows), 2)
+        made.append([entry.is_there(shard) for shard in mine])
+        encoded.set()
+
+    encoded = threading.Event()
+    worker = threading.Thread(target=complete, args=(entry, encode), kwargs={"batch": 4}, daemon=True)
+    with entry.lock(others_shard):
+        worker.start()
+        assert encoded.wait(timeout=20)
+    worker.join(timeout=20)
+    assert not worker.is_alive()
+    assert made[0] == [True, True]
+    assert entry.is_there(others_shard)
+
+
+@pytest.mark.parametrize("rows", [torch.ones(1, 2).double(), torch.ones(1, 3), torch.ones(2, 2)])
+def test_rows_of_another_kind_are_not_stored(cache: Cache, rows: Tensor) -> None:
+    entry = cache.entry("text", {"a": "b"}, rows=1, neurons=2)
+    with pytest.raises(ValueError, match=r"in place of float32 \[1, 2\]"):
+        entry.write(range(0, 1), rows)
+    assert not entry.is_there(range(0, 1))
+
+
+def test_the_folder_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PURESCOPE_CACHE", str(tmp_path / "mine"))
+    assert default_folder() == tmp_path / "mine"
+    monkeypatch.delenv("PURESCOPE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "all"))
+    assert default_folder().name == "purescope"
 
 
 def test_all_that_is_missing_is_encoded_in_one_go(cache: Cache) -> None:

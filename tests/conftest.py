@@ -37,14 +37,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+# Nor is there garbage to look for among the modules, which stay to the end: half a million objects, again and again.
+gc.disable()
+atexit.register(gc.unfreeze)
+
+
 def pytest_collection_finish() -> None:
-    """Look no more for garbage among the modules, which stay: half a million objects, again and again."""
-    gc.collect()
+    """Leave what was collected out of every later search."""
     gc.freeze()
-
-
-def pytest_sessionfinish() -> None:
-    gc.unfreeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

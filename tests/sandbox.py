@@ -17,7 +17,6 @@ import torchvision
 from open_clip import factory
 from PIL import Image
 
-from purescope import prompts
 from purescope.planted import plant
 from tests.checkpoints import (
     laclip_tensors,
@@ -29,6 +28,7 @@ from tests.checkpoints import (
 )
 from tests.datasets.test_webdataset import sample, shard
 from tests.models.test_transformers import write as write_transformers
+from tests.words import few_words
 
 _CLASSES = ("bird", "cat", "dog")
 _TINY = {
@@ -58,8 +58,7 @@ def sandbox(folder: Path) -> Iterator[None]:
         demo = importlib.import_module("purescope.cli.demo")
         patch.setattr(demo, "MODELS", ("cc3m_clip.pt", "cc3m_laclip.pt"))
         patch.setattr(demo, "DATASETS", ("flags",))
-        words = prompts.vocabulary
-        patch.setattr("purescope.portraits._words.vocabulary", lambda protocol: _few(words(protocol)))
+        few_words(patch)
         for call in ("connect", "connect_ex"):
             patch.setattr(socket.socket, call, _refuse)
         patch.setattr(socket, "getaddrinfo", _refuse)
@@ -70,10 +69,6 @@ def sandbox(folder: Path) -> Iterator[None]:
         for make in (_checkpoints, _folders_of_models, _images, _other_data, _planted, _broken):
             make(folder)
         yield
-
-
-def _few(words: prompts.Prompts) -> prompts.Prompts:
-    return prompts.Prompts(names=words.names[:20], templates=words.templates)
 
 
 def _refuse(*_: object, **__: object) -> None:

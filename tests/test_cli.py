@@ -24,6 +24,7 @@ from purescope.ordering import TOWERS
 from purescope.purity import activation_space, overlap
 from purescope.schemas import RESULTS
 from purescope.sweep import SPACES, all_strategies
+from tests.words import few_words
 
 pytestmark = pytest.mark.slow
 
@@ -32,9 +33,8 @@ QUICK = ("--resamples", 100, "--no-figures", "--no-report")
 
 
 @pytest.fixture(autouse=True)
-def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A vocabulary that is encoded in no time."""
-    monkeypatch.setattr("open_clip.IMAGENET_CLASSNAMES", [f"thing {number}" for number in range(20)])
+def vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_words(monkeypatch)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import nbformat
 import pytest
@@ -18,13 +17,14 @@ pytestmark = [
 ]
 
 
-def execute() -> ModuleType:
-    """The script beside the notebooks that makes their outputs."""
+@pytest.fixture(scope="module")
+def executed() -> dict[Path, NotebookNode]:
+    """Each notebook as the script beside them executes it."""
     spec = importlib.util.spec_from_file_location("execute", FOLDER / "execute.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    return dict(zip(NOTEBOOKS, module.executed(NOTEBOOKS), strict=True))
 
 
 def kinds(cell: NotebookNode) -> list[tuple[str, ...]]:
@@ -45,8 +45,8 @@ def test_there_are_notebooks() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_and_says_the_same(path: Path) -> None:
-    committed, now = nbformat.read(path, as_version=4), execute().executed(path)
+def test_it_runs_and_says_the_same(path: Path, executed: dict[Path, NotebookNode]) -> None:
+    committed, now = nbformat.read(path, as_version=4), executed[path]
     assert len(committed.cells) == len(now.cells)
     for before, after in zip(committed.cells, now.cells, strict=True):
         assert kinds(after) == kinds(before), after.source

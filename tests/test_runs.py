@@ -44,6 +44,7 @@ from purescope.sweep import Measured
 from purescope.sweep import sweep as ps_sweep
 from purescope.tables import atomic_path, check_table, read_table
 from tests.undrawn import run, run_sweep
+from tests.words import FEW, few_words
 
 # Random features are no better than chance, and told so.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")]
@@ -92,14 +93,14 @@ class StopHere(BaseException): ...
 
 
 @pytest.fixture(autouse=True, scope="module")
-def few_words() -> Iterator[None]:
+def vocabulary() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("open_clip.IMAGENET_CLASSNAMES", [f"thing {number}" for number in range(20)])
+        few_words(patch)
         yield
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, few_words: None) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, vocabulary: None) -> Path:
     """All models on all data, in one go; to be looked at, or copied."""
     out = tmp_path_factory.mktemp("whole") / "out"
     run_sweep(MODELS, DATA, out, settings=SETTINGS)
@@ -107,7 +108,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, few_words: None) -> Path:
 
 
 @pytest.fixture(scope="module")
-def single(tmp_path_factory: pytest.TempPathFactory, few_words: None) -> Path:
+def single(tmp_path_factory: pytest.TempPathFactory, vocabulary: None) -> Path:
     """One model on one data set; to be copied."""
     out = tmp_path_factory.mktemp("single") / "out"
     run_sweep(MODELS[:1], DATA[:1], out, settings=SETTINGS)
@@ -265,7 +266,7 @@ def test_words_are_encoded_once_a_model_whatever_the_run(tmp_path: Path) -> None
     told = replace(MODELS[0], encode_text=encode_text)
     for name in ("one", "other"):
         run([told], DATA, tmp_path / name, settings=SETTINGS, sources=Sources(cache=tmp_path / "cache"))
-    assert asked == [f"a photo of a thing {number}." for number in range(20)]
+    assert asked == [f"a photo of a {word}." for word in FEW]
 
 
 def test_what_is_of_the_whole_run_is_not_made_again_once_it_has_finished(tmp_path: Path) -> None:

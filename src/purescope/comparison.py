@@ -71,15 +71,18 @@ def adjusted(
     """The table with p-values adjusted for all the tests of a group.
 
     Args:
-        table: with a row for each test, each of another index.
+        table: with a row for each test.
         by: what groups have in common.
         columns: the column to fill, the one of its p-values, and how.
     """
-    table = table.copy()
-    for _, rows in table.groupby(list(by), sort=False):
-        for column, (source, how) in columns.items():
-            table.loc[rows.index, column] = how(torch.from_numpy(rows[source].to_numpy(float, copy=True))).numpy()
-    return table
+    groups = [torch.from_numpy(rows) for rows in table.groupby(list(by), sort=False).indices.values()]
+    filled = {}
+    for column, (source, how) in columns.items():
+        p = torch.from_numpy(table[source].to_numpy(float, copy=True))
+        filled[column] = _nan(len(p))
+        for rows in groups:
+            filled[column][rows] = how(p[rows])
+    return table.assign(**{column: values.numpy() for column, values in filled.items()})
 
 
 def curve_table(measured: Measured) -> pd.DataFrame:

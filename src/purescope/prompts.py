@@ -2,10 +2,13 @@
 
 import functools
 import importlib.resources
+import importlib.util
 import json
+import runpy
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from purescope.errors import InputError, near_miss
 
@@ -16,6 +19,8 @@ PLAIN_TEMPLATES = ("a photo of a {}.",)
 """For protocol native, where a data set has no prompts of its own."""
 
 PROTOCOLS = ("paper", "native")
+
+_WORDS = "zero_shot_metadata.py"  # of open_clip
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,17 @@ def vocabulary(protocol: str) -> Prompts:
         >>> len(words.names), words.texts()[0]
         (998, 'a photo of a tench.')
     """
-    from open_clip import IMAGENET_CLASSNAMES
-
-    names = tuple(dict.fromkeys(IMAGENET_CLASSNAMES))  # two of them stand for two classes each
+    names = tuple(dict.fromkeys(_imagenet_names()))  # two of them stand for two classes each
     return Prompts(names, PAPER_TEMPLATES if protocol == "paper" else PLAIN_TEMPLATES)
+
+
+@functools.cache
+def _imagenet_names() -> tuple[str, ...]:
+    """The words of open_clip, out of their own file: to import the whole of it would take seconds."""
+    package = importlib.util.find_spec("open_clip")
+    assert package is not None and package.origin is not None
+    names: tuple[str, ...] = runpy.run_path(str(Path(package.origin).with_name(_WORDS)))["IMAGENET_CLASSNAMES"]
+    return names
 
 
 def clean_name(raw: str) -> str:

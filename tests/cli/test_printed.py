@@ -18,7 +18,7 @@ from purescope.cli import cli, main, terminal
 from purescope.cli.paths import FILE, FOLDER, RESULTS
 from purescope.cli.printing import line, noted
 from purescope.plots._folder import Drawn
-from purescope.prompts import Prompts
+from tests.words import few_words
 
 FORGED = "purescope: all fine"
 # Erase the line, write over it, ring, turn the text, end the line, set the title; and markup and emoji of rich.
@@ -65,7 +65,7 @@ def hostile(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_run_on_hostile_names(hostile: Path, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("purescope.portraits._words.vocabulary", lambda _: Prompts(("sofa", "lamp"), ("a {}.",)))
+    few_words(monkeypatch)
     out = hostile / "out"
     command = ["sweep", "a\x9b\u202e[red]=bundled:clip", "--data", f"folder:{hostile / 'images'}"]
     options = ["--keep", "256", "--draws", "1", "--resamples", "5", "--no-cache", "--out", out]

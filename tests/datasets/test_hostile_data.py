@@ -361,7 +361,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "30 million rows": ("t.parquet", rows, "with 30,000,000 rows, declares"),
     "shared megabytes": (
         "t.parquet",
-        parquet_of(path=pyarrow.array(["x" * 1_000_000] * 400).dictionary_encode(), label=[0] * 400),
+        parquet_of(path=lambda: pyarrow.array(["x" * 1_000_000] * 400).dictionary_encode(), label=[0] * 400),
         "a cell of 1,000,000 bytes",
     ),
     "megabytes of text": (
@@ -462,18 +462,18 @@ def jpeg(scans: int, *, embedded: bytes = b"") -> bytes:
     return content[:2] + segment + content[2:-2] + last * scans + content[-2:] + embedded
 
 
-PICTURES: dict[str, tuple[bytes, str]] = {
+PICTURES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
     "WebP": (webp(16_383, 8_192), "16,383 x 8,192 pixels in"),
     "larger WebP": (webp(16_383, 16_383), "where Pillow decodes at most"),
     "extended WebP": (extended(16_383, 8_192), "16,383 x 8,192 pixels in"),
     "PNG": (png(10_000, 9_000, body=bytes(500)), "10,000 x 9,000 pixels in"),
     "PNG of 4,000,000 km": (png(2**31 - 1, 2**31 - 1), "where Pillow decodes at most"),
     "text of 100 MB in a PNG": (
-        png(4, 4, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**8))), body=bytes(20)),
+        lambda: png(4, 4, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**8))), body=bytes(20)),
         "MAX_TEXT_CHUNK",
     ),
     "a profile of 100 MB in a PNG": (
-        png(4, 4, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**8))), body=bytes(20)),
+        lambda: png(4, 4, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**8))), body=bytes(20)),
         "image a/1.png",
     ),
     "GIF": (gif(65_535, 65_535), "where Pillow decodes at most"),
@@ -493,7 +493,7 @@ PICTURES: dict[str, tuple[bytes, str]] = {
 def test_a_picture_larger_than_its_file_can_mean(kind: str, tmp_path: Path) -> None:
     content, message = PICTURES[kind]
     spec, _ = folder(tmp_path / "data")
-    (tmp_path / "data" / "a" / "1.png").write_bytes(content)
+    (tmp_path / "data" / "a" / "1.png").write_bytes(content() if callable(content) else content)
     dataset = load_dataset(spec)
     start = time.process_time()
     with pytest.raises(DatasetError, match=r"image a/1\.png: ") as caught:

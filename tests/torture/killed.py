@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -28,12 +29,11 @@ from purescope.features import Cache
 from purescope.features import _entry as cache_module
 from purescope.manifest import read_manifest
 from purescope.models import Model, Preprocess
-from purescope.portraits import _words as words_module
-from purescope.prompts import Prompts
 from purescope.purity import Projections
 from purescope.runs import Settings, Sources
 from purescope.tables import read_results
 from tests.undrawn import run_sweep
+from tests.words import few_words
 
 NEURONS, IMAGES = 12, 150
 STEPS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.utime")
@@ -138,14 +138,9 @@ def check(folder: Path, whole: dict[str, bytes]) -> dict[str, int]:
     return lost
 
 
-def few_words(protocol: str) -> Prompts:
-    """Twenty words in place of a thousand, which open_clip has: to import it takes longer than a run."""
-    return Prompts(tuple(f"word {number}" for number in range(20)), ("a photo of a {}.",))
-
-
 def main() -> None:
     cache_module._SHARD = 32
-    words_module.vocabulary = few_words  # type: ignore[attr-defined]
+    few_words(pytest.MonkeyPatch())
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     rng = random.Random(seed)
     began = time.perf_counter()

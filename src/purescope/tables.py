@@ -4,6 +4,7 @@ A cell is one (model, dataset, strategy, draw, k, metric). Everything that is sh
 file is written beside its place and renamed into it, so a reader never sees half a file.
 """
 
+import functools
 import io
 import os
 import re
@@ -15,7 +16,7 @@ from csv import DictReader
 from csv import Error as CsvError
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -51,10 +52,10 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
             f"a table without the columns {', '.join(missing)}",
             expected=f"purescope's table of {schema.name}: {', '.join(schema.columns)}",
         )
-    table = table[[*schema.columns, *(c for c in table if c not in schema.columns)]].reset_index(drop=True)
-    other = {
-        name: dtype for name, dtype in schema.columns.items() if table[name].dtype != pd.api.types.pandas_dtype(dtype)
-    }
+    columns = [*schema.columns, *(column for column in table if column not in schema.columns)]
+    table = table[columns].reset_index(drop=True)
+    found = dict(zip(table.columns, table.dtypes, strict=True))
+    other = {name: dtype for name, dtype in schema.columns.items() if found[name] != _dtype(dtype)}
     try:
         typed = table.astype(other) if other else table
     except (TypeError, ValueError) as error:
@@ -81,18 +82,26 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     return typed
 
 
+@functools.cache
+def _dtype(name: str) -> "np.dtype[Any] | pd.api.extensions.ExtensionDtype":
+    """What pandas means by a name: it looks through all of its types, and a run asks thousands of times."""
+    return pd.api.types.pandas_dtype(name)
+
+
 def _check_values(table: pd.DataFrame, schema: Schema) -> None:
     """Refuse a value outside of the range of its column, or a row whose values contradict each other."""
     more = {str(name): schema.more for name in table if name not in schema.described} if schema.more else {}
-    for name, column in {**schema.described, **more}.items():
-        if column is None or not len(table):
+    columns = {**schema.described, **more}
+    for name, values in table.items() if len(table) else ():
+        column = columns.get(str(name))
+        if column is None:
             continue
-        if name in more and not pd.api.types.is_numeric_dtype(table[name]):
-            raise InputError(f"{table[name].iloc[0]!r} in the column {name}", expected=column.expected)
-        wrong = column.wrong(table[name])
+        if name in more and not pd.api.types.is_numeric_dtype(values):
+            raise InputError(f"{values.iloc[0]!r} in the column {name}", expected=column.expected)
+        wrong = column.wrong(values)
         if wrong.any():
             raise InputError(
-                f"{_plain(table[name][wrong].iloc[0])} in the column {name} of a table of {schema.name}, row "
+                f"{_plain(values[wrong].iloc[0])} in the column {name} of a table of {schema.name}, row "
                 f"{int(wrong.argmax()) + 1}",
                 expected=column.expected,
             )

@@ -38,7 +38,7 @@ from purescope.prompts import prompts_for
 from purescope.runs._inputs import Settings, ks, name_of
 from purescope.schemas import OF_RUNS, RESULTS, VOCABULARY
 from purescope.specs import is_folder
-from purescope.tables import check_table, parquet_bytes, parquet_name, read_table, unfinished, write_bytes
+from purescope.tables import parquet_bytes, parquet_name, read_table, unfinished, write_bytes
 
 Tables: TypeAlias = dict[str, pd.DataFrame]  # by the name of the schema
 Pair: TypeAlias = tuple[str, str]  # of model and data set
@@ -68,13 +68,13 @@ class Done:
     hashes: dict[str, list[str]] = field(default_factory=dict)
 
     def together(self, kinds: Iterable[Schema], pairs: Sequence[Pair]) -> Tables:
-        """One table of each kind, in the order of the run, whenever its parts were measured."""
+        """One table of each kind, in the order of the run, whenever its parts were measured; they were checked then."""
         there = [self.tables[pair] for pair in pairs if pair in self.tables]
         tables = {}
         for schema in kinds:
             parts = [part[schema.name] for part in there if schema.name in part]
             filled = [part for part in parts if len(part)] or parts[:1]
-            tables[schema.name] = check_table(pd.concat(filled, ignore_index=True), schema)
+            tables[schema.name] = pd.concat(filled, ignore_index=True)
         if "comparisons" in tables:
             tables["comparisons"] = adjust(tables["comparisons"])
         return tables

@@ -17,6 +17,7 @@ from purescope.runs._folder import Tables
 from purescope.runs._inputs import Settings, Sources, features_of
 from purescope.schemas import COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS
 from purescope.sweep import Measured, measure_strategies
+from purescope.tables import check_table
 
 SWEPT = (RESULTS, COMPARISONS, CURVES, *PORTRAIT)
 """What every run measures of a pair."""
@@ -76,7 +77,7 @@ def measured(features: Features, model: Model, settings: Settings) -> Measured:
 
 
 def measure_pair(features: Features, model: Model, settings: Settings, study: Study) -> Tables:
-    """All tables of a pair."""
+    """All tables of a pair, checked."""
     found = measured(features, model, settings)
     tables = {
         "results": found.table.assign(protocol=settings.protocol),
@@ -84,7 +85,8 @@ def measure_pair(features: Features, model: Model, settings: Settings, study: St
         "curves": curve_table(found),
         **portrait(found, projections_of(model)),
     }
-    return tables | study.of_pair(found, model, tables)
+    tables |= study.of_pair(found, model, tables)
+    return {schema.name: check_table(tables[schema.name], schema) for schema in study.kinds}
 
 
 def projections_of(model: Model) -> Projections | None:

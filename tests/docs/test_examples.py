@@ -17,7 +17,6 @@ _FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 _EXAMPLES = examples()
 _RESULTS = ("sweep", "cc3m_laclip.pt", "--data", "folder:my_images", "--out", "results")
 _QUICK = {"--draws": ["5"], "--resamples": ["50"], "--rotations": ["2"], "--no-figures": [], "--no-report": []}
-_DRAWN = ("docs/start.md", "docs/howto/reproduce.md")  # where runs draw their figures and the report
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +37,7 @@ def run(words: tuple[str, ...]) -> int:
 
 def _light(words: tuple[str, ...]) -> list[str]:
     """Options that make a command quick, of those that it has and was not given."""
-    if any(example.shown or example.page in _DRAWN for example in _EXAMPLES if tuple(example.words) == words):
+    if any(example.shown for example in _EXAMPLES if tuple(example.words) == words):
         return []
     command = cli.commands.get(words[0] if words else "")
     known = {option for one in command.params for option in one.opts} if command else set()

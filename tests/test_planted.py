@@ -29,11 +29,14 @@ def data_sets(made: Planted, count: int, *, model: str = "planted") -> list[Feat
 
 def accuracies(measured: Measured) -> pd.DataFrame:
     """What verdict and leaderboard read of `measured.table`, which takes longer to make than all the rest."""
-    index = pd.MultiIndex.from_product([range(len(measured.draws)), measured.ks], names=["draw", "k"])
-    drawn = pd.DataFrame({"value": measured.draws[:, :, 0].flatten()}, index=index).reset_index()
-    index = pd.MultiIndex.from_product([measured.strategies, measured.ks], names=["strategy", "k"])
-    chosen = pd.DataFrame({"value": measured.values[:, :, 0].flatten()}, index=index).reset_index()
-    table = pd.concat([drawn.assign(strategy="random"), chosen.assign(draw=0)], ignore_index=True)
+    curves = [("random", draw, values) for draw, values in enumerate(measured.draws)]
+    curves += [(name, 0, values) for name, values in zip(measured.strategies, measured.values, strict=True)]
+    rows = [
+        (strategy, draw, k, value)
+        for strategy, draw, values in curves
+        for k, value in zip(measured.ks, values[:, 0].tolist(), strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=["strategy", "draw", "k", "value"])
     return table.assign(model=measured.features.model, dataset=measured.features.dataset, metric="accuracy")
 
 

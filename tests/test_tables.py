@@ -14,10 +14,11 @@ import pytest
 
 from purescope.errors import InputError, OutputError
 from purescope.manifest import own_manifest, read_manifest, write_manifest
-from purescope.schemas import METRICS, RESULTS, TRACK
+from purescope.schemas import METRICS, PURITY, RESULTS, TRACK
 from purescope.tables import (
     atomic_path,
     check_table,
+    read_csv_table,
     read_parquet,
     read_results,
     slug,
@@ -210,6 +211,15 @@ def test_what_takes_nothing_in_the_file_cannot_fill_the_memory(
     assert file.stat().st_size < 10_000
     with pytest.raises(InputError, match=rf"many\.parquet declares {declared}"):
         read_parquet(file)
+
+
+def test_a_csv_table_may_lack_what_its_name_says(tmp_path: Path) -> None:
+    """`purescope purity` wrote no model into its files, once; a file that has one keeps it."""
+    row = dict.fromkeys(PURITY.columns, 1.0) | {"model": "NA", "rank": 1, "neuron": 0}
+    pd.DataFrame([row]).to_csv(tmp_path / "with.csv", index=False)
+    pd.DataFrame([row]).drop(columns="model").to_csv(tmp_path / "without.csv", index=False)
+    read = {name: read_csv_table(tmp_path / f"{name}.csv", PURITY, model="file") for name in ("with", "without")}
+    assert {name: table.model.tolist() for name, table in read.items()} == {"with": ["NA"], "without": ["file"]}
 
 
 def test_a_surplus_column_is_kept(tmp_path: Path) -> None:

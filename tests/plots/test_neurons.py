@@ -60,7 +60,8 @@ def test_towers_and_random_neurons_are_told_apart_by_lines_alone_and_alike_in_th
 
 def look(patch: Patch) -> tuple[str, str]:
     """The line and the fill."""
-    return repr(patch._dash_pattern), to_hex(patch.get_facecolor(), keep_alpha=True)  # type: ignore[attr-defined]
+    start, dashes = patch._dash_pattern  # type: ignore[attr-defined]
+    return repr((float(start), [*map(float, dashes or ())])), to_hex(patch.get_facecolor(), keep_alpha=True)  # type: ignore[attr-defined]
 
 
 def test_overlap_asks_for_a_model_and_for_a_table_of_neurons() -> None:

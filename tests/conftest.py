@@ -30,16 +30,15 @@ atexit.register(shutil.rmtree, os.environ["PURESCOPE_CACHE"], ignore_errors=True
 hypothesis.settings.register_profile("purescope", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("purescope")
 
+# There is no garbage to look for among the modules, which stay to the end: half a million objects, again and again.
+gc.disable()
+atexit.register(gc.unfreeze)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that are slow: a process that ends with one would leave the others waiting."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-
-
-# Nor is there garbage to look for among the modules, which stay to the end: half a million objects, again and again.
-gc.disable()
-atexit.register(gc.unfreeze)
 
 
 def pytest_collection_finish() -> None:

@@ -16,13 +16,12 @@ HERE = Path(__file__).parent
 
 
 def executed(paths: Sequence[Path]) -> Iterator[NotebookNode]:
-    """Give each notebook with the outputs of now: no names of another, an empty folder to work in, no network.
+    """Give each notebook with the outputs of now: no names of another, an empty cache and folder, no network.
 
     One kernel runs them all, one after another: their imports take longer than the rest.
     """
     with tempfile.TemporaryDirectory(prefix="purescope-notebook-") as folder:
         settings = {
-            "PURESCOPE_CACHE": f"{folder}/cache",
             "HF_HUB_OFFLINE": "1",
             "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, where a notebook has no widgets
         }
@@ -31,7 +30,8 @@ def executed(paths: Sequence[Path]) -> Iterator[NotebookNode]:
             for path in paths:
                 work = Path(folder) / path.stem
                 work.mkdir()
-                _execute(new_notebook(cells=[new_code_cell(f"%reset -f\n%cd -q {work}")]), client)
+                afresh = f"%reset -f\n%cd -q {work}\n%env PURESCOPE_CACHE={work}-cache"
+                _execute(new_notebook(cells=[new_code_cell(afresh)]), client)
                 notebook = nbformat.read(path, as_version=4)
                 _execute(notebook, client)
                 notebook.metadata = NotebookNode(

@@ -86,7 +86,8 @@ def measure_pair(features: Features, model: Model, settings: Settings, study: St
         **portrait(found, projections_of(model)),
     }
     tables |= study.of_pair(found, model, tables)
-    return {schema.name: check_table(tables[schema.name], schema) for schema in study.kinds}
+    unchecked = (RESULTS, *study.pair_kinds)  # the others are checked where they are made
+    return tables | {schema.name: check_table(tables[schema.name], schema) for schema in unchecked}
 
 
 def projections_of(model: Model) -> Projections | None:

@@ -46,7 +46,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "features/_complete.py": _CACHE,
     "features/_own_files.py": _CACHE,
     "features/_files.py": _FILES,
-    "features/_npz.py": _FILES,
+    "npz.py": _FILES,
     "features/_metadata.py": _FILES,
     "datasets/_manifest.py": _READERS,
     "datasets/_tables.py": _READERS,

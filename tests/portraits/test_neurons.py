@@ -10,17 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
+from purescope.cosines import read_cosines, write_cosines
 from purescope.datasets import Dataset
 from purescope.errors import DatasetError, InputError
 from purescope.models import Model, Preprocess
 from purescope.portraits import (
     cosine_maps,
     neuron_portraits,
-    read_cosines,
     thumbnail,
     thumbnail_table,
     vocabulary_table,
-    write_cosines,
 )
 from purescope.prompts import vocabulary
 from purescope.purity import Projections
@@ -83,7 +82,7 @@ def test_cosines_are_of_all_pairs_in_their_own_numbering() -> None:
 def test_kept_cosines_come_back(tmp_path: Path) -> None:
     given = projections()
     assert read_cosines(tmp_path, "CC3M LaCLIP") is None
-    write_cosines(given, tmp_path, "CC3M LaCLIP")
+    write_cosines(cosine_maps(given), tmp_path, "CC3M LaCLIP")
     assert [path.name for path in tmp_path.iterdir()] == ["cosines_cc3m_laclip.npz"]
     again = read_cosines(tmp_path, "CC3M LaCLIP")
     assert again is not None and list(again) == ["image", "text"]
@@ -93,7 +92,7 @@ def test_kept_cosines_come_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [0, 30, -40])
 def test_cosines_that_cannot_be_read_are_an_error(tmp_path: Path, length: int) -> None:
-    write_cosines(projections(), tmp_path, "clip")
+    write_cosines(cosine_maps(projections()), tmp_path, "clip")
     path = tmp_path / "cosines_clip.npz"
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(InputError, match=r"cosines_clip\.npz cannot be read(.|\n)*run the command"):

@@ -17,7 +17,6 @@ from PIL import Image
 from purescope.cli.cache import cache as cache_command
 from purescope.columns import Schema
 from purescope.datasets import load_dataset
-from purescope.dynamics import read_track
 from purescope.features import Cache, Features, read_features, save_features
 from purescope.manifest import read_manifest
 from purescope.models import load_model
@@ -28,6 +27,7 @@ from purescope.report._folder import read_folder
 from purescope.runs import Settings
 from purescope.schemas import LAYERS, PURITY, TRACK
 from purescope.tables import check_table, read_results, write_results, write_table
+from purescope.tracks import read_track
 from tests import checkpoints
 from tests.models.test_transformers import word_tokenizer
 from tests.models.test_transformers import write as write_transformers

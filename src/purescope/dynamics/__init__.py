@@ -7,9 +7,10 @@
 from purescope.dynamics._checkpoints import Checkpoint, find_checkpoints
 from purescope.dynamics._measure import TrackSettings
 from purescope.dynamics._modules import projections_of
-from purescope.dynamics._table import COLUMNS, read_track
+from purescope.dynamics._table import COLUMNS
 from purescope.dynamics._track import track
 from purescope.dynamics._tracker import Tracker
+from purescope.tracks import read_track
 
 __all__ = [
     "COLUMNS",

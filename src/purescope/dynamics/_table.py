@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from purescope.errors import InputError, OutputError
+from purescope.errors import OutputError
 from purescope.manifest import own_manifest, versions, write_manifest
 from purescope.schemas import TRACK
-from purescope.specs import to_path
 from purescope.statistics import spearman
-from purescope.tables import check_table, parquet_name, read_table, write_csv, write_parquet
+from purescope.tables import check_table, parquet_name, write_csv, write_parquet
+from purescope.tracks import read_track
 
 COLUMNS = TRACK.described
 """The columns of the table; after these come high_purity_K, low_purity_K and random_K, accuracies at each k."""
@@ -65,23 +65,6 @@ class Log:
         )
         table = table.assign(**_rank_correlations(table)).reindex(columns=[*COLUMNS, *_by_k(table)])
         return check_table(table, TRACK)
-
-
-def read_track(out: str | Path) -> pd.DataFrame:
-    """The table that `track` or `Tracker` wrote into a folder; columns as in `COLUMNS`.
-
-    Raises:
-        InputError: there is none, or it cannot be read.
-    """
-    table = read_table(to_path(out), TRACK)
-    neurons = [len(order) if isinstance(order, np.ndarray) else -1 for order in table.order]
-    if neurons != table.neurons.tolist():
-        raise InputError(
-            f"{to_path(out) / _FILE}: an order of another number of neurons than its row says",
-            expected="the table of purescope track",
-            fix="make it again: purescope track, with --overwrite (overwrite=True)",
-        )
-    return table
 
 
 def _rank_correlations(table: pd.DataFrame) -> dict[str, pd.Series]:

@@ -26,9 +26,9 @@ from torch import Tensor
 from purescope.datasets.names import check_class_count, warn_of_equal_names
 from purescope.errors import InputError
 from purescope.features._metadata import Metadata, parse
-from purescope.features._npz import Member, Npz
 from purescope.features.features import Features, are_unit_rows, check_arrays, unit_rows
 from purescope.files import CONFIGURATION, is_pointer, open_regular, unique_keys
+from purescope.npz import Member, Npz
 from purescope.specs import exists, to_path
 from purescope.tables import write_bytes
 

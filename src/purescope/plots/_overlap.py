@@ -1,7 +1,7 @@
 """How many neurons have which overlap, beside random ones."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ from purescope.palette import PALETTE
 from purescope.plots._axes import finish, heading, new_axes
 from purescope.plots._pick import pick
 from purescope.plots._style import DASH_DOTTED, DASHED, DOTTED, INK, current
-from purescope.purity import Projections, overlap, random_overlap
 from purescope.schemas import NEURONS
+
+if TYPE_CHECKING:
+    from purescope.purity import Projections
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 # Opacity of the fill, and outline. No hatches: some readers of PDF leave them out.
@@ -34,7 +36,7 @@ class _Shown:
     means: dict[int, float]
 
 
-def plot_overlap(neurons: Projections | pd.DataFrame, *, model: str | None = None, ax: Axes | None = None) -> Axes:
+def plot_overlap(neurons: "Projections | pd.DataFrame", *, model: str | None = None, ax: Axes | None = None) -> Axes:
     """How many neurons have which overlap, for each tower, beside what random Gaussian neurons would have.
 
     Args:
@@ -53,13 +55,14 @@ def plot_overlap(neurons: Projections | pd.DataFrame, *, model: str | None = Non
     Examples:
         >>> import torch
         >>> from matplotlib.figure import Figure
+        >>> from purescope.purity import Projections
         >>> panel = Figure().subplots()
         >>> plot_overlap(Projections(torch.eye(4), torch.ones(4, 2)), model="tiny", ax=panel) is panel
         True
         >>> panel.get_title(loc="left")
         'tiny: 4 neurons'
     """
-    shown = _of_projections(neurons, model or "") if isinstance(neurons, Projections) else _of_table(neurons, model)
+    shown = _of_table(neurons, model) if isinstance(neurons, pd.DataFrame) else _of_projections(neurons, model or "")
     own, ax = ax is None, new_axes() if ax is None else ax
     values = np.concatenate([*shown.live.values(), *shown.random.values(), [*shown.means.values()]])
     if not len(values):
@@ -83,7 +86,9 @@ def plot_overlap(neurons: Projections | pd.DataFrame, *, model: str | None = Non
     return finish(ax, legend=own)
 
 
-def _of_projections(projections: Projections, model: str) -> _Shown:
+def _of_projections(projections: "Projections", model: str) -> _Shown:
+    from purescope.purity import overlap, random_overlap  # torch, which a table does not need
+
     towers = {"image": projections.image, "text": projections.text}
     scores = {tower: overlap(projection).numpy() for tower, projection in towers.items()}
     live = {tower: score[np.isfinite(score)] for tower, score in scores.items()}

@@ -3,7 +3,7 @@
 Everything that is shown of a neuron comes from here, so that a reader of the tables needs neither model nor images.
 """
 
-from purescope.portraits._cosines import cosine_maps, read_cosines, write_cosines
+from purescope.portraits._cosines import cosine_maps
 from purescope.portraits._neurons import neuron_portraits
 from purescope.portraits._portrait import PORTRAIT, portrait
 from purescope.portraits._thumbnails import thumbnail, thumbnail_table
@@ -14,9 +14,7 @@ __all__ = [
     "cosine_maps",
     "neuron_portraits",
     "portrait",
-    "read_cosines",
     "thumbnail",
     "thumbnail_table",
     "vocabulary_table",
-    "write_cosines",
 ]

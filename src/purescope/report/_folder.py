@@ -12,13 +12,13 @@ import pandas as pd
 
 from purescope import schemas
 from purescope.columns import Schema
-from purescope.dynamics import read_track
+from purescope.cosines import read_cosines
 from purescope.errors import InputError
 from purescope.manifest import MANIFEST, check_hash, is_ours, read_manifest
-from purescope.portraits import read_cosines
 from purescope.schemas import LAYERS, METRICS, OF_RUNS, PURITY, TRACK
 from purescope.specs import exists
 from purescope.tables import AGAIN, nothing_in, parquet_name, read_csv_table, read_table
+from purescope.tracks import read_track
 
 _LARGEST_THUMBNAIL = 100_000  # bytes; 48 pixels a side take 2,000
 

@@ -15,13 +15,14 @@ from typing import Any
 import pandas as pd
 
 from purescope.columns import Schema
+from purescope.cosines import write_cosines
 from purescope.datasets import Dataset
 from purescope.features import Features, Progress, quiet
 from purescope.locks import lock_folder
 from purescope.manifest import write_manifest
 from purescope.models import Model
 from purescope.notebook import ResultTable
-from purescope.portraits import vocabulary_table, write_cosines
+from purescope.portraits import cosine_maps, vocabulary_table
 from purescope.runs._folder import Done, Tables, claim, new_manifest, now
 from purescope.runs._inputs import (
     Settings,
@@ -232,7 +233,7 @@ def _write_cosines(models: Sequence[Model], folder: Path) -> None:
     for model in models:
         projections = projections_of(model)
         if projections is not None:
-            write_cosines(projections, folder, model.label)
+            write_cosines(cosine_maps(projections), folder, model.label)
 
 
 def _figures(results: pd.DataFrame, folder: Path) -> None:

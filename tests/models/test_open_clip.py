@@ -12,6 +12,7 @@ import pytest
 import torch
 from open_clip.tokenizer import default_bpe
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from purescope.errors import ModelError
 from purescope.models import Model, _open_clip, _sources, load_model
@@ -217,6 +218,27 @@ def test_loading_draws_no_random_numbers(folder: Path) -> None:
     before = torch.random.get_rng_state()
     load_model(str(folder))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+class Fills(TorchFunctionMode):
+    """Counts how often weights are filled with random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.times += getattr(func, "__name__", "").endswith(("normal_", "uniform_"))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.filterwarnings(LAST_OF_SEVERAL)
+def test_no_weights_are_drawn_to_be_replaced(folder: Path) -> None:
+    with Fills() as fills:
+        load_model(f"local-dir:{folder}")
+        assert fills.times == 0
+        torch.nn.Embedding(3, 4)
+    assert fills.times == 1
 
 
 def test_a_vocabulary_of_the_folders_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

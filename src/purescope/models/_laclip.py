@@ -28,6 +28,7 @@ from purescope.guard import guarded
 from purescope.models._checkpoint import fingerprint, fit, refuse
 from purescope.models._configuration import CONTEXT, require_at_most, require_layers
 from purescope.models._towers import Towers
+from purescope.models._unfilled import Unfilled
 from purescope.models._vocabulary import simple_tokenizer
 from purescope.models.model import Preprocess, Tower
 from purescope.purity import Projections
@@ -197,7 +198,7 @@ class _LaClip(nn.Module):
 
         super().__init__()
         # On the meta device nothing is allocated or drawn: seconds are saved, the random state is untouched.
-        with torch.device("meta"):
+        with torch.device("meta"), Unfilled():
             self.visual = VisionTransformer(
                 img_size=architecture.image_size,
                 patch_size=architecture.patch,

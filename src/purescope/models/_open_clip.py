@@ -26,6 +26,7 @@ from purescope.models._text_tower import TextTower, find_text_tower
 from purescope.models._tokenizer_files import private_folder
 from purescope.models._towers import Towers
 from purescope.models._transformers_config import heads_of_tower, layers_of_tower
+from purescope.models._unfilled import Unfilled
 from purescope.models._vocabulary import (
     HF_FILES,
     Tokenizer,
@@ -142,7 +143,7 @@ def _build(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tens
 
 
 def _built(source: Source, kind: str, config: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
-    """The same; it is built without memory first, and held against the stored weights.
+    """The same; it is built without memory first, and held against the stored weights, which replace all of its own.
 
     The random state is left as it was.
     """
@@ -150,7 +151,7 @@ def _built(source: Source, kind: str, config: Mapping[str, Any]) -> tuple[Any, d
 
     build = partial(getattr(open_clip, kind), **config)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), Unfilled():
             plan = _without_memory(build)
             stored = _stored(source, plan)
             require_fit(source.weights, stored, plan.state_dict())

@@ -23,6 +23,7 @@ from purescope.models._hub import fetch_folder
 from purescope.models._processor import find_preprocess, read_dictionary
 from purescope.models._towers import Towers
 from purescope.models._transformers_config import layers_of, rebuilt_model
+from purescope.models._unfilled import Unfilled
 from purescope.models._vocabulary import HF_FILES, require_transformers, transformers_tokenizer
 from purescope.models.model import Tower
 from purescope.purity import Projections
@@ -172,7 +173,7 @@ def _build(path: Path, family: str, config: Mapping[str, Any]) -> Any:
 
     config_class, model_class = (getattr(transformers, name) for name in _FAMILIES[family])
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), Unfilled():
             return model_class(config_class.from_dict(dict(config), attn_implementation="sdpa")).float()
     except Exception as error:  # an impossible configuration can make transformers raise anything
         raise ModelError(

@@ -22,9 +22,10 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 # Tensors in tests are tiny: more threads would wait for one another, the longer the busier the machine is.
 torch.set_num_threads(1)
 
-# The user's own cache is not for tests, which begin without one.
-os.environ["PURESCOPE_CACHE"] = tempfile.mkdtemp(prefix="purescope-tests-")
-atexit.register(shutil.rmtree, os.environ["PURESCOPE_CACHE"], ignore_errors=True)
+# The user's own cache is not for tests, which begin without one and share it.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["PURESCOPE_CACHE"] = tempfile.mkdtemp(prefix="purescope-tests-")
+    atexit.register(shutil.rmtree, os.environ["PURESCOPE_CACHE"], ignore_errors=True)
 
 # The same examples every time, and no verdict by the clock: a shared machine is slow when it likes.
 hypothesis.settings.register_profile("purescope", derandomize=True, deadline=None, database=None)

@@ -48,11 +48,10 @@ def compare_strategies(measured: Measured) -> pd.DataFrame:
     """
     rows = [row for pair in _pairs(measured) for row in _compare(measured, *pair)]
     features = measured.features
-    return adjust(
-        pd.DataFrame(rows, columns=list(COMPARISONS.columns)).assign(
-            model=features.model, dataset=features.dataset, draws=len(measured.draws)
-        )
+    table = pd.DataFrame(rows, columns=list(COMPARISONS.columns)).assign(
+        model=features.model, dataset=features.dataset, draws=len(measured.draws)
     )
+    return check_table(adjust(table), COMPARISONS)
 
 
 def adjust(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -62,7 +61,7 @@ def adjust(comparisons: pd.DataFrame) -> pd.DataFrame:
     """
     table = comparisons.reset_index(drop=True)
     columns = {f"{test}_{name}": (f"{test}_p", how) for test in _ADJUSTED for name, how in _HOW.items()}
-    return check_table(adjusted(table, ["model", "first", "second", table.k == AREA], columns), COMPARISONS)
+    return adjusted(table, ["model", "first", "second", table.k == AREA], columns)
 
 
 def adjusted(

@@ -53,7 +53,7 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
             expected=f"purescope's table of {schema.name}: {', '.join(schema.columns)}",
         )
     columns = [*schema.columns, *(column for column in table if column not in schema.columns)]
-    table = table[columns].reset_index(drop=True)
+    table = (table if list(table) == columns else table[columns]).reset_index(drop=True)
     found = dict(zip(table.columns, table.dtypes, strict=True))
     other = {name: dtype for name, dtype in schema.columns.items() if found[name] != _dtype(dtype)}
     try:

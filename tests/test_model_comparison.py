@@ -1,5 +1,6 @@
 """Two models on the same images: each row against the plain computation, and what pairs them."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from purescope.features import Features
 from purescope.model_comparison import adjust, compare_models, compare_purity
 from purescope.ordering import order_neurons
 from purescope.planted import Planted, plant
-from purescope.purity import Projections, overlap
+from purescope.purity import Projections, overlap, random_overlap
 from purescope.sweep import Measured, Options, measure_strategies
 
 KS, NEURONS = (16, 32, 48), 64
@@ -137,12 +138,30 @@ def test_purity_is_compared_over_the_neurons_of_each() -> None:
     one, two = FIRST.projections, SECOND.projections
     mixed = Projections(one.image + 2, one.text)
     table = compare_purity(("one", one), ("mixed", mixed), resamples=2000).set_index("metric")
-    values, others = overlap(one.image).numpy(), overlap(mixed.image).numpy()
-    assert table.difference["image_overlap"] == pytest.approx(values.mean() - others.mean())
-    assert table.p["image_overlap"] < 0.01
-    width = table.high["image_overlap"] - table.low["image_overlap"]
-    error = np.sqrt(values.var(ddof=1) / len(values) + others.var(ddof=1) / len(others))
-    assert width == pytest.approx(2 * 1.96 * error, rel=0.1)
-    assert table.difference["text_overlap"] == 0
-    assert table.low["text_overlap"] < 0 < table.high["text_overlap"], "neurons are resampled apart"
+    chance = random_overlap(one.image.shape[1])
+    values, others = overlap(one.image).numpy() / chance, overlap(mixed.image).numpy() / chance
+    image, text = (table.loc[f"{tower}_relative_overlap"] for tower in ("image", "text"))
+    assert image.difference == pytest.approx(values.mean() - others.mean())
+    assert image.p < 0.01
+    error = 2 * np.sqrt(values.var(ddof=1) / len(values) + others.var(ddof=1) / len(others))
+    assert image.high - image.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert text.difference == 0
+    assert text.low < 0 < text.high, "neurons are resampled apart"
     assert set(compare_purity(("one", one), ("two", two), resamples=50).dataset) == {"all"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+def test_overlaps_of_models_drawn_alike_differ_as_often_as_5_percent() -> None:
+    """Also of two widths, and with a direction that all neurons share by chance: the pairs are not independent."""
+
+    def drawn(seed: int, width: int) -> Projections:
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randn(48, width, generator=generator) + 0.3 * torch.randn(48, 1, generator=generator)
+        return Projections(rows, rows)
+
+    counts = Counter[bool]()
+    for seed in range(400):
+        pair = ("a", drawn(seed, 64)), ("b", drawn(10_000 + seed, 64))
+        counts[bool(compare_purity(*pair, resamples=400, seed=seed).p.iloc[0] <= 0.05)] += 1
+    assert 0.02 <= counts[True] / 400 <= 0.08, counts

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from purescope.bases import BASES, rotate
-from purescope.evaluation import has_silhouette, ranks_by_k, silhouette_samples_by_k
+from purescope.evaluation import has_silhouette, ranks_by_k, silhouette_pseudovalues, silhouette_samples_by_k
 from purescope.features import Features
 from purescope.ordering import STRATEGIES, StrategyInput
 from purescope.parallel import on_each_core
@@ -28,8 +28,8 @@ class Evaluator:
         # The mean over classes of means over their images is the mean over all images, each weighed so.
         self.weight = (len(features.labels) / int((sizes > 0).sum()) / sizes)[features.labels]
 
-    def strategy(self, name: str, seen: StrategyInput, ks: list[int], seed: int) -> Float[Tensor, "k metric image"]:
-        """What each image says of a strategy; the means are the metrics."""
+    def strategy(self, name: str, seen: StrategyInput, ks: list[int], seed: int) -> Float[Tensor, "k part image"]:
+        """What each image says of a strategy; the means are the metrics, and last the silhouette's pseudo-values."""
         if name in BASES:
             return self._turned(BASES[name].of(seen, seed)).orders(torch.arange(seen.neurons)[None], ks)[0]
         if STRATEGIES[name].needs != "labels":
@@ -39,9 +39,20 @@ class Evaluator:
         on_first, on_second = self.orders(fitted, ks)
         return torch.where(half == 0, on_first, on_second)
 
-    def orders(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> Float64[Tensor, "order k metric image"]:
+    def orders(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> Float64[Tensor, "order k part image"]:
         right, top5, silhouettes = self._measure(orders, ks, silhouette=True)
-        return torch.stack([right.double(), top5.double(), right * self.weight, silhouettes.double()], dim=2)
+        recall, spread = right * self.weight, self._spread(orders, ks)
+        return torch.stack([right.double(), top5.double(), recall, silhouettes.double(), spread], dim=2)
+
+    def _spread(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> Float64[Tensor, "order k image"]:
+        """The silhouette's pseudo-values: NaN where there is no silhouette."""
+        image, labels = self.features.image, self.features.labels
+        if not has_silhouette(labels):
+            return torch.full((len(orders), len(ks), len(image)), torch.nan, dtype=torch.float64)
+        kept = [order[:k] for order in orders for k in ks]
+        values = on_each_core(lambda neurons: silhouette_pseudovalues(image[:, neurons], labels), kept)
+        spread: Tensor = torch.stack(list(values)).unflatten(0, (len(orders), len(ks)))
+        return spread
 
     def draws(
         self, orders: Int64[Tensor, "draw neuron"] | None, ks: list[int]

@@ -98,7 +98,7 @@ def importance_and_purity(table: pd.DataFrame) -> pd.DataFrame:
         such that more of it means that a neuron matters more) and ``purity`` (of both towers, as the experiment ranks
         by it, or of one): Spearman's ``rho`` with its 95 % interval ``low`` to ``high`` over neurons, and ``partial``
         with ``partial_low`` to ``partial_high``, given the norms of the neuron's weights and the variance of its
-        activation. ``neurons`` is their number.
+        activation, which takes out what is linear in their ranks. ``neurons`` is their number.
 
     Raises:
         InputError: the table has no purity, or too few neurons for an interval.
@@ -125,7 +125,8 @@ def _left_out(features: Features, projections: Projections | None, ablation: str
             f"projections of {projections.neurons} neurons for features of {neurons}",
             expected="the projections of the model that made the features",
         )
-    return leave_one_out(features.image, features.text, features.labels, ablation=ablation, seed=seed)
+    arrays = features.image, features.text, features.labels
+    return leave_one_out(*arrays, scale=features.logit_scale, ablation=ablation, seed=seed)
 
 
 def _neuron_table(

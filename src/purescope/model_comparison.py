@@ -1,7 +1,8 @@
 """Two models on the same images: which is better, by how much, and which of them has the purer neurons.
 
 Everything is paired by image: both models are resampled alike, and McNemar's test counts the images that only one of
-them gets right. Neurons are not paired, so overlaps are compared by a bootstrap over the neurons of each.
+them gets right. Neurons are not paired, so overlaps are compared by a bootstrap over the neurons of each, and relative
+to what random weights of the same width have, since widths differ.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from purescope.comparison import AREA, adjusted
 from purescope.errors import InputError
-from purescope.purity import Projections, overlap
+from purescope.purity import Projections, relative_overlap
 from purescope.schemas import METRICS, RIVALS
 from purescope.statistics import bootstrap_means, bootstrap_p, holm, mcnemar, mean_over_k, percentile_interval
 from purescope.sweep import PURITY, Measured
@@ -47,7 +48,10 @@ def compare_models(first: Measured, second: Measured) -> pd.DataFrame:
 def compare_purity(
     first: tuple[str, Projections], second: tuple[str, Projections], *, resamples: int, seed: int = 0
 ) -> pd.DataFrame:
-    """Mean overlap of two models' neurons in each tower, in rows as those of `compare_models`.
+    """Mean relative overlap of two models' neurons in each tower, in rows as those of `compare_models`.
+
+    A mean over pairs of neurons is a U-statistic: it varies as if each neuron's own mean counted twice, by 4 zeta / d
+    where a mean of d independent values has zeta / d (Hoeffding 1948), so resamples lie twice as far from the value.
 
     Args:
         first, second: label and projections.
@@ -57,13 +61,14 @@ def compare_purity(
     for tower in ("image", "text"):
         values, resampled = [], []
         for stream, (_, projections) in enumerate((first, second)):
-            found = overlap(getattr(projections, tower))
+            found = relative_overlap(getattr(projections, tower))
             alive = found[~found.isnan()]
-            one_group = torch.zeros(len(alive), dtype=torch.int64)
-            values.append(alive.mean())
-            resampled.append(bootstrap_means(alive, one_group, resamples=resamples, seed=seed + stream))
+            one_group, mean = torch.zeros(len(alive), dtype=torch.int64), alive.mean()
+            means = bootstrap_means(alive, one_group, resamples=resamples, seed=seed + stream)
+            values.append(mean)
+            resampled.append(mean + 2 * (means - mean))
         of_both = (values[0], values[1]), (resampled[0], resampled[1])
-        rows.append(_row("full", ALL, f"{tower}_overlap", *of_both, None))
+        rows.append(_row("full", ALL, f"{tower}_relative_overlap", *of_both, None))
     table = pd.DataFrame(rows, columns=list(RIVALS.columns))
     return adjust(table.assign(first=first[0], second=second[0], dataset=ALL))
 

@@ -210,7 +210,8 @@ def random_overlap(width: int) -> float:
 def relative_overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
     """Overlap as a multiple of what random weights of this width have: 1 is no purer than chance, at any width.
 
-    ``overlap / random_overlap(width)``, from 0 up; NaN for a dead neuron. It lets models of different width compare.
+    ``overlap / random_overlap(width)`` over the living neurons, from 0 up; NaN for a dead neuron. It lets models of
+    different width, and with different numbers of dead neurons, compare.
 
     Examples:
         Two neurons at 45 degrees in the plane, where random directions have E|cos| = 2 / pi:
@@ -218,7 +219,9 @@ def relative_overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor,
         >>> relative_overlap(torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
         tensor([1.1107, 1.1107], dtype=torch.float64)
     """
-    return overlap(projection) / random_overlap(projection.shape[1])
+    found = overlap(projection)
+    others, living = len(found) - 1, int((~found.isnan()).sum()) - 1  # overlap counts the dead as orthogonal to all
+    return found * (others / max(living, 1)) / random_overlap(projection.shape[1])
 
 
 def centre(activations: Float[Tensor, "neuron sample"], name: str = "activations") -> Float[Tensor, "neuron sample"]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from purescope.evaluation import distinct_rows
 from purescope.features import Features
-from purescope.statistics import halves
+from purescope.statistics import against_chance, halves
 
 # When another assignment is right so much more often that weakness does not explain it. Honest results of the bundled
 # pair, of 7 % to 78 % accuracy, could be lifted by 8 points and to 1.8 times at most; the same with names shuffled or
@@ -31,7 +31,7 @@ _NAMED = 3
 def doubts(features: Features) -> list[str]:
     """What looks wrong with the zero-shot result of these features, one sentence each; nothing for most results.
 
-    - Accuracy that cannot be told from chance, one in the number of classes.
+    - Accuracy that cannot be told from chance, one in the number of classes, or is below it.
     - Classes with recall 0 that have images enough for five of them to be right at mean accuracy.
     - Another assignment of names to labels that would lift accuracy by 15 points or to 2.5 times, and by more than
       chance explains. It is found greedily, so the best one may lift it further; with fewer than two images a class
@@ -46,7 +46,7 @@ def doubts(features: Features) -> list[str]:
         >>> swapped = Features(eye, torch.eye(3)[[1, 0, 2]], labels, names, model="a", dataset="pets")
         >>> for doubt in doubts(swapped):
         ...     print(doubt)
-        accuracy 33.3 % of 60 images cannot be told from chance, 33.3 % for 3 classes
+        accuracy 33.3 % of 60 images cannot be told from chance, 33.3 % for 3 classes: no verdict or average counts it
         recall is 0 for 2 of 3 classes: 'cat', 'dog'
         accuracy 33.3 % would be 100.0 % or more with the names in another order, images of 'cat' called 'dog', of 'dog'
         called 'cat': are the class names in the right order?
@@ -69,11 +69,13 @@ def predictions(image: Float[Tensor, "image neuron"], text: Float[Tensor, "class
 def _chance(features: Features, predicted: Tensor) -> str:
     images, classes = len(predicted), len(features.classes)
     accuracy, chance = _share(predicted == features.labels), 1 / classes
-    if accuracy > chance + _STANDARD_ERRORS * math.sqrt(chance * (1 - chance) / images):
+    where = against_chance(accuracy, chance, images)
+    if where == "above":
         return ""
+    said = "cannot be told from chance" if where == "at chance" else "is below chance"
     return (
-        f"accuracy {_percent(accuracy)} of {images:,} images cannot be told from chance, "
-        f"{_percent(chance)} for {classes:,} classes"
+        f"accuracy {_percent(accuracy)} of {images:,} images {said}, {_percent(chance)} for {classes:,} classes: no "
+        f"verdict or average counts it"
     )
 
 

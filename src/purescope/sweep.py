@@ -11,7 +11,7 @@ from torch import Tensor
 
 from purescope.bases import BASES
 from purescope.errors import InputError, near_miss
-from purescope.evaluation import ABLATIONS, ablation_values, has_silhouette
+from purescope.evaluation import ABLATIONS, ablation_values, has_silhouette, silhouette_strata
 from purescope.evaluator import SILHOUETTE_DRAWS, Evaluator
 from purescope.features import Features
 from purescope.keep import check_keep, default_keep
@@ -20,10 +20,11 @@ from purescope.notebook import ResultTable
 from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
 from purescope.purity import Projections, activation_space
 from purescope.schemas import METRICS, RESULTS
-from purescope.statistics import bootstrap_means, percentile_interval, wilson_interval
+from purescope.statistics import bootstrap_means, mean_recall_interval, percentile_interval, wilson_interval
 from purescope.tables import check_table
 
 DRAWS = 50
+FEW_IMAGES, FEW_OF_CLASS = 15, 10  # right or wrong images, and images of a class, below which the bootstrap fails
 RESAMPLES = 10_000
 SPACES = ("weights", "activations", "centred")
 PURITY = ("high_purity", "low_purity")
@@ -121,8 +122,8 @@ class Measured:
         """The table `purescope.schemas.RESULTS`."""
         neurons = self.features.image.shape[1]
         none = torch.full_like(self.draws, torch.nan)
-        low, high = percentile_interval(self.resampled)
-        full_low, full_high = percentile_interval(self.resampled_full)
+        low, high = self._interval(self.resampled, self.values, self.right)
+        full_low, full_high = self._interval(self.resampled_full, self.full, self.full_right)
         draws = [("random", draw) for draw in range(len(self.draws))]
         parts = [
             self._rows([("full", 0)], [neurons], self.full[None, None], full_low[None, None], full_high[None, None]),
@@ -132,6 +133,28 @@ class Measured:
         table = pd.concat([part for part in parts if len(part)], ignore_index=True)
         beyond = (table.metric == "silhouette") & (table.draw >= SILHOUETTE_DRAWS)
         return ResultTable(check_table(table[~beyond].assign(seed=self.options.seed + table.draw)))
+
+    def _interval(
+        self,
+        resampled: Float[Tensor, "resample *cell metric"],
+        values: Float[Tensor, "*cell metric"],
+        right: Bool[Tensor, "*cell image"],
+    ) -> tuple[Float[Tensor, "*cell metric"], Float[Tensor, "*cell metric"]]:
+        """The bootstrap's intervals; where it fails, that of a fraction, or of the mean of recalls.
+
+        It fails where few images are right, or few are wrong, and where classes have few images: their resamples
+        differ less than other images would.
+        """
+        low, high = percentile_interval(resampled)
+        images, sizes = len(self.features.labels), self.features.labels.bincount()
+        shares = values[..., :2]
+        few = torch.minimum(shares, 1 - shares) * images < FEW_IMAGES
+        for end, other in zip((low, high), wilson_interval(shares, images), strict=True):
+            end[..., :2] = torch.where(few, other.double(), end[..., :2])
+        if int(sizes[sizes > 0].min()) < FEW_OF_CLASS:
+            classes = torch.nn.functional.one_hot(self.features.labels, len(sizes)).double()
+            low[..., 2], high[..., 2] = mean_recall_interval(right.double() @ classes, sizes)
+        return low, high
 
     def curve(self, strategy: str, metric: int = 0) -> tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]:
         """A metric at each k, and in each resample; of random, the mean accuracy of the orders and nothing else."""
@@ -253,13 +276,12 @@ def measure_strategies(features: Features, projections: Projections | None, opti
     dropped = ablation_values(features.image, options.ablation, seed=options.seed)
     evaluator = Evaluator(features, dropped, options.renormalise)
     found = [evaluator.strategy(name, seen, ks, options.seed) for name in options.strategies]
-    samples = torch.stack(found) if found else torch.empty(0, len(ks), len(METRICS), len(features.image)).double()
-    full = evaluator.orders(torch.arange(seen.neurons)[None], [seen.neurons])[0, 0]
+    parts = torch.stack(found) if found else torch.empty(0, len(ks), len(METRICS) + 1, len(features.image)).double()
+    of_full = evaluator.orders(torch.arange(seen.neurons)[None], [seen.neurons])[0, 0]
+    samples, full = parts[:, :, :-1], of_full[:-1]
     orders = [STRATEGIES["random"].order(seen, options.seed + draw) for draw in range(options.draws)]
     drawn, drawn_right, typical_right, first_right = evaluator.draws(torch.stack(orders) if orders else None, ks)
-    cells = torch.cat([samples.flatten(0, 2), full, drawn_right])
-    resampled = bootstrap_means(cells, features.labels, resamples=options.resamples, seed=options.seed)
-    of_strategies, of_full, of_drawn = resampled.split([len(cells) - len(full) - len(ks), len(full), len(ks)], dim=1)
+    resampled, resampled_full, resampled_drawn = _resampled(parts, of_full, drawn_right, features.labels, options)
     return Measured(
         features=features,
         strategies=tuple(options.strategies),
@@ -272,10 +294,41 @@ def measure_strategies(features: Features, projections: Projections | None, opti
         drawn_right=drawn_right,
         typical_right=typical_right,
         first_right=first_right,
-        resampled=of_strategies.unflatten(1, samples.shape[:3]),
-        resampled_full=of_full,
-        resampled_drawn=of_drawn,
+        resampled=resampled,
+        resampled_full=resampled_full,
+        resampled_drawn=resampled_drawn,
         options=options,
+    )
+
+
+def _resampled(
+    parts: Float[Tensor, "strategy k part image"],
+    full: Float[Tensor, "part image"],
+    drawn: Float[Tensor, "k image"],
+    labels: Tensor,
+    options: Options,
+) -> tuple[Float[Tensor, "resample strategy k metric"], Float[Tensor, "resample metric"], Float[Tensor, "resample k"]]:
+    """The metrics in resamples of the images; the silhouette's are of its pseudo-values, see their module."""
+    counted = [0, 1, 2]  # METRICS that are means over images
+    cells = torch.cat([parts[:, :, counted].flatten(0, 2), full[counted], drawn])
+    spread = torch.cat([parts[:, :, -1].flatten(0, 1), full[-1:]])
+
+    def means(values: Tensor, groups: Tensor) -> Tensor:
+        return bootstrap_means(values, groups, resamples=options.resamples, seed=options.seed)
+
+    strata = silhouette_strata(labels)
+    if torch.equal(strata, labels.unique(return_inverse=True)[1]):  # the same draws serve both
+        both = means(torch.cat([cells, spread]), labels)
+        of_cells, of_spread = both.split([len(cells), len(spread)], dim=1)
+    else:
+        of_cells, of_spread = means(cells, labels), means(spread, strata)
+    strategies, ks = parts.shape[:2]
+    of_counted, of_full, of_drawn = of_cells.split([strategies * ks * 3, 3, ks], dim=1)
+    silhouettes = of_spread[:, :-1].unflatten(1, (strategies, ks))[..., None]
+    return (
+        torch.cat([of_counted.unflatten(1, (strategies, ks, 3)), silhouettes], dim=3),
+        torch.cat([of_full, of_spread[:, -1:]], dim=1),
+        of_drawn,
     )
 
 
@@ -298,6 +351,7 @@ def strategy_input(features: Features, projections: Projections | None, options:
         features.labels,
         options.measure,
         options.towers,
+        features.logit_scale,
     )
 
 

@@ -19,8 +19,8 @@ _SHOWN = {
     ("random", "area", "accuracy"): "random, mean over k, %",
     ("low_purity", "area", "accuracy"): "low purity, mean over k, %",
     ("gap", "area", "accuracy"): "high minus low, points",
-    ("full", "all", "image_overlap"): "overlap of the image tower, x 100",
-    ("full", "all", "text_overlap"): "overlap of the text tower, x 100",
+    ("full", "all", "image_relative_overlap"): "overlap of the image tower, % of random",
+    ("full", "all", "text_relative_overlap"): "overlap of the text tower, % of random",
 }
 
 

@@ -15,7 +15,7 @@ from purescope.features import Features
 from purescope.keep import check_keep, default_keep
 from purescope.measures import effective_rank
 from purescope.ordering import order_neurons
-from purescope.purity import Projections, overlap, random_overlap
+from purescope.purity import Projections, overlap, relative_overlap
 from purescope.statistics import mean_over_k
 from purescope.sweep import DRAWS, Options, in_space
 
@@ -69,7 +69,7 @@ def _purity(projection: Float[Tensor, "neuron width"]) -> dict[str, float]:
     mean = scores.mean().item()
     return {
         "overlap": mean,
-        "relative_overlap": mean / random_overlap(projection.shape[1]),
+        "relative_overlap": relative_overlap(projection).nanmean().item(),
         "purity": (1 / scores).mean().item(),
         "purity_sd": (1 / scores).std(correction=0).item(),
         "effective_rank": effective_rank(projection),

@@ -1,5 +1,6 @@
 """The features of one model on one data set, checked."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,8 @@ from torch import Tensor
 from purescope.datasets.names import check_class_count, check_class_names
 from purescope.errors import InputError
 from purescope.notebook import definitions
+
+_LOGIT_SCALE = 100.0
 
 # Rows that are looked at together have so many numbers: no second copy of all features is ever made.
 _BLOCK = 1 << 21
@@ -55,6 +58,24 @@ class Features:
     def __post_init__(self) -> None:
         check_arrays(self.image, self.text, self.labels, len(self.classes))
         check_class_names(self.classes, InputError)
+
+    @property
+    def logit_scale(self) -> float:
+        """What the model multiplies logits by, as ``identity["model_logit_scale"]`` says; 100 where nobody said.
+
+        100 is where CLIP's training stops it (Radford et al. 2021). Accuracies do not depend on it, losses do.
+
+        Examples:
+            >>> eye, labels = torch.eye(2), torch.tensor([0, 1])
+            >>> known = {"model_logit_scale": "34.5"}
+            >>> Features(eye, eye, labels, ("cat", "dog"), model="m", dataset="pets", identity=known).logit_scale
+            34.5
+        """
+        try:
+            scale = float(self.identity.get("model_logit_scale", _LOGIT_SCALE))
+        except ValueError:
+            return _LOGIT_SCALE
+        return scale if 0 < scale < math.inf else _LOGIT_SCALE
 
     def _repr_html_(self) -> str:
         images, neurons = self.image.shape

@@ -27,11 +27,15 @@ from purescope.purity import random_overlap
 
 Row: TypeAlias = dict[str, str | int | float]
 
-# Each measure, and what it is of as many random neurons of that width.
-_MEASURES: dict[str, tuple[Callable[[Tensor], float], Callable[[int, int], float]]] = {
-    "overlap": (mean_overlap, lambda neurons, width: random_overlap(width)),
-    "effective_rank": (effective_rank, random_effective_rank),
-    "participation_ratio": (participation_ratio, random_participation_ratio),
+# Each measure, and what it is of as many random neurons of that width, of which as many are dead: the living and all
+# neurons are given. Dead ones add nothing to a rank, and count as orthogonal in an overlap.
+_MEASURES: dict[str, tuple[Callable[[Tensor], float], Callable[[int, int, int], float]]] = {
+    "overlap": (
+        mean_overlap,
+        lambda live, neurons, width: random_overlap(width) * max(1, live - 1) / max(1, neurons - 1),
+    ),
+    "effective_rank": (effective_rank, lambda live, neurons, width: random_effective_rank(live, width)),
+    "participation_ratio": (participation_ratio, lambda live, neurons, width: random_participation_ratio(live, width)),
 }
 
 
@@ -133,7 +137,7 @@ def _row(
     row |= {"token": token, "neurons": len(gram), "width": width, "dead": len(gram) - live}
     for measure, (of, of_random) in _MEASURES.items():
         value = of(gram) if live else math.nan
-        random = of_random(live, freedom) if live else math.nan
+        random = of_random(live, len(gram), freedom) if live else math.nan
         row |= {measure: value, f"random_{measure}": random, f"relative_{measure}": value / random}
     return row
 

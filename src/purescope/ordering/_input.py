@@ -30,6 +30,7 @@ class StrategyInput:
         labels: class of each image.
         measure: by which purity strategies judge, a name in `purescope.measures.MEASURES`.
         towers: how they join the towers' scores, a name in `TOWERS`.
+        scale: what the model multiplies logits by, for strategies that ask for a loss.
 
     Raises:
         InputError: a name is unknown, or shapes do not fit.
@@ -45,6 +46,7 @@ class StrategyInput:
     labels: Int[Tensor, " image"] | None = None
     measure: str = "l1"
     towers: str = "both"
+    scale: float = 100.0
 
     def __post_init__(self) -> None:
         for kind, name, table in (("measure", self.measure, MEASURES), ("towers", self.towers, TOWERS)):

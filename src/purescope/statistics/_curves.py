@@ -43,6 +43,25 @@ def mean_over_k(curve: Float[Tensor, "*cell k"], ks: Sequence[int]) -> Float64[T
     return torch.trapezoid(curve.double(), at) / (at[-1] - at[0])
 
 
+def rising(curve: Float[Tensor, "*cell k"]) -> Float64[Tensor, "*cell k"]:
+    """The curve that never falls and is closest to it in squares: isotonic regression, all ks of equal weight.
+
+    At each k, the largest over all starts of the smallest mean up to any end (Robertson, Wright and Dykstra, "Order
+    Restricted Statistical Inference", 1988).
+
+    Examples:
+        >>> rising(torch.tensor([0.1, 0.5, 0.3, 0.6]))
+        tensor([0.1000, 0.4000, 0.4000, 0.6000], dtype=torch.float64)
+    """
+    count = curve.shape[-1]
+    sums = torch.nn.functional.pad(curve.double().cumsum(-1), (1, 0))
+    start, end = torch.meshgrid(torch.arange(count), torch.arange(count), indexing="ij")
+    means = (sums[..., end + 1] - sums[..., start]) / (end - start + 1)
+    lowest = means.masked_fill(end < start, torch.inf).flip(-1).cummin(-1).values.flip(-1)  # to any end from here on
+    highest: Tensor = lowest.masked_fill(end < start, -torch.inf).amax(-2)
+    return highest.masked_fill(curve.isnan().any(-1, keepdim=True), torch.nan)
+
+
 def neurons_needed(
     curve: Float[Tensor, "*cell k"], ks: Sequence[int], target: Float[Tensor, "*cell"]
 ) -> Float64[Tensor, "*cell"]:

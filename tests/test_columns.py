@@ -44,9 +44,13 @@ RANGES: tuple[tuple[float, float, str], ...] = (
     (0, 1, "results.binomial_* results.chance curves.area variants.high variants.low *.random track.random_*"),
     (0, 1, "track.accuracy track.high_purity track.low_purity"),
     (0, 1, "*.image_overlap *.text_overlap *.image_random *.text_random"),  # a mean of |cosine|
-    (-2, 2, "rivals.difference reproduction.*_difference"),  # also of silhouettes
+    (-math.inf, math.inf, "rivals.difference"),  # also of relative overlaps
+    (-2, 2, "reproduction.*_difference"),  # also of silhouettes
     (-1, 1, "comparisons.difference *.accuracy_drop *.recall_drop importance.low importance.high track.gap*"),
-    (-1, 1, "results.value rivals.*_value reproduction.* track.silhouette"),
+    (-1, 1, "attributions.difference verdicts.over_random verdicts.over_low verdicts.low_over_random verdicts.*_mean"),
+    (-math.inf, math.inf, "verdicts.*_low verdicts.*_high"),
+    (-1, math.inf, "rivals.*_value"),  # also of relative overlaps
+    (-1, 1, "results.value reproduction.* track.silhouette"),
     (-1, 1, "correlations.* track.rank_*"),
     (-math.inf, math.inf, "*.low *.high curves.area_* nulls.value nulls.z nulls.null_mean nulls.null_low"),
     (-math.inf, math.inf, "nulls.null_high *.loss_change *.margin_change examples.activation words.score"),
@@ -54,7 +58,7 @@ RANGES: tuple[tuple[float, float, str], ...] = (
 )
 KNOWN_THROUGHOUT = {
     f"importance.{name}" for name in ("accuracy_drop", "low", "high", "loss_change", "margin_change", "variance")
-} | {"examples.activation", "words.score"}
+} | {"attributions.difference", "examples.activation", "words.score"}
 
 
 def test_a_number_has_the_range_of_what_it_is() -> None:

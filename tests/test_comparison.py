@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import torch
+from sklearn.isotonic import IsotonicRegression
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -219,9 +220,22 @@ def test_curves_are_areas_and_needed_neurons_with_all_neurons_as_the_last_point(
         by_image = np.vstack([mean_answers(given, str(row.strategy)), full])
         resampled = bootstrap_means(torch.from_numpy(by_image), features.labels, resamples=400, seed=SEED).numpy()
         ks = [*KEEP, NEURONS]
-        values = np.array([needed_from(ks, c, 0.95 * c[-1]) for c in [by_image.mean(1), *resampled]])
-        assert row.needed == pytest.approx(values[0], abs=1e-6)
-        assert (row.needed_low, row.needed_high) == pytest.approx(tuple(np.quantile(values[1:], [0.025, 0.975])))
+        over = by_image.mean(1) - 0.95 * by_image.mean(1)[-1]
+        below, above = np.quantile(resampled - 0.95 * resampled[:, -1:], [0.025, 0.975], axis=0)
+        least, most = needed_from(ks, np.maximum.accumulate(above), 0), needed_from(ks, below, 0)
+        assert (row.needed_low, row.needed_high) == pytest.approx((least, most), abs=1e-6)
+        fitted = IsotonicRegression().fit_transform(ks, over)
+        assert row.needed == pytest.approx(min(max(needed_from(ks, fitted, 0), least), most), abs=1e-6)
+        middle = np.abs(np.array(keep) - NEURONS / 2).argmin()
+        assert row.half == keep[middle]
+        shares = [by_image.mean(1)[middle] / full.mean(), *(resampled[:, middle] / resampled[:, -1])]
+        assert row.kept == pytest.approx(shares[0], abs=1e-9)
+        assert (row.kept_low, row.kept_high) == pytest.approx(tuple(np.quantile(shares[1:], [0.025, 0.975])))
+        first = np.concatenate([np.flatnonzero(features.labels == label)[::2] for label in features.labels.unique()])
+        second = np.setdiff1d(np.arange(len(full)), first)
+        for part, area in ((first, row.area_first), (second, row.area_second)):
+            on_part = by_image[: len(keep), part].mean(1)
+            assert area == pytest.approx(np.trapezoid(on_part, keep) / (keep[-1] - keep[0]), abs=1e-9)
         upto = len(keep)
         areas = np.trapezoid([by_image.mean(1)[:upto], *resampled[:, :upto]], keep, axis=-1) / (keep[-1] - keep[0])
         assert row.area == pytest.approx(areas[0], abs=1e-9)

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from purescope.bases import BASES
 from purescope.comparison import adjust, compare_strategies, curve_table, pooled_difference, pooled_p
-from purescope.leaderboard import Standing, leaderboard
+from purescope.leaderboard import Standing, leaderboard, uses_labels, winner
+from purescope.ordering import STRATEGIES as ALL_STRATEGIES
 from purescope.planted import plant
 from purescope.sweep import Measured, Options, measure_strategies
 from tests.test_planted import accuracies, data_sets
@@ -48,7 +50,9 @@ def test_numbers_are_means_over_data_sets(measured: list[Measured]) -> None:
     first, _, second = measured
     table = pd.concat([accuracies(first), accuracies(second)])
     areas = pd.concat([compare_strategies(first), compare_strategies(second)]).query("k == 'area'")
-    for standing in board(measured, "planted"):
+    found = board(measured, "planted")
+    raw = {name: pooled_p(table, model="planted", strategy=name) for name in STRATEGIES}
+    for standing in found:
         values = [
             one.draws[:, :, 0].mean(0)
             if standing.strategy == "random"
@@ -67,7 +71,10 @@ def test_numbers_are_means_over_data_sets(measured: list[Measured]) -> None:
         random = np.mean([np.trapezoid(one.draws[:, :, 0].mean(0), KS) / (KS[-1] - KS[0]) for one in (first, second)])
         assert standing.over_random is not None
         assert standing.over_random.value == pytest.approx(area - random, abs=1e-12)
-        assert standing.p == pooled_p(table, model="planted", strategy=standing.strategy)
+        # Holm's: the smallest of m times m, the next times m - 1, and none smaller than one before it.
+        ranked = sorted(raw.values())
+        place = ranked.index(raw[standing.strategy])
+        assert standing.p == min(1, max((len(raw) - i) * p for i, p in enumerate(ranked[: place + 1])))
 
 
 @pytest.mark.slow
@@ -84,3 +91,24 @@ def test_without_random_orders_there_are_areas_and_no_tests() -> None:
     found = leaderboard(one.table, compare_strategies(one), curve_table(one), model="planted")
     assert [standing.strategy for standing in found] == ["high_purity", "low_purity"]
     assert all(standing.over_random is None and standing.p is None for standing in found)
+
+
+def test_the_winner_is_judged_on_images_that_it_was_not_chosen_on() -> None:
+    """On the first half a, on the second b is best; each is worth little on the other half."""
+    table = pd.DataFrame({"model": "m", "dataset": ["one", "two"], "metric": "accuracy", "strategy": "full"})
+    table = table.assign(value=0.9, chance=0.1, n=200)
+    rows = [("random", 0.5, 0.5, 0.5), ("a", 0.55, 0.7, 0.52), ("b", 0.54, 0.51, 0.6), ("c", 0.5, 0.4, 0.4)]
+    curves = pd.DataFrame(rows, columns=["strategy", "area", "area_first", "area_second"]).assign(model="m")
+    curves = pd.concat([curves.assign(dataset="one"), curves.assign(dataset="two")])
+    found = winner(table, curves, model="m")
+    assert found is not None and found.strategy == "a" and found.here == pytest.approx(0.05)
+    assert found.elsewhere == pytest.approx((0.02 + 0.01) / 2)
+    assert "+5.00 points" in str(found) and str(found).endswith("the best is +1.50.")
+    assert winner(table, curves[curves.strategy != "random"], model="m") is None
+    assert winner(table, curves[curves.strategy.isin(["a", "random"])], model="m") is None
+    assert winner(table, curves.assign(area_first=np.nan), model="m") is None
+    assert winner(table.assign(value=0.1), curves, model="m") is None  # no better than chance
+
+
+def test_strategies_that_look_at_labels_are_known() -> None:
+    assert [name for name in (*ALL_STRATEGIES, *BASES) if uses_labels(name)] == ["importance"]

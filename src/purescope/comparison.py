@@ -21,6 +21,7 @@ from purescope.statistics import (
     NORMAL_975,
     area_between,
     benjamini_hochberg,
+    halves,
     holm,
     mcnemar,
     mean_over_k,
@@ -28,6 +29,7 @@ from purescope.statistics import (
     percentile_interval,
     percentile_of,
     permutation_p,
+    rising,
 )
 from purescope.sweep import Measured
 from purescope.tables import check_table
@@ -85,25 +87,57 @@ def adjusted(
 
 
 def curve_table(measured: Measured) -> pd.DataFrame:
-    """Each strategy's curve of accuracy in two numbers with intervals: `CURVES` as a table."""
+    """Each strategy's curve of accuracy in a few numbers: `CURVES` as a table."""
     ks, features = list(measured.ks), measured.features
     neurons = features.image.shape[1]
-    to_the_end = ks if ks[-1] == neurons else [*ks, neurons]
+    middle = min(range(len(ks)), key=lambda place: abs(ks[place] - neurons / 2))
+    half = halves(features.labels)
     rows = []
     for name in (*measured.strategies, *(["random"] if len(measured.draws) else [])):
         curve, resampled = measured.curve(name)
         # The last resampled row is the measurement itself.
         curves = torch.cat([resampled, curve[None]])
         full = torch.cat([measured.resampled_full[:, 0], measured.full[:1]])
-        area = mean_over_k(curves, ks)
-        ended = curves if ks[-1] == neurons else torch.cat([curves, full[:, None]], dim=1)
-        needed = neurons_needed(ended, to_the_end, ENOUGH * full)
-        values: list[float | str] = [features.model, features.dataset, name]
-        for of_curve in (area, needed):
-            low, high = percentile_interval(of_curve[:-1])
-            values += [of_curve[-1].item(), low.item(), high.item()]
-        rows.append(values)
+        right = measured.drawn_right if name == "random" else measured.right[measured.strategies.index(name)].double()
+        rows.append(
+            [
+                features.model,
+                features.dataset,
+                name,
+                *_measured(mean_over_k(curves, ks)),
+                *_needed(curves, full, ks, neurons),
+                ks[middle],
+                *_measured(curves[:, middle] / full.masked_fill(full == 0, torch.nan)),
+                *(mean_over_k(right[:, half == part].mean(1), ks).item() for part in (0, 1)),
+            ]
+        )
     return check_table(pd.DataFrame(rows, columns=list(CURVES.columns)), CURVES)
+
+
+def _measured(values: Float[Tensor, " resample_and_value"]) -> tuple[float, float, float]:
+    """The last one, and the interval of the others."""
+    low, high = percentile_interval(values[:-1])
+    return values[-1].item(), low.item(), high.item()
+
+
+def _needed(
+    curves: Float[Tensor, "resample_and_value k"], full: Float[Tensor, " resample_and_value"], ks: list[int], all_: int
+) -> tuple[float, float, float]:
+    """Neurons for 95 % of full accuracy, and between which numbers they lie.
+
+    Curves wander about the target, so the last k at which one is below says too much: the value is read off the curve
+    that never falls. It lies above all ks at which the curve is below the target in 97.5 % of the resamples, up to the
+    first at which it is not; and from the upper end on, the curve reaches it in 97.5 % of them at every k. Each end
+    needs one test at one k to be right, so both hold in 95 % of samples or more.
+    """
+    if ks[-1] != all_:
+        curves, ks = torch.cat([curves, full[:, None]], dim=1), [*ks, all_]
+    over = curves - ENOUGH * full[:, None]
+    below, above = percentile_interval(over[:-1])
+    zero = torch.zeros((), dtype=torch.float64)
+    least, most = neurons_needed(above.cummax(0).values, ks, zero), neurons_needed(below, ks, zero)
+    value = neurons_needed(rising(over[-1]), ks, zero)
+    return torch.maximum(least, torch.minimum(value, most)).item(), least.item(), most.item()
 
 
 @dataclass(frozen=True)

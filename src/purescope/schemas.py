@@ -71,10 +71,20 @@ _CURVES: dict[str, Column] = {
     "area_low": real("95 % bootstrap interval over images", missing=True),
     "area_high": real("upper end of that interval", missing=True),
     "needed": real(
-        "neurons for 95 % of full accuracy, linear between the ks and all neurons", 1, missing=True, infinite=True
+        "neurons for 95 % of full accuracy: where the closest curve that never falls reaches it, linear between the ks "
+        "and all neurons",
+        1,
+        missing=True,
+        infinite=True,
     ),
-    "needed_low": real("95 % bootstrap interval over images", 1, missing=True, infinite=True),
-    "needed_high": real("upper end of that interval", 1, missing=True, infinite=True),
+    "needed_low": real("with fewer it is missed in 97.5 % of resamples", 1, missing=True, infinite=True),
+    "needed_high": real("from here on it is reached in 97.5 % of resamples", 1, missing=True, infinite=True),
+    "half": whole("the k nearest to half of the neurons"),
+    "kept": real("share of full accuracy that is kept at that k", 0, missing=True),
+    "kept_low": real("95 % bootstrap interval over images", missing=True),
+    "kept_high": real("upper end of that interval", missing=True),
+    "area_first": real("the area on every second image of each class, from the first on", 0, 1, missing=True),
+    "area_second": real("the area on the others", 0, 1, missing=True),
 }
 
 
@@ -92,6 +102,58 @@ _NULLS: dict[str, Column] = {
     "percentile": real("of the value among the draws, 0 to 100", 0, 100, missing=True),
     "p": real("two-sided, by rank among the draws", 0, 1, missing=True),
     "draws": whole("random draws from the null", 1),
+}
+
+# Is it purity? The verdict's statistic as it is, and under two nulls draw by draw.
+NULLS_OF_PURITY = ("none", "rotation", "norms")
+_ATTRIBUTIONS: dict[str, Column] = {
+    "model": text("the model's label"),
+    "dataset": text("the data set's name"),
+    "null": text(
+        "none, the difference as it is; rotation, on random axes of the same embedding; norms, in random orders with a "
+        "neuron of about the same norm at each place",
+        *NULLS_OF_PURITY,
+    ),
+    "draw": whole("which draw of the null; 0 for none"),
+    "difference": real("mean accuracy over the ks of high purity minus that of random orders", -1, 1),
+}
+
+# What a sweep says of the experiment's claim: of each data set, and of those of a model together.
+OUTCOMES = (
+    "supported",
+    "contradicted",
+    "both ends lose",
+    "both ends win",
+    "not decided",
+    "at chance",
+    "below chance",
+)
+ATTRIBUTED = ("beyond both", "explained by norms", "any axes do the same", "not asked")
+_VERDICTS: dict[str, Column] = {
+    "model": text("the model's label"),
+    "dataset": text("the data set's name; empty for those that count together"),
+    "sets": whole("data sets that count: above chance", 0),
+    "outcome": text("what the data says of the claim that high purity keeps more accuracy", *OUTCOMES),
+    "attribution": text("whether purity is what does it", *ATTRIBUTED),
+    "over_random": real("mean accuracy over the ks of high purity minus that of random orders", -1, 1, missing=True),
+    "over_random_low": real("95 % bootstrap interval over images", missing=True),
+    "over_random_high": real("upper end of that interval", missing=True),
+    "over_low": real("high purity minus low purity likewise", -1, 1, missing=True),
+    "over_low_low": real("95 % bootstrap interval over images", missing=True),
+    "over_low_high": real("upper end of that interval", missing=True),
+    "low_over_random": real("low purity minus random orders likewise", -1, 1, missing=True),
+    "low_over_random_low": real("95 % bootstrap interval over images", missing=True),
+    "low_over_random_high": real("upper end of that interval", missing=True),
+    "p": real("permutation p of high purity among the random orders, two-sided; Holm's over sets", 0, 1, missing=True),
+    "low_p": real("the same of low purity", 0, 1, missing=True),
+    "ends_p": real("of high minus low purity, among random orders and their reverses", 0, 1, missing=True),
+    "detectable": real("difference from random that is found in 80 % of such data", 0, missing=True),
+    "rotation_mean": real("high minus random on random axes: mean", -1, 1, missing=True),
+    "rotation_p": real("of the difference among those, two-sided", 0, 1, missing=True),
+    "norms_mean": real("high minus random in orders of the same norms: mean", -1, 1, missing=True),
+    "norms_p": real("of the difference among those, two-sided", 0, 1, missing=True),
+    "draws": whole("random orders"),
+    "rotations": whole("random axes, and orders of the same norms; 0 where that was not asked"),
 }
 
 _VARIANTS: dict[str, Column] = {
@@ -145,7 +207,12 @@ _CORRELATIONS: dict[str, Column] = {
     "rho": real("Spearman's", -1, 1, missing=True),
     "low": real("95 % interval over neurons", -1, 1, missing=True),
     "high": real("upper end of that interval", -1, 1, missing=True),
-    "partial": real("given the norms of the neuron's weights and the variance of its activation", -1, 1, missing=True),
+    "partial": real(
+        "given the norms of the neuron's weights and the variance of its activation, linearly in ranks",
+        -1,
+        1,
+        missing=True,
+    ),
     "partial_low": real("95 % interval over neurons", -1, 1, missing=True),
     "partial_high": real("upper end of that interval", -1, 1, missing=True),
 }
@@ -157,14 +224,14 @@ _RIVALS: dict[str, Column] = {
     "strategy": text("full, a strategy, random (the mean of the random orders), or gap: high less low purity"),
     "k": text("neurons kept; 'area' is the mean over the ks; 'all' neurons"),
     "metric": text(
-        "as in the results; image_overlap and text_overlap are of the weights",
+        "as in the results; the overlaps are of the weights, in units of what random weights of that width have",
         *METRICS,
-        "image_overlap",
-        "text_overlap",
+        "image_relative_overlap",
+        "text_relative_overlap",
     ),
-    "first_value": real("the first model's", -1, 1, missing=True),
-    "second_value": real("the second model's", -1, 1, missing=True),
-    "difference": real("first - second", -2, 2, missing=True),
+    "first_value": real("the first model's", -1, missing=True),
+    "second_value": real("the second model's", -1, missing=True),
+    "difference": real("first - second", missing=True),
     "low": real("95 % bootstrap interval over the images, paired; of an overlap over the neurons", missing=True),
     "high": real("upper end of that interval", missing=True),
     "p": real(
@@ -359,6 +426,8 @@ COMPARISONS = Schema(
 )
 CURVES = Schema("curves", "curve", _CURVES, ("model", "dataset", "strategy"))
 NULLS = Schema("nulls", "null", _NULLS, ("model", "dataset", "null", "statistic"))
+ATTRIBUTIONS = Schema("attributions", "draw", _ATTRIBUTIONS, ("model", "dataset", "null", "draw"))
+VERDICTS = Schema("verdicts", "verdict", _VERDICTS, ("model", "dataset"))
 VARIANTS = Schema("variants", "variant", _VARIANTS, ("model", "dataset", "option", "choice"))
 IMPORTANCE = Schema("importance", "neuron", _IMPORTANCE, ("model", "dataset", "ablation", "neuron"))
 CORRELATIONS = Schema(
@@ -391,6 +460,8 @@ OF_RUNS = (
     RESULTS,
     COMPARISONS,
     CURVES,
+    ATTRIBUTIONS,
+    VERDICTS,
     NULLS,
     VARIANTS,
     IMPORTANCE,

@@ -110,7 +110,7 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
         for suffix in ("png", "svg")
     }
     swept, told = (
-        ("results", "comparisons", "curves"),
+        ("results", "comparisons", "curves", "attributions", "verdicts"),
         ("importance", "class_importance", "confusions", "examples", "orders"),
     )
     names = (*swept, *told, "words", "neurons")

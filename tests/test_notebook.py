@@ -179,4 +179,4 @@ def test_a_verdict_shows_its_word_for_each_data_set() -> None:
     comparisons = pd.concat([compare_strategies(found) for found in tables], ignore_index=True)
     verdict = judge(results, comparisons, model="CC3M LaCLIP")
     text = "".join(tree(verdict._repr_html_()).itertext())
-    assert verdict.overall.word in text and HOSTILE in text and re.search(r"points", text)
+    assert verdict.overall.outcome in text and HOSTILE in text and re.search(r"points", text)

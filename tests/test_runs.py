@@ -23,6 +23,7 @@ from purescope.purity import Projections
 from purescope.report import write_report
 from purescope.runs import Opened, Settings, Sources, Study, Tables, _run, features_of
 from purescope.schemas import (
+    ATTRIBUTIONS,
     CLASS_IMPORTANCE,
     COMPARISONS,
     CONFUSIONS,
@@ -34,6 +35,7 @@ from purescope.schemas import (
     RESULTS,
     RIVALS,
     THUMBNAILS,
+    VERDICTS,
     VOCABULARY,
     WORDS,
 )
@@ -47,7 +49,7 @@ from tests.undrawn import run, run_sweep
 from tests.words import FEW, few_words
 
 # Random features are no better than chance, and told so.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*(told from chance|is below chance|recall is 0)")]
 
 NEURONS = 6
 SETTINGS = Settings(keep=(2, 5), draws=2, resamples=20)
@@ -212,7 +214,7 @@ def test_every_run_writes_what_a_page_needs(tmp_path: Path) -> None:
     bare = replace(model("Bare", 5), weight_space="its image tower ends in a pooling")
     settings = replace(SETTINGS, space="centred")
     tables = run([*MODELS, bare], [*DATA[:1], pets], tmp_path, settings=settings)
-    kinds = (RESULTS, COMPARISONS, CURVES, *PORTRAYED, NEURON_TABLE, THUMBNAILS)
+    kinds = (RESULTS, COMPARISONS, CURVES, ATTRIBUTIONS, *PORTRAYED, NEURON_TABLE, THUMBNAILS, VERDICTS)
     assert read(tmp_path)["tables"] == [schema.name for schema in kinds] == [*tables]
     pairs = {(label, name) for label in ("One", "Two", "Bare") for name in ("first", "pets")}
     for schema in kinds:

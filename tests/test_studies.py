@@ -90,7 +90,7 @@ def test_the_verdict_reads_what_was_written(evidence: Any) -> None:
     out, tables = evidence
     verdict = judge(tables["results"], read_table(out, COMPARISONS), model="One")
     assert [finding.about for finding in verdict.by_dataset] == ["first", "second"]
-    assert "all 2 data sets" in verdict.sentence
+    assert "Over all k and 2 data sets" in verdict.sentence
 
 
 def test_a_stopped_run_goes_on(evidence: Any, tmp_path: Path) -> None:
@@ -199,4 +199,4 @@ def test_the_commands(command: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     said = " ".join(capsys.readouterr().out.split())
     for words in {"evidence": ("rotated, 95 %", "In "), "compare": ("difference (95 % interval)",)}[command]:
         assert words in said
-    assert "that high purity keeps more is" in said
+    assert "high-purity neurons keep" in said

@@ -26,15 +26,17 @@ SETS = ("emoji", "flags", "icons", "clipart", "fashion-mnist", "openmoji")
 
 def made(models: tuple[str, ...] = ("Bundled CLIP", "Bundled LaCLIP"), sets: tuple[str, ...] = SETS) -> pd.DataFrame:
     rows = [
-        (model, dataset, strategy, draw, k, "accuracy", value + 0.0001 * k, 1399, 66, 512)
+        (model, dataset, strategy, draw, k, "accuracy", value + 0.0001 * k, 1399, 66, 512, 1 / 66)
         for model in models
         for dataset in sets
         for strategy, value in (("high_purity", 0.5), ("low_purity", 0.4), ("random", 0.45))
         for draw in range(3 if strategy == "random" else 1)
         for k in KS
     ]
-    full = [(model, dataset, "full", 0, 512, "accuracy", 0.6, 1399, 66, 512) for model in models for dataset in sets]
-    columns = ["model", "dataset", "strategy", "draw", "k", "metric", "value", "n", "classes", "neurons"]
+    full = [
+        (model, dataset, "full", 0, 512, "accuracy", 0.6, 1399, 66, 512, 1 / 66) for model in models for dataset in sets
+    ]
+    columns = ["model", "dataset", "strategy", "draw", "k", "metric", "value", "n", "classes", "neurons", "chance"]
     return pd.DataFrame(rows + full, columns=columns)
 
 
@@ -97,8 +99,8 @@ def test_names_are_no_markup() -> None:
     shown = printed(lambda screen: terminal.accuracies(screen, table))
     assert "[red]M[/red]" in shown and "[bold]D[/bold]" in shown and "a[/]b" in shown
     difference = Difference(0.01, -0.01, 0.03)
-    finding = Finding("[i]D[/i]", "not decided", difference, difference, 0.5)
-    line = printed(lambda screen: screen.print(terminal.verdict_line(Verdict("[b]M[/b]", finding, (finding,), 50))))
+    finding = Finding("[i]D[/i]", 1, "not decided", "not asked", difference, difference, difference, 0.5, 0.5, 0.02, 50)
+    line = printed(lambda screen: screen.print(terminal.verdict_line(Verdict("[b]M[/b]", finding, (finding,)))))
     assert "[b]M[/b]" in line and "[i]D[/i]" in line and "not decided" in line and "+1.00 points" in line
 
 

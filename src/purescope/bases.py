@@ -107,7 +107,7 @@ def rotate(what: Float[Tensor, "row neuron"], basis: Orthogonal) -> Float[Tensor
 def rotate(
     what: Projections | Float[Tensor, "row neuron"], basis: Orthogonal
 ) -> Projections | Float[Tensor, "row neuron"]:
-    """Projections, or the features of images or classes, on the axes of a basis; in the dtype they came in.
+    """Projections, or the features of images or classes, on the axes of a basis, in the dtype they came in.
 
     Raises:
         InputError: the basis is of another number of neurons.
@@ -127,7 +127,7 @@ def rotate(
             expected="the same number",
             fix="make the basis from the same model",
         )
-    rotated: Tensor = (what.detach().double() @ basis).to(what.dtype)
+    rotated: Tensor = (what.detach().to(basis.dtype) @ basis).to(what.dtype)
     return rotated
 
 

@@ -6,6 +6,7 @@ purity. Shuffled labels keep the neurons and break the tie between a neuron and 
 the agreement of the two.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -48,6 +49,7 @@ class Rotations:
     overlaps: list[dict[str, float]]
 
 
+@lru_cache(maxsize=16)  # a model is turned once for all data sets; its bases are those of every model of its size
 def rotate_model(projections: Projections, *, draws: int = ROTATIONS, seed: int = 0) -> Rotations:
     """Random rotations of both projections together: other axes for the same logits.
 
@@ -56,20 +58,26 @@ def rotate_model(projections: Projections, *, draws: int = ROTATIONS, seed: int 
     bases = _random_bases(projections.neurons, draws, seed)
 
     def turn(basis: Tensor) -> tuple[Tensor, dict[str, float]]:
-        return _by_overlap(rotate(projections, basis.double()))
+        return _by_overlap(rotate(projections, basis))
 
     ends, overlaps = zip(*on_each_core(turn, bases), strict=True)
     return Rotations(bases, torch.stack(ends), list(overlaps))
 
 
 def null_table(
-    measured: Measured, projections: Projections | None, rotations: Rotations | None = None, *, draws: int = ROTATIONS
+    measured: Measured,
+    projections: Projections | None,
+    rotations: Rotations | None = None,
+    *,
+    attributions: pd.DataFrame | None = None,
+    draws: int = ROTATIONS,
 ) -> pd.DataFrame:
     """What purity and the pruning curves are, held against nulls: the table `purescope.schemas.NULLS`.
 
     - ``gaussian weights``: every measure of weights, as the mean over neurons and of the whole layer, for each tower.
     - ``rotation``: mean overlap and its spread over the neurons for each tower, Spearman's correlation of the towers'
-      overlaps, and the areas under the curves of high and low purity and between them, against random rotations.
+      overlaps, and the areas under the curves of high and low purity and between them, against random rotations; and
+      the difference of high purity and random orders, if its attribution is at hand.
     - ``svd basis``: the same in the one basis of the singular vectors.
     - ``shuffled purity``: the area between high and low purity, against that of a random order and its reverse.
     - ``shuffled towers``: Spearman's correlation of the towers' overlaps, against one tower's neurons renumbered.
@@ -81,6 +89,7 @@ def null_table(
         projections: that model's; None where it has none: then overlap is that of activations, and Gaussian weights
             are no null for it.
         rotations: of the same projections, where they are at hand.
+        attributions: of the same sweep, see `purescope.attribution.attribution_table`; its purity is the sweep's.
         draws: rotations, if they are not, and shuffles of purity.
     """
     case, seed = case_of(measured, projections), measured.options.seed
@@ -91,6 +100,7 @@ def null_table(
     rows = [
         *(_against_gaussian(case.projections) if measured.options.space == "weights" else ()),
         *_against_rotations(case, found, rotations),
+        *_of_attribution(attributions),
         *_against_shuffles(case, found, draws, seed),
     ]
     table = pd.DataFrame(rows, columns=list(NULLS.columns))
@@ -132,6 +142,13 @@ def _against_rotations(case: Case, value: dict[str, float], rotations: Rotations
         yield _row("svd basis", statistic, value[statistic], [svd[statistic]])
 
 
+def _of_attribution(attributions: pd.DataFrame | None) -> Iterator[dict[str, object]]:
+    """The verdict's statistic among its rotations."""
+    if attributions is not None and len(attributions):
+        value, drawn = (attributions[attributions.null == null].difference.tolist() for null in ("none", "rotation"))
+        yield _row("rotation", "high minus random", value[0], drawn)
+
+
 def _against_shuffles(case: Case, value: dict[str, float], draws: int, seed: int) -> Iterator[dict[str, object]]:
     given = StrategyInput(case.projections)
     random = torch.stack([STRATEGIES["random"].order(given, seed + draw) for draw in range(draws)])
@@ -149,9 +166,15 @@ def _against_shuffles(case: Case, value: dict[str, float], draws: int, seed: int
 
 @lru_cache(maxsize=1)
 def _random_bases(neurons: int, draws: int, seed: int) -> Float[Tensor, "draw neuron neuron"]:
+    """Haar bases, each a product of one of few and another of few: 200 of 30.
+
+    A product with a Haar matrix is one, and two products that differ in a factor are independent of each other, so the
+    share of bases in which something is so has the mean and the spread that it has over independent ones.
+    """
     given = StrategyInput(Projections(torch.eye(neurons), torch.eye(neurons)))
-    drawn = on_each_core(lambda draw: BASES["random_rotation"].of(given, seed + draw).float(), range(draws))
-    return torch.stack(list(drawn))
+    few = math.isqrt(draws - 1) + 1
+    factors = list(on_each_core(lambda i: BASES["random_rotation"].of(given, seed + i).float(), range(2 * few)))
+    return torch.stack([factors[draw // few] @ factors[few + draw % few] for draw in range(draws)])
 
 
 def _towers(projections: Projections) -> tuple[Float[Tensor, " neuron"], Float[Tensor, " neuron"]]:

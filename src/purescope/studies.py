@@ -10,7 +10,7 @@ from purescope.features import Features, Progress, quiet
 from purescope.importance import importance_and_purity
 from purescope.model_comparison import adjust, compare_models, compare_purity
 from purescope.models import Model
-from purescope.nulls import ROTATIONS, Rotations, null_table, rotate_model
+from purescope.nulls import ROTATIONS, null_table
 from purescope.runs import Opened, Settings, Sources, Study, Tables, measured, name_of, projections_of, run
 from purescope.schemas import CORRELATIONS, NULLS, RIVALS, VARIANTS
 from purescope.sweep import Measured, all_strategies
@@ -64,15 +64,12 @@ def run_evidence(
         >>> sorted(set(tables["nulls"].null))
         ['rotation', 'shuffled purity', 'shuffled towers', 'svd basis']
     """
-    turned: dict[str, Rotations] = {}
 
     def of_pair(found: Measured, model: Model, tables: Tables) -> Tables:
-        options, projections = found.options, projections_of(model)
-        if options.space == "weights" and projections is not None and model.label not in turned:
-            turned[model.label] = rotate_model(projections, draws=rotations, seed=options.seed)
+        projections = projections_of(model)
         correlations = pd.DataFrame(columns=list(CORRELATIONS.columns))
         return {
-            "nulls": null_table(found, projections, turned.get(model.label), draws=rotations),
+            "nulls": null_table(found, projections, attributions=tables["attributions"], draws=rotations),
             "variants": variant_table(found, projections),
             "correlations": correlations if projections is None else importance_and_purity(tables["importance"]),
         }
@@ -81,7 +78,7 @@ def run_evidence(
         models,
         data,
         out,
-        study=Study(of_pair, (NULLS, VARIANTS, CORRELATIONS)),
+        study=Study(of_pair, (NULLS, VARIANTS, CORRELATIONS), rotations),
         settings=settings or evidence_settings(),
         sources=sources,
         overwrite=overwrite,

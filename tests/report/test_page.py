@@ -20,9 +20,10 @@ from purescope.report._answer import answers
 from purescope.report._cards import _larger
 from purescope.report._content import _chosen
 from purescope.report._curve_figures import explorer
-from purescope.report._curves import Curve, curves, mean_curve
+from purescope.report._curves import Curve, curves
 from purescope.report._folder import read_folder
 from purescope.report._looks import looks
+from purescope.report._neurons import beside_random
 from purescope.report._numbers import purer
 from purescope.schemas import (
     CLASS_IMPORTANCE,
@@ -130,38 +131,61 @@ def test_only_numbers_of_the_verdict_get_a_minus(tmp_path: Path) -> None:
     verdict = judge(read(tmp_path), read(tmp_path, COMPARISONS), model="-1 (-2) is -3")
     told = answer.one("p", class_="note").text
     assert answer.one("p", class_="claim").text == verdict.claim and told.replace("\u2212", "-") == verdict.evidence
-    assert verdict.claim.startswith("-1 (-2) is -3: the claim that high-purity neurons carry more is ")
-    for difference in (verdict.overall.over_random, verdict.overall.over_low):
+    assert verdict.claim.startswith("-1 (-2) is -3: whether high-purity neurons keep more is ")
+    for difference in (verdict.overall.over_random, verdict.overall.over_low, verdict.overall.low_over_random):
         assert " is " + str(difference).replace("-", "\u2212") in told
 
 
 def test_the_answer_says_what_half_of_the_neurons_keeps(made: Path, page: Element) -> None:
-    results = read(made)
+    results, curves = read(made), read(made, CURVES)
     for model, answer in zip(("First", "Second"), page.all("div", class_="verdict"), strict=True):
         rows = results[(results.model == model) & (results.metric == "accuracy")]
-        full = rows[rows.strategy == "full"].value.mean()
-        means = rows[rows.k == 8].groupby(["strategy", "draw"]).value.mean()  # 8 is the nearest below half of 20
-        kept = (100 * means.groupby("strategy").median() / full).round().astype(int)
+        full = rows[rows.strategy == "full"].set_index("dataset").value
+        means = rows[rows.k == 8].groupby(["strategy", "dataset"]).value.mean()  # 8 is the nearest below half of 20
+        kept = (100 * (means / full).groupby("strategy").mean()).round().astype(int)
+        of_model = curves[curves.model == model].groupby("strategy")
+        below = np.sqrt(of_model.apply(lambda part: ((part.kept - part.kept_low) ** 2).sum())) / len(full)
+        low = (100 * (of_model.kept.mean() - below)).round().astype(int)
         told = answer.one("p", class_="half").text.replace("\u00a0", " ")  # which keeps numbers and % together
-        assert told.startswith(f"Of the {100 * full:.1f} % that all 20 neurons get right (chance: 25.0 %), ")
+        assert told.startswith(f"Of the {100 * full.mean():.1f} % that all 20 neurons get right (chance: 25.0 %), ")
         said = {"high_purity": "the 8 purest", "low_purity": "the 8 least pure", "random": "8 random ones"}
         shares = {name: int(re.findall(rf"{words}(?: keep)? (\d+) %", told)[0]) for name, words in said.items()}
         assert shares == kept.to_dict()
-        assert list(map(int, re.findall(r" (\d+) %(?:,|\.$)", told))) == sorted(shares.values(), reverse=True)
+        in_order = [int(share) for share in re.findall(r" (\d+) % \(\d+ to \d+\)(?:,|\.$)", told)]
+        assert in_order == sorted(shares.values(), reverse=True)
+        ends = {name: int(re.findall(rf"{words}(?: keep)? \d+ % \((\d+) to", told)[0]) for name, words in said.items()}
+        assert ends == low.to_dict()
+
+
+def test_it_is_said_whether_a_model_is_purer_than_chance(made: Path, page: Element) -> None:
+    table = read(made, NEURONS)
+    for model in ("First", "Second"):
+        part = table[table.model == model]
+        times = {tower: part[f"{tower}_overlap"].mean() / part[f"{tower}_random"].mean() for tower in ("image", "text")}
+        told = f"in the image tower {times['image']:.2f} times, in the text tower {times['text']:.2f} times"
+        assert min(times.values()) > 1  # as made
+        assert f"Mean overlap is {told} that of random neurons: the model is no purer than chance." in page.text
+    folder = read_folder(made)
+    purer = table.assign(image_overlap=table.image_random / 2)
+    said = beside_random(replace(folder, tables={**folder.tables, "neurons": purer}), 0)
+    assert "image tower 0.50 times" in said and said.endswith("the model is purer than chance in the image tower.")
+    assert beside_random(replace(folder, tables={**folder.tables, "neurons": table.iloc[:0]}), 0) == ""
 
 
 def test_the_answer_names_a_better_strategy_and_nothing_that_was_not_measured(made: Path) -> None:
     folder = read_folder(made)
-    one = mean_curve(read(made), "First")
-    assert one is not None
-    by_name = {row["strategy"]: row for row in one.rows if row["k"] == one.half}
-    pca = {**by_name["high_purity"], "strategy": "pca", "value": one.full["value"]}
-    worst = {**pca, "value": 0.0}
-    told = [answers(folder, {"First": replace(one, rows=[*one.rows, extra])})[0].half for extra in (pca, worst)]
-    assert ", the first 8 by PCA basis keep 100 %, " in told[0] and "PCA" not in told[1]
-    assert answers(folder, {"First": replace(one, full={})})[0].half == ""
-    assert answers(folder, {"First": replace(one, full={**one.full, "value": 0.0})})[0].half == ""
-    assert "chance" not in answers(folder, {"First": replace(one, chance=float("nan"))})[0].half
+    results, curves = folder.tables["results"], folder.tables["curves"]
+
+    def half(results: pd.DataFrame, curves: pd.DataFrame) -> str:
+        tables = {**folder.tables, "results": results, "curves": curves}
+        return answers(replace(folder, tables=tables))[0].half
+
+    pca = curves[curves.strategy == "high_purity"].assign(strategy="pca", kept=1.0, kept_low=1.0, kept_high=1.0)
+    told = [half(results, pd.concat([curves, pca.assign(kept=kept)])) for kept in (1.0, 0.0)]
+    assert ", the first 8 by PCA basis keep 100 % (100 to 100), " in told[0] and "PCA" not in told[1]
+    assert half(results[results.strategy != "full"], curves) == ""
+    assert half(results, curves.assign(kept=np.nan)) == ""
+    assert "chance" not in half(results.assign(chance=np.nan), curves)
 
 
 def test_numbers_of_the_page_are_the_tables(made: Path, page: Element) -> None:
@@ -286,12 +310,12 @@ def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
     [
         (None, ""),
         (float("nan"), ""),
-        (0.0, "less pure than every random neuron"),
-        (0.4, "purer than 0.4 % of random neurons"),
-        (1.0, "purer than 1 % of random neurons"),
-        (36.5, "purer than 37 % of random neurons"),
-        (99.9, "purer than 99.9 % of random neurons"),
-        (100.0, "purer than every random neuron"),
+        (0.0, "more overlap than every random neuron"),
+        (0.4, "less overlap than 0.4 % of random neurons"),
+        (1.0, "less overlap than 1 % of random neurons"),
+        (36.5, "less overlap than 37 % of random neurons"),
+        (99.9, "less overlap than 99.9 % of random neurons"),
+        (100.0, "less overlap than every random neuron"),
     ],
 )
 def test_how_pure_among_random_neurons_is_said_in_words(below: float | None, said: str) -> None:
@@ -477,11 +501,12 @@ def test_one_k_one_set_and_no_draws_are_enough(tmp_path: Path, single: Path) -> 
     table = read(single, RESULTS)
     table = table[(table.model == "First") & (table.dataset == "pets") & table.k.isin((4, NEURONS_MADE))]
     write_table(table[table.strategy != "random"], tmp_path, RESULTS)
+    curves = read(single, CURVES)
+    write_table(curves[(curves.model == "First") & (curves.dataset == "pets")].assign(half=4), tmp_path, CURVES)
     page = parse(write_report(tmp_path))
     answer = page.one("div", class_="verdict")
-    assert [one.text for one in answer.all("p")][:2] == ["", "First:"] and "the 4 purest" in answer.one(
-        "p", class_="half"
-    ).text
+    empty, half, claim = (one.text for one in answer.all("p"))
+    assert (empty, claim) == ("", "First:") and "the 4 purest" in half
     assert page.one("section", id="curves")
 
 

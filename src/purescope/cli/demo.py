@@ -14,7 +14,8 @@ _STORY = """\
 [bold]purescope demo[/bold]: can half of an embedding go, and does it matter which half?
 Two small CLIP models, trained by this project on drawings, turn pictures and class names into 512
 numbers, one for each neuron. A neuron is [bold]pure[/bold] when its weights point in a direction of their own.
-Kept are k neurons: the purest, the least pure, or 50 random choices, of which the median is shown.
+Kept are k neurons: the purest, the least pure, or 50 random choices, of which the median is shown; or k
+other axes of the same numbers, those that carry most weight ([bold]svd[/bold]).
 The question is which class name fits each picture best; small curves show accuracy as k grows.
 """
 
@@ -30,7 +31,7 @@ The question is which class name fits each picture best; small curves show accur
 )
 def demo(out: Path) -> None:
     """Run the pruning experiment on two small models and six image sets that come with purescope."""
-    from purescope.runs import Sources, run_sweep
+    from purescope.runs import Settings, Sources, run_sweep
 
     screen = terminal.console()
     screen.print(_STORY)
@@ -40,11 +41,11 @@ def demo(out: Path) -> None:
             [f"bundled:{name}" for name in DATASETS],
             out,
             sources=Sources(cache=options.default_cache()),
+            settings=Settings(strategies=("high_purity", "low_purity", "svd")),
             progress=terminal.progress,
         )
     terminal.accuracies(screen, table)
-    for verdict in terminal.verdicts(table, out):
-        screen.print(terminal.verdict_line(verdict))
+    terminal.conclusions(screen, table, out)
     terminal.run_ends(
         screen,
         out,

@@ -73,8 +73,8 @@ def _tell(found: "Reproduction") -> None:
         rows = means[means.index.get_level_values("metric") == metric].droplevel("metric")
         screen.print(beside(rows, metric))
         screen.print()
-    for protocol, results in found.results.items():
-        for verdict in terminal.verdicts(results, found.out / protocol):
+    for protocol in found.results:
+        for verdict in terminal.verdicts(found.out / protocol):
             screen.print(terminal.verdict_line(verdict, protocol))
     for note in found.notes:
         screen.print(terminal.plain(note))

@@ -36,7 +36,14 @@ class Table(RichTable):
     """
 
     def __init__(self, title: str, *columns: str, **options: Any) -> None:
-        style = {"title_justify": "left", "title_style": "bold", "header_style": "", "padding": (0, 1)}
+        style = {
+            "title_justify": "left",
+            "title_style": "bold",
+            "caption_justify": "left",
+            "caption_style": "",
+            "header_style": "",
+            "padding": (0, 1),
+        }
         look: dict[str, Any] = style | {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False} | options
         super().__init__(*columns, title=plain(title), **look)
 

@@ -105,31 +105,24 @@ def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) 
     return "".join(_BLOCKS[1 + round(7 * (value - low) / (high - low) - 1e-9)] for value in values[::step])
 
 
-def verdicts(results: "pd.DataFrame", out: Path) -> "list[Verdict]":
+def verdicts(out: Path) -> "list[Verdict]":
     """One verdict a model, where there are random draws and both purities to compare; `out` is the run's folder."""
-    from purescope.schemas import COMPARISONS
+    from purescope.schemas import VERDICTS
     from purescope.tables import read_table
-    from purescope.verdict import judge
+    from purescope.verdict import read_verdicts
 
-    if not {"random", "high_purity", "low_purity"} <= set(results.strategy):
-        return []
-    comparisons = read_table(out, COMPARISONS)
-    return [judge(results, comparisons, model=str(model)) for model in results.model.unique()]
+    return read_verdicts(read_table(out, VERDICTS))
 
 
 def verdict_line(verdict: "Verdict", about: str = "") -> str:
-    """A verdict in a word and its numbers, as rich's markup: supported, contradicted or not decided.
+    """A verdict in a sentence and its numbers, as rich's markup.
 
     Args:
         verdict: of one model.
         about: what to call it, in place of the model.
     """
-    overall = verdict.overall
-    sets = f" on {overall.about}" if len(verdict.by_dataset) == 1 else f", over {overall.about}"
-    return (
-        f"[bold]{plain(about or verdict.model)}: that high purity keeps more is {overall.word}[/bold]{plain(sets)}: "
-        f"{plain(verdict.numbers)}"
-    )
+    claim = f"{about}: {verdict.said}" if about else verdict.claim
+    return f"[bold]{plain(claim)}[/bold] {plain(verdict.evidence)}"
 
 
 def summary(results: "pd.DataFrame", out: Path, settings: "Settings") -> None:
@@ -141,9 +134,23 @@ def summary(results: "pd.DataFrame", out: Path, settings: "Settings") -> None:
         if len(settings.strategies) > 2:
             screen.print(strategy_table(results, out, str(model)))
             screen.print()
-    for verdict in verdicts(results, out):
-        screen.print(verdict_line(verdict))
+    conclusions(screen, results, out)
     run_ends(screen, out)
+
+
+def conclusions(screen: "Console", results: "pd.DataFrame", out: Path) -> None:
+    """What half of the neurons keeps, and then what the tests say of the claim, for each model."""
+    from purescope.leaderboard import half_kept
+    from purescope.schemas import CURVES
+    from purescope.tables import read_table
+
+    said, curves = {verdict.model: verdict for verdict in verdicts(out)}, read_table(out, CURVES)
+    for model in results.model.unique():
+        half = half_kept(results, curves, model=str(model))
+        if half:
+            screen.print(plain(f"{model}: {half}"))
+        if model in said:
+            screen.print(verdict_line(said[model]))
 
 
 def accuracies(screen: "Console", results: "pd.DataFrame") -> None:
@@ -184,19 +191,26 @@ def typed(command: str) -> str:
 
 def strategy_table(results: "pd.DataFrame", out: Path, model: str) -> "Table":
     """All strategies of one model, best first."""
-    from purescope.leaderboard import leaderboard
+    from purescope.leaderboard import leaderboard, winner
     from purescope.schemas import COMPARISONS, CURVES
     from purescope.tables import read_table
+    from purescope.verdict import above_chance
 
-    board = leaderboard(results, read_table(out, COMPARISONS), read_table(out, CURVES), model=model)
-    sets, fewest = results.dataset.nunique(), results.k.min()  # the fewest that were tried are an upper bound
+    curves = read_table(out, CURVES)
+    board = leaderboard(results, read_table(out, COMPARISONS), curves, model=model)
+    best = winner(results, curves, model=model)
+    sets, fewest = len(above_chance(results, model)), results.k.min()  # the fewest that were tried are an upper bound
     screen = table(f"{model}: strategies, over all k and {sets} data set{'s' if sets > 1 else ''}")
     for name in ("strategy", "accuracy %", "minus random (95 % interval)", "p", "neurons for 95 %"):
         screen.add_column(name, justify="left" if name == "strategy" else "right")
     for row in board:
         difference, p = ("" if row.over_random is None else str(row.over_random)), f"{row.p:.2g}" if row.p else ""
         needed = f"≤ {row.needed:.0f}" if row.needed <= fewest else f"{row.needed:.0f}"
-        screen.add_row(plain(row.strategy), f"{100 * row.area:.2f}", difference, p, needed)
+        screen.add_row(
+            plain(row.strategy) + (" *" if row.labels else ""), f"{100 * row.area:.2f}", difference, p, needed
+        )
+    marked = "* looks at labels, of images that it is not judged on. " if any(row.labels for row in board) else ""
+    screen.caption = marked + (str(best) if best else "")
     return screen
 
 

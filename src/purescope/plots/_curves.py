@@ -106,8 +106,8 @@ def plot_gap(
 ) -> Axes:
     """What ranking by purity gains, in percentage points of accuracy, beside what chance alone makes of two orders.
 
-    Lines: high minus low purity, and high purity minus the median random order. The band is what two random orders
-    differ by: 5 % to 95 % quantile of each draw's accuracy minus that of the draw before it.
+    Lines: high minus low purity, and high purity minus the median random order. The band belongs to the second: the 5 %
+    to 95 % quantile of one random order minus the median one.
 
     Args:
         table, model, dataset, ax: as of `plot_accuracy`.
@@ -139,9 +139,9 @@ def plot_gap(
     random = draws(rows) * 100
     if len(random):
         line(ax, high - random.median(), "gap_to_random", label="highest purity minus median random")
-    differences = random.diff().iloc[1:]
-    if len(differences):
-        label = f"one random minus another: 5–95 % of {len(differences)} pairs"
+    if len(random) > 1:
+        differences = random - random.median()
+        label = f"one random minus the median: 5–95 % of {len(random)} orders"
         band(ax, differences.quantile(0.05), differences.quantile(0.95), label=label)
     zero_line(ax)
     ax.set_ylabel("Accuracy gap (percentage points)")

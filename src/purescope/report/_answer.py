@@ -1,19 +1,16 @@
 """The answer in words: what the tests say of the claim, and what about half of the neurons keep."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from purescope import schemas
 from purescope.errors import InputError
+from purescope.leaderboard import half_kept
 from purescope.report import _numbers as numbers
-from purescope.report._curves import Curve
 from purescope.report._folder import Folder
 from purescope.report._looks import strategy_name
 from purescope.report._rivals import better
 from purescope.report._rows import groups
-from purescope.verdict import Verdict, judge
-
-_KEPT = {"high_purity": "the {} purest", "low_purity": "the {} least pure", "random": "{} random ones"}
+from purescope.verdict import Verdict, read_verdicts, verdicts_of
 
 
 @dataclass(frozen=True)
@@ -21,9 +18,9 @@ class Answer:
     """What is found of one model; each part empty where the run does not tell.
 
     Args:
-        word: supported, contradicted or not decided.
+        word: the verdict's outcome.
         claim: the verdict in one sentence.
-        half: how much accuracy about half of the neurons keep, the best choice first.
+        half: how much accuracy about half of the neurons keeps, the best choice first: the page's question.
         evidence: the numbers behind the verdict.
     """
 
@@ -33,15 +30,17 @@ class Answer:
     evidence: str
 
 
-def answers(folder: Folder, means: Mapping[str, Curve]) -> list[Answer]:
-    """Two models against each other, and each that there is something to say of; `means` are their mean curves."""
+def answers(folder: Folder) -> list[Answer]:
+    """Two models against each other, and each that there is something to say of."""
     sentence, differences = better(folder)
+    verdicts = _verdicts(folder)
+    results, curves = folder.table(schemas.RESULTS), folder.table(schemas.CURVES)
     found = [Answer("", sentence, "", differences)] if sentence else []
     for model in folder.models:
-        half = _half(means[model]) if model in means else ""
-        verdict = _verdict(folder, model)
+        half = half_kept(results, curves, model=model, called=strategy_name) if len(curves) else ""
+        verdict = verdicts.get(model)
         if verdict:
-            found.append(Answer(verdict.overall.word, verdict.claim, half, _evidence(verdict)))
+            found.append(Answer(verdict.overall.outcome, verdict.claim, half, _evidence(verdict)))
         elif half:
             found.append(Answer("", f"{model}:", half, ""))
     return found + _of_layers(folder) + _of_training(folder)
@@ -88,37 +87,21 @@ def _of_training(folder: Folder) -> list[Answer]:
     return found
 
 
-def _verdict(folder: Folder, model: str) -> Verdict | None:
+def _verdicts(folder: Folder) -> dict[str, Verdict]:
+    """By model; of a folder without them, as earlier versions wrote it, from its comparisons."""
+    written = folder.table(schemas.VERDICTS)
+    if len(written):
+        return {verdict.model: verdict for verdict in read_verdicts(written)}
     try:
-        return judge(folder.table(schemas.RESULTS), folder.table(schemas.COMPARISONS), model=model)
-    except InputError:  # no random orders, or not both purities: there is nothing to judge
-        return None
+        found = verdicts_of(folder.table(schemas.RESULTS), folder.table(schemas.COMPARISONS))
+    except InputError:  # no comparisons: there is nothing to judge
+        return {}
+    return {verdict.model: verdict for verdict in found}
 
 
 def _evidence(verdict: Verdict) -> str:
     """With true minus signs in its numbers, and every name as it is."""
-    sentence = verdict.evidence
-    for difference in (str(verdict.overall.over_random), str(verdict.overall.over_low)):
+    sentence, overall = verdict.evidence, verdict.overall
+    for difference in map(str, (overall.over_random, overall.over_low, overall.low_over_random)):
         sentence = sentence.replace(f" is {difference}", f" is {numbers.minus(difference)}", 1)
     return sentence
-
-
-def _half(curve: Curve) -> str:
-    """What the k nearest to half keeps: the experiment's choices, and the best of the others if it is better."""
-    full = curve.full.get("value") or 0.0
-    if not full > 0:
-        return ""
-    kept = {row["strategy"]: row["value"] / full for row in curve.rows if row["k"] == curve.half}
-    best = max(kept, key=lambda name: kept[name])
-    named = sorted((name for name in kept if name in _KEPT or name == best), key=lambda name: -kept[name])
-    told = [
-        f"{_named(name, curve.half)}{'' if place else ' keep'} {100 * kept[name]:.0f} %"
-        for place, name in enumerate(named)
-    ]
-    chance = "" if curve.chance != curve.chance else f" (chance: {numbers.percent(curve.chance)} %)"
-    return f"Of the {numbers.percent(full)} % that all {curve.neurons:,} neurons get right{chance}, {', '.join(told)}."
-
-
-def _named(strategy: str, k: int) -> str:
-    """The first k of a strategy, in words."""
-    return _KEPT.get(strategy, f"the first {{}} by {strategy_name(strategy)}").format(f"{k:,}")

@@ -33,6 +33,7 @@ class Ends:
 
     model: int
     label: str
+    beside_random: str
     histograms: list[Figure]
     maps: list[Map]
     scatter: Figure | None
@@ -138,7 +139,7 @@ def _gather(folder: Folder) -> Content:
         metrics=[(metric, METRIC_NAMES[metric]) for metric in folder.metrics],
         looks=seen,
         variables=variables(),
-        answers=answers(folder, means),
+        answers=answers(folder),
         key=key_figures(folder, there, means, seen),
         explorer=explorer(folder, there, seen, chosen),
         panels=small[:_STILLS],
@@ -206,6 +207,7 @@ def _ends(folder: Folder, model: int, chosen: Mapping[str, Any]) -> Ends:
     return Ends(
         model,
         folder.models[model],
+        neurons.beside_random(folder, model),
         histograms,
         neurons.maps(folder, model),
         neurons.scatter(folder, model, chosen["dataset"]),

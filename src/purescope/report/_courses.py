@@ -35,7 +35,7 @@ def layers(folder: Folder) -> Found:
                 }
                 for row in each(rows_of)
             ]
-            spec = lines_chart(rows, x="Depth", y="Overlap, × random", colours=colours, level=1.0, form=".2~f")
+            spec = lines_chart(rows, x="Depth", y="Overlap, × random", colours=colours, level=1.0, form=None)
             first, last = rows_of.iloc[0], rows_of.iloc[-1]
             alt = (
                 f"{model}, {tower} tower: overlap of weights over that of random neurons, from "
@@ -73,7 +73,7 @@ def training(folder: Folder) -> Found:
             for _, row in steps.iterrows()
         ]
         colours = {"image tower": "var(--image)", "text tower": "var(--text)"}
-        spec = lines_chart(rows, x="Training step", y="Overlap, × random", colours=colours, level=1.0, form=".2~f")
+        spec = lines_chart(rows, x="Training step", y="Overlap, × random", colours=colours, level=1.0, form=None)
         first, last = steps.iloc[0], steps.iloc[-1]
         alt = f"{model}, step {first.step:,} to {last.step:,}: overlap over that of random weights, " + ", ".join(
             f"{kind} {first[column]:.2f} to {last[column]:.2f}" for kind, column in towers.items()

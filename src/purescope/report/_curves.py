@@ -10,6 +10,7 @@ from purescope.report import _numbers as numbers
 from purescope.report._folder import Folder
 from purescope.report._rows import groups
 from purescope.report._rows import rows as each
+from purescope.verdict import above_chance
 
 Row = dict[str, Any]
 
@@ -101,11 +102,12 @@ def mean_curves(folder: Folder) -> dict[str, Curve]:
 
 
 def mean_curve(results: pd.DataFrame, model: str) -> Curve | None:
-    """Accuracy of a model as the mean over its data sets, at the ks that all of them have.
+    """Accuracy of a model as the mean over the data sets on which it is above chance, at the ks that all of them have.
 
     The same random orders are drawn for every data set, so a draw has a mean as a strategy has.
     """
     rows = results[(results.model == model) & (results.metric == "accuracy")]
+    rows = rows[rows.dataset.isin(above_chance(results, model))]
     sets = rows.dataset.nunique()
     if sets < 2:
         return curve(rows)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from purescope import schemas
 from purescope.comparison import AREA
-from purescope.leaderboard import Standing, leaderboard
+from purescope.leaderboard import Standing, leaderboard, winner
 from purescope.report import _numbers as numbers
 from purescope.report._charts import Row
 from purescope.report._figures import Figure, keys_of
@@ -118,7 +118,8 @@ def strategies(folder: Folder) -> Found:
         spec = dots_chart(rows, title="Accuracy over all k, minus random (points)", colours={"minus random": _HIGH})
         if rows:
             figures.append(Figure(f"board-{place}", model, alt, spec))
-        caption = f"{model}: strategies over all k, on {sets}"
+        best = winner(results, curves, model=model)
+        caption = f"{model}: strategies over all k, on {sets}" + (f". {best}" if best else "")
         tables.append(Table(f"board-table-{place}", caption, _BOARD, [_standing(one, needed) for one in board]))
     return figures, tables
 

@@ -133,7 +133,7 @@ def _check_names(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         return
     known = {column: {*results[column], schemas.VOCABULARY} for column in ("model", "dataset")}
     for name, table in tables.items():
-        if name == schemas.RIVALS.name:  # which has rows of no dataset
+        if name in (schemas.RIVALS.name, schemas.VERDICTS.name):  # which have rows of no dataset
             continue
         for column in [column for column in known if column in table]:
             others = [one for one in table[column].unique() if one not in known[column]]

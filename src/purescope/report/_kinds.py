@@ -102,7 +102,7 @@ def lines_chart(
     dashes: dict[str, list[int]] | None = None,
     level: float | None = None,
     band: bool = False,
-    form: str = "~f",
+    form: str | None = "~f",
     log: bool = False,
     width: int = HALF,
     height: int = 220,
@@ -116,7 +116,7 @@ def lines_chart(
         dashes: by kind; without, the second and every other one after it is dashed.
         level: where a dotted line runs across.
         band: whether an area spans low to high.
-        form: of the numbers at the axis of values.
+        form: of the numbers at the axis of values; without, as many digits as tell them apart.
         log: whether that axis is logarithmic.
         width, height: in pixels.
     """
@@ -132,7 +132,7 @@ def lines_chart(
         scale=alt.Scale(zero=False, nice=False),
         axis=alt.Axis(grid=False, format="~d", **ticks),
     )
-    up = alt.Y("value:Q", title=y, scale=scale, axis=alt.Axis(format=form, tickCount=5))
+    up = alt.Y("value:Q", title=y, scale=scale, axis=alt.Axis(format=form or alt.Undefined, tickCount=5))
     colour = alt.Stroke("kind:N", scale=alt.Scale(domain=kinds, range=list(colours.values())), legend=None)
     shapes = (list(SHAPES) * 3)[: len(kinds)]
     fills = [colours[kind] if place % 2 == 0 else "var(--page)" for place, kind in enumerate(kinds)]

@@ -20,7 +20,7 @@ NAMES = {
     "greedy_purity": "greedy purity",
     "pivoted_qr": "pivoted QR",
     "ape": "APE",
-    "importance": "importance",
+    "importance": "importance (by labels)",
     "svd": "SVD basis",
     "pca": "PCA basis",
     "random_rotation": "random rotation",

@@ -1,5 +1,6 @@
 """The neurons of a model as figures: overlaps against their null, cosines as a map, purity against importance."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,22 @@ def histogram(folder: Folder, model: int, tower: str) -> Figure | None:
             "all of these."
         )
     return Figure(f"overlap-{model}-{tower}", f"{tower.capitalize()} tower", alt, histogram_chart(rows, nulls))
+
+
+def beside_random(folder: Folder, model: int) -> str:
+    """Whether the neurons are purer than chance: their mean overlap beside that of random ones."""
+    table = folder.table(schemas.NEURONS)
+    table = table[table.model == folder.models[model]]
+    times = {
+        tower: float(table[f"{tower}_overlap"].mean() / table[f"{tower}_random"].mean()) for tower in ("image", "text")
+    }
+    known = {tower: ratio for tower, ratio in times.items() if not math.isnan(ratio)}
+    if not known:
+        return ""
+    purer = [tower for tower, ratio in known.items() if ratio < 1]
+    told = ", in the ".join(f"{tower} tower {ratio:.2f} times" for tower, ratio in known.items())
+    so = f"purer than chance in the {' and the '.join(purer)} tower" if purer else "no purer than chance"
+    return f"Mean overlap is in the {told} that of random neurons: the model is {so}."
 
 
 def maps(folder: Folder, model: int) -> list[Map]:

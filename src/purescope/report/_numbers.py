@@ -52,21 +52,21 @@ def measure(value: float | None, metric: str) -> str:
 
 
 def purer(below: float | None) -> str:
-    """How pure among random neurons, in words; the page's script has the same words.
+    """How an overlap stands among those of random neurons, in words; the page's script has the same words.
 
     Args:
         below: per cent of random neurons whose overlap is larger.
 
     Examples:
         >>> purer(0.0), purer(36.5)
-        ('less pure than every random neuron', 'purer than 37 % of random neurons')
+        ('more overlap than every random neuron', 'less overlap than 37 % of random neurons')
     """
     if below is None or math.isnan(below):
         return ""
     if below in (0, 100):
-        return "purer than every random neuron" if below else "less pure than every random neuron"
+        return f"{'less' if below else 'more'} overlap than every random neuron"
     digits = 0 if 1 <= below <= 99 else 1
-    return f"purer than {math.floor(below * 10**digits + 0.5) / 10**digits:.{digits}f} % of random neurons"
+    return f"less overlap than {math.floor(below * 10**digits + 0.5) / 10**digits:.{digits}f} % of random neurons"
 
 
 def minus(text: str) -> str:

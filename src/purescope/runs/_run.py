@@ -40,6 +40,7 @@ from purescope.sanity import doubts
 from purescope.schemas import THUMBNAILS, VOCABULARY
 from purescope.specs import to_folder
 from purescope.tables import check_table, write_csv, write_wide
+from purescope.verdict import ALL
 
 _log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ def run(
         if figures:
             _log.info("figures")
             _figures(tables["results"], folder)
-        write_manifest(manifest | {"finished": now()} | done.told(), folder)
+        write_manifest(manifest | {"finished": now()} | done.told() | _verdict(tables["verdicts"]), folder)
         if report:
             _log.info("report")
             _report(folder)
@@ -219,6 +220,14 @@ def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: M
         if part not in done.tables and model.encodes:
             _log.info("words closest to the neurons of %s", model.label)
             keep(part, {"words": vocabulary_table(model, opened.settings.protocol, opened.sources.cache)})
+
+
+def _verdict(verdicts: pd.DataFrame) -> dict[str, Any]:
+    """For the manifest: outcome and attribution of each model, over all of its data sets."""
+    rows = verdicts[verdicts.dataset == ALL]
+    return {
+        "verdict": {row.model: {"outcome": row.outcome, "attribution": row.attribution} for row in rows.itertuples()}
+    }
 
 
 def _write_csv(tables: Tables, kinds: Iterable[Schema], folder: Path) -> None:

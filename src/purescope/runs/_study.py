@@ -6,20 +6,24 @@ from typing import TypeAlias
 
 import pandas as pd
 
+from purescope.attribution import attribution_table, is_cheap
 from purescope.columns import Schema
 from purescope.comparison import compare_strategies, curve_table
 from purescope.datasets import Dataset
 from purescope.features import Features, Progress
 from purescope.models import Model
+from purescope.nulls import ROTATIONS
 from purescope.portraits import PORTRAIT, neuron_portraits, portrait, thumbnail_table
 from purescope.purity import Projections
 from purescope.runs._folder import Tables
 from purescope.runs._inputs import Settings, Sources, features_of
-from purescope.schemas import COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS
+from purescope.schemas import ATTRIBUTIONS, COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS, VERDICTS
+from purescope.statistics import against_chance
 from purescope.sweep import Measured, measure_strategies
 from purescope.tables import check_table
+from purescope.verdict import verdict_table, verdicts_of
 
-SWEPT = (RESULTS, COMPARISONS, CURVES, *PORTRAIT)
+SWEPT = (RESULTS, COMPARISONS, CURVES, ATTRIBUTIONS, *PORTRAIT)
 """What every run measures of a pair."""
 
 
@@ -53,11 +57,13 @@ class Study:
     Args:
         of_pair: gives more tables of a model on a data set, from its sweep, the model and the tables so far.
         pair_kinds: their schemas.
+        rotations: of the attribution of every pair; None, as many as it takes where that is cheap, and else none.
         of_all: tables of the run as a whole, by what gives each from the tables of all pairs.
     """
 
     of_pair: OfPair = lambda measured, model, tables: {}
     pair_kinds: Sequence[Schema] = ()
+    rotations: int | None = None
     of_all: Sequence[tuple[Schema, OfAll]] = ()
 
     @property
@@ -68,7 +74,7 @@ class Study:
     @property
     def whole(self) -> tuple[tuple[Schema, OfAll], ...]:
         """All tables of the run as a whole."""
-        return ((NEURONS, _neurons), (THUMBNAILS, _thumbnails), *self.of_all)
+        return ((NEURONS, _neurons), (THUMBNAILS, _thumbnails), (VERDICTS, _verdicts), *self.of_all)
 
 
 def measured(features: Features, model: Model, settings: Settings) -> Measured:
@@ -83,11 +89,25 @@ def measure_pair(features: Features, model: Model, settings: Settings, study: St
         "results": found.table.assign(protocol=settings.protocol),
         "comparisons": compare_strategies(found),
         "curves": curve_table(found),
+        "attributions": _attributions(found, projections_of(model), study.rotations),
         **portrait(found, projections_of(model)),
     }
     tables |= study.of_pair(found, model, tables)
     unchecked = (RESULTS, *study.pair_kinds)  # the others are checked where they are made
     return tables | {schema.name: check_table(tables[schema.name], schema) for schema in unchecked}
+
+
+def _attributions(found: Measured, projections: Projections | None, rotations: int | None) -> pd.DataFrame:
+    """What else explains the difference, where that was asked or is cheap, and there is anything to explain."""
+    images, neurons = found.features.image.shape
+    classes = len(found.features.text)
+    if against_chance(float(found.full[0]), 1 / classes, images) != "above":
+        rotations = 0
+    if rotations is None:
+        rotations = ROTATIONS if is_cheap(images, classes, neurons) else 0
+    if not rotations:
+        return check_table(pd.DataFrame(columns=list(ATTRIBUTIONS.columns)), ATTRIBUTIONS)
+    return attribution_table(found, projections, draws=rotations)
 
 
 def projections_of(model: Model) -> Projections | None:
@@ -98,6 +118,10 @@ def projections_of(model: Model) -> Projections | None:
 def _neurons(opened: Opened, tables: Tables) -> pd.DataFrame:
     parts = [neuron_portraits(model.label, projections_of(model), seed=opened.settings.seed) for model in opened.models]
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def _verdicts(opened: Opened, tables: Tables) -> pd.DataFrame:
+    return verdict_table(verdicts_of(tables["results"], tables["comparisons"], tables["attributions"]))
 
 
 def _thumbnails(opened: Opened, tables: Tables) -> pd.DataFrame:

@@ -46,12 +46,12 @@ function short(value, digits = 3) {
   const places = size ? digits - 1 - Math.floor(Math.log10(size)) : 0;
   return written(String(Number(fixed(value, Math.max(0, places)))));
 }
-/** How pure among random neurons: `purer` of _numbers.py. */
+/** How an overlap stands among those of random neurons: `purer` of _numbers.py. */
 function purer(below) {
   if (none(below)) return "";
-  if (below === 0 || below === 100) return below ? "purer than every random neuron" : "less pure than every random neuron";
+  if (below === 0 || below === 100) return `${below ? "less" : "more"} overlap than every random neuron`;
   const digits = below >= 1 && below <= 99 ? 0 : 1;
-  return `purer than ${(Math.floor(below * 10 ** digits + 0.5) / 10 ** digits).toFixed(digits)} % of random neurons`;
+  return `less overlap than ${(Math.floor(below * 10 ** digits + 0.5) / 10 ** digits).toFixed(digits)} % of random neurons`;
 }
 const measure = (value, metric) => metric === "silhouette" ? plain(value) : percent(value);
 

@@ -34,6 +34,7 @@ def executed(paths: Sequence[Path]) -> Iterator[NotebookNode]:
                 _execute(new_notebook(cells=[new_code_cell(afresh)]), client)
                 notebook = nbformat.read(path, as_version=4)
                 _execute(notebook, client)
+                _number(notebook)
                 notebook.metadata = NotebookNode(
                     kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
                     language_info={"name": "python"},
@@ -44,6 +45,16 @@ def executed(paths: Sequence[Path]) -> Iterator[NotebookNode]:
 def _execute(notebook: NotebookNode, client: NotebookClient) -> None:
     client.nb = notebook
     client.execute(cleanup_kc=False)
+
+
+def _number(notebook: NotebookNode) -> None:
+    """Number the cells as in a kernel of their own."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        cell.execution_count = number
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = number
 
 
 def main(paths: list[Path]) -> None:

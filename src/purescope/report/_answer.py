@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from purescope import schemas
+from purescope.comparison import points
 from purescope.errors import InputError
 from purescope.leaderboard import half_kept
 from purescope.report import _numbers as numbers
@@ -104,4 +105,6 @@ def _evidence(verdict: Verdict) -> str:
     sentence, overall = verdict.evidence, verdict.overall
     for difference in map(str, (overall.over_random, overall.over_low, overall.low_over_random)):
         sentence = sentence.replace(f" is {difference}", f" is {numbers.minus(difference)}", 1)
+    for null in filter(None, (overall.rotation, overall.norms)):
+        sentence = sentence.replace(f" {points(null.mean)} ", f" {numbers.minus(points(null.mean))} ", 1)
     return sentence

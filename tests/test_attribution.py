@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from purescope.attribution import attribution_table, matched_orders, norm_groups
-from purescope.bases import BASES, rotate
+from purescope.bases import random_rotations, rotate
 from purescope.evaluation import accuracy_by_k
 from purescope.features import Features
 from purescope.nulls import rotate_model
@@ -53,8 +53,7 @@ def by_plain_steps(high: Any) -> dict[str, list[float]]:
     base = np.mean([area(order, features.image, features.text) for order in random_orders(11)])
     found: dict[str, list[float]] = {"none": [area(mine, features.image, features.text) - base]}
     there = []
-    for draw, drawn in enumerate(random_orders(DRAWS)):
-        basis = BASES["random_rotation"].of(StrategyInput(projections), SEED + draw)
+    for basis, drawn in zip(random_rotations(NEURONS, DRAWS, SEED).double(), random_orders(DRAWS), strict=True):
         image, text = (rotate(rows, basis) for rows in (features.image, features.text))
         turned = Features(image, text, features.labels, features.classes, model="m", dataset="d")
         order = high(rotate(projections, basis), turned)

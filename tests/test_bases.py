@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from purescope.bases import BASES, Basis, rotate
+from purescope.bases import BASES, Basis, random_rotations, rotate
 from purescope.errors import InputError
 from purescope.evaluation import accuracy_by_k, silhouette_by_k
 from purescope.ordering import StrategyInput
@@ -160,3 +160,17 @@ def test_a_turn_by_hand() -> None:
     c, s = math.cos(math.pi / 6), math.sin(math.pi / 6)
     basis = torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
     np.testing.assert_allclose(rotate(basis.T.contiguous(), basis), np.eye(2), atol=1e-12)
+
+
+def test_random_rotations_are_orthogonal_and_independent_in_pairs() -> None:
+    """Of 225 products of 30 matrices of 6 axes, entries of any two correlate as those of independent ones do."""
+    bases = random_rotations(6, draws=200, seed=0).double()
+    assert bases.dtype == torch.float64 and len(bases) == 200
+    torch.testing.assert_close(bases @ bases.mT, torch.eye(6, dtype=torch.float64).expand(200, 6, 6), atol=1e-6, rtol=0)
+    assert bases.mean(0).abs().max() < 4 / math.sqrt(200 * 6)  # each entry has mean 0 and variance 1 / 6
+    assert bases.square().mean().item() == pytest.approx(1 / 6)
+    flat = bases.flatten(1)
+    inner = (flat @ flat.T)[*torch.triu_indices(200, 200, 1)]  # traces of B^T C, which are traces of a Haar matrix
+    assert abs(inner.mean()) < 0.02 and inner.var().item() == pytest.approx(1, abs=0.1)
+    assert random_rotations(6, draws=5, seed=3).equal(random_rotations(6, draws=5, seed=3))
+    assert not random_rotations(6, draws=5, seed=3).equal(random_rotations(6, draws=5, seed=4))

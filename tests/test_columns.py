@@ -41,14 +41,18 @@ RANGES: tuple[tuple[float, float, str], ...] = (
     (1, math.inf, "*.image_purity *.text_purity curves.needed*"),  # 1 / a mean of cosines; a number of neurons
     (0, 100, "*.percentile"),
     (0, 1, "*.p *_p *.p_* *_holm *_bh"),
-    (0, 1, "results.binomial_* results.chance curves.area variants.high variants.low *.random track.random_*"),
-    (0, 1, "track.accuracy track.high_purity track.low_purity"),
+    (
+        0,
+        1,
+        "results.binomial_* results.chance curves.area variants.high variants.low *.random track.random_*",
+    ),
+    (0, 1, "curves.area_first curves.area_second track.accuracy track.high_purity track.low_purity"),
     (0, 1, "*.image_overlap *.text_overlap *.image_random *.text_random"),  # a mean of |cosine|
     (-math.inf, math.inf, "rivals.difference"),  # also of relative overlaps
     (-2, 2, "reproduction.*_difference"),  # also of silhouettes
     (-1, 1, "comparisons.difference *.accuracy_drop *.recall_drop importance.low importance.high track.gap*"),
     (-1, 1, "attributions.difference verdicts.over_random verdicts.over_low verdicts.low_over_random verdicts.*_mean"),
-    (-math.inf, math.inf, "verdicts.*_low verdicts.*_high"),
+    (-math.inf, math.inf, "verdicts.*_low verdicts.*_high curves.kept_*"),
     (-1, math.inf, "rivals.*_value"),  # also of relative overlaps
     (-1, 1, "results.value reproduction.* track.silhouette"),
     (-1, 1, "correlations.* track.rank_*"),

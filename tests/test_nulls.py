@@ -11,7 +11,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from purescope.bases import BASES, rotate
+from purescope.bases import BASES, random_rotations, rotate
 from purescope.evaluation import ABLATIONS, accuracy_by_k
 from purescope.features import Features
 from purescope.measures import LAYER_MEASURES, MEASURES, gaussian_reference
@@ -106,7 +106,7 @@ def test_every_null_is_there_once(nulls: pd.DataFrame) -> None:
 def test_rotation_rows(nulls: pd.DataFrame) -> None:
     value = by_plain_steps(MADE.projections, MADE.features)
     given = StrategyInput(MADE.projections)
-    drawn = [in_basis(BASES["random_rotation"].of(given, SEED + draw).float().double()) for draw in range(DRAWS)]
+    drawn = [in_basis(basis.double()) for basis in random_rotations(NEURONS, DRAWS, SEED)]
     svd = in_basis(BASES["svd"].of(given, 0))
     for null, draws in (("rotation", drawn), ("svd basis", [svd])):
         rows = nulls[nulls.null == null].set_index("statistic")
@@ -221,8 +221,8 @@ def test_dead_neurons_stand_last_in_shuffled_orders_too() -> None:
 def test_rotations_at_hand_are_used() -> None:
     model = rotate_model(MADE.projections, draws=DRAWS, seed=SEED)
     assert isinstance(model, Rotations) and model.orders.shape == (DRAWS, 2, NEURONS)
-    first = BASES["random_rotation"].of(StrategyInput(MADE.projections), 0)
-    assert rotate_model(MADE.projections, draws=2).bases[0].equal(first.float())  # the seed is 0, if none is given
+    first = random_rotations(NEURONS, 2, 0)[0]
+    assert rotate_model(MADE.projections, draws=2).bases[0].equal(first)  # the seed is 0, if none is given
     measured = measure()
     given = null_table(measured, MADE.projections, model, draws=DRAWS)
     pd.testing.assert_frame_equal(given, null_table(measured, MADE.projections, draws=DRAWS))

@@ -99,7 +99,9 @@ def test_names_are_no_markup() -> None:
     shown = printed(lambda screen: terminal.accuracies(screen, table))
     assert "[red]M[/red]" in shown and "[bold]D[/bold]" in shown and "a[/]b" in shown
     difference = Difference(0.01, -0.01, 0.03)
-    finding = Finding("[i]D[/i]", 1, "not decided", "not asked", difference, difference, difference, 0.5, 0.5, 0.02, 50)
+    finding = Finding(
+        "[i]D[/i]", 1, "not decided", "not asked", difference, difference, difference, 0.5, 0.5, 0.5, 0.02, 50
+    )
     line = printed(lambda screen: screen.print(terminal.verdict_line(Verdict("[b]M[/b]", finding, (finding,)))))
     assert "[b]M[/b]" in line and "[i]D[/i]" in line and "not decided" in line and "+1.00 points" in line
 

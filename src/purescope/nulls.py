@@ -6,7 +6,6 @@ purity. Shuffled labels keep the neurons and break the tie between a neuron and 
 the agreement of the two.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -16,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from purescope.bases import BASES, rotate
+from purescope.bases import BASES, random_rotations, rotate
 from purescope.case import AT_ONCE, Case, case_of
 from purescope.measures import LAYER_MEASURES, MEASURES, Reference, gaussian_reference
 from purescope.ordering import STRATEGIES, StrategyInput, best_first
@@ -32,6 +31,7 @@ TOWER_SHUFFLES = 1000
 
 _LAYERS, _SPECTRA = 20, 10  # of Gaussian weights, for measures of a neuron and for those that take a spectrum
 _ONE = 1e-12  # standard deviations below this are rounding
+_bases = lru_cache(maxsize=1)(random_rotations)  # those of the last model serve others of its size
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def rotate_model(projections: Projections, *, draws: int = ROTATIONS, seed: int 
 
     All bases are kept, 4 d^2 bytes each: 210 MB for 200 of 512 neurons.
     """
-    bases = _random_bases(projections.neurons, draws, seed)
+    bases = _bases(projections.neurons, draws, seed)
 
     def turn(basis: Tensor) -> tuple[Tensor, dict[str, float]]:
         return _by_overlap(rotate(projections, basis))
@@ -162,19 +162,6 @@ def _against_shuffles(case: Case, value: dict[str, float], draws: int, seed: int
     generator = torch.Generator().manual_seed(seed)
     shuffled = torch.stack([image[torch.randperm(len(image), generator=generator)] for _ in range(TOWER_SHUFFLES)])
     yield _row("shuffled towers", "towers' spearman", value["towers' spearman"], spearman(shuffled, text).tolist())
-
-
-@lru_cache(maxsize=1)
-def _random_bases(neurons: int, draws: int, seed: int) -> Float[Tensor, "draw neuron neuron"]:
-    """Haar bases, each a product of one of few and another of few: 200 of 30.
-
-    A product with a Haar matrix is one, and two products that differ in a factor are independent of each other, so the
-    share of bases in which something is so has the mean and the spread that it has over independent ones.
-    """
-    given = StrategyInput(Projections(torch.eye(neurons), torch.eye(neurons)))
-    few = math.isqrt(draws - 1) + 1
-    factors = list(on_each_core(lambda i: BASES["random_rotation"].of(given, seed + i).float(), range(2 * few)))
-    return torch.stack([factors[draw // few] @ factors[few + draw % few] for draw in range(draws)])
 
 
 def _towers(projections: Projections) -> tuple[Float[Tensor, " neuron"], Float[Tensor, " neuron"]]:

@@ -3,7 +3,9 @@
 import copyreg
 import difflib
 import unicodedata
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypedDict
 
 _FEW = 12  # names that can stand in a line
@@ -120,6 +122,29 @@ class MissingExtraError(PurescopeError, ImportError):
             expected=f"purescope with its extra {extra!r}",
             fix=f"pip install 'purescope[{extra}]'",
         )
+
+
+@contextmanager
+def noting() -> Iterator[list[str]]:
+    """Collect the texts of the warnings for users within; they are warned of all the same, each once, at the end.
+
+    Examples:
+        >>> with noting() as notes:
+        ...     pass
+        >>> notes
+        []
+    """
+    notes: list[str] = []
+    told: dict[str, type[Warning]] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield notes
+        finally:
+            told = {str(warning.message): warning.category for warning in caught}
+            notes.extend(text for text, category in told.items() if category is UserWarning)
+    for text, category in told.items():
+        warnings.warn(text, category, stacklevel=4)
 
 
 class Advice(TypedDict):

@@ -135,7 +135,8 @@ def run_reproduction(
     }
     table = beside_published(results)
     write_table(table, folder, REPRODUCTION)
-    found = Reproduction(table, results, folder, (*doubts, *_left_out(names, data)))
+    notes = [note for item in sets for note in item.notes]
+    found = Reproduction(table, results, folder, (*doubts, *notes, *_left_out(names, data)))
     with atomic_path(folder / "reproduction.md") as temporary:
         temporary.write_text(explanation(found), encoding="utf-8")
     if report:

@@ -187,7 +187,7 @@ def test_only_the_first_few_missing_files_are_named(place: Path) -> None:
 def test_no_table(place: Path) -> None:
     with pytest.raises(DatasetError, match="No such file"):
         load_dataset(f"manifest:{place / 'gone.csv'}")
-    with pytest.raises(DatasetError, match=r"ends in \.csv or \.parquet"):
+    with pytest.raises(DatasetError, match=r"ends in \.csv or \.tsv or \.parquet"):
         load_dataset(f"manifest:{place / 'images' / '1.png'}")
     (place / "latin.csv").write_bytes("path,class\nimages/1.png,café\n".encode("latin-1"))
     with pytest.raises(DatasetError, match=r"latin\.csv cannot be read: .*utf-8"):

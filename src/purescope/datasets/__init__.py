@@ -13,7 +13,7 @@ from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.dataset import Dataset, without_bad_images
 from purescope.datasets.names import warn_of_equal_names
 from purescope.datasets.words import with_words
-from purescope.errors import DatasetError, InputError
+from purescope.errors import DatasetError, InputError, noting
 from purescope.models._hub import is_offline
 from purescope.specs import is_folder, is_label, split_label, to_path
 
@@ -107,15 +107,28 @@ def load_dataset(
         raise DatasetError(
             f"label {label!r}", expected="a name that can be part of a file name", fix="give another: NAME=DATASET"
         )
-    dataset = _load(name, to_path(data_root) if data_root is not None else None, download, offline)
+    with noting() as notes:
+        dataset = _load(name, to_path(data_root) if data_root is not None else None, download, offline)
+        dataset = _worded(dataset, spec, label, classnames, templates)
+        dataset = without_bad_images(dataset) if on_bad_image == "skip" else dataset
+    return replace(dataset, notes=tuple(notes))
+
+
+def _worded(
+    dataset: Dataset,
+    spec: str,
+    label: str | None,
+    classnames: str | os.PathLike[str] | None,
+    templates: str | os.PathLike[str] | None,
+) -> Dataset:
+    """The data set under its label, with the words that are given for it."""
     warn_of_equal_names(dataset.classes, spec)
     if classnames is None and len({*dataset.classes}) == len(dataset.classes):
         warn_of_equal_names(dataset.display_names, f"{spec}, as prompts have them")
     own_name = dataset.name
     if label is not None:
         dataset = replace(dataset, name=label.strip(), spec=spec)
-    dataset = with_words(dataset, classnames=classnames, templates=templates, names=[own_name])
-    return without_bad_images(dataset) if on_bad_image == "skip" else dataset
+    return with_words(dataset, classnames=classnames, templates=templates, names=[own_name])
 
 
 def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[Listing]:
@@ -145,12 +158,12 @@ def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[
 
 _YOURS = {
     "folder:DIR": "your images, a sub-folder for each class",
-    "manifest:FILE": "your images, a .csv or .parquet of paths and labels",
+    "manifest:FILE": "your images, a .csv, .tsv or .parquet of paths and labels",
     "wds:DIR": "tar shards as the CLIP benchmark publishes them; or a pattern",
     "hf:OWNER/REPO": "images of the Hugging Face hub, with the extra [hf]; or a folder",
     "features:FILE": "your features, .npz or .safetensors",
 }
-_SUFFIXES = {"manifest": (".csv", ".parquet"), "wds": (".tar",), "features": (".npz", ".safetensors")}
+_SUFFIXES = {"manifest": (".csv", ".tsv", ".parquet"), "wds": (".tar",), "features": (".npz", ".safetensors")}
 _BY_PREFIX: dict[str, Callable[[str], Dataset]] = {
     "bundled": _bundled.load,
     "folder": _folder.load,

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 
 from purescope.datasets._walk import ClassFiles, class_files
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import FINGERPRINTED, file_contents, name_below, open_files
+from purescope.datasets.images import FINGERPRINTED, name_below, open_files
+from purescope.datasets.names import warn_of_number_order
 from purescope.errors import DatasetError, listed
 from purescope.files import read_text
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
@@ -19,43 +21,70 @@ _log = logging.getLogger(__name__)
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _NO_PICTURES = (".txt", ".json", ".csv", ".md", ".xml", ".html", ".db", ".ini")  # what may lie beside them
+_SPLITS = (
+    "train", "training", "test", "tests", "testing", "val", "vali", "valid", "validate", "validation", "validating",
+    "dev", "eval", "evaluation", "holdout", "unlabeled", "unlabelled", "trainval", "testdev", "minival",
+)  # fmt: skip
+_BESIDE_SPLITS = (
+    "set",
+    "data",
+    "dataset",
+    "images",
+    "imgs",
+    "img",
+    "image",
+    "split",
+    "seg",
+    "pred",
+    "folder",
+    "raw",
+    "hold",
+    "out",
+    "extra",
+)
 _LAYOUT = "a folder with a sub-folder of images for each class: DIR/cat/1.jpg, DIR/dog/1.jpg"
 
 
 def load(folder: str) -> Dataset:
     """The images below `folder`.
 
-    A class is a sub-folder; labels follow their sorted names. Class names are those of the sub-folders, or
-    come from ``DIR/classes.txt``: one name a line in sorted order of the sub-folders, or lines of sub-folder,
-    tab, name. A sub-folder without images stays a class that can be chosen, and is reported, as are files that are
-    no images by their names. Links are followed to what is not counted yet; others are left out, and reported. Files
-    and folders whose names begin with a dot are passed over.
+    A class is a sub-folder; labels follow their sorted names, or their numbers where all are called by one. Class names
+    are those of the sub-folders, or come from ``DIR/classes.txt``: one name a line in that order, or lines of
+    sub-folder, tab, name. A sub-folder without images stays a class that can be chosen, and is reported, as are files
+    that are no images by their names, and folders that systems and programs make, as ``@eaDir``. Links are followed to
+    what is not counted yet; others are left out, and reported. What has a name that begins with a dot is passed over.
 
     Raises:
-        DatasetError: it is missing, has no images in sub-folders, or ``classes.txt`` does not fit it.
+        DatasetError: it is missing, has no images in sub-folders, has splits for classes, or ``classes.txt`` does not
+            fit it.
     """
     root = to_path(folder)
     try:
         below = _class_files(root)
+        _refuse_splits(root, below)
+        _warn_of_same_sub_folders(root, below)
         classes, files = list(below.files), list(below.files.values())
         names = _class_names(root, classes)
+        warn_of_number_order(classes, f"folder:{root}")
+        _report_system(root, below.system)
         _report_others(root, [path for part in files for path in part])
         _report_links(root, below.left_out)
         found = [[path for path in part if _is_image(path.name)] for part in files]
         empty = _empty_classes(root, classes, found)
         paths = [path for part in found for path in part]
         labels = torch.tensor([label for label, part in enumerate(found) for _ in part], dtype=torch.int64)
+        images, looked = open_files(paths, root, f"folder:{root}")
         return Dataset(
             name=short_name(root.resolve().name),
             spec=f"folder:{folder}",
             classes=tuple(names),
             labels=labels,
-            images=open_files(paths, root),
+            images=images,
             # Names in classes.txt were written to be read; folder names were not.
             display_names=tuple(map(clean_name, names) if names == classes else names),
             templates=PLAIN_TEMPLATES,
             source={"sub_folders_without_images": ", ".join(empty), "fingerprint_of": FINGERPRINTED},
-            fingerprint=fingerprint(names, labels, file_contents(paths, root)),
+            fingerprint=fingerprint(names, labels, looked.contents),
         )
     except OSError as error:
         raise DatasetError(f"folder:{folder} cannot be read: {error}", fix="check its permissions") from error
@@ -90,10 +119,10 @@ def _class_names(root: Path, sub_folders: list[str]) -> list[str]:
     table = [line.partition("\t")[::2] for line in lines if "\t" in line]
     pairs = table or zip(sub_folders, lines, strict=False)
     names = {sub_folder.strip(): name.strip() for sub_folder, name in pairs}
-    if len(lines) != len(sub_folders) or sorted(names) != sub_folders:
+    if len(lines) != len(sub_folders) or set(names) != set(sub_folders):
         raise DatasetError(
             f"{file} has {len(lines)} lines that name {len(names)} of {len(sub_folders)} sub-folders",
-            expected="one line for each sub-folder: its class name, in sorted order of the sub-folders,"
+            expected="one line for each sub-folder: its class name, in the order of the sub-folders,"
             " or sub-folder, tab, class name",
             fix=f"the sub-folders are {listed(sub_folders)}",
         )
@@ -111,6 +140,56 @@ def _report_others(root: Path, paths: list[Path]) -> None:
             f"{first}; read are {', '.join(_EXTENSIONS)}",
             stacklevel=3,
         )
+
+
+def _report_system(root: Path, passed_over: list[Path]) -> None:
+    if passed_over:
+        names = listed([name_below(root, path) for path in passed_over])
+        warnings.warn(
+            f"folder:{root}: {len(passed_over)} folders that systems and programs make are left out: {names}",
+            stacklevel=3,
+        )
+
+
+def _refuse_splits(root: Path, below: ClassFiles) -> None:
+    """Refuse a folder whose sub-folders are splits: each would be a class."""
+    filled = [name for name, files in below.files.items() if any(_is_image(path.name) for path in files)]
+    if not filled or not all(map(_is_split, filled)):
+        return
+    test = next((name for name in filled if re.search("test", name, re.IGNORECASE)), filled[-1])
+    raise DatasetError(
+        f"folder:{root} has the sub-folders {listed(filled)}, which are splits, not classes",
+        expected=_LAYOUT,
+        fix=f"name the split: folder:{root / test}",
+    )
+
+
+def _warn_of_same_sub_folders(root: Path, below: ClassFiles) -> None:
+    """Warn where what may be the classes lies one level deeper, the same below each sub-folder."""
+    inner = []
+    for name, files in below.files.items():
+        parts = [path.relative_to(root / name).parts for path in files if _is_image(path.name)]
+        if any(len(part) == 1 for part in parts):
+            return
+        inner += [{part[0] for part in parts}] if parts else []
+    shared = set.intersection(*inner) if len(inner) > 1 else set()
+    if len(shared) > 1:
+        warnings.warn(
+            f"folder:{root}: all of its {len(inner)} sub-folders have the sub-folders {listed(sorted(shared))}: if "
+            f"those are the classes, name one of the {len(inner)}, as folder:{root / next(iter(below.files))}",
+            stacklevel=3,
+        )
+
+
+def _is_split(name: str) -> bool:
+    """Tell whether a folder is called like a split.
+
+    Examples:
+        >>> [_is_split(name) for name in ("train", "seg_test", "val2017", "Training Set", "trainer", "test tube")]
+        [True, True, True, True, False, False]
+    """
+    words = re.findall("[a-z]+", name.lower())
+    return any(word in _SPLITS for word in words) and all(word in (*_SPLITS, *_BESIDE_SPLITS) for word in words)
 
 
 def _report_links(root: Path, left_out: list[Path]) -> None:

@@ -5,13 +5,12 @@ the Arrow table and decoded by us, never by `datasets`: the same formats and the
 """
 
 import contextlib
-import hashlib
 import importlib
 import io
 import os
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -19,11 +18,12 @@ import torch
 from PIL import Image
 
 from purescope.datasets._cards import CARDS, check_builder, check_cards, is_below, reader_of
+from purescope.datasets._colours import Convert
 from purescope.datasets._pillow import MOST_BYTES
 from purescope.datasets._saved import check_folder, is_saved
 from purescope.datasets._unpacked import check_unpacked
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import FINGERPRINTED, LazyImages, contents, open_rgb
+from purescope.datasets.images import FINGERPRINTED, LazyImages, look_at_images, open_rgb
 from purescope.datasets.names import check_class_names
 from purescope.errors import DatasetError, MissingExtraError, listed, near_miss
 from purescope.files import read_bytes
@@ -82,13 +82,13 @@ def load(name: str, *, offline: bool = False) -> Dataset:
             fix="name a split that has them: hf:NAME?split=SPLIT",
         )
     labels = torch.tensor(numbers, dtype=torch.int64)
-    read, parts = _images(name, table[image], _roots(to_path(where)))
+    images, parts = _images(name, table[image], _roots(to_path(where)))
     return Dataset(
         name=short_name(Path(where).resolve().name),
         spec=f"hf:{name}",
         classes=classes,
         labels=labels,
-        images=LazyImages(read, len(labels)),
+        images=images,
         display_names=tuple(map(clean_name, classes)),
         templates=PLAIN_TEMPLATES,
         source={
@@ -255,10 +255,8 @@ def _roots(folder: Path) -> list[Path]:
     return [Path(HF_HUB_CACHE), *map(Path, kept)]
 
 
-def _images(
-    name: str, column: "pyarrow.ChunkedArray", roots: list[Path]
-) -> tuple[Callable[[int], Image.Image], Iterator[bytes]]:
-    """How to read the image of an index, and what to fingerprint them by."""
+def _images(name: str, column: "pyarrow.ChunkedArray", roots: list[Path]) -> tuple[LazyImages, Sequence[bytes]]:
+    """The images, and what to fingerprint them by."""
     import pyarrow.compute
 
     # Only what a row is called: the bytes stay in the file that Arrow has mapped.
@@ -283,16 +281,12 @@ def _images(
             reason = getattr(error, "strerror", None) or error
             raise DatasetError(f"image {called(index)}: {reason}", expected="a file, or bytes in the table") from error
 
-    def read(index: int) -> Image.Image:
-        return open_rgb(io.BytesIO(content(index)), called(index))
+    def read(index: int, convert: Convert) -> Image.Image:
+        return open_rgb(io.BytesIO(content(index)), called(index), convert=convert)
 
-    def digest(index: int) -> bytes:
-        try:
-            return hashlib.sha256(content(index)).digest()
-        except DatasetError:  # it is not there: an error of that image, when it is asked for
-            return hashlib.sha256().digest()
-
-    return read, contents([Path(path or "").name for path in paths], digest)
+    looked = look_at_images([Path(path or "").name for path in paths], lambda index: io.BytesIO(content(index)))
+    looked.warn(f"hf:{name}")
+    return looked.images(read), looked.contents
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,8 @@ import torch
 from purescope.datasets._lines import CLASSNAMES, read_lines
 from purescope.datasets._tables import READERS, Table, plain
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import FINGERPRINTED, file_contents, open_files
+from purescope.datasets.images import FINGERPRINTED, open_files
+from purescope.datasets.names import in_order, warn_of_number_order
 from purescope.errors import DatasetError, listed
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import short_name, to_path
@@ -22,6 +23,7 @@ from purescope.specs import short_name, to_path
 _PATH = ("path", "file", "filepath", "file_path", "filename", "file_name", "image", "image_path")
 _LABEL = ("label", "label_id", "target")
 _CLASS = ("class", "class_name", "classname", "category")
+_SPLIT = ("split", "subset", "partition")
 _WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # 1.0 is 1: tables turn whole numbers into these where one was missing
 # What a program writes for a number or for a missing one, whatever a column of words may hold.
 _NUMBER = re.compile(
@@ -55,19 +57,20 @@ def load(name: str) -> Dataset:
     rows = _read(file)
     classes, labels, told = _classes(file, rows)
     try:
-        paths = [file.parent / path for path in rows.paths]
+        paths = _with_slashes(file, [file.parent / path for path in rows.paths])
         _check_files(file, paths, rows)
         _warn_of_two_classes(file, paths, labels.tolist(), rows)
+        images, looked = open_files(paths, file.parent, str(file))
         return Dataset(
             name=short_name(file.stem),
             spec=f"manifest:{name}",
             classes=classes,
             labels=labels,
-            images=open_files(paths, file.parent),
+            images=images,
             display_names=classes if told else tuple(map(clean_name, classes)),
             templates=PLAIN_TEMPLATES,
             source={"split": "all rows of the table", "fingerprint_of": FINGERPRINTED},
-            fingerprint=fingerprint(classes, labels, file_contents(paths, file.parent)),
+            fingerprint=fingerprint(classes, labels, looked.contents),
         )
     except OSError as error:
         raise DatasetError(f"an image of {file} cannot be read: {error}", fix="check its permissions") from error
@@ -78,7 +81,7 @@ def _read(file: Path) -> _Rows:
     if reader is None:
         raise DatasetError(f"{file} is no table", expected=f"a file that ends in {' or '.join(READERS)}", fix=_EXAMPLE)
     try:
-        table = reader(file, {*_PATH, *_LABEL, *_CLASS})
+        table = reader(file, {*_PATH, *_LABEL, *_CLASS, *_SPLIT}, [_PATH, (*_LABEL, *_CLASS)])
     except UnicodeDecodeError as error:
         raise DatasetError(
             f"{file} cannot be read: {error}", expected="text in UTF-8", fix="save it as CSV in UTF-8"
@@ -98,7 +101,34 @@ def _read(file: Path) -> _Rows:
             raise DatasetError(f"{file}, line {number}: an empty cell", expected="a path, and a label or class name")
     if classes is not None:
         _check_names(file, classes, table.lines)
+    _warn_of_reading(file, table)
     return _Rows(paths, labels, classes, table.lines)
+
+
+def _warn_of_reading(file: Path, table: Table) -> None:
+    """Say what separates cells where commas do not, and that splits are not told apart."""
+    if table.separator != ",":
+        warnings.warn(f"{file}: its cells are separated by {table.separator!r}", stacklevel=4)
+    splits = sorted(set(_column(table, _SPLIT) or ()))
+    if len(splits) > 1:
+        warnings.warn(
+            f"{file}: all rows are read, those of the splits {listed(splits)} together; a table of one of them is read "
+            "alone",
+            stacklevel=4,
+        )
+
+
+def _with_slashes(file: Path, paths: list[Path]) -> list[Path]:
+    """Paths that Windows has written, with slashes where only so the image is there."""
+    changed = 0
+    for index, path in enumerate(paths):
+        if "\\" in str(path) and not path.exists():
+            other = Path(str(path).replace("\\", "/"))
+            if other.exists():
+                paths[index], changed = other, changed + 1
+    if changed:
+        warnings.warn(f"{file}: {changed} paths are read with / in place of \\", stacklevel=3)
+    return paths
 
 
 def _unreadable() -> tuple[type[Exception], ...]:
@@ -118,7 +148,8 @@ def _classes(file: Path, rows: _Rows) -> tuple[tuple[str, ...], torch.Tensor, bo
     numbers = _numbers(file, rows)
     if numbers is None:
         names = names if names is not None else rows.labels or ()
-        classes = tuple(sorted(set(names)))
+        classes = tuple(in_order(names))
+        warn_of_number_order(classes, str(file))
         by_name = {name: label for label, name in enumerate(classes)}
         return classes, torch.tensor([by_name[name] for name in names], dtype=torch.int64), False
     if names is None:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from purescope.datasets._colours import Colours, Convert, colours_of, on_white, webp_colours
 from purescope.memory import available_memory
 
 LARGE = 1 << 24
@@ -43,22 +44,21 @@ _SCAN, _END = 0xDA, 0xD9
 _one_at_a_time = threading.Lock()
 
 
-def decode(file: BinaryIO | io.BytesIO, formats: tuple[str, ...]) -> Image.Image:
-    """Decode a picture as RGB.
+def decode(file: BinaryIO | io.BytesIO, formats: tuple[str, ...], convert: Convert = on_white) -> Image.Image:
+    """Decode a picture.
 
     Args:
         file: where it is.
         formats: Pillow's names of the formats to try.
+        convert: makes RGB of it.
 
     Raises:
         ValueError: it declares more pixels than it can mean, or than are decoded, or passes over them without an end.
         Exception: whatever Pillow raises for a damaged one.
     """
-    stored = file.seek(0, os.SEEK_END)
+    stored, start = _start(file)
     if stored > MOST_BYTES:
         raise ValueError(f"{stored:,} bytes, where at most {MOST_BYTES:,} are read")
-    file.seek(0)
-    start = file.read(64)
     declared = _webp_size(start)  # for which Pillow sets memory aside as soon as it is opened
     if declared is not None:
         _check_size(declared, stored)
@@ -67,10 +67,36 @@ def decode(file: BinaryIO | io.BytesIO, formats: tuple[str, ...]) -> Image.Image
     with _open(file, start, formats) as image:
         _check_size(image.size, stored)
         if image.size[0] * image.size[1] <= LARGE:
-            return image.convert("RGB")
+            return convert(image)
         with _one_at_a_time:
             _check_room(image)
-            return image.convert("RGB")
+            return convert(image)
+
+
+def needs_more(start: bytes) -> bool:
+    """Tell whether more than the first 64 bytes of a picture say what `look_at` asks for."""
+    return not start.startswith(b"\xff\xd8") and _webp_size(start) is None
+
+
+def look_at(file: BinaryIO | io.BytesIO, formats: tuple[str, ...]) -> Colours:
+    """Tell what a picture has beside plain colours, from its header; nothing of one that cannot be opened."""
+    stored, start = _start(file)
+    if start.startswith(b"\xff\xd8") or stored > MOST_BYTES:  # a JPEG has neither
+        return Colours()
+    if _webp_size(start) is not None:
+        return webp_colours(start)
+    try:
+        with _open(file, start, formats) as image:
+            return colours_of(image)
+    except Exception:  # an error of that image, when it is asked for
+        return Colours()
+
+
+def _start(file: BinaryIO | io.BytesIO) -> tuple[int, bytes]:
+    """How many bytes a file has, and its first ones."""
+    stored = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return stored, file.read(64)
 
 
 def _open(file: BinaryIO | io.BytesIO, start: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
@@ -132,8 +158,9 @@ def _check_size(size: tuple[int, int], stored: int) -> None:
 
 
 def _check_room(image: ImageFile.ImageFile) -> None:
-    """Refuse a large image for which there is no memory: Pillow holds a pixel in 4 bytes, and WebP needs five times."""
-    needed = image.size[0] * image.size[1] * (20 if image.format == "WEBP" else 8)
+    """Refuse a large image for which there is no memory: Pillow holds a pixel in 4 bytes, and others five times."""
+    copied = image.format == "WEBP" or colours_of(image) != Colours()
+    needed = image.size[0] * image.size[1] * (20 if copied else 8)
     free = available_memory()
     if needed > free:
         width, height = image.size

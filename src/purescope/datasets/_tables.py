@@ -5,9 +5,11 @@ Files come from anywhere: a header may have any number of columns, and a footer 
 
 import csv
 import io
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,11 +35,13 @@ class Table:
         header: the names of all columns.
         columns: those that were wanted, by their names in the file; the cells without the white space around them.
         lines: a number for each row, to name it by.
+        separator: what stands between the cells of a text.
     """
 
     header: Sequence[str]
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
+    separator: str = ","
 
 
 def plain(column: str) -> str:
@@ -50,14 +54,18 @@ def plain(column: str) -> str:
     return column.strip().lower()
 
 
-def read_csv(file: Path, wanted: Collection[str]) -> Table:
+def read_csv(file: Path, wanted: Collection[str], needed: Sequence[Collection[str]] = ()) -> Table:
     """Read columns of a CSV whose plain names are wanted.
+
+    Its cells are separated by commas; by semicolons, tabs or bars where only so the header has a name of each
+    collection in `needed`.
 
     Raises:
         OSError, ValueError, csv.Error: it cannot be read.
     """
     with open_regular(file) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, strict=True)
+        separator = _separator(stream, needed)
+        reader = csv.reader(stream, strict=True, delimiter=separator)
         header = next(reader, [])
         _check_header(header)
         places = [place for place, name in enumerate(header) if plain(name) in wanted]
@@ -70,10 +78,29 @@ def read_csv(file: Path, wanted: Collection[str]) -> Table:
                 lines.append(reader.line_num)
                 for column, place in zip(columns, places, strict=True):
                     column.append(row[place].strip())
-    return Table(header, {header[place]: column for place, column in zip(places, columns, strict=True)}, lines)
+    by_name = {header[place]: column for place, column in zip(places, columns, strict=True)}
+    return Table(header, by_name, lines, separator)
 
 
-def read_parquet(file: Path, wanted: Collection[str]) -> Table:
+def _separator(stream: io.TextIOWrapper, needed: Sequence[Collection[str]]) -> str:
+    """What separates the cells of a table; its header tells."""
+    start = stream.tell()
+    line = stream.readline(_LONGEST)
+    stream.seek(start)
+    cells = {separator: _cells_of(line, separator) for separator in (",", ";", "\t", "|")}
+    fitting = (separator for separator, header in cells.items() if all(header & {*names} for names in needed))
+    # Where none has them, the one that separates anything, so that an error names the columns that are there.
+    several = (separator for separator, header in cells.items() if len(header) > 1)
+    return next(itertools.chain(fitting, several), ",")
+
+
+def _cells_of(line: str, separator: str) -> set[str]:
+    with suppress(csv.Error):
+        return {plain(cell) for cell in next(csv.reader([line], delimiter=separator), [])}
+    return set()
+
+
+def read_parquet(file: Path, wanted: Collection[str], needed: Sequence[Collection[str]] = ()) -> Table:
     """Read columns of a Parquet file whose plain names are wanted; lines are counted from 1.
 
     Raises:
@@ -156,5 +183,9 @@ def _text(name: str, cell: object) -> str:
     return text
 
 
-READERS: dict[str, Callable[[Path, Collection[str]], Table]] = {".csv": read_csv, ".parquet": read_parquet}
+READERS: dict[str, Callable[[Path, Collection[str], Sequence[Collection[str]]], Table]] = {
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".parquet": read_parquet,
+}
 """How to read a file, by its ending."""

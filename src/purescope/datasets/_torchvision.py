@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from purescope.datasets._colours import Convert, as_stored
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import FINGERPRINTED, LazyImages, file_contents, open_files
+from purescope.datasets.images import FINGERPRINTED, LazyImages, open_files
 from purescope.errors import DatasetError
 from purescope.guard import guarded
 from purescope.prompts import words_for
@@ -57,6 +58,7 @@ class Benchmark:
         split: which images are taken, and `options` what torchvision calls that.
         labels, names: the attributes with the labels and the class names.
         paths: the image files, for benchmarks that are files; None for those that are one array.
+        paper: how protocol paper converts them, where torchvision does not make RGB of them as it does of all others.
     """
 
     kind: str
@@ -72,6 +74,7 @@ class Benchmark:
     labels: str = "_labels"
     names: str = "classes"
     paths: Callable[[typing.Any], Iterable[str | Path]] | None = None
+    paper: Convert | None = None
 
 
 def _caltech101_paths(data: typing.Any) -> list[Path]:
@@ -104,7 +107,7 @@ BENCHMARKS = {
         "Caltech101", "caltech101/101_ObjectCategories", "101 kinds of object", 8_677, 101, "CC BY 4.0",
         "https://data.caltech.edu/records/mzrjq-6wc02",
         files=("BACKGROUND_Google",),  # left out, but torchvision will not do without it
-        split=_WHOLE, labels="y", names="categories", paths=_caltech101_paths,
+        split=_WHOLE, labels="y", names="categories", paths=_caltech101_paths, paper=as_stored,
     ),
     "pets": Benchmark(
         "OxfordIIITPet", "oxford-iiit-pet", "37 breeds of cat and dog", 3_669, 37, "CC BY-SA 4.0",
@@ -171,11 +174,11 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
     labels = torch.as_tensor([int(label) for label in getattr(data, benchmark.labels)], dtype=torch.int64)
     if benchmark.paths:
         paths = image_paths(name, data, data_root)
-        images = open_files(paths, data_root)
-        contents, fingerprint_of = file_contents(paths, data_root), FINGERPRINTED
+        images, looked = open_files(paths, data_root, name, paper=benchmark.paper)
+        contents, fingerprint_of = looked.contents, FINGERPRINTED
     else:
         images = LazyImages(lambda index: _from_array(data, index), len(data))
-        contents = iter([hashlib.sha256(data.data.tobytes()).digest()])
+        contents = [hashlib.sha256(data.data.tobytes()).digest()]
         fingerprint_of = "class names, labels and pixels"
     words = words_for(name)
     return Dataset(

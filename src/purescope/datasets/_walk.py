@@ -5,10 +5,37 @@ would count its images again, in the worst case each of them forty times, until 
 """
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from purescope.datasets.names import in_order
+
 _Id = tuple[int, int]  # device and number: what a file is, by whatever path
+
+
+# What systems and programs put beside the files of users, thumbnails of them among it; in small letters.
+_SYSTEM = frozenset({
+    "__macosx", "temporary items", "network trash folder", "thevolumesettingsfolder",  # macOS
+    "$recycle.bin", "recycler", "recycled", "system volume information", "msocache",  # Windows
+    "lost+found", "~snapshot",  # Unix, NetApp
+    "__pycache__",
+})  # fmt: skip
+_SYSTEM_PATTERN = re.compile(
+    r"[@#](eadir|__thumb|recycle|recently|snapshot|tmp|syno|sharebin|app|database|transcode)[^/]*"  # Synology, QNAP
+    r"|found\.[0-9]{3}",  # chkdsk
+    re.IGNORECASE,
+)
+
+
+def is_system_folder(name: str) -> bool:
+    """Tell whether a folder is none of the user's: a bin, thumbnails, or what an archive of macOS leaves.
+
+    Examples:
+        >>> [is_system_folder(name) for name in ("__MACOSX", "@eaDir", "lost+found", "#recycle", "macos", "@home")]
+        [True, True, True, True, False, False]
+    """
+    return name.lower() in _SYSTEM or bool(_SYSTEM_PATTERN.fullmatch(name))
 
 
 @dataclass
@@ -18,14 +45,16 @@ class ClassFiles:
     Args:
         files: of each sub-folder that is a class, by folders and then by names; of any kind and any ending.
         left_out: links to what is counted elsewhere, and folders that a link has led to before.
+        system: folders that are passed over, for `is_system_folder` says that they are none of the user's.
     """
 
     files: dict[str, list[Path]] = field(default_factory=dict)
     left_out: list[Path] = field(default_factory=list)
+    system: list[Path] = field(default_factory=list)
 
 
 def class_files(root: Path) -> ClassFiles:
-    """Find all files below each sub-folder of `root`; what begins with a dot is passed over.
+    """Find all files below each sub-folder of `root`, but for folders of the system and what begins with a dot.
 
     Folders come before links to them, and links among the classes before those within one: what comes first counts.
 
@@ -36,10 +65,13 @@ def class_files(root: Path) -> ClassFiles:
     with os.scandir(root) as entries:
         folders = sorted((e for e in entries if e.name[0] != "." and _is_dir(e)), key=lambda entry: entry.name)
     for entry in sorted(folders, key=lambda entry: entry.is_symlink()):
-        walk.class_folder(entry.name)
+        if is_system_folder(entry.name):
+            walk.system.append(root / entry.name)
+        else:
+            walk.class_folder(entry.name)
     walk.follow_links()
     found = {name: sorted(paths, key=lambda path: (str(path.parent), path.name)) for name, paths in walk.found.items()}
-    return ClassFiles(dict(sorted(found.items())), sorted(walk.left_out))
+    return ClassFiles({name: found[name] for name in in_order(found)}, sorted(walk.left_out), sorted(walk.system))
 
 
 class _Walk:
@@ -51,6 +83,7 @@ class _Walk:
         self.files: set[_Id] = set()
         self.found: dict[str, list[Path]] = {}
         self.left_out: list[Path] = []
+        self.system: list[Path] = []
         self.links: list[tuple[str, Path]] = []  # with the class that each belongs to, still to be followed
 
     def class_folder(self, name: str) -> None:
@@ -81,7 +114,9 @@ class _Walk:
                     path = parent / entry.name
                     if entry.name[0] == ".":
                         continue
-                    if entry.is_symlink():
+                    if is_system_folder(entry.name) and _is_dir(entry):
+                        self.system.append(path)
+                    elif entry.is_symlink():
                         self.links.append((name, path))
                     elif not entry.is_dir():
                         self.files.add((device, entry.inode()))

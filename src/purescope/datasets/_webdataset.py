@@ -11,18 +11,20 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 
+from purescope.datasets._colours import Convert
 from purescope.datasets._lines import CLASSNAMES, TEMPLATES, read_lines, templates_in
 from purescope.datasets._tar import Member, members, read_member
 from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.images import FINGERPRINTED, LazyImages, file_contents, open_rgb
-from purescope.errors import DatasetError
+from purescope.datasets.images import FINGERPRINTED, Looked, file_contents, look_at_starts, open_rgb, reading
+from purescope.errors import DatasetError, listed
 from purescope.prompts import PLAIN_TEMPLATES
 from purescope.specs import exists, short_name, to_path
 
@@ -58,16 +60,19 @@ def load(pattern: str) -> Dataset:
     own_templates = os.path.lexists(templates := root / TEMPLATES)
     above = Path(os.path.commonpath([shard.parent for shard in shards]))
 
-    def read(index: int) -> Image.Image:
+    def read(index: int, convert: Convert) -> Image.Image:
         shard, image = samples[index].shard, samples[index].image
-        return open_rgb(io.BytesIO(read_member(shard, image)), f"{image.name} of {shard}")
+        return open_rgb(io.BytesIO(read_member(shard, image)), f"{image.name} of {shard}", convert=convert)
 
+    shard_contents = file_contents(shards, above, most=sys.maxsize)
+    looked = _look(samples)
+    looked.warn(f"wds:{pattern}")
     return Dataset(
         name=short_name(root.resolve().name),
         spec=f"wds:{pattern}",
         classes=classes,
         labels=labels,
-        images=LazyImages(read, len(samples)),
+        images=looked.images(read),
         display_names=classes,
         templates=templates_in(read_lines(templates), str(templates)) if own_templates else PLAIN_TEMPLATES,
         source={
@@ -76,8 +81,21 @@ def load(pattern: str) -> Dataset:
             "words": str(templates if own_templates else root / CLASSNAMES),
             "fingerprint_of": FINGERPRINTED.replace("file", "shard"),
         },
-        fingerprint=fingerprint(classes, labels, file_contents(shards, above, most=sys.maxsize)),
+        fingerprint=fingerprint(classes, labels, itertools.chain(shard_contents, looked.contents)),
     )
+
+
+def _look(samples: Sequence[_Sample]) -> Looked:
+    """What the images have beside plain colours; their bytes are in the fingerprint with those of their shards."""
+
+    def read(index: int, length: int) -> bytes:
+        shard, image = samples[index].shard, samples[index].image
+        return read_member(shard, replace(image, size=length))
+
+    colours = look_at_starts([sample.image.size for sample in samples], read)
+    names = [sample.image.name.encode(errors="surrogatepass") for sample in samples]
+    told = zip(names, map(reading, colours), strict=True)
+    return Looked([name + how for name, how in told if how], colours)
 
 
 def _shards(pattern: str) -> list[Path]:
@@ -166,24 +184,83 @@ def _class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
 
 
 def _samples(shard: Path, classes: int) -> Iterator[_Sample]:
-    """As the format has it, a key is all before the first dot of the file name, folders included."""
+    """The image and the label of each key, in the order of the shard."""
+    keys = _parts(shard)
+    extra = _join_parts(shard, keys)
+    for key, found in keys.items():
+        image = next((found[suffix] for suffix in _IMAGES if suffix in found), None)
+        if image is None or "cls" not in found:
+            names = " and ".join(member.name for member in found.values())
+            raise DatasetError(
+                f"{key} in {shard} has {' and '.join(f'.{suffix}' for suffix in found)} only: {names}",
+                expected=f"an image (.{', .'.join(_IMAGES)}) and its label (.cls)",
+                fix="call the two alike up to their endings",
+            )
+        yield _Sample(shard, image, _label(shard, found["cls"], classes))
+    if extra:
+        warnings.warn(
+            f"{shard}: {extra} files are further parts of images that have a picture and a label, and are left out",
+            stacklevel=3,
+        )
+
+
+def _parts(shard: Path) -> dict[str, dict[str, Member]]:
+    """The pictures and labels of a shard, by their names up to the last dot and by their endings.
+
+    The format splits names at their first dot, where many are called ``Track 2.0 (live).jpg``; see `_host`.
+    """
     keys: dict[str, dict[str, Member]] = {}
     for member in members(shard):
         folder, _, file = member.name.rpartition("/")
-        stem, _, suffix = file.partition(".")
-        if stem and suffix.lower() in (*_IMAGES, "cls"):
+        stem, _, suffix = file.rpartition(".")
+        if stem and not stem.startswith(".") and suffix.lower() in (*_IMAGES, "cls"):
             found = keys.setdefault(f"{folder}/{stem}".lstrip("/"), {})
             if suffix.lower() in found:
                 raise DatasetError(f"{member.name} is twice in {shard}", expected="each file once")
             found[suffix.lower()] = member
-    for key, found in keys.items():
-        image = next((found[suffix] for suffix in _IMAGES if suffix in found), None)
-        if image is None or "cls" not in found:
+    return keys
+
+
+def _host(key: str, keys: Mapping[str, Mapping[str, Member]]) -> str | None:
+    """The key that a part with an ending of two words belongs to: ``00001.image.png`` to 00001."""
+    folder, slash, name = key.rpartition("/")
+    while "." in name:
+        name = name.rpartition(".")[0]
+        if keys.get(folder + slash + name):
+            return folder + slash + name
+    return None
+
+
+def _is_whole(found: Mapping[str, Member]) -> bool:
+    return "cls" in found and len(found) > 1
+
+
+def _join_parts(shard: Path, keys: dict[str, dict[str, Member]]) -> int:
+    """Give keys what they lack from their parts, which are no keys then; return how many files are left over.
+
+    Raises:
+        DatasetError: a key without a picture has several parts that are pictures.
+    """
+    parts: dict[str, list[str]] = {}
+    for key in keys:
+        host = None if _is_whole(keys[key]) else _host(key, keys)
+        if host is not None:
+            parts.setdefault(host, []).append(key)
+    extra = 0
+    for host, names in parts.items():
+        lacking = [suffix for suffix in ("cls",) if suffix not in keys[host]]
+        lacking += [] if any(suffix in keys[host] for suffix in _IMAGES) else _IMAGES
+        fitting = [member for name in names for suffix, member in keys[name].items() if suffix in lacking]
+        pictures = [member.name for member in fitting if not member.name.lower().endswith(".cls")]
+        if len(pictures) > 1:
             raise DatasetError(
-                f"{key} in {shard} has {' and '.join(f'.{suffix}' for suffix in found)} only",
-                expected=f"an image (.{', .'.join(_IMAGES)}) and its label (.cls)",
+                f"{host} in {shard} has the pictures {listed(pictures)}",
+                expected="one picture for each key",
+                fix="leave only the one that is meant in the shard",
             )
-        yield _Sample(shard, image, _label(shard, found["cls"], classes))
+        extra += sum(len(keys.pop(name)) for name in names) - len(fitting)
+        keys[host].update({member.name.rpartition(".")[2].lower(): member for member in fitting})
+    return extra
 
 
 def _label(shard: Path, member: Member, classes: int) -> int:

@@ -34,6 +34,7 @@ class Dataset:
         source: where it is from: licence, version, split, what the fingerprint covers.
         fingerprint: a hash of the content.
         skipped: broken images that were left out, and why.
+        notes: what was told of it when it was loaded: choices made, and what is odd about it. Manifests have them.
 
     Raises:
         DatasetError: fewer than two classes, one without a name, words that are longer or more than any are meant, no
@@ -60,6 +61,7 @@ class Dataset:
     source: Mapping[str, str]
     fingerprint: str
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -140,11 +142,17 @@ def without_bad_images(dataset: Dataset) -> Dataset:
     return replace(
         dataset,
         labels=labels,
-        images=LazyImages(lambda index: dataset.images[kept[index]], len(kept)),
+        images=_chosen(dataset.images, kept),
         source={**dataset.source, "skipped": str(len(skipped))},
         fingerprint=fingerprint(dataset.classes, labels, [dataset.fingerprint.encode(), repr(kept).encode()]),
         skipped=skipped,
     )
+
+
+def _chosen(images: Images, rows: Sequence[int]) -> Images:
+    if isinstance(images, LazyImages):
+        return images.chosen(rows)
+    return LazyImages(lambda index: images[rows[index]], len(rows))
 
 
 def fingerprint(classes: Sequence[str], labels: Int64[Tensor, " image"], contents: Iterable[bytes]) -> str:

@@ -1,8 +1,9 @@
 """Class names from anywhere: each class has one that can be read and written, and equal ones are told."""
 
+import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from purescope.errors import PurescopeError, listed
 from purescope.specs import is_text
@@ -78,6 +79,28 @@ def check_lengths(names: Sequence[str], templates: Sequence[str], error: type[Pu
             )
     if len(templates) > _MOST_TEMPLATES:
         raise error(f"{where}there are {len(templates):,} templates", expected=f"at most {_MOST_TEMPLATES:,}")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sort the names of classes: by value where all are whole numbers, as lists of names for them are.
+
+    Examples:
+        >>> in_order(["10", "9", "1"]), in_order(["b10", "b9"])
+        (['1', '9', '10'], ['b10', 'b9'])
+    """
+    distinct = sorted(set(names))
+    if all(re.fullmatch(r"[0-9]{1,18}", name) for name in distinct):
+        return sorted(distinct, key=lambda name: (int(name), name))
+    return distinct
+
+
+def warn_of_number_order(names: Sequence[str], what: str) -> None:
+    """Warn where names that are numbers stand in another order than torchvision's, which sorts them as words."""
+    if list(names) != sorted(names) and list(names) == in_order(names):
+        warnings.warn(
+            f"{what}: classes are called by numbers, and stand in the order of these ({listed(names)}), not as words",
+            stacklevel=3,
+        )
 
 
 def warn_of_equal_names(names: Sequence[str], what: str) -> None:

@@ -4,7 +4,7 @@ The folder only grows: a row stays when its checkpoint is gone, and is measured 
 purescope has changed. Rows measured by other settings are not mixed with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,29 @@ _FILE = parquet_name(TRACK)
 class Log:
     """The rows measured so far, on disk after each one where there is a folder.
 
+    Args:
+        out: the folder.
+        settings: by which all rows are measured.
+        overwrite: forget what the folder holds.
+        notes: what the manifest is to say of the data, beside what it says already.
+
     Raises:
         OutputError: the folder holds something measured otherwise, and `overwrite` is not set.
         InputError: its table cannot be read.
     """
 
-    def __init__(self, out: Path | None, settings: Mapping[str, Any], *, overwrite: bool = False) -> None:
+    def __init__(
+        self, out: Path | None, settings: Mapping[str, Any], *, overwrite: bool = False, notes: Sequence[str] = ()
+    ) -> None:
         self.out, self.rows = out, dict[tuple[str, int, str], dict[str, Any]]()
         if out is None:
             return
-        _refuse_another(out, settings, overwrite=overwrite)
+        earlier = _refuse_another(out, settings, overwrite=overwrite)
         if not overwrite and (out / _FILE).exists():
             self.rows = {_key(row): row for row in _records(read_track(out))}
-        write_manifest({"settings": dict(settings), "versions": versions()}, out)
+        notes = list(dict.fromkeys([*earlier.get("notes", []), *notes]))
+        told = {"notes": notes} if notes else {}
+        write_manifest({"settings": dict(settings), "versions": versions()} | told, out)
 
     def add(self, row: dict[str, Any]) -> None:
         """Take a row in, in the place of an earlier one of that model, step and dataset."""
@@ -93,8 +103,8 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _refuse_another(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Refuse a folder of other settings, or that no manifest of ours explains.
+def _refuse_another(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Mapping[str, Any]:
+    """Refuse a folder of other settings, or that no manifest of ours explains; return its manifest.
 
     Raises:
         OutputError: it is one.
@@ -107,7 +117,7 @@ def _refuse_another(out: Path, settings: Mapping[str, Any], *, overwrite: bool) 
             fix="choose another --out, or move this file away",
         )
     if overwrite or earlier is None or earlier.get("settings") == settings:
-        return
+        return {} if overwrite else earlier or {}
     raise OutputError(
         f"{out} holds what was measured by other settings",
         expected="a folder without results, or that of an earlier call with the same settings",

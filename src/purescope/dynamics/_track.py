@@ -62,7 +62,8 @@ def track(
     found = find_checkpoints(checkpoints)
     folder = to_folder(out) if out is not None else None
     with lock_folder(folder) if folder is not None else nullcontext():
-        log = Log(folder, settings.as_json(), overwrite=overwrite)
+        notes = [note for dataset in data for note in dataset.notes]
+        log = Log(folder, settings.as_json(), overwrite=overwrite, notes=notes)
         failed: list[tuple[str, ModelError | InputError]] = []
         for checkpoint in found:
             try:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
+from purescope.datasets.images import Images, of_protocol
 from purescope.errors import InputError
 from purescope.features._complete import complete
 from purescope.features._encoding import Halving, batch_length, encode_images
@@ -96,12 +97,13 @@ def extract(
     preprocess = model.preprocess
     if protocol == "paper":
         # The paper's 224 is the input of its models; one that takes another size can be given no other.
-        preprocess = replace(OPENAI_PREPROCESS, size=model.preprocess.size)
+        preprocess = replace(OPENAI_PREPROCESS, size=model.preprocess.size, resize_first=True)
     name = f"{model.label} on {dataset.name}"
     start = time.perf_counter()
     text = text_features(model, prompts, cache)
     batch = batch_length(model, min(batch_size, len(dataset)))
-    image = _image_rows(model, dataset, preprocess, cache, batch, progress, name)
+    images = of_protocol(dataset.images, protocol)
+    image = _image_rows(model, dataset, images, preprocess, cache, batch, progress, name)
     if image.shape[1] != text.shape[1]:
         raise InputError(
             f"{model.label} has {image.shape[1]} neurons for images, {text.shape[1]} for text",
@@ -155,6 +157,7 @@ def _opened(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
 def _image_rows(
     model: Model,
     dataset: Dataset,
+    images: Images,
     preprocess: Preprocess,
     cache: Cache | None,
     batch: int,
@@ -162,14 +165,15 @@ def _image_rows(
     name: str,
 ) -> Float[Tensor, "image neuron"]:
     def encode(batches: Iterable[range]) -> Iterator[Float[Tensor, "n neuron"]]:
-        return encode_images(model, dataset.images, preprocess, batches, name=name)
+        return encode_images(model, images, preprocess, batches, name=name)
 
     if cache is None:
         batches = split(range(len(dataset)), batch)
         return torch.cat([*progress(encode(batches), name, len(batches))])
+    read = {} if images is dataset.images else {"read": "as protocol paper does"}
     entry = cache.entry(
         "images",
-        _weights(model) | {"preprocess": str(preprocess), "dataset": dataset.fingerprint},
+        _weights(model) | {"preprocess": str(preprocess), "dataset": dataset.fingerprint} | read,
         rows=len(dataset),
         neurons=model.neurons,
         about={"model": model.label, "dataset": dataset.name},

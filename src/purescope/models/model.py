@@ -34,6 +34,8 @@ class Preprocess:
         interpolation: "bicubic" or "bilinear", as Pillow does them (antialiased).
         resize: how an image becomes a square: "shortest" makes its shortest side `size` and cuts the centre out, as
             CLIP does; "squash" ignores its proportions, as SigLIP does.
+        resize_first: resize grey and CMYK images before they become RGB, as CLIP's own transform and the experiment's
+            script do; otherwise after it. Only CMYK differs, by a shade here and there.
 
     Raises:
         InputError: the size is below 1, a std is 0, or the interpolation or the resize is unknown.
@@ -50,6 +52,7 @@ class Preprocess:
     std: RGB
     interpolation: str = "bicubic"
     resize: str = "shortest"
+    resize_first: bool = field(default=False, repr=False)  # no other result, unless an image is no RGB
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -65,10 +68,12 @@ class Preprocess:
 
     def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 size size"]:
         """The square that the model sees, as bytes; an RGB image that is it already is only copied."""
-        if image.mode != "RGB":
+        if image.mode != "RGB" and not (self.resize_first and image.mode in ("L", "CMYK")):
             image = image.convert("RGB")
         if image.size != (self.size, self.size):
             image = self._square(image)
+        if image.mode != "RGB":
+            image = image.convert("RGB")
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
     def normalise(self, batch: UInt8[Tensor, "n 3 size size"]) -> Float[Tensor, "n 3 size size"]:

@@ -125,7 +125,7 @@ def identities(models: Sequence[Model], sets: Iterable[Dataset | Features], prot
     }
 
 
-def note_identities(models: Sequence[Model], sets: Iterable[Dataset | Features], out: Path) -> None:
+def note_identities(models: Sequence[Model], sets: Sequence[Dataset | Features], out: Path) -> None:
     """Write them into the manifest of a folder that is no run's, beside the models that it has already.
 
     Raises:
@@ -139,7 +139,14 @@ def note_identities(models: Sequence[Model], sets: Iterable[Dataset | Features],
         others = [one for one in earlier.get("models", []) if one.get("label") not in labels]
         found = identities(models, sets)
         data = found["datasets"] or earlier.get("datasets", [])
-        write_manifest(found | {"models": [*others, *found["models"]], "datasets": data}, out)
+        notes = list(dict.fromkeys([*earlier.get("notes", []), *_notes(sets)]))
+        told = {"notes": notes} if notes else {}
+        write_manifest(found | {"models": [*others, *found["models"]], "datasets": data} | told, out)
+
+
+def _notes(sets: Iterable[Dataset | Features]) -> list[str]:
+    """What was told of the data when it was loaded."""
+    return [note for item in sets if isinstance(item, Dataset) for note in item.notes]
 
 
 def is_run(out: Path) -> bool:

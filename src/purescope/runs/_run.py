@@ -17,6 +17,7 @@ import pandas as pd
 from purescope.columns import Schema
 from purescope.cosines import write_cosines
 from purescope.datasets import Dataset
+from purescope.errors import noting
 from purescope.features import Features, Progress, quiet
 from purescope.locks import lock_folder
 from purescope.manifest import write_manifest
@@ -137,18 +138,21 @@ def run(
     """
     folder, study = to_folder(out), study or Study()
     _log.info("loading models and data")
-    opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
+    with noting() as found:
+        opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
+    told = dict.fromkeys([*found, *(note for item in opened.sets if isinstance(item, Dataset) for note in item.notes)])
     whole = [schema for schema, _ in study.whole]
     manifest = new_manifest([*study.kinds, *whole], opened.models, opened.sets, opened.settings)
     with lock_folder(folder):
         done = claim(folder, study.kinds, whole, manifest, overwrite=overwrite)
+        done.notes = [*told, *(note for note in done.notes if note not in told)]
         _measure(done, opened, study, folder, manifest)
         tables = done.together(study.kinds, _parts(opened))
-        for note in dict.fromkeys(done.notes):
+        for note in dict.fromkeys(note for note in done.notes if note not in told):
             warnings.warn(note, stacklevel=2)
         for schema, of_all in study.whole:
-            found = done.whole.get(schema.name)
-            tables[schema.name] = check_table(of_all(opened, tables), schema) if found is None else found
+            kept = done.whole.get(schema.name)
+            tables[schema.name] = check_table(of_all(opened, tables), schema) if kept is None else kept
         done.write([*study.kinds, *whole], tables, manifest, folder)
         _write_csv(tables, [*study.kinds, *whole], folder)
         _write_cosines(opened.models, folder)

@@ -55,7 +55,7 @@ def test_what_the_words_say_is_part_of_the_source(tmp_path: Path, pets: str) -> 
         (["a", 1], "no list of texts"),
         (["a", " "], "no list of texts"),
         ([], "no list of texts"),
-        ({"pets": {"cat": ["a"]}}, "no list of texts"),
+        ({"pets": {"cat": ["a"]}}, r"has 1 entries, and none for 2 of 2 classes of pets: cheese_plate, cheesecake\n"),
         ("cat", "no list of texts"),
         (["Cheesecake", "cheese plate"], r"calls class 0 of pets 'Cheesecake', which is the name of class 1"),
     ],

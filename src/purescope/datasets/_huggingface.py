@@ -24,7 +24,7 @@ from purescope.datasets._saved import check_folder, is_saved
 from purescope.datasets._unpacked import check_unpacked
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, look_at_images, open_rgb
-from purescope.datasets.names import check_class_names
+from purescope.datasets.names import check_class_names, in_order, warn_of_number_order
 from purescope.errors import DatasetError, MissingExtraError, listed, near_miss
 from purescope.files import read_bytes
 from purescope.guard import guarded
@@ -39,6 +39,7 @@ _Split = typing.Any
 _Splits = Mapping[str, _Split]
 _Builder = typing.Any
 
+_LABELS = ("label", "labels", "class", "class_name", "category")  # of columns that hold the names themselves
 _OPTIONS = ("split", "config", "revision", "image", "label")
 
 
@@ -62,26 +63,30 @@ def load(name: str, *, offline: bool = False) -> Dataset:
         splits = _open(where, options, offline)
     split, data = _split(name, splits, options.get("split"))
     image = _column(name, data, "Image", options.get("image"))
-    label = _column(name, data, "ClassLabel", options.get("label"))
-    classes = tuple(data.features[label].names)
-    check_class_names(classes, DatasetError, where=f"hf:{name}: ")
+    label = _label_column(name, data, options.get("label"))
     try:
         table = data.select_columns([image, label]).with_format("arrow")[:]
         table.validate(full=True)  # offsets too: those of a damaged file can lead anywhere
-        numbers = table[label].to_pylist()
+        values = table[label].to_pylist()
     except Exception as error:  # as for `_open`
         raise DatasetError(
             f"hf:{name} cannot be read: {_first_line(error)}",
             expected="a whole Arrow table",
             fix="save or fetch it again",
         ) from error
-    if None in numbers:
+    if None in values:
         raise DatasetError(
-            f"hf:{name}: image {numbers.index(None)} of split {split} has no label",
+            f"hf:{name}: image {values.index(None)} of split {split} has no label",
             expected="a label for each image",
             fix="name a split that has them: hf:NAME?split=SPLIT",
         )
-    labels = torch.tensor(numbers, dtype=torch.int64)
+    classes = tuple(_class_names(data.features[label], values))
+    check_class_names(classes, DatasetError, where=f"hf:{name}: ")
+    if isinstance(values[0], str):
+        warn_of_number_order(classes, f"hf:{name}")
+        number_of = {text: number for number, text in enumerate(classes)}
+        values = [number_of[text] for text in values]
+    labels = torch.tensor(values, dtype=torch.int64)
     images, parts = _images(name, table[image], _roots(to_path(where)))
     return Dataset(
         name=short_name(Path(where).resolve().name),
@@ -228,6 +233,33 @@ def _split(name: str, found: _Splits, split: str | None) -> tuple[str, _Split]:
     return split, found[split]
 
 
+def _label_column(name: str, data: _Split, wanted: str | None) -> str:
+    """The column of class labels; where none has that type, the one that is named, or called label, if it has words.
+
+    Raises:
+        DatasetError: there is none; it holds numbers, whose names nobody knows; or there are several.
+    """
+    features = data.features
+    plain = [wanted] if wanted is not None else [column for column in _LABELS if column in features]
+    if wanted is None and any(type(feature).__name__ == "ClassLabel" for feature in features.values()):
+        plain = []
+    if len(plain) != 1 or type(features.get(plain[0])).__name__ != "Value":
+        return _column(name, data, "ClassLabel", wanted)
+    kind = features[plain[0]].dtype
+    if kind not in ("string", "large_string"):
+        raise DatasetError(
+            f"hf:{name}: the column {plain[0]} holds {kind}, and nothing says what the classes are called",
+            expected="class labels (ClassLabel), or the names of classes as text",
+            fix=f'datasets.Dataset.cast_column("{plain[0]}", datasets.ClassLabel(names=[...])) and save it again',
+        )
+    return plain[0]
+
+
+def _class_names(feature: typing.Any, values: Sequence[typing.Any]) -> Sequence[str]:
+    """The names of the classes: those that labels stand for, or those that are there."""
+    return feature.names if type(feature).__name__ == "ClassLabel" else in_order(values)
+
+
 def _column(name: str, data: _Split, kind: str, wanted: str | None) -> str:
     """The one column of this kind of feature."""
     fitting: list[str] = [column for column, feature in data.features.items() if type(feature).__name__ == kind]
@@ -236,12 +268,25 @@ def _column(name: str, data: _Split, kind: str, wanted: str | None) -> str:
     if len(fitting) == 1:
         return fitting[0]
     columns = listed([f"{column} ({type(feature).__name__})" for column, feature in data.features.items()])
-    option = "image" if kind == "Image" else "label"
     raise DatasetError(
         f"hf:{name} has the columns {columns}",
         expected=f"one of type {kind}" + (f" called {wanted!r}" if wanted is not None else ""),
-        fix=f"name it: hf:NAME?{option}=COLUMN; tar shards of the CLIP benchmark are read with wds:FOLDER",
+        fix=_how_to_get(kind, data, wanted, fitting) + "; tar shards of the CLIP benchmark are read with wds:FOLDER",
     )
+
+
+def _how_to_get(kind: str, data: _Split, wanted: str | None, fitting: Sequence[str]) -> str:
+    """What to do about a column of images or labels that is not there, or not the only one."""
+    option, cast = ("image", "Image()") if kind == "Image" else ("label", "ClassLabel(names=[...])")
+    if len(fitting) > 1:
+        return f"name it: hf:NAME?{option}=COLUMN"
+    if wanted is not None and wanted not in data.features:
+        return f"name one that is there: hf:NAME?{option}=COLUMN"
+    likely = ("image", "img") if kind == "Image" else _LABELS
+    column = wanted or next((name for name in likely if name in data.features), None)
+    if column is None:
+        return f"name it: hf:NAME?{option}=COLUMN"
+    return f'datasets.Dataset.cast_column("{column}", datasets.{cast}) and save it again'
 
 
 def _roots(folder: Path) -> list[Path]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from PIL import Image
@@ -31,6 +30,8 @@ _BROKEN = (
 # What is tried on bytes from anywhere. Not all that Pillow has: for EPS it starts Ghostscript, for the sake of which a
 # picture is a program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+
+_Open: typing.TypeAlias = io.BufferedReader | io.BytesIO
 
 FINGERPRINTED = "class names, labels, file names and contents"
 """What the fingerprint of a set of files covers, however large: a changed image of the same size is another image."""
@@ -166,7 +167,7 @@ def open_files(
 ) -> tuple[LazyImages, Looked]:
     """Look at image files, which are called by their paths below `root` in errors, and `where` in warnings."""
 
-    def open_one(index: int) -> BinaryIO:
+    def open_one(index: int) -> _Open:
         return open_regular(paths[index])
 
     looked = look_at_images([name_below(root, path) for path in paths], open_one)
@@ -177,7 +178,7 @@ def open_files(
     return images, looked
 
 
-def look_at_images(names: Sequence[str], open_one: Callable[[int], BinaryIO]) -> Looked:
+def look_at_images(names: Sequence[str], open_one: Callable[[int], _Open]) -> Looked:
     """Hash the images of a set and look at their headers, in threads.
 
     One that cannot be read counts as empty, as does what is no regular file and what is larger than any image.
@@ -234,10 +235,10 @@ def file_contents(paths: Sequence[Path], root: Path, *, most: int = MOST_BYTES) 
             yield _named(name_below(root, path), found)
 
 
-def _digest(file: BinaryIO, most: int) -> bytes:
+def _digest(file: _Open, most: int) -> bytes:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").digest() if size <= most else hashlib.sha256().digest()  # type: ignore[arg-type]
+    return hashlib.file_digest(file, "sha256").digest() if size <= most else hashlib.sha256().digest()
 
 
 def _named(name: str, digest: bytes) -> bytes:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,6 +162,9 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
 
     Raises:
         DatasetError: no folder was given; it is not there; it is damaged; or its download failed.
+
+    Warns:
+        UserWarning: it has more or fewer images or classes than the published set.
     """
     benchmark = BENCHMARKS[name]
     if data_root is None:
@@ -180,6 +184,7 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
         images = LazyImages(lambda index: _from_array(data, index), len(data))
         contents = [hashlib.sha256(data.data.tobytes()).digest()]
         fingerprint_of = "class names, labels and pixels"
+    _warn_of_parts(name, len(labels), len(classes))
     words = words_for(name)
     return Dataset(
         name=name,
@@ -199,6 +204,17 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
         },
         fingerprint=fingerprint(classes, labels, contents),
     )
+
+
+def _warn_of_parts(name: str, images: int, classes: int) -> None:
+    """Warn of a benchmark that is not the published one: its numbers are those of another set."""
+    benchmark = BENCHMARKS[name]
+    if (images, classes) != (benchmark.images, benchmark.classes):
+        warnings.warn(
+            f"{name} is not whole: {images:,} images of {classes:,} classes, where the published set has "
+            f"{benchmark.images:,} of {benchmark.classes:,}; its numbers cannot be compared with published ones",
+            stacklevel=3,
+        )
 
 
 def open_benchmark(name: str, data_root: Path, *, download: bool = False) -> typing.Any:

@@ -19,6 +19,7 @@ RGB: TypeAlias = tuple[float, float, float]
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _RESIZES = ("shortest", "squash")
+_LARGE = 1 << 24  # pixels of a resized image, of which most are cut away
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,30 @@ class Preprocess:
     def _square(self, image: Image.Image) -> Image.Image:
         if self.resize == "squash":
             return image.resize((self.size, self.size), _FILTERS[self.interpolation])
-        width, height = image.size
-        shortest = min(width, height)
+        shortest = min(image.size)
         # Truncated, not rounded, as in torchvision: a pixel more would shift the crop.
-        width, height = (int(self.size * side / shortest) for side in (width, height))
+        width, height = (int(self.size * side / shortest) for side in image.size)
+        left, top = (round((side - self.size) / 2) for side in (width, height))
+        if width * height > _LARGE:
+            return self._square_of_line(image, (width, height), (left, top))
         if image.size != (width, height):
             image = image.resize((width, height), _FILTERS[self.interpolation])
-        left, top = (round((side - self.size) / 2) for side in (width, height))
         return image.crop((left, top, left + self.size, top + self.size))
+
+    def _square_of_line(self, image: Image.Image, resized: tuple[int, int], corner: tuple[int, int]) -> Image.Image:
+        """Resize only what the crop keeps: a line of 1 x 20,000 pixels would be one of 224 x 4,480,000 first."""
+        left, top, right, bottom = (0, 0, *image.size)
+        (x0, x1), (y0, y1) = (
+            (first * side / whole, min(side, (first + self.size) * side / whole))
+            for first, side, whole in zip(corner, image.size, resized, strict=True)
+        )
+        # Cut roughly first, with all pixels that the filter looks at: Pillow works on long pictures in another order.
+        margin = 3 * max(1, min(image.size) / self.size) + 1
+        left, top = max(0, math.floor(x0 - margin)), max(0, math.floor(y0 - margin))
+        right, bottom = min(right, math.ceil(x1 + margin)), min(bottom, math.ceil(y1 + margin))
+        part = image.crop((left, top, right, bottom))
+        box = (x0 - left, y0 - top, x1 - left, y1 - top)
+        return part.resize((self.size, self.size), _FILTERS[self.interpolation], box=box)
 
 
 def as_rgb(values: object) -> RGB | None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -21,7 +22,7 @@ from purescope.models import Model, Preprocess
 from purescope.portraits import cosine_maps
 from purescope.purity import Projections
 from purescope.report import write_report
-from purescope.runs import Opened, Settings, Sources, Study, Tables, _run, features_of
+from purescope.runs import Opened, Settings, Sources, Study, Tables, _inputs, _run, features_of
 from purescope.schemas import (
     ATTRIBUTIONS,
     CLASS_IMPORTANCE,
@@ -316,6 +317,32 @@ def test_notes_of_what_was_done_before_are_told_again(tmp_path: Path) -> None:
         run_sweep(MODELS, [lonely], tmp_path, settings=SETTINGS)
     sentences = [str(warning.message) for warning in told]
     assert sorted(s[:12] for s in sentences if "no silhouette" in s) == ["One on first", "Two on first"]
+
+
+def small_set(**changes: Any) -> Dataset:
+    made = Dataset(
+        name="pictures", spec="made by hand", classes=("a", "b"), labels=torch.arange(8) % 2,
+        images=[Image.new("RGB", (2, 2), (shade, 0, 9)) for shade in range(8)], display_names=("a", "b"),
+        templates=("a {}.",), source={}, fingerprint="0",
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def test_notes_of_data_stand_in_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was told when a set was loaded, by the run or before it; told once, and kept when the run is made again."""
+
+    def load(spec: str, sources: Sources) -> Dataset:
+        warnings.warn("pictures are not whole", stacklevel=2)
+        return small_set(notes=("pictures are not whole",))
+
+    monkeypatch.setattr(_inputs, "named_dataset", load)
+    for data, loaded in (("pictures", True), (small_set(notes=("pictures are not whole",)), False)):
+        for _ in range(2):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                run_sweep(MODELS[:1], [data], tmp_path / str(loaded), settings=SETTINGS)
+            assert [str(one.message) for one in told].count("pictures are not whole") == loaded
+            assert read(tmp_path / str(loaded))["notes"].count("pictures are not whole") == 1
 
 
 @pytest.mark.parametrize("how", ["overwrite", "another version", "no table"])

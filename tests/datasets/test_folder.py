@@ -9,7 +9,7 @@ from PIL import Image
 
 from purescope.datasets import Dataset, load_dataset
 from purescope.errors import DatasetError
-from tests.datasets.pictures import picture
+from tests.datasets.pictures import picture, shades
 
 
 @pytest.fixture
@@ -173,3 +173,93 @@ def test_a_gif_is_read(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         Image.new("RGB", (4, 3), "red").save(tmp_path / name / "1.gif")
     assert load_dataset(f"folder:{tmp_path}").images[1].getpixel((0, 0)) == (255, 0, 0)
+
+
+SYSTEM = [
+    "__MACOSX",
+    "@eaDir",
+    "#recycle",
+    "lost+found",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "@__thumb",
+    "found.000",
+]
+
+
+@pytest.mark.parametrize("name", SYSTEM)
+@pytest.mark.parametrize("place", [".", "dog", "dog/puppies"])
+def test_folders_of_the_system_are_no_classes_and_hold_no_images(pets: Path, name: str, place: str) -> None:
+    (pets / place / name / "1.png").mkdir(parents=True)
+    (pets / place / name / "1.png" / "thumb.png").write_bytes(picture(1))
+    told = (Path(place) / name).as_posix().replace("$", r"\$").replace("+", r"\+")
+    with pytest.warns(UserWarning, match=f"1 folders that systems and programs make are left out: {told}$"):
+        dataset = load_dataset(f"folder:{pets}")
+    assert (dataset.classes, len(dataset)) == (("cat_s", "dog"), 5)
+
+
+@pytest.mark.parametrize("name", ["macosx", "@home", "#1", "recycle bin", "found"])
+def test_folders_with_names_like_those_of_systems_are_classes(pets: Path, name: str) -> None:
+    (pets / name).mkdir()
+    (pets / name / "1.png").write_bytes(picture(1))
+    assert name in load_dataset(f"folder:{pets}").classes
+
+
+@pytest.mark.parametrize(
+    ("names", "meant"),
+    [
+        (["train", "test"], "test"),
+        (["train", "val"], "val"),
+        (["Training_Set", "Test_Set"], "Test_Set"),
+        (["seg_pred", "seg_test", "seg_train"], "seg_test"),
+        (["train2017", "val2017"], "val2017"),
+        (["train"], "train"),
+    ],
+)
+def test_splits_are_no_classes(tmp_path: Path, names: list[str], meant: str) -> None:
+    for name in names:
+        for inner in ("cat", "dog"):
+            (tmp_path / name / inner).mkdir(parents=True)
+            (tmp_path / name / inner / "1.png").write_bytes(picture(1))
+    (tmp_path / "docs").mkdir()
+    with pytest.raises(DatasetError, match=rf"which are splits, not classes\n(?s:.*)folder:{tmp_path / meant}$"):
+        load_dataset(f"folder:{tmp_path}")
+    assert load_dataset(f"folder:{tmp_path / meant}").classes == ("cat", "dog")
+
+
+def test_a_class_may_be_called_like_a_split(pets: Path) -> None:
+    (pets / "train").mkdir()
+    (pets / "train" / "1.png").write_bytes(picture(1))
+    assert load_dataset(f"folder:{pets}").classes == ("cat_s", "dog", "train")
+
+
+def test_the_same_folders_in_every_class_are_noted(tmp_path: Path) -> None:
+    for outer in ("2019", "2020"):
+        for inner in ("cat", "dog"):
+            (tmp_path / outer / inner).mkdir(parents=True)
+            (tmp_path / outer / inner / "1.png").write_bytes(picture(1))
+    with pytest.warns(UserWarning, match=r"all of its 2 sub-folders have the sub-folders cat, dog: .*/2019"):
+        assert load_dataset(f"folder:{tmp_path}").classes == ("2019", "2020")
+    (tmp_path / "2020" / "1.png").write_bytes(picture(1))
+    load_dataset(f"folder:{tmp_path}")
+
+
+def numbered(root: Path, names: list[str]) -> str:
+    for name in names:
+        (root / name).mkdir()
+        (root / name / "1.png").write_bytes(picture(int(name)))
+    return f"folder:{root}"
+
+
+def test_classes_called_by_numbers_stand_in_their_order(tmp_path: Path) -> None:
+    """As every list of names for them does: ImageNetV2's folder 10 comes after 9."""
+    spec = numbered(tmp_path, [str(number) for number in range(12)])
+    (tmp_path / "classes.txt").write_text("".join(f"name of {number}\n" for number in range(12)))
+    with pytest.warns(UserWarning, match=r"stand in the order of these \(0, 1, 2, 3"):
+        dataset = load_dataset(spec)
+    assert dataset.labels.tolist() == shades(dataset) == [*range(12)]
+    assert dataset.classes == tuple(f"name of {number}" for number in range(12))
+
+
+def test_numbers_whose_order_is_that_of_words_need_no_note(tmp_path: Path) -> None:
+    assert load_dataset(numbered(tmp_path, ["00", "01", "10"])).classes == ("00", "01", "10")

@@ -191,3 +191,48 @@ def test_fingerprint_is_of_the_content_not_of_the_place(tmp_path: Path) -> None:
     made([0, 1], 9).save_to_disk(tmp_path / "c")
     a, b, c = (load_dataset(f"hf:{tmp_path / name}").fingerprint for name in "abc")
     assert a == b != c
+
+
+def plain(labels: list[Any], kind: str, column: str = "label") -> Any:
+    images = [{"bytes": picture(shade), "path": None} for shade in range(len(labels))]
+    features = hub.Features({"image": hub.Image(), column: hub.Value(kind)})
+    return hub.Dataset.from_dict({"image": images, column: labels}, features=features)
+
+
+@pytest.mark.parametrize("option", ["", "?label=label"])
+def test_labels_that_are_words(tmp_path: Path, option: str) -> None:
+    plain(["dog", "big_cat", "dog"], "string").save_to_disk(tmp_path / "pets")
+    dataset = load_dataset(f"hf:{tmp_path / 'pets'}{option}")
+    assert (dataset.classes, dataset.labels.tolist()) == (("big_cat", "dog"), [1, 0, 1])
+    assert (dataset.display_names, shades(dataset)) == (("big cat", "dog"), [0, 1, 2])
+
+
+def test_words_in_a_column_of_another_name_are_taken_when_named(tmp_path: Path) -> None:
+    plain(["dog", "cat"], "string", "species").save_to_disk(tmp_path / "pets")
+    with pytest.raises(DatasetError, match=r"name it: hf:NAME\?label=COLUMN"):
+        load_dataset(f"hf:{tmp_path / 'pets'}")
+    assert load_dataset(f"hf:{tmp_path / 'pets'}?label=species").labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("labels", "kind"), [([1, 0], "int64"), ([1.0, 0.0], "float32"), ([True, False], "bool")])
+def test_labels_that_are_numbers_are_refused_with_what_to_do(tmp_path: Path, labels: list[Any], kind: str) -> None:
+    plain(labels, kind).save_to_disk(tmp_path / "pets")
+    for option in ("", "?label=label"):
+        with pytest.raises(
+            DatasetError, match=rf"column label holds {kind}, .*(?s:.*)cast_column\(.label., .*ClassLabel"
+        ):
+            load_dataset(f"hf:{tmp_path / 'pets'}{option}")
+
+
+def test_an_empty_word_is_no_class(tmp_path: Path) -> None:
+    plain(["dog", ""], "string").save_to_disk(tmp_path / "pets")
+    with pytest.raises(DatasetError, match="has the name ''"):
+        load_dataset(f"hf:{tmp_path / 'pets'}")
+
+
+def test_images_that_are_no_images_to_the_library(tmp_path: Path) -> None:
+    """Parquet as others write it: bytes and path, and nothing that says what they are."""
+    table = {"image": [{"bytes": picture(1), "path": ""}, {"bytes": picture(2), "path": ""}], "label": ["a", "b"]}
+    hub.Dataset.from_dict(table).save_to_disk(tmp_path / "pets")
+    with pytest.raises(DatasetError, match=r"one of type Image(?s:.*)cast_column\(.image., datasets\.Image\(\)\)"):
+        load_dataset(f"hf:{tmp_path / 'pets'}?image=image")

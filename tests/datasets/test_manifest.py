@@ -227,3 +227,50 @@ def test_a_damaged_table_is_an_error_of_ours_or_reads_as_it_says(place: Path, su
         except DatasetError:
             refused += 1
     assert refused > 50
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "a.csv"), ("\t", "a.csv"), ("\t", "a.tsv"), ("|", "a.csv")])
+def test_what_separates_cells_is_found_and_noted(place: Path, separator: str, name: str) -> None:
+    table = "id,path,class\n1,images/2.png,dog\n2,images/1.png,cat\n".replace(",", separator)
+    with pytest.warns(UserWarning, match="its cells are separated by"):
+        dataset = load_dataset(write(place, table, name))
+    assert (shades(dataset), dataset.labels.tolist()) == ([2, 1], [1, 0])
+
+
+def test_columns_that_do_not_fit_are_named_whatever_separates_them(place: Path) -> None:
+    with pytest.raises(DatasetError, match="has the columns datei, klasse"):
+        load_dataset(write(place, "datei;klasse\nimages/2.png;dog\n"))
+
+
+def test_a_semicolon_in_a_table_with_commas(place: Path) -> None:
+    dataset = load_dataset(write(place, "path,class,a;b\nimages/2.png,dog;hound,1\nimages/1.png,cat,2\n"))
+    assert dataset.classes == ("cat", "dog;hound")
+
+
+def test_paths_that_windows_has_written(place: Path) -> None:
+    (place / "images" / "back\\slash.png").write_bytes(picture(9))
+    table = "path,class\nimages\\2.png,dog\n..\\4.png,cat\nimages/back\\slash.png,cat\n"
+    with pytest.warns(UserWarning, match=r"2 paths are read with / in place of"):
+        dataset = load_dataset(write(place, table))
+    assert shades(dataset) == [2, 4, 9]
+
+
+def test_splits_of_a_table_are_noted(place: Path) -> None:
+    table = "path,class,split\nimages/2.png,dog,train\nimages/1.png,cat,test\n"
+    with pytest.warns(UserWarning, match="all rows are read, those of the splits test, train together"):
+        assert len(load_dataset(write(place, table))) == 2
+    load_dataset(write(place, table.replace("train", "test")))
+
+
+def test_class_names_that_are_numbers_stand_in_their_order(place: Path) -> None:
+    rows = "".join(f"images/{shade}.png,{name}\n" for shade, name in ((1, 10), (2, 9), (3, 0)))
+    with pytest.warns(UserWarning, match=r"in the order of these \(0, 9, 10\)"):
+        dataset = load_dataset(write(place, f"path,class\n{rows}"))
+    assert (dataset.classes, dataset.labels.tolist()) == (("0", "9", "10"), [2, 1, 0])
+
+
+@pytest.mark.parametrize("text", ["0.0", "0.", "0"])
+def test_whole_numbers_with_a_point_are_labels(place: Path, text: str) -> None:
+    (place / "classnames.txt").write_text("zebra\ndog\n")
+    dataset = load_dataset(write(place, f"path,label\nimages/2.png,{text.replace('0', '1', 1)}\nimages/1.png,{text}\n"))
+    assert (dataset.classes, dataset.labels.tolist()) == (("zebra", "dog"), [1, 0])

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,16 @@ from PIL import Image
 
 from purescope.datasets import Checked, available_datasets, check_datasets, load_dataset
 from purescope.datasets._torchvision import BENCHMARKS
+from purescope.datasets.images import of_protocol
 from purescope.errors import DatasetError
 from purescope.prompts import words_for
 from tests.datasets.pictures import shades
+
+PROTOCOLS = ("native", "paper")
+
+
+# Each of them is; `test_what_is_not_whole_is_noted` looks at the note.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is not whole")
 
 
 def save(file: Path, shade: int, mode: str = "RGB") -> None:
@@ -166,6 +174,32 @@ def test_read_as_it_was_written(name: str, tmp_path: Path) -> None:
     assert dataset.templates == words_for(name).templates
     assert dataset.display_names == DISPLAYED[name]
     assert dataset.source["split"] == SPLITS.get(name, "test")
+
+
+def test_what_is_not_whole_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_eurosat(tmp_path)
+    told = "eurosat is not whole: 3 images of 3 classes, where the published set has 27,000 of 10"
+    with pytest.warns(UserWarning, match=told):
+        dataset = load_dataset("eurosat", data_root=tmp_path)
+    assert [note.partition(";")[0] for note in dataset.notes] == [told]
+    for images, classes in ((3, 3), (4, 3), (3, 4)):
+        monkeypatch.setitem(BENCHMARKS, "eurosat", replace(BENCHMARKS["eurosat"], images=images, classes=classes))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert bool(load_dataset("eurosat", data_root=tmp_path).notes) == ((images, classes) != (3, 3))
+
+
+def test_caltech101_stays_as_it_is_stored_until_it_is_resized_under_protocol_paper(tmp_path: Path) -> None:
+    """Torchvision makes RGB of all others when it opens them; of these the script's transform does, at its end."""
+    make_caltech101(tmp_path)
+    save(tmp_path / "caltech101" / "101_ObjectCategories" / "Faces" / "image_0001.jpg", 0, mode="CMYK")
+    make_dtd(tmp_path)
+    save(tmp_path / "dtd" / "dtd" / "images" / "banded" / "banded_0002.jpg", 0, mode="CMYK")
+    caltech, dtd = (load_dataset(name, data_root=tmp_path).images for name in ("caltech101", "dtd"))
+    modes = [
+        [of_protocol(images, name)[row].mode for row in range(3)] for images in (caltech, dtd) for name in PROTOCOLS
+    ]
+    assert modes == [["RGB"] * 3, ["CMYK", "L", "RGB"], ["RGB"] * 3, ["RGB"] * 3]
 
 
 @pytest.mark.parametrize("name", MINIATURES)

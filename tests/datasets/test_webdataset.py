@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from purescope.datasets import load_dataset
+from purescope.datasets._colours import Colours
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
 
@@ -309,3 +311,54 @@ def test_a_damaged_shard_is_an_error_of_ours_or_reads_as_it_says(root: Path) -> 
         except DatasetError:
             refused += 1
     assert refused > 150
+
+
+def bare(root: Path, files: Files) -> str:
+    shard(root / "0.tar", files)
+    (root / "classnames.txt").write_text("cat\ndog\n")
+    return f"wds:{root}"
+
+
+@pytest.mark.parametrize("keys", [["a", "b 2.0 (copy)"], ["img_0.v2", "img_1.v2"], ["a", "a.1"], ["t.v1/0", "t.v1/1"]])
+def test_dots_in_the_names_of_files(tmp_path: Path, keys: list[str]) -> None:
+    dataset = load_dataset(bare(tmp_path, [*sample(keys[0], 3, 0), *sample(keys[1], 4, 1)]))
+    assert (shades(dataset), dataset.labels.tolist()) == ([3, 4], [0, 1])
+
+
+def test_pictures_and_labels_with_endings_of_two_words(tmp_path: Path) -> None:
+    """As webdataset writes them for {"image.png": ..., "cls": ...}."""
+    first = [("0.image.png", picture(3)), ("0.cls", b"1")]
+    second = [("1.png", picture(4)), ("1.label.cls", b"0")]
+    dataset = load_dataset(bare(tmp_path, [*first, *second]))
+    assert (shades(dataset), dataset.labels.tolist()) == ([3, 4], [1, 0])
+
+
+def test_further_parts_of_an_image_are_left_out_with_a_note(tmp_path: Path) -> None:
+    spec = bare(tmp_path, [*sample("0", 3, 1), ("0.mask.png", picture(9)), *sample("1", 4, 0)])
+    with pytest.warns(UserWarning, match=r"0\.tar: 1 files are further parts of images"):
+        dataset = load_dataset(spec)
+    assert (shades(dataset), dataset.labels.tolist()) == ([3, 4], [1, 0])
+
+
+def test_two_pictures_of_one_key(tmp_path: Path) -> None:
+    files = [("0.left.png", picture(3)), ("0.right.png", picture(4)), ("0.cls", b"1")]
+    with pytest.raises(DatasetError, match=r"0 in .* has the pictures 0\.left\.png, 0\.right\.png"):
+        load_dataset(bare(tmp_path, files))
+
+
+def test_a_picture_without_a_label_is_named_with_its_dots(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"has \.png only: b 2\.0 \(copy\)\.png"):
+        load_dataset(bare(tmp_path, [*sample("a", 3, 0), ("b 2.0 (copy).png", picture(4))]))
+
+
+def test_transparency_in_a_shard_is_noted_and_in_the_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (2, 2)).save(buffer, "PNG")
+    spec = bare(tmp_path, [("0.png", buffer.getvalue()), ("0.cls", b"1"), *sample("1", 4, 0)])
+    with pytest.warns(UserWarning, match="1 of 2 images have transparency"):
+        dataset = load_dataset(spec)
+    assert shades(dataset) == [255, 4]
+    monkeypatch.setattr("purescope.datasets.images.look_at", lambda file, formats: Colours())
+    assert load_dataset(spec).fingerprint != dataset.fingerprint

@@ -124,3 +124,53 @@ def test_words_are_found_by_either_name(tmp_path: Path, pets: str) -> None:
     assert load_dataset(f"Mine={pets}", classnames=own).display_names == ("a", "b")
     both = write(tmp_path, {"pets": ["a", "b"], "Mine": ["c", "d"]})
     assert load_dataset(f"Mine={pets}", classnames=both).display_names == ("c", "d")
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"0": "a plate", "1": "a cake"},
+        {"1": "a cake", "0": "a plate"},
+        {"architectures": ["X"], "id2label": {"0": "a plate", "1": "a cake"}},
+        {"model_type": "x", "label2id": {"a cake": 1, "a plate": 0}},
+        {"a cake": 1, "a plate": 0},
+        {"0": ["cheesecake", "a cake"], "1": ["cheese_plate", "a plate"]},
+        {"7": ["cheesecake", "a cake"], "9": ["cheese_plate", "a plate"], "3": ["n02119789", "kit fox"]},
+        {"0": ["n01", "a plate"], "1": ["n02", "a cake"]},
+        {"cheesecake": "a cake", "cheese_plate": "a plate", "fox": "a fox"},
+        {"pets": {"cheesecake": "a cake", "cheese_plate": "a plate"}},
+        {"pets": {"0": "a plate", "1": "a cake"}, "other": ["x"]},
+    ],
+)
+def test_class_names_by_label_or_by_class(tmp_path: Path, pets: str, entries: Any) -> None:
+    dataset = load_dataset(pets, classnames=write(tmp_path, entries))
+    assert dataset.display_names == ("a plate", "a cake")
+    assert dataset.source["classnames"].endswith((", read as label to name", ", read as class to name"))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"1": "a plate", "2": "a cake"},
+        {"0": "a plate", "1": "a cake", "2": "a fox"},
+        {"0": "a plate", "00": "a cake"},
+        {"cheesecake": "a cake"},
+        {"cheesecake": "a cake", "cheese_plate": 1},
+        {"cheesecake": "a cake", "cheese_plate": " "},
+        {"a plate": True, "a cake": False},
+        {"id2label": {"0": "a plate"}},
+    ],
+)
+def test_names_that_are_not_complete_are_refused(tmp_path: Path, pets: str, entries: Any) -> None:
+    with pytest.raises(DatasetError, match=r"words\.json has \d entr.* of 2 classes of pets"):
+        load_dataset(pets, classnames=write(tmp_path, entries))
+
+
+def test_names_by_label_in_another_order_are_refused_as_in_a_list(tmp_path: Path, pets: str) -> None:
+    with pytest.raises(DatasetError, match="which is the name of class 1"):
+        load_dataset(pets, classnames=write(tmp_path, {"0": "cheesecake", "1": "cheese plate"}))
+
+
+def test_templates_by_name_are_refused(tmp_path: Path, pets: str) -> None:
+    with pytest.raises(DatasetError, match="no list of texts"):
+        load_dataset(pets, templates=write(tmp_path, {"0": "a {c}.", "1": "the {c}."}))

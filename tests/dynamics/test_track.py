@@ -1,6 +1,8 @@
 """The table over checkpoints: what stands in a row, and that a stopped run goes on."""
 
+import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,16 @@ def test_a_run_that_is_called_again_measures_what_is_missing(run: Path, tmp_path
     (run / "clip-10.pt").unlink()
     assert len(track([run], [make_dataset()], **arguments)) == 3  # what was measured stays
     assert len(loads.encoded) == 3
+
+
+def test_notes_of_data_stand_in_the_manifest(run: Path, tmp_path: Path) -> None:
+    loads = Loads()
+    arguments: dict[str, Any] = {"settings": SETTINGS, "out": tmp_path, "load": loads, "encode": loads.encode}
+    for notes in (("half of it",), (), ("half of it", "grey")):
+        track([run / "clip-200.pt"], [replace(make_dataset(), notes=notes)], **arguments)
+    assert json.loads((tmp_path / "manifest.json").read_text())["notes"] == ["half of it", "grey"]
+    track([run / "clip-200.pt"], [make_dataset()], overwrite=True, **arguments)
+    assert "notes" not in json.loads((tmp_path / "manifest.json").read_text())
 
 
 def test_what_has_changed_is_measured_again(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

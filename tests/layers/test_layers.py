@@ -24,6 +24,7 @@ from purescope.models import Model, load_model
 from purescope.models.model import Tower
 from purescope.prompts import prompts_for
 from purescope.purity import overlap
+from purescope.runs import note_identities
 from tests.checkpoints import laclip_tensors, openai_model, write_laclip, write_open_clip, write_torchscript
 from tests.models.test_open_clip import CONFIGS
 
@@ -339,6 +340,12 @@ def test_the_command_prints_both_towers_and_writes_every_figure(tmp_path: Path) 
     again = CliRunner().invoke(command, ["Other=bundled:laclip", "--out", str(out), "--no-report"])
     assert again.exit_code == 0, again.output
     assert [one["label"] for one in json.loads((out / "manifest.json").read_text())["models"]] == ["Mine", "Other"]
+
+
+def test_notes_of_data_stand_in_the_manifest(load: Callable[[str], Model], dataset: Dataset, tmp_path: Path) -> None:
+    for notes in (("half of it",), (), ("half of it", "grey")):
+        note_identities([load("vit")], [replace(dataset, notes=notes)], tmp_path)
+    assert json.loads((tmp_path / "manifest.json").read_text())["notes"] == ["half of it", "grey"]
 
 
 def test_the_command_measures_activations_of_a_data_set(

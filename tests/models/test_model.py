@@ -96,3 +96,23 @@ def test_openai_values() -> None:
 def test_what_is_no_preprocess(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Preprocess(**{"size": 8, **IMAGENET, **change})
+
+
+@pytest.mark.parametrize("shape", [(3, 1010), (1010, 3)])
+def test_only_what_is_kept_of_a_line_is_resized(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of 3 x 4,000 pixels would be one of 224 x 298,666 first, 268 MB; rounding is all that may differ."""
+    sizes: list[tuple[int, int]] = []
+    resize = Image.Image.resize
+
+    def spy(image: Image.Image, size: tuple[int, int], *args: Any, **options: Any) -> Image.Image:
+        sizes.append(size)
+        return resize(image, size, *args, **options)
+
+    image = noise(*shape)
+    whole = [224 * side // 3 for side in shape]
+    left, top = (round((side - 224) / 2) for side in whole)
+    expected = np.asarray(resize(image, whole, Image.Resampling.BICUBIC))[top : top + 224, left : left + 224]
+    monkeypatch.setattr(Image.Image, "resize", spy)
+    found = OPENAI_PREPROCESS.pixels(image).permute(1, 2, 0).numpy()
+    assert sizes == [(224, 224)]
+    assert abs(found.astype(int) - expected).max() <= 1

@@ -154,7 +154,7 @@ def _report_system(root: Path, passed_over: list[Path]) -> None:
 def _refuse_splits(root: Path, below: ClassFiles) -> None:
     """Refuse a folder whose sub-folders are splits: each would be a class."""
     filled = [name for name, files in below.files.items() if any(_is_image(path.name) for path in files)]
-    if not filled or not all(map(_is_split, filled)):
+    if not any(map(_is_split, filled)) or not all(_words(name) <= {*_SPLITS, *_BESIDE_SPLITS} for name in filled):
         return
     test = next((name for name in filled if re.search("test", name, re.IGNORECASE)), filled[-1])
     raise DatasetError(
@@ -166,17 +166,17 @@ def _refuse_splits(root: Path, below: ClassFiles) -> None:
 
 def _warn_of_same_sub_folders(root: Path, below: ClassFiles) -> None:
     """Warn where what may be the classes lies one level deeper, the same below each sub-folder."""
-    inner = []
+    inner: dict[str, set[str]] = {}
     for name, files in below.files.items():
         parts = [path.relative_to(root / name).parts for path in files if _is_image(path.name)]
         if any(len(part) == 1 for part in parts):
             return
-        inner += [{part[0] for part in parts}] if parts else []
-    shared = set.intersection(*inner) if len(inner) > 1 else set()
+        inner |= {name: {part[0] for part in parts}} if parts else {}
+    shared = set.intersection(*inner.values()) if len(inner) > 1 else set()
     if len(shared) > 1:
         warnings.warn(
             f"folder:{root}: all of its {len(inner)} sub-folders have the sub-folders {listed(sorted(shared))}: if "
-            f"those are the classes, name one of the {len(inner)}, as folder:{root / next(iter(below.files))}",
+            f"those are the classes, name one of the {len(inner)}, as folder:{root / next(iter(inner))}",
             stacklevel=3,
         )
 
@@ -188,8 +188,11 @@ def _is_split(name: str) -> bool:
         >>> [_is_split(name) for name in ("train", "seg_test", "val2017", "Training Set", "trainer", "test tube")]
         [True, True, True, True, False, False]
     """
-    words = re.findall("[a-z]+", name.lower())
-    return any(word in _SPLITS for word in words) and all(word in (*_SPLITS, *_BESIDE_SPLITS) for word in words)
+    return bool(_words(name) & {*_SPLITS}) and _words(name) <= {*_SPLITS, *_BESIDE_SPLITS}
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[^\W\d_]+", name.lower()))
 
 
 def _report_links(root: Path, left_out: list[Path]) -> None:

@@ -1,0 +1,209 @@
+"""Transparency, grey of 16 bits and CMYK: what becomes RGB of them, under both protocols, and what is noted."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from purescope.datasets import Dataset, load_dataset
+from purescope.datasets._colours import Colours, as_stored
+from purescope.datasets._pillow import look_at
+from purescope.datasets.dataset import without_bad_images
+from purescope.datasets.images import LazyImages, of_protocol, open_rgb
+from purescope.errors import DatasetError
+from purescope.features import extract
+from purescope.models import Model, Preprocess
+from purescope.purity import Projections
+
+SHADES = np.array([[0, 1, 127], [128, 254, 255]], dtype=np.uint8)
+FORMATS = ("PNG", "TIFF", "PPM", "WEBP", "GIF", "JPEG")
+
+
+def stored(image: Image.Image, kind: str, **options: object) -> io.BytesIO:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    buffer.seek(0)
+    return buffer
+
+
+def deep(values: np.ndarray, kind: str, **options: object) -> io.BytesIO:
+    return stored(Image.fromarray(values), kind, **options)
+
+
+def twelve_bits(values: np.ndarray) -> io.BytesIO:
+    """A TIFF of one strip with 12 bits a value, two in three bytes; an even number of columns."""
+    pairs = values.astype(int).reshape(-1, 2)
+    packed = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs.tolist())
+    height, width = values.shape
+    tags = [(256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
+    tags += [(279, len(packed))]
+    strip = packed + b"\0" * (len(packed) % 2)
+    entries = b"".join(tag.to_bytes(2, "little") + b"\4\0\1\0\0\0" + value.to_bytes(4, "little") for tag, value in tags)
+    start = b"II*\0" + (8 + len(strip)).to_bytes(4, "little")
+    return io.BytesIO(start + strip + len(tags).to_bytes(2, "little") + entries + bytes(4))
+
+
+WIDE = SHADES.astype(np.uint16) * 257
+DEEP: dict[str, Callable[[], io.BytesIO]] = {
+    "png": lambda: deep(WIDE, "PNG"),
+    "tiff": lambda: deep(WIDE, "TIFF"),
+    "tiff of the other end": lambda: deep(WIDE.astype(">u2"), "TIFF"),
+    "tiff in which white is 0": lambda: deep(65535 - WIDE, "TIFF", tiffinfo={262: 0}),
+    "pgm": lambda: deep(WIDE, "PPM"),
+    "pgm of ten bits": lambda: io.BytesIO(
+        b"P5 3 2 1023\n" + (SHADES.astype(int) * 1023 // 255).astype(">u2").tobytes()
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_grey_of_sixteen_bits_is_as_light_as_it_was(kind: str) -> None:
+    found = np.asarray(open_rgb(DEEP[kind](), "x"))
+    assert abs(found[..., 0].astype(int) - SHADES).max() <= (kind == "pgm of ten bits")
+    assert (found == found[..., :1]).all()
+    assert look_at(DEEP[kind](), FORMATS) == Colours(deep=True)
+
+
+def test_grey_of_twelve_bits() -> None:
+    values = np.array([[0, 16], [2048, 4095]])
+    assert np.asarray(open_rgb(twelve_bits(values), "x"))[..., 1].tolist() == [[0, 1], [128, 255]]
+
+
+@pytest.mark.parametrize("kind", ["float32", "int32", "int16"])
+def test_numbers_without_a_range_are_refused_by_name(kind: str) -> None:
+    file = deep(WIDE, "TIFF", tiffinfo={339: 2}) if kind == "int16" else deep(WIDE.astype(kind), "TIFF")
+    with pytest.raises(DatasetError, match=r"image cat/7\.tif: it holds .* save it with 8 or 16 bits a channel"):
+        open_rgb(file, "cat/7.tif")
+
+
+def transparent(mode: str) -> Image.Image:
+    """Black with an opaque, a half and a clear pixel; palettes and keys have no half."""
+    image = Image.fromarray(np.array([[[0, 0, 0, 255], [0, 0, 0, 128], [0, 0, 0, 0]]], dtype=np.uint8), "RGBA")
+    if mode in ("RGBA", "LA"):
+        return image.convert(mode)
+    grey = Image.fromarray(np.array([[0, 0, 9]], dtype=np.uint8), "L")
+    if mode in ("P", "P bytes"):
+        grey.putpalette([0] * 30)
+        grey = Image.frombytes("P", grey.size, grey.tobytes())
+        grey.putpalette([0, 0, 0] * 10)
+    return grey.convert("RGB") if mode == "RGB key" else grey
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options", "lightness"),
+    [
+        ("RGBA", "PNG", {}, [0, 127, 255]),
+        ("LA", "PNG", {}, [0, 127, 255]),
+        ("RGBA", "WEBP", {"lossless": True, "exact": True}, [0, 127, 255]),
+        ("RGBA", "TIFF", {}, [0, 127, 255]),
+        ("L key", "PNG", {"transparency": 9}, [0, 0, 255]),
+        ("RGB key", "PNG", {"transparency": (9, 9, 9)}, [0, 0, 255]),
+        ("P", "PNG", {"transparency": 9}, [0, 0, 255]),
+        ("P bytes", "PNG", {"transparency": bytes([255] * 9 + [0])}, [0, 0, 255]),
+        ("P", "GIF", {"transparency": 9}, [0, 0, 255]),
+    ],
+)
+def test_white_is_behind_what_is_transparent(mode: str, kind: str, options: dict[str, object], lightness: list[int]):
+    file = stored(transparent(mode), kind, **options)
+    assert np.asarray(open_rgb(file, "x"))[0, :, 0].tolist() == lightness
+    assert look_at(file, FORMATS) == Colours(transparent=True)
+
+
+def test_a_value_of_sixteen_bits_that_is_clear() -> None:
+    file = stored(Image.fromarray(WIDE), "PNG", transparency=0)
+    assert np.asarray(open_rgb(file, "x"))[0, :, 0].tolist() == [255, 1, 127]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK"])
+def test_plain_images_are_as_pillow_converts_them(mode: str) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)).convert(mode)
+    file = stored(image, "TIFF")
+    assert open_rgb(file, "x").tobytes() == image.convert("RGB").tobytes()
+    assert look_at(file, FORMATS) == Colours()
+
+
+def save_set(root: Path) -> None:
+    """A cat with a clear ground and a dog without."""
+    for name, alpha in (("cat", 0), ("dog", 255)):
+        (root / name).mkdir(parents=True)
+        image = Image.new("RGBA" if alpha == 0 else "RGB", (4, 4), (9, 9, 9, alpha))
+        image.save(root / name / "1.png")
+
+
+@pytest.fixture
+def icons(tmp_path: Path) -> Dataset:
+    save_set(tmp_path / "icons")
+    with pytest.warns(UserWarning, match="1 of 2 images have transparency: white is put behind it"):
+        return load_dataset(f"folder:{tmp_path / 'icons'}")
+
+
+def lightness(images: object) -> list[int]:
+    return [int(np.asarray(images[row])[0, 0, 0]) for row in range(2)]  # type: ignore[index]
+
+
+def test_protocol_paper_drops_transparency_as_the_script_does(icons: Dataset) -> None:
+    assert lightness(icons.images) == [255, 9]
+    assert lightness(of_protocol(icons.images, "native")) == [255, 9]
+    assert lightness(of_protocol(icons.images, "paper")) == [9, 9]
+    assert lightness(of_protocol(without_bad_images(icons).images, "paper")) == [9, 9]
+
+
+def eye() -> Model:
+    """See how light the first pixel is; the preprocess is that of protocol paper."""
+    return Model(
+        label="eye", spec="made by hand", weight_space=Projections(torch.eye(2), torch.eye(2)), neurons=2,
+        preprocess=Preprocess(2, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+        encode_image=lambda pixels: torch.stack([pixels[:, 0, 0, 0], torch.ones(len(pixels))], dim=1),
+        encode_text=lambda texts: torch.ones(len(texts), 2),
+        identity={"weights": "0"},
+    )  # fmt: skip
+
+
+def test_features_of_one_protocol_are_not_taken_from_the_cache_for_the_other(icons: Dataset, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    native, paper = (extract(eye(), icons, protocol=name, cache=cache).image for name in ("native", "paper"))
+    assert not torch.equal(native[0], paper[0]) and torch.equal(native[1], paper[1])
+    for name, rows in (("native", native), ("paper", paper)):
+        assert torch.equal(extract(eye(), icons, protocol=name, cache=cache).image, rows)
+
+
+def test_plain_images_are_the_same_under_both_protocols(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "set" / name / "1.png")
+    images = load_dataset(f"folder:{tmp_path / 'set'}").images
+    assert of_protocol(images, "paper") is images
+
+
+def test_notes_stand_in_the_data_set(icons: Dataset) -> None:
+    (note,) = icons.notes
+    assert "1 of 2 images have transparency" in note
+
+
+def test_how_an_image_is_read_is_in_the_fingerprint(icons: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Caches hold features of the same bytes, read as Pillow converts them."""
+    monkeypatch.setattr("purescope.datasets.images.look_at", lambda file, formats: Colours())
+    assert load_dataset(icons.spec).fingerprint != icons.fingerprint
+
+
+def test_resized_before_it_becomes_rgb() -> None:
+    """As CLIP's own transform does, written out: the filter runs over the four inks, not over the three colours."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 4), dtype=np.uint8)
+    image = Image.fromarray(noise, "CMYK")
+    small = image.resize((8, 10), Image.Resampling.BICUBIC).crop((0, 1, 8, 9)).convert("RGB")
+    mean = std = (0.5, 0.5, 0.5)
+    first = Preprocess(8, mean, std, resize_first=True).pixels(image)
+    assert first.permute(1, 2, 0).numpy().tobytes() == small.tobytes()
+    assert not torch.equal(first, Preprocess(8, mean, std).pixels(image))
+    assert open_rgb(stored(image, "TIFF"), "x", convert=as_stored).mode == "CMYK"
+
+
+def test_some_of_lazy_images() -> None:
+    images = LazyImages(lambda row: Image.new("L", (1, 1), row), 9, lambda row: Image.new("L", (1, 1), 100 + row))
+    some = images.chosen([4, 2])
+    assert [some[row].getpixel((0, 0)) for row in range(2)] == [4, 2]
+    assert [some.of_paper[row].getpixel((0, 0)) for row in range(2)] == [104, 102]

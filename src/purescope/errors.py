@@ -126,7 +126,8 @@ class MissingExtraError(PurescopeError, ImportError):
 
 @contextmanager
 def noting() -> Iterator[list[str]]:
-    """Collect the texts of the warnings for users within; they are warned of all the same, each once, at the end.
+    """Collect the texts of the warnings for users within; they are warned of all the same, each once, at the
+    end, whatever ends it.
 
     Examples:
         >>> with noting() as notes:
@@ -135,16 +136,16 @@ def noting() -> Iterator[list[str]]:
         []
     """
     notes: list[str] = []
-    told: dict[str, type[Warning]] = {}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             yield notes
-        finally:
-            told = {str(warning.message): warning.category for warning in caught}
-            notes.extend(text for text, category in told.items() if category is UserWarning)
-    for text, category in told.items():
-        warnings.warn(text, category, stacklevel=4)
+    finally:
+        told = {str(warning.message): warning.category for warning in caught}
+        notes.extend(text for text, category in told.items() if category is UserWarning)
+        for text, category in told.items():
+            warnings.warn(text, category, stacklevel=4)
 
 
 class Advice(TypedDict):

@@ -1,4 +1,4 @@
-"""``folder:DIR``: a sub-folder of images for each class, read as torchvision's ImageFolder reads it."""
+"""``folder:DIR``: a sub-folder of images for each class, as torchvision's ImageFolder takes it."""
 
 import logging
 import os

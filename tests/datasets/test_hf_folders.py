@@ -314,3 +314,12 @@ def test_the_guard_holds_where_a_card_has_led_astray(tmp_path: Path, monkeypatch
             load_dataset(f"hf:{tmp_path / 'pets'}")
         with pytest.raises(BlockingIOError):  # nobody has connected
             server.accept()
+
+
+def test_folders_of_the_system_are_named(tmp_path: Path) -> None:
+    """`datasets` would count the thumbnails in them."""
+    for name in ("cat/1.png", "dog/1.png", "dog/@eaDir/1.png/thumb.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(picture(1))
+    with pytest.raises(DatasetError, match=r"dog/@eaDir is made by a system.*remove it"):
+        load_dataset(f"hf:{tmp_path}")

@@ -362,3 +362,8 @@ def test_transparency_in_a_shard_is_noted_and_in_the_fingerprint(
     assert shades(dataset) == [255, 4]
     monkeypatch.setattr("purescope.datasets.images.look_at", lambda file, formats: Colours())
     assert load_dataset(spec).fingerprint != dataset.fingerprint
+
+
+def test_what_macos_makes_beside_shards_is_none(root: Path) -> None:
+    (root / "test" / "._0.tar").write_bytes(b"AppleDouble")
+    assert load_dataset(f"wds:{root}").labels.tolist() == LABELS

@@ -71,6 +71,12 @@ def test_the_pixels_belong_to_the_caller() -> None:
     assert image.tobytes() == before
 
 
+@pytest.mark.parametrize("mode", ["F", "I", "I;16"])
+def test_numbers_that_would_be_cut_off_are_refused(mode: str) -> None:
+    with pytest.raises(InputError, match=f"an image of mode {mode}"):
+        Preprocess(4, **IMAGENET).pixels(Image.new(mode, (4, 4)))
+
+
 def test_normalise_leaves_its_input() -> None:
     batch = torch.full((2, 3, 4, 4), 7, dtype=torch.uint8)
     Preprocess(4, **IMAGENET).normalise(batch)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from purescope.datasets._walk import is_system_folder
 from purescope.files import open_regular, read_json
 
 DICT, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
@@ -35,8 +36,12 @@ def _check_kinds(folder: Path) -> None:
     real = folder.resolve()
     folders = {_id_of(path) for path in (real, *real.parents)}
     links = []
-    for parent, _, _ in os.walk(real, onerror=_raise):
+    for parent, names, _ in os.walk(real, onerror=_raise):
         folders.add(_id_of(Path(parent)))
+        # Those with two underscores `datasets` leaves out itself.
+        made = next((name for name in names if is_system_folder(name) and not name.startswith("__")), None)
+        if made is not None:
+            raise ValueError(f"{Path(parent) / made} is made by a system, and its files would be read: remove it")
         with os.scandir(parent) as entries:
             for entry in entries:
                 if entry.is_symlink():

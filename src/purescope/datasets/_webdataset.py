@@ -105,6 +105,7 @@ def _shards(pattern: str) -> list[Path]:
     if _RANGE.search(pattern) and not path.is_dir():
         return _all_there([Path(name) for name in itertools.islice(_expand(str(path)), _MOST_SHARDS + 1)])
     found = [*path.glob("*.tar")] or [*(path / "test").glob("*.tar")] if path.is_dir() else [*_glob(path)]
+    found = [shard for shard in found if not shard.name.startswith("._")]  # which macOS makes beside files of its own
     if not found:
         raise DatasetError(f"wds:{pattern}: no shard is there", expected=_LAYOUT, fix="check the path")
     if path.is_dir() or path.name == "*.tar":

@@ -68,7 +68,15 @@ class Preprocess:
             raise InputError(f"preprocess std {self.std}", expected="no zero: the pixels are divided by it")
 
     def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 size size"]:
-        """The square that the model sees, as bytes; an RGB image that is it already is only copied."""
+        """The square that the model sees, as bytes; an RGB image that is it already is only copied.
+
+        Raises:
+            InputError: it is an image of numbers of more than 8 bits, which Pillow would cut off at 255.
+        """
+        if image.mode == "F" or image.mode.startswith("I"):
+            raise InputError(
+                f"an image of mode {image.mode}", expected="RGB", fix="scale it to 8 bits a channel and convert it"
+            )
         if image.mode != "RGB" and not (self.resize_first and image.mode in ("L", "CMYK")):
             image = image.convert("RGB")
         if image.size != (self.size, self.size):

@@ -82,11 +82,13 @@ def _checkpoints(folder: Path) -> None:
     (folder / "runs").mkdir()
     for epoch in (1, 2):
         write_laclip(folder / "runs" / f"epoch_{epoch}.pt", laclip_tensors(seed=epoch))
+    torch.save({"model": laclip, "model_ema": laclip_tensors(seed=1), "epoch": 3}, folder / "training.pt")
     write_torchscript(folder / "ViT-B-16.pt", openai_model())
 
 
 def _folders_of_models(folder: Path) -> None:
     model = write_open_clip(folder / "my_open_clip", _TINY)
+    (folder / "my_arch.json").write_text(json.dumps(_TINY))
     for name in ("weights.pt", "weights-2.pt"):
         torch.save(model.state_dict(), folder / name)
     write_transformers(folder / "my_clip", "clip")

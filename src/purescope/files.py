@@ -15,6 +15,9 @@ from typing import Any
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
+POINTER = "a git-lfs pointer, not the file that it stands for"
+"""What to say of a file of which only git-lfs's pointer was fetched; `git lfs pull` fetches the file."""
+
 CONFIGURATION = 64_000_000
 """Bytes that a file of JSON or of words may have: a hundred times the largest that is known."""
 
@@ -74,13 +77,16 @@ def read_bytes(path: Path, *, most: int = CONFIGURATION) -> bytes:
     """Read a regular file of at most so many bytes.
 
     Raises:
-        OSError: as `open_regular`; or it is larger.
+        OSError: as `open_regular`; or it is larger, or a pointer of git-lfs.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"{size:,} bytes, where at most {most:,} are read", str(path))
-        return file.read(min(most, size + 1))
+        content = file.read(min(most, size + 1))
+    if content.startswith(_POINTER):
+        raise OSError(errno.EINVAL, f"{POINTER}: git lfs pull", str(path))
+    return content
 
 
 def read_text(path: Path, *, encoding: str = "utf-8", most: int = CONFIGURATION) -> str:

@@ -22,6 +22,17 @@ def split_label(spec: str) -> tuple[str | None, str]:
     return label, name
 
 
+def split_part(name: str) -> tuple[str, str | None]:
+    """Take apart ``FILE#PART``, one of several models in a file; a file that is called so is meant itself.
+
+    Examples:
+        >>> split_part("run/last.pt#model_ema"), split_part("run/last.pt")
+        (('run/last.pt', 'model_ema'), ('run/last.pt', None))
+    """
+    file, hash_sign, part = name.rpartition("#")
+    return (file, part) if hash_sign and not exists(to_path(name)) else (name, None)
+
+
 def is_label(text: str) -> bool:
     """Whether something can be called this: labels become parts of file names, two of them of one name.
 

@@ -34,11 +34,50 @@ def test_steps_sort_as_numbers(tmp_path: Path) -> None:
         ("ViT-B-16_step1000.pt", "ViT-B-16", 1000),
         ("model_5.pth", "run-7", 5),
         ("stepwise_3.bin", "stepwise", 3),
+        ("epoch=3-val_loss=40.00.ckpt", "run-7", 3),
+        ("epoch=3-step=400-v1.ckpt", "run-7", 400),
+        ("step=120-epoch=3.ckpt", "run-7", 120),
+        ("epoch=7-val_acc=75-lr=1.0e-05.ckpt", "run-7", 7),
+        ("epoch_10_top5.pt", "top5", 10),
+        ("lr1e-05_epoch3.pt", "lr", 3),
+        ("ViT-B-16-iter.400.pt", "ViT-B-16", 400),
+        ("checkpoint-1500-of-2000.pt", "of-2000", 1500),
+        ("clip_0.5_400.pt", "clip", 400),
     ],
 )
 def test_a_name_tells_series_and_step(tmp_path: Path, name: str, series: str, step: int) -> None:
     run = touch(tmp_path / "run-7", name)
     assert told(str(run / name)) == [(series, step, name)]
+
+
+def test_a_metric_or_a_version_is_no_step(tmp_path: Path) -> None:
+    names = [f"epoch={i}-val_loss=0.{loss}.ckpt" for i, loss in enumerate((91, 60, 42, 35))]
+    run = touch(tmp_path / "low", *names, "last.ckpt", "last-v1.ckpt", "clip-1.5.pt", "val_loss=3.ckpt")
+    with pytest.warns(UserWarning, match="left out") as notes:
+        assert told(str(run)) == [("low", i, name) for i, name in enumerate(names)]
+    assert {Path(str(note.message).split(": ")[0]).name for note in notes} == {
+        "last.ckpt", "last-v1.ckpt", "clip-1.5.pt", "val_loss=3.ckpt"
+    }  # fmt: skip
+
+
+def test_signs_of_patterns_in_the_name_of_a_folder(tmp_path: Path) -> None:
+    run = touch(tmp_path / "run[1] a,b", "epoch_1.pt", "epoch_2.pt")
+    touch(tmp_path / "run1 a,b", "epoch_3.pt")
+    both = [("run[1] a,b", 1, "epoch_1.pt"), ("run[1] a,b", 2, "epoch_2.pt")]
+    assert told(f"{run}/epoch_*.pt") == told(f"{run}/epoch_[12].pt") == told(str(run)) == both
+    assert told(f"{tmp_path}/run*/epoch_[23].pt") == [("run1 a,b", 3, "epoch_3.pt"), both[1]]
+    touch(run, "a[b]_3.pt")
+    assert told(f"{run}/a[b]_*.pt") == [("a[b]", 3, "a[b]_3.pt")]
+
+
+def test_a_part_of_each_checkpoint(tmp_path: Path) -> None:
+    run = touch(tmp_path / "run", "epoch_1.pt", "epoch_2.pt")
+    both = [("run", 1, "epoch_1.pt#ema"), ("run", 2, "epoch_2.pt#ema")]
+    assert told(f"{run}/*.pt#ema") == told(f"{run}#ema") == both
+    assert told(f"{run}/epoch_1.pt#ema") == both[:1]
+    assert told(f"A={run}/epoch_1.pt#ema", f"{run}/epoch_1.pt#model") == [
+        ("A", 1, "epoch_1.pt#ema"), ("run", 1, "epoch_1.pt#model")
+    ]  # fmt: skip
 
 
 def test_folders_with_a_model_are_checkpoints_of_the_folder_above(tmp_path: Path) -> None:

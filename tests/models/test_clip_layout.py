@@ -14,10 +14,12 @@ from torch import Tensor
 
 from purescope.errors import ModelError
 from purescope.models import load_model
+from purescope.models._architectures import Architecture, fitted_sizes
 from purescope.models._checkpoint import read_tensors
 from purescope.models._clip_layout import arch_of_shapes
 from tests.checkpoints import Tensors, openai_marks, openai_model, write_laclip, write_torchscript
 
+WEIGHT = torch.zeros(8, 3, 16, 16)
 SENTENCES = ["a photo of a cat", "a red flag"]
 VISIONS: dict[str, dict[str, Any]] = {
     "vit": {"image_size": 32, "layers": 2, "width": 128, "patch_size": 16},
@@ -182,8 +184,15 @@ def test_an_architecture_with_one_preprocess_brings_it(
     found = load_model(str(path), arch=arch).preprocess
     assert (found.mean, found.resize) == ((0.5, 0.5, 0.5), "squash")
     monkeypatch.setitem(pretrained._PRETRAINED, "tiny", {"a": squashed, "b": pretrained._pcfg(hf_hub="x/y/")})
-    found = load_model(str(path), arch=arch).preprocess
+    with pytest.warns(UserWarning, match=r"of tiny have different ones \(a: mean 0\.5, .* name a tag .*: tiny/TAG"):
+        found = load_model(str(path), arch=arch).preprocess
     assert (found.mean[0], found.resize) == (0.48145466, "shortest")
+    for spec, options in ((str(path), {"arch": f"{arch}/a"}), (f"open_clip:{arch}/a/{path}", {})):
+        found = load_model(spec, **options).preprocess
+        assert (found.mean, found.resize) == ((0.5, 0.5, 0.5), "squash")
+    assert load_model(str(path), arch=f"{arch}/b").preprocess.resize == "shortest"
+    with pytest.raises(ModelError, match=r"no weights 'c' of tiny\n  expected: one of a, b"):
+        load_model(str(path), arch=f"{arch}/c")
 
 
 @pytest.mark.slow
@@ -202,6 +211,41 @@ def test_a_bare_file_is_taken_for_open_clips_architecture_of_its_shapes(
     tiny(tmp_path, "other", config_of(quick_gelu=False, head_width=64))
     with pytest.raises(ModelError, match=r"several of open_clip's architectures \(other, tiny\)"):
         load_model(str(path))
+
+
+@pytest.mark.parametrize("kind", VISIONS)
+def test_sizes_are_those_of_the_position_embeddings(kind: str, tmp_path: Path, tiny: Callable[..., str]) -> None:
+    vision = VISIONS[kind]
+    theirs = openai_model(vision={**vision, "image_size": 96})
+    config = {**config_of(quick_gelu=True), "vision_cfg": vision}
+    arch = tiny(tmp_path, "tiny", {**config, "text_cfg": {**config["text_cfg"], "context_length": 77}})
+    path = save(tmp_path / "model.pt", theirs, marks=False)
+    told = rf"takes images of 96 pixels, not {vision['image_size']} and sentences of 16 tokens, not 77 as tiny"
+    with pytest.warns(UserWarning, match=told):
+        model = load_model(str(path), arch=arch)
+    assert model.preprocess.size == 96
+    torch.testing.assert_close(model.encode_image(images_for(theirs)), features_of(theirs)[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.encode_text(SENTENCES), features_of(theirs)[1], rtol=1e-4, atol=1e-5)
+
+
+def test_another_size_of_a_known_architecture_is_found_from_shapes() -> None:
+    config = open_clip.get_model_config("ViT-S-32-alt")
+    config["vision_cfg"]["image_size"] = 320
+    with torch.device("meta"):
+        tensors: Tensors = open_clip.CLIP(**config).state_dict()
+    with pytest.warns(UserWarning, match="taken for open_clip's ViT-S-32-alt with GELU"):
+        assert arch_of_shapes(Path("model.pt"), tensors) == "ViT-S-32-alt"
+
+
+def test_sizes_of_a_tower_of_timm() -> None:
+    tensors = {"visual.trunk.pos_embed": torch.zeros(1, 16, 8), "visual.trunk.patch_embed.proj.weight": WEIGHT}
+    found = Architecture("tiny", {"vision_cfg": {"image_size": 32}, "text_cfg": {}}, {})
+    with pytest.warns(UserWarning, match="images of 64 pixels, not 32"):
+        assert fitted_sizes(Path("a.pt"), found, tensors)["vision_cfg"]["image_size"] == 64
+    with_class = {**tensors, "visual.trunk.pos_embed": torch.zeros(1, 5, 8)}
+    assert fitted_sizes(Path("a.pt"), found, with_class) is found.model
+    oblong = {**tensors, "visual.trunk.pos_embed": torch.zeros(1, 8, 8)}
+    assert fitted_sizes(Path("a.pt"), found, oblong) is found.model
 
 
 def test_a_bare_file_in_openais_precisions_is_asked_about(vit: Any, tmp_path: Path, tiny: Callable[..., str]) -> None:

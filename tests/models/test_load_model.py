@@ -92,6 +92,31 @@ def test_unknown_names(spec: str, message: str, place: Path, monkeypatch: pytest
         load_model(spec)
 
 
+FOLDERS: dict[str, tuple[list[str], str]] = {
+    "sentence-transformers": (["0_CLIPModel/config.json", "modules.json"], "name the inner folder: .*0_CLIPModel"),
+    "an adapter": (["adapter_config.json", "adapter_model.safetensors"], "merge the adapter into its model first"),
+    "DCP": ([".metadata", "__0_0.distcp"], "write it as one file first: .* dcp_to_torch .* FILE.pt"),
+    "DeepSpeed": (["mp_rank_00_model_states.pt"], "name the file: .*mp_rank_00_model_states.pt"),
+    "something else": (["readme.txt"], "check the path"),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_folders_without_a_model_say_what_they_are(kind: str, tmp_path: Path) -> None:
+    names, fix = FOLDERS[kind]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ModelError, match=rf"expected: a folder with open_clip_config\.json(?s:.*)to fix:   {fix}"):
+        load_model(str(tmp_path))
+
+
+def test_weights_of_an_adapter(tmp_path: Path) -> None:
+    torch.save({"base_model.model.q_proj.lora_A.weight": torch.ones(2, 2)}, tmp_path / "adapter.pt")
+    with pytest.raises(ModelError, match="merge the adapter into its model first"):
+        load_model(str(tmp_path / "adapter.pt"))
+
+
 def test_a_bundled_model(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bundled" / "models").mkdir(parents=True)
     (tmp_path / "bundled" / "models" / "laclip").symlink_to(place / "my-run_clip")

@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+import string
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +64,48 @@ def word_tokenizer() -> Any:
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", eos_token="</s>"
     )
+
+
+def cased(folder: Path, **config: Any) -> None:
+    """Gemma's tokenizer, which SigLIP 2 has, in place of the one in a folder: it tells capital letters apart."""
+    from tokenizers import Tokenizer, models, normalizers, processors
+
+    symbols = ["<pad>", "<eos>", "<bos>", "<unk>", "\u2581", *string.ascii_letters, *string.punctuation]
+    backend = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[], unk_token="<unk>"))
+    backend.normalizer = normalizers.Replace(" ", "\u2581")
+    backend.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    backend.save(str(folder / "tokenizer.json"))
+    tokens = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
+    config = {"tokenizer_class": "GemmaTokenizer", **tokens, **config}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "special_tokens_map.json").unlink(missing_ok=True)
+
+
+def tells_case(model: Model) -> bool:
+    cased, lower = model.encode_text(["a Persian Cat.", "a persian cat."])
+    return not torch.allclose(cased, lower, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*token_id must be:UserWarning")
+@pytest.mark.parametrize("config", [{}, {"do_lower_case": True}], ids=str)
+def test_sentences_for_a_model_of_lower_case_are_lower_cased(
+    config: dict[str, bool], wholes: Path, tmp_path: Path
+) -> None:
+    """SigLIP 2 was trained on them, and its tokenizer leaves them as they are."""
+    folder = shutil.copytree(wholes / "siglip", tmp_path / "siglip2")
+    cased(folder, **config)
+    with pytest.warns(UserWarning, match="siglip2: sentences are lower-cased, as the model was trained"):
+        model = load_model(str(folder))
+    assert not tells_case(model)
+    assert model.identity["tokenizer"].startswith("GemmaTokenizer of lower-cased sentences, ")
+
+
+def test_a_tokenizer_that_says_it_is_cased_stays_so(wholes: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(wholes / "siglip", tmp_path / "siglip2")
+    cased(folder, do_lower_case=False)
+    model = load_model(str(folder))
+    assert tells_case(model)
+    assert model.identity["tokenizer"].startswith("GemmaTokenizer, ")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -241,6 +284,7 @@ def without_pooling(folder: Path) -> None:
     )
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 PROCESSOR = "preprocessor_config.json"
 FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no configuration": ("clip", drop("config.json"), r"config\.json: No such file"),
@@ -263,7 +307,10 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "parts elsewhere": ("clip", in_parts("../model.safetensors"), r"index\.json: no list of parts"),
     "parts that are missing": ("clip", in_parts("b.safetensors"), r"b\.safetensors: no such file"),
     "no pooling": ("siglip", without_pooling, "vision_use_head False"),
-    "no processor": ("clip", drop(PROCESSOR), r"preprocessor_config\.json: No such file"),
+    "no processor": ("clip", drop(PROCESSOR), r"clip: no preprocessor_config\.json, (?s:.*)copy it from the model"),
+    "a pointer": ("clip", put("model.safetensors", POINTER), r"model\.safetensors: a git-lfs pointer"),
+    "a pointer for a configuration": ("clip", put("config.json", POINTER), r"config\.json: a git-lfs pointer"),
+    "a pointer for a tokenizer": ("clip", put("tokenizer.json", POINTER), r"tokenizer\.json: a git-lfs pointer"),
     "another processor": ("clip", edit(PROCESSOR, image_processor_type="ViTImageProcessor"), "type ViTImage"),
     "another size": (
         "clip",

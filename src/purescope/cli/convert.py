@@ -11,7 +11,12 @@ from purescope.cli.paths import RESULTS
 @click.command(short_help="Write a safe copy of a checkpoint: safetensors and a configuration.")
 @click.argument("checkpoint", metavar="CKPT")
 @click.argument("out", type=RESULTS, metavar="OUT")
-@click.option("--arch", metavar="NAME", help="open_clip's name of the architecture of a bare file of its weights.")
+@click.option(
+    "--arch",
+    metavar="ARCH",
+    help="Architecture of a bare file of open_clip's weights: its name, ARCH/TAG for the preprocess of one of its "
+    "tags, or a file of your own, FILE.json, with a model_cfg.",
+)
 @click.option("--offline", is_flag=True, help="Fetch nothing.")
 def convert(checkpoint: str, out: Path, arch: str | None, offline: bool) -> None:
     """Write a copy of CKPT into the new folder OUT, for whose reading no code is needed.

@@ -119,9 +119,10 @@ _OPTIONS: dict[str, Option] = {
     ),
     "arch": click.option(
         "--arch",
-        metavar="NAME",
-        help="open_clip's name of the architecture, for bare files of its weights; "
-        "where only some need it, name them open_clip:ARCH/FILE.",
+        metavar="ARCH",
+        help="Architecture of bare files of open_clip's weights: its name, ARCH/TAG for the preprocess of one of its "
+        "tags, or a file of your own, FILE.json, with a model_cfg. Where only some files need it, name them "
+        "open_clip:ARCH/FILE.",
     ),
     "offline": click.option("--offline", is_flag=True, help="Fetch nothing, and say what is missing."),
     "classnames": click.option(
@@ -170,8 +171,8 @@ _TRACKED = ("keep", "draws", "seed", "protocol", "space", "renormalise", "precis
 _ABLATED = ("data", "out", "protocol", "ablation", "seed", "precision")
 _DRAWN = ("no-figures", "no-report")
 _REPRODUCED = (
-    "overwrite", *_DRAWN, "draws", "seed", "resamples", "precision", "offline", "data-root", "download", "on-bad-image",
-    "batch-size", "device", "cache", "no-cache",
+    "overwrite", *_DRAWN, "draws", "seed", "resamples", "precision", "arch", "offline", "data-root", "download",
+    "on-bad-image", "batch-size", "device", "cache", "no-cache",
 )  # fmt: skip
 _NAMED = ("arch", "offline")
 _ENCODED = (

@@ -43,8 +43,8 @@ def track(
 
     \b
     CKPT     a checkpoint or a folder with a model, as MODEL of `purescope sweep`; a folder of them;
-             or a pattern, such as 'run/epoch_*.pt'. The last number in a name is its step or epoch;
-             LABEL@STEP=, LABEL= or @STEP= may stand before it
+             or a pattern, such as 'run/epoch_*.pt'. The number after step or epoch in a name, otherwise
+             the last one, is its step; LABEL@STEP=, LABEL= or @STEP= may stand before it
 
     \b
     Examples:

@@ -1,8 +1,10 @@
 """Which checkpoints belong to one training, and how far each has come: told by their names.
 
-One rule: the last whole number in the name of a file or folder is its step (or epoch). What is left of the name, less
-words such as epoch, step and checkpoint and their numbers, is the series; where nothing is left, the name of the folder
-above is. ``LABEL@STEP=`` before a checkpoint says both, ``LABEL=`` or ``@STEP=`` one of them.
+One rule: the whole number after step, iteration, update or batch in the name of a file or folder is its step; where
+there is none, the one after epoch, then after checkpoint, then the last whole number. Values of a metric
+(``val_loss=40.00``), fractions and Lightning's ``-v1`` are none. What is left of the name, less such words and numbers,
+is the series; where nothing is left, the name of the folder above is. ``LABEL@STEP=`` before a checkpoint says both,
+``LABEL=`` or ``@STEP=`` one of them.
 """
 
 import glob
@@ -14,10 +16,17 @@ from pathlib import Path
 
 from purescope.errors import ModelError
 from purescope.models import Model
-from purescope.specs import exists, is_folder, is_label, split_label, to_path
+from purescope.specs import exists, is_folder, is_label, split_label, split_part, to_path
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 _MODEL_FOLDER = ("open_clip_config.json", "purescope_laclip.json", "config.json")
+_COUNTED = tuple(  # in this order
+    re.compile(rf"(?<![a-z])(?:{words})s?(?![a-z])[=_\-. ]*(\d+)(?!\d|\.\d)", re.IGNORECASE)
+    for words in ("step|iter(?:ation)?|update|batch", "epoch", "checkpoint|ckpt")
+)
+_NO_STEP = re.compile(  # Lightning's versions and metrics, fractions
+    r"-v\d+$|[a-z][\w/]*=[-+]?\d*\.?\d+(?:e[-+]?\d+)?|\d+\.\d+(?:e[-+]?\d+)?|\d+e[-+]\d+", re.IGNORECASE
+)
 _WORDS = re.compile(
     r"(?<![a-z])(?:epoch|step|iter(?:ation)?|checkpoint|ckpt|model|weight)s?(?![a-z])[=_\- ]*\d*", re.IGNORECASE
 )
@@ -82,24 +91,35 @@ def find_checkpoints(specs: Iterable[str | Path | tuple[int, Model]]) -> list[Ch
 
 
 def step_of(name: str) -> int | None:
-    """The last whole number in a name, without its suffix.
+    """Find the step, or the epoch, in a name, without its suffix.
 
     Examples:
         >>> step_of("clip-00400.safetensors"), step_of("epoch=3-step=120.ckpt"), step_of("best.pt")
         (400, 120, None)
+        >>> step_of("epoch=3-val_loss=40.00.ckpt"), step_of("last-v1.ckpt")
+        (3, None)
     """
-    numbers = re.findall(r"\d+", _stem(name))
+    stem = _stem(name)
+    counted = next((found for pattern in _COUNTED if (found := pattern.findall(stem))), [])
+    numbers = counted or re.findall(r"\d+", _NO_STEP.sub(" ", stem))
     return int(numbers[-1]) if numbers else None
 
 
 def series_of(path: Path) -> str:
-    """What a name says besides its step.
+    """Find what a name says besides its step.
 
     Examples:
         >>> series_of(Path("runs/ViT-B-16_epoch_10.pt")), series_of(Path("runs/laclip/checkpoints/epoch_10.pt"))
         ('ViT-B-16', 'laclip')
+        >>> series_of(Path("runs/laclip/epoch=3-val_loss=40.00.ckpt"))
+        'laclip'
     """
-    own = re.sub(r"\d+(?=\D*$)", "", _stem(path.name))
+    own = _stem(path.name)
+    counted = [match.span() for pattern in _COUNTED for match in pattern.finditer(own)]
+    for start, end in sorted(counted, reverse=True):
+        own = own[:start] + own[end:]
+    own = _NO_STEP.sub("", own)
+    own = own if counted else re.sub(r"\d+(?=\D*$)", "", own)
     names = (_WORDS.sub("", name).strip("-_=. ") for name in (own, *(folder.name for folder in path.parents)))
     return next((name for name in names if name), "model")
 
@@ -116,7 +136,7 @@ def _named(spec: str) -> list[Checkpoint]:
         raise ModelError(f"{spec!r} names {len(sources)} checkpoints", expected="one, as it has one step", fix=_FIX)
     found = []
     for source in sources:
-        path = to_path(source)
+        path = to_path(split_part(source)[0])
         own = step_of(path.name) if exists(path) or ":" not in source else None
         own = own if step is None else step
         if own is not None:
@@ -140,14 +160,26 @@ def _split(spec: str) -> tuple[str, int | None, str]:
 
 
 def _sources(name: str) -> list[str]:
-    """The checkpoints in a folder or of a pattern; anything else is one, or `load_model` will say what is wrong."""
-    path = to_path(name)
+    """The checkpoints in a folder or of a pattern; anything else is one, or `load_model` will say what is wrong.
+
+    ``#PART`` after either is that of each.
+    """
+    file, part = split_part(name)
+    path, after = to_path(file), "" if part is None else f"#{part}"
     if is_folder(path) and not _is_model(path):
-        return sorted(str(entry) for entry in path.iterdir() if _is_checkpoint(entry))
-    if not exists(path) and set(name) & set("*?["):
-        found = glob.glob(str(path))  # noqa: PTH207 Path.glob takes no absolute pattern
-        return sorted(entry for entry in found if _is_checkpoint(Path(entry)))
+        return sorted(f"{entry}{after}" for entry in path.iterdir() if _is_checkpoint(entry))
+    if not exists(path) and set(file) & set("*?["):
+        found = glob.glob(_pattern(path)) or glob.glob(_pattern(path, brackets=False))  # noqa: PTH207 absolute ones
+        return sorted(f"{entry}{after}" for entry in found if _is_checkpoint(Path(entry)))
     return [name]
+
+
+def _pattern(path: Path, *, brackets: bool = True) -> str:
+    """A pattern of the parts of a path that are not there as they are written."""
+    parts = list(path.parts)
+    there = next(i for i in range(len(parts) - 1, -1, -1) if i == 0 or exists(Path(*parts[:i])))
+    rest = parts[there:] if brackets else [part.replace("[", "[[]") for part in parts[there:]]
+    return str(Path(*(glob.escape(part) for part in parts[:there]), *rest))
 
 
 def _series(source: str, path: Path) -> str:

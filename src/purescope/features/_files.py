@@ -27,7 +27,7 @@ from purescope.datasets.names import check_class_count, warn_of_equal_names
 from purescope.errors import InputError
 from purescope.features._metadata import Metadata, parse
 from purescope.features.features import Features, are_unit_rows, check_arrays, unit_rows
-from purescope.files import CONFIGURATION, is_pointer, open_regular, unique_keys
+from purescope.files import CONFIGURATION, POINTER, is_pointer, open_regular, unique_keys
 from purescope.npz import Member, Npz
 from purescope.specs import exists, to_path
 from purescope.tables import write_bytes
@@ -115,7 +115,7 @@ def read_features(path: str | os.PathLike[str]) -> Features:
         raise InputError(f"there is no file {file}", fix="check the path")
     try:
         if is_pointer(file):
-            raise InputError("a git-lfs pointer, not the file that it stands for", fix="git lfs pull")
+            raise InputError(POINTER, fix="git lfs pull")
         features = _features(*reader(file), name=file.stem)
     except InputError as error:
         raise InputError(f"{file}: {error.came}", expected=error.expected, fix=error.fix) from error

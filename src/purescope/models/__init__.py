@@ -11,10 +11,11 @@ import torch
 
 from purescope.errors import ModelError, PurescopeError, near_miss
 from purescope.models import _files, _open_clip, _sources, _transformers
+from purescope.models._architectures import split_file
 from purescope.models._checkpoint import one_line
 from purescope.models._towers import Towers, to_model
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
-from purescope.specs import exists, is_folder, is_label, split_label, to_path
+from purescope.specs import exists, is_folder, is_label, split_label, split_part, to_path
 
 __all__ = ["OPENAI_PREPROCESS", "AvailableModel", "Model", "Preprocess", "available_models", "load_model"]
 
@@ -48,12 +49,13 @@ def load_model(
     Args:
         spec: `bundled:NAME`, `open_clip:ARCH/TAG`, `open_clip:ARCH/FILE`, `open_clip:hf-hub:ORG/NAME`, `hf:ORG/NAME`,
             `local-dir:FOLDER`, or the path of a checkpoint or of a folder with a model; `LABEL=` may stand before it.
-            See `available_models`.
+            See `available_models`. ``FILE#PART`` is one of several models in a file.
         label: what to call it; without one, the label in `spec`, or one made of the name.
         device: where to encode; features always come back to the cpu.
         precision: "fp32", or "bf16" or "fp16" by autocast; "auto" is fp32 on the cpu and bf16 on accelerators that
             have it. Features are float32 in any case.
-        arch: open_clip's name of the architecture of a bare file of its weights.
+        arch: architecture of a bare file of open_clip's weights: open_clip's name, ``ARCH/TAG`` for the preprocess of
+            one of its tags, or a file of JSON with a model_cfg.
         offline: fetch nothing, as HF_HUB_OFFLINE in the environment says, too; what was fetched before is found.
 
     Returns:
@@ -104,8 +106,9 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
     """The towers of a name without a label, and the label they get by default; see `load_model`."""
     prefix, colon, rest = name.partition(":")
     known = colon and prefix in _LOADERS
-    path = to_path(name)
-    if not known and not (name and exists(path)):
+    file, part = (name, None) if known else split_part(name)
+    path = to_path(file)
+    if not known and not (file and exists(path)):
         raise ModelError(
             f"no model or file {name!r}",
             expected="a path that exists, or one of the forms that `purescope models` lists",
@@ -121,8 +124,9 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
         if known:
             return _LOADERS[prefix](rest, offline)
         if path.is_dir():
+            _refuse_part(path, part)
             return _files.load_folder(path, offline=offline), _label(path.resolve().name)
-        return _files.load_file(path, arch, offline=offline), _label(path.stem)
+        return _files.load_file(path, arch, offline=offline, part=part), _label(f"{path.stem} {part or ''}")
     except PurescopeError:
         raise
     # A configuration can hold anything at any depth, and open_clip and transformers then raise anything.
@@ -149,15 +153,20 @@ def _load_open_clip(name: str, offline: bool) -> tuple[Towers, str]:
     if name.startswith(_HUB):
         repository = name.removeprefix(_HUB)
         return _open_clip.towers(_sources.from_hub(repository, offline=offline)), repository.rpartition("/")[2]
-    arch, _, file = name.partition("/")
-    path = to_path(file)
-    if path.suffix and exists(path):  # tags have none
-        return _files.load_file(path, arch, offline=offline), _label(path.stem)
+    for file, part in ((name, None), split_part(name)):
+        if (found := split_file(file)) is not None and exists(to_path(found[1])):
+            arch, path = found[0], to_path(found[1])
+            return _files.load_file(path, arch, offline=offline, part=part), _label(f"{path.stem} {part or ''}")
     arch, slash, tag = name.rpartition("/")
     if not slash:
         raise ModelError(f"open_clip:{name}", expected="open_clip:ARCH/TAG, ARCH/FILE or hf-hub:ORG/NAME")
     arch = arch.replace("/", "-")  # ViT-B/32, as OpenAI spells it
     return _open_clip.towers(_sources.from_tag(arch, tag, offline=offline)), f"{arch} {tag}"
+
+
+def _refuse_part(folder: Path, part: str | None) -> None:
+    if part is not None:
+        raise ModelError(f"{folder}#{part}", expected="#PART after a file; a folder holds one model")
 
 
 def _load_hf(name: str, offline: bool) -> tuple[Towers, str]:

@@ -19,6 +19,7 @@ from purescope.memory import require_room
 from purescope.models._archives import require_plain
 from purescope.models._pickles import LARGEST, require_harmless
 from purescope.models._torchscript import is_torchscript, read_torchscript
+from purescope.models._wrappers import find_weights
 
 # What training scripts save beside the weights and torch does not read by itself: the arguments of a command
 # line, and scores that are numpy scalars. Not even these run: an inert stand-in takes the place of each.
@@ -42,36 +43,53 @@ class _Inert:
     def __setstate__(self, state: object) -> None: ...
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The named weights in a file of safetensors, `torch.save` or TorchScript, without running any code in it.
+def read_tensors(path: Path, part: str | None = None) -> dict[str, Tensor]:
+    """Read the named weights in a file of safetensors, `torch.save` or TorchScript, without running any code in it.
 
-    Of a training checkpoint only its `state_dict` is taken; a `module.` before every name is dropped.
+    Of a training checkpoint only the weights of the model are taken, under the model's own names: see `find_weights`.
 
     Raises:
-        ModelError: the file is missing, broken, something else, or needs code to be read.
+        ModelError: the file is missing, broken, something else, needs code to be read, or holds several models of
+            which `part` names none.
     """
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
-        fix = "name the file in it" if path.is_dir() else "check the path"
-        raise ModelError(f"{path}: {what}", expected="a checkpoint file", fix=fix)
-    try:
-        with guarded(path.parent, what=str(path)):
-            tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _state_dict(path, _read_torch(path))
-        size = path.stat().st_size
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error}", fix="check its permissions, or copy it again") from error
+    return _with_room(path, find_weights(path, _read(path), part))
+
+
+def read_part(path: Path) -> dict[str, Tensor]:
+    """Read one of several files of safetensors that are one model together; the names stay as they are.
+
+    Raises:
+        ModelError: the file is missing or broken.
+    """
+    return _with_room(path, _read(path))
+
+
+def _with_room(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     # A tensor is a view: many can show one number, or each other's, and all are copied to work with.
     require_room(
         sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
-        stored=size,
+        stored=path.stat().st_size,
         what=str(path),
         most_per_byte=4,
         needed=4 * sum(tensor.numel() for tensor in tensors.values()),
         error=ModelError,
     )
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _read(path: Path) -> Any:
+    """All that is in such a file, as it is."""
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
+        fix = "name the file in it" if path.is_dir() else "check the path"
+        raise ModelError(f"{path}: {what}", expected="a checkpoint file", fix=fix)
+    try:
+        if files.is_pointer(path):
+            raise ModelError(f"{path}: {files.POINTER}", expected="the weights themselves", fix="git lfs pull")
+        with guarded(path.parent, what=str(path)):
+            return _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error}", fix="check its permissions, or copy it again") from error
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -157,6 +175,15 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file is called so, or begins like one: a length of eight bytes, and a list of names."""
+    if path.suffix == ".safetensors":
+        return True
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -239,32 +266,6 @@ def _unreadable(path: Path, start: bytes, message: str) -> ModelError:
     return ModelError(f"{path}: not a readable torch checkpoint (begins with {start!r}): {reason}", fix=_TORCH_FIX)
 
 
-def _state_dict(path: Path, content: object) -> dict[str, Tensor]:
-    if isinstance(content, dict) and "state_dict" in content:
-        content = content["state_dict"]
-    if not isinstance(content, dict) or content == {}:
-        raise ModelError(
-            f"{path}: holds {'an empty' if content == {} else 'a'} {type(content).__name__}, no weights",
-            expected="a dictionary of named tensors, or one under 'state_dict'",
-            fix=_SAVE,
-        )
-    strange = [str(name) for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))]
-    if strange:
-        raise ModelError(
-            f"{path}: not plain tensors: {listed(strange, 3)}",
-            expected="a dictionary of named dense tensors, or one under 'state_dict'",
-            fix=_SAVE,
-        )
-    return content
-
-
 def _is_exact(weight: Tensor) -> bool:
     """Whether a weight is what it was trained as: whole numbers, bits and floats of a byte want a scale."""
     return weight.is_floating_point() and weight.element_size() > 1
-
-
-def _is_plain(value: object) -> bool:
-    if not isinstance(value, Tensor):
-        return False
-    dense = value.layout is torch.strided and value.device.type == "cpu"
-    return dense and not (value.is_quantized or value.is_complex())

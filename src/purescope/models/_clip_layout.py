@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from purescope.errors import ModelError
+from purescope.models._architectures import OWN
 from purescope.models._checkpoint import refuse
 
 OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
@@ -70,6 +71,7 @@ def config_of_shapes(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any
         raise ModelError(
             f"{path}: {', '.join(uneven) or 'no positions of patches'}",
             expected=f"CLIP's towers, whose heads are {_HEAD_WIDTH} wide",
+            fix=f"name its architecture: --arch NAME (arch='NAME'), {OWN}",
         )
     return {
         "embed_dim": shapes["text_projection"][1],
@@ -94,16 +96,19 @@ def arch_of_shapes(path: Path, tensors: Mapping[str, Tensor]) -> str:
     import open_clip
 
     shapes = _shapes_only(config_of_shapes(path, tensors))
-    found = [
-        name
+    known = {
+        name: _shapes_only(config)
         for name in open_clip.list_models()
-        if not (config := open_clip.get_model_config(name)).get("quick_gelu") and _shapes_only(config) == shapes
-    ]
+        if not (config := open_clip.get_model_config(name)).get("quick_gelu")
+    }
+    found = [name for name, its in known.items() if its == shapes]
+    # Trained with images or sentences of another size: more positions, and all else as it was.
+    found = found or [name for name, its in known.items() if its and _sizeless(its) == _sizeless(shapes)]
     if len(found) != 1:
         raise ModelError(
             f"{path}: {'several' if found else 'none'} of open_clip's architectures"
             f"{' (' + ', '.join(found) + ')' if found else ''} has these shapes: {shapes}",
-            fix="name its architecture, as open_clip.list_models() has it: --arch NAME (arch='NAME')",
+            fix=f"name its architecture, as open_clip.list_models() has it: --arch NAME (arch='NAME'), {OWN}",
         )
     name = str(found[0])
     if tensors["visual.conv1.weight"].dtype == torch.float16 != tensors["positional_embedding"].dtype:
@@ -133,6 +138,12 @@ def _shapes_only(config: Mapping[str, Any]) -> dict[str, Any] | None:
         "image": [vision.get(key) for key in ("image_size", "layers", "width", "patch_size")],
         "text": [text.get(key) for key in ("context_length", "vocab_size", "width", "layers")],
     }
+
+
+def _sizeless(shapes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same without the sizes of images and sentences."""
+    shapes = dict(shapes or {})
+    return {**shapes, "image": shapes["image"][1:], "text": shapes["text"][1:]} if shapes else {}
 
 
 def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:

@@ -40,6 +40,12 @@ def find_preprocess(folder: Path) -> Preprocess:
         ModelError: there is none, or it does something that `Preprocess` cannot.
     """
     path, config = folder / PROCESSOR, None
+    if not path.exists() and not (folder / "processor_config.json").exists():
+        raise ModelError(
+            f"{folder}: no {PROCESSOR}, which tells how images are prepared",
+            expected="it, or processor_config.json, beside config.json",
+            fix="copy it from the model that this one was trained from: processor.save_pretrained(FOLDER)",
+        )
     if not path.exists() and (folder / "processor_config.json").exists():
         path = folder / "processor_config.json"
         config = read_dictionary(path).get("image_processor")

@@ -1,16 +1,22 @@
 """Where models of open_clip come from: folders, bare files of weights, its list of pretrained tags, the hub."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from purescope.errors import Advice, ModelError, did_you_mean, near_miss
+from purescope.errors import ModelError
+from purescope.models._architectures import (
+    checked_config,
+    find_architecture,
+    fitted_sizes,
+    named_model,
+    own_merges,
+    pretrained,
+)
 from purescope.models._checkpoint import read_json, read_tensors
 from purescope.models._clip_layout import OPENAI_MARKS, is_openai
-from purescope.models._configuration import checked_model
 from purescope.models._hub import fetch_file, is_offline, missing_offline
 from purescope.models._open_clip import Source
 
@@ -24,7 +30,6 @@ _WEIGHTS = (
     "model.safetensors",
     "pytorch_model.bin",
 )
-_LIST = 'python -c "import open_clip; print(*open_clip.list_models())"'
 _ON_HUB = (WEIGHTS, "open_clip_pytorch_model.bin")
 
 
@@ -45,7 +50,7 @@ def from_folder(folder: Path, *, offline: bool) -> Source:
             fix="copy the whole folder again",
         )
     preprocess, model = config.get("preprocess_cfg") or {}, config["model_cfg"]
-    merges = folder / bpe if (bpe := _merges(model)) else None
+    merges = folder / bpe if (bpe := own_merges(model)) else None
     tensors = read_tensors(weights)
     return Source(str(where), model, preprocess, weights, tensors, offline=offline, folder=folder, merges=merges)
 
@@ -60,7 +65,7 @@ def from_hub(repository: str, *, offline: bool) -> Source:
     config = _read_config(path)
     weights = fetch_file(repository, _ON_HUB, offline=offline)
     preprocess, model = config.get("preprocess_cfg") or {}, config["model_cfg"]
-    merges = fetch_file(repository, [bpe], offline=offline) if (bpe := _merges(model)) else None
+    merges = fetch_file(repository, [bpe], offline=offline) if (bpe := own_merges(model)) else None
     where = f"{CONFIG} of {repository}"
     return Source(where, model, preprocess, weights, read_tensors(weights), offline=offline, merges=merges)
 
@@ -71,59 +76,31 @@ def from_tag(arch: str, tag: str, *, offline: bool) -> Source:
     Raises:
         ModelError: open_clip has no such pair, their activations differ, or the weights cannot be fetched.
     """
-    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-
-    config = architecture(arch)
-    pretrained = get_pretrained_cfg(arch, tag)
-    if not pretrained:
-        tags = list_pretrained_tags_by_model(arch)
-        none: Advice = {"expected": "", "fix": f"give a file of weights: open_clip:{arch}/FILE"}
-        raise ModelError(f"open_clip has no weights {tag!r} of {arch}", **(near_miss(tag, tags) if tags else none))
+    config, found = named_model(arch), pretrained(arch, tag)
     where = f"{arch}/{tag}"
-    if pretrained.get("quick_gelu"):
+    if found.get("quick_gelu"):
         _require_quick_gelu(arch, config, f"{where} was trained with it")
-    weights = _fetch(where, pretrained, offline=offline)
+    weights = _fetch(where, found, offline=offline)
     tensors = without_marks(read_tensors(weights))
-    return Source(where, config, pretrained, weights, tensors, offline=offline)
+    return Source(where, config, found, weights, tensors, offline=offline)
 
 
 def from_file(path: Path, tensors: Mapping[str, Tensor], arch: str, *, offline: bool) -> Source:
-    """A bare file of weights of one of open_clip's architectures.
+    """A bare file of weights of one of open_clip's architectures, or of one that a file of the user's own describes.
 
-    The preprocess is that of all tags of the architecture, where they agree; otherwise open_clip's default.
+    Sizes of images and sentences are those of the weights; see `find_architecture` for the preprocess.
 
     Raises:
         ModelError: the architecture is unknown, or the file is OpenAI's and the architecture has no QuickGELU.
     """
-    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-
-    config = architecture(arch)
+    found = find_architecture(arch)
     if is_openai(tensors):
-        _require_quick_gelu(arch, config, f"{path} is OpenAI's, whose models have it")
-    keys = ("mean", "std", "interpolation", "resize_mode")
-    tagged = [get_pretrained_cfg(arch, tag) for tag in list_pretrained_tags_by_model(arch)]
-    choices = {tuple(pretrained[key] for key in keys) for pretrained in tagged}
-    preprocess = dict(zip(keys, choices.pop(), strict=True)) if len(choices) == 1 else {}
-    return Source(arch, config, preprocess, path, without_marks(tensors), offline=offline)
-
-
-def architecture(arch: str) -> dict[str, Any]:
-    """open_clip's model_cfg of a name.
-
-    Raises:
-        ModelError: open_clip knows no such architecture.
-    """
-    import open_clip
-
-    config: dict[str, Any] | None = open_clip.get_model_config(arch) if arch in open_clip.list_models() else None
-    if config is None:
-        close = get_close_matches(arch, open_clip.list_models())
-        raise ModelError(
-            f"open_clip has no architecture {arch!r}",
-            expected="one that it lists, such as ViT-B-32",
-            fix=f"{did_you_mean(arch, close)} All: {_LIST}" if close else f"list them all: {_LIST}",
-        )
-    return config
+        _require_quick_gelu(found.where, found.model, f"{path} is OpenAI's, whose models have it")
+    if found.preprocess.get("quick_gelu"):
+        _require_quick_gelu(found.where, found.model, f"{found.tag} was trained with it")
+    model = fitted_sizes(path, found, tensors)
+    weights = without_marks(tensors)
+    return Source(found.where, model, found.preprocess, path, weights, offline=offline, merges=found.merges)
 
 
 def without_marks(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -132,21 +109,7 @@ def without_marks(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    config = read_json(path, f"a folder with {CONFIG} and {WEIGHTS}")
-    model = config.get("model_cfg") if isinstance(config, dict) else None
-    towers = ("vision_cfg", "text_cfg")
-    if not isinstance(model, dict) or not all(isinstance(model.get(tower), dict) for tower in towers):
-        raise ModelError(f"{path}: no model", expected="model_cfg with embed_dim, vision_cfg and text_cfg")
-    if not isinstance(config.get("preprocess_cfg") or {}, dict):
-        raise ModelError(f"{path}: preprocess_cfg {config['preprocess_cfg']!r}", expected="a dictionary")
-    return {**config, "model_cfg": checked_model(model, str(path))}
-
-
-def _merges(model: Mapping[str, Any]) -> str:
-    """The name of a vocabulary of the model's own; empty where it has CLIP's."""
-    text = model["text_cfg"]
-    options = text.get("tokenizer_kwargs") or {}
-    return "" if text.get("hf_tokenizer_name") else str(options.get("bpe_path", ""))
+    return checked_config(read_json(path, f"a folder with {CONFIG} and {WEIGHTS}"), path)
 
 
 def _require_quick_gelu(arch: str, config: Mapping[str, Any], why: str) -> None:
@@ -155,7 +118,7 @@ def _require_quick_gelu(arch: str, config: Mapping[str, Any], why: str) -> None:
     import open_clip
 
     twin = f"{arch}-quickgelu"
-    named = twin if twin in open_clip.list_models() else "an architecture that has it"
+    named = twin if twin in open_clip.list_models() else 'an architecture that has it ("quick_gelu": true)'
     raise ModelError(
         f"open_clip's {arch} has no QuickGELU, and {why}",
         expected="the activation that the weights were trained with; another gives other, worse features",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from purescope.errors import ModelError, listed
 from purescope.guard import guarded
-from purescope.models._checkpoint import fingerprint, fit, read_tensors, refuse, require_fit
+from purescope.models._checkpoint import fingerprint, fit, read_part, read_tensors, refuse, require_fit
 from purescope.models._configuration import require_attention, require_layers
 from purescope.models._hub import fetch_folder
 from purescope.models._processor import find_preprocess, read_dictionary
@@ -25,6 +25,7 @@ from purescope.models._towers import Towers
 from purescope.models._transformers_config import layers_of, rebuilt_model
 from purescope.models._unfilled import Unfilled
 from purescope.models._vocabulary import HF_FILES, require_transformers, transformers_tokenizer
+from purescope.models._wrappers import find_weights
 from purescope.models.model import Tower
 from purescope.purity import Projections
 
@@ -92,7 +93,7 @@ def _load(folder: Path) -> Towers:
     module = _build(folder / CONFIG, family, rebuilt)
     module.load_state_dict(fit(weights_path, weights, module.state_dict()), assign=True)
     text, vision = module.config.text_config, module.config.vision_config
-    tokenizer = transformers_tokenizer(folder, text.max_position_embeddings)
+    tokenizer = transformers_tokenizer(folder, text.max_position_embeddings, family=family)
     if tokenizer.vocab_size > text.vocab_size:
         raise ModelError(
             f"{folder}: {tokenizer.vocab_size} tokens for a vocab_size of {text.vocab_size}",
@@ -212,8 +213,8 @@ def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
         )
     tensors: dict[str, Tensor] = {}
     for name in sorted(names):
-        part = read_tensors(folder / name)
+        part = read_part(folder / name)
         strays = [tensor for tensor in part if tensor in tensors or parts.get(tensor, name) != name]
         refuse(folder / name, {"in another part, too": strays})
         tensors |= part
-    return folder / _INDEX, tensors
+    return folder / _INDEX, find_weights(folder / _INDEX, tensors)

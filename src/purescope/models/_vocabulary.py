@@ -4,8 +4,9 @@ import gzip
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from torch import Tensor
 
 from purescope.errors import MissingExtraError, ModelError
 from purescope.files import read_bytes
-from purescope.models._tokenizer_files import Folder, rebuild, require_own, require_own_files
+from purescope.models._checkpoint import read_json
+from purescope.models._tokenizer_files import CONFIG, Folder, rebuild, require_own, require_own_files
 
 HF_FILES = ("*.json", "*.txt", "*.model")
 """The names of the files of a tokenizer in a repository of the hub."""
 
+_CASED = "a photo of a Persian Cat, A RED FLAG"
 _MERGES = 16_000_000  # bytes of a list of merges, unpacked: five times CLIP's own
 
 
@@ -134,15 +137,33 @@ def open_clip_hf_tokenizer(folder: Path, context: int, options: Mapping[str, Any
         rows = HFTokenizer(str(private), context, tokenizer_mode=mode, **safe)
         return rows, rows.tokenizer
 
-    return _from_private(folder, context, build)
+    found = _from_private(folder, context, build)
+    if _lower_case(folder) and _tells_case(found.rows):
+        warnings.warn(
+            f"{folder}: its tokenizer is to lower-case sentences (do_lower_case), and open_clip's does not; if the "
+            f'model was trained on such ones, say "tokenizer_kwargs": {{"clean": "lower"}} in text_cfg',
+            stacklevel=4,
+        )
+    return found
 
 
-def transformers_tokenizer(folder: Path, context: int) -> Tokenizer:
+def transformers_tokenizer(folder: Path, context: int, *, family: str) -> Tokenizer:
     """The tokenizer in a folder of transformers; rows are padded to the whole context, as SigLIP was trained.
+
+    Sentences are lower-cased first for a model that was trained on such ones and whose tokenizer leaves them as they
+    are: one that says ``do_lower_case`` and is of a class without it, or SigLIP 2, which has Gemma's.
+
+    Args:
+        folder: of the model.
+        context: the length of a row.
+        family: "clip" or "siglip".
 
     Raises:
         MissingExtraError: transformers is not installed.
         ModelError: the tokenizer is missing or broken.
+
+    Warns:
+        UserWarning: sentences are lower-cased.
     """
     require_transformers()
     from transformers import AutoTokenizer
@@ -157,7 +178,29 @@ def transformers_tokenizer(folder: Path, context: int) -> Tokenizer:
 
         return rows, tokenizer
 
-    return _from_private(folder, context, build)
+    found = _from_private(folder, context, build)
+    asked = _lower_case(folder)
+    wants = asked if asked is not None else family == "siglip" and found.kind.startswith("Gemma")
+    if not wants or not _tells_case(found.rows):
+        return found
+    warnings.warn(
+        f"{folder}: sentences are lower-cased, as the model was trained; its {found.kind} does not", stacklevel=4
+    )
+    rows = found.rows
+    lower = replace(found, kind=f"{found.kind} of lower-cased sentences")
+    return replace(lower, rows=lambda sentences: rows([sentence.lower() for sentence in sentences]))
+
+
+def _lower_case(folder: Path) -> bool | None:
+    """What a tokenizer's configuration says of it; None where it says nothing."""
+    path = folder / CONFIG
+    said = read_json(path, "the files of a tokenizer").get("do_lower_case") if path.exists() else None
+    return said if isinstance(said, bool) else None
+
+
+def _tells_case(rows: Callable[[list[str]], Tensor]) -> bool:
+    cased, lower = rows([_CASED, _CASED.lower()])
+    return not cased.equal(lower)
 
 
 def _from_private(folder: Path, context: int, build: Callable[[Path], tuple[Any, Any]]) -> Tokenizer:
@@ -200,6 +243,7 @@ def _unusable(folder: Path, error: Exception) -> ModelError:
     return ModelError(
         f"{folder}: no tokenizer: {reason}",
         expected="tokenizer_config.json with tokenizer.json, or the vocabulary files of a known tokenizer",
+        fix="copy them from the model that this one was trained from: tokenizer.save_pretrained(FOLDER)",
     )
 
 

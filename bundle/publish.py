@@ -9,8 +9,9 @@ from torch import Tensor
 
 from bundle.drawing import read_drawings
 from bundle.evaluation_sets import build
-from bundle.model import CONFIG, MEAN, STD, VOCABULARY_FILE, make_model
+from bundle.model import CONFIG, MEAN, STD, VOCABULARY_FILE, make_model, make_tokenizer
 from bundle.sources import Sources
+from purescope.models._twin import with_twin, write_twin
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"  # weights on the way, for studies of training; not installed
 _PREPROCESS = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
@@ -34,6 +35,12 @@ def write_model(weights: dict[str, Tensor], vocabulary: Path, folder: Path) -> N
     make_model(seed=0).load_state_dict(weights, strict=False)  # shapes fit, or torch says which does not
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, folder / "open_clip_model.safetensors", {"format": "pt"})
-    config = {"model_cfg": CONFIG, "preprocess_cfg": _PREPROCESS}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
     shutil.copyfile(vocabulary, folder / VOCABULARY_FILE)
+    write_configuration(folder)
+
+
+def write_configuration(folder: Path) -> None:
+    """The configuration, and the tokenizer as open_clip finds it in the folder, from any working directory."""
+    config = {"model_cfg": with_twin(CONFIG), "preprocess_cfg": _PREPROCESS}
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_twin(make_tokenizer(folder / VOCABULARY_FILE), folder)

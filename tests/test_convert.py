@@ -96,7 +96,8 @@ def test_a_vocabulary_takes_no_name_of_another_file(name: str, tmp_path: Path) -
     (tmp_path / "model" / "sub" / name).write_bytes(Path(default_bpe()).read_bytes())
     convert(str(tmp_path / "model"), tmp_path / "copy")
     there = sorted(path.name for path in (tmp_path / "copy").iterdir())
-    assert there == ["merges.txt.gz", "open_clip_config.json", "open_clip_model.safetensors"]
+    twin = ["tokenizer.json", "tokenizer_config.json"]
+    assert there == ["merges.txt.gz", "open_clip_config.json", "open_clip_model.safetensors", *twin]
     assert_same(load_model(str(tmp_path / "copy")), load_model(str(tmp_path / "model")))
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from purescope.errors import ModelError, did_you_mean, near_miss
 from purescope.models._checkpoint import read_json
 from purescope.models._configuration import as_sides, checked_model
+from purescope.models._twin import has_twin, without_twin
 from purescope.specs import exists, split_part, to_path
 
 OWN = "or give a file of your own: --arch FILE.json (arch='FILE.json') with its model_cfg"
@@ -143,7 +144,7 @@ def split_file(name: str) -> tuple[str, str] | None:
 
 
 def checked_config(config: Any, path: Path) -> dict[str, Any]:
-    """An open_clip_config.json whose model_cfg is rebuilt from what is known.
+    """An open_clip_config.json whose model_cfg is rebuilt from what is known; `has_twin` tells of its tokenizer.
 
     Raises:
         ModelError: it holds no model, or something that is not known.
@@ -153,7 +154,8 @@ def checked_config(config: Any, path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: no model", expected="model_cfg with embed_dim, vision_cfg and text_cfg")
     if not isinstance(config.get("preprocess_cfg") or {}, dict):
         raise ModelError(f"{path}: preprocess_cfg {config['preprocess_cfg']!r}", expected="a dictionary")
-    return {**config, "model_cfg": checked_model(model, str(path))}
+    model = checked_model(model, str(path))
+    return {**config, "model_cfg": without_twin(model) if has_twin(model) else model, "has_twin": has_twin(model)}
 
 
 def own_merges(model: Mapping[str, Any]) -> str:

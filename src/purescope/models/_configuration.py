@@ -26,6 +26,7 @@ from purescope.models._plain import (
     require_known,
 )
 from purescope.models._tokenizer_files import OPTIONS
+from purescope.models._twin import has_twin
 from purescope.specs import is_inside
 
 CONTEXT, IMAGE = 4096, 2048
@@ -152,7 +153,7 @@ def checked_model(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     text = model["text_cfg"]
     options = text.get("tokenizer_kwargs")
     if options:
-        known = _HF if text.get("hf_tokenizer_name") else _SIMPLE
+        known = _HF if text.get("hf_tokenizer_name") and not has_twin(model) else _SIMPLE
         told = f"{where}: no tokenizer from text_cfg.tokenizer_kwargs: it"
         expected = "an option of the tokenizer itself, none of how it is loaded"
         text["tokenizer_kwargs"] = require_known(options, known, told, expected=expected)

@@ -49,6 +49,7 @@ class Source:
         offline: download nothing.
         folder: a `local-dir:` folder, in which a text tower and a tokenizer may lie.
         merges: the model's own list of merges, where it has one.
+        twin: the folder of the same tokenizer in the files of transformers, where there is one.
         form: what the identity calls the format.
     """
 
@@ -60,6 +61,7 @@ class Source:
     offline: bool = field(kw_only=True)
     folder: Path | None = None
     merges: Path | None = None
+    twin: Path | None = None
     form: str = "open_clip"
 
 
@@ -218,7 +220,7 @@ def _tokenizer(source: Source, folder: Path | None) -> Tokenizer:
     text = source.model["text_cfg"]
     context, options = text.get("context_length", 77), text.get("tokenizer_kwargs") or {}
     if folder is None:
-        return simple_tokenizer(context, options, merges=source.merges)
+        return simple_tokenizer(context, options, merges=source.merges, twin=source.twin)
     return open_clip_hf_tokenizer(folder, context, options, mode=text.get("tokenizer_mode"))
 
 

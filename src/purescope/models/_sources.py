@@ -52,7 +52,10 @@ def from_folder(folder: Path, *, offline: bool) -> Source:
     preprocess, model = config.get("preprocess_cfg") or {}, config["model_cfg"]
     merges = folder / bpe if (bpe := own_merges(model)) else None
     tensors = read_tensors(weights)
-    return Source(str(where), model, preprocess, weights, tensors, offline=offline, folder=folder, merges=merges)
+    twin = folder if config["has_twin"] else None
+    return Source(
+        str(where), model, preprocess, weights, tensors, offline=offline, folder=folder, merges=merges, twin=twin
+    )
 
 
 def from_hub(repository: str, *, offline: bool) -> Source:

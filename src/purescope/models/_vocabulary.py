@@ -18,6 +18,7 @@ from purescope.errors import MissingExtraError, ModelError
 from purescope.files import read_bytes
 from purescope.models._checkpoint import read_json
 from purescope.models._tokenizer_files import CONFIG, Folder, rebuild, require_own, require_own_files
+from purescope.models._twin import require_same, write_twin
 
 HF_FILES = ("*.json", "*.txt", "*.model")
 """The names of the files of a tokenizer in a repository of the hub."""
@@ -63,12 +64,14 @@ class Tokenizer:
 
 
 def simple_tokenizer(
-    context: int, options: Mapping[str, Any] | None = None, *, merges: Path | None = None
+    context: int, options: Mapping[str, Any] | None = None, *, merges: Path | None = None, twin: Path | None = None
 ) -> Tokenizer:
     """open_clip's SimpleTokenizer; `merges` is the file that a `bpe_path` among its options names.
 
+    A folder with the same tokenizer in the files of transformers, `twin`, is compared with it.
+
     Raises:
-        ModelError: the vocabulary file is missing or broken, or an option is unknown.
+        ModelError: the vocabulary file is missing or broken, an option is unknown, or the twin differs.
     """
     from open_clip.tokenizer import SimpleTokenizer
 
@@ -86,10 +89,16 @@ def simple_tokenizer(
             expected="options of open_clip's SimpleTokenizer, bpe_path naming a gzipped list of merges",
         ) from error
 
+    if twin is not None:
+        require_same(tokenizer, twin)
+    alone = options.keys() == {"bpe_path"}
+
     def save(target: Path) -> None:
         if merges is not None:
             require_own(merges.parent, merges)
             (target / merges_name(str(merges))).write_bytes(packed)
+            if alone:
+                write_twin(tokenizer, target)
 
     return Tokenizer(partial(tokenizer, context_length=context), tokenizer.encoder, "CLIP BPE", context, save)
 

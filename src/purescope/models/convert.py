@@ -17,6 +17,7 @@ from purescope.errors import OutputError
 from purescope.models import _files, _processor, _sources, _transformers, find_towers
 from purescope.models._tokenizer_files import is_known
 from purescope.models._towers import Towers
+from purescope.models._twin import can_have_twin, with_twin
 from purescope.models._vocabulary import merges_name
 
 _FREE = "a folder that is not there, or empty"
@@ -97,6 +98,7 @@ def _write_open_clip(towers: Towers, folder: Path) -> None:
     options = model["text_cfg"].get("tokenizer_kwargs") or {}
     if "bpe_path" in options:
         options["bpe_path"] = merges_name(options["bpe_path"])
+    model = with_twin(model) if can_have_twin(model) else model
     preprocess = towers.preprocess
     config = {
         "model_cfg": model,

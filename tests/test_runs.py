@@ -305,6 +305,16 @@ def test_a_report_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert len(table) and "finished" in read(tmp_path)
 
 
+def test_what_is_noted_while_loading_stands_in_the_manifest_once(tmp_path: Path) -> None:
+    np.savez(tmp_path / "f.npz", image=rows(12, 1).numpy(), text=rows(3, 2).numpy(), labels=np.arange(12) % 3)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="does not say which model made it") as told:
+            run([model("a", 0)], [f"features:{tmp_path / 'f.npz'}"], tmp_path / "out", settings=SETTINGS)
+        assert len([note for note in told if "does not say which model" in str(note.message)]) == 1
+        notes = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
+        assert len([note for note in notes if "does not say which model made it" in note]) == 1
+
+
 def test_notes_of_what_was_done_before_are_told_again(tmp_path: Path) -> None:
     lonely = replace(DATA[0], labels=torch.arange(12), text=rows(12, 1), classes=tuple("abcdefghijkl"))
     with (

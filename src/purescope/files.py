@@ -63,6 +63,19 @@ def _refuse_irregular(path: Path, mode: int) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
+def open_whole(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading, unless a pointer of git-lfs stands in its place.
+
+    Raises:
+        OSError: as `open_regular`; or it is a pointer.
+    """
+    file = open_regular(path)
+    if file.peek(len(_POINTER)).startswith(_POINTER):
+        file.close()
+        raise OSError(errno.EINVAL, f"{POINTER}: git lfs pull", str(path))
+    return file
+
+
 def is_pointer(path: Path) -> bool:
     """Whether a pointer of git-lfs stands in place of the file that it is called after.
 
@@ -77,16 +90,13 @@ def read_bytes(path: Path, *, most: int = CONFIGURATION) -> bytes:
     """Read a regular file of at most so many bytes.
 
     Raises:
-        OSError: as `open_regular`; or it is larger, or a pointer of git-lfs.
+        OSError: as `open_whole`; or it is larger.
     """
-    with open_regular(path) as file:
+    with open_whole(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(errno.EFBIG, f"{size:,} bytes, where at most {most:,} are read", str(path))
-        content = file.read(min(most, size + 1))
-    if content.startswith(_POINTER):
-        raise OSError(errno.EINVAL, f"{POINTER}: git lfs pull", str(path))
-    return content
+        return file.read(min(most, size + 1))
 
 
 def read_text(path: Path, *, encoding: str = "utf-8", most: int = CONFIGURATION) -> str:

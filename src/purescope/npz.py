@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 
 from purescope.errors import InputError
-from purescope.files import open_regular
+from purescope.files import open_whole
 from purescope.memory import require_room
 
 _MOST_PER_BYTE = 50  # features are noise to a compressor, which saves less than half of them; zeros it makes vanish
@@ -58,7 +58,7 @@ class Npz:
 
     def __init__(self, file: Path, wanted: tuple[str, ...]) -> None:
         self.file = file
-        self._stream = open_regular(file)
+        self._stream = open_whole(file)
         try:
             self._size = os.fstat(self._stream.fileno()).st_size
             _check_directory(self._stream)

@@ -23,7 +23,7 @@ import pandas as pd
 
 from purescope.columns import Schema
 from purescope.errors import InputError, OutputError, PurescopeError
-from purescope.files import open_regular, read_bytes
+from purescope.files import open_regular, open_whole, read_bytes
 from purescope.memory import require_room, text_bytes, unpacked_bytes
 from purescope.notebook import ResultTable
 from purescope.schemas import RESULTS
@@ -319,7 +319,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow.parquet
 
     try:
-        with open_regular(path) as file:
+        with open_whole(path) as file:
             footer = pyarrow.parquet.read_metadata(file)
             stored = os.fstat(file.fileno()).st_size
             _check_size(path, max(footer.num_rows * footer.num_columns * _CELL, unpacked_bytes(footer)), stored)

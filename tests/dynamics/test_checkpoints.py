@@ -60,6 +60,13 @@ def test_a_metric_or_a_version_is_no_step(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_epochs_among_steps_are_told(tmp_path: Path) -> None:
+    run = touch(tmp_path / "run", "epoch_3.pt", "step_400.pt")
+    with pytest.warns(UserWarning, match=r"'run': .*step_400\.pt tells a step and .*epoch_3\.pt an epoch"):
+        assert [step for _, step, _ in told(str(run))] == [3, 400]
+    assert [step for _, step, _ in told(f"@600={run}/epoch_3.pt", f"{run}/step_400.pt")] == [400, 600]
+
+
 def test_signs_of_patterns_in_the_name_of_a_folder(tmp_path: Path) -> None:
     run = touch(tmp_path / "run[1] a,b", "epoch_1.pt", "epoch_2.pt")
     touch(tmp_path / "run1 a,b", "epoch_3.pt")

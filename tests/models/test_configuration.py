@@ -26,7 +26,7 @@ from purescope.models.convert import convert
 from purescope.specs import is_inside
 from tests.checkpoints import write_open_clip
 from tests.models.test_open_clip import CONFIGS
-from tests.models.test_transformers import word_tokenizer
+from tests.models.test_transformers import cased, word_tokenizer
 
 transformers = pytest.importorskip("transformers")
 
@@ -165,6 +165,16 @@ def test_a_tokenizer_is_what_transformers_makes_of_its_own_files(kind: Any, tmp_
     found.save(copy)
     again = open_clip_hf_tokenizer(copy, 12, {}, mode=None)
     assert (again.identity, again(SENTENCES).tolist()) == (found.identity, ids)
+
+
+def test_open_clips_tokenizer_that_should_lower_case_and_does_not_is_told(tmp_path: Path) -> None:
+    """open_clip leaves sentences as they are, whatever `do_lower_case` says: so do we, and a note says it."""
+    cased(tmp_path, do_lower_case=True)
+    with pytest.warns(UserWarning, match=r"is to lower-case sentences \(do_lower_case\), and open_clip's does not"):
+        found = open_clip_hf_tokenizer(tmp_path, 16, {}, mode=None)
+    assert not found(["A cat"]).equal(found(["a cat"]))
+    lower = open_clip_hf_tokenizer(tmp_path, 16, {"clean": "lower"}, mode=None)
+    assert lower(["A cat"]).equal(lower(["a cat"]))
 
 
 def test_a_tokenizer_of_its_own_file(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from purescope.datasets._walk import is_system_folder
-from purescope.files import open_regular, read_json
+from purescope.files import open_regular, open_whole, read_json
 
+_STORED = (".arrow", ".parquet", ".tar", ".zip", ".csv", ".jsonl")  # what rows and images are kept in
+_SMALL = 1024  # bytes; a pointer of git-lfs has about 130
 DICT, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
 
 
@@ -48,6 +50,8 @@ def _check_kinds(folder: Path) -> None:
                     links.append(Path(entry.path))
                 elif not entry.is_dir() and not entry.is_file():
                     raise ValueError(f"{entry.path} is not a regular file")
+                elif entry.name.lower().endswith(_STORED) and entry.stat().st_size < _SMALL:
+                    open_whole(Path(entry.path)).close()
     for link in links:
         if link.is_dir() and _id_of(link) in folders:
             raise ValueError(f"{link} is a link to a folder that it lies in, or beside")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from purescope.errors import DatasetError
-from purescope.files import open_regular
+from purescope.files import open_whole
 from purescope.memory import require_room, unpacked_bytes
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_csv(file: Path, wanted: Collection[str], needed: Sequence[Collection[st
     Raises:
         OSError, ValueError, csv.Error: it cannot be read.
     """
-    with open_regular(file) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream:
+    with open_whole(file) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream:
         separator = _separator(stream, needed)
         reader = csv.reader(stream, strict=True, delimiter=separator)
         header = next(reader, [])
@@ -109,7 +109,7 @@ def read_parquet(file: Path, wanted: Collection[str], needed: Sequence[Collectio
     """
     import pyarrow.parquet
 
-    with open_regular(file) as stream:
+    with open_whole(file) as stream:
         stored = stream.seek(0, io.SEEK_END)
         schema = pyarrow.parquet.read_schema(stream)
         _check_header(schema.names)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from purescope.errors import DatasetError
-from purescope.files import open_regular
+from purescope.files import open_regular, open_whole
 from purescope.memory import SMALL, require_room
 
 # What tarfile raises for damaged headers; a long chain of extended ones is a RecursionError.
@@ -37,7 +37,7 @@ def members(shard: Path) -> Iterator[Member]:
         DatasetError: it is no tar, compressed, damaged, or ends too early; what `tarfile` passes over is found, too.
     """
     try:
-        with open_regular(shard) as file, tarfile.open(fileobj=_limited(file), mode="r:") as tar:
+        with open_whole(shard) as file, tarfile.open(fileobj=_limited(file), mode="r:") as tar:
             length = os.fstat(file.fileno()).st_size
             while (info := tar.next()) is not None:
                 # They hold their attributes, of which a few bytes each make gigabytes.

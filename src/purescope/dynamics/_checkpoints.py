@@ -64,7 +64,8 @@ def find_checkpoints(specs: Iterable[str | Path | tuple[int, Model]]) -> list[Ch
         ModelError: nothing is there, a name tells no step, or two checkpoints of a series share one.
 
     Warns:
-        UserWarning: a file in a folder, or of a pattern, is left out as its name tells no step.
+        UserWarning: a file in a folder, or of a pattern, is left out as its name tells no step; or some names of a
+            series tell steps, and others epochs.
 
     Examples:
         >>> for found in find_checkpoints(["run/clip-1500.pt", "run/clip-400.pt", "@4000=bundled:clip"]):
@@ -87,7 +88,25 @@ def find_checkpoints(specs: Iterable[str | Path | tuple[int, Model]]) -> list[Ch
     if not found:
         raise ModelError("no checkpoint was named", expected="files, a folder of them, or a pattern")
     series = list(dict.fromkeys(model for model, _ in found))
+    for model in series:
+        _warn_of_units(model, [checkpoint for checkpoint in found.values() if checkpoint.model == model])
     return sorted(found.values(), key=lambda checkpoint: (series.index(checkpoint.model), checkpoint.step))
+
+
+def _warn_of_units(model: str, checkpoints: Iterable[Checkpoint]) -> None:
+    """An epoch among steps stands in the wrong place."""
+    units: dict[int, str] = {}
+    for checkpoint in checkpoints:
+        name = to_path(split_part(checkpoint.name)[0]).name
+        unit = next((i for i, pattern in enumerate(_COUNTED) if pattern.search(_stem(name))), None)
+        if unit in (0, 1) and step_of(name) == checkpoint.step:
+            units.setdefault(unit, checkpoint.name)
+    if len(units) > 1:
+        warnings.warn(
+            f"{model!r}: {units[0]} tells a step and {units[1]} an epoch, and they are ordered as if both were "
+            f"steps; say which step an epoch is: @STEP=CHECKPOINT",
+            stacklevel=3,
+        )
 
 
 def step_of(name: str) -> int | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from purescope.errors import ModelError, near_miss
-from purescope.files import open_regular
+from purescope.files import open_whole
 from purescope.models._checkpoint import read_json
 from purescope.models._plain import (
     FLAG,
@@ -254,7 +254,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     try:
-        with open_regular(source) as file, target.open("wb") as copy:
+        with open_whole(source) as file, target.open("wb") as copy:
             if os.fstat(file.fileno()).st_size > _LARGEST:
                 raise OSError(errno.EFBIG, f"more than {_LARGEST:,} bytes", str(source))
             shutil.copyfileobj(file, copy)

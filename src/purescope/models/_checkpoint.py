@@ -148,10 +148,13 @@ def refuse(path: Path, faults: Mapping[str, list[str]]) -> None:
     """Raise one ModelError that tells every fault there is; return where there is none."""
     told = [f"{kind}: {listed(names, 3)}" for kind, names in faults.items() if names]
     if told:
+        fix = "give the whole, unchanged checkpoint of a supported format (see `purescope models`)"
         raise ModelError(
             f"{path}: the weights do not fit. {'; '.join(told)}",
             expected="exactly the weights of its architecture, all finite",
-            fix="give the whole, unchanged checkpoint of a supported format (see `purescope models`)",
+            fix="give the weights before they were quantised: float32, float16 or bfloat16"
+            if faults.get("wrong type")
+            else fix,
         )
 
 

@@ -286,6 +286,47 @@ def test_silhouette_of_narrow_float32_features_keeps_six_places() -> None:
         assert found[0, j].item() == pytest.approx(expected, abs=1e-6)
 
 
+def cone(width: float, *, samples: int = 60, classes: int = 5, neurons: int = 16) -> Case:
+    """Float32 unit rows that are `width` from one direction, and not quite as far from one another."""
+    around, mean = random_case(samples, classes, neurons, seed=50, unit=False), generator(53)
+    direction = torch.randn(neurons, generator=mean, dtype=torch.float64)
+    image, text = (direction + width * rows for rows in (around.image, around.text))
+    return Case(*(torch.nn.functional.normalize(rows, dim=1).float() for rows in (image, text)), around.labels)
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("width", [0.1, 0.03, 1e-3, 1e-4, 1e-5])
+def test_silhouette_of_a_cone_is_that_of_its_float32_rows(width: float) -> None:
+    """Down to distances that the rows themselves no longer carry; every k and order is as right as the others."""
+    image, _, labels = cone(width)
+    orders, ks = some_orders(image.shape[1], 2), [8, 16]
+    found = silhouette_samples_by_k(image, labels, orders, ks)
+    assert found.dtype == torch.float32
+    for i, order in enumerate(orders):
+        for j, k in enumerate(ks):
+            expected = silhouette_samples(image[:, order[:k]].double(), labels, metric="cosine")
+            np.testing.assert_allclose(found[i, j], expected, rtol=0, atol=1e-4)
+            assert found[i, j].double().mean().item() == pytest.approx(expected.mean(), abs=1e-5)
+
+
+def test_silhouette_of_two_classes_in_a_cone_among_others_far_away() -> None:
+    """What is small is the distance to the nearest class: the spread of all samples does not show it."""
+    far, near = random_case(200, 4, 16, seed=60).image.float(), cone(1e-3, classes=2, neurons=16)
+    image, labels = torch.cat([near.image, far]), torch.cat([near.labels, 2 + torch.arange(200) % 4])
+    found = silhouette_samples_by_k(image, labels, torch.arange(16), [16])
+    expected = silhouette_samples(image.double(), labels, metric="cosine")
+    np.testing.assert_allclose(found[0, 0], expected, rtol=0, atol=1e-4)
+
+
+def test_silhouette_of_wide_features_takes_no_second_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    measure = _silhouette._measure
+    monkeypatch.setattr(_silhouette, "_measure", lambda *given: passes.append(given[0].dtype) or measure(*given))
+    for image in (BASE.image.float(), BASE.image, cone(1e-3).image.double(), cone(1e-3).image):
+        silhouette_by_k(image, torch.arange(len(image)) % 3, torch.arange(image.shape[1]), [4, 8])
+    assert passes == [torch.float32, torch.float64, torch.float64, torch.float32, torch.float64]
+
+
 @pytest.mark.parametrize("labels", [[0] * 5, [2] * 5, [4, 1, 2, 0, 3]])
 def test_silhouette_needs_classes_that_can_be_compared(labels: list[int]) -> None:
     classes = len(set(labels))

@@ -4,18 +4,24 @@ It needs class sums only. With ``u_i = x_iS / |x_iS|`` over the neurons S that a
 c and n_c its size, the mean cosine distance of i to class c is ``1 - u_i.R_c / n_c``, and to its own class without
 itself ``a_i = 1 - (u_i.R_c - u_i.u_i) / (n_c - 1)``. With b_i the smallest such distance to another class,
 ``s_i = (b_i - a_i) / max(a_i, b_i)``, and 0 for a class of one. That is O(N C k) in place of O(N^2 k), and exact.
+
+A distance is 1 less a cosine, so it loses the digits that the cosine shares with 1. In float32 six places are left
+where embeddings point all ways, and none where they fill a narrow cone, as those of a model at the first step of its
+training do. So cells in which a sample has only small distances are measured once more, in float64.
 """
 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.evaluation import _cells
 
-_CLASS_SUM_BYTES = 128 << 20  # of class sums; more orders than that are evaluated in turns
+_CLASS_SUM_BYTES = 32 << 20  # of class sums; more orders than that are evaluated in turns
+
+_NARROW = 2.0**-6  # where a and b are below it, the rounding of a float32 cosine moves a sample's score by 1e-4
 
 
 def silhouette_by_k(
@@ -61,9 +67,9 @@ def silhouette_samples_by_k(
 ) -> Float[Tensor, "order k sample"]:
     """Cosine silhouette of each sample with the first k neurons of each order, in the dtype of the features.
 
-    Equal to scikit-learn's ``silhouette_samples(metric="cosine")`` (Rousseeuw 1987), zero vectors included: one is at
-    distance 1 from everything but itself. Classes without samples play no part. A distance carries the rounding of a
-    cosine, so where all distances are below 1e-3 ask for float64.
+    Equal to scikit-learn's ``silhouette_samples(metric="cosine")`` (Rousseeuw 1987) in float64, zero vectors included:
+    one is at distance 1 from everything but itself. Classes without samples play no part. Distances that are less than
+    the rounding of the features are 0.
 
     Args:
         image: image features, float32 or float64; norms do not matter.
@@ -77,25 +83,50 @@ def silhouette_samples_by_k(
     orders, ks = _cells.check(image, None, labels, orders, ks)
     labels, sizes = _present_classes(labels)
     scores = image.new_empty(len(orders), len(ks), len(image))
-    by_class = labels.argsort(stable=True)
-    cells = len(ks) * len(sizes)  # for each order
-    group = max(1, _CLASS_SUM_BYTES // (8 * cells * image.shape[1]))
+    group = max(1, _CLASS_SUM_BYTES // (8 * len(ks) * len(sizes) * image.shape[1]))
     for first in range(0, len(orders), group):
-        turn = slice(first, first + group)
-        masks = _cells.masks(orders[turn], ks, image.dtype)
-        rows = len(masks) * cells
-        sums = image.new_zeros(*masks.shape[:2], len(sizes), image.shape[1], dtype=torch.float64)
-        for block in _cells.blocks(len(image), rows, image.element_size()):
-            samples = by_class[block]
-            features = image.index_select(0, samples)
-            inverse = _inverse_norms(masks, features)
-            _add_class_sums(sums, inverse, features, labels[samples])
-            scores[turn, :, samples] = inverse  # for the second pass, where the scores will stand
-        means = (sums / sizes[:, None]).to(image.dtype) * masks[:, :, None]
-        for block in _cells.blocks(len(image), rows, image.element_size()):
-            inverse = scores[turn, :, block]
-            scores[turn, :, block] = _silhouettes(means, inverse, image[block].contiguous(), labels[block], sizes)
+        masks = _cells.masks(orders[first : first + group], ks, image.dtype)
+        narrow = _measure(scores[first : first + group], image, labels, sizes, masks)
+        if image.dtype == torch.float64:
+            continue
+        for place in narrow.any(1).nonzero()[:, 0].tolist():
+            cells = narrow[place].nonzero()[:, 0]
+            wide = torch.empty(1, len(cells), len(image), dtype=torch.float64)
+            _measure(wide, image, labels, sizes, masks[place, cells][None].double())
+            scores[first + place, cells] = wide[0].to(scores.dtype)
     return scores
+
+
+def _measure(
+    scores: Float[Tensor, "order k sample"],
+    image: Float[Tensor, "sample neuron"],
+    labels: Int64[Tensor, " sample"],
+    sizes: Int64[Tensor, " class"],
+    masks: Float[Tensor, "order k neuron"],
+) -> Bool[Tensor, "order k"]:
+    """Write the silhouettes of some orders into `scores`, in its dtype, and tell in which cells distances are small."""
+    rows, dtype = masks.shape[0] * masks.shape[1] * len(sizes), scores.dtype
+    by_class = labels.argsort(stable=True)
+    means = torch.zeros(*masks.shape[:2], len(sizes), image.shape[1], dtype=torch.float64)
+    for block in _cells.blocks(len(image), rows, scores.element_size()):
+        samples = by_class[block]
+        features = image.index_select(0, samples).to(dtype)
+        inverse = _inverse_norms(masks, features)
+        _add_class_sums(means, inverse, features, labels[samples])
+        scores[:, :, samples] = inverse  # for the second pass, where the scores will stand
+    means = means.div_(sizes[:, None]).to(dtype).mul_(masks[:, :, None])
+    narrow = torch.zeros(masks.shape[:2], dtype=torch.bool)
+    # In float64 what rounding leaves is that of the features: two rows of one direction are as far apart as that.
+    floor = 8 * torch.finfo(dtype).eps if image.dtype == dtype else torch.finfo(image.dtype).eps ** 2
+    for block in _cells.blocks(len(image), rows, scores.element_size()):
+        features = image[block].to(dtype).contiguous()
+        a, b = _distances(means, scores[:, :, block], features, labels[block], sizes)
+        # Distances below rounding are 0, as they are between vectors that point the same way.
+        a, b = a.masked_fill(a < floor, 0), b.masked_fill(b < floor, 0)
+        larger, alone = torch.maximum(a, b), sizes[labels[block]] == 1
+        scores[:, :, block] = ((b - a) / larger).nan_to_num_(nan=0.0).masked_fill_(alone, 0)
+        narrow |= ((larger < _NARROW) & ~alone).any(2)
+    return narrow
 
 
 def _inverse_norms(
@@ -125,25 +156,20 @@ def _add_class_sums(
         start += count
 
 
-def _silhouettes(
+def _distances(
     means: Float[Tensor, "order k class neuron"],
     inverse: Float[Tensor, "order k sample"],
     features: Float[Tensor, "sample neuron"],
     labels: Int64[Tensor, " sample"],
     sizes: Int64[Tensor, " class"],
-) -> Float[Tensor, "order k sample"]:
+) -> tuple[Float[Tensor, "order k sample"], Float[Tensor, "order k sample"]]:
+    """Mean distances of each sample to its own class and to the nearest other one; alone in its class, one of none."""
     cosines = (means.flatten(0, 2) @ features.T).unflatten(0, means.shape[:3])
     own = labels.expand(*means.shape[:2], 1, -1)
     size = sizes[labels].to(cosines.dtype)
     to_own = cosines.gather(2, own)[:, :, 0] * inverse * size
     to_other = cosines.scatter_(2, own, -torch.inf).amax(2) * inverse
-    a = 1 - (to_own - (inverse > 0).to(cosines.dtype)) / (size - 1)
-    b = 1 - to_other
-    # Distances below rounding are 0, as they are between vectors that point the same way.
-    floor = 8 * torch.finfo(cosines.dtype).eps
-    a, b = a.masked_fill(a < floor, 0), b.masked_fill(b < floor, 0)
-    scores: Tensor = (b - a) / torch.maximum(a, b)
-    return scores.nan_to_num(nan=0.0).masked_fill(size == 1, 0)
+    return 1 - (to_own - (inverse > 0).to(cosines.dtype)) / (size - 1), 1 - to_other
 
 
 def has_silhouette(labels: Int[Tensor, " sample"]) -> bool:

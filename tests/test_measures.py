@@ -515,7 +515,7 @@ def test_turns_of_images_and_neurons_change_nothing(monkeypatch: pytest.MonkeyPa
     at_once = monosemanticity(rows, others), variance(rows)
     module = sys.modules["purescope.measures._activations"]
     monkeypatch.setattr(module, "_IMAGES", 8)
-    monkeypatch.setattr(module, "_NEURONS", 3)
+    monkeypatch.setattr(module, "_NUMBERS", 150)
     torch.testing.assert_close(monosemanticity(rows, others), at_once[0], atol=1e-12, rtol=0, equal_nan=True)
     assert at_once[0].isnan().tolist() == [neuron == 3 for neuron in range(7)]
     torch.testing.assert_close(variance(rows), at_once[1], atol=1e-12, rtol=0)

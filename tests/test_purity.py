@@ -284,6 +284,7 @@ def test_some_columns_at_a_time_give_the_same_cosines(
     """Of activations over many images; the rows of images are handed over without a copy."""
     rows = MATRICES[name].clamp(-torch.finfo(dtype).max, torch.finfo(dtype).max).to(dtype)
     at_once = cosine_gram(rows)
+    monkeypatch.setattr(sys.modules["purescope.purity"], "_WIDE", 2)
     monkeypatch.setattr(sys.modules["purescope.purity"], "_BLOCK", 2)
     for matrix in (rows, rows.T.contiguous().T):
         torch.testing.assert_close(cosine_gram(matrix), at_once, atol=1e-14, rtol=0)
@@ -296,6 +297,7 @@ def test_some_columns_at_a_time_give_the_same_cosines(
 def test_some_columns_may_be_tiny_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row is brought into range by the largest of all its columns, not of some."""
     rows = torch.tensor([[1e-300, 2e-300, 1e300], [0.0, 1e300, 1e-300], [-1.0, 1.0, 1.0]], dtype=torch.float64)
+    monkeypatch.setattr(sys.modules["purescope.purity"], "_WIDE", 2)
     monkeypatch.setattr(sys.modules["purescope.purity"], "_BLOCK", 2)
     third = 1 / math.sqrt(3)
     expected = torch.tensor([[1, 0, third], [0, 1, third], [third, third, 1]], dtype=torch.float64)

@@ -89,3 +89,14 @@ def test_intervals_cover(classes: int, each: int, noise: float) -> None:
     truth = float(np.mean(means))
     covered = np.mean([low <= truth <= high for low, high in ends])
     assert covered >= 0.90 and (each == 2 or covered <= 0.985), covered
+
+
+def test_samples_in_blocks_and_chosen_neurons_give_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(50, 12, generator=generator)
+    labels = torch.randint(0, 6, (50,), generator=generator)
+    neurons = torch.randperm(12, generator=generator)[:7]
+    whole = silhouette_pseudovalues(image[:, neurons], labels)
+    torch.testing.assert_close(silhouette_pseudovalues(image, labels, neurons), whole, rtol=0, atol=0)
+    monkeypatch.setattr("purescope.evaluation._silhouette_spread._ROWS", 7)
+    torch.testing.assert_close(silhouette_pseudovalues(image, labels, neurons), whole, rtol=1e-10, atol=1e-12)

@@ -20,6 +20,8 @@ from purescope.ordering import StrategyInput
 from purescope.parallel import on_each_core
 from purescope.purity import Projections, centre, side_by_side
 
+_ROWS = 1 << 13  # that are taken in float64 at a time
+
 Orthogonal: TypeAlias = Float[Tensor, "neuron neuron"]
 
 
@@ -146,7 +148,9 @@ def rotate(
             expected="the same number",
             fix="make the basis from the same model",
         )
-    rotated: Tensor = (what.detach().to(basis.dtype) @ basis).to(what.dtype)
+    rotated = torch.empty(what.shape, dtype=what.dtype)
+    for some, rows in zip(rotated.split(_ROWS), what.detach().split(_ROWS), strict=True):
+        some.copy_(rows.to(basis.dtype) @ basis)
     return rotated
 
 

@@ -16,7 +16,8 @@ from purescope.statistics import halves
 
 SILHOUETTE_DRAWS = 50  # random orders beyond these are measured in accuracy alone, which takes a tenth of the time
 
-_TURN = 25  # random orders that a core measures at a time; a divisor of SILHOUETTE_DRAWS
+_TURNS = (25, 10, 5, 2, 1)  # random orders that a core measures at a time; divisors of SILHOUETTE_DRAWS
+_TURN_CELLS = 1 << 21  # of an order, a k and an image, about 20 bytes each, in one turn
 
 
 class Evaluator:
@@ -50,7 +51,7 @@ class Evaluator:
         if not has_silhouette(labels):
             return torch.full((len(orders), len(ks), len(image)), torch.nan, dtype=torch.float64)
         kept = [order[:k] for order in orders for k in ks]
-        values = on_each_core(lambda neurons: silhouette_pseudovalues(image[:, neurons], labels), kept)
+        values = on_each_core(lambda neurons: silhouette_pseudovalues(image, labels, neurons), kept)
         spread: Tensor = torch.stack(list(values)).unflatten(0, (len(orders), len(ks)))
         return spread
 
@@ -69,18 +70,38 @@ class Evaluator:
             nothing = torch.full((len(ks), images), torch.nan, dtype=torch.float64)
             return torch.empty(0, len(ks), len(METRICS), dtype=torch.float64), nothing, nothing > 0, nothing > 0
 
-        def turn(first: int) -> tuple[Tensor, Tensor, Tensor]:
-            some = orders[first : first + _TURN]
-            right, top5, silhouettes = self._measure(some, ks, silhouette=first < SILHOUETTE_DRAWS)
-            recall = right.double() @ self.weight / images
-            means = [right.double().mean(2), top5.double().mean(2), recall, silhouettes.double().mean(2)]
-            return torch.stack(means, dim=2), right.sum(0), right[0].clone()
+        length = next(turn for turn in _TURNS if turn * len(ks) * images <= _TURN_CELLS or turn == 1)
 
-        values, hits, firsts = zip(*on_each_core(turn, range(0, len(orders), _TURN)), strict=True)
-        drawn, share = torch.cat(values), torch.stack(hits).sum(0).double() / len(orders)
+        def turn(first: int) -> tuple[Tensor, Tensor, Tensor | None]:
+            some = orders[first : first + length]
+            measured = self._measure(some, ks, silhouette=first < SILHOUETTE_DRAWS)
+            means = [self._means(*of_order) for of_order in zip(*measured, strict=True)]
+            return (
+                torch.stack(means),
+                measured[0].sum(0, dtype=torch.int32),
+                measured[0][0].clone() if not first else None,
+            )
+
+        values, hits = [], torch.zeros(len(ks), images, dtype=torch.int32)
+        first_right = torch.empty(0)
+        for means, right, of_first in on_each_core(turn, range(0, len(orders), length)):
+            values.append(means)
+            hits += right
+            first_right = first_right if of_first is None else of_first
+        drawn = torch.cat(values)
         typical = drawn[:, :, 0].argsort(dim=0, stable=True)[(len(orders) - 1) // 2]
-        right = self._measure(orders[typical], ks, silhouette=False)[0]
-        return drawn, share, right[range(len(ks)), range(len(ks))], firsts[0]
+        of_typical = [
+            self._measure(orders[order][None], ks, silhouette=False)[0][0, place].clone()
+            for place, order in enumerate(typical.tolist())
+        ]
+        return drawn, hits.double() / len(orders), torch.stack(of_typical), first_right
+
+    def _means(
+        self, right: Bool[Tensor, "k image"], top5: Bool[Tensor, "k image"], silhouettes: Float[Tensor, "k image"]
+    ) -> Float64[Tensor, "k metric"]:
+        recall = right.double() @ self.weight / len(self.weight)
+        means = [right.double().mean(1), top5.double().mean(1), recall, silhouettes.double().mean(1)]
+        return torch.stack(means, dim=1)
 
     def _measure(
         self, orders: Tensor, ks: list[int], *, silhouette: bool

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from purescope.errors import InputError
 
-_BLOCK = 1 << 13  # columns that are taken in float64 at a time: weights have fewer
+_WIDE = 1 << 13  # columns: weights have fewer
+_BLOCK = 1 << 11  # columns of what has more that are taken in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neu
                 [0., 1., 0.],
                 [0., 0., 0.]], dtype=torch.float64)
     """
-    if projection.ndim != 2 or projection.shape[1] <= _BLOCK:
+    if projection.ndim != 2 or projection.shape[1] <= _WIDE:
         unit = unit_rows(projection)
         return (unit @ unit.T).clamp(-1, 1)
     # Activations over a hundred thousand images: some columns at a time, and no copy of all in float64.
@@ -82,7 +83,7 @@ def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neu
     scale = largest.double().masked_fill(largest == 0, 1)[:, None]
     gram = torch.zeros(len(projection), len(projection), dtype=torch.float64, device=projection.device)
     for part in _parts(projection):
-        rows = projection[:, part].detach().double() / scale
+        rows = projection[:, part].detach().double().div_(scale)
         gram.addmm_(rows, rows.T)
     norms = gram.diagonal().sqrt()
     norms = norms.masked_fill(norms == 0, 1)
@@ -96,7 +97,8 @@ def dead_neurons(projection: Float[Tensor, "neuron width"]) -> Bool[Tensor, " ne
         >>> dead_neurons(torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
         tensor([ True, False])
     """
-    return (projection == 0).all(dim=1)
+    alive = [(projection[:, part] != 0).any(dim=1) for part in _parts(projection)]
+    return ~torch.stack(alive).any(dim=0)
 
 
 def overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:

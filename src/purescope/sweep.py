@@ -26,6 +26,8 @@ from purescope.tables import check_table
 DRAWS = 50
 FEW_IMAGES, FEW_OF_CLASS = 15, 10  # right or wrong images, and images of a class, below which the bootstrap fails
 RESAMPLES = 10_000
+
+_COUNTED = 3  # of METRICS, the first ones are means over images
 SPACES = ("weights", "activations", "centred")
 PURITY = ("high_purity", "low_purity")
 
@@ -275,21 +277,22 @@ def measure_strategies(features: Features, projections: Projections | None, opti
     ks = check_keep(default_keep(seen.neurons) if options.keep is None else options.keep, seen.neurons)
     dropped = ablation_values(features.image, options.ablation, seed=options.seed)
     evaluator = Evaluator(features, dropped, options.renormalise)
-    found = [evaluator.strategy(name, seen, ks, options.seed) for name in options.strategies]
-    parts = torch.stack(found) if found else torch.empty(0, len(ks), len(METRICS) + 1, len(features.image)).double()
-    of_full = evaluator.orders(torch.arange(seen.neurons)[None], [seen.neurons])[0, 0]
-    samples, full = parts[:, :, :-1], of_full[:-1]
+    cells = _Cells(len(options.strategies), len(ks), len(features.image))
+    for place, name in enumerate(options.strategies):
+        cells.take(place, evaluator.strategy(name, seen, ks, options.seed))
+    full = evaluator.orders(torch.arange(seen.neurons)[None], [seen.neurons])[0, 0]
     orders = [STRATEGIES["random"].order(seen, options.seed + draw) for draw in range(options.draws)]
     drawn, drawn_right, typical_right, first_right = evaluator.draws(torch.stack(orders) if orders else None, ks)
-    resampled, resampled_full, resampled_drawn = _resampled(parts, of_full, drawn_right, features.labels, options)
+    cells.full[:], cells.full_spread[:], cells.drawn[:] = full[:_COUNTED], full[-1], drawn_right
+    resampled, resampled_full, resampled_drawn = cells.resampled(features.labels, options)
     return Measured(
         features=features,
         strategies=tuple(options.strategies),
         ks=tuple(ks),
-        values=samples.mean(3),
-        full=full.mean(1),
+        values=cells.values,
+        full=full[:-1].mean(1),
         draws=drawn,
-        right=samples[:, :, 0] > 0,
+        right=cells.counted[:, :, 0] > 0,
         full_right=full[0] > 0,
         drawn_right=drawn_right,
         typical_right=typical_right,
@@ -301,35 +304,54 @@ def measure_strategies(features: Features, projections: Projections | None, opti
     )
 
 
-def _resampled(
-    parts: Float[Tensor, "strategy k part image"],
-    full: Float[Tensor, "part image"],
-    drawn: Float[Tensor, "k image"],
-    labels: Tensor,
-    options: Options,
-) -> tuple[Float[Tensor, "resample strategy k metric"], Float[Tensor, "resample metric"], Float[Tensor, "resample k"]]:
-    """The metrics in resamples of the images; the silhouette's are of its pseudo-values, see their module."""
-    counted = [0, 1, 2]  # METRICS that are means over images
-    cells = torch.cat([parts[:, :, counted].flatten(0, 2), full[counted], drawn])
-    spread = torch.cat([parts[:, :, -1].flatten(0, 1), full[-1:]])
+class _Cells:
+    """What each image says, in all cells: one array, of which a copy would be as large as the features of many images.
 
-    def means(values: Tensor, groups: Tensor) -> Tensor:
-        return bootstrap_means(values, groups, resamples=options.resamples, seed=options.seed)
+    A silhouette is no mean of independent values: what is resampled are its pseudo-values, see their module.
+    """
 
-    strata = silhouette_strata(labels)
-    if torch.equal(strata, labels.unique(return_inverse=True)[1]):  # the same draws serve both
-        both = means(torch.cat([cells, spread]), labels)
-        of_cells, of_spread = both.split([len(cells), len(spread)], dim=1)
-    else:
-        of_cells, of_spread = means(cells, labels), means(spread, strata)
-    strategies, ks = parts.shape[:2]
-    of_counted, of_full, of_drawn = of_cells.split([strategies * ks * 3, 3, ks], dim=1)
-    silhouettes = of_spread[:, :-1].unflatten(1, (strategies, ks))[..., None]
-    return (
-        torch.cat([of_counted.unflatten(1, (strategies, ks, 3)), silhouettes], dim=3),
-        torch.cat([of_full, of_spread[:, -1:]], dim=1),
-        of_drawn,
-    )
+    def __init__(self, strategies: int, ks: int, images: int) -> None:
+        self.shape = strategies, ks
+        sizes = [strategies * ks * _COUNTED, _COUNTED, ks, strategies * ks, 1]
+        self._rows = torch.empty(sum(sizes), images, dtype=torch.float64)
+        counted, self.full, self.drawn, spread, full_spread = self._rows.split(sizes)
+        self.counted = counted.view(strategies, ks, _COUNTED, images)
+        self.spread = spread.view(strategies, ks, images)
+        self.full_spread = full_spread[0]
+        self._sizes = sizes
+        self._silhouettes = torch.empty(strategies, ks, dtype=torch.float64)
+
+    def take(self, place: int, parts: Float[Tensor, "k part image"]) -> None:
+        """Take in a strategy: metrics that are means over images, the silhouette, and its pseudo-values."""
+        self.counted[place] = parts[:, :_COUNTED]
+        self._silhouettes[place] = parts[:, _COUNTED].mean(1)
+        self.spread[place] = parts[:, -1]
+
+    @property
+    def values(self) -> Float[Tensor, "strategy k metric"]:
+        """The metrics of the strategies."""
+        return torch.cat([self.counted.mean(3), self._silhouettes[..., None]], dim=2)
+
+    def resampled(
+        self, labels: Tensor, options: Options
+    ) -> tuple[
+        Float[Tensor, "resample strategy k metric"], Float[Tensor, "resample metric"], Float[Tensor, "resample k"]
+    ]:
+        """The metrics in resamples of the images."""
+
+        def means(rows: Tensor, groups: Tensor) -> Tensor:
+            return bootstrap_means(rows, groups, resamples=options.resamples, seed=options.seed)
+
+        strata, means_of_images = silhouette_strata(labels), sum(self._sizes[:3])
+        if torch.equal(strata, labels.unique(return_inverse=True)[1]):  # the same draws serve both
+            of_all = means(self._rows, labels)
+        else:
+            apart = means(self._rows[:means_of_images], labels), means(self._rows[means_of_images:], strata)
+            of_all = torch.cat(apart, dim=1)
+        counted, full, drawn, spread, full_spread = of_all.split(self._sizes, dim=1)
+        resamples = len(of_all)
+        counted, spread = counted.view(resamples, *self.shape, _COUNTED), spread.view(resamples, *self.shape, 1)
+        return torch.cat([counted, spread], dim=3), torch.cat([full, full_spread], dim=1), drawn
 
 
 def all_strategies() -> list[str]:

@@ -29,7 +29,9 @@ def _run(arguments: Sequence[str] | None) -> int:
             complain("purescope: the current folder was deleted, or cannot be read: change to another")
             return 2
         from purescope.cli.commands import cli
+        from purescope.cli.freed import return_freed_memory
 
+        return_freed_memory()
         return int(cli(arguments, prog_name="purescope", standalone_mode=False) or 0)
     except PurescopeError as error:
         told(error)

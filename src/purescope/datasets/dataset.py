@@ -155,7 +155,7 @@ def _chosen(images: Images, rows: Sequence[int]) -> Images:
     return LazyImages(lambda index: images[rows[index]], len(rows))
 
 
-def fingerprint(classes: Sequence[str], labels: Int64[Tensor, " image"], contents: Iterable[bytes]) -> str:
+def fingerprint(classes: Sequence[str], labels: Int64[Tensor, " image"], contents: Iterable[bytes | memoryview]) -> str:
     """SHA-256 of class names, labels and what stands for the images.
 
     Examples:

@@ -41,7 +41,7 @@ def _zero(image: Tensor, seed: int) -> None:
 
 
 def _mean(image: Tensor, seed: int) -> Tensor:
-    some = image.split(64, dim=1)  # neurons at a time: no second copy of all features
+    some = image.split(max(1, (1 << 22) // len(image)), dim=1)  # neurons at a time: no second copy of all features
     return torch.cat([block.double().mean(0, keepdim=True) for block in some], dim=1).to(image.dtype)
 
 

@@ -14,7 +14,7 @@ from purescope.errors import InputError
 from purescope.keep import check_keep
 
 BLOCK_SAMPLES = 2048  # at 512 neurons four megabytes: a block is worth most while it stays in cache
-BLOCK_BYTES = 32 << 20  # of results, before they are reduced
+BLOCK_BYTES = 8 << 20  # of results, before they are reduced
 
 
 def blocks(samples: int, rows: int, itemsize: int) -> Iterator[slice]:

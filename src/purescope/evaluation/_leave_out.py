@@ -18,7 +18,7 @@ from purescope.evaluation import _cells
 from purescope.evaluation._ablation import ablation_values
 from purescope.parallel import on_each_core
 
-_ARRAYS = 64  # as many of a block's [sample, neuron] as the block budget holds: the few in use stay in cache
+_ARRAYS = 16  # as many of a block's [sample, neuron] as the block budget holds: the few in use stay in cache
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ def leave_one_out(
             changes[0] = (_losses(gaps, margins, removed, own, text, scale) - before[:, None]).sum(0)
         right = least > 0
         flipped = (margins > 0) != right[:, None]
-        return with_all, changes, right, flipped.T.nonzero() + torch.tensor([0, block.start])
+        neuron, sample = flipped.T.nonzero(as_tuple=True)
+        return with_all, changes, right, neuron * samples + (sample + block.start)
 
     with_all, changes = torch.zeros(2, dtype=torch.float64), torch.zeros(2, neurons, dtype=torch.float64)
     rights, flips = [], []
@@ -115,10 +116,9 @@ def leave_one_out(
         rights.append(right_here)
         flips.append(flips_here)
     right = torch.cat(rights)
-    pairs = torch.cat(flips)
-    pairs = pairs[(pairs[:, 0] * samples + pairs[:, 1]).argsort()]
-    was_right = right[pairs[:, 1]]
-    lost, gained = pairs[was_right], pairs[~was_right]
+    pairs = torch.cat(flips).sort().values  # one number each: there are millions
+    was_right = right[pairs % samples]
+    lost, gained = (torch.stack([some // samples, some % samples], 1) for some in (pairs[was_right], pairs[~was_right]))
     drops = _per_class(lost, labels, neurons, len(text)) - _per_class(gained, labels, neurons, len(text))
     mean_loss, mean_margin = (with_all / samples).tolist()
     loss_change, margin_change = changes / samples

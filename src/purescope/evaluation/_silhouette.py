@@ -19,7 +19,7 @@ from torch import Tensor
 from purescope.errors import InputError
 from purescope.evaluation import _cells
 
-_CLASS_SUM_BYTES = 32 << 20  # of class sums; more orders than that are evaluated in turns
+_CLASS_SUM_BYTES = 16 << 20  # of class sums; more orders than that are evaluated in turns
 
 _NARROW = 2.0**-6  # where a and b are below it, the rounding of a float32 cosine moves a sample's score by 1e-4
 

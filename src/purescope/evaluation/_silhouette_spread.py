@@ -13,6 +13,7 @@ much as the silhouette. In each class the h_i add up to 0, so the mean stays wha
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Float64, Int, Int64
@@ -21,10 +22,13 @@ from torch import Tensor
 from purescope.evaluation._silhouette import _present_classes
 
 _FLOOR = 8 * torch.finfo(torch.float64).eps  # distances below are 0
+_ROWS = 1 << 13  # samples that are taken in float64 at a time
 
 
 def silhouette_pseudovalues(
-    image: Float[Tensor, "sample neuron"], labels: Int[Tensor, " sample"]
+    image: Float[Tensor, "sample neuron"],
+    labels: Int[Tensor, " sample"],
+    neurons: Int64[Tensor, " kept"] | None = None,
 ) -> Float64[Tensor, " sample"]:
     """What each sample adds to the mean cosine silhouette, with what it does to that of the others.
 
@@ -33,8 +37,9 @@ def silhouette_pseudovalues(
     values lie sqrt(2) times as far from its mean: two values of one distance count once.
 
     Args:
-        image: features of the neurons that are kept, of any norms.
+        image: features, of any norms.
         labels: class of each sample, at least two different ones, and fewer than there are samples.
+        neurons: which are kept; without, all are.
 
     Examples:
         >>> image = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.4], [0.0, 1.0], [0.1, 1.0], [0.5, 1.0]])
@@ -42,13 +47,12 @@ def silhouette_pseudovalues(
         tensor(0.9152, dtype=torch.float64)
     """
     labels, sizes = _present_classes(labels)
-    unit = torch.nn.functional.normalize(image.double(), dim=1, eps=0).nan_to_num(nan=0.0)
-    size, squares = sizes[labels].double(), unit.square().sum(1)
-    sums = _class_sums(unit, labels, len(sizes))
-    cosines = unit @ sums.T
-    own = cosines.gather(1, labels[:, None])[:, 0]
+    units = _Units(image, neurons)
+    count, size = len(sizes), sizes[labels].double()
+    sums = units.class_sums(labels, count)
+    squares, own, other, nearest = units.cosines(sums, labels, sizes)
     a = 1 - (own - squares) / (size - 1).clamp(min=1)
-    b, nearest = (1 - cosines / sizes).scatter(1, labels[:, None], torch.inf).min(1)
+    b = 1 - other
     a, b = a.masked_fill(a < _FLOOR, 0), b.masked_fill(b < _FLOOR, 0)
     alone = size == 1
     score = ((b - a) / torch.maximum(a, b)).nan_to_num(nan=0.0).masked_fill(alone, 0)
@@ -57,18 +61,64 @@ def silhouette_pseudovalues(
 
     def moved(weight: Tensor, distance: Tensor, classes: Tensor) -> Tensor:
         """For each sample i: the sum over the j of its class, by `classes`, of weight_j (d_ji - distance_j)."""
-        constant = _class_sums((weight * (1 - distance))[:, None], classes, len(sizes))[:, 0]
-        along = _class_sums(weight[:, None] * unit, classes, len(sizes))
-        return constant[labels] - (unit * along[labels]).sum(1)
+        constant = torch.zeros(count, dtype=torch.float64).index_add_(0, classes, weight * (1 - distance))
+        return constant[labels] - units.along(units.class_sums(classes, count, weight), labels)
 
     itself = by_own * (1 - squares - a)
     value = score + (moved(by_own, a, labels) - itself) / (size - 1).clamp(min=1) + moved(by_other, b, nearest) / size
     pairs = size == 2
     if pairs.any():
         mean = value[pairs].mean()
-        of_class = _class_sums(value[:, None], labels, len(sizes))[:, 0] / sizes
+        of_class = torch.zeros(count, dtype=torch.float64).index_add_(0, labels, value) / sizes
         value = torch.where(pairs, mean + math.sqrt(2) * (of_class[labels] - mean), value)
     return value
+
+
+class _Units:
+    """The samples at unit length in float64, some at a time where they are many: all would be twice the features."""
+
+    def __init__(self, image: Float[Tensor, "sample neuron"], neurons: Int64[Tensor, " kept"] | None) -> None:
+        self._image, self._neurons = image, neurons
+        self._kept = [self._unit(image)] if len(image) <= _ROWS else []
+
+    def __iter__(self) -> Iterator[Float64[Tensor, "row neuron"]]:
+        return iter(self._kept) if self._kept else map(self._unit, self._image.split(_ROWS))
+
+    def _unit(self, rows: Tensor) -> Tensor:
+        rows = rows if self._neurons is None else rows[:, self._neurons]
+        return torch.nn.functional.normalize(rows.double(), dim=1, eps=0).nan_to_num(nan=0.0)
+
+    def class_sums(
+        self, classes: Int64[Tensor, " sample"], count: int, weight: Float64[Tensor, " sample"] | None = None
+    ) -> Float64[Tensor, "class neuron"]:
+        """Sums of the samples of each class, each times its weight."""
+        sums: Tensor | None = None
+        at = 0
+        for unit in self:
+            there = slice(at, at := at + len(unit))
+            rows = unit if weight is None else weight[there, None] * unit
+            sums = unit.new_zeros(count, unit.shape[1]) if sums is None else sums
+            sums.index_add_(0, classes[there], rows)
+        assert sums is not None
+        return sums
+
+    def cosines(self, sums: Tensor, labels: Int64[Tensor, " sample"], sizes: Tensor) -> tuple[Tensor, ...]:
+        """Squares, products with the sum of the own class, the largest mean cosine with another one, and which it is."""
+        found: list[tuple[Tensor, ...]] = []
+        at = 0
+        for unit in self:
+            there = labels[at : (at := at + len(unit)), None]
+            products = unit @ sums.T
+            other, nearest = (products / sizes).scatter(1, there, -torch.inf).max(1)
+            found.append((unit.square().sum(1), products.gather(1, there)[:, 0], other, nearest))
+        return tuple(map(torch.cat, zip(*found, strict=True)))
+
+    def along(self, rows: Tensor, labels: Int64[Tensor, " sample"]) -> Float64[Tensor, " sample"]:
+        """Products of the samples with the rows of their classes."""
+        at, found = 0, []
+        for unit in self:
+            found.append((unit * rows[labels[at : (at := at + len(unit))]]).sum(1))
+        return torch.cat(found)
 
 
 def silhouette_strata(labels: Int[Tensor, " sample"]) -> Int64[Tensor, " sample"]:
@@ -83,10 +133,3 @@ def silhouette_strata(labels: Int[Tensor, " sample"]) -> Int64[Tensor, " sample"
     merged = torch.where(small, len(classes), torch.arange(len(classes)))
     strata: Tensor = merged[renumbered].unique(return_inverse=True)[1]
     return strata
-
-
-def _class_sums(
-    rows: Float64[Tensor, "sample part"], classes: Int64[Tensor, " sample"], count: int
-) -> Float64[Tensor, "class part"]:
-    sums: Tensor = rows.new_zeros(count, rows.shape[1]).index_add_(0, classes, rows)
-    return sums

@@ -15,7 +15,7 @@ from purescope.notebook import definitions
 _LOGIT_SCALE = 100.0
 
 # Rows that are looked at together have so many numbers: no second copy of all features is ever made.
-_BLOCK = 1 << 21
+_BLOCK = 1 << 19
 
 # Those of 8 bits keep one digit, or none, and need scales that no file here has.
 _NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

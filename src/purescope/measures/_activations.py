@@ -9,8 +9,8 @@ from torch import Tensor
 from purescope.errors import InputError
 from purescope.purity import centre, overlap, unit_rows
 
-_IMAGES = 1 << 13  # that are taken in float64 at a time
-_NEURONS = 64  # the same of neurons, over all images
+_IMAGES = 1 << 11  # that are taken in float64 at a time
+_NUMBERS = 1 << 20  # the same of neurons, over all images
 
 
 def pearson(activations: Float[Tensor, "neuron sample"]) -> Float[Tensor, " neuron"]:
@@ -80,7 +80,8 @@ def variance(activations: Float[Tensor, "sample neuron"]) -> Float[Tensor, " neu
         >>> variance(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
         tensor([1., 0.], dtype=torch.float64)
     """
-    return torch.cat([some.double().var(dim=0, correction=0) for some in activations.split(_NEURONS, dim=1)])
+    neurons = max(1, _NUMBERS // len(activations))
+    return torch.cat([some.double().var(dim=0, correction=0) for some in activations.split(neurons, dim=1)])
 
 
 def polysemanticity(activations: Float[Tensor, "neuron sample"]) -> Float[Tensor, " neuron"]:

@@ -40,19 +40,18 @@ def confusion_table(measured: Measured, projections: Projections | None) -> pd.D
         others = best_other_by_k(
             features.image, features.text, labels, order, ks, renormalise=options.renormalise, dropped=dropped
         )[0]
-        at_k = torch.arange(len(ks))[:, None]
-        cells, counts = ((at_k * classes + labels) * classes + torch.where(right, labels, others)).unique(
-            return_counts=True
-        )
-        kept, truth, predicted = (cells // classes**2, cells // classes % classes, cells % classes)
-        columns = {
-            "strategy": strategy,
-            "k": torch.tensor(ks)[kept].numpy(),
-            "truth": names[truth.numpy()],
-            "predicted": names[predicted.numpy()],
-            "count": counts.numpy(),
-        }
-        return pd.DataFrame(columns)
+        parts = []
+        for k, right_at_k, other in zip(ks, right, others, strict=True):
+            cells, counts = (labels * classes + torch.where(right_at_k, labels, other)).unique(return_counts=True)
+            columns = {
+                "strategy": strategy,
+                "k": k,
+                "truth": names[(cells // classes).numpy()],
+                "predicted": names[(cells % classes).numpy()],
+                "count": counts.numpy(),
+            }
+            parts.append(pd.DataFrame(columns))
+        return pd.concat(parts, ignore_index=True)
 
     table = pd.concat([*on_each_core(count, _answers(measured, projections))], ignore_index=True)
     return check_table(table.assign(model=features.model, dataset=features.dataset), CONFUSIONS)

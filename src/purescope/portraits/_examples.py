@@ -12,7 +12,7 @@ from purescope.tables import check_table
 
 EACH = 5  # images at either end
 
-_NEURONS = 64  # that a core takes at a time
+_NUMBERS = 1 << 20  # that a core takes at a time, of a copy of some neurons' activations
 
 
 def example_table(features: Features) -> pd.DataFrame:
@@ -42,7 +42,8 @@ def _ends(image: Float[Tensor, "image neuron"], each: int) -> Int64[Tensor, "neu
         rows = block.T.contiguous()
         return torch.stack([_largest(rows, each), _largest(-rows, each)], dim=1)
 
-    return torch.cat([*on_each_core(of_some, image.split(_NEURONS, dim=1))])
+    neurons = max(1, min(64, _NUMBERS // len(image)))
+    return torch.cat([*on_each_core(of_some, image.split(neurons, dim=1))])
 
 
 def _largest(rows: Float[Tensor, "neuron image"], count: int) -> Int64[Tensor, "neuron count"]:

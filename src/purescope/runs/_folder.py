@@ -160,7 +160,7 @@ def is_run(out: Path) -> bool:
 
 def _identity(item: Dataset | Features, protocol: str) -> Mapping[str, Any]:
     if isinstance(item, Features):
-        arrays = (array.contiguous().numpy().tobytes() for array in (item.image, item.text))
+        arrays = (array.contiguous().numpy().data for array in (item.image, item.text))
         return {
             "spec": "features",
             "images": len(item.image),

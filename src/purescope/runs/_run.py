@@ -156,6 +156,7 @@ def run(
         done.write([*study.kinds, *whole], tables, manifest, folder)
         _write_csv(tables, [*study.kinds, *whole], folder)
         _write_cosines(opened.models, folder)
+        del opened  # features are large, and nothing below needs them
         if figures:
             _log.info("figures")
             _figures(tables["results"], folder)

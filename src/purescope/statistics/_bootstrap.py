@@ -12,7 +12,6 @@ sums of all cells at once. One seed gives the same draws to every cell, so that 
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -59,15 +58,19 @@ def bootstrap_means(
     """
     _check(values, groups, resamples)
     rows = values.flatten(0, -2) if values.ndim > 1 else values[None]
-    rows = rows.to(torch.float32 if _whole(rows) else torch.float64)
+    whole = torch.tensor([_whole(row) for row in rows], dtype=torch.bool)
+    kinds = [(whole.nonzero()[:, 0], torch.float32), ((~whole).nonzero()[:, 0], torch.float64)]
     generator = np.random.default_rng(seed)
     means = torch.zeros(resamples, len(rows), dtype=torch.float64)
     for members in _strata(groups):
-        columns, size = rows[:, members.flatten()].T.contiguous(), members.shape[1]
+        size = members.shape[1]
+        parts = [(cells, _columns(rows, cells, members, dtype)) for cells, dtype in kinds if len(cells)]
         for block in means.split(max(1, _BLOCK // members.numel())):
-            drawn = _counts(len(block), members, generator, columns.numpy().dtype) @ columns
-            block += drawn.double() * size / (size - 1)
-    return (means / len(groups)).view(resamples, *values.shape[:-1])
+            counts = _counts(len(block), members, generator)
+            for cells, columns in parts:
+                drawn = counts.to(columns.dtype) @ columns
+                block[:, cells] += drawn.double() * size / (size - 1)
+    return means.div_(len(groups)).view(resamples, *values.shape[:-1])
 
 
 def percentile_interval(
@@ -127,12 +130,10 @@ def _check(values: Tensor, groups: Tensor, resamples: int) -> None:
         raise InputError(f"resamples = {resamples}", expected="1 or more; 10,000 for a 95 % interval")
 
 
-def _whole(rows: Tensor) -> bool:
+def _whole(rows: Real[Tensor, " sample"] | Bool[Tensor, " sample"]) -> bool:
     """Whether every sum of a resample is a whole number that float32 holds: it is exact, and half the work."""
-    if not rows.numel():
-        return True
     lowest, highest = rows.aminmax()
-    held = max(-float(lowest), float(highest)) * rows.shape[1] < _EXACT_IN_FLOAT32
+    held = max(-float(lowest), float(highest)) * len(rows) < _EXACT_IN_FLOAT32
     return held and (not rows.is_floating_point() or bool((rows == rows.round()).all()))
 
 
@@ -149,14 +150,27 @@ def _strata(groups: Int[Tensor, " sample"]) -> Iterator[Int64[Tensor, "stratum m
         yield by_stratum[(sizes == size)[labels[by_stratum]]].view(-1, size)
 
 
+def _columns(
+    rows: Real[Tensor, "cell sample"] | Bool[Tensor, "cell sample"],
+    cells: Int64[Tensor, " cells"],
+    members: Int64[Tensor, "stratum member"],
+    dtype: torch.dtype,
+) -> Float[Tensor, "drawable cells"]:
+    """The values of some cells beside each other, a row a sample that can be drawn; no other copy of them is made."""
+    columns, drawable = torch.empty(members.numel(), len(cells), dtype=dtype), members.flatten()
+    for place, cell in enumerate(cells.tolist()):
+        columns[:, place] = rows[cell][drawable]
+    return columns
+
+
 def _counts(
-    resamples: int, members: Int64[Tensor, "stratum member"], generator: np.random.Generator, dtype: np.dtype[Any]
-) -> Float[Tensor, "resample drawable"]:
+    resamples: int, members: Int64[Tensor, "stratum member"], generator: np.random.Generator
+) -> Int64[Tensor, "resample drawable"]:
     """How often each sample of these strata is drawn: all but one as many as there are, from each stratum."""
     rows, size = resamples * len(members), members.shape[1]
     drawn = generator.integers(size, size=(rows, size - 1))
     drawn += size * np.arange(rows)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=rows * size).astype(dtype)
+    counts = np.bincount(drawn.ravel(), minlength=rows * size)
     return torch.from_numpy(counts.reshape(resamples, -1))
 
 

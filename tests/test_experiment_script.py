@@ -1,9 +1,11 @@
 """The experiment's own door: its settings, its core functions by name, its files where its readers look for them."""
 
+import dataclasses
 import importlib.util
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ import torch
 
 import purescope as ps
 from purescope.datasets import Dataset
+from purescope.errors import InputError
 from purescope.runs import Settings
 from tests import undrawn
 from tests.oracles import experiment_order
@@ -51,7 +54,24 @@ def test_core_functions_are_the_experiment_s(script) -> None:
     torch.testing.assert_close(script.normalize_tensor(image).norm(dim=1), torch.ones(64))
     for find, largest in ((script.find_min_off_diagonal_sum, False), (script.find_max_off_diagonal_sum, True)):
         expected = experiment_order(image, text, 20, largest=largest)
-        assert find(image, text, sam=20).tolist() == expected
+        found = find(image, text, sam=20)
+        assert isinstance(found, list) and found == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "turned"),
+    [
+        ((48, 64), (32, 64), "both"),
+        ((48, 64), (64, 32), "the image projection"),
+        ((64, 48), (32, 64), "the text projec"),
+    ],
+)
+def test_projections_that_lie_the_other_way_round_are_told(image, text, turned, script) -> None:
+    for find in (script.find_min_off_diagonal_sum, script.find_max_off_diagonal_sum):
+        with pytest.raises(
+            InputError, match=rf"neurons in the image projection(?s:.)*\[neuron, width\]; transpose {turned}"
+        ):
+            find(torch.ones(image), torch.ones(text), sam=20)
 
 
 def test_evaluate_zeroshot_classification_agrees_with_the_sweep(script, model, flags) -> None:
@@ -63,8 +83,8 @@ def test_evaluate_zeroshot_classification_agrees_with_the_sweep(script, model, f
         ("Min Sparse Features", "high_purity"),
         ("Max Sparse Features", "low_purity"),
     ):
-        for metric in ("accuracy", "silhouette"):
-            assert results[column][metric] == pytest.approx(values[strategy, metric], abs=1e-6)
+        for name, metric in (("Accuracy", "accuracy"), ("Silhouette Score", "silhouette")):
+            assert results[column][name] == pytest.approx(values[strategy, metric], abs=1e-6)
 
 
 def test_analyze_neuron_importance_is_one_evaluation_without_each_neuron(script, model, flags) -> None:
@@ -85,11 +105,41 @@ def test_analyze_neuron_importance_is_one_evaluation_without_each_neuron(script,
 def test_the_script_writes_the_experiment_s_files(script, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run_eval_sam_sweep.py").write_text("# a folder that is not empty")
-    monkeypatch.setattr(ps, "run_sweep", undrawn.run_sweep)
+
+    def run_sweep(*given: Any, **options: Any) -> pd.DataFrame:
+        table = undrawn.run_sweep(*given, **options)
+        (tmp_path / "report.html").write_text("where the page would be")
+        return table
+
+    monkeypatch.setattr(ps, "run_sweep", run_sweep)
     script.Settings = partial(Settings, draws=2, resamples=20)
     script.ckpt_path, script.DATASETS, script.sam_values = "CC3M LaCLIP=bundled:laclip", ["bundled:flags"], [200, 500]
     script.main()
     wide = pd.read_csv("result_cc3m_laclip/flags_laclip_accuracy_vs_sam.csv")
     assert list(wide) == ["sam", "Model", "Full Features", "Min Sparse Features", "Max Sparse Features"]
     assert wide.sam.tolist() == [200, 500] and set(wide.Model) == {"CC3M LaCLIP"}
-    assert "CC3M LaCLIP" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "CC3M LaCLIP: zero-shot accuracy" in said
+    assert "CC3M LaCLIP: that high purity keeps more is" in said
+    assert [line.split()[-1] for line in said.split("\n")[-3:-1]] == [str(tmp_path / "report.html"), str(tmp_path)]
+
+
+def test_features_are_kept_for_other_sam_values(script, model, flags, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PURESCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ps, "run_sweep", undrawn.run_sweep)
+    script.Settings = partial(Settings, draws=2, resamples=20)
+    script.ckpt_path, script.DATASETS, script.sam_values = "bundled:clip", ["bundled:flags"], [300]
+    script.main()
+    first = script.evaluate_zeroshot_classification(model, flags, sam=300)
+    assert any((tmp_path / "cache").iterdir())
+
+    def encode(*_: object) -> torch.Tensor:
+        raise AssertionError("encoded again")
+
+    deaf = dataclasses.replace(model, encode_image=encode, encode_text=encode)
+    assert script.evaluate_zeroshot_classification(deaf, flags, sam=300) == first
+    script.evaluate_zeroshot_classification(deaf, flags, sam=200)
+    script.keep_features = False
+    with pytest.raises(AssertionError, match="encoded again"):
+        script.evaluate_zeroshot_classification(deaf, flags, sam=200)

@@ -259,6 +259,10 @@ def test_nothing_is_warned_of_otherwise() -> None:
             {"projections": Projections(rows(9, 3, 0), rows(9, 3, 1))},
             "features of 12 neurons, projections of 9\n.*one model",
         ),
+        (
+            {"projections": Projections(rows(3, 12, 0), rows(3, 12, 1))},
+            "features of 12 neurons, projections of 3\n.*\n.*transpose both projections",
+        ),
         ({"projections": None}, "features of 12 neurons, no projections\n.*\n.*space='activations'"),
         ({"space": "activation"}, "did you mean 'activations'"),
         ({"measure": "l3"}, "unknown measure 'l3'"),

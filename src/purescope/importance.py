@@ -124,6 +124,7 @@ def _left_out(features: Features, projections: Projections | None, ablation: str
         raise InputError(
             f"projections of {projections.neurons} neurons for features of {neurons}",
             expected="the projections of the model that made the features",
+            fix=projections.fix_for(neurons),
         )
     arrays = features.image, features.text, features.labels
     return leave_one_out(*arrays, scale=features.logit_scale, ablation=ablation, seed=seed)

@@ -54,8 +54,29 @@ class Projections:
             raise InputError(
                 f"{len(self.image)} neurons in the image projection, {len(self.text)} in the text projection",
                 expected="the same number: row j of both makes embedding dimension j",
-                fix="store projections as [neuron, width]; transpose the one that is the other way round",
+                fix=f"store projections as [neuron, width]; transpose {self._turned()}",
             )
+
+    def _turned(self) -> str:
+        """Name the tower that is the other way round, as far as shapes tell."""
+        agree_once_turned = {
+            "the image projection": self.image.shape[1] == len(self.text),
+            "the text projection": len(self.image) == self.text.shape[1],
+            "both": self.image.shape[1] == self.text.shape[1],
+        }
+        towers = [tower for tower, agree in agree_once_turned.items() if agree]
+        return towers[0] if len(towers) == 1 else "the one that is the other way round"
+
+    def fix_for(self, neurons: int) -> str:
+        """What to do about projections of another number of neurons than `neurons`, where their shapes tell; or "".
+
+        Examples:
+            >>> Projections(image=torch.ones(4, 3), text=torch.ones(4, 3)).fix_for(3)
+            'transpose both projections: they are [width, neuron], and [neuron, width] is wanted'
+        """
+        if self.image.shape[1] == self.text.shape[1] == neurons:
+            return "transpose both projections: they are [width, neuron], and [neuron, width] is wanted"
+        return ""
 
     @property
     def neurons(self) -> int:

@@ -393,6 +393,7 @@ def in_space(space: str, features: Features, projections: Projections | None) ->
         raise InputError(
             f"features of {neurons} neurons, {came}",
             expected="features and projections of one model",
-            fix="give model.projections; features without a model: ps.sweep(features, space='activations')",
+            fix=(projections.fix_for(neurons) if projections else "")
+            or "give model.projections; features without a model: ps.sweep(features, space='activations')",
         )
     return projections

@@ -14,7 +14,7 @@ from purescope.errors import InputError
 from purescope.evaluation import LeaveOneOut, leave_one_out
 from purescope.features import Features
 from purescope.measures import variance
-from purescope.purity import Projections, purity, total_overlap
+from purescope.purity import Projections, fix_for, purity, total_overlap
 from purescope.statistics import NORMAL_975, partial_spearman, spearman, spearman_interval
 
 KEY = ["model", "dataset", "ablation"]
@@ -124,7 +124,7 @@ def _left_out(features: Features, projections: Projections | None, ablation: str
         raise InputError(
             f"projections of {projections.neurons} neurons for features of {neurons}",
             expected="the projections of the model that made the features",
-            fix=projections.fix_for(neurons),
+            fix=fix_for(projections, neurons),
         )
     arrays = features.image, features.text, features.labels
     return leave_one_out(*arrays, scale=features.logit_scale, ablation=ablation, seed=seed)

@@ -67,21 +67,22 @@ class Projections:
         towers = [tower for tower, agree in agree_once_turned.items() if agree]
         return towers[0] if len(towers) == 1 else "the one that is the other way round"
 
-    def fix_for(self, neurons: int) -> str:
-        """What to do about projections of another number of neurons than `neurons`, where their shapes tell; or "".
-
-        Examples:
-            >>> Projections(image=torch.ones(4, 3), text=torch.ones(4, 3)).fix_for(3)
-            'transpose both projections: they are [width, neuron], and [neuron, width] is wanted'
-        """
-        if self.image.shape[1] == self.text.shape[1] == neurons:
-            return "transpose both projections: they are [width, neuron], and [neuron, width] is wanted"
-        return ""
-
     @property
     def neurons(self) -> int:
         """The number of neurons d."""
         return len(self.image)
+
+
+def fix_for(projections: Projections, neurons: int) -> str:
+    """What to do about projections of another number of neurons than `neurons`, where their shapes tell; or "".
+
+    Examples:
+        >>> fix_for(Projections(image=torch.ones(4, 3), text=torch.ones(4, 3)), 3)
+        'transpose both projections: they are [width, neuron], and [neuron, width] is wanted'
+    """
+    if projections.image.shape[1] == projections.text.shape[1] == neurons:
+        return "transpose both projections: they are [width, neuron], and [neuron, width] is wanted"
+    return ""
 
 
 def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuron neuron"]:

@@ -3,10 +3,15 @@
 import errno
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from purescope.errors import OutputError
+from purescope.errors import ModelError, OutputError
+
+WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+"""How files of weights end."""
 
 
 def split_label(spec: str) -> tuple[str | None, str]:
@@ -124,6 +129,38 @@ def is_inside(name: str) -> bool:
     paths = PurePosixPath(name), PureWindowsPath(name)
     leads_out = any(path.anchor or ".." in path.parts for path in paths)
     return bool(name) and "\0" not in name and not leads_out and not name.startswith("~")
+
+
+def no_model(name: str) -> ModelError:
+    """What to say of a model that is neither a known name nor a path; the closest of the files beside that path.
+
+    Examples:
+        >>> no_model("gone.pt").came
+        "no model or file 'gone.pt'"
+    """
+    path = to_path(name)
+    return ModelError(
+        f"no model or file {name!r}",
+        expected="a path that exists, or one of the forms that `purescope models` lists",
+        fix=meant_by(closest_beside(path)),
+    )
+
+
+def meant_by(names: Sequence[str]) -> str:
+    """Ask whether one of these was meant; nothing where there is none.
+
+    Examples:
+        >>> meant_by(["a.pt", "b.pt"])
+        "did you mean 'a.pt' or 'b.pt'?"
+    """
+    return f"did you mean {' or '.join(map(repr, names[:3]))}?" if names else ""
+
+
+def closest_beside(path: Path) -> list[str]:
+    """Files of weights, files of the same kind and folders beside a path whose names are close to its own."""
+    there = path.parent.glob("*") if is_folder(path.parent) else ()
+    beside = [file.name for file in there if file.suffix in {path.suffix, *WEIGHTS} or is_folder(file)]
+    return [str(path.with_name(file)) for file in get_close_matches(path.name, beside)] if path.name else []
 
 
 def is_folder(path: Path) -> bool:

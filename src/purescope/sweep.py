@@ -18,7 +18,7 @@ from purescope.keep import check_keep, default_keep
 from purescope.measures import MEASURES
 from purescope.notebook import ResultTable
 from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
-from purescope.purity import Projections, activation_space
+from purescope.purity import Projections, activation_space, fix_for
 from purescope.schemas import METRICS, RESULTS
 from purescope.statistics import bootstrap_means, mean_recall_interval, percentile_interval, wilson_interval
 from purescope.tables import check_table
@@ -393,7 +393,7 @@ def in_space(space: str, features: Features, projections: Projections | None) ->
         raise InputError(
             f"features of {neurons} neurons, {came}",
             expected="features and projections of one model",
-            fix=(projections.fix_for(neurons) if projections else "")
+            fix=(fix_for(projections, neurons) if projections else "")
             or "give model.projections; features without a model: ps.sweep(features, space='activations')",
         )
     return projections

@@ -200,6 +200,9 @@ def test_every_path_is_read_in_the_same_way() -> None:
 def test_a_path_is_read_as_it_was_typed(kind: click.ParamType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for path in (tmp_path / "home" / "z", tmp_path / "~" / "z") if kind is FILE else ():
+        path.parent.mkdir()
+        path.touch()  # a file to read is there
     assert kind.convert("~/z", None, None) == tmp_path / "home" / "z"
     assert kind.convert("./~/z", None, None) == tmp_path / "~" / "z"
     for refused in ("", " ", "a\0b"):

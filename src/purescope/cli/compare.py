@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
+from purescope.cli.there import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ def compare(first: str, second: str, data: tuple[str, ...], out: Path, overwrite
     Example:
       purescope compare bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out clip-or-laclip
     """  # noqa: D301 click's mark for lines to leave alone
+    check_named((first, second), options.datasets(data), **options.places(rest))
     from purescope.studies import run_compare
 
     drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)

@@ -6,6 +6,7 @@ import click
 
 from purescope.cli import terminal
 from purescope.cli.paths import RESULTS
+from purescope.cli.there import check_named
 
 
 @click.command(short_help="Write a safe copy of a checkpoint: safetensors and a configuration.")
@@ -28,6 +29,7 @@ def convert(checkpoint: str, out: Path, arch: str | None, offline: bool) -> None
     Example:
       purescope convert ViT-B-16.pt vit-b-16
     """  # noqa: D301 click's mark for lines to leave alone
+    check_named((checkpoint,))
     from purescope.models.convert import convert
 
     with terminal.telling():

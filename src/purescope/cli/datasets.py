@@ -6,6 +6,7 @@ import click
 
 from purescope.cli import terminal
 from purescope.cli.paths import FOLDER
+from purescope.cli.there import check_root
 
 
 @click.command(short_help="List the datasets that can be named, or check those on this disk.")
@@ -21,6 +22,7 @@ def datasets(data_root: Path | None, check: Path | None) -> None:
 
     With --check the exit code is 2 where a dataset is there and incomplete; one that is missing is no fault.
     """
+    check_root(data_root if check is None else check)
     if check is None:
         _list(data_root)
     else:

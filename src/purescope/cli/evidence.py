@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
+from purescope.cli.there import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,7 @@ def evidence(
     Example:
       purescope evidence bundled:clip bundled:laclip --data bundled:flags --data bundled:icons --out evidence
     """  # noqa: D301 click's mark for lines to leave alone
+    check_named(models, options.datasets(data), **options.places(rest))
     from purescope.studies import run_evidence
 
     drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)

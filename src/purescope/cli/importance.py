@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
+from purescope.cli.there import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,7 @@ def importance(
     Example:
       purescope importance bundled:clip bundled:laclip --data bundled:flags --out results
     """  # noqa: D301 click's mark for lines to leave alone
+    check_named(models, options.datasets(data), **options.places(rest))
     from purescope.importance import importance_and_purity, importance_tables
     from purescope.purity import Projections
     from purescope.runs import features_of, name_of, named_model, named_or_behind, open_data

@@ -8,6 +8,7 @@ import click
 
 from purescope.cli import options, terminal
 from purescope.cli.paths import RESULTS
+from purescope.cli.there import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,7 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, no_repor
       purescope layers bundled:clip bundled:laclip
       purescope layers cc3m_laclip.pt --data bundled:flags --out results
     """  # noqa: D301 click's mark for lines to leave alone
+    check_named(models, [data] if data else (), **options.places(rest))
     from purescope.layers import layer_table
     from purescope.report import write_report
     from purescope.runs import is_run, named_dataset, named_model, note_identities

@@ -267,6 +267,11 @@ def sources(options: dict[str, Any]) -> "Sources":
     return Sources(**{field.name: options.pop(field.name) for field in fields(Sources) if field.name in options})
 
 
+def places(options: dict[str, Any]) -> dict[str, Any]:
+    """Where a command's datasets are to be found, as `purescope.cli.there.check_named` asks; nothing is taken out."""
+    return {name: options[name] for name in ("data_root", "download") if name in options}
+
+
 def default_cache() -> "Path | None":
     """Where features are kept by default; nowhere, with a note, for a user without a home."""
     from purescope.features.cache import default_folder

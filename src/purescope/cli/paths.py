@@ -7,7 +7,7 @@ import click
 
 from purescope.cli.outlets import Outlets
 from purescope.errors import InputError, PurescopeError
-from purescope.specs import to_folder, to_path
+from purescope.specs import exists, to_folder, to_path
 
 
 class _Path(click.ParamType):  # type: ignore[type-arg]  # of which older releases of click have none
@@ -41,6 +41,7 @@ class _Folder(_Path):
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file", expected="a folder", fix="name another")
         if self._results:
+            _check_above(path)
             Outlets.results = path
         return path
 
@@ -54,7 +55,16 @@ class _File(_Path):
         path = to_path(value)
         if path.is_dir():
             raise InputError(f"{path} is a folder", expected="a file", fix="name a file in it")
+        if not exists(path):
+            raise InputError(f"there is no file {path}", fix="check the path")
         return path
+
+
+def _check_above(path: Path) -> None:
+    """Refuse a folder to write into that would lie in a file."""
+    for above in path.parents:
+        if above.is_file():
+            raise InputError(f"{path} cannot be used: {above} is a file", expected="a folder", fix="name another")
 
 
 FOLDER = _Folder()

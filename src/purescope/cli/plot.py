@@ -6,6 +6,7 @@ import click
 
 from purescope.cli import terminal
 from purescope.cli.paths import RESULTS
+from purescope.cli.there import check_results
 
 _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tmlr", "jmlr")
 
@@ -52,6 +53,7 @@ def plot(folder: Path, style: str, venue: str | None, width: str | None, formats
       purescope plot purescope-demo
       purescope plot results --style paper --venue icml --format pdf --out paper/figures
     """  # noqa: D301 click's mark for lines to leave alone
+    check_results(folder)
     from torch import get_num_threads
 
     from purescope.plots import draw_folder

@@ -8,6 +8,7 @@ import click
 
 from purescope.cli import options, terminal
 from purescope.cli.paths import RESULTS
+from purescope.cli.there import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,7 @@ def purity(
       purescope purity bundled:clip bundled:laclip
       purescope purity hf:google/siglip-base-patch16-224 --space centred --data folder:my_images
     """  # noqa: D301 click's mark for lines to leave alone
+    check_named(models, [data] if data else (), **options.places(rest))
     from purescope.neurons import neuron_table
     from purescope.runs import Settings, features_of, open_data, open_model
     from purescope.sweep import in_space

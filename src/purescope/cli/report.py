@@ -6,6 +6,7 @@ import click
 
 from purescope.cli import terminal
 from purescope.cli.paths import RESULTS
+from purescope.cli.there import check_results
 
 
 @click.command(short_help="Write the report of a folder of results: one HTML page for a browser.")
@@ -19,6 +20,7 @@ def report(folder: Path) -> None:
     Examples:
       purescope report purescope-demo
     """  # noqa: D301 click's mark for lines to leave alone
+    check_results(folder)
     from purescope.report import write_report
 
     with terminal.telling():

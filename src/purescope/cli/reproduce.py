@@ -7,6 +7,7 @@ import click
 
 from purescope.cli import options, terminal
 from purescope.cli.paths import RESULTS
+from purescope.cli.there import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ def reproduce(checkpoint: str, data: tuple[str, ...], out: Path, overwrite: bool
       purescope reproduce cc3m_laclip.pt --data-root DATA
       purescope reproduce cc3m_laclip.pt --data-root DATA --download --data cifar10,dtd --out two
     """  # noqa: D301 click's mark for lines to leave alone
+    check_named((checkpoint,), (), **options.places(rest))
     from purescope.reproduction import run_reproduction
 
     drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from purescope.cli import options, terminal
+from purescope.cli.there import check_named
 
 
 @click.command(short_help="Run the pruning experiment on models and datasets.")
@@ -30,6 +31,7 @@ def sweep(models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: 
       purescope sweep "CC3M LaCLIP=cc3m_laclip.pt" --data cifar10,dtd --data-root DATA --out results
       purescope sweep --data features:mine.npz --space activations --out results
     """  # noqa: D301 click's mark for lines to leave alone
+    check_named(models, options.datasets(data), **options.places(rest))
     from purescope.runs import run_sweep
 
     drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)

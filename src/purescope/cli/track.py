@@ -8,6 +8,7 @@ import click
 
 from purescope.cli import options, terminal
 from purescope.cli.paths import RESULTS
+from purescope.cli.there import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,7 @@ def track(
       purescope track bundle/snapshots @4000=bundled:clip @4000=bundled:laclip \\
         --data bundled:flags --out dynamics
     """  # noqa: D301 click's mark for lines to leave alone
+    check_named((), options.datasets(data), **options.places(rest))
     from purescope import dynamics
     from purescope.features import extract
     from purescope.keep import parse_keep

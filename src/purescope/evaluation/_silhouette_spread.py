@@ -103,7 +103,7 @@ class _Units:
         return sums
 
     def cosines(self, sums: Tensor, labels: Int64[Tensor, " sample"], sizes: Tensor) -> tuple[Tensor, ...]:
-        """Squares, products with the sum of the own class, the largest mean cosine with another one, and which it is."""
+        """Squares, products with the sum of the own class, the largest mean cosine with another one, and which."""
         found: list[tuple[Tensor, ...]] = []
         at = 0
         for unit in self:

@@ -15,13 +15,22 @@ from purescope.models._architectures import split_file
 from purescope.models._checkpoint import one_line
 from purescope.models._towers import Towers, to_model
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
-from purescope.specs import exists, is_folder, is_label, split_label, split_part, to_path
+from purescope.specs import (
+    WEIGHTS,
+    closest_beside,
+    exists,
+    is_folder,
+    is_label,
+    meant_by,
+    split_label,
+    split_part,
+    to_path,
+)
 
 __all__ = ["OPENAI_PREPROCESS", "AvailableModel", "Model", "Preprocess", "available_models", "load_model"]
 
 BUNDLED = {"clip": "Bundled CLIP", "laclip": "Bundled LaCLIP"}
 _HUB = "hf-hub:"
-_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")  # how files of them end
 _SPELLINGS = ("CLIP", "LaCLIP", "SLIP", "CC3M", "CC12M", "RedCaps", "LAION400M", "ViT")
 _WORDS = {word.lower(): word for word in _SPELLINGS}
 
@@ -202,9 +211,7 @@ def _label(stem: str) -> str:
 def _suggest(name: str) -> str:
     """The closest of the files beside a path, or the name as it should have been; nothing where none is close."""
     path = to_path(name)
-    there = path.parent.glob("*") if is_folder(path.parent) else ()
-    beside = [file.name for file in there if file.suffix in {path.suffix, *_WEIGHTS} or is_folder(file)]
-    meant = [str(path.with_name(file)) for file in get_close_matches(path.name, beside)]
+    meant = closest_beside(path)
     prefix, colon, rest = name.partition(":")
     if colon:
         meant += [f"{close}:{rest}" for close in get_close_matches(prefix, _LOADERS)]
@@ -212,10 +219,10 @@ def _suggest(name: str) -> str:
         meant.append(f"bundled:{name.lower()}")
     elif not path.suffix and _is_architecture(name.replace("/", "-")):
         meant.append(f"open_clip:{name}/TAG")
-    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", name) and path.suffix not in _WEIGHTS
+    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", name) and path.suffix not in WEIGHTS
     if not meant and on_hub and not is_folder(path.parent):
         meant = [f"hf:{name}"]
-    return f"did you mean {' or '.join(map(repr, meant[:3]))}?" if meant else ""
+    return meant_by(meant)
 
 
 def _is_architecture(name: str) -> bool:

@@ -107,7 +107,7 @@ def test_what_is_wrong_in_it_is_named(fault: str, place: Path, tmp_path: Path) -
         ),
         (lambda at: load_model(f"{at}/weights.pt"), r"text width 32(?s:.*)--arch FILE\.json"),
     ],
-    ids=str,
+    ids=["no file", "no file of open_clip's name", "no weights", "no architecture", "none named"],
 )
 def test_the_way_out_is_named(load: Callable[[Path], Model], message: str, place: Path) -> None:
     with pytest.raises(ModelError, match=message):

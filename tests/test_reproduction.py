@@ -84,7 +84,8 @@ def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsy
 
 def test_missing_sets_are_named_with_how_to_get_them_before_anything_is_read(tmp_path, capsys) -> None:
     root = make(tmp_path / "data", "cifar10", "dtd")
-    assert run("reproduce", tmp_path / "no.pt", "--data-root", root, "--out", tmp_path / "out") == 2
+    (tmp_path / "unread.pt").touch()
+    assert run("reproduce", tmp_path / "unread.pt", "--data-root", root, "--out", tmp_path / "out") == 2
     said = capsys.readouterr().err
     assert "5 of 7 data sets are not in" in said
     assert "in " + str(root) + ": cifar100, food101, caltech101, pets, eurosat\n" in said
@@ -94,9 +95,10 @@ def test_missing_sets_are_named_with_how_to_get_them_before_anything_is_read(tmp
 
 
 def test_a_folder_of_data_sets_must_be_named(tmp_path, capsys) -> None:
-    assert run("reproduce", tmp_path / "no.pt", "--out", tmp_path / "out") == 2
+    (tmp_path / "unread.pt").touch()
+    assert run("reproduce", tmp_path / "unread.pt", "--out", tmp_path / "out") == 2
     assert "--data-root" in capsys.readouterr().err
-    assert run("reproduce", tmp_path / "no.pt", "--data-root", tmp_path / "gone", "--out", tmp_path / "out") == 2
+    assert run("reproduce", tmp_path / "unread.pt", "--data-root", tmp_path / "gone", "--out", tmp_path / "out") == 2
     assert re.search(r"no folder .*gone\n.*\n  to fix:   --data-root DIR .*--download", capsys.readouterr().err)
 
 

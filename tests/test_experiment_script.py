@@ -120,7 +120,7 @@ def test_the_script_writes_the_experiment_s_files(script, tmp_path, monkeypatch,
     assert wide.sam.tolist() == [200, 500] and set(wide.Model) == {"CC3M LaCLIP"}
     said = capsys.readouterr().out
     assert "CC3M LaCLIP: zero-shot accuracy" in said
-    assert "CC3M LaCLIP: high-purity neurons keep" in said
+    assert "CC3M LaCLIP: accuracy with all neurons" in said
     assert [line.split()[-1] for line in said.split("\n")[-3:-1]] == [str(tmp_path / "report.html"), str(tmp_path)]
 
 

@@ -19,6 +19,7 @@ from purescope.datasets import Dataset
 from purescope.errors import DatasetError, InputError, ModelError, OutputError
 from purescope.features import Features, quiet, read_features, save_features
 from purescope.models import Model, Preprocess
+from purescope.planted import plant
 from purescope.portraits import cosine_maps
 from purescope.purity import Projections
 from purescope.report import write_report
@@ -657,3 +658,18 @@ def test_a_path_that_is_no_text_stands_in_the_manifest(tmp_path: Path, measured:
         run_sweep([odd], DATA[:1], tmp_path, settings=SETTINGS)
     assert len(measured) == 1
     assert read(tmp_path)["models"][0]["spec"] == odd.spec
+
+
+def test_the_attribution_is_asked_as_often_as_is_said(tmp_path: Path) -> None:
+    """By default where it takes seconds; a folder with another answer is another run's."""
+    made = plant(1.0, neurons=NEURONS, images=60, classes=3, signal=1.0)
+    features = replace(made.features, model="One")
+    drawn = {}
+    for rotations in (None, 0, 3):
+        out = tmp_path / str(rotations)
+        run_sweep(MODELS[:1], [features], out, settings=SETTINGS, rotations=rotations)
+        drawn[rotations] = read_table(out, ATTRIBUTIONS).null.value_counts().to_dict()
+        assert read(out)["settings"]["rotations"] == rotations
+    assert drawn == {None: {"none": 1, "rotation": 200, "norms": 200}, 0: {}, 3: {"none": 1, "rotation": 3, "norms": 3}}
+    with pytest.raises(OutputError, match="rotations"):
+        run_sweep(MODELS[:1], [features], tmp_path / "0", settings=SETTINGS, rotations=3)

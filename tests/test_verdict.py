@@ -157,7 +157,7 @@ def test_the_sentence_says_with_which_numbers() -> None:
         "0.05 of the difference as it is), in 39 orders of the same norms +0.19 (p = 0.05)."
     )
     unasked = judge(results(0.9, RANDOM), given, model="m").sentence
-    assert "Whether it is purity that does it was not asked; `purescope evidence` does. Over all k" in unasked
+    assert "was not asked; `purescope sweep --rotations 200` does, as `purescope evidence`. Over all k" in unasked
     assert "random axes" not in unasked
 
 

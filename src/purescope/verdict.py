@@ -60,7 +60,8 @@ _BECAUSE = {
     "beyond both": "Neither other axes nor orders of the same norms do as much: it is purity, or goes with it.",
     "explained by norms": "Random orders of the same norms do as much: the norms explain it, not purity.",
     "any axes do the same": "The same rule does as much on random axes: it is no mark of this model's neurons.",
-    NOT_ASKED: "Whether it is purity that does it was not asked; `purescope evidence` does.",
+    NOT_ASKED: "Whether it is purity that does it was not asked; `purescope sweep --rotations 200` does, as `purescope "
+    "evidence`.",
 }
 
 

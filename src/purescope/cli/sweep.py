@@ -12,9 +12,18 @@ from purescope.cli.there import check_named
 @click.command(short_help="Run the pruning experiment on models and datasets.")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @options.evaluated
+@click.option(
+    "--rotations",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Random rotations, and orders of the same norms, that ask whether it is purity that does it; 0 does not ask. "
+    "Default: 200 where they take seconds, else 0.",
+)
 @options.measured
 @options.read
-def sweep(models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: bool, **rest: Any) -> None:
+def sweep(
+    models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: bool, rotations: int | None, **rest: Any
+) -> None:
     """Keep the purest, least pure or random k neurons of each MODEL and measure what is left, for every k.
 
     \b
@@ -44,6 +53,7 @@ def sweep(models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: 
             sources=sources,
             overwrite=overwrite,
             **drawing,
+            rotations=rotations,
             progress=terminal.progress,
         )
     terminal.summary(table, out, settings)

@@ -102,13 +102,18 @@ class Done:
 
 
 def new_manifest(
-    kinds: Iterable[Schema], models: Sequence[Model], sets: Iterable[Dataset | Features], settings: Settings
+    kinds: Iterable[Schema],
+    models: Sequence[Model],
+    sets: Iterable[Dataset | Features],
+    settings: Settings,
+    rotations: int | None,
 ) -> dict[str, Any]:
     """What a run is, as it will be read back."""
     manifest = {
         "purescope": __version__,
         "tables": [schema.name for schema in kinds],
-        "settings": asdict(settings) | {"keep": {model.label: ks(settings, model) for model in models}},
+        "settings": asdict(settings)
+        | {"keep": {model.label: ks(settings, model) for model in models}, "rotations": rotations},
         **identities(models, sets, settings.protocol),
         "threads": torch.get_num_threads(),
         "started": now(),

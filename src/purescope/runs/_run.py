@@ -56,6 +56,7 @@ def run_sweep(
     overwrite: bool = False,
     figures: bool = True,
     report: bool = True,
+    rotations: int | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
     """The whole experiment: load, encode, rank, evaluate, and write tables, figures and report into `out`.
@@ -72,6 +73,8 @@ def run_sweep(
         figures: draw the figures, into ``figures``.
         report: draw the page, ``report.html``. Without either, only tables and manifest are written, for those with
             many runs; `purescope.plots.draw_folder` and `write_report` draw later from them.
+        rotations: random rotations, and orders of the same norms, that ask whether it is purity that does it; 0 does
+            not ask. By default 200 where they take seconds, else none.
         progress: wraps the batches of each encoding, for a progress bar.
 
     Returns:
@@ -109,6 +112,7 @@ def run_sweep(
         overwrite=overwrite,
         figures=figures,
         report=report,
+        study=Study(rotations=rotations),
         progress=progress,
     )
     return ResultTable(tables["results"])
@@ -142,7 +146,8 @@ def run(
         opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
     told = dict.fromkeys([*found, *(note for item in opened.sets if isinstance(item, Dataset) for note in item.notes)])
     whole = [schema for schema, _ in study.whole]
-    manifest = new_manifest([*study.kinds, *whole], opened.models, opened.sets, opened.settings)
+    kinds = [*study.kinds, *whole]
+    manifest = new_manifest(kinds, opened.models, opened.sets, opened.settings, study.rotations)
     with lock_folder(folder):
         done = claim(folder, study.kinds, whole, manifest, overwrite=overwrite)
         done.notes = [*told, *(note for note in done.notes if note not in told)]

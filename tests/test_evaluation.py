@@ -568,3 +568,22 @@ def test_classes_of_one_feature_have_one_logit(classes: int, renormalise: bool) 
     assert ranks.equal(2 * ranks_by_k(image, text, labels, orders, ks, renormalise=renormalise))
     others = best_other_by_k(image, twins, labels + classes, orders, ks, renormalise=renormalise)
     assert (others < classes).all()
+
+
+@pytest.mark.parametrize("width", [1e-2, 1e-3, 3e-4, 1e-4])
+def test_classes_in_a_narrow_cone_are_told_apart_as_float64_tells_them(width: float) -> None:
+    """What all class features have in common changes no answer; its rounding in float32 changes most of them."""
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.nn.functional.normalize(torch.randn(64, generator=generator), dim=0)
+    text = torch.nn.functional.normalize(axis + width / 8 * torch.randn(20, 64, generator=generator), dim=1)
+    labels = torch.arange(400) % 20
+    image = text[labels] + width / 3 * torch.randn(400, 64, generator=generator)
+    order = torch.randperm(64, generator=generator)
+    for k in (32, 64):
+        kept = order[:k]
+        products = image[:, kept].double() @ text[:, kept].double().T
+        expected = (products.argmax(1) == labels).double().mean().item()
+        found = accuracy_by_k(image, text, labels, order, [k]).top1.item()
+        assert found == pytest.approx(expected, abs=1 / 400)  # a tie of float64 may be one here
+    plain = ((image @ text.T).argmax(1) == labels).double().mean().item()
+    assert width > 3e-4 or abs(plain - expected) > 0.02  # what is tested can fail

@@ -117,7 +117,8 @@ def winner(table: pd.DataFrame, curves: pd.DataFrame, *, model: str) -> Winner |
 def half_kept(
     table: pd.DataFrame, curves: pd.DataFrame, *, model: str, called: Callable[[str], str] = lambda name: name
 ) -> str:
-    """What about half of the neurons keeps, in a sentence: random ones, both ends of purity, and the best other choice.
+    """What about half of the neurons keeps, in a sentence: random ones, both ends of purity, and the best
+    other choice that looks at no labels.
 
     Shares are means over the data sets on which the model is above chance; their intervals are over images.
 
@@ -134,7 +135,7 @@ def half_kept(
     found = {str(name): share for name, part in curves.groupby("strategy", sort=False) if (share := _share(part))}
     if full.empty or not found:
         return ""
-    best = max(found, key=lambda name: found[name].value)
+    best = max((name for name in found if not uses_labels(name)), key=lambda name: found[name].value)
     named = sorted((name for name in found if name in _KEPT or name == best), key=lambda name: -found[name].value)
     k, chance = int(curves.half.iloc[0]), full.chance.mean()
     told = [

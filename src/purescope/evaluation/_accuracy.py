@@ -14,6 +14,8 @@ from torch import Tensor
 from purescope.evaluation import _cells
 from purescope.evaluation._logits import logits_by_k
 
+_NARROW = 2.0**-6  # share of the class features' squares that is not their mean's
+
 
 @dataclass(frozen=True)
 class AccuracyByK:
@@ -109,9 +111,22 @@ def ranks_by_k(
     orders, ks = _cells.check(image, text, labels, orders, ks)
     ranks = torch.empty(len(orders), len(ks), len(image), dtype=torch.int32)
     labels = labels.long()
+    text = text if renormalise else _apart(text)
     for turn, block, logits in logits_by_k(image, text, orders, ks, renormalise=renormalise, dropped=dropped):
         ranks[turn, :, block] = _ranks(logits, labels[block]).unflatten(0, (-1, len(ks)))
     return ranks
+
+
+def _apart(text: Float[Tensor, "class neuron"]) -> Float[Tensor, "class neuron"]:
+    """Class features less their mean, where they differ from it by little.
+
+    What all classes have in common moves no rank, but the rounding of its products would, once that is as large as the
+    differences: with classes in a cone of width 3e-4 float32 took two of three right answers for wrong ones.
+    """
+    mean = text.double().mean(0)
+    apart = text.double() - mean
+    narrow = bool(apart.square().sum() < _NARROW * text.double().square().sum())
+    return apart.to(text.dtype) if narrow else text
 
 
 def _ranks(logits: Float[Tensor, "cell class sample"], labels: Int64[Tensor, " sample"]) -> Int32[Tensor, "k sample"]:

@@ -31,7 +31,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         from purescope.cli.commands import cli
         from purescope.cli.freed import return_freed_memory
 
-        return_freed_memory()
+        return_freed_memory(arguments)
         return int(cli(arguments, prog_name="purescope", standalone_mode=False) or 0)
     except PurescopeError as error:
         told(error)

@@ -20,7 +20,7 @@ The question is which class name fits each picture best; small curves show accur
 """
 
 
-@click.command(short_help="The whole experiment on the bundled models and images, in about a minute.")
+@click.command(short_help="The whole experiment on the bundled models and images, in one to two minutes.")
 @click.option(
     "--out",
     type=RESULTS,

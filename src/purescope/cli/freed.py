@@ -1,10 +1,10 @@
 """Memory that is freed goes back to the system, in a process of the command line's own that reads many features."""
 
 import ctypes
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 _MMAP_THRESHOLD = -3  # glibc's M_MMAP_THRESHOLD
 _LARGE = 1 << 19  # bytes
@@ -30,6 +30,6 @@ def return_freed_memory(arguments: Sequence[str] | None) -> None:
 def _is_large(word: str) -> bool:
     _, named, path = word.partition("features:")
     try:
-        return bool(named) and os.stat(path).st_size > _MANY
+        return bool(named) and Path(path).stat().st_size > _MANY
     except (OSError, ValueError):  # told by those who open it
         return False

@@ -107,7 +107,7 @@ def test_the_script_writes_the_experiment_s_files(script, tmp_path, monkeypatch,
     (tmp_path / "run_eval_sam_sweep.py").write_text("# a folder that is not empty")
 
     def run_sweep(*given: Any, **options: Any) -> pd.DataFrame:
-        table = undrawn.run_sweep(*given, **options)
+        table = undrawn.run_sweep(*given, **options, rotations=0)
         (tmp_path / "report.html").write_text("where the page would be")
         return table
 
@@ -120,14 +120,14 @@ def test_the_script_writes_the_experiment_s_files(script, tmp_path, monkeypatch,
     assert wide.sam.tolist() == [200, 500] and set(wide.Model) == {"CC3M LaCLIP"}
     said = capsys.readouterr().out
     assert "CC3M LaCLIP: zero-shot accuracy" in said
-    assert "CC3M LaCLIP: accuracy with all neurons" in said
+    assert "CC3M LaCLIP: whether high-purity neurons keep more is not decided" in said
     assert [line.split()[-1] for line in said.split("\n")[-3:-1]] == [str(tmp_path / "report.html"), str(tmp_path)]
 
 
 def test_features_are_kept_for_other_sam_values(script, model, flags, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PURESCOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(ps, "run_sweep", undrawn.run_sweep)
+    monkeypatch.setattr(ps, "run_sweep", partial(undrawn.run_sweep, rotations=0))
     script.Settings = partial(Settings, draws=2, resamples=20)
     script.ckpt_path, script.DATASETS, script.sam_values = "bundled:clip", ["bundled:flags"], [300]
     script.main()

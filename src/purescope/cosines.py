@@ -11,7 +11,7 @@ from purescope.npz import Npz
 from purescope.specs import exists
 from purescope.tables import AGAIN, atomic_path, slug
 
-_TOWERS = ("image", "text")
+TOWERS = ("image", "text")
 _MOST = 1.001  # a cosine of 1 in half precision
 
 
@@ -35,9 +35,9 @@ def read_cosines(folder: Path, label: str) -> dict[str, Float32[np.ndarray, "neu
     if not exists(path):
         return None
     try:
-        with Npz(path, _TOWERS) as arrays:
+        with Npz(path, TOWERS) as arrays:
             arrays.require_room(3 * sum(member.bytes for member in arrays.members.values()))
-            return {tower: _checked(arrays.read(tower), tower) for tower in _TOWERS}
+            return {tower: _checked(arrays.read(tower), tower) for tower in TOWERS}
     except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
         reason = f"no array {error}" if isinstance(error, KeyError) else getattr(error, "came", None) or str(error)
         raise InputError(

@@ -67,8 +67,7 @@ def leaderboard(table: pd.DataFrame, comparisons: pd.DataFrame, curves: pd.DataF
         model: its label.
     """
     counted = above_chance(table, model)
-    table = table[table.dataset.isin(counted)]
-    curves = curves[(curves.model == model) & curves.dataset.isin(counted)]
+    curves, table = _counted(table, curves, model), table[table.dataset.isin(counted)]
     areas = comparisons[(comparisons.model == model) & (comparisons.second == "random") & (comparisons.k == AREA)]
     areas = areas[areas.dataset.isin(counted)]
     standings = []
@@ -117,10 +116,10 @@ def winner(table: pd.DataFrame, curves: pd.DataFrame, *, model: str) -> Winner |
 def half_kept(
     table: pd.DataFrame, curves: pd.DataFrame, *, model: str, called: Callable[[str], str] = lambda name: name
 ) -> str:
-    """What about half of the neurons keeps, in a sentence: random ones, both ends of purity, and the best
-    other choice that looks at no labels.
+    """What about half of the neurons keeps, in a sentence.
 
-    Shares are means over the data sets on which the model is above chance; their intervals are over images.
+    It names random ones, both ends of purity, and the best other choice that looks at no labels. Shares are means over
+    the data sets on which the model is above chance; their intervals are over images.
 
     Args:
         table, curves, model: as of `leaderboard`.

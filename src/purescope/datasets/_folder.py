@@ -66,9 +66,9 @@ def load(folder: str) -> Dataset:
         classes, files = list(below.files), list(below.files.values())
         names = _class_names(root, classes)
         warn_of_number_order(classes, f"folder:{root}")
-        _report_system(root, below.system)
+        _report_left_out(root, below.system, "folders that systems and programs make")
         _report_others(root, [path for part in files for path in part])
-        _report_links(root, below.left_out)
+        _report_left_out(root, below.left_out, "links lead to what is counted already and")
         found = [[path for path in part if _is_image(path.name)] for part in files]
         empty = _empty_classes(root, classes, found)
         paths = [path for part in found for path in part]
@@ -142,13 +142,11 @@ def _report_others(root: Path, paths: list[Path]) -> None:
         )
 
 
-def _report_system(root: Path, passed_over: list[Path]) -> None:
-    if passed_over:
-        names = listed([name_below(root, path) for path in passed_over])
-        warnings.warn(
-            f"folder:{root}: {len(passed_over)} folders that systems and programs make are left out: {names}",
-            stacklevel=3,
-        )
+def _report_left_out(root: Path, left_out: list[Path], what: str) -> None:
+    """Name the links or folders below `root` that are passed over."""
+    if left_out:
+        names = listed([name_below(root, path) for path in left_out])
+        warnings.warn(f"folder:{root}: {len(left_out)} {what} are left out: {names}", stacklevel=3)
 
 
 def _refuse_splits(root: Path, below: ClassFiles) -> None:
@@ -193,15 +191,6 @@ def _is_split(name: str) -> bool:
 
 def _words(name: str) -> set[str]:
     return set(re.findall(r"[^\W\d_]+", name.lower()))
-
-
-def _report_links(root: Path, left_out: list[Path]) -> None:
-    if left_out:
-        names = listed([name_below(root, path) for path in left_out])
-        warnings.warn(
-            f"folder:{root}: {len(left_out)} links lead to what is counted already and are left out: {names}",
-            stacklevel=3,
-        )
 
 
 def _is_image(file: str) -> bool:

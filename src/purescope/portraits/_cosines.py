@@ -3,9 +3,8 @@
 import numpy as np
 from jaxtyping import Float16
 
+from purescope.cosines import TOWERS
 from purescope.purity import Projections, cosine_gram
-
-_TOWERS = ("image", "text")
 
 
 def cosine_maps(projections: Projections) -> dict[str, Float16[np.ndarray, "neuron neuron"]]:
@@ -18,4 +17,4 @@ def cosine_maps(projections: Projections) -> dict[str, Float16[np.ndarray, "neur
         >>> cosine_maps(Projections(torch.eye(2), torch.ones(2, 3)))["text"].tolist()
         [[1.0, 1.0], [1.0, 1.0]]
     """
-    return {tower: cosine_gram(getattr(projections, tower)).half().numpy() for tower in _TOWERS}
+    return {tower: cosine_gram(getattr(projections, tower)).half().numpy() for tower in TOWERS}

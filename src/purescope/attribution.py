@@ -22,7 +22,7 @@ from torch import Tensor
 
 from purescope.bases import rotate
 from purescope.case import Case, case_of
-from purescope.nulls import ROTATIONS, Rotations, rotate_model
+from purescope.nulls import ROTATIONS, Rotations, rotations_of
 from purescope.ordering import STRATEGIES, StrategyInput
 from purescope.parallel import on_each_core
 from purescope.purity import Projections, centre
@@ -57,8 +57,7 @@ def attribution_table(
     if not len(measured.draws) or "high_purity" not in measured.strategies:
         return check_table(pd.DataFrame(columns=columns), ATTRIBUTIONS)
     case, options = case_of(measured, projections), measured.options
-    if rotations is None or options.space != "weights":
-        rotations = rotate_model(case.projections, draws=draws, seed=options.seed)
+    rotations = rotations_of(case, measured, rotations, draws=draws)
     of_experiment = options.measure == "l1" and options.towers == "both"
     high = case.ends(options.measure, options.towers)[0]
     random = _random_orders(case.projections.neurons, len(rotations.bases), options.seed)

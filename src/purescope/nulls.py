@@ -49,7 +49,6 @@ class Rotations:
     overlaps: list[dict[str, float]]
 
 
-@lru_cache(maxsize=16)  # a model is turned once for all data sets; its bases are those of every model of its size
 def rotate_model(projections: Projections, *, draws: int = ROTATIONS, seed: int = 0) -> Rotations:
     """Random rotations of both projections together: other axes for the same logits.
 
@@ -62,6 +61,20 @@ def rotate_model(projections: Projections, *, draws: int = ROTATIONS, seed: int 
 
     ends, overlaps = zip(*on_each_core(turn, bases), strict=True)
     return Rotations(bases, torch.stack(ends), list(overlaps))
+
+
+_rotate_weights = lru_cache(maxsize=16)(rotate_model)  # a model is turned once for all data sets
+
+
+def rotations_of(case: Case, measured: Measured, at_hand: Rotations | None, *, draws: int) -> Rotations:
+    """Give the rotations of a sweep: those at hand if they are of its weights, or made for it.
+
+    Those of activations hold the features they are of, which no other data set has: they are not kept.
+    """
+    options = measured.options
+    if options.space != "weights":
+        return rotate_model(case.projections, draws=draws, seed=options.seed)
+    return at_hand or _rotate_weights(case.projections, draws=draws, seed=options.seed)
 
 
 def null_table(
@@ -93,8 +106,7 @@ def null_table(
         draws: rotations, if they are not, and shuffles of purity.
     """
     case, seed = case_of(measured, projections), measured.options.seed
-    if rotations is None or measured.options.space != "weights":
-        rotations = rotate_model(case.projections, draws=draws, seed=seed)
+    rotations = rotations_of(case, measured, rotations, draws=draws)
     ends, found = _by_overlap(case.projections)
     found |= case.areas_of_ends(ends)
     rows = [

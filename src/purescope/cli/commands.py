@@ -25,7 +25,7 @@ from purescope.cli.track import track
 def cli() -> None:
     """Which neurons of a CLIP-style embedding are pure, and what pruning the others costs.
 
-    Start with `purescope demo`: the whole experiment on the bundled models and images, in about a minute.
+    Start with `purescope demo`: the whole experiment on the bundled models and images, in one to two minutes.
     """
 
 

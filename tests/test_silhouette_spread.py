@@ -9,8 +9,14 @@ import sklearn.metrics
 import torch
 from torch import Tensor
 
-from purescope.evaluation import silhouette_pseudovalues, silhouette_samples_by_k, silhouette_strata
+from purescope.evaluation import silhouette_pseudovalues_by_k, silhouette_samples_by_k, silhouette_strata
 from purescope.statistics import bootstrap_means, percentile_interval
+
+
+def pseudovalues(image: Tensor, labels: Tensor) -> Tensor:
+    """With all neurons, in float64."""
+    neurons = image.shape[1]
+    return silhouette_pseudovalues_by_k(image.double(), labels, torch.arange(neurons), [neurons])[1][0, 0]
 
 
 def weighted(image: Tensor, labels: Sequence[int], weights: Sequence[float]) -> list[float]:
@@ -38,7 +44,7 @@ def test_they_are_the_derivatives_of_the_mean_by_each_samples_weight(zeros: bool
     image = centres[labels] + 0.7 * torch.randn(10, 5, generator=generator)
     if zeros:
         image[4] = 0
-    values = silhouette_pseudovalues(image, torch.tensor(labels))
+    values = pseudovalues(image, torch.tensor(labels))
     plain = weighted(image, labels, [1.0] * 10)
     step = 1e-5
     for i in range(10):
@@ -54,15 +60,15 @@ def test_their_mean_is_the_silhouette(sizes: tuple[int, ...]) -> None:
     labels = torch.tensor([label for label, size in enumerate(sizes) for _ in range(size)])
     image = torch.randn(len(labels), 8, generator=torch.Generator().manual_seed(sum(sizes)))
     expected = sklearn.metrics.silhouette_score(image.numpy(), labels.numpy(), metric="cosine")
-    assert silhouette_pseudovalues(image, labels).mean().item() == pytest.approx(expected, abs=1e-6)
+    assert pseudovalues(image, labels).mean().item() == pytest.approx(expected, abs=1e-6)
     kept = torch.tensor([5, 2, 1])
     there = silhouette_samples_by_k(image, labels, torch.cat([kept, torch.tensor([0, 3, 4, 6, 7])]), [3])[0, 0]
-    assert silhouette_pseudovalues(image[:, kept], labels).mean().item() == pytest.approx(there.mean().item(), abs=1e-5)
+    assert pseudovalues(image[:, kept], labels).mean().item() == pytest.approx(there.mean().item(), abs=1e-5)
 
 
 def test_vectors_that_point_the_same_way_have_no_derivative() -> None:
     image = torch.tensor([[1.0, 0.0]] * 6)
-    assert silhouette_pseudovalues(image, torch.tensor([0, 0, 0, 1, 1, 1])).tolist() == [0.0] * 6
+    assert pseudovalues(image, torch.tensor([0, 0, 0, 1, 1, 1])).tolist() == [0.0] * 6
 
 
 def test_classes_of_one_or_two_are_resampled_together() -> None:
@@ -81,7 +87,7 @@ def test_intervals_cover(classes: int, each: int, noise: float) -> None:
     strata, means, ends = silhouette_strata(labels), [], []
     for seed in range(300):
         image = torch.from_numpy(centres[labels] + noise * rng.normal(size=(len(labels), 16)))
-        values = silhouette_pseudovalues(image, labels)
+        values = pseudovalues(image, labels)
         resampled = bootstrap_means(values, strata, resamples=200, seed=seed)
         low, high = percentile_interval(resampled)
         means.append(values.mean().item())
@@ -91,12 +97,33 @@ def test_intervals_cover(classes: int, each: int, noise: float) -> None:
     assert covered >= 0.90 and (each == 2 or covered <= 0.985), covered
 
 
-def test_samples_in_blocks_and_chosen_neurons_give_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("sizes", [(20, 17, 13), (1, 2, 2, 1, 9), (2,) * 9])
+def test_each_order_and_k_is_as_if_alone(
+    dtype: torch.dtype, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     generator = torch.Generator().manual_seed(0)
-    image = torch.randn(50, 12, generator=generator)
-    labels = torch.randint(0, 6, (50,), generator=generator)
-    neurons = torch.randperm(12, generator=generator)[:7]
-    whole = silhouette_pseudovalues(image[:, neurons], labels)
-    torch.testing.assert_close(silhouette_pseudovalues(image, labels, neurons), whole, rtol=0, atol=0)
-    monkeypatch.setattr("purescope.evaluation._silhouette_spread._ROWS", 7)
-    torch.testing.assert_close(silhouette_pseudovalues(image, labels, neurons), whole, rtol=1e-10, atol=1e-12)
+    labels = torch.tensor([label for label, size in enumerate(sizes) for _ in range(size)])
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    image = torch.randn(len(labels), 12, generator=generator, dtype=dtype)
+    image[3] = 0
+    orders, ks = torch.stack([torch.randperm(12, generator=generator) for _ in range(3)]), [1, 5, 12]
+    scores, values = silhouette_pseudovalues_by_k(image, labels, orders, ks)
+    assert scores.equal(silhouette_samples_by_k(image, labels, orders, ks)) and values.dtype == dtype
+    close = {"rtol": 0, "atol": 3e-5 if dtype == torch.float32 else 1e-12}
+    for place, order in enumerate(orders):
+        for number, k in enumerate(ks):
+            torch.testing.assert_close(
+                values[place, number].double(), pseudovalues(image[:, order[:k]], labels), **close
+            )
+    monkeypatch.setattr("purescope.evaluation._cells.BLOCK_SAMPLES", 7)
+    torch.testing.assert_close(silhouette_pseudovalues_by_k(image, labels, orders, ks)[1], values, **close)
+
+
+def test_a_narrow_cone_is_measured_in_float64() -> None:
+    """Its distances are of 1e-6: in float32 nothing of them is left."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 4
+    image = 1 + 1e-3 * (torch.randn(4, 16, generator=generator)[labels] + torch.randn(60, 16, generator=generator))
+    values = silhouette_pseudovalues_by_k(image, labels, torch.arange(16), [16])[1][0, 0]
+    torch.testing.assert_close(values.double(), pseudovalues(image, labels), rtol=0, atol=1e-6)

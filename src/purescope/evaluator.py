@@ -1,13 +1,14 @@
 """Orders of the neurons on one set of features, image by image: what a sweep is made of."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Float64, Int32, Int64
 from torch import Tensor
 
 from purescope.bases import BASES, rotate
-from purescope.evaluation import has_silhouette, ranks_by_k, silhouette_pseudovalues, silhouette_samples_by_k
+from purescope.evaluation import has_silhouette, ranks_by_k, silhouette_pseudovalues_by_k, silhouette_samples_by_k
 from purescope.features import Features
 from purescope.ordering import STRATEGIES, StrategyInput
 from purescope.parallel import on_each_core
@@ -20,6 +21,26 @@ _TURNS = (25, 10, 5, 2, 1)  # random orders that a core measures at a time; divi
 _TURN_CELLS = 1 << 21  # of an order, a k and an image, about 20 bytes each, in one turn
 
 
+class ByImage(NamedTuple):
+    """What each image says of some cells.
+
+    Args:
+        right: whether its class comes first.
+        top5: whether its class is among the first five.
+        silhouette: its own; NaN where there is none.
+        pseudovalue: of the silhouette, see `silhouette_pseudovalues_by_k`.
+    """
+
+    right: Bool[Tensor, "*cell image"]
+    top5: Bool[Tensor, "*cell image"]
+    silhouette: Float[Tensor, "*cell image"]
+    pseudovalue: Float[Tensor, "*cell image"]
+
+    def of(self, order: int) -> "ByImage":
+        """One of several orders."""
+        return ByImage(*(part[order] for part in self))
+
+
 class Evaluator:
     """Measures orders of the neurons on one set of features, image by image."""
 
@@ -29,60 +50,54 @@ class Evaluator:
         # The mean over classes of means over their images is the mean over all images, each weighed so.
         self.weight = (len(features.labels) / int((sizes > 0).sum()) / sizes)[features.labels]
 
-    def strategy(self, name: str, seen: StrategyInput, ks: list[int], seed: int) -> Float[Tensor, "k part image"]:
-        """What each image says of a strategy; the means are the metrics, and last the silhouette's pseudo-values."""
+    def strategy(self, name: str, seen: StrategyInput, ks: list[int], seed: int) -> ByImage:
+        """What each image says of a strategy: `ByImage` without the first axis."""
         if name in BASES:
-            return self._turned(BASES[name].of(seen, seed)).orders(torch.arange(seen.neurons)[None], ks)[0]
+            return self._turned(BASES[name].of(seen, seed)).orders(torch.arange(seen.neurons)[None], ks).of(0)
         if STRATEGIES[name].needs != "labels":
-            return self.orders(STRATEGIES[name].order(seen, seed)[None], ks)[0]
+            return self.orders(STRATEGIES[name].order(seen, seed)[None], ks).of(0)
         half = halves(self.features.labels)
         fitted = torch.stack([STRATEGIES[name].order(_part(seen, half != other), seed) for other in (0, 1)])
-        on_first, on_second = self.orders(fitted, ks)
-        return torch.where(half == 0, on_first, on_second)
+        both = self.orders(fitted, ks)
+        return ByImage(*(torch.where(half == 0, *parts) for parts in zip(both.of(0), both.of(1), strict=True)))
 
-    def orders(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> Float64[Tensor, "order k part image"]:
-        right, top5, silhouettes = self._measure(orders, ks, silhouette=True)
-        recall, spread = right * self.weight, self._spread(orders, ks)
-        return torch.stack([right.double(), top5.double(), recall, silhouettes.double(), spread], dim=2)
-
-    def _spread(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> Float64[Tensor, "order k image"]:
-        """The silhouette's pseudo-values: NaN where there is no silhouette."""
-        image, labels = self.features.image, self.features.labels
-        if not has_silhouette(labels):
-            return torch.full((len(orders), len(ks), len(image)), torch.nan, dtype=torch.float64)
-        kept = [order[:k] for order in orders for k in ks]
-        values = on_each_core(lambda neurons: silhouette_pseudovalues(image, labels, neurons), kept)
-        spread: Tensor = torch.stack(list(values)).unflatten(0, (len(orders), len(ks)))
-        return spread
+    def orders(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> ByImage:
+        """What each image says of each order."""
+        features, (right, top5) = self.features, self._answers(orders, ks)
+        if has_silhouette(features.labels):
+            silhouettes = silhouette_pseudovalues_by_k(features.image, features.labels, orders, ks)
+        else:
+            silhouettes = (_none_like(right),) * 2
+        return ByImage(right, top5, *silhouettes)
 
     def draws(
         self, orders: Int64[Tensor, "draw neuron"] | None, ks: list[int]
     ) -> tuple[
-        Float64[Tensor, "draw k metric"], Float64[Tensor, "k image"], Bool[Tensor, "k image"], Bool[Tensor, "k image"]
+        Float64[Tensor, "draw k metric"], Int32[Tensor, "k image"], Bool[Tensor, "k image"], Bool[Tensor, "k image"]
     ]:
         """Means of all, in turns: thousands of orders are too many to keep image by image.
 
-        Then the share of the orders that get an image right, and which images the one of median accuracy and the first
-        one get right.
+        Then how many of the orders get an image right, and which images the one of median accuracy and the first one
+        get right.
         """
-        images = len(self.features.image)
+        features, images = self.features, len(self.features.image)
+        hits = torch.zeros(len(ks), images, dtype=torch.int32)
         if orders is None:
-            nothing = torch.full((len(ks), images), torch.nan, dtype=torch.float64)
-            return torch.empty(0, len(ks), len(METRICS), dtype=torch.float64), nothing, nothing > 0, nothing > 0
+            return torch.empty(0, len(ks), len(METRICS), dtype=torch.float64), hits, hits > 0, hits > 0
 
         length = next(turn for turn in _TURNS if turn * len(ks) * images <= _TURN_CELLS or turn == 1)
 
         def turn(first: int) -> tuple[Tensor, Tensor, Tensor | None]:
             some = orders[first : first + length]
-            measured = self._measure(some, ks, silhouette=first < SILHOUETTE_DRAWS)
-            means = [self._means(*of_order) for of_order in zip(*measured, strict=True)]
-            return (
-                torch.stack(means),
-                measured[0].sum(0, dtype=torch.int32),
-                measured[0][0].clone() if not first else None,
-            )
+            right, top5 = self._answers(some, ks)
+            if first < SILHOUETTE_DRAWS and has_silhouette(features.labels):
+                silhouettes = silhouette_samples_by_k(features.image, features.labels, some, ks)
+            else:
+                silhouettes = _none_like(right)
+            means = torch.stack([self.means(*of_order) for of_order in zip(right, top5, silhouettes, strict=True)])
+            return means, right.sum(0, dtype=torch.int32), right[0].clone() if not first else None
 
-        values, hits = [], torch.zeros(len(ks), images, dtype=torch.int32)
+        values = []
         first_right = torch.empty(0)
         for means, right, of_first in on_each_core(turn, range(0, len(orders), length)):
             values.append(means)
@@ -91,22 +106,23 @@ class Evaluator:
         drawn = torch.cat(values)
         typical = drawn[:, :, 0].argsort(dim=0, stable=True)[(len(orders) - 1) // 2]
         of_typical = [
-            self._measure(orders[order][None], ks, silhouette=False)[0][0, place].clone()
-            for place, order in enumerate(typical.tolist())
+            self._answers(orders[order][None], ks)[0][0, place].clone() for place, order in enumerate(typical.tolist())
         ]
-        return drawn, hits.double() / len(orders), torch.stack(of_typical), first_right
+        return drawn, hits, torch.stack(of_typical), first_right
 
-    def _means(
-        self, right: Bool[Tensor, "k image"], top5: Bool[Tensor, "k image"], silhouettes: Float[Tensor, "k image"]
+    def means(
+        self, right: Bool[Tensor, "k image"], top5: Bool[Tensor, "k image"], silhouette: Float[Tensor, "k image"]
     ) -> Float64[Tensor, "k metric"]:
-        recall = right.double() @ self.weight / len(self.weight)
-        means = [right.double().mean(1), top5.double().mean(1), recall, silhouettes.double().mean(1)]
-        return torch.stack(means, dim=1)
+        """The metrics: two shares of the images, the mean over classes of the first, and the mean silhouette."""
+        images = len(self.weight)
+        recall = torch.stack([row.double() @ self.weight for row in right]) / images
+        shares = [part.sum(1).double() / images for part in (right, top5)]
+        return torch.stack([*shares, recall, silhouette.mean(1, dtype=torch.float64)], dim=1)
 
-    def _measure(
-        self, orders: Tensor, ks: list[int], *, silhouette: bool
-    ) -> tuple[Bool[Tensor, "order k image"], Bool[Tensor, "order k image"], Float[Tensor, "order k image"]]:
-        """Right, among the first five, and the silhouette: NaN where there is none or it is not wanted."""
+    def _answers(
+        self, orders: Int64[Tensor, "order neuron"], ks: list[int]
+    ) -> tuple[Bool[Tensor, "order k image"], Bool[Tensor, "order k image"]]:
+        """Right, and among the first five."""
         features = self.features
         ranks = ranks_by_k(
             features.image,
@@ -117,11 +133,7 @@ class Evaluator:
             renormalise=self.renormalise,
             dropped=self.dropped,
         )
-        if silhouette and has_silhouette(features.labels):
-            silhouettes = silhouette_samples_by_k(features.image, features.labels, orders, ks)
-        else:
-            silhouettes = torch.full((1, 1, 1), torch.nan).expand(ranks.shape)
-        return ranks == 0, ranks < 5, silhouettes
+        return ranks == 0, ranks < 5
 
     def _turned(self, basis: Float[Tensor, "neuron neuron"]) -> "Evaluator":
         """The same images in another basis, whose axes are its neurons."""
@@ -134,3 +146,8 @@ class Evaluator:
 def _part(seen: StrategyInput, images: Bool[Tensor, " image"]) -> StrategyInput:
     assert seen.image is not None and seen.labels is not None
     return replace(seen, image=seen.image[images], labels=seen.labels[images])
+
+
+def _none_like(right: Bool[Tensor, "order k image"]) -> Float[Tensor, "order k image"]:
+    """No silhouette for any image."""
+    return torch.full((1, 1, 1), torch.nan).expand(right.shape)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64, Int32
 from torch import Tensor
 
 from purescope.bases import BASES
 from purescope.errors import InputError, near_miss
 from purescope.evaluation import ABLATIONS, ablation_values, has_silhouette, silhouette_strata
-from purescope.evaluator import SILHOUETTE_DRAWS, Evaluator
+from purescope.evaluator import SILHOUETTE_DRAWS, ByImage, Evaluator
 from purescope.features import Features
 from purescope.keep import check_keep, default_keep
 from purescope.measures import MEASURES
@@ -20,14 +20,13 @@ from purescope.notebook import ResultTable
 from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
 from purescope.purity import Projections, activation_space, fix_for
 from purescope.schemas import METRICS, RESULTS
-from purescope.statistics import bootstrap_means, mean_recall_interval, percentile_interval, wilson_interval
+from purescope.statistics import bootstrap_each, mean_recall_interval, percentile_interval, wilson_interval
 from purescope.tables import check_table
 
 DRAWS = 50
 FEW_IMAGES, FEW_OF_CLASS = 15, 10  # right or wrong images, and images of a class, below which the bootstrap fails
 RESAMPLES = 10_000
 
-_COUNTED = 3  # of METRICS, the first ones are means over images
 SPACES = ("weights", "activations", "centred")
 PURITY = ("high_purity", "low_purity")
 
@@ -94,7 +93,7 @@ class Measured:
         draws: of each random order.
         right: which images each strategy gets right.
         full_right: which images all neurons get right.
-        drawn_right: share of the random orders that get an image right.
+        hits: how many of the random orders get an image right.
         typical_right: which images the random order of median accuracy gets right, one order for each k.
         first_right: which images the first random order gets right.
         resampled: `values` in bootstrap resamples of the images.
@@ -111,13 +110,18 @@ class Measured:
     draws: Float[Tensor, "draw k metric"]
     right: Bool[Tensor, "strategy k image"]
     full_right: Bool[Tensor, " image"]
-    drawn_right: Float[Tensor, "k image"]
+    hits: Int32[Tensor, "k image"]
     typical_right: Bool[Tensor, "k image"]
     first_right: Bool[Tensor, "k image"]
     resampled: Float[Tensor, "resample strategy k metric"]
     resampled_full: Float[Tensor, "resample metric"]
     resampled_drawn: Float[Tensor, "resample k"]
     options: Options
+
+    @property
+    def drawn_right(self) -> Float64[Tensor, "k image"]:
+        """Share of the random orders that get an image right."""
+        return self.hits / torch.tensor(len(self.draws), dtype=torch.float64)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -277,24 +281,23 @@ def measure_strategies(features: Features, projections: Projections | None, opti
     ks = check_keep(default_keep(seen.neurons) if options.keep is None else options.keep, seen.neurons)
     dropped = ablation_values(features.image, options.ablation, seed=options.seed)
     evaluator = Evaluator(features, dropped, options.renormalise)
-    cells = _Cells(len(options.strategies), len(ks), len(features.image))
+    cells = _Cells(evaluator, len(options.strategies), len(ks))
     for place, name in enumerate(options.strategies):
         cells.take(place, evaluator.strategy(name, seen, ks, options.seed))
-    full = evaluator.orders(torch.arange(seen.neurons)[None], [seen.neurons])[0, 0]
+    cells.take_full(evaluator.orders(torch.arange(seen.neurons)[None], [seen.neurons]).of(0))
     orders = [STRATEGIES["random"].order(seen, options.seed + draw) for draw in range(options.draws)]
-    drawn, drawn_right, typical_right, first_right = evaluator.draws(torch.stack(orders) if orders else None, ks)
-    cells.full[:], cells.full_spread[:], cells.drawn[:] = full[:_COUNTED], full[-1], drawn_right
-    resampled, resampled_full, resampled_drawn = cells.resampled(features.labels, options)
+    drawn, hits, typical_right, first_right = evaluator.draws(torch.stack(orders) if orders else None, ks)
+    resampled, resampled_full, resampled_drawn = cells.resampled(hits, options)
     return Measured(
         features=features,
         strategies=tuple(options.strategies),
         ks=tuple(ks),
-        values=cells.values,
-        full=full[:-1].mean(1),
+        values=cells.values[:-1].unflatten(0, (len(options.strategies), len(ks))),
+        full=cells.values[-1],
         draws=drawn,
-        right=cells.counted[:, :, 0] > 0,
-        full_right=full[0] > 0,
-        drawn_right=drawn_right,
+        right=cells.right[:-1].unflatten(0, (len(options.strategies), len(ks))),
+        full_right=cells.right[-1],
+        hits=hits,
         typical_right=typical_right,
         first_right=first_right,
         resampled=resampled,
@@ -305,53 +308,52 @@ def measure_strategies(features: Features, projections: Projections | None, opti
 
 
 class _Cells:
-    """What each image says, in all cells: one array, of which a copy would be as large as the features of many images.
+    """What each image says of each strategy and k, and last of all neurons: as few bytes of each as that takes.
 
     A silhouette is no mean of independent values: what is resampled are its pseudo-values, see their module.
     """
 
-    def __init__(self, strategies: int, ks: int, images: int) -> None:
-        self.shape = strategies, ks
-        sizes = [strategies * ks * _COUNTED, _COUNTED, ks, strategies * ks, 1]
-        self._rows = torch.empty(sum(sizes), images, dtype=torch.float64)
-        counted, self.full, self.drawn, spread, full_spread = self._rows.split(sizes)
-        self.counted = counted.view(strategies, ks, _COUNTED, images)
-        self.spread = spread.view(strategies, ks, images)
-        self.full_spread = full_spread[0]
-        self._sizes = sizes
-        self._silhouettes = torch.empty(strategies, ks, dtype=torch.float64)
+    def __init__(self, evaluator: Evaluator, strategies: int, ks: int) -> None:
+        self._evaluator, self._shape = evaluator, (strategies, ks)
+        cells, images = strategies * ks + 1, len(evaluator.features.image)
+        self.right = torch.empty(cells, images, dtype=torch.bool)
+        self._top5 = torch.empty(cells, images, dtype=torch.bool)
+        self._pseudovalues = torch.empty(cells, images)
+        self.values = torch.empty(cells, len(METRICS), dtype=torch.float64)
 
-    def take(self, place: int, parts: Float[Tensor, "k part image"]) -> None:
-        """Take in a strategy: metrics that are means over images, the silhouette, and its pseudo-values."""
-        self.counted[place] = parts[:, :_COUNTED]
-        self._silhouettes[place] = parts[:, _COUNTED].mean(1)
-        self.spread[place] = parts[:, -1]
+    def take(self, strategy: int, by_image: ByImage) -> None:
+        """Take in a strategy."""
+        ks = self._shape[1]
+        self._take(slice(strategy * ks, (strategy + 1) * ks), by_image)
 
-    @property
-    def values(self) -> Float[Tensor, "strategy k metric"]:
-        """The metrics of the strategies."""
-        return torch.cat([self.counted.mean(3), self._silhouettes[..., None]], dim=2)
+    def take_full(self, by_image: ByImage) -> None:
+        """Take in all neurons."""
+        self._take(slice(len(self.right) - 1, None), by_image)
+
+    def _take(self, cells: slice, by_image: ByImage) -> None:
+        self.right[cells], self._top5[cells], self._pseudovalues[cells] = by_image.right, by_image.top5, by_image[3]
+        self.values[cells] = self._evaluator.means(*by_image[:3])
 
     def resampled(
-        self, labels: Tensor, options: Options
+        self, hits: Int32[Tensor, "k image"], options: Options
     ) -> tuple[
         Float[Tensor, "resample strategy k metric"], Float[Tensor, "resample metric"], Float[Tensor, "resample k"]
     ]:
-        """The metrics in resamples of the images."""
+        """The metrics in resamples of the images, and the mean accuracy of the random orders."""
+        labels = self._evaluator.features.labels
+        counted = [(self.right, None), (self._top5, None), (self.right, self._evaluator.weight), (hits, None)]
+        spread = [(self._pseudovalues, None)]
+        groups, strata = labels.unique(return_inverse=True)[1], silhouette_strata(labels)
 
-        def means(rows: Tensor, groups: Tensor) -> Tensor:
-            return bootstrap_means(rows, groups, resamples=options.resamples, seed=options.seed)
+        def means(parts: Sequence[tuple[Tensor, Tensor | None]], groups: Tensor) -> list[Tensor]:
+            return bootstrap_each(parts, groups, resamples=options.resamples, seed=options.seed)
 
-        strata, means_of_images = silhouette_strata(labels), sum(self._sizes[:3])
-        if torch.equal(strata, labels.unique(return_inverse=True)[1]):  # the same draws serve both
-            of_all = means(self._rows, labels)
+        if torch.equal(strata, groups):  # the same draws serve both
+            right, top5, recall, drawn, pseudovalues = means([*counted, *spread], groups)
         else:
-            apart = means(self._rows[:means_of_images], labels), means(self._rows[means_of_images:], strata)
-            of_all = torch.cat(apart, dim=1)
-        counted, full, drawn, spread, full_spread = of_all.split(self._sizes, dim=1)
-        resamples = len(of_all)
-        counted, spread = counted.view(resamples, *self.shape, _COUNTED), spread.view(resamples, *self.shape, 1)
-        return torch.cat([counted, spread], dim=3), torch.cat([full, full_spread], dim=1), drawn
+            right, top5, recall, drawn, pseudovalues = *means(counted, groups), *means(spread, strata)
+        metrics = torch.stack([right, top5, recall, pseudovalues], dim=2)
+        return metrics[:, :-1].unflatten(1, self._shape), metrics[:, -1], drawn / options.draws
 
 
 def all_strategies() -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.statistics import _bootstrap, bootstrap_means, bootstrap_p, percentile_interval
+from purescope.statistics import _bootstrap, bootstrap_each, bootstrap_means, bootstrap_p, percentile_interval
 
 
 def random_values(cells: int, samples: int) -> Tensor:
@@ -62,6 +62,17 @@ def test_each_class_keeps_its_share() -> None:
     assert means.eq(members.double().mean(1)).all()
 
 
+@pytest.mark.parametrize("groups", [[0] * 4 + [1] * 4 + [2] * 8, [0, 1] + [2] * 6 + [3] * 8, [0] + [1] * 2 + [2] * 13])
+def test_parts_are_resampled_together_and_weighted(groups: list[int]) -> None:
+    """Also where the weights of a stratum differ: a class of one is resampled with another one."""
+    right, other, labels = random_values(3, 16) > 0, random_values(2, 16), torch.tensor(groups)
+    weight = (1 / labels.bincount().double())[labels]
+    parts = bootstrap_each([(right, None), (right, weight), (other, None)], labels, resamples=50, seed=3)
+    alone = [right.double(), right * weight, other]
+    for part, values in zip(parts, alone, strict=True):
+        torch.testing.assert_close(part, bootstrap_means(values, labels, resamples=50, seed=3), rtol=0, atol=1e-12)
+
+
 def test_classes_may_have_any_numbers_and_order() -> None:
     values, groups = random_values(1, 40)[0], torch.arange(40) % 4
     renamed = torch.tensor([-7, 3, 50, 999])[groups]
@@ -109,6 +120,8 @@ def test_seed_decides_and_threads_do_not() -> None:
 
 def test_blocks_are_independent_of_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bootstrap, "_BLOCK", 100)
+    monkeypatch.setattr(_bootstrap, "_TURN", 70)
+    monkeypatch.setattr(_bootstrap, "_SAMPLES", 7)
     means = bootstrap_means(random_values(1, 30)[0], torch.arange(30) % 3, resamples=5000)
     assert len(means.unique()) > 4990
     assert means.std().item() == pytest.approx(

@@ -5,8 +5,13 @@ from purescope.evaluation._accuracy import AccuracyByK, accuracy_by_k, ranks_by_
 from purescope.evaluation._leave_out import LeaveOneOut, leave_one_out
 from purescope.evaluation._logits import distinct_rows
 from purescope.evaluation._mistakes import best_other_by_k
-from purescope.evaluation._silhouette import has_silhouette, silhouette_by_k, silhouette_samples_by_k
-from purescope.evaluation._silhouette_spread import silhouette_pseudovalues, silhouette_strata
+from purescope.evaluation._silhouette import (
+    has_silhouette,
+    silhouette_by_k,
+    silhouette_pseudovalues_by_k,
+    silhouette_samples_by_k,
+    silhouette_strata,
+)
 
 __all__ = [
     "ABLATIONS",
@@ -20,7 +25,7 @@ __all__ = [
     "leave_one_out",
     "ranks_by_k",
     "silhouette_by_k",
-    "silhouette_pseudovalues",
+    "silhouette_pseudovalues_by_k",
     "silhouette_samples_by_k",
     "silhouette_strata",
 ]

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import jaxtyping
@@ -21,6 +22,11 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 # Tensors in tests are tiny: more threads would wait for one another, the longer the busier the machine is.
 torch.set_num_threads(1)
+
+# Thousands of small files, of which few are kept: in memory where the machine has room for them.
+_IN_MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > 8 << 30:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(_IN_MEMORY)
 
 # The user's own cache is not for tests, which begin without one and share it.
 if "PYTEST_XDIST_WORKER" not in os.environ:

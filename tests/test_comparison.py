@@ -170,7 +170,7 @@ def test_models_are_adjusted_apart_and_again_changes_nothing(table: pd.DataFrame
     pd.testing.assert_frame_equal(adjust(table), table)
     other = table.assign(model="other", mcnemar_p=0.5, permutation_p=0.5)
     # Concatenated as they are: rows that share a label of the index are rows none the less.
-    both = adjust(pd.concat([table, other]))
+    both = adjust(pd.concat([table, other]).astype(table.dtypes))
     pd.testing.assert_frame_equal(both[both.model == "planted"], table)
     shuffled = adjust(table.sample(frac=1, random_state=0)).set_index(list(COMPARISONS.key))
     in_order = shuffled.loc[pd.MultiIndex.from_frame(table[[*COMPARISONS.key]])].reset_index()

@@ -15,10 +15,14 @@ from nbformat.v4 import new_code_cell, new_notebook
 HERE = Path(__file__).parent
 
 
-def executed(paths: Sequence[Path]) -> Iterator[NotebookNode]:
+def executed(paths: Sequence[Path], first: str = "") -> Iterator[NotebookNode]:
     """Give each notebook with the outputs of now: no names of another, an empty cache and folder, no network.
 
     One kernel runs them all, one after another: their imports take longer than the rest.
+
+    Args:
+        paths: of the notebooks.
+        first: code that runs before all of them.
     """
     with tempfile.TemporaryDirectory(prefix="purescope-notebook-") as folder:
         settings = {
@@ -27,6 +31,7 @@ def executed(paths: Sequence[Path]) -> Iterator[NotebookNode]:
         }
         client = NotebookClient(new_notebook(), timeout=300, kernel_name="python3", record_timing=False)
         with patch.dict(os.environ, settings), client.setup_kernel(cwd=folder):
+            _execute(new_notebook(cells=[new_code_cell(first)]), client)
             for path in paths:
                 work = Path(folder) / path.stem
                 work.mkdir()

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Float64, Int32
@@ -19,7 +20,7 @@ from purescope.measures import MEASURES
 from purescope.notebook import ResultTable
 from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
 from purescope.purity import Projections, activation_space, fix_for
-from purescope.schemas import METRICS, RESULTS
+from purescope.schemas import METRICS
 from purescope.statistics import bootstrap_each, mean_recall_interval, percentile_interval, wilson_interval
 from purescope.tables import check_table
 
@@ -126,19 +127,43 @@ class Measured:
     @property
     def table(self) -> pd.DataFrame:
         """The table `purescope.schemas.RESULTS`."""
-        neurons = self.features.image.shape[1]
+        neurons, classes = self.features.image.shape[1], len(self.features.text)
         none = torch.full_like(self.draws, torch.nan)
         low, high = self._interval(self.resampled, self.values, self.right)
         full_low, full_high = self._interval(self.resampled_full, self.full, self.full_right)
-        draws = [("random", draw) for draw in range(len(self.draws))]
+        ks, draws = list(self.ks), [("random", draw) for draw in range(len(self.draws))]
         parts = [
-            self._rows([("full", 0)], [neurons], self.full[None, None], full_low[None, None], full_high[None, None]),
-            self._rows([(strategy, 0) for strategy in self.strategies], list(self.ks), self.values, low, high),
-            self._rows(draws, list(self.ks), self.draws, none, none),
+            _rows([("full", 0)], [neurons], *(part[None, None] for part in (self.full, full_low, full_high))),
+            _rows([(strategy, 0) for strategy in self.strategies], ks, self.values, low, high),
+            _rows(draws, ks, self.draws, none, none),
         ]
-        table = pd.concat([part for part in parts if len(part)], ignore_index=True)
-        beyond = (table.metric == "silhouette") & (table.draw >= SILHOUETTE_DRAWS)
-        return ResultTable(check_table(table[~beyond].assign(seed=self.options.seed + table.draw)))
+        cells = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        beyond = (cells["metric"] == "silhouette") & (cells["draw"] >= SILHOUETTE_DRAWS)
+        table = pd.DataFrame({name: column[~beyond] for name, column in cells.items()})
+        values = torch.from_numpy(table["value"].to_numpy(copy=True))
+        counted = torch.from_numpy(table.metric.isin(METRICS[:2]).to_numpy(copy=True))
+        binomial_low, binomial_high = (
+            torch.where(counted, end, torch.nan).numpy() for end in wilson_interval(values, len(self.features.image))
+        )
+        by_guessing = [1 / classes, min(5, classes) / classes, 1 / classes, np.nan]
+        table = table.assign(
+            binomial_low=binomial_low,
+            binomial_high=binomial_high,
+            chance=table.metric.map(dict(zip(METRICS, by_guessing, strict=True))),
+            model=self.features.model,
+            dataset=self.features.dataset,
+            n=len(self.features.image),
+            classes=classes,
+            neurons=neurons,
+            seed=self.options.seed + table.draw,
+            protocol=self.features.identity.get("protocol", ""),
+            space=self.options.space,
+            measure=self.options.measure,
+            towers=self.options.towers,
+            ablation=self.options.ablation,
+            renormalise=self.options.renormalise,
+        )
+        return ResultTable(check_table(table))
 
     def _interval(
         self,
@@ -169,41 +194,20 @@ class Measured:
         place = self.strategies.index(strategy)
         return self.values[place, :, metric], self.resampled[:, place, :, metric]
 
-    def _rows(
-        self, runs: list[tuple[str, int]], ks: list[int], values: Tensor, low: Tensor, high: Tensor
-    ) -> pd.DataFrame:
-        """One row for each run, k and metric."""
-        images, classes = len(self.features.image), len(self.features.text)
-        binomial_low, binomial_high = (torch.full_like(values, torch.nan) for _ in range(2))
-        binomial_low[..., :2], binomial_high[..., :2] = wilson_interval(values[..., :2], images)
-        by_guessing = [1 / classes, min(5, classes) / classes, 1 / classes, torch.nan]
-        index = pd.MultiIndex.from_tuples(
-            [(strategy, draw, k, metric) for strategy, draw in runs for k in ks for metric in METRICS],
-            names=["strategy", "draw", "k", "metric"],
-        )
-        columns = {
-            "value": values,
-            "low": low,
-            "high": high,
-            "binomial_low": binomial_low,
-            "binomial_high": binomial_high,
-            "chance": torch.tensor(by_guessing, dtype=torch.float64).expand_as(values),
-        }
-        table = pd.DataFrame({name: column.flatten() for name, column in columns.items()}, index=index).reset_index()
-        return table.assign(
-            model=self.features.model,
-            dataset=self.features.dataset,
-            n=images,
-            classes=classes,
-            neurons=self.features.image.shape[1],
-            seed=0,
-            protocol=self.features.identity.get("protocol", ""),
-            space=self.options.space,
-            measure=self.options.measure,
-            towers=self.options.towers,
-            ablation=self.options.ablation,
-            renormalise=self.options.renormalise,
-        )[list(RESULTS.columns)]
+
+def _rows(
+    runs: list[tuple[str, int]], ks: list[int], values: Tensor, low: Tensor, high: Tensor
+) -> dict[str, np.ndarray]:
+    """Columns with a row for each run, k and metric."""
+    strategies, draws = ([run[place] for run in runs] for place in (0, 1))
+    each, metrics = len(ks) * len(METRICS), len(METRICS)
+    return {
+        "strategy": np.repeat(np.array(strategies, dtype=object), each),
+        "draw": np.repeat(np.array(draws, dtype=np.int64), each),
+        "k": np.tile(np.repeat(np.array(ks), metrics), len(runs)),
+        "metric": np.tile(np.array(METRICS, dtype=object), len(runs) * len(ks)),
+        **{name: part.flatten().numpy() for name, part in (("value", values), ("low", low), ("high", high))},
+    }
 
 
 def sweep(

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
-from purescope.columns import Schema
+from purescope.columns import STRINGS, Schema
 from purescope.errors import InputError, OutputError, PurescopeError
 from purescope.files import open_regular, open_whole, read_bytes
 from purescope.memory import require_room, text_bytes, unpacked_bytes
@@ -30,7 +30,7 @@ from purescope.schemas import RESULTS
 from purescope.specs import exists, to_path
 
 AGAIN = "make it again: run the command that wrote it, with --overwrite (overwrite=True)"
-_CELL, _PER_BYTE = 16, 500  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
+_CELL, _PER_BYTE = 64, 500  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
 _LARGEST_CSV = 2_000_000_000
 
 _WIDE_COLUMNS = {
@@ -57,7 +57,7 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     found = dict(zip(table.columns, table.dtypes, strict=True))
     other = {name: dtype for name, dtype in schema.columns.items() if found[name] != _dtype(dtype)}
     try:
-        typed = table.astype(other) if other else table
+        typed = table.astype({name: _dtype(dtype) for name, dtype in other.items()}) if other else table
     except (TypeError, ValueError) as error:
         raise InputError(
             f"a table of {schema.name} with a wrong type: {error}", expected=str(dict(schema.columns))
@@ -85,7 +85,7 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
 @functools.cache
 def _dtype(name: str) -> "np.dtype[Any] | pd.api.extensions.ExtensionDtype":
     """What pandas means by a name: it looks through all of its types, and a run asks thousands of times."""
-    return pd.api.types.pandas_dtype(name)
+    return STRINGS if name == "string" else pd.api.types.pandas_dtype(name)
 
 
 def _check_values(table: pd.DataFrame, schema: Schema) -> None:

@@ -105,9 +105,11 @@ def _flat(found: Any, name: str = "") -> Iterator[str]:
 def folder(path: Path) -> list[str]:
     """Every file below a folder, by name, with what it holds; of two of one content, once."""
     lines, known = [], dict[tuple[str, ...], str]()
-    for one in sorted(
-        path.rglob("*"), key=lambda one: (one.with_suffix(""), one.suffix == ".csv")
-    ):  # Parquet has types
+
+    def place(one: Path) -> tuple[Path, bool, str]:
+        return one.with_suffix(""), one.suffix == ".csv", one.suffix  # Parquet before CSV: it has types
+
+    for one in sorted(path.rglob("*"), key=place):
         if one.is_file():
             name, content = one.relative_to(path).as_posix(), file(one)
             first = known.setdefault(tuple(content), name)

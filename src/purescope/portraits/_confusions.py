@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from purescope.columns import STRINGS
 from purescope.evaluation import ablation_values, best_other_by_k
 from purescope.ordering import STRATEGIES
 from purescope.parallel import on_each_core
@@ -33,7 +34,7 @@ def confusion_table(measured: Measured, projections: Projections | None) -> pd.D
     features, options = measured.features, measured.options
     labels, classes = features.labels, len(features.text)
     dropped = ablation_values(features.image, options.ablation, seed=options.seed)
-    names = pd.array(features.classes, dtype="string")
+    names = pd.array(features.classes, dtype=STRINGS)
 
     def count(answers: _Answers) -> pd.DataFrame:
         strategy, order, ks, right = answers

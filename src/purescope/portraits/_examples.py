@@ -5,6 +5,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from purescope.columns import STRINGS
 from purescope.features import Features
 from purescope.parallel import on_each_core
 from purescope.schemas import EXAMPLES
@@ -30,7 +31,7 @@ def example_table(features: Features) -> pd.DataFrame:
     )
     chosen = found.flatten()
     table = pd.DataFrame({"image": chosen, "activation": activation.flatten().double()}, index=index).reset_index()
-    names = pd.array(features.classes, dtype="string")
+    names = pd.array(features.classes, dtype=STRINGS)
     table["class"] = names[features.labels[chosen].numpy()]
     return check_table(table.assign(model=features.model, dataset=features.dataset), EXAMPLES)
 

@@ -3,6 +3,7 @@
 import pandas as pd
 import torch
 
+from purescope.columns import STRINGS
 from purescope.ordering import STRATEGIES
 from purescope.purity import Projections
 from purescope.schemas import ORDERS
@@ -28,7 +29,7 @@ def order_table(measured: Measured, projections: Projections | None) -> pd.DataF
         {
             "model": features.model,
             "dataset": features.dataset,
-            "strategy": pd.array(names, dtype="string").repeat(seen.neurons),
+            "strategy": pd.array(names, dtype=STRINGS).repeat(seen.neurons),
             "place": torch.arange(1, seen.neurons + 1).repeat(len(names)).numpy(),
             "neuron": torch.cat([torch.empty(0, dtype=torch.int64), *orders]).numpy(),
         }

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from purescope.columns import STRINGS
 from purescope.features import Cache, text_features
 from purescope.models import Model
 from purescope.prompts import vocabulary
@@ -42,7 +43,7 @@ def word_table(text: Float[Tensor, "word neuron"], words: Sequence[str], *, mode
             "dataset": dataset,
             "neuron": tells.repeat_interleave(each).numpy(),
             "place": torch.arange(1, each + 1).repeat(len(tells)).numpy(),
-            "word": pd.array(words, dtype="string")[closest.flatten().numpy()],
+            "word": pd.array(words, dtype=STRINGS)[closest.flatten().numpy()],
             "score": scores.gather(1, closest).flatten().numpy(),
         }
     )

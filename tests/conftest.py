@@ -52,6 +52,7 @@ def pytest_collection_finish() -> None:
     """Leave what was collected out of every later search."""
     gc.freeze()
     gc.enable()
+    gc.set_threshold(100_000, 20, 50)  # what tests leave is little beside what libraries hold, and is looked for rarely
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,10 +17,16 @@ from purescope.errors import InputError
 from purescope.runs import Settings
 from tests import undrawn
 from tests.oracles import experiment_order
+from tests.words import few_words
 
 pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).parents[1] / "experiments/2_neuron_pruning/run_eval_sam_sweep.py"
+
+
+@pytest.fixture(autouse=True)
+def words(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_words(monkeypatch)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from purescope.tables import read_results
 from tests.checkpoints import laclip_tensors, write_laclip
 from tests.datasets.test_torchvision import MINIATURES
 from tests.undrawn import run_reproduction
+from tests.words import few_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
 SEVEN = [name for name in TITLES if name != "stl10"]
@@ -29,6 +30,11 @@ def any_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
     """CIFAR and STL-10 are verified by checksum, which a miniature cannot have."""
     for module in (torchvision.datasets.cifar, torchvision.datasets.stl10):
         monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: Path(path).parent.is_dir())
+
+
+@pytest.fixture(autouse=True)
+def words(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_words(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +59,7 @@ def run(*arguments: object) -> int:
 def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsys) -> None:
     root, out = make(tmp_path / "data", *TITLES), tmp_path / "out"
     command = ["reproduce", checkpoint, "--data-root", root, "--out", out, "--draws", 3, "--no-cache"]
-    command += ["--resamples", 50, "--no-figures", "--no-report"]
+    command += ["--resamples", 50, "--rotations", 2, "--no-figures", "--no-report"]
     assert run(*command) == 0
     printed = capsys.readouterr()
     assert "512 neurons of CC3M LaCLIP" in printed.err and "this checkpoint has 24" in printed.err

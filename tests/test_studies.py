@@ -189,8 +189,7 @@ def test_the_commands(command: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     save_features(made, tmp_path / "made.npz")
     models = [str(write_laclip(tmp_path / f"{name}.pt", laclip_tensors(seed=name))) for name in (1, 2)]
     few = ["--draws", "30", "--resamples", "50", "--keep", "8,16", "--strategies", "high_purity,low_purity"]
-    few += ["--no-figures", "--no-report"]
-    few += ["--rotations", "2"] if command == "evidence" else []
+    few += ["--rotations", "2", "--no-figures", "--no-report"]
     spec = f"features:{tmp_path / 'made.npz'}"
     try:
         main([command, *models, "--data", spec, "--out", str(tmp_path / "out"), *few])

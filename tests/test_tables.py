@@ -171,18 +171,19 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
 
 SURPLUS: dict[str, tuple[Callable[[int], list[Any]], bool, str]] = {
     "megabytes of text": (
-        lambda rows: [f"{row}" + "x" * (300_000_000 // rows) for row in range(rows)],
+        lambda rows: [f"{row}" + "x" * (30_000_000 // rows) for row in range(rows)],
         False,
-        "300 MB",
+        "30.0 MB",
     ),
-    "one text of all": (lambda rows: ["x" * 30_000_000] * rows, True, "declares"),
+    "one text of all": (lambda rows: ["x" * 3_000_000] * rows, True, "declares"),
     "lists": (lambda rows: [["x"]] * rows, True, "holds list"),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SURPLUS)
-def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path) -> None:
+def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("purescope.memory.SMALL", 1_000_000)
     make, shared, message = SURPLUS[kind]
     write_results(result_table(), tmp_path)
     file = tmp_path / "results.parquet"

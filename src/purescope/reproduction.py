@@ -74,6 +74,7 @@ def run_reproduction(
     overwrite: bool = False,
     figures: bool = True,
     report: bool = True,
+    rotations: int | None = None,
     progress: Progress = quiet,
 ) -> Reproduction:
     """Run the experiment under both protocols, and put the published numbers beside ours.
@@ -85,7 +86,7 @@ def run_reproduction(
         sources: where the data sets lie.
         data: names of some of the data sets; by default the experiment's seven, and STL-10 where it is there.
         settings: what is measured; the protocol is both.
-        overwrite, figures, report, progress: as in `run_sweep`.
+        overwrite, figures, report, rotations, progress: as in `run_sweep`.
 
     Returns:
         Both protocols' tables, the published numbers beside them, and what a reader must know.
@@ -129,6 +130,7 @@ def run_reproduction(
             overwrite=overwrite,
             figures=figures,
             report=report,
+            rotations=rotations,
             progress=progress,
         )
         for protocol in PROTOCOLS

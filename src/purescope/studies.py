@@ -99,13 +99,14 @@ def run_compare(
     overwrite: bool = False,
     figures: bool = True,
     report: bool = True,
+    rotations: int | None = None,
     progress: Progress = quiet,
 ) -> Tables:
     """A sweep of two models on the same images, and their differences with paired tests.
 
     Args:
         first, second: models, as in `purescope.runs.run_sweep`.
-        data, out, settings, sources, overwrite, figures, report, progress: as there.
+        data, out, settings, sources, overwrite, figures, report, rotations, progress: as there.
 
     Returns:
         The tables of the sweep by name, and ``rivals``.
@@ -165,7 +166,7 @@ def run_compare(
         (first, second),
         data,
         out,
-        study=Study(of_pair, of_all=((RIVALS, rivals),)),
+        study=Study(of_pair, rotations=rotations, of_all=((RIVALS, rivals),)),
         settings=settings,
         sources=sources,
         overwrite=overwrite,

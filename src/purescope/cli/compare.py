@@ -29,9 +29,12 @@ _SHOWN = {
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @options.evaluated
+@options.attributed
 @options.measured
 @options.read
-def compare(first: str, second: str, data: tuple[str, ...], out: Path, overwrite: bool, **rest: Any) -> None:
+def compare(
+    first: str, second: str, data: tuple[str, ...], out: Path, overwrite: bool, rotations: int | None, **rest: Any
+) -> None:
     """Accuracy, silhouette, purity and pruning curves of models A and B, and which differences are real.
 
     \b
@@ -52,6 +55,7 @@ def compare(first: str, second: str, data: tuple[str, ...], out: Path, overwrite
             sources=sources,
             overwrite=overwrite,
             **drawing,
+            rotations=rotations,
             progress=terminal.progress,
         )
     rivals, screen = tables["rivals"], terminal.console()

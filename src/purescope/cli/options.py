@@ -110,6 +110,13 @@ _OPTIONS: dict[str, Option] = {
         metavar="N",
         help="Of the bootstrap over images that gives intervals.",
     ),
+    "rotations": click.option(
+        "--rotations",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Random rotations, and orders of the same norms, that ask whether it is purity that does it; 0 does not "
+        "ask. Default: 200 where they take seconds, else 0.",
+    ),
     "precision": click.option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -171,8 +178,8 @@ _TRACKED = ("keep", "draws", "seed", "protocol", "space", "renormalise", "precis
 _ABLATED = ("data", "out", "protocol", "ablation", "seed", "precision")
 _DRAWN = ("no-figures", "no-report")
 _REPRODUCED = (
-    "overwrite", *_DRAWN, "draws", "seed", "resamples", "precision", "arch", "offline", "data-root", "download",
-    "on-bad-image", "batch-size", "device", "cache", "no-cache",
+    "overwrite", *_DRAWN, "rotations", "draws", "seed", "resamples", "precision", "arch", "offline", "data-root",
+    "download", "on-bad-image", "batch-size", "device", "cache", "no-cache",
 )  # fmt: skip
 _NAMED = ("arch", "offline")
 _ENCODED = (
@@ -183,6 +190,11 @@ _ENCODED = (
 def evaluated(command: Command) -> Command:
     """Add the options of a run: what it is evaluated on, where its results go, and what is drawn of them."""
     return _add(("data", "out", "overwrite", *_DRAWN), command)
+
+
+def attributed(command: Command) -> Command:
+    """Add the option to ask whether it is purity that does it."""
+    return _add(("rotations",), command)
 
 
 def drawn(command: Command) -> Command:

@@ -37,7 +37,9 @@ _TITLES = {"accuracy": "Zero-shot accuracy in %, mean over k", "silhouette": "Si
     help="Folder for the results: one without results, or that of the same run.",
 )
 @options.reproduced
-def reproduce(checkpoint: str, data: tuple[str, ...], out: Path, overwrite: bool, **rest: Any) -> None:
+def reproduce(
+    checkpoint: str, data: tuple[str, ...], out: Path, overwrite: bool, rotations: int | None, **rest: Any
+) -> None:
     """Prune CKPT, the CC3M checkpoint of LaCLIP, as it was published: under both protocols, on the same data sets.
 
     The table that it prints and writes has the published numbers beside ours; reproduction.md says what is known of
@@ -61,6 +63,7 @@ def reproduce(checkpoint: str, data: tuple[str, ...], out: Path, overwrite: bool
             settings=settings,
             overwrite=overwrite,
             **drawing,
+            rotations=rotations,
             progress=terminal.progress,
         )
     _tell(found)

@@ -12,13 +12,7 @@ from purescope.cli.there import check_named
 @click.command(short_help="Run the pruning experiment on models and datasets.")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @options.evaluated
-@click.option(
-    "--rotations",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Random rotations, and orders of the same norms, that ask whether it is purity that does it; 0 does not ask. "
-    "Default: 200 where they take seconds, else 0.",
-)
+@options.attributed
 @options.measured
 @options.read
 def sweep(

@@ -22,6 +22,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ordering/": ("tests/test_ordering.py",),
     "bases.py": ("tests/test_bases.py",),
     "evaluation/": ("tests/test_evaluation.py", "tests/test_ablation.py", "tests/test_leave_out.py"),
+    "evaluation/_silhouette.py": ("tests/test_evaluation.py", "tests/test_silhouette_spread.py"),
     "statistics/": (
         "tests/statistics/test_bootstrap.py",
         "tests/statistics/test_correlation.py",
@@ -33,6 +34,9 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/statistics/test_coverage.py",
     ),
     "sweep.py": ("tests/test_sweep.py",),
+    "evaluator.py": ("tests/test_sweep.py",),
+    "attribution.py": ("tests/test_attribution.py",),
+    "leaderboard.py": ("tests/test_leaderboard.py",),
     "verdict.py": ("tests/test_verdict.py",),
     "nulls.py": ("tests/test_nulls.py",),
     "comparison.py": ("tests/test_comparison.py",),

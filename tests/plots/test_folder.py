@@ -49,7 +49,7 @@ STEMS = [
 # Each way to lay a page out: in a column of two, over both, and in the only one; and the files that tests read.
 FORMATS_OF: dict[tuple[str, str], list[str]] = {
     ("acl", "column"): ["pdf", "svg", "png"],
-    ("acl", "text"): ["pdf", "png"],
+    ("acl", "text"): ["pdf"],
     ("cvpr", "column"): [],
     ("neurips", "text"): [],
 }

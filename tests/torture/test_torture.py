@@ -25,7 +25,7 @@ def run(module: str, folder: Path, *numbers: int) -> list[dict[str, int]]:
 
 @pytest.mark.parametrize("seed", range(5 if LONG else 1))
 def test_nothing_is_lost_by_kills(seed: int, tmp_path: Path) -> None:
-    kills = 50 if LONG else 8
+    kills = 50 if LONG else 6
     (counts,) = run("killed", tmp_path, kills, seed)
     assert counts["kills"] == kills
     assert counts["ends"] > 0

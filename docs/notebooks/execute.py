@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 
 def executed(paths: Sequence[Path], first: str = "") -> Iterator[NotebookNode]:
-    """Give each notebook with the outputs of now: no names of another, an empty cache and folder, no network.
+    """Give each notebook with the outputs of now: no names of another, an empty folder, a new cache, no network.
 
     One kernel runs them all, one after another: their imports take longer than the rest.
 
@@ -35,7 +35,7 @@ def executed(paths: Sequence[Path], first: str = "") -> Iterator[NotebookNode]:
             for path in paths:
                 work = Path(folder) / path.stem
                 work.mkdir()
-                afresh = f"%reset -f\n%cd -q {work}\n%env PURESCOPE_CACHE={work}-cache"
+                afresh = f"%reset -f\n%cd -q {work}\n%env PURESCOPE_CACHE={folder}/cache"
                 _execute(new_notebook(cells=[new_code_cell(afresh)]), client)
                 notebook = nbformat.read(path, as_version=4)
                 _execute(notebook, client)

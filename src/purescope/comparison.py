@@ -76,7 +76,12 @@ def adjusted(
         by: what groups have in common.
         columns: the column to fill, the one of its p-values, and how.
     """
-    groups = [torch.from_numpy(rows) for rows in table.groupby(list(by), sort=False).indices.values()]
+    places: dict[tuple[object, ...], list[int]] = {}  # of the rows of each group; pandas takes ten times as long
+    for place, group in enumerate(
+        zip(*((table[of] if isinstance(of, str) else of).tolist() for of in by), strict=True)
+    ):
+        places.setdefault(group, []).append(place)
+    groups = [torch.tensor(rows) for rows in places.values()]
     filled = {}
     for column, (source, how) in columns.items():
         p = torch.from_numpy(table[source].to_numpy(float, copy=True))

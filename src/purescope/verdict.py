@@ -27,6 +27,7 @@ word for all of them together comes from the mean over them, which is one test.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -269,6 +270,7 @@ def judge(
             f"no comparison of high purity with random orders and with low purity for {model!r}",
             fix="run the sweep with both strategies and with --draws 1 or more",
         )
+    table = table[(table.model == model) & (table.metric == "accuracy")]
     stands = chance_of(table, model)
     counted = [name for name, where in stands.items() if where == "above"]
     found = _Areas(table, areas, attributions, model, counted)
@@ -337,6 +339,17 @@ class _Areas:
     model: str
     counted: list[str]
 
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """The areas of each pair of strategies."""
+        return {(str(first), str(second)): rows for (first, second), rows in self.areas.groupby(["first", "second"])}
+
+    @cached_property
+    def _random(self) -> pd.DataFrame:
+        """Accuracy of the random orders: a row for each data set and draw, a column for each k."""
+        rows = self.table[self.table.strategy == "random"]
+        return rows.pivot(index=["dataset", "draw"], columns="k", values="value")
+
     def finding(self, about: str, sets: list[str]) -> Finding:
         """What these data sets say together."""
         over_random, over_low, low_over_random = (
@@ -365,8 +378,8 @@ class _Areas:
         )
 
     def _rows(self, first: str, second: str, sets: list[str]) -> pd.DataFrame:
-        areas = self.areas
-        return areas[(areas["first"] == first) & (areas["second"] == second) & areas.dataset.isin(sets)]
+        rows = self._pairs[first, second]
+        return rows[rows.dataset.isin(sets)]
 
     def _p(self, strategy: str, sets: list[str]) -> float:
         """Of one data set Holm's p over all that count; of several that of their mean."""
@@ -393,16 +406,10 @@ class _Areas:
 
     def _random_areas(self, sets: list[str]) -> Tensor:
         """Mean accuracy over the ks and the data sets, of each random order."""
-        rows = self.table[
-            (self.table.model == self.model)
-            & (self.table.metric == "accuracy")
-            & (self.table.strategy == "random")
-            & self.table.dataset.isin(sets)
-        ]
-        on_sets = rows.groupby("draw").dataset.nunique()
-        rows = rows[rows.draw.isin(on_sets.index[on_sets == len(sets)])]
-        wide = rows.groupby(["draw", "k"]).value.mean().unstack("k")
-        return mean_over_k(torch.tensor(wide.to_numpy(float)), [int(k) for k in wide.columns])
+        wide = self._random[self._random.index.get_level_values("dataset").isin(sets)]
+        areas = pd.Series(mean_over_k(torch.tensor(wide.to_numpy(float)), [int(k) for k in wide.columns]), wide.index)
+        on_sets = areas.groupby("draw").agg(["mean", "count"])
+        return torch.tensor(on_sets["mean"][on_sets["count"] == len(sets)].to_numpy(float))
 
 
 def _detectable(found: Difference, random: Tensor) -> float:

@@ -9,14 +9,14 @@ from pathlib import Path
 from purescope.cli import main
 from tests.goldens import describe
 
-_FEW = "--draws 4 --resamples 50 --no-figures --no-report"
+_FEW = "--draws 4 --resamples 50 --rotations 20 --no-figures --no-report"
 _PLANTED = f"planted.pt --data features:planted.npz --keep 6,12,18 {_FEW}"
 
 COMMANDS: dict[str, list[str]] = {
     "sweep": [
-        f"sweep {_PLANTED} --strategies all --out sweep",
+        f"sweep {_PLANTED} --rotations 200 --strategies all --out sweep",
         "sweep A=cc3m_clip.pt B=cc3m_laclip.pt --data folder:my_images,mine=features:mine.npz --keep 6,12 --draws 3"
-        " --resamples 50 --protocol paper --no-figures --no-report --out two",
+        " --resamples 50 --rotations 20 --protocol paper --no-figures --no-report --out two",
         f"sweep {_PLANTED} --space centred --measure r2 --towers image --ablation mean --seed 3 --out variant",
         f"sweep {_PLANTED} --space activations --towers rank_mean --ablation resample --renormalise --out other",
         f"sweep --data features:planted.npz --space activations {_FEW} --out alone",
@@ -36,8 +36,8 @@ COMMANDS: dict[str, list[str]] = {
     "layers": ["layers cc3m_clip.pt my_siglip --data folder:my_images --no-report --out layers"],
     "track": ["track runs --data folder:my_images --keep 6,12 --draws 4 --no-figures --no-report --out track"],
     "reproduce": [
-        "reproduce cc3m_laclip.pt --data-root DATA --data cifar10 --draws 3 --resamples 50 --no-figures --no-report"
-        " --out reproduce"
+        "reproduce cc3m_laclip.pt --data-root DATA --data cifar10 --draws 3 --resamples 50 --rotations 20 --no-figures"
+        " --no-report --out reproduce"
     ],
     "demo": ["demo --out demo"],
     "report": ["report two"],

@@ -81,7 +81,7 @@ def _calls() -> dict[str, Callable[[], Any]]:
     image, text, labels = features.image, features.text, features.labels
     few: dict[str, Any] = {"keep": [6, 12, 18], "draws": 3, "resamples": 50}
     settings = Settings(**few, space="activations", strategies=("high_purity", "low_purity"))
-    quick: dict[str, Any] = {"settings": settings, "figures": False, "report": False}
+    quick: dict[str, Any] = {"settings": settings, "figures": False, "report": False, "rotations": 20}
     order, ks = torch.arange(24).flip(0), [6, 12, 24]
     table = ps.sweep(features, weights, **few)
     importance = ps.neuron_importance(features, weights)
@@ -116,7 +116,7 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "Tracker": lambda: _tracked(weights),
         "published_figures": ps.published_figures,
         "run_sweep": lambda: ps.run_sweep([], [features], "public", **quick),
-        "run_evidence": lambda: ps.run_evidence([], [features], "public-evidence", rotations=3, **quick),
+        "run_evidence": lambda: ps.run_evidence([], [features], "public-evidence", **quick),
         "run_compare": lambda: ps.run_compare("cc3m_clip.pt", model, [pets], "public-pair", **_in_weights(quick)),
         "run_reproduction": lambda: (
             ps.run_reproduction(

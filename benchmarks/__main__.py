@@ -20,7 +20,8 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks import encoding, importance, plain, statistics
-from purescope.evaluation import accuracy_by_k, silhouette_by_k
+from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.silhouette import silhouette_by_k
 
 KS = list(range(200, 501, 50))
 NEURONS = 512

@@ -17,9 +17,11 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from purescope.datasets import Dataset, load_dataset
-from purescope.features import extract
-from purescope.models import Model, load_model
+from purescope.datasets import load_dataset
+from purescope.datasets.dataset import Dataset
+from purescope.features._extract import extract
+from purescope.models import load_model
+from purescope.models.model import Model
 from purescope.sweep import sweep
 
 KS = list(range(200, 501, 50))

@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from purescope.evaluation import leave_one_out
+from purescope.maths.leave_one_out import leave_one_out
 
 NEURONS = 512
 

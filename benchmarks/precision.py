@@ -5,8 +5,9 @@ from rich.console import Console
 from rich.table import Table
 
 from purescope.datasets import load_dataset
-from purescope.evaluation import accuracy_by_k
-from purescope.features import Features, extract
+from purescope.features._extract import extract
+from purescope.features.features import Features
+from purescope.maths.accuracy import accuracy_by_k
 from purescope.models import load_model
 
 MODELS = ("bundled:clip", "bundled:laclip")

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from purescope.statistics import bootstrap_means, percentile_interval
+from purescope.maths.intervals import bootstrap_means, percentile_interval
 
 IMAGES, RESAMPLES, TIMED = 10_000, 10_000, 50
 

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from purescope.looks import PALETTE
+from purescope.maths.overlaps import Projections, cosine_gram, overlap, random_overlap, total_overlap
 from purescope.models import load_model
-from purescope.plots import PALETTE
-from purescope.purity import Projections, cosine_gram, overlap, random_overlap, total_overlap
 
 IMAGE = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 4.0]])
 TEXT = torch.tensor([[4.0, 3.0], [0.0, 2.0], [-1.0, 0.0]])

@@ -5,7 +5,9 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.evaluation import ABLATIONS, _cells, ablation_values, accuracy_by_k, ranks_by_k
+from purescope.maths import cells
+from purescope.maths.accuracy import accuracy_by_k, ranks_by_k
+from purescope.maths.cells import ABLATIONS, ablation_values
 from tests import oracles
 from tests.test_evaluation import random_case, whole_case
 
@@ -40,7 +42,7 @@ def drawn(image: Tensor, seed: int) -> list[int]:
 def test_ranks_are_those_of_masked_embeddings(
     ablation: str, ks: list[int], block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_cells, "BLOCK_SAMPLES", block)
+    monkeypatch.setattr(cells, "BLOCK_SAMPLES", block)
     image, text, labels = random_case(40, 4, 20)
     orders = torch.stack([order(20), order(20, 1)])
     found = ranks_by_k(image, text, labels, orders, ks, dropped=ablation_values(image, ablation, seed=3))

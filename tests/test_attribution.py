@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from purescope.attribution import attribution_table, matched_orders, norm_groups
-from purescope.bases import random_rotations, rotate
-from purescope.evaluation import accuracy_by_k
-from purescope.features import Features
+from purescope.features.features import Features
+from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.bases import random_rotations, rotate
+from purescope.maths.overlaps import Projections
+from purescope.maths.scores import StrategyInput
+from purescope.maths.strategies import STRATEGIES, order_neurons
 from purescope.nulls import rotate_model
-from purescope.ordering import STRATEGIES, StrategyInput, order_neurons
 from purescope.planted import World, plant
-from purescope.purity import Projections
 from purescope.sweep import Measured, Options, measure_strategies
 
 NEURONS, DRAWS, SEED, KEEP = 24, 6, 9, [4, 9, 16]

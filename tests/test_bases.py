@@ -9,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from purescope.bases import BASES, Basis, random_rotations, rotate
 from purescope.errors import InputError
-from purescope.evaluation import accuracy_by_k, silhouette_by_k
-from purescope.ordering import StrategyInput
-from purescope.purity import Projections, overlap, side_by_side
+from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.bases import BASES, Basis, random_rotations, rotate
+from purescope.maths.overlaps import Projections, overlap, side_by_side
+from purescope.maths.scores import StrategyInput
+from purescope.maths.silhouette import silhouette_by_k
 from tests.test_ordering import given_for, projection_pairs
 from tests.test_purity import seeds, signed
 

@@ -14,16 +14,17 @@ import pytest
 import torch
 from PIL import Image
 
-from purescope.cli import cli, main, options
+from purescope.cli import main, options
+from purescope.cli.commands import cli
 from purescope.datasets import load_dataset
-from purescope.evaluation import ABLATIONS
-from purescope.features import extract
-from purescope.measures import MEASURES
+from purescope.features._extract import extract
+from purescope.maths.cells import ABLATIONS
+from purescope.maths.measures import MEASURES
+from purescope.maths.overlaps import activation_space, overlap
+from purescope.maths.scores import TOWERS
 from purescope.models import load_model
-from purescope.ordering import TOWERS
-from purescope.purity import activation_space, overlap
-from purescope.schemas import RESULTS
 from purescope.sweep import SPACES, all_strategies
+from purescope.tables.schemas import RESULTS
 from tests.words import few_words
 
 pytestmark = pytest.mark.slow

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from purescope import schemas
-from purescope.columns import Column, Schema
 from purescope.errors import InputError
-from purescope.schemas import OF_RUNS, PURITY, RESULTS, TRACK
-from purescope.tables import check_table
+from purescope.tables import schemas
+from purescope.tables.files import check_table
+from purescope.tables.schema import Column, Schema
+from purescope.tables.schemas import OF_RUNS, PURITY, RESULTS, TRACK
 
 KNOWN = tuple(one for one in vars(schemas).values() if isinstance(one, Schema))
 

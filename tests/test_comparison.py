@@ -14,13 +14,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from purescope.comparison import AREA, adjust, compare_strategies, curve_table, pooled_difference, pooled_p
-from purescope.features import Features
-from purescope.ordering import order_neurons
+from purescope.features.features import Features
+from purescope.maths.intervals import bootstrap_means
+from purescope.maths.strategies import order_neurons
 from purescope.planted import plant
-from purescope.schemas import COMPARISONS, CURVES
-from purescope.statistics import bootstrap_means
 from purescope.sweep import Measured, Options, measure_strategies
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schemas import COMPARISONS, CURVES
 from tests.test_planted import accuracies, data_sets
 
 NEURONS, DRAWS, RESAMPLES, SEED = 24, 12, 4000, 7

@@ -13,10 +13,12 @@ from click.testing import CliRunner
 from open_clip.tokenizer import default_bpe
 from torch import Tensor
 
-from purescope.cli import cli, main
+from purescope.cli import main
+from purescope.cli.commands import cli
 from purescope.errors import ModelError, OutputError
-from purescope.models import Model, load_model
+from purescope.models import load_model
 from purescope.models.convert import convert
+from purescope.models.model import Model
 from tests.checkpoints import laclip_tensors, openai_model, write_laclip, write_open_clip, write_torchscript
 from tests.models.test_open_clip import CONFIGS, TEXT
 

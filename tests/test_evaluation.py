@@ -14,16 +14,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from purescope.errors import InputError
-from purescope.evaluation import (
-    _cells,
-    _logits,
-    _silhouette,
-    accuracy_by_k,
-    best_other_by_k,
-    ranks_by_k,
-    silhouette_by_k,
-    silhouette_samples_by_k,
-)
+from purescope.maths import accuracy as _logits
+from purescope.maths import cells, silhouette
+from purescope.maths.accuracy import accuracy_by_k, best_other_by_k, ranks_by_k
+from purescope.maths.silhouette import silhouette_by_k, silhouette_samples_by_k
 from tests import oracles
 
 
@@ -95,9 +89,9 @@ LOOPS = {
     "one sample a block": {"bytes": 1},
 }
 CONSTANTS: dict[str, tuple[Any, str]] = {
-    "samples": (_cells, "BLOCK_SAMPLES"),
-    "bytes": (_cells, "BLOCK_BYTES"),
-    "sums": (_silhouette, "_CLASS_SUM_BYTES"),
+    "samples": (cells, "BLOCK_SAMPLES"),
+    "bytes": (cells, "BLOCK_BYTES"),
+    "sums": (silhouette, "_CLASS_SUM_BYTES"),
     "rows": (_logits, "_PRODUCT_ROWS"),
 }
 
@@ -320,8 +314,8 @@ def test_silhouette_of_two_classes_in_a_cone_among_others_far_away() -> None:
 
 def test_silhouette_of_wide_features_takes_no_second_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
-    measure = _silhouette._measure
-    monkeypatch.setattr(_silhouette, "_measure", lambda *given: passes.append(given[0].dtype) or measure(*given))
+    measure = silhouette._measure
+    monkeypatch.setattr(silhouette, "_measure", lambda *given: passes.append(given[0].dtype) or measure(*given))
     for image in (BASE.image.float(), BASE.image, cone(1e-3).image.double(), cone(1e-3).image):
         silhouette_by_k(image, torch.arange(len(image)) % 3, torch.arange(image.shape[1]), [4, 8])
     assert passes == [torch.float32, torch.float64, torch.float64, torch.float32, torch.float64]
@@ -458,7 +452,7 @@ class Largest(TorchDispatchMode):
 def test_no_tensor_grows_faster_than_the_results(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, neurons, ks = 1200, 48, [16, 48]
     case = random_case(samples, 4, neurons)
-    monkeypatch.setattr(_cells, "BLOCK_SAMPLES", 20)
+    monkeypatch.setattr(cells, "BLOCK_SAMPLES", 20)
     results = samples * len(ks)
     for measure in (
         lambda: accuracy_by_k(*case, torch.arange(neurons), ks),

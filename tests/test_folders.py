@@ -15,20 +15,20 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from purescope.cli import cli
+from purescope.cli.commands import cli
 from purescope.errors import DatasetError, InputError, OutputError, PurescopeError
-from purescope.features import save_features
-from purescope.locks import lock_folder
-from purescope.manifest import read_manifest
+from purescope.features._files import save_features
+from purescope.files.locks import lock_folder
+from purescope.files.manifest import read_manifest
 from purescope.planted import plant
-from purescope.plots import draw_folder
-from purescope.report import write_report
-from purescope.report._folder import read_folder
+from purescope.plots._folder import draw_folder
 from purescope.report._rests import facts, title
-from purescope.runs import Settings
-from purescope.schemas import LAYERS, OF_RUNS
+from purescope.report._write import write_report
+from purescope.runs._inputs import Settings
 from purescope.specs import to_folder, to_path
-from purescope.tables import parquet_name, read_results
+from purescope.tables.files import parquet_name
+from purescope.tables.results import read_folder, read_results
+from purescope.tables.schemas import LAYERS, OF_RUNS
 from tests.test_columns import sample
 from tests.undrawn import run_sweep
 

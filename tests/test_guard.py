@@ -23,9 +23,9 @@ from typing import Any
 
 import pytest
 
-from purescope import guard
 from purescope.errors import DatasetError, ModelError
-from purescope.guard import _places, guarded
+from purescope.files import guard, places
+from purescope.files.guard import guarded
 
 
 @pytest.fixture
@@ -245,8 +245,8 @@ def test_an_environment_in_the_folder_is_pythons_own(folder: Path, monkeypatch: 
     library = folder / ".venv" / "lib" / "site-packages"
     library.mkdir(parents=True)
     (library / "a_library.py").write_text("x = 1\n")
-    own = _places.own_folders() | {os.path.realpath(library)}
-    monkeypatch.setattr(_places, "own_folders", lambda: own)
+    own = places.own_folders() | {os.path.realpath(library)}
+    monkeypatch.setattr(places, "own_folders", lambda: own)
     monkeypatch.syspath_prepend(str(library))
     with guarded(folder):
         importlib.import_module("a_library")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from purescope.errors import InputError
-from purescope.purity import overlap
+from purescope.maths.overlaps import overlap
 
 WEB = {"aiohttp", "fastapi", "flask", "httpx", "httpx2", "huggingface_hub", "requests", "tornado", "urllib3"}
 HEAVY = WEB | {"matplotlib", "open_clip", "pandas", "pyarrow", "ray", "timm", "torchvision", "transformers"}
@@ -26,11 +26,11 @@ try:
 except SystemExit as stop:
     assert not stop.code
 """,
-    "maths": "import purescope.purity, purescope.ordering, purescope.evaluation",
+    "maths": "import purescope.maths.overlaps, purescope.maths.strategies, purescope.maths.accuracy",
     "plots": """
 import io, torch
 from purescope.plots import plot_overlap
-from purescope.purity import Projections
+from purescope.maths.overlaps import Projections
 plot_overlap(Projections(torch.eye(3), torch.eye(3))).figure.savefig(io.BytesIO())
 """,
     "all": """
@@ -106,7 +106,7 @@ import purescope.sweep  # the module first
 from purescope import sweep
 assert sweep is ps.sweep and callable(sweep)
 assert ps.purity(torch.eye(3)).shape == (3,)  # the function first
-import purescope.purity
+import purescope.maths.overlaps
 assert ps.purity(torch.eye(3)).shape == (3,)
 """
 

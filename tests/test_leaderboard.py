@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from purescope.bases import BASES
 from purescope.comparison import adjust, compare_strategies, curve_table, pooled_difference, pooled_p
 from purescope.leaderboard import Standing, leaderboard, uses_labels, winner
-from purescope.ordering import STRATEGIES as ALL_STRATEGIES
+from purescope.maths.bases import BASES
+from purescope.maths.strategies import STRATEGIES as ALL_STRATEGIES
 from purescope.planted import plant
 from purescope.sweep import Measured, Options, measure_strategies
 from tests.test_planted import accuracies, data_sets

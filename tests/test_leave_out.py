@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.evaluation import LeaveOneOut, ablation_values, leave_one_out
+from purescope.maths.cells import ablation_values
+from purescope.maths.leave_one_out import LeaveOneOut, leave_one_out
 from tests import oracles
 from tests.test_evaluation import EXACT, SPREAD, Case, random_case, with_rows
 
@@ -76,7 +77,7 @@ def test_float32_features_are_evaluated_in_float64() -> None:
 def test_blocks_change_nothing(ablation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = random_case(50, 5, 9, seed=5)
     whole = leave_one_out(*case, ablation=ablation)
-    monkeypatch.setattr("purescope.evaluation._cells.BLOCK_SAMPLES", 7)
+    monkeypatch.setattr("purescope.maths.cells.BLOCK_SAMPLES", 7)
     parts = leave_one_out(*case, ablation=ablation)
     for name, value in vars(whole).items():
         torch.testing.assert_close(getattr(parts, name), value, equal_nan=True, rtol=1e-12, atol=1e-12)

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.measures import (
-    LAYER_MEASURES,
+from purescope.maths.layer_measures import LAYER_MEASURES, gaussian_reference
+from purescope.maths.measures import (
     MEASURES,
     dimensionality,
-    gaussian_reference,
     interference,
     monosemanticity,
     pearson,
@@ -26,8 +25,8 @@ from purescope.measures import (
     variance,
     welch_bound,
 )
+from purescope.maths.overlaps import Projections, cosine_gram, dead_neurons, overlap, random_overlap
 from purescope.neurons import neuron_table
-from purescope.purity import Projections, cosine_gram, dead_neurons, overlap, random_overlap
 from tests import oracles
 from tests.test_purity import MATRICES, matrices, plain, seeds, signed
 
@@ -513,7 +512,7 @@ def test_turns_of_images_and_neurons_change_nothing(monkeypatch: pytest.MonkeyPa
     rows[:, 3] = 2
     others = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
     at_once = monosemanticity(rows, others), variance(rows)
-    module = sys.modules["purescope.measures._activations"]
+    module = sys.modules["purescope.maths.measures"]
     monkeypatch.setattr(module, "_IMAGES", 8)
     monkeypatch.setattr(module, "_NUMBERS", 150)
     torch.testing.assert_close(monosemanticity(rows, others), at_once[0], atol=1e-12, rtol=0, equal_nan=True)

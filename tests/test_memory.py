@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from purescope import memory
-from purescope.memory import available_memory
+from purescope.files import memory
+from purescope.files.memory import available_memory
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import scipy.stats
 import torch
 
 from purescope.errors import InputError
-from purescope.evaluation import accuracy_by_k
-from purescope.features import Features
+from purescope.features.features import Features
+from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.overlaps import Projections, overlap, random_overlap
+from purescope.maths.strategies import order_neurons
 from purescope.model_comparison import adjust, compare_models, compare_purity
-from purescope.ordering import order_neurons
 from purescope.planted import Planted, plant
-from purescope.purity import Projections, overlap, random_overlap
 from purescope.sweep import Measured, Options, measure_strategies
 
 KS, NEURONS = (16, 32, 48), 64

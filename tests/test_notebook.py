@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 
 from purescope.comparison import AREA, compare_strategies
-from purescope.datasets import Dataset
-from purescope.features import Features
-from purescope.models import Model, Preprocess
-from purescope.notebook import ResultTable, definitions, results_html
-from purescope.palette import PALETTE
-from purescope.purity import Projections
-from purescope.schemas import RESULTS
+from purescope.datasets.dataset import Dataset
+from purescope.features.features import Features
+from purescope.formats import ResultTable, definitions, results_html
+from purescope.looks import PALETTE
+from purescope.maths.overlaps import Projections
+from purescope.models.model import Model, Preprocess
 from purescope.sweep import Options, measure_strategies, sweep
-from purescope.tables import read_table, write_table
+from purescope.tables.files import read_table, write_table
+from purescope.tables.schemas import RESULTS
 from purescope.verdict import judge
 from tests.test_sweep import DRAWS, FEATURES, KEEP, PROJECTIONS, make_features
 

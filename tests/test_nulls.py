@@ -11,16 +11,19 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from purescope.bases import BASES, random_rotations, rotate
-from purescope.evaluation import ABLATIONS, accuracy_by_k
-from purescope.features import Features
-from purescope.measures import LAYER_MEASURES, MEASURES, gaussian_reference
+from purescope.features.features import Features
+from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.bases import BASES, random_rotations, rotate
+from purescope.maths.cells import ABLATIONS
+from purescope.maths.layer_measures import LAYER_MEASURES, gaussian_reference
+from purescope.maths.measures import MEASURES
+from purescope.maths.overlaps import Projections, activation_space, overlap
+from purescope.maths.scores import TOWERS, StrategyInput
+from purescope.maths.strategies import STRATEGIES, order_neurons
 from purescope.nulls import Rotations, null_table, rotate_model
-from purescope.ordering import STRATEGIES, TOWERS, StrategyInput, order_neurons
 from purescope.planted import plant
-from purescope.purity import Projections, activation_space, overlap
-from purescope.schemas import NULLS, VARIANTS
 from purescope.sweep import SPACES, Measured, Options, measure_strategies, sweep
+from purescope.tables.schemas import NULLS, VARIANTS
 from purescope.variants import VARIANT_DRAWS, variant_table
 
 NEURONS, DRAWS, SEED = 24, 40, 9

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.evaluation import leave_one_out
-from purescope.keep import check_keep, default_keep, parse_keep
-from purescope.measures import MEASURES
-from purescope.ordering import STRATEGIES, TOWERS, StrategyInput, order_neurons
-from purescope.purity import Projections, activation_space, total_overlap
+from purescope.maths.keep import check_keep, default_keep, parse_keep
+from purescope.maths.leave_one_out import leave_one_out
+from purescope.maths.measures import MEASURES
+from purescope.maths.overlaps import Projections, activation_space, total_overlap
+from purescope.maths.scores import TOWERS, StrategyInput
+from purescope.maths.strategies import STRATEGIES, order_neurons
 from tests import oracles
 from tests.test_purity import MATRICES, matrices, plain, seeds, signed
 

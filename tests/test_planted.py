@@ -12,10 +12,10 @@ import torch
 from purescope.attribution import attribution_table
 from purescope.comparison import adjust, compare_strategies
 from purescope.errors import InputError
-from purescope.evaluation import accuracy_by_k
-from purescope.features import Features
+from purescope.features.features import Features
+from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.overlaps import overlap
 from purescope.planted import Planted, World, plant
-from purescope.purity import overlap
 from purescope.sweep import Measured, Options, measure_strategies
 from purescope.verdict import Verdict, judge
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.purity import (
+from purescope.maths.overlaps import (
     Projections,
     activation_space,
     cosine_gram,
@@ -255,7 +255,7 @@ def test_what_is_no_activation_space() -> None:
 
 
 def test_strategies_take_an_activation_space() -> None:
-    from purescope.ordering import STRATEGIES, order_neurons
+    from purescope.maths.strategies import STRATEGIES, order_neurons
 
     image, text = signed(30, 8), signed(4, 8, seed=1)
     space = activation_space(image, text, centred=True)
@@ -284,8 +284,8 @@ def test_some_columns_at_a_time_give_the_same_cosines(
     """Of activations over many images; the rows of images are handed over without a copy."""
     rows = MATRICES[name].clamp(-torch.finfo(dtype).max, torch.finfo(dtype).max).to(dtype)
     at_once = cosine_gram(rows)
-    monkeypatch.setattr(sys.modules["purescope.purity"], "_WIDE", 2)
-    monkeypatch.setattr(sys.modules["purescope.purity"], "_BLOCK", 2)
+    monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_WIDE", 2)
+    monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_BLOCK", 2)
     for matrix in (rows, rows.T.contiguous().T):
         torch.testing.assert_close(cosine_gram(matrix), at_once, atol=1e-14, rtol=0)
     rows = rows.clone()
@@ -297,8 +297,8 @@ def test_some_columns_at_a_time_give_the_same_cosines(
 def test_some_columns_may_be_tiny_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row is brought into range by the largest of all its columns, not of some."""
     rows = torch.tensor([[1e-300, 2e-300, 1e300], [0.0, 1e300, 1e-300], [-1.0, 1.0, 1.0]], dtype=torch.float64)
-    monkeypatch.setattr(sys.modules["purescope.purity"], "_WIDE", 2)
-    monkeypatch.setattr(sys.modules["purescope.purity"], "_BLOCK", 2)
+    monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_WIDE", 2)
+    monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_BLOCK", 2)
     third = 1 / math.sqrt(3)
     expected = torch.tensor([[1, 0, third], [0, 1, third], [third, third, 1]], dtype=torch.float64)
     torch.testing.assert_close(cosine_gram(rows), expected, atol=1e-14, rtol=0)

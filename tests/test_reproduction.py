@@ -11,10 +11,10 @@ import torchvision
 from purescope.cli import main
 from purescope.datasets import load_dataset
 from purescope.models import load_model
-from purescope.published import CLASSES, TITLES, oddities, published_figures
 from purescope.reproduction import beside_published, means_over_k
-from purescope.runs import Settings, Sources
-from purescope.tables import read_results
+from purescope.runs._inputs import Settings, Sources
+from purescope.tables.published import CLASSES, TITLES, oddities, published_figures
+from purescope.tables.results import read_results
 from tests.checkpoints import laclip_tensors, write_laclip
 from tests.datasets.test_torchvision import MINIATURES
 from tests.undrawn import run_reproduction

@@ -15,16 +15,26 @@ import pytest
 import torch
 from PIL import Image
 
-from purescope.datasets import Dataset
+from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError, InputError, ModelError, OutputError
-from purescope.features import Features, quiet, read_features, save_features
-from purescope.models import Model, Preprocess
+from purescope.features._extract import quiet
+from purescope.features._files import read_features, save_features
+from purescope.features.features import Features
+from purescope.files.writing import atomic_path
+from purescope.maths.overlaps import Projections
+from purescope.models.model import Model, Preprocess
 from purescope.planted import plant
-from purescope.portraits import cosine_maps
-from purescope.purity import Projections
-from purescope.report import write_report
-from purescope.runs import Opened, Settings, Sources, Study, Tables, _inputs, _run, features_of
-from purescope.schemas import (
+from purescope.portraits._cosines import cosine_maps
+from purescope.report._write import write_report
+from purescope.runs import _inputs, _run
+from purescope.runs._folder import Tables
+from purescope.runs._inputs import Settings, Sources, features_of
+from purescope.runs._study import Opened, Study
+from purescope.sweep import Measured
+from purescope.sweep import sweep as ps_sweep
+from purescope.tables.columns import VOCABULARY
+from purescope.tables.files import check_table, read_table
+from purescope.tables.schemas import (
     ATTRIBUTIONS,
     CLASS_IMPORTANCE,
     COMPARISONS,
@@ -38,15 +48,9 @@ from purescope.schemas import (
     RIVALS,
     THUMBNAILS,
     VERDICTS,
-    VOCABULARY,
     WORDS,
 )
-from purescope.schemas import (
-    NEURONS as NEURON_TABLE,
-)
-from purescope.sweep import Measured
-from purescope.sweep import sweep as ps_sweep
-from purescope.tables import atomic_path, check_table, read_table
+from purescope.tables.schemas import NEURONS as NEURON_TABLE
 from tests.undrawn import run, run_sweep
 from tests.words import FEW, few_words
 
@@ -253,7 +257,7 @@ def test_thumbnails_are_of_the_images_that_were_measured(tmp_path: Path) -> None
     sources = Sources(on_bad_image="skip")
     tables = run(MODELS[:1], [f"folder:{tmp_path / 'pets'}"], tmp_path / "out", settings=SETTINGS, sources=sources)
     kept = [0, 4, 6, 1, 3, 5, 7]
-    from purescope.portraits import thumbnail
+    from purescope.portraits._thumbnails import thumbnail
 
     thumbnails = tables["thumbnails"]
     assert thumbnails.image.tolist() == list(range(7))

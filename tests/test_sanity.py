@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from purescope.datasets import load_dataset
-from purescope.features import Features, extract
+from purescope.features._extract import extract
+from purescope.features.features import Features
 from purescope.models import load_model
 from purescope.sanity import assign_names, doubts, predictions
 

@@ -9,8 +9,8 @@ import sklearn.metrics
 import torch
 from torch import Tensor
 
-from purescope.evaluation import silhouette_pseudovalues_by_k, silhouette_samples_by_k, silhouette_strata
-from purescope.statistics import bootstrap_means, percentile_interval
+from purescope.maths.intervals import bootstrap_means, percentile_interval
+from purescope.maths.silhouette import silhouette_pseudovalues_by_k, silhouette_samples_by_k, silhouette_strata
 
 
 def pseudovalues(image: Tensor, labels: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def test_each_order_and_k_is_as_if_alone(
             torch.testing.assert_close(
                 values[place, number].double(), pseudovalues(image[:, order[:k]], labels), **close
             )
-    monkeypatch.setattr("purescope.evaluation._cells.BLOCK_SAMPLES", 7)
+    monkeypatch.setattr("purescope.maths.cells.BLOCK_SAMPLES", 7)
     torch.testing.assert_close(silhouette_pseudovalues_by_k(image, labels, orders, ks)[1], values, **close)
 
 

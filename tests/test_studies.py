@@ -11,18 +11,19 @@ from purescope import studies
 from purescope.cli import main, options
 from purescope.cli.evidence import _variants as told_of_variants
 from purescope.cli.evidence import evidence as evidence_command
-from purescope.features import Features, save_features
-from purescope.manifest import read_manifest
+from purescope.features._files import save_features
+from purescope.features.features import Features
+from purescope.files.manifest import read_manifest
+from purescope.maths.overlaps import Projections
 from purescope.model_comparison import compare_models
-from purescope.models import Model, Preprocess
+from purescope.models.model import Model, Preprocess
 from purescope.nulls import null_table
 from purescope.planted import plant
-from purescope.purity import Projections
-from purescope.runs import Settings
+from purescope.runs._inputs import Settings
 from purescope.runs._study import measure_pair
-from purescope.schemas import COMPARISONS, RIVALS
 from purescope.sweep import all_strategies
-from purescope.tables import check_table, read_table
+from purescope.tables.files import check_table, read_table
+from purescope.tables.schemas import COMPARISONS, RIVALS
 from purescope.verdict import judge
 from tests.checkpoints import laclip_tensors, write_laclip
 from tests.undrawn import run_compare, run_evidence, run_sweep

@@ -12,17 +12,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from purescope.bases import BASES
 from purescope.errors import InputError
-from purescope.evaluation import ablation_values, accuracy_by_k, ranks_by_k
-from purescope.features import Features
-from purescope.keep import default_keep
-from purescope.ordering import STRATEGIES, StrategyInput, order_neurons
-from purescope.purity import Projections
-from purescope.schemas import METRICS, RESULTS
-from purescope.statistics import bootstrap_means, halves, wilson_interval
+from purescope.features.features import Features
+from purescope.maths.accuracy import accuracy_by_k, ranks_by_k
+from purescope.maths.bases import BASES
+from purescope.maths.cells import ablation_values
+from purescope.maths.curves import halves
+from purescope.maths.intervals import bootstrap_means, wilson_interval
+from purescope.maths.keep import default_keep
+from purescope.maths.overlaps import Projections
+from purescope.maths.scores import StrategyInput
+from purescope.maths.strategies import STRATEGIES, order_neurons
 from purescope.sweep import Measured, Options, measure_strategies, sweep
-from purescope.tables import check_table
+from purescope.tables.columns import METRICS
+from purescope.tables.files import check_table
+from purescope.tables.schemas import RESULTS
 from tests import oracles
 
 NEURONS, CLASSES, IMAGES = 12, 6, 40

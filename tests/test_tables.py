@@ -13,20 +13,13 @@ import pyarrow.parquet
 import pytest
 
 from purescope.errors import InputError, OutputError
-from purescope.manifest import own_manifest, read_manifest, write_manifest
-from purescope.schemas import METRICS, PURITY, RESULTS, TRACK
-from purescope.tables import (
-    atomic_path,
-    check_table,
-    read_csv_table,
-    read_parquet,
-    read_results,
-    slug,
-    wide_path,
-    wide_table,
-    write_parquet,
-    write_results,
-)
+from purescope.files.manifest import own_manifest, read_manifest, write_manifest
+from purescope.files.writing import atomic_path, slug
+from purescope.tables.columns import METRICS
+from purescope.tables.files import check_table, read_csv_table, read_parquet, write_parquet
+from purescope.tables.results import read_results, write_results
+from purescope.tables.schemas import PURITY, RESULTS, TRACK
+from purescope.tables.wide import wide_path, wide_table
 
 KS = [200, 250, 500]
 
@@ -183,7 +176,7 @@ SURPLUS: dict[str, tuple[Callable[[int], list[Any]], bool, str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SURPLUS)
 def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("purescope.memory.SMALL", 1_000_000)
+    monkeypatch.setattr("purescope.files.memory.SMALL", 1_000_000)
     make, shared, message = SURPLUS[kind]
     write_results(result_table(), tmp_path)
     file = tmp_path / "results.parquet"
@@ -206,7 +199,7 @@ def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path, monk
 def test_what_takes_nothing_in_the_file_cannot_fill_the_memory(
     table: pyarrow.Table, declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("purescope.memory.SMALL", 1000)
+    monkeypatch.setattr("purescope.files.memory.SMALL", 1000)
     file = tmp_path / "many.parquet"
     pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary="k" in table.column_names)
     assert file.stat().st_size < 10_000

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from purescope.cli import terminal
 from purescope.comparison import Difference
-from purescope.schemas import COMPARISONS, CURVES
-from purescope.tables import write_table
+from purescope.tables.files import write_table
+from purescope.tables.schemas import COMPARISONS, CURVES
 from purescope.verdict import Finding, Verdict
 
 KS = [200, 250, 300, 350, 400, 450, 500]

@@ -10,8 +10,8 @@ import torch
 from purescope.comparison import AREA, Difference, adjust, compare_strategies
 from purescope.errors import InputError
 from purescope.planted import plant
-from purescope.schemas import COMPARISONS
 from purescope.sweep import Options, measure_strategies
+from purescope.tables.schemas import COMPARISONS
 from purescope.verdict import Verdict, judge, read_verdicts, verdict_table, verdicts_of
 from tests.test_planted import accuracies, data_sets
 

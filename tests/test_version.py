@@ -12,8 +12,9 @@ from click.testing import CliRunner
 from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
 
-from purescope import __version__, manifest
+from purescope import __version__
 from purescope.cli.commands import cli
+from purescope.files import manifest
 
 ROOT = Path(__file__).parents[1]
 

@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 if TYPE_CHECKING:
-    from purescope.columns import Schema
+    from purescope.tables.schema import Schema
 
 
 class _Table(SphinxDirective):
@@ -91,7 +91,7 @@ class Oddities(SphinxDirective):
     """What in the published numbers does not fit together, an item each."""
 
     def run(self) -> list[nodes.Node]:
-        from purescope.published import oddities
+        from purescope.tables.published import oddities
 
         return [nodes.bullet_list("", *(nodes.list_item("", nodes.paragraph(text=said)) for said in oddities()))]
 
@@ -105,15 +105,15 @@ def public_module(name: str, known: object) -> str:
 
 def schemas() -> dict[str, "Schema"]:
     """Every tidy table there is, by the name of its files."""
-    from purescope import schemas as module
-    from purescope.columns import Schema
+    from purescope.tables import schemas as module
+    from purescope.tables.schema import Schema
 
     return {found.name: found for found in vars(module).values() if isinstance(found, Schema)}
 
 
 def command_named(name: str) -> click.Command:
     """A command by the words it is called with, such as ``cache ls``."""
-    from purescope.cli import cli
+    from purescope.cli.commands import cli
 
     command: click.Command = cli
     for word in name.split():

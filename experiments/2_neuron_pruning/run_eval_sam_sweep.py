@@ -17,9 +17,11 @@ from torch import Tensor
 
 import purescope as ps
 from purescope.cli import options, terminal
-from purescope.evaluation import accuracy_by_k, leave_one_out, silhouette_by_k
-from purescope.keep import check_keep
-from purescope.runs import Settings, Sources
+from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.keep import check_keep
+from purescope.maths.leave_one_out import leave_one_out
+from purescope.maths.silhouette import silhouette_by_k
+from purescope.runs._inputs import Settings, Sources
 from purescope.specs import to_folder
 
 # One checkpoint, or several: a path, LABEL=path, or a name that `purescope models` lists.

@@ -3,17 +3,21 @@ from .datasets import load_dataset as load_dataset
 from .dynamics import Tracker as Tracker
 from .dynamics import track as track
 from .errors import PurescopeError as PurescopeError
-from .evaluation import accuracy_by_k as accuracy_by_k
-from .evaluation import silhouette_by_k as silhouette_by_k
 from .features import Features as Features
 from .features import extract as extract
 from .features import read_features as read_features
 from .features import save_features as save_features
 from .importance import neuron_importance as neuron_importance
 from .layers import layer_table as layer_table
+from .maths.accuracy import accuracy_by_k as accuracy_by_k
+from .maths.overlaps import Projections as Projections
+from .maths.overlaps import activation_space as activation_space
+from .maths.overlaps import overlap as overlap
+from .maths.overlaps import purity as purity
+from .maths.silhouette import silhouette_by_k as silhouette_by_k
+from .maths.strategies import order_neurons as order_neurons
 from .models import Model as Model
 from .models import load_model as load_model
-from .ordering import order_neurons as order_neurons
 from .plots import plot_accuracy as plot_accuracy
 from .plots import plot_cosines as plot_cosines
 from .plots import plot_dynamics as plot_dynamics
@@ -25,17 +29,13 @@ from .plots import plot_pruning as plot_pruning
 from .plots import plot_pruning_gap as plot_pruning_gap
 from .plots import plot_published as plot_published
 from .plots import plot_silhouette as plot_silhouette
-from .published import published_figures as published_figures
-from .purity import Projections as Projections
-from .purity import activation_space as activation_space
-from .purity import overlap as overlap
-from .purity import purity as purity
 from .report import write_report as write_report
 from .reproduction import run_reproduction as run_reproduction
 from .runs import run_sweep as run_sweep
 from .studies import run_compare as run_compare
 from .studies import run_evidence as run_evidence
 from .sweep import sweep as sweep
-from .tables import read_results as read_results
+from .tables.published import published_figures as published_figures
+from .tables.results import read_results as read_results
 
 __version__: str

@@ -20,16 +20,17 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from purescope.bases import rotate
 from purescope.case import Case, case_of
+from purescope.maths.bases import rotate
+from purescope.maths.curves import mean_over_k
+from purescope.maths.overlaps import Projections, centre
+from purescope.maths.scores import StrategyInput
+from purescope.maths.strategies import STRATEGIES
 from purescope.nulls import ROTATIONS, Rotations, rotations_of
-from purescope.ordering import STRATEGIES, StrategyInput
 from purescope.parallel import on_each_core
-from purescope.purity import Projections, centre
-from purescope.schemas import ATTRIBUTIONS
-from purescope.statistics import mean_over_k
 from purescope.sweep import Measured
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schemas import ATTRIBUTIONS
 
 ALIKE = 8  # neurons of about the same norms, which take one another's places
 
@@ -39,7 +40,7 @@ _CHEAP = 4e11  # multiplications that a sweep may spend unasked: about ten secon
 def attribution_table(
     measured: Measured, projections: Projections | None, rotations: Rotations | None = None, *, draws: int = ROTATIONS
 ) -> pd.DataFrame:
-    """Measure high minus random as it is and under both nulls: `purescope.schemas.ATTRIBUTIONS` as a table.
+    """Measure high minus random as it is and under both nulls: `purescope.tables.schemas.ATTRIBUTIONS` as a table.
 
     Purity is that of the sweep: its space, its measure and its towers.
 

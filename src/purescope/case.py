@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from purescope.evaluation import ablation_values, accuracy_by_k
-from purescope.features import Features
-from purescope.ordering import StrategyInput, best_first, redundancy
+from purescope.features.features import Features
+from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.cells import ablation_values
+from purescope.maths.curves import mean_over_k
+from purescope.maths.overlaps import Projections
+from purescope.maths.scores import StrategyInput, best_first, redundancy
 from purescope.parallel import on_each_core
-from purescope.purity import Projections
-from purescope.statistics import mean_over_k
 from purescope.sweep import Measured, in_space
 
 AT_ONCE = 20  # orders that a core evaluates at a time

@@ -16,23 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from purescope.schemas import COMPARISONS, CURVES
-from purescope.statistics import (
-    NORMAL_975,
-    area_between,
-    benjamini_hochberg,
-    halves,
-    holm,
-    mcnemar,
-    mean_over_k,
-    neurons_needed,
-    percentile_interval,
-    percentile_of,
-    permutation_p,
-    rising,
-)
+from purescope.maths.curves import area_between, halves, mean_over_k, neurons_needed, rising
+from purescope.maths.intervals import NORMAL_975, percentile_interval
+from purescope.maths.significance import benjamini_hochberg, holm, mcnemar, percentile_of, permutation_p
 from purescope.sweep import Measured
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schemas import COMPARISONS, CURVES
 
 AREA = "area"
 ENOUGH = 0.95  # of full accuracy

@@ -7,13 +7,15 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int32, Int64
 from torch import Tensor
 
-from purescope.bases import BASES, rotate
-from purescope.evaluation import has_silhouette, ranks_by_k, silhouette_pseudovalues_by_k, silhouette_samples_by_k
-from purescope.features import Features
-from purescope.ordering import STRATEGIES, StrategyInput
+from purescope.features.features import Features
+from purescope.maths.accuracy import ranks_by_k
+from purescope.maths.bases import BASES, rotate
+from purescope.maths.curves import halves
+from purescope.maths.scores import StrategyInput
+from purescope.maths.silhouette import has_silhouette, silhouette_pseudovalues_by_k, silhouette_samples_by_k
+from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import on_each_core
-from purescope.schemas import METRICS
-from purescope.statistics import halves
+from purescope.tables.columns import METRICS
 
 SILHOUETTE_DRAWS = 50  # random orders beyond these are measured in accuracy alone, which takes a tenth of the time
 

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from purescope.datasets.names import told_apart
 from purescope.errors import InputError
-from purescope.evaluation import LeaveOneOut, leave_one_out
-from purescope.features import Features
-from purescope.measures import variance
-from purescope.purity import Projections, fix_for, purity, total_overlap
-from purescope.statistics import NORMAL_975, partial_spearman, spearman, spearman_interval
+from purescope.features.features import Features
+from purescope.maths.correlation import partial_spearman, spearman, spearman_interval
+from purescope.maths.intervals import NORMAL_975
+from purescope.maths.leave_one_out import LeaveOneOut, leave_one_out
+from purescope.maths.measures import variance
+from purescope.maths.overlaps import Projections, fix_for, purity, total_overlap
 
 KEY = ["model", "dataset", "ablation"]
 
@@ -35,14 +36,14 @@ def neuron_importance(
     Args:
         features: of one model on one data set.
         projections: of the same model, to add how pure its neurons are.
-        ablation: what the neuron is set to, see `purescope.evaluation.ablation_values`.
+        ablation: what the neuron is set to, see `purescope.maths.cells.ablation_values`.
         seed: of an ablation that draws.
 
     Returns:
         ``model``, ``dataset``, ``ablation``; ``neuron``; ``accuracy_drop`` (accuracy with all neurons less accuracy
         without this one, -1 to 1) with its 95 % interval ``low`` to ``high`` over images, see `drop_interval`;
         ``loss_change``, in nats, and ``margin_change`` (without this neuron less with all, see
-        `purescope.evaluation.leave_one_out`); ``variance`` of its activation
+        `purescope.maths.leave_one_out.leave_one_out`); ``variance`` of its activation
         over the images. With projections also ``image_norm``, ``text_norm`` (of its weights), ``image_purity``,
         ``text_purity`` and ``total_overlap``. Equal accuracy drops stand in the order of their loss changes.
 

@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 
 from purescope.comparison import AREA, Difference, points, pooled_difference, pooled_p
-from purescope.ordering import STRATEGIES
-from purescope.statistics import holm
+from purescope.maths.significance import holm
+from purescope.maths.strategies import STRATEGIES
 from purescope.verdict import above_chance
 
 

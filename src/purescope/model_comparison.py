@@ -14,17 +14,21 @@ from torch import Tensor
 
 from purescope.comparison import AREA, adjusted
 from purescope.errors import InputError
-from purescope.purity import Projections, relative_overlap
-from purescope.schemas import METRICS, RIVALS
-from purescope.statistics import bootstrap_means, bootstrap_p, holm, mcnemar, mean_over_k, percentile_interval
+from purescope.maths.curves import mean_over_k
+from purescope.maths.intervals import bootstrap_means, bootstrap_p, percentile_interval
+from purescope.maths.overlaps import Projections, relative_overlap
+from purescope.maths.significance import holm, mcnemar
 from purescope.sweep import PURITY, Measured
-from purescope.tables import check_table
+from purescope.tables.columns import METRICS
+from purescope.tables.files import check_table
+from purescope.tables.schemas import RIVALS
 
 ALL = "all"  # neurons; or data sets, where it does not depend on one
 
 
 def compare_models(first: Measured, second: Measured) -> pd.DataFrame:
-    """All metrics of the full embedding and the curves of two models on one data set: `purescope.schemas.RIVALS`.
+    """All metrics of the full embedding and the curves of two models on one data set:
+    `purescope.tables.schemas.RIVALS`.
 
     Curves are compared k by k where both models were swept at the same ks, and else by their areas alone.
 

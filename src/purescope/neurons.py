@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from purescope.errors import InputError, near_miss
-from purescope.measures import MEASURES
-from purescope.ordering import order_neurons
-from purescope.purity import Projections, overlap, purity, total_overlap
+from purescope.maths.measures import MEASURES
+from purescope.maths.overlaps import Projections, overlap, purity, total_overlap
+from purescope.maths.strategies import order_neurons
 
 
 def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> pd.DataFrame:
@@ -18,7 +18,7 @@ def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> p
 
     Args:
         projections: both towers'.
-        measures: more columns, ``image_NAME`` and ``text_NAME`` of each name in `purescope.measures.MEASURES`.
+        measures: more columns, ``image_NAME`` and ``text_NAME`` of each name in `purescope.maths.measures.MEASURES`.
 
     Raises:
         InputError: a measure is unknown.

@@ -15,16 +15,20 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from purescope.bases import BASES, random_rotations, rotate
 from purescope.case import AT_ONCE, Case, case_of
-from purescope.measures import LAYER_MEASURES, MEASURES, Reference, gaussian_reference
-from purescope.ordering import STRATEGIES, StrategyInput, best_first
+from purescope.maths.bases import BASES, random_rotations, rotate
+from purescope.maths.correlation import spearman
+from purescope.maths.intervals import percentile_interval
+from purescope.maths.layer_measures import LAYER_MEASURES, Reference, gaussian_reference
+from purescope.maths.measures import MEASURES
+from purescope.maths.overlaps import Projections, overlap
+from purescope.maths.scores import StrategyInput, best_first
+from purescope.maths.significance import percentile_of, permutation_p
+from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import on_each_core
-from purescope.purity import Projections, overlap
-from purescope.schemas import NULLS
-from purescope.statistics import percentile_interval, percentile_of, permutation_p, spearman
 from purescope.sweep import Measured
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schemas import NULLS
 
 ROTATIONS = 200
 TOWER_SHUFFLES = 1000
@@ -85,7 +89,7 @@ def null_table(
     attributions: pd.DataFrame | None = None,
     draws: int = ROTATIONS,
 ) -> pd.DataFrame:
-    """What purity and the pruning curves are, held against nulls: the table `purescope.schemas.NULLS`.
+    """What purity and the pruning curves are, held against nulls: the table `purescope.tables.schemas.NULLS`.
 
     - ``gaussian weights``: every measure of weights, as the mean over neurons and of the whole layer, for each tower.
     - ``rotation``: mean overlap and its spread over the neurons for each tower, Spearman's correlation of the towers'

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.features import Features
-from purescope.purity import Projections
+from purescope.features.features import Features
+from purescope.maths.overlaps import Projections
 
 _WIDTH = 256
 _MOST_MIXED = 0.6  # share of the common direction in the least pure neuron's squared weights
@@ -99,7 +99,7 @@ def plant(
         InputError: there are fewer than two neurons, images or classes.
 
     Examples:
-        >>> from purescope.purity import overlap
+        >>> from purescope.maths.overlaps import overlap
         >>> made = plant(effect=1.0)
         >>> total = overlap(made.projections.image)
         >>> bool(total[made.pure].mean() < total[~made.pure].mean())

@@ -13,16 +13,29 @@ from pathlib import Path
 
 import pandas as pd
 
-from purescope.datasets import check_datasets, data_folder
+from purescope.datasets._torchvision import data_folder
+from purescope.datasets.check import check_datasets
 from purescope.errors import DatasetError, InputError, near_miss
-from purescope.features import Progress, quiet
-from purescope.models import Model, load_model
-from purescope.published import LABEL, NEURONS, ONLY_IN_FIGURES, SOURCE, STRATEGIES, TITLES, oddities, published_figures
-from purescope.report import write_report
-from purescope.runs import Settings, Sources, named_dataset, run_sweep
-from purescope.schemas import REPRODUCTION
+from purescope.features._extract import Progress, quiet
+from purescope.files.writing import atomic_path
+from purescope.models import load_model
+from purescope.models.model import Model
+from purescope.report._write import write_report
+from purescope.runs._inputs import Settings, Sources, named_dataset
+from purescope.runs._run import run_sweep
 from purescope.specs import split_label, to_folder, to_path
-from purescope.tables import atomic_path, check_table, write_table
+from purescope.tables.files import check_table, write_table
+from purescope.tables.published import (
+    LABEL,
+    NEURONS,
+    ONLY_IN_FIGURES,
+    SOURCE,
+    STRATEGIES,
+    TITLES,
+    oddities,
+    published_figures,
+)
+from purescope.tables.schemas import REPRODUCTION
 
 PROTOCOLS = ("paper", "native")
 _METRICS = ("accuracy", "silhouette")
@@ -52,7 +65,7 @@ class Reproduction:
     """What `run_reproduction` found.
 
     Args:
-        table: `purescope.schemas.REPRODUCTION`.
+        table: `purescope.tables.schemas.REPRODUCTION`.
         results: the result table of each protocol.
         out: the folder, with a run in ``paper`` and one in ``native``.
         notes: what a reader must know before comparing.

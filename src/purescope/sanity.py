@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from purescope.evaluation import distinct_rows
-from purescope.features import Features
-from purescope.statistics import against_chance, halves
+from purescope.features.features import Features
+from purescope.maths.accuracy import distinct_rows
+from purescope.maths.curves import halves
+from purescope.maths.significance import against_chance
 
 # When another assignment is right so much more often that weakness does not explain it. Honest results of the bundled
 # pair, of 7 % to 78 % accuracy, could be lifted by 8 points and to 1.8 times at most; the same with names shuffled or

@@ -5,15 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from purescope.datasets import Dataset
-from purescope.features import Features, Progress, quiet
+from purescope.datasets.dataset import Dataset
+from purescope.features._extract import Progress, quiet
+from purescope.features.features import Features
 from purescope.importance import importance_and_purity
 from purescope.model_comparison import adjust, compare_models, compare_purity
-from purescope.models import Model
+from purescope.models.model import Model
 from purescope.nulls import ROTATIONS, null_table
-from purescope.runs import Opened, Settings, Sources, Study, Tables, measured, name_of, projections_of, run
-from purescope.schemas import CORRELATIONS, NULLS, RIVALS, VARIANTS
+from purescope.runs._folder import Tables
+from purescope.runs._inputs import Settings, Sources, name_of
+from purescope.runs._run import run
+from purescope.runs._study import Opened, Study, measured, projections_of
 from purescope.sweep import Measured, all_strategies
+from purescope.tables.schemas import CORRELATIONS, NULLS, RIVALS, VARIANTS
 from purescope.variants import variant_table
 
 EVIDENCE_DRAWS = 1000
@@ -45,7 +49,7 @@ def run_evidence(
         rotations: random rotations of each model, and shuffles of its purity.
 
     Returns:
-        The tables of a sweep by name, and ``nulls``, ``variants`` and ``correlations``; see `purescope.schemas`.
+        The tables of a sweep by name, and ``nulls``, ``variants`` and ``correlations``; see `purescope.tables.schemas`.
 
     Raises:
         PurescopeError: as `purescope.runs.run_sweep`.

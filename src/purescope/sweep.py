@@ -10,19 +10,21 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int32
 from torch import Tensor
 
-from purescope.bases import BASES
 from purescope.errors import InputError, near_miss
-from purescope.evaluation import ABLATIONS, ablation_values, has_silhouette, silhouette_strata
 from purescope.evaluator import SILHOUETTE_DRAWS, ByImage, Evaluator
-from purescope.features import Features
-from purescope.keep import check_keep, default_keep
-from purescope.measures import MEASURES
-from purescope.notebook import ResultTable
-from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
-from purescope.purity import Projections, activation_space, fix_for
-from purescope.schemas import METRICS
-from purescope.statistics import bootstrap_each, mean_recall_interval, percentile_interval, wilson_interval
-from purescope.tables import check_table
+from purescope.features.features import Features
+from purescope.formats import ResultTable
+from purescope.maths.bases import BASES
+from purescope.maths.cells import ABLATIONS, ablation_values
+from purescope.maths.intervals import bootstrap_each, mean_recall_interval, percentile_interval, wilson_interval
+from purescope.maths.keep import check_keep, default_keep
+from purescope.maths.measures import MEASURES
+from purescope.maths.overlaps import Projections, activation_space, fix_for
+from purescope.maths.scores import TOWERS, StrategyInput
+from purescope.maths.silhouette import has_silhouette, silhouette_strata
+from purescope.maths.strategies import STRATEGIES
+from purescope.tables.columns import METRICS
+from purescope.tables.files import check_table
 
 DRAWS = 50
 FEW_IMAGES, FEW_OF_CLASS = 15, 10  # right or wrong images, and images of a class, below which the bootstrap fails
@@ -83,7 +85,7 @@ class Options:
 class Measured:
     """What a sweep measured on one model and dataset, per image where tests need it.
 
-    `metric` is one of `purescope.schemas.METRICS`, in that order; NaN where there is no silhouette.
+    `metric` is one of `purescope.tables.columns.METRICS`, in that order; NaN where there is no silhouette.
 
     Args:
         features: what was measured on.
@@ -126,7 +128,7 @@ class Measured:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The table `purescope.schemas.RESULTS`."""
+        """The table `purescope.tables.schemas.RESULTS`."""
         neurons, classes = self.features.image.shape[1], len(self.features.text)
         none = torch.full_like(self.draws, torch.nan)
         low, high = self._interval(self.resampled, self.values, self.right)
@@ -225,23 +227,24 @@ def sweep(
     renormalise: bool = False,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Accuracy and silhouette of every strategy at every k, as the table `purescope.schemas.RESULTS`.
+    """Accuracy and silhouette of every strategy at every k, as the table `purescope.tables.schemas.RESULTS`.
 
     Args:
         features: image and class features of one model on one dataset.
         projections: that model's projections, by which the neurons are ranked in the space ``weights``.
         keep: the ks; by default the experiment's, see `default_keep`.
-        strategies: names in `purescope.ordering.STRATEGIES` or `purescope.bases.BASES`; random orders and the full
-            embedding are always measured. One that looks at labels is fitted on one half of the images and judged on
-            the other, for both halves.
+        strategies: names in `purescope.maths.strategies.STRATEGIES` or `purescope.maths.bases.BASES`; random orders
+            and the full embedding are always measured. One that looks at labels is fitted on one half of the images
+            and judged on the other, for both halves.
         draws: how many random orders; draw r has the seed ``seed + r``. Silhouettes are measured for the first 50.
         seed: of the first random order, of strategies that are drawn, and of the bootstrap.
         space: where overlap is measured: ``weights``, the experiment's; ``activations`` or ``centred``, the neurons'
-            activations in `features`, see `purescope.purity.activation_space`.
-        measure: of overlap, a name in `purescope.measures.MEASURES`; ``l1`` is the experiment's.
+            activations in `features`, see `purescope.maths.overlaps.activation_space`.
+        measure: of overlap, a name in `purescope.maths.measures.MEASURES`; ``l1`` is the experiment's.
         towers: how the towers' measures make one score; ``both``, their sum, is the experiment's.
         ablation: what a dropped neuron is set to: ``zero``, the experiment's, ``mean`` or ``resample``, see
-            `purescope.evaluation.ablation_values`. The silhouette is that of the neurons kept, whatever the others are.
+            `purescope.maths.cells.ablation_values`. The silhouette is that of the neurons kept, whatever the others
+            are.
         renormalise: give class features unit norm again over the neurons kept; the experiment does not.
         resamples: of the bootstrap over images that gives the intervals.
 

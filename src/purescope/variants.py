@@ -7,20 +7,22 @@ import torch
 from torch import Tensor
 
 from purescope.case import Case, case_of
-from purescope.evaluation import ABLATIONS, ablation_values
-from purescope.measures import MEASURES
-from purescope.ordering import STRATEGIES, TOWERS, StrategyInput
-from purescope.purity import Projections
-from purescope.schemas import VARIANTS
-from purescope.statistics import mean_over_k, percentile_of, permutation_p
+from purescope.maths.cells import ABLATIONS, ablation_values
+from purescope.maths.curves import mean_over_k
+from purescope.maths.measures import MEASURES
+from purescope.maths.overlaps import Projections
+from purescope.maths.scores import TOWERS, StrategyInput
+from purescope.maths.significance import percentile_of, permutation_p
+from purescope.maths.strategies import STRATEGIES
 from purescope.sweep import SPACES, Measured, in_space
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schemas import VARIANTS
 
 VARIANT_DRAWS = 100  # random orders, where those of the sweep were evaluated otherwise
 
 
 def variant_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
-    """High, low and random with one option of the experiment changed at a time: `purescope.schemas.VARIANTS`.
+    """High, low and random with one option of the experiment changed at a time: `purescope.tables.schemas.VARIANTS`.
 
     Options: the measure of overlap, how the towers are joined, the space, what dropped neurons are set to, and whether
     class features are renormalised; these two do not go together, so where one is not the experiment's the other is not

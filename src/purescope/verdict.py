@@ -36,10 +36,12 @@ from torch import Tensor
 
 from purescope.comparison import AREA, Difference, points, pooled_difference, pooled_p
 from purescope.errors import InputError
-from purescope.notebook import definitions
-from purescope.schemas import VERDICTS
-from purescope.statistics import NORMAL_975, against_chance, holm, mean_over_k, permutation_p
-from purescope.tables import check_table
+from purescope.formats import definitions
+from purescope.maths.curves import mean_over_k
+from purescope.maths.intervals import NORMAL_975
+from purescope.maths.significance import against_chance, holm, permutation_p
+from purescope.tables.files import check_table
+from purescope.tables.schemas import VERDICTS
 
 LEVEL = 0.05
 ALL = ""  # the data sets of a model together; no single one has this name
@@ -88,8 +90,8 @@ class Finding:
     Args:
         about: the data set, or `ALL` for those of a model together.
         sets: how many data sets count.
-        outcome: one of `purescope.schemas.OUTCOMES`.
-        attribution: one of `purescope.schemas.ATTRIBUTED`.
+        outcome: one of `purescope.tables.columns.OUTCOMES`.
+        attribution: one of `purescope.tables.columns.ATTRIBUTED`.
         over_random: high purity minus the mean of the random orders.
         over_low: high minus low purity.
         low_over_random: low purity minus the mean of the random orders.
@@ -287,7 +289,7 @@ def judge(
 def chance_of(table: pd.DataFrame, model: str) -> dict[str, str]:
     """Where the accuracy of all neurons stands on each data set: above chance, at chance or below chance.
 
-    See `purescope.statistics.against_chance`; a table without rows of all neurons says "above" of every set.
+    See `purescope.maths.significance.against_chance`; a table without rows of all neurons says "above" of every set.
     """
     rows = table[(table.model == model) & (table.metric == "accuracy")]
     stands = dict.fromkeys(map(str, rows.dataset.unique()), "above")
@@ -311,7 +313,9 @@ def verdicts_of(
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Verdicts as the table `purescope.schemas.VERDICTS`: a row for each data set, and one for all of a model."""
+    """Verdicts as the table `purescope.tables.schemas.VERDICTS`: a row for each data set, and one for all of a
+    model.
+    """
     rows = [
         _row(verdict.model, about, found)
         for verdict in verdicts

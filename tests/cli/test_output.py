@@ -11,8 +11,8 @@ import pytest
 
 from purescope.cli import main
 from purescope.cli.outlets import Outlet
-from purescope.plots import draw_folder
-from purescope.report import write_report
+from purescope.plots._folder import draw_folder
+from purescope.report._write import write_report
 from tests.report.made import make_folder
 
 pytestmark = pytest.mark.slow
@@ -167,7 +167,7 @@ def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
 
 
 def test_memory_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from purescope.cli import cli
+    from purescope.cli.commands import cli
 
     for error in (MemoryError("14 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")):
 

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 import purescope.cli as package
-from purescope.cli import cli, main, terminal
+from purescope.cli import main, terminal
+from purescope.cli.commands import cli
 from purescope.cli.paths import FILE, FOLDER, RESULTS
 from purescope.cli.printing import line, noted
 from purescope.plots._folder import Drawn

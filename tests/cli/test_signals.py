@@ -29,7 +29,7 @@ import hashlib, os, sys, time
 from pathlib import Path
 import purescope.cli.run
 from purescope.cli import main, signals
-from purescope.tables import atomic_path
+from purescope.tables.files import atomic_path
 
 def run(arguments):
     with atomic_path(Path("result.csv")) as temporary:
@@ -51,7 +51,7 @@ from matplotlib.figure import Figure
 import purescope.cli.run
 from purescope.cli import main
 from purescope.plots._at_once import save_all
-from purescope.tables import atomic_path
+from purescope.tables.files import atomic_path
 
 def draw():
     with atomic_path(Path("figure.csv")):

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from purescope.datasets import Dataset
+from purescope.datasets.dataset import Dataset
 
 
 def picture(shade: int, kind: str = "PNG") -> bytes:

@@ -9,15 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from purescope.datasets import Dataset, load_dataset
+from purescope.datasets import load_dataset
 from purescope.datasets._colours import Colours, as_stored
 from purescope.datasets._pillow import look_at
-from purescope.datasets.dataset import without_bad_images
+from purescope.datasets.dataset import Dataset, without_bad_images
 from purescope.datasets.images import LazyImages, of_protocol, open_rgb
 from purescope.errors import DatasetError
-from purescope.features import extract
-from purescope.models import Model, Preprocess
-from purescope.purity import Projections
+from purescope.features._extract import extract
+from purescope.maths.overlaps import Projections
+from purescope.models.model import Model, Preprocess
 
 SHADES = np.array([[0, 1, 127], [128, 254, 255]], dtype=np.uint8)
 FORMATS = ("PNG", "TIFF", "PPM", "WEBP", "GIF", "JPEG")

@@ -7,7 +7,8 @@ import pytest
 import torchvision
 from PIL import Image
 
-from purescope.datasets import Dataset, load_dataset
+from purescope.datasets import load_dataset
+from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
 

@@ -82,7 +82,7 @@ def test_there_must_be_memory_for_copies_of_the_texts(place: Path, monkeypatch: 
     names = [str(number) * 50_000 for number in range(10)]
     table = pyarrow.table({"path": ["images/1.png"] * 10, "class": names})
     pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary=False)
-    monkeypatch.setattr("purescope.memory.available_memory", lambda: 10**6)
+    monkeypatch.setattr("purescope.files.memory.available_memory", lambda: 10**6)
     with pytest.raises(DatasetError, match=r"declares \d+ KB, and working with them takes 1\.\d MB"):
         load_dataset(f"manifest:{file}")
 

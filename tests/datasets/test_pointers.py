@@ -7,9 +7,9 @@ import pytest
 
 from purescope.datasets import load_dataset
 from purescope.errors import PurescopeError
-from purescope.features import read_features
-from purescope.npz import Npz
-from purescope.tables import read_parquet
+from purescope.features._files import read_features
+from purescope.files.npz import Npz
+from purescope.tables.files import read_parquet
 from tests.datasets.pictures import picture
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"

@@ -12,8 +12,9 @@ import pytest
 import torchvision
 from PIL import Image
 
-from purescope.datasets import Checked, available_datasets, check_datasets, load_dataset
+from purescope.datasets import available_datasets, load_dataset
 from purescope.datasets._torchvision import BENCHMARKS
+from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.images import of_protocol
 from purescope.errors import DatasetError
 from purescope.prompts import words_for

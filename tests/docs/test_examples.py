@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from purescope.cli import cli, main
+from purescope.cli import main
+from purescope.cli.commands import cli
 from tests import undrawn
 from tests.docs.pages import ROOT, examples
 from tests.sandbox import sandbox

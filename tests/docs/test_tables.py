@@ -5,7 +5,7 @@ import re
 import click
 
 from docs.extensions.tables import CommandOptions, commands, markdown
-from purescope.cli import cli
+from purescope.cli.commands import cli
 from purescope.cli.evidence import DEFAULTS
 
 

@@ -4,10 +4,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from purescope.datasets import Dataset
-from purescope.features import Features
-from purescope.models import Model, Preprocess
-from purescope.purity import Projections
+from purescope.datasets.dataset import Dataset
+from purescope.features.features import Features
+from purescope.maths.overlaps import Projections
+from purescope.models.model import Model, Preprocess
 
 NEURONS, CLASSES, IMAGES = 12, 4, 30
 

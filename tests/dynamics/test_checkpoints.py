@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from purescope.dynamics import find_checkpoints
+from purescope.dynamics._checkpoints import find_checkpoints
 from purescope.errors import ModelError
 
 

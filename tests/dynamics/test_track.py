@@ -12,12 +12,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from purescope.dynamics import COLUMNS, TrackSettings, read_track, track
+from purescope.dynamics._measure import TrackSettings
+from purescope.dynamics._table import COLUMNS
+from purescope.dynamics._track import track
 from purescope.errors import InputError, ModelError, OutputError
-from purescope.features import Features, extract
-from purescope.models import Model
-from purescope.ordering import order_neurons
-from purescope.purity import Projections, random_overlap
+from purescope.features._extract import extract
+from purescope.features.features import Features
+from purescope.maths.overlaps import Projections, random_overlap
+from purescope.maths.strategies import order_neurons
+from purescope.models.model import Model
+from purescope.tables.results import read_track
 from tests import oracles
 from tests.dynamics.made import IMAGES, NEURONS, make_dataset, make_model
 

@@ -12,10 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from purescope.dynamics import Tracker, TrackSettings, projections_of, read_track, track
+from purescope.dynamics._measure import TrackSettings
+from purescope.dynamics._modules import projections_of
+from purescope.dynamics._track import track
+from purescope.dynamics._tracker import Tracker
 from purescope.errors import InputError, MissingExtraError, ModelError, OutputError
-from purescope.features import Features
-from purescope.purity import Projections
+from purescope.features.features import Features
+from purescope.maths.overlaps import Projections
+from purescope.tables.results import read_track
 from tests.dynamics.made import IMAGES, NEURONS, make_features, make_model, make_projections
 
 SETTINGS = TrackSettings(keep=[4, 8], draws=3)

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
+from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
-from purescope.purity import Projections
 
 NEURONS = 5
 SIZE = 4

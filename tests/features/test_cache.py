@@ -21,11 +21,13 @@ from torch import Tensor
 from purescope.cli.cache import cache as command
 from purescope.datasets.images import LazyImages
 from purescope.errors import InputError, ModelError, OutputError
-from purescope.features import Cache, Features, extract
-from purescope.features import _entry as cache_module
+from purescope.features import _entry
 from purescope.features._complete import complete
 from purescope.features._entry import content_of, key_of
-from purescope.features.cache import default_folder, size_on_disk
+from purescope.features._extract import extract
+from purescope.features._own_files import size_on_disk
+from purescope.features.cache import Cache, default_folder
+from purescope.features.features import Features
 
 Make = Callable[..., Any]
 
@@ -33,7 +35,7 @@ Make = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def shards_of_six(monkeypatch: pytest.MonkeyPatch) -> None:
     """The 23 images make four shards."""
-    monkeypatch.setattr(cache_module, "_SHARD", 6)
+    monkeypatch.setattr(_entry, "_SHARD", 6)
 
 
 @pytest.fixture
@@ -246,7 +248,7 @@ def test_a_full_disk(make_model: Make, make_dataset: Make, cache: Cache, monkeyp
         extract(make_model(), dataset, batch_size=4, cache=cache)
     assert str(error.value).count("to fix") == 1 and "--out" not in str(error.value)
     monkeypatch.undo()
-    monkeypatch.setattr(cache_module, "_SHARD", 6)
+    monkeypatch.setattr(_entry, "_SHARD", 6)
     assert len(shards(cache)) == 1, "the text and one shard were written before"
     assert not list(cache.folder.glob("images/*/.*")), "nothing half-written is left"
     model, counting = counted(make_model())
@@ -530,7 +532,7 @@ def test_a_shard_that_may_not_be_read_is_not_called_damaged(cache: Cache, monkey
     def denied(path: Path, **_: Any) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(cache_module, "read_bytes", denied)
+    monkeypatch.setattr(_entry, "read_bytes", denied)
     with pytest.raises(InputError, match=r"cannot be read: .*00000\.safetensors: Permission denied"):
         cache.entries()[0].is_damaged(range(6))
     assert folder.exists()

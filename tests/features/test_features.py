@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from purescope.errors import InputError
-from purescope.features import Features
-from purescope.features import features as features_module
-from purescope.features.features import check_arrays, check_finite, unit_rows
+from purescope.features import features
+from purescope.features.features import Features, check_arrays, check_finite, unit_rows
 
 GOOD: dict[str, Any] = {
     "image": torch.eye(3),
@@ -83,7 +82,7 @@ def test_ordinary_rows_have_the_bits_that_they_had() -> None:
 def test_turns_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.randn(50, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     at_once, own = unit_rows(rows), rows.float()
-    monkeypatch.setattr(features_module, "_BLOCK", 24)
+    monkeypatch.setattr(features, "_BLOCK", 24)
     assert torch.equal(unit_rows(rows), at_once)
     assert unit_rows(own, out=own) is own
     torch.testing.assert_close(own, at_once, atol=1e-7, rtol=0)

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 
 from purescope.errors import InputError, OutputError
-from purescope.features import Features, read_features, save_features
-from purescope.features.features import unit_rows
+from purescope.features._files import read_features, save_features
+from purescope.features.features import Features, unit_rows
 
 SUFFIXES = [".npz", ".safetensors"]
 ARRAYS: dict[str, Any] = {
@@ -274,7 +274,7 @@ def test_there_must_be_memory_for_what_becomes_another_type(
 ) -> None:
     image = np.ones((1000, 10), dtype)
     file = write(tmp_path / "mine.npz", {**ARRAYS, "image": image, "text": image[:2], "labels": np.zeros(1000, int)})
-    monkeypatch.setattr("purescope.memory.available_memory", lambda: int(1.2 * (image.nbytes + 8 * 1000)))
+    monkeypatch.setattr("purescope.files.memory.available_memory", lambda: int(1.2 * (image.nbytes + 8 * 1000)))
     if dtype is np.float32:
         assert len(read_features(file).image) == 1000
     else:

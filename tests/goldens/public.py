@@ -15,12 +15,12 @@ import torch
 from matplotlib.axes import Axes
 
 import purescope as ps
-from purescope.cli import cli
-from purescope.dynamics import TrackSettings
-from purescope.measures import MEASURES
-from purescope.ordering import STRATEGIES
+from purescope.cli.commands import cli
+from purescope.dynamics._measure import TrackSettings
+from purescope.maths.measures import MEASURES
+from purescope.maths.strategies import STRATEGIES
 from purescope.planted import plant
-from purescope.runs import Settings, Sources
+from purescope.runs._inputs import Settings, Sources
 from tests.goldens import describe
 
 

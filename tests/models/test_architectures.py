@@ -12,9 +12,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from purescope.cli import cli
+from purescope.cli.commands import cli
 from purescope.errors import ModelError
-from purescope.models import Model, load_model
+from purescope.models import load_model
+from purescope.models.model import Model
 from tests.checkpoints import VOCABULARY, write_open_clip
 
 SENTENCES = ["a photo of a cat", "a red flag"]

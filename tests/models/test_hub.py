@@ -13,8 +13,8 @@ import torch
 from open_clip import pretrained
 
 from purescope.errors import ModelError
+from purescope.files.hub import fetch_file, fetch_folder
 from purescope.models import load_model
-from purescope.models._hub import fetch_file, fetch_folder
 from tests.checkpoints import write_open_clip, write_torchscript
 from tests.models.test_clip_layout import config_of, images_for, tiny, vit
 from tests.models.test_open_clip import CONFIGS, SENTENCES, TEXT

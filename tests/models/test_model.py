@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.models import OPENAI_PREPROCESS, Preprocess
+from purescope.models.model import OPENAI_PREPROCESS, Preprocess
 
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 

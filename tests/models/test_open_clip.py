@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from purescope.errors import ModelError
-from purescope.models import Model, _open_clip, _sources, load_model
-from purescope.ordering import order_neurons
-from purescope.purity import activation_space
+from purescope.maths.overlaps import activation_space
+from purescope.maths.strategies import order_neurons
+from purescope.models import _open_clip, _sources, load_model
+from purescope.models.model import Model
 from tests.checkpoints import write_open_clip
 
 SENTENCES = ["a photo of a cat", "a red flag", "words beyond the context, " * 30]

@@ -11,8 +11,8 @@ from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.path import Path as MatplotlibPath
 
-from purescope.schemas import LAYERS
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schemas import LAYERS
 
 KS = (100, 200, 300)
 HIGH, LOW, FULL = (0.31, 0.35, 0.41), (0.22, 0.29, 0.40), 0.42

@@ -9,8 +9,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from purescope.errors import InputError
-from purescope.plots import PALETTE, plot_layers, plot_pruning, plot_pruning_gap, plot_published
+from purescope.looks import PALETTE
+from purescope.plots._experiment import plot_pruning, plot_pruning_gap, plot_published
 from purescope.plots._figures import published_figure
+from purescope.plots._layers import plot_layers
 from tests.plots.made import FULL, HIGH, KS, LOW, bands, check_band, joined, labels, layer_table, line, made, x, y
 
 

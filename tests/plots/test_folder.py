@@ -20,14 +20,21 @@ from matplotlib.text import Text
 from PIL import Image
 
 from purescope.cli.plot import plot as command
-from purescope.dynamics import TrackSettings, track
+from purescope.dynamics._measure import TrackSettings
+from purescope.dynamics._track import track
 from purescope.errors import InputError, OutputError
+from purescope.files.writing import slug
 from purescope.importance import importance_and_purity
-from purescope.plots import VENUES, draw_folder, plot_accuracy, plot_overlap, plot_pruning, save_figure, style
+from purescope.plots._curves import plot_accuracy
+from purescope.plots._experiment import plot_pruning
 from purescope.plots._figures import dynamics_figure, gap_figure, pruning_figure, published_figure
-from purescope.plots._style import WIDTHS
-from purescope.schemas import CORRELATIONS, IMPORTANCE, NEURONS
-from purescope.tables import slug, write_csv, write_results, write_table
+from purescope.plots._folder import draw_folder
+from purescope.plots._overlap import plot_overlap
+from purescope.plots._save import save_figure
+from purescope.plots._style import VENUES, WIDTHS, style
+from purescope.tables.files import write_csv, write_table
+from purescope.tables.results import write_results
+from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, NEURONS
 from tests.dynamics import made as training
 from tests.plots.made import Made, importance_table, joined, layer_table, made, neurons_table
 

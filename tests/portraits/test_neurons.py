@@ -10,20 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from purescope.cosines import read_cosines, write_cosines
-from purescope.datasets import Dataset
+from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError, InputError
-from purescope.models import Model, Preprocess
-from purescope.portraits import (
-    cosine_maps,
-    neuron_portraits,
-    thumbnail,
-    thumbnail_table,
-    vocabulary_table,
-)
+from purescope.maths.overlaps import Projections
+from purescope.models.model import Model, Preprocess
+from purescope.portraits._cosines import cosine_maps
+from purescope.portraits._neurons import neuron_portraits
+from purescope.portraits._thumbnails import thumbnail, thumbnail_table
+from purescope.portraits._words import vocabulary_table
 from purescope.prompts import vocabulary
-from purescope.purity import Projections
-from purescope.schemas import VOCABULARY
+from purescope.tables.columns import VOCABULARY
+from purescope.tables.cosines import read_cosines, write_cosines
 from tests import oracles
 
 NEURONS = 12

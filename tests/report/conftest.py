@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from purescope.report import write_report
+from purescope.report._write import write_report
 from tests.report.made import make_folder
 from tests.report.parsed import Element, parse
 from tests.report.remembered import Remembered

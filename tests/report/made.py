@@ -12,23 +12,21 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from purescope.columns import Schema
 from purescope.comparison import adjust, compare_strategies, curve_table
-from purescope.features import Features
-from purescope.manifest import write_manifest
-from purescope.portraits import PORTRAIT, cosine_maps, neuron_portraits, portrait, thumbnail
-from purescope.purity import Projections
-from purescope.schemas import (
-    COMPARISONS,
-    CURVES,
-    NEURONS,
-    RESULTS,
-    THUMBNAILS,
-    VOCABULARY,
-    WORDS,
-)
+from purescope.features.features import Features
+from purescope.files.manifest import write_manifest
+from purescope.files.writing import slug
+from purescope.maths.overlaps import Projections
+from purescope.portraits._cosines import cosine_maps
+from purescope.portraits._neurons import neuron_portraits
+from purescope.portraits._portrait import PORTRAIT, portrait
+from purescope.portraits._thumbnails import thumbnail
 from purescope.sweep import Options, measure_strategies
-from purescope.tables import slug, write_results, write_table
+from purescope.tables.columns import VOCABULARY
+from purescope.tables.files import write_table
+from purescope.tables.results import write_results
+from purescope.tables.schema import Schema
+from purescope.tables.schemas import COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS, WORDS
 
 KS = (4, 8, 12, 16)
 NEURONS_MADE, IMAGES = 20, 48

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from purescope.report import write_report
-from purescope.report._numbers import percent, plain, points, purer, short
-from purescope.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, ORDERS, WORDS
-from purescope.tables import write_table
+from purescope.formats import percent, plain, points, purer, short
+from purescope.report._write import write_report
+from purescope.tables.files import write_table
+from purescope.tables.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, ORDERS, WORDS
 from tests.report.made import KS, make_folder, read
 from tests.report.test_page import HOSTILE
 

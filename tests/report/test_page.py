@@ -13,19 +13,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from purescope.dynamics import COLUMNS
+from purescope.dynamics._table import COLUMNS
 from purescope.errors import InputError
-from purescope.report import _page, _pictures, write_report
+from purescope.formats import purer
+from purescope.looks import looks
+from purescope.report import _page, _pictures
 from purescope.report._answer import answers
 from purescope.report._cards import _larger
 from purescope.report._content import _chosen
 from purescope.report._curve_figures import explorer
 from purescope.report._curves import Curve, curves
-from purescope.report._folder import read_folder
-from purescope.report._looks import looks
 from purescope.report._neurons import beside_random
-from purescope.report._numbers import purer
-from purescope.schemas import (
+from purescope.report._write import write_report
+from purescope.tables.files import write_table
+from purescope.tables.results import read_folder
+from purescope.tables.schemas import (
     CLASS_IMPORTANCE,
     COMPARISONS,
     CONFUSIONS,
@@ -36,7 +38,6 @@ from purescope.schemas import (
     RESULTS,
     RIVALS,
 )
-from purescope.tables import write_table
 from purescope.verdict import judge
 from tests.report.made import IMAGES, KS, NEURONS_MADE, make_folder, read
 from tests.report.parsed import Element, parse

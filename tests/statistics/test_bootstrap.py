@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.statistics import _bootstrap, bootstrap_each, bootstrap_means, bootstrap_p, percentile_interval
+from purescope.maths import intervals
+from purescope.maths.intervals import bootstrap_each, bootstrap_means, bootstrap_p, percentile_interval
 
 
 def random_values(cells: int, samples: int) -> Tensor:
@@ -119,9 +120,9 @@ def test_seed_decides_and_threads_do_not() -> None:
 
 
 def test_blocks_are_independent_of_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_bootstrap, "_BLOCK", 100)
-    monkeypatch.setattr(_bootstrap, "_TURN", 70)
-    monkeypatch.setattr(_bootstrap, "_SAMPLES", 7)
+    monkeypatch.setattr(intervals, "_BLOCK", 100)
+    monkeypatch.setattr(intervals, "_TURN", 70)
+    monkeypatch.setattr(intervals, "_SAMPLES", 7)
     means = bootstrap_means(random_values(1, 30)[0], torch.arange(30) % 3, resamples=5000)
     assert len(means.unique()) > 4990
     assert means.std().item() == pytest.approx(

@@ -7,18 +7,9 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from purescope.statistics import (
-    benjamini_hochberg,
-    bootstrap_means,
-    bootstrap_p,
-    holm,
-    mcnemar,
-    percentile_interval,
-    permutation_p,
-    spearman,
-    spearman_interval,
-    wilson_interval,
-)
+from purescope.maths.correlation import spearman, spearman_interval
+from purescope.maths.intervals import bootstrap_means, bootstrap_p, percentile_interval, wilson_interval
+from purescope.maths.significance import benjamini_hochberg, holm, mcnemar, permutation_p
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from purescope.errors import InputError
-from purescope.statistics import area_between, mean_over_k, neurons_needed
+from purescope.maths.curves import area_between, mean_over_k, neurons_needed
 
 KS = [200, 250, 300, 400, 512]
 

@@ -8,7 +8,7 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.statistics import mcnemar
+from purescope.maths.significance import mcnemar
 
 
 def answers(both: int, first: int, second: int, neither: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from statsmodels.stats.multitest import multipletests
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.statistics import benjamini_hochberg, holm
+from purescope.maths.significance import benjamini_hochberg, holm
 
 METHODS = {"holm": holm, "fdr_bh": benjamini_hochberg}
 each = pytest.mark.parametrize(("name", "adjust"), METHODS.items())

@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 
 from purescope.errors import InputError
-from purescope.statistics import percentile_of, permutation_p
+from purescope.maths.significance import percentile_of, permutation_p
 
 
 def test_p_counts_the_value_among_the_draws() -> None:

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import torch
 
-from purescope.statistics import wilson_interval
+from purescope.maths.intervals import wilson_interval
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (3, 7), (4580, 10_000), (1, 25_250)])

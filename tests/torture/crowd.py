@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
-from purescope.features import Cache, extract
-from purescope.features import _entry as cache_module
+from purescope.features import _entry
+from purescope.features._extract import extract
+from purescope.features.cache import Cache
 from tests.torture.killed import dataset, model
 
 
@@ -30,7 +31,7 @@ def encode(folder: Path, number: int, delay: float | None) -> None:
 
 
 def main() -> None:
-    cache_module._SHARD = 8
+    _entry._SHARD = 8
     folder, processes, seeds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     for seed in range(seeds):
         (folder / str(seed)).mkdir()

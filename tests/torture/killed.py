@@ -25,13 +25,13 @@ import torch
 from PIL import Image
 
 from purescope.datasets.dataset import Dataset
-from purescope.features import Cache
-from purescope.features import _entry as cache_module
-from purescope.manifest import read_manifest
-from purescope.models import Model, Preprocess
-from purescope.purity import Projections
-from purescope.runs import Settings, Sources
-from purescope.tables import read_results
+from purescope.features import _entry
+from purescope.features.cache import Cache
+from purescope.files.manifest import read_manifest
+from purescope.maths.overlaps import Projections
+from purescope.models.model import Model, Preprocess
+from purescope.runs._inputs import Settings, Sources
+from purescope.tables.results import read_results
 from tests.undrawn import run_sweep
 from tests.words import few_words
 
@@ -139,7 +139,7 @@ def check(folder: Path, whole: dict[str, bytes]) -> dict[str, int]:
 
 
 def main() -> None:
-    cache_module._SHARD = 32
+    _entry._SHARD = 32
     few_words(pytest.MonkeyPatch())
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     rng = random.Random(seed)

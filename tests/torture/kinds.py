@@ -15,19 +15,20 @@ from click.testing import CliRunner
 from PIL import Image
 
 from purescope.cli.cache import cache as cache_command
-from purescope.columns import Schema
 from purescope.datasets import load_dataset
-from purescope.features import Cache, Features, read_features, save_features
-from purescope.manifest import read_manifest
+from purescope.features._files import read_features, save_features
+from purescope.features.cache import Cache
+from purescope.features.features import Features
+from purescope.files.manifest import read_manifest
 from purescope.models import load_model
 from purescope.plots._folder import _drawings
 from purescope.prompts import prompts_for
 from purescope.report._content import gather
-from purescope.report._folder import read_folder
-from purescope.runs import Settings
-from purescope.schemas import LAYERS, PURITY, TRACK
-from purescope.tables import check_table, read_results, write_results, write_table
-from purescope.tracks import read_track
+from purescope.runs._inputs import Settings
+from purescope.tables.files import check_table, write_table
+from purescope.tables.results import read_folder, read_results, read_track, write_results
+from purescope.tables.schema import Schema
+from purescope.tables.schemas import LAYERS, PURITY, TRACK
 from tests import checkpoints
 from tests.models.test_transformers import word_tokenizer
 from tests.models.test_transformers import write as write_transformers

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from purescope.dynamics import track
+from purescope.dynamics._track import track
 from purescope.errors import ModelError
-from purescope.guard import guarded
+from purescope.files.guard import guarded
 from purescope.models import load_model
 from purescope.models.convert import convert
 from tests.checkpoints import write_open_clip

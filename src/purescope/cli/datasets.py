@@ -45,7 +45,7 @@ def _list(data_root: Path | None) -> None:
 
 def _check(root: Path) -> None:
 
-    from purescope.datasets import check_datasets
+    from purescope.datasets.check import check_datasets
     from purescope.errors import DatasetError
 
     rows = check_datasets(root)

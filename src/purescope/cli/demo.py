@@ -31,7 +31,8 @@ The question is which class name fits each picture best; small curves show accur
 )
 def demo(out: Path) -> None:
     """Run the pruning experiment on two small models and six image sets that come with purescope."""
-    from purescope.runs import Settings, Sources, run_sweep
+    from purescope.runs._inputs import Settings, Sources
+    from purescope.runs._run import run_sweep
 
     screen = terminal.console()
     screen.print(_STORY)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from purescope.cli.screen import Table
-    from purescope.runs import Tables
+    from purescope.runs._folder import Tables
 
 
 # As `purescope.studies.evidence_settings`, which is too heavy to import for a help text; a test holds them together.

@@ -41,10 +41,12 @@ def importance(
       purescope importance bundled:clip bundled:laclip --data bundled:flags --out results
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, options.datasets(data), **options.places(rest))
+    from purescope.files.writing import slug
     from purescope.importance import importance_and_purity, importance_tables
-    from purescope.purity import Projections
-    from purescope.runs import features_of, name_of, named_model, named_or_behind, open_data
-    from purescope.tables import refuse_others_file, slug, write_csv
+    from purescope.maths.overlaps import Projections
+    from purescope.runs._inputs import features_of, name_of, named_model, named_or_behind, open_data
+    from purescope.tables.files import write_csv
+    from purescope.tables.wide import refuse_others_file
 
     sources, settings = options.sources(rest), options.settings(rest)
     ablation, seed = settings.ablation, settings.seed

@@ -47,10 +47,13 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, no_repor
       purescope layers cc3m_laclip.pt --data bundled:flags --out results
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, [data] if data else (), **options.places(rest))
-    from purescope.layers import layer_table
-    from purescope.report import write_report
-    from purescope.runs import is_run, named_dataset, named_model, note_identities
-    from purescope.tables import refuse_others_file, slug, write_csv
+    from purescope.files.writing import slug
+    from purescope.layers._table import layer_table
+    from purescope.report._write import write_report
+    from purescope.runs._folder import is_run, note_identities
+    from purescope.runs._inputs import named_dataset, named_model
+    from purescope.tables.files import write_csv
+    from purescope.tables.wide import refuse_others_file
 
     sources = options.sources(rest)
     screen = terminal.console()

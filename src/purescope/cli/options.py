@@ -14,7 +14,7 @@ from purescope.specs import exists, to_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from purescope.runs import Settings, Sources
+    from purescope.runs._inputs import Settings, Sources
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option: TypeAlias = Callable[[Callable[..., Any]], Any]
@@ -250,8 +250,8 @@ def _add(names: tuple[str, ...], command: Command) -> Command:
 
 def settings(options: dict[str, Any]) -> "Settings":
     """Take the options of `measured`, or those of them that a command has, out of its options."""
-    from purescope.keep import parse_keep
-    from purescope.runs import Settings
+    from purescope.maths.keep import parse_keep
+    from purescope.runs._inputs import Settings
     from purescope.sweep import all_strategies
 
     found = {field.name: options.pop(field.name) for field in fields(Settings) if field.name in options}
@@ -270,7 +270,7 @@ def drawing(options: dict[str, Any]) -> dict[str, bool]:
 
 def sources(options: dict[str, Any]) -> "Sources":
     """Take the options of `read`, or of `encoded`, out of a command's options."""
-    from purescope.runs import Sources
+    from purescope.runs._inputs import Sources
 
     if options.pop("no_cache", False):
         options["cache"] = None

@@ -56,9 +56,9 @@ def plot(folder: Path, style: str, venue: str | None, width: str | None, formats
     check_results(folder)
     from torch import get_num_threads
 
-    from purescope.plots import draw_folder
-    from purescope.plots import style as drawn_in
-    from purescope.published import published_figures
+    from purescope.plots._folder import draw_folder
+    from purescope.plots._style import style as drawn_in
+    from purescope.tables.published import published_figures
 
     for option, given in (("--venue", venue), ("--width", width)):
         if given and style != "paper":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from purescope.cli.screen import Table
-    from purescope.purity import Projections
+    from purescope.maths.overlaps import Projections
 
 
 @click.command(short_help="Show how pure the neurons of models are; no images needed.")
@@ -67,7 +67,7 @@ def purity(
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, [data] if data else (), **options.places(rest))
     from purescope.neurons import neuron_table
-    from purescope.runs import Settings, features_of, open_data, open_model
+    from purescope.runs._inputs import Settings, features_of, open_data, open_model
     from purescope.sweep import in_space
 
     if (space == "weights") == (data is not None):
@@ -100,7 +100,7 @@ def purity(
 
 def _towers(name: str, projections: "Projections", neurons: "pd.DataFrame", *, centred: bool) -> "Table":
     """Overlap of each tower, beside what random neurons would have."""
-    from purescope.purity import random_overlap
+    from purescope.maths.overlaps import random_overlap
 
     table = terminal.table(f"{name}: overlap of {len(neurons)} neurons")
     for column in ("tower", "width", "mean", "min", "max", "random", "mean / random"):
@@ -128,8 +128,11 @@ def _ends(neurons: "pd.DataFrame", top: int) -> "Table":
 def _write(name: str, projections: "Projections", neurons: "pd.DataFrame", out: Path) -> Path:
     from matplotlib.figure import Figure
 
-    from purescope.plots import plot_overlap, save_figure
-    from purescope.tables import refuse_others_file, slug, write_csv
+    from purescope.files.writing import slug
+    from purescope.plots._overlap import plot_overlap
+    from purescope.plots._save import save_figure
+    from purescope.tables.files import write_csv
+    from purescope.tables.wide import refuse_others_file
 
     path = out / f"purity_{slug(name)}.csv"
     refuse_others_file(path, {"model": name})

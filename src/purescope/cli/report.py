@@ -21,7 +21,7 @@ def report(folder: Path) -> None:
       purescope report purescope-demo
     """  # noqa: D301 click's mark for lines to leave alone
     check_results(folder)
-    from purescope.report import write_report
+    from purescope.report._write import write_report
 
     with terminal.telling():
         written = write_report(folder)

@@ -35,7 +35,7 @@ def sweep(
       purescope sweep --data features:mine.npz --space activations --out results
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, options.datasets(data), **options.places(rest))
-    from purescope.runs import run_sweep
+    from purescope.runs._run import run_sweep
 
     drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
     with terminal.telling():

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from purescope.cli.printing import WIDTH, clear, plain, progress, say, telling
-from purescope.palette import PALETTE
+from purescope.looks import PALETTE
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
     from purescope.cli.screen import Screen, Table
-    from purescope.runs import Settings
+    from purescope.runs._inputs import Settings
     from purescope.verdict import Verdict
 
 __all__ = ["clear", "plain", "progress", "say", "telling"]  # what comes from `printing`; the rest is below
@@ -107,8 +107,8 @@ def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) 
 
 def verdicts(out: Path) -> "list[Verdict]":
     """One verdict a model, where there are random draws and both purities to compare; `out` is the run's folder."""
-    from purescope.schemas import VERDICTS
-    from purescope.tables import read_table
+    from purescope.tables.files import read_table
+    from purescope.tables.schemas import VERDICTS
     from purescope.verdict import read_verdicts
 
     return read_verdicts(read_table(out, VERDICTS))
@@ -141,8 +141,8 @@ def summary(results: "pd.DataFrame", out: Path, settings: "Settings") -> None:
 def conclusions(screen: "Console", results: "pd.DataFrame", out: Path) -> None:
     """What half of the neurons keeps, and then what the tests say of the claim, for each model."""
     from purescope.leaderboard import half_kept
-    from purescope.schemas import CURVES
-    from purescope.tables import read_table
+    from purescope.tables.files import read_table
+    from purescope.tables.schemas import CURVES
 
     said, curves = {verdict.model: verdict for verdict in verdicts(out)}, read_table(out, CURVES)
     for model in results.model.unique():
@@ -192,8 +192,8 @@ def typed(command: str) -> str:
 def strategy_table(results: "pd.DataFrame", out: Path, model: str) -> "Table":
     """All strategies of one model, best first."""
     from purescope.leaderboard import leaderboard, winner
-    from purescope.schemas import COMPARISONS, CURVES
-    from purescope.tables import read_table
+    from purescope.tables.files import read_table
+    from purescope.tables.schemas import COMPARISONS, CURVES
     from purescope.verdict import above_chance
 
     curves = read_table(out, CURVES)

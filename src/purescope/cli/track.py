@@ -55,11 +55,11 @@ def track(
     """  # noqa: D301 click's mark for lines to leave alone
     check_named((), options.datasets(data), **options.places(rest))
     from purescope import dynamics
-    from purescope.features import extract
-    from purescope.keep import parse_keep
-    from purescope.plots import write_dynamics
-    from purescope.report import write_report
-    from purescope.runs import check_words, named_dataset, named_model
+    from purescope.features._extract import extract
+    from purescope.maths.keep import parse_keep
+    from purescope.plots._write import write_dynamics
+    from purescope.report._write import write_report
+    from purescope.runs._inputs import check_words, named_dataset, named_model
 
     drawing, sources, precision = options.drawing(rest), options.sources(rest), rest.pop("precision")
     settings = dynamics.TrackSettings(keep=parse_keep(keep) if keep is not None else None, **rest)

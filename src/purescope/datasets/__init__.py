@@ -14,7 +14,7 @@ from purescope.datasets.dataset import Dataset, without_bad_images
 from purescope.datasets.names import warn_of_equal_names
 from purescope.datasets.words import with_words
 from purescope.errors import DatasetError, InputError, noting
-from purescope.models._hub import is_offline
+from purescope.files.hub import is_offline
 from purescope.specs import is_folder, is_label, split_label, to_path
 
 __all__ = [

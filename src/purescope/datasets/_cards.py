@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from purescope.files import read_bytes
+from purescope.files.reading import read_bytes
 from purescope.specs import is_inside
 
 CARDS = ("README.md", ".huggingface.yaml")

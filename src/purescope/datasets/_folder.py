@@ -13,7 +13,7 @@ from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, name_below, open_files
 from purescope.datasets.names import warn_of_number_order
 from purescope.errors import DatasetError, listed
-from purescope.files import read_text
+from purescope.files.reading import read_text
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import short_name, to_path
 

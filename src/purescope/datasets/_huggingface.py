@@ -26,8 +26,8 @@ from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, look_at_images, open_rgb
 from purescope.datasets.names import check_class_names, in_order, warn_of_number_order
 from purescope.errors import DatasetError, MissingExtraError, listed, near_miss
-from purescope.files import read_bytes
-from purescope.guard import guarded
+from purescope.files.guard import guarded
+from purescope.files.reading import read_bytes
 from purescope.prompts import PLAIN_TEMPLATES, clean_name
 from purescope.specs import is_folder, short_name, to_path
 

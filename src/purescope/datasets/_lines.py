@@ -4,7 +4,7 @@ from pathlib import Path
 
 from purescope.datasets.names import check_class_count
 from purescope.errors import DatasetError
-from purescope.files import read_text
+from purescope.files.reading import read_text
 
 CLASSNAMES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"

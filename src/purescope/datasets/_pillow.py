@@ -15,7 +15,7 @@ from typing import BinaryIO
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from purescope.datasets._colours import Colours, Convert, colours_of, on_white, webp_colours
-from purescope.memory import available_memory
+from purescope.files.memory import available_memory
 
 LARGE = 1 << 24
 """Pixels of images that are decoded one at a time: 64 MB as Pillow holds them, and up to four times as much on the way.

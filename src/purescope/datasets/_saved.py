@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from purescope.datasets._walk import is_system_folder
-from purescope.files import open_regular, open_whole, read_json
+from purescope.files.reading import open_regular, open_whole, read_json
 
 _STORED = (".arrow", ".parquet", ".tar", ".zip", ".csv", ".jsonl")  # what rows and images are kept in
 _SMALL = 1024  # bytes; a pointer of git-lfs has about 130

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from purescope.errors import DatasetError
-from purescope.files import open_whole
-from purescope.memory import require_room, unpacked_bytes
+from purescope.files.memory import require_room, unpacked_bytes
+from purescope.files.reading import open_whole
 
 if TYPE_CHECKING:
     import pyarrow

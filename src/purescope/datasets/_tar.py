@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from purescope.errors import DatasetError
-from purescope.files import open_regular, open_whole
-from purescope.memory import SMALL, require_room
+from purescope.files.memory import SMALL, require_room
+from purescope.files.reading import open_regular, open_whole
 
 # What tarfile raises for damaged headers; a long chain of extended ones is a RecursionError.
 _BROKEN = (tarfile.TarError, OSError, ValueError, EOFError, RecursionError, OverflowError, MemoryError)

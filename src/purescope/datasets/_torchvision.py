@@ -19,7 +19,7 @@ from purescope.datasets._colours import Convert, as_stored
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.images import FINGERPRINTED, LazyImages, open_files
 from purescope.errors import DatasetError
-from purescope.guard import guarded
+from purescope.files.guard import guarded
 from purescope.prompts import words_for
 from purescope.specs import is_folder, to_path
 

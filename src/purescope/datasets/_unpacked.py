@@ -5,8 +5,8 @@ from pathlib import Path
 
 from purescope.datasets._tar import members
 from purescope.errors import DatasetError
-from purescope.files import open_regular
-from purescope.memory import SMALL, require_room, text_bytes
+from purescope.files.memory import SMALL, require_room, text_bytes
+from purescope.files.reading import open_regular
 
 MOST_PER_BYTE = 1000
 """Bytes of content for each byte of a Parquet file, which holds images that are packed already."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from purescope.datasets.images import Images, LazyImages
 from purescope.datasets.names import check_class_names, check_lengths
 from purescope.errors import DatasetError
-from purescope.notebook import definitions
+from purescope.formats import definitions
 
 _log = logging.getLogger(__name__)
 

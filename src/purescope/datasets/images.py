@@ -19,7 +19,7 @@ from PIL import Image
 from purescope.datasets._colours import Colours, Convert, on_white, without_transparency
 from purescope.datasets._pillow import MOST_BYTES, decode, look_at, needs_more
 from purescope.errors import DatasetError
-from purescope.files import open_regular
+from purescope.files.reading import open_regular
 
 # Pillow has no error of its own for a broken file: what its decoders raise on damaged bytes.
 _BROKEN = (

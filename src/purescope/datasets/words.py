@@ -13,7 +13,7 @@ from purescope.datasets._lines import templates_in
 from purescope.datasets.dataset import Dataset
 from purescope.datasets.names import check_lengths, warn_of_equal_names
 from purescope.errors import DatasetError, did_you_mean, listed
-from purescope.files import read_bytes
+from purescope.files.reading import read_bytes
 from purescope.prompts import clean_name
 from purescope.specs import to_path
 

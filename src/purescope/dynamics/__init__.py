@@ -10,7 +10,7 @@ from purescope.dynamics._modules import projections_of
 from purescope.dynamics._table import COLUMNS
 from purescope.dynamics._track import track
 from purescope.dynamics._tracker import Tracker
-from purescope.tracks import read_track
+from purescope.tables.results import read_track
 
 __all__ = [
     "COLUMNS",

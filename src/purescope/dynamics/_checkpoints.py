@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from purescope.errors import ModelError
-from purescope.models import Model
+from purescope.models.model import Model
 from purescope.specs import exists, is_folder, is_label, split_label, split_part, to_path
 
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")

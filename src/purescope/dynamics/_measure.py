@@ -10,13 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.evaluation import accuracy_by_k, has_silhouette, silhouette_by_k
-from purescope.features import Features
-from purescope.keep import check_keep, default_keep
-from purescope.measures import effective_rank
-from purescope.ordering import order_neurons
-from purescope.purity import Projections, overlap, relative_overlap
-from purescope.statistics import mean_over_k
+from purescope.features.features import Features
+from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.curves import mean_over_k
+from purescope.maths.keep import check_keep, default_keep
+from purescope.maths.layer_measures import effective_rank
+from purescope.maths.overlaps import Projections, overlap, relative_overlap
+from purescope.maths.silhouette import has_silhouette, silhouette_by_k
+from purescope.maths.strategies import order_neurons
 from purescope.sweep import DRAWS, Options, in_space
 
 _BAND = (0.05, 0.95)  # of the random draws
@@ -26,7 +27,7 @@ _BAND = (0.05, 0.95)  # of the random draws
 class TrackSettings:
     """How checkpoints are measured; every field changes numbers and stands in the manifest.
 
-    `keep` None is the experiment's default for each model, see `purescope.ordering.default_keep`; `space` is where
+    `keep` None is the experiment's default for each model, see `purescope.maths.keep.default_keep`; `space` is where
     overlap is measured, see `purescope.sweep.sweep`.
     """
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from purescope.errors import ModelError
-from purescope.purity import Projections
+from purescope.maths.overlaps import Projections
 
 # Names of parameters, and whether their rows are neurons; they may stand deeper, as in a LightningModule.
 _IMAGE = {

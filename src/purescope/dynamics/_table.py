@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 
 from purescope.errors import OutputError
-from purescope.manifest import own_manifest, versions, write_manifest
-from purescope.schemas import TRACK
-from purescope.statistics import spearman
-from purescope.tables import check_table, parquet_name, write_csv, write_parquet
-from purescope.tracks import read_track
+from purescope.files.manifest import own_manifest, versions, write_manifest
+from purescope.maths.correlation import spearman
+from purescope.tables.files import check_table, parquet_name, write_csv, write_parquet
+from purescope.tables.results import read_track
+from purescope.tables.schemas import TRACK
 
 COLUMNS = TRACK.described
 """The columns of the table; after these come high_purity_K, low_purity_K and random_K, accuracies at each k."""

@@ -11,14 +11,16 @@ from pathlib import Path
 import pandas as pd
 
 from purescope import __version__
-from purescope.datasets import Dataset
+from purescope.datasets.dataset import Dataset
 from purescope.dynamics._checkpoints import Checkpoint, find_checkpoints
 from purescope.dynamics._measure import TrackSettings, measure
 from purescope.dynamics._table import Log
 from purescope.errors import InputError, ModelError
-from purescope.features import Features, extract
-from purescope.locks import lock_folder
-from purescope.models import Model, load_model
+from purescope.features._extract import extract
+from purescope.features.features import Features
+from purescope.files.locks import lock_folder
+from purescope.models import load_model
+from purescope.models.model import Model
 from purescope.specs import to_folder
 
 

@@ -11,9 +11,9 @@ from purescope.dynamics._measure import TrackSettings, measure
 from purescope.dynamics._modules import projections_of
 from purescope.dynamics._table import Log
 from purescope.errors import InputError
-from purescope.features import Features
-from purescope.models import Model
-from purescope.purity import Projections
+from purescope.features.features import Features
+from purescope.maths.overlaps import Projections
+from purescope.models.model import Model
 from purescope.specs import to_folder
 
 

@@ -10,8 +10,8 @@ from torch import nn
 from purescope.dynamics._modules import projections_of
 from purescope.dynamics._tracker import Tracker
 from purescope.errors import MissingExtraError
-from purescope.features import Features
-from purescope.purity import Projections
+from purescope.features.features import Features
+from purescope.maths.overlaps import Projections
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from purescope.errors import OutputError
-from purescope.features.cache import REMEDY, Entry, split
+from purescope.features._entry import REMEDY, Entry, split
 
 
 def complete(

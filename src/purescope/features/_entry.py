@@ -19,8 +19,8 @@ from torch import Tensor
 
 from purescope.errors import OutputError, PurescopeError
 from purescope.features._own_files import MANIFEST, clear, own_files, unreadable
-from purescope.files import read_bytes, read_json
-from purescope.tables import unfinished, write_bytes
+from purescope.files.reading import read_bytes, read_json
+from purescope.files.writing import unfinished, write_bytes
 
 REMEDY = "give another folder (--cache DIR, cache='DIR'), or none at all (--no-cache, cache=None)"
 GONE = "it has no manifest"

@@ -17,7 +17,8 @@ from purescope.datasets.images import Images, of_protocol
 from purescope.errors import InputError
 from purescope.features._complete import complete
 from purescope.features._encoding import Halving, batch_length, encode_images
-from purescope.features.cache import Cache, split
+from purescope.features._entry import split
+from purescope.features.cache import Cache
 from purescope.features.features import Features, unit_rows
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
 from purescope.prompts import Prompts, prompts_for
@@ -72,7 +73,7 @@ def extract(
         A model that sees a red and a blue neuron in images, and in words:
 
         >>> from PIL import Image
-        >>> from purescope.purity import Projections
+        >>> from purescope.maths.overlaps import Projections
         >>> model = Model(
         ...     label="eye", spec="made by hand", weight_space=Projections(torch.eye(2), torch.eye(2)), neurons=2,
         ...     preprocess=Preprocess(size=1, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),

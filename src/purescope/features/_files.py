@@ -27,10 +27,10 @@ from purescope.datasets.names import check_class_count, warn_of_equal_names
 from purescope.errors import InputError
 from purescope.features._metadata import Metadata, parse
 from purescope.features.features import Features, are_unit_rows, check_arrays, unit_rows
-from purescope.files import CONFIGURATION, POINTER, is_pointer, open_regular, unique_keys
-from purescope.npz import Member, Npz
+from purescope.files.npz import Member, Npz
+from purescope.files.reading import CONFIGURATION, POINTER, is_pointer, open_regular, unique_keys
+from purescope.files.writing import write_bytes
 from purescope.specs import exists, to_path
-from purescope.tables import write_bytes
 
 # What the readers raise for a file that is cut short, damaged or something else altogether.
 _UNREADABLE = (

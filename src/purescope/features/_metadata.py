@@ -8,7 +8,7 @@ from typing import Any
 
 from purescope.datasets.names import check_class_names
 from purescope.errors import InputError
-from purescope.files import unique_keys
+from purescope.files.reading import unique_keys
 from purescope.specs import is_text
 
 _KEYS = ("classes", "model", "dataset", "identity", "seconds")

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from purescope.errors import InputError
-from purescope.tables import unfinished
+from purescope.files.writing import unfinished
 
 MANIFEST = "manifest.json"
 

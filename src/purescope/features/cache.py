@@ -24,8 +24,8 @@ import platformdirs
 from purescope.errors import InputError, OutputError
 from purescope.features._entry import GONE, REMEDY, Damaged, Entry, content_of, key_of, read_entry, reason, split
 from purescope.features._own_files import MANIFEST, clear, entry_folders, own_files, size_on_disk, unreadable
+from purescope.files.writing import atomic_path
 from purescope.specs import to_path
-from purescope.tables import atomic_path
 
 __all__ = ["REMEDY", "Cache", "Damaged", "Entry", "default_folder", "size_on_disk", "split"]
 

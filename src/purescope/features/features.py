@@ -10,7 +10,7 @@ from torch import Tensor
 
 from purescope.datasets.names import check_class_count, check_class_names
 from purescope.errors import InputError
-from purescope.notebook import definitions
+from purescope.formats import definitions
 
 _LOGIT_SCALE = 100.0
 

@@ -2,7 +2,7 @@
 
 From A A^T follow all cosines and singular values of A: activations need not be kept, and an eigenvalue decomposition of
 512 neurons takes a fraction of the time of the singular values of an A 2048 wide. Each function equals its namesake of
-`purescope.purity` and `purescope.measures`, to rounding.
+`purescope.maths.overlaps` and `purescope.maths.layer_measures`, to rounding.
 
 For a Gaussian matrix of m rows and n columns the squared singular values, over n, follow the law of Marchenko and
 Pastur (1967): with y = m / n <= 1 and x = 1 + y + 2 sqrt(y) cos t, the mean of f(x) is the integral over t from 0 to
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 def mean_overlap(gram: Float[Tensor, "neuron neuron"]) -> float:
-    """Mean over the live neurons of `purescope.purity.overlap`; NaN where all are dead.
+    """Mean over the live neurons of `purescope.maths.overlaps.overlap`; NaN where all are dead.
 
     Examples:
         >>> A = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 5.0]]).double()

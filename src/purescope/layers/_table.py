@@ -11,7 +11,7 @@ from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError
-from purescope.features import Progress, quiet
+from purescope.features._extract import Progress, quiet
 from purescope.layers._activations import Moments, collect
 from purescope.layers._measures import (
     effective_rank,
@@ -21,9 +21,9 @@ from purescope.layers._measures import (
     random_participation_ratio,
 )
 from purescope.layers._places import Place, find_places
+from purescope.maths.overlaps import random_overlap
 from purescope.models.model import Model
 from purescope.prompts import prompts_for
-from purescope.purity import random_overlap
 
 Row: TypeAlias = dict[str, str | int | float]
 

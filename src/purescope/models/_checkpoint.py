@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from purescope import files
 from purescope.errors import ModelError, listed
-from purescope.guard import guarded
-from purescope.memory import require_room
+from purescope.files import reading
+from purescope.files.guard import guarded
+from purescope.files.memory import require_room
 from purescope.models._archives import require_plain
 from purescope.models._pickles import LARGEST, require_harmless
 from purescope.models._torchscript import is_torchscript, read_torchscript
@@ -84,8 +84,8 @@ def _read(path: Path) -> Any:
         fix = "name the file in it" if path.is_dir() else "check the path"
         raise ModelError(f"{path}: {what}", expected="a checkpoint file", fix=fix)
     try:
-        if files.is_pointer(path):
-            raise ModelError(f"{path}: {files.POINTER}", expected="the weights themselves", fix="git lfs pull")
+        if reading.is_pointer(path):
+            raise ModelError(f"{path}: {reading.POINTER}", expected="the weights themselves", fix="git lfs pull")
         with guarded(path.parent, what=str(path)):
             return _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     except OSError as error:
@@ -99,7 +99,7 @@ def read_json(path: Path, expected: str) -> Any:
         ModelError: the file is missing or no JSON.
     """
     try:
-        return files.read_json(path)
+        return reading.read_json(path)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}", expected=expected, fix="check the path") from error
     except ValueError as error:
@@ -214,8 +214,8 @@ def _require_names(path: Path) -> None:
     fault = f"a list of names of {length:,} bytes" if len(names) > _NAMES else ""
     try:
         if not fault:
-            json.loads(names, object_pairs_hook=files.unique_keys)
-    except files.RepeatedKeyError:
+            json.loads(names, object_pairs_hook=reading.unique_keys)
+    except reading.RepeatedKeyError:
         fault = "a name twice"
     except (ValueError, RecursionError):  # safetensors says what is wrong
         return

@@ -24,14 +24,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import ModelError
-from purescope.guard import guarded
+from purescope.files.guard import guarded
+from purescope.maths.overlaps import Projections
 from purescope.models._checkpoint import fingerprint, fit, refuse
 from purescope.models._configuration import CONTEXT, require_at_most, require_layers
 from purescope.models._towers import Towers
 from purescope.models._unfilled import Unfilled
 from purescope.models._vocabulary import simple_tokenizer
 from purescope.models.model import Preprocess, Tower
-from purescope.purity import Projections
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

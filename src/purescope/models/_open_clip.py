@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError, ModelError
-from purescope.guard import guarded
+from purescope.files.guard import guarded
+from purescope.files.hub import fetch_folder
 from purescope.models._checkpoint import fingerprint, fit, require_fit
 from purescope.models._configuration import require_attention, require_layers, require_sizes
-from purescope.models._hub import fetch_folder
 from purescope.models._parts import find_towers
 from purescope.models._projection import find_projections
 from purescope.models._text_tower import TextTower, find_text_tower
@@ -27,12 +27,7 @@ from purescope.models._tokenizer_files import private_folder
 from purescope.models._towers import Towers
 from purescope.models._transformers_config import heads_of_tower, layers_of_tower
 from purescope.models._unfilled import Unfilled
-from purescope.models._vocabulary import (
-    HF_FILES,
-    Tokenizer,
-    open_clip_hf_tokenizer,
-    simple_tokenizer,
-)
+from purescope.models._vocabulary import HF_FILES, Tokenizer, open_clip_hf_tokenizer, simple_tokenizer
 from purescope.models.model import OPENAI_PREPROCESS, Preprocess, as_rgb
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from purescope.purity import Projections
+from purescope.maths.overlaps import Projections
 
 Last: TypeAlias = tuple[Tensor, Tensor | None]
 """`[neuron, width]` and a bias."""

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from purescope.errors import ModelError
+from purescope.files.hub import fetch_file, is_offline, missing_offline
 from purescope.models._architectures import (
     checked_config,
     find_architecture,
@@ -17,7 +18,6 @@ from purescope.models._architectures import (
 )
 from purescope.models._checkpoint import read_json, read_tensors
 from purescope.models._clip_layout import OPENAI_MARKS, is_openai
-from purescope.models._hub import fetch_file, is_offline, missing_offline
 from purescope.models._open_clip import Source
 
 CONFIG = "open_clip_config.json"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from purescope.errors import ModelError
-from purescope.models._hub import fetch_file
+from purescope.files.hub import fetch_file
 from purescope.models._transformers_config import rebuilt_text_tower
 from purescope.models._vocabulary import require_transformers
 

@@ -18,20 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from purescope.errors import ModelError, near_miss
-from purescope.files import open_whole
+from purescope.files.reading import open_whole
 from purescope.models._checkpoint import read_json
-from purescope.models._plain import (
-    FLAG,
-    NOTHING,
-    NUMBER,
-    TEXT,
-    WHOLE,
-    Kind,
-    dictionary_of,
-    known_only,
-    list_of,
-    one_of,
-)
+from purescope.models._plain import FLAG, NOTHING, NUMBER, TEXT, WHOLE, Kind, dictionary_of, known_only, list_of, one_of
 from purescope.models._tokenizer_growth import require_added, require_bounded
 
 CONFIG = "tokenizer_config.json"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from purescope import files
 from purescope.errors import ModelError
+from purescope.files import reading
 
 _STEPS, _CHARACTERS, _GROWTH = 16, 1000, 10_000
 _ADDED, _ADDED_CHARACTERS = 20_000, 1_000_000
@@ -18,7 +18,7 @@ def require_bounded(copy: Path, path: Path, *, most: int) -> None:
         ModelError: it is no JSON, its steps make more of a sentence than any tokenizer, or it adds too many words.
     """
     try:
-        content = files.read_json(copy, most=most)
+        content = reading.read_json(copy, most=most)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}", expected="a file of a tokenizer") from error
     except ValueError as error:

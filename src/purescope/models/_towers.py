@@ -12,11 +12,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import InputError, ModelError, near_miss
+from purescope.maths.overlaps import Projections
 from purescope.models._checkpoint import one_line
 from purescope.models._configuration import IMAGE, require_at_most
 from purescope.models._vocabulary import Tokenizer
 from purescope.models.model import Model, Preprocess, Tower
-from purescope.purity import Projections
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _DEVICES = "cpu or a device of this machine, such as cuda; several as cuda:0,cuda:1"

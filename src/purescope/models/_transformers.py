@@ -16,10 +16,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import ModelError, listed
-from purescope.guard import guarded
+from purescope.files.guard import guarded
+from purescope.files.hub import fetch_folder
+from purescope.maths.overlaps import Projections
 from purescope.models._checkpoint import fingerprint, fit, read_part, read_tensors, refuse, require_fit
 from purescope.models._configuration import require_attention, require_layers
-from purescope.models._hub import fetch_folder
 from purescope.models._processor import find_preprocess, read_dictionary
 from purescope.models._towers import Towers
 from purescope.models._transformers_config import layers_of, rebuilt_model
@@ -27,7 +28,6 @@ from purescope.models._unfilled import Unfilled
 from purescope.models._vocabulary import HF_FILES, require_transformers, transformers_tokenizer
 from purescope.models._wrappers import find_weights
 from purescope.models.model import Tower
-from purescope.purity import Projections
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _INDEX = f"{WEIGHTS}.index.json"

@@ -15,7 +15,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from purescope.errors import MissingExtraError, ModelError
-from purescope.files import read_bytes
+from purescope.files.reading import read_bytes
 from purescope.models._checkpoint import read_json
 from purescope.models._tokenizer_files import CONFIG, Folder, rebuild, require_own, require_own_files
 from purescope.models._twin import require_same, write_twin

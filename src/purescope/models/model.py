@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from purescope.errors import InputError, ModelError, near_miss
-from purescope.notebook import definitions
-from purescope.purity import Projections
+from purescope.formats import definitions
+from purescope.maths.overlaps import Projections
 
 RGB: TypeAlias = tuple[float, float, float]
 

@@ -5,7 +5,7 @@ Figures are plain `matplotlib.figure.Figure` objects, never pyplot's, so they ne
 reference and are saved with ``plot_accuracy(table).figure.savefig("accuracy.png")``.
 """
 
-from purescope.palette import PALETTE
+from purescope.looks import PALETTE
 from purescope.plots._cosines import colour_limit, plot_cosines
 from purescope.plots._curves import plot_accuracy, plot_gap, plot_silhouette
 from purescope.plots._dynamics import plot_dynamics

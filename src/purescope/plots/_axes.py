@@ -15,7 +15,7 @@ from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from purescope.palette import PALETTE
+from purescope.looks import PALETTE
 from purescope.plots._style import AXIS, BAND, DOTTED, GRID, INK, LINES, RANGE, current
 
 _WIDTHS = ("linewidth", "markersize", "markeredgewidth")

@@ -49,7 +49,7 @@ def plot_cosines(
 
         >>> import torch, purescope as ps
         >>> from matplotlib.figure import Figure
-        >>> from purescope.purity import cosine_gram
+        >>> from purescope.maths.overlaps import cosine_gram
         >>> weights = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 5.0]])
         >>> order = ps.order_neurons(ps.Projections(weights, weights))
         >>> panel = Figure().subplots()

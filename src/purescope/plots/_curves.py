@@ -31,7 +31,7 @@ def plot_accuracy(
     the least to the greatest; all neurons as a horizontal line; chance too, where it lies within view.
 
     Args:
-        table: a result table, see `purescope.schemas.RESULTS`.
+        table: a result table, see `purescope.tables.schemas.RESULTS`.
         model: which model of the table; needs no naming where there is one only.
         dataset: which dataset, likewise.
         ax: where to draw. Without it a new figure is made, with its legend; ``ax.legend()`` adds one to yours.

@@ -4,16 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from purescope.errors import InputError, near_miss
-from purescope.plots._axes import (
-    band,
-    dotted_line,
-    finish,
-    heading,
-    line,
-    new_axes,
-    whole_numbers,
-    zero_line,
-)
+from purescope.plots._axes import band, dotted_line, finish, heading, line, new_axes, whole_numbers, zero_line
 from purescope.plots._pick import dataset_title, named_rows
 from purescope.plots._style import LABELS
 

@@ -6,12 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from purescope.errors import InputError, near_miss
-from purescope.palette import PALETTE
+from purescope.files.writing import slug
+from purescope.looks import PALETTE
 from purescope.plots._axes import band, finish, heading, level, line, new_axes, note, whole_numbers, zero_line
 from purescope.plots._curves import NO_SILHOUETTE
 from purescope.plots._pick import both_curves, curve, dataset_title, draws, pick_metric
 from purescope.plots._style import current
-from purescope.tables import slug
 
 _METRICS = {"accuracy": ("Zero-shot accuracy (%)", 100.0), "silhouette": ("Silhouette score", 1.0)}
 _MARKERS = {"high_purity": "o", "random": "D", "low_purity": "s"}
@@ -109,7 +109,7 @@ def plot_published(
     Random is the median of the draws, in a band from their 5 % to their 95 % quantile.
 
     Args:
-        table: a result table, see `purescope.schemas.RESULTS`.
+        table: a result table, see `purescope.tables.schemas.RESULTS`.
         metric: ``accuracy`` or ``silhouette``.
         published: values to draw beside ours, dotted and open; with the columns ``dataset``, ``metric``,
             ``strategy``, ``k``, ``value`` (a fraction) and ``marker_partly_hidden`` (drawn as a cross). Datasets are

@@ -10,8 +10,8 @@ from typing import TypeAlias, cast
 import pandas as pd
 from matplotlib.figure import Figure
 
-from purescope.cosines import read_cosines
 from purescope.errors import InputError, PurescopeError
+from purescope.files.writing import slug
 from purescope.plots._at_once import Drawing, save_all
 from purescope.plots._figures import (
     cosines_figure,
@@ -26,10 +26,11 @@ from purescope.plots._figures import (
 )
 from purescope.plots._overlap import plot_overlap
 from purescope.plots._save import check_formats
-from purescope.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, RESULTS
 from purescope.specs import to_path
-from purescope.tables import misfit, nothing_in, read_csv_table, read_table, slug
-from purescope.tracks import read_track
+from purescope.tables.cosines import read_cosines
+from purescope.tables.files import misfit, nothing_in, read_csv_table, read_table
+from purescope.tables.results import read_track
+from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, RESULTS
 
 _log = logging.getLogger(__name__)
 _PARTS = ("paper", "native")  # of a reproduction, by protocol

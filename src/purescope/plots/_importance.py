@@ -4,11 +4,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from purescope.errors import InputError, near_miss
-from purescope.palette import PALETTE
+from purescope.looks import PALETTE
 from purescope.plots._axes import finish, heading, new_axes, zero_line
 from purescope.plots._pick import pick
 from purescope.plots._style import current
-from purescope.schemas import CORRELATIONS, IMPORTANCE
+from purescope.tables.schemas import CORRELATIONS, IMPORTANCE
 
 # Column: the axis' words, and which purity of a correlation table it is.
 _AGAINST = {
@@ -40,7 +40,7 @@ def plot_importance(
     Points are where the table has them. Equal accuracy drops, which come in steps of one image, lie on one line.
 
     Args:
-        table: of importance, see `purescope.schemas.IMPORTANCE`. Dead neurons have no purity and are left out.
+        table: of importance, see `purescope.tables.schemas.IMPORTANCE`. Dead neurons have no purity and are left out.
         importance: ``accuracy_drop``, ``loss_change`` or ``margin_change``.
         against: ``total_overlap``, by which the experiment ranks, falling to the right; ``image_purity``;
             ``text_purity``.

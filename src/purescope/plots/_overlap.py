@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from purescope.errors import InputError
-from purescope.palette import PALETTE
+from purescope.looks import PALETTE
 from purescope.plots._axes import finish, heading, new_axes
 from purescope.plots._pick import pick
 from purescope.plots._style import DASH_DOTTED, DASHED, DOTTED, INK, current
-from purescope.schemas import NEURONS
+from purescope.tables.schemas import NEURONS
 
 if TYPE_CHECKING:
-    from purescope.purity import Projections
+    from purescope.maths.overlaps import Projections
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 # Opacity of the fill, and outline. No hatches: some readers of PDF leave them out.
@@ -41,8 +41,8 @@ def plot_overlap(neurons: "Projections | pd.DataFrame", *, model: str | None = N
 
     Args:
         neurons: both towers' projections, to have one mean for the random neurons of each width; or a run's table
-            ``neurons``, see `purescope.schemas.NEURONS`, to have as many random ones as outlines. A neuron dead in a
-            tower has no overlap there and is not drawn.
+            ``neurons``, see `purescope.tables.schemas.NEURONS`, to have as many random ones as outlines. A neuron dead
+            in a tower has no overlap there and is not drawn.
         model: of projections, its label for the title; of a table, which one, if it has several.
         ax: where to draw; a new figure without it.
 
@@ -55,7 +55,7 @@ def plot_overlap(neurons: "Projections | pd.DataFrame", *, model: str | None = N
     Examples:
         >>> import torch
         >>> from matplotlib.figure import Figure
-        >>> from purescope.purity import Projections
+        >>> from purescope.maths.overlaps import Projections
         >>> panel = Figure().subplots()
         >>> plot_overlap(Projections(torch.eye(4), torch.ones(4, 2)), model="tiny", ax=panel) is panel
         True
@@ -87,7 +87,7 @@ def plot_overlap(neurons: "Projections | pd.DataFrame", *, model: str | None = N
 
 
 def _of_projections(projections: "Projections", model: str) -> _Shown:
-    from purescope.purity import overlap, random_overlap  # torch, which a table does not need
+    from purescope.maths.overlaps import overlap, random_overlap  # torch, which a table does not need
 
     towers = {"image": projections.image, "text": projections.text}
     scores = {tower: overlap(projection).numpy() for tower, projection in towers.items()}

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from purescope.columns import Schema
 from purescope.errors import InputError, near_miss
-from purescope.schemas import RESULTS
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schema import Schema
+from purescope.tables.schemas import RESULTS
 
 
 def pick(table: pd.DataFrame, wanted: Mapping[str, str | None], schema: Schema = RESULTS) -> pd.DataFrame:

@@ -9,8 +9,8 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from purescope.errors import InputError, OutputError, near_miss
+from purescope.files.writing import atomic_path
 from purescope.plots._style import current
-from purescope.tables import atomic_path
 
 # What savefig writes into a file besides the drawing: nothing that changes from one run to the next.
 _METADATA: dict[str, dict[str, str | None]] = {

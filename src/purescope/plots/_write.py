@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from purescope.errors import InputError
+from purescope.files.writing import slug
 from purescope.plots._figures import dynamics_figure, gap_figure, pruning_figure
 from purescope.plots._save import save_figure
-from purescope.tables import check_table, slug
+from purescope.tables.files import check_table
 
 
 def write_figures(table: pd.DataFrame, out: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:

@@ -8,21 +8,22 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from purescope.columns import STRINGS
-from purescope.evaluation import ablation_values, best_other_by_k
-from purescope.ordering import STRATEGIES
+from purescope.maths.accuracy import best_other_by_k
+from purescope.maths.cells import ablation_values
+from purescope.maths.overlaps import Projections
+from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import on_each_core
-from purescope.purity import Projections
-from purescope.schemas import CONFUSIONS
 from purescope.sweep import PURITY, Measured, strategy_input
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schema import STRINGS
+from purescope.tables.schemas import CONFUSIONS
 
 # A strategy, its order, its ks, and which images it gets right at each.
 _Answers: TypeAlias = tuple[str, Int64[Tensor, " neuron"], list[int], Bool[Tensor, "k image"]]
 
 
 def confusion_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
-    """How many images of each class were taken for each class: `purescope.schemas.CONFUSIONS`.
+    """How many images of each class were taken for each class: `purescope.tables.schemas.CONFUSIONS`.
 
     For all neurons, for high and low purity as far as they were swept, and for the first random order. What is right
     is what the sweep found right, so the share of images on the diagonal is its accuracy, exactly.

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float16
 
-from purescope.cosines import TOWERS
-from purescope.purity import Projections, cosine_gram
+from purescope.maths.overlaps import Projections, cosine_gram
+from purescope.tables.cosines import TOWERS
 
 
 def cosine_maps(projections: Projections) -> dict[str, Float16[np.ndarray, "neuron neuron"]]:

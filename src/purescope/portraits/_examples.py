@@ -5,11 +5,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from purescope.columns import STRINGS
-from purescope.features import Features
+from purescope.features.features import Features
 from purescope.parallel import on_each_core
-from purescope.schemas import EXAMPLES
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schema import STRINGS
+from purescope.tables.schemas import EXAMPLES
 
 EACH = 5  # images at either end
 
@@ -17,7 +17,8 @@ _NUMBERS = 1 << 20  # that a core takes at a time, of a copy of some neurons' ac
 
 
 def example_table(features: Features) -> pd.DataFrame:
-    """The `EACH` images at either end of each neuron: `purescope.schemas.EXAMPLES`; of equal ones the lower index.
+    """The `EACH` images at either end of each neuron: `purescope.tables.schemas.EXAMPLES`; of equal ones the lower
+    index.
 
     Of fewer images, all stand at both ends.
     """

@@ -5,14 +5,14 @@ import warnings
 import pandas as pd
 import torch
 
+from purescope.maths.overlaps import Projections, overlap
 from purescope.neurons import neuron_table
-from purescope.purity import Projections, overlap
-from purescope.schemas import NEURONS
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schemas import NEURONS
 
 
 def neuron_portraits(label: str, projections: Projections | None, *, seed: int = 0) -> pd.DataFrame:
-    """The model's neurons, purest first, beside what random weights overlap: `purescope.schemas.NEURONS`.
+    """The model's neurons, purest first, beside what random weights overlap: `purescope.tables.schemas.NEURONS`.
 
     Args:
         label: the model's.

@@ -3,16 +3,16 @@
 import pandas as pd
 import torch
 
-from purescope.columns import STRINGS
-from purescope.ordering import STRATEGIES
-from purescope.purity import Projections
-from purescope.schemas import ORDERS
+from purescope.maths.overlaps import Projections
+from purescope.maths.strategies import STRATEGIES
 from purescope.sweep import Measured, strategy_input
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schema import STRINGS
+from purescope.tables.schemas import ORDERS
 
 
 def order_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
-    """The neurons in the order of each strategy that was swept: `purescope.schemas.ORDERS`.
+    """The neurons in the order of each strategy that was swept: `purescope.tables.schemas.ORDERS`.
 
     A strategy that looks at labels is fitted on all images here; the sweep fits it on one half and judges it on the
     other.

@@ -6,14 +6,14 @@ import pandas as pd
 
 from purescope.datasets.names import told_apart
 from purescope.importance import importance_tables
+from purescope.maths.overlaps import Projections
 from purescope.portraits._confusions import confusion_table
 from purescope.portraits._examples import example_table
 from purescope.portraits._orders import order_table
 from purescope.portraits._words import word_table
-from purescope.purity import Projections
-from purescope.schemas import CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, IMPORTANCE, ORDERS, WORDS
 from purescope.sweep import Measured
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schemas import CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, IMPORTANCE, ORDERS, WORDS
 
 PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
 """What `portrait` gives."""
@@ -27,7 +27,7 @@ def portrait(measured: Measured, projections: Projections | None) -> dict[str, p
         projections: of the model; None for one without.
 
     Returns:
-        The tables `PORTRAIT` by name, see `purescope.schemas`. Classes of one name are told apart by a number.
+        The tables `PORTRAIT` by name, see `purescope.tables.schemas`. Classes of one name are told apart by a number.
 
     Raises:
         InputError: the projections are of another number of neurons.

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 from PIL import Image
 
-from purescope.datasets import Dataset
+from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError
-from purescope.features import Progress, quiet
+from purescope.features._extract import Progress, quiet
 from purescope.parallel import on_each_core
-from purescope.schemas import THUMBNAILS
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schemas import THUMBNAILS
 
 SIDE = 48  # pixels of the longer side
 
@@ -20,10 +20,10 @@ _QUALITY = 50  # of WebP: a drawing or photograph of 48 pixels takes about 500 b
 
 
 def thumbnail_table(examples: pd.DataFrame, sets: Iterable[Dataset], *, progress: Progress = quiet) -> pd.DataFrame:
-    """Every image that examples name, as a thumbnail: `purescope.schemas.THUMBNAILS`.
+    """Every image that examples name, as a thumbnail: `purescope.tables.schemas.THUMBNAILS`.
 
     Args:
-        examples: of any models, see `purescope.schemas.EXAMPLES`.
+        examples: of any models, see `purescope.tables.schemas.EXAMPLES`.
         sets: the data sets that have images; each image named is read once more.
         progress: wraps the reading, for a progress bar.
 

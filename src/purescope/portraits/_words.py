@@ -8,19 +8,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from purescope.columns import STRINGS
-from purescope.features import Cache, text_features
-from purescope.models import Model
+from purescope.features._extract import text_features
+from purescope.features.cache import Cache
+from purescope.maths.overlaps import centre
+from purescope.models.model import Model
 from purescope.prompts import vocabulary
-from purescope.purity import centre
-from purescope.schemas import VOCABULARY, WORDS
-from purescope.tables import check_table
+from purescope.tables.columns import VOCABULARY
+from purescope.tables.files import check_table
+from purescope.tables.schema import STRINGS
+from purescope.tables.schemas import WORDS
 
 EACH = 8  # words of a neuron
 
 
 def word_table(text: Float[Tensor, "word neuron"], words: Sequence[str], *, model: str, dataset: str) -> pd.DataFrame:
-    """The `EACH` words that activate each neuron most beyond what words do: `purescope.schemas.WORDS`.
+    """The `EACH` words that activate each neuron most beyond what words do: `purescope.tables.schemas.WORDS`.
 
     The score is the activation by a word less the neuron's mean over all words, in their standard deviations: most
     neurons lean to one side whatever is said. Of equal words the first is closer; a neuron that tells none apart has

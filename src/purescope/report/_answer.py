@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from purescope import schemas
+from purescope import formats
 from purescope.comparison import points
 from purescope.errors import InputError
 from purescope.leaderboard import half_kept
-from purescope.report import _numbers as numbers
-from purescope.report._folder import Folder
-from purescope.report._looks import strategy_name
+from purescope.looks import strategy_name
 from purescope.report._rivals import better
 from purescope.report._rows import groups
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 from purescope.verdict import Verdict, read_verdicts, verdicts_of
 
 
@@ -79,9 +79,9 @@ def _of_training(folder: Folder) -> list[Answer]:
             f"{', in the '.join(told)}."
         )
         gaps = [
-            f"on {dataset} {numbers.percent(rows.iloc[0].accuracy)} to {numbers.percent(rows.iloc[-1].accuracy)} % "
-            f"accuracy, highest purity minus random {numbers.points(rows.iloc[0].gap_to_random)} to "
-            f"{numbers.points(rows.iloc[-1].gap_to_random)} points"
+            f"on {dataset} {formats.percent(rows.iloc[0].accuracy)} to {formats.percent(rows.iloc[-1].accuracy)} % "
+            f"accuracy, highest purity minus random {formats.points(rows.iloc[0].gap_to_random)} to "
+            f"{formats.points(rows.iloc[-1].gap_to_random)} points"
             for dataset, rows in groups(part[part.n > 0], "dataset")
         ]
         found.append(Answer("", claim, f"From the first to the last: {'; '.join(gaps)}." if gaps else "", ""))
@@ -104,7 +104,7 @@ def _evidence(verdict: Verdict) -> str:
     """With true minus signs in its numbers, and every name as it is."""
     sentence, overall = verdict.evidence, verdict.overall
     for difference in map(str, (overall.over_random, overall.over_low, overall.low_over_random)):
-        sentence = sentence.replace(f" is {difference}", f" is {numbers.minus(difference)}", 1)
+        sentence = sentence.replace(f" is {difference}", f" is {formats.minus(difference)}", 1)
     for null in filter(None, (overall.rotation, overall.norms)):
-        sentence = sentence.replace(f" {points(null.mean)} ", f" {numbers.minus(points(null.mean))} ", 1)
+        sentence = sentence.replace(f" {points(null.mean)} ", f" {formats.minus(points(null.mean))} ", 1)
     return sentence

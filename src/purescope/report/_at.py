@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from purescope import schemas
-from purescope.report import _numbers as numbers
+from purescope import formats
+from purescope.looks import METRIC_NAMES, strategy_name
 from purescope.report._curves import Curve
-from purescope.report._folder import Folder
-from purescope.report._looks import METRIC_NAMES, strategy_name
 from purescope.report._tables import Cell, Heading, Table
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 
 _INTERVAL = "95 % interval"
 
@@ -49,29 +49,29 @@ def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen
         row = [Cell(strategy_name(strategy), strategy)]
         for metric in metrics:
             one = found[metric]
-            row.append(Cell(numbers.measure(one.get("value"), metric), one.get("value")))
+            row.append(Cell(formats.measure(one.get("value"), metric), one.get("value")))
             if metric == "accuracy":
-                row.append(_interval(one.get("low"), one.get("high"), numbers.percent))
+                row.append(_interval(one.get("low"), one.get("high"), formats.percent))
         difference: Any = differences.loc[strategy] if strategy in differences.index else {}
         row += [
-            Cell(numbers.points(difference.get("difference")), difference.get("difference")),
-            _interval(difference.get("low"), difference.get("high"), numbers.points),
-            Cell(numbers.short(difference.get("permutation_p"), 2), difference.get("permutation_p")),
-            Cell(numbers.short(difference.get("permutation_holm"), 2), difference.get("permutation_holm")),
+            Cell(formats.points(difference.get("difference")), difference.get("difference")),
+            _interval(difference.get("low"), difference.get("high"), formats.points),
+            Cell(formats.short(difference.get("permutation_p"), 2), difference.get("permutation_p")),
+            Cell(formats.short(difference.get("permutation_holm"), 2), difference.get("permutation_holm")),
         ]
         rows.append(row)
     chances = {metric: there[model, dataset, metric].chance for metric in metrics}
     if any(chance == chance for chance in chances.values()):
         row = [Cell("chance", "chance")]
         for metric, chance in chances.items():
-            row.append(Cell(numbers.measure(chance, metric), chance))
+            row.append(Cell(formats.measure(chance, metric), chance))
             if metric == "accuracy":
-                row.append(Cell(numbers.NONE))
-        rows.append([*row, *(Cell(numbers.NONE) for _ in range(len(headings) - len(row)))])
+                row.append(Cell(formats.NONE))
+        rows.append([*row, *(Cell(formats.NONE) for _ in range(len(headings) - len(row)))])
     return Table("at", f"{model} on {dataset}, {k:,} neurons kept", headings, rows)
 
 
 def _interval(low: Any, high: Any, show: Any) -> Cell:
     if low is None or low != low:
-        return Cell(numbers.NONE)
+        return Cell(formats.NONE)
     return Cell(f"{show(low)} to {show(high)}", f"{low} {high}")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from purescope import schemas
-from purescope.report._folder import Folder
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 
 NEAREST = 6  # neurons
 SHOWN = 4  # images at each end of a data set

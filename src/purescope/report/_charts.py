@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import altair as alt
 
-from purescope.report._looks import Look
+from purescope.looks import Look
 
 Row = dict[str, Any]
 Spec = dict[str, Any]

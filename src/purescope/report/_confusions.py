@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from purescope import schemas
-from purescope.report._folder import Folder
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 
 EACH = 6  # pairs
 

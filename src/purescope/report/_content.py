@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from purescope import schemas
 from purescope.errors import PurescopeError
-from purescope.report import _neurons as neurons
+from purescope.looks import METRIC_NAMES, Look, looks, variables
+from purescope.report import _neurons
 from purescope.report._answer import Answer, answers
 from purescope.report._at import at_table
 from purescope.report._cards import Details, details_of, neurons_of, thumbnails_by_need
@@ -14,14 +14,14 @@ from purescope.report._confusions import confusion_changes
 from purescope.report._curve_figures import explorer, key_figures, panels
 from purescope.report._curves import Curve, curves, mean_curves
 from purescope.report._figures import Figure
-from purescope.report._folder import Folder
-from purescope.report._looks import METRIC_NAMES, Look, looks, variables
 from purescope.report._maps import Map, colour_steps
 from purescope.report._rests import facts, missing, question, title
 from purescope.report._rows import rows as each
 from purescope.report._sections import Section, sections
 from purescope.report._tables import Table
-from purescope.tables import misfit
+from purescope.tables import columns, schemas
+from purescope.tables.files import misfit
+from purescope.tables.results import Folder
 
 _ENDS = 6  # cards at either end of the ranking
 _STILLS = 48  # small pictures of curves for readers without scripts
@@ -202,15 +202,15 @@ def _differences(folder: Folder) -> dict[str, dict[str, list[float]]]:
 
 
 def _ends(folder: Folder, model: int, chosen: Mapping[str, Any]) -> Ends:
-    histograms = [found for tower in ("image", "text") if (found := neurons.histogram(folder, model, tower))]
-    purest, impurest = neurons.ends(folder, model, _ENDS)
+    histograms = [found for tower in ("image", "text") if (found := _neurons.histogram(folder, model, tower))]
+    purest, impurest = _neurons.ends(folder, model, _ENDS)
     return Ends(
         model,
         folder.models[model],
-        neurons.beside_random(folder, model),
+        _neurons.beside_random(folder, model),
         histograms,
-        neurons.maps(folder, model),
-        neurons.scatter(folder, model, chosen["dataset"]),
+        _neurons.maps(folder, model),
+        _neurons.scatter(folder, model, chosen["dataset"]),
         purest,
         impurest,
     )
@@ -219,7 +219,7 @@ def _ends(folder: Folder, model: int, chosen: Mapping[str, Any]) -> Ends:
 def _details(folder: Folder) -> dict[str, Details]:
     found = {}
     for place, model in enumerate(folder.models):
-        for at, dataset in enumerate([*folder.datasets, schemas.VOCABULARY]):
+        for at, dataset in enumerate([*folder.datasets, columns.VOCABULARY]):
             if part := details_of(folder, model, dataset):
                 found[f"{place}/{at}"] = part
     return found

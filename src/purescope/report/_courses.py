@@ -2,16 +2,16 @@
 
 import pandas as pd
 
-from purescope import schemas
-from purescope.report import _numbers as numbers
+from purescope import formats
+from purescope.looks import strategy_name
 from purescope.report._evidence import DATA_COLOURS, NAMED
 from purescope.report._figures import Figure, keys_of
-from purescope.report._folder import Folder
 from purescope.report._kinds import lines_chart
-from purescope.report._looks import strategy_name
 from purescope.report._rows import groups
 from purescope.report._rows import rows as each
 from purescope.report._tables import Column, Found, make_table
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 
 _HIGH, _LOW, _RANDOM, _INK = "var(--high-purity)", "var(--low-purity)", "var(--random)", "currentColor"
 
@@ -50,10 +50,10 @@ def layers(folder: Folder) -> Found:
         Column("kind", "Kind"),
         Column("space", "Space"),
         Column("neurons", "Neurons", str),
-        Column("overlap", "Overlap", lambda v: numbers.plain(v, 4)),
-        Column("relative_overlap", "× random", lambda v: numbers.plain(v, 2)),
-        Column("effective_rank", "Effective rank", lambda v: numbers.plain(v, 1)),
-        Column("relative_effective_rank", "× random", lambda v: numbers.plain(v, 2)),
+        Column("overlap", "Overlap", lambda v: formats.plain(v, 4)),
+        Column("relative_overlap", "× random", lambda v: formats.plain(v, 2)),
+        Column("effective_rank", "Effective rank", lambda v: formats.plain(v, 1)),
+        Column("relative_effective_rank", "× random", lambda v: formats.plain(v, 2)),
     ]
     return figures, [make_table("layers-table", "Every layer, from the first to the last", table, columns)]
 
@@ -85,13 +85,13 @@ def training(folder: Folder) -> Found:
         Column("model", "Model"),
         Column("step", "Step", lambda v: f"{v:,}"),
         Column("dataset", "Data set"),
-        Column("image_relative_overlap", "Image overlap, × random", lambda v: numbers.plain(v, 2)),
-        Column("text_relative_overlap", "Text overlap, × random", lambda v: numbers.plain(v, 2)),
-        Column("rank_last", "Order as in the last", lambda v: numbers.plain(v, 2)),
-        Column("accuracy", "Accuracy, %", numbers.percent),
-        Column("high_purity", "Highest purity, %", numbers.percent),
-        Column("random", "Random, %", numbers.percent),
-        Column("low_purity", "Lowest purity, %", numbers.percent),
+        Column("image_relative_overlap", "Image overlap, × random", lambda v: formats.plain(v, 2)),
+        Column("text_relative_overlap", "Text overlap, × random", lambda v: formats.plain(v, 2)),
+        Column("rank_last", "Order as in the last", lambda v: formats.plain(v, 2)),
+        Column("accuracy", "Accuracy, %", formats.percent),
+        Column("high_purity", "Highest purity, %", formats.percent),
+        Column("random", "Random, %", formats.percent),
+        Column("low_purity", "Lowest purity, %", formats.percent),
     ]
     return figures, [make_table("training-table", "Over the training; strategies are means over k", table, columns)]
 
@@ -112,13 +112,13 @@ def _accuracy_by_step(name: str, title: str, table: pd.DataFrame) -> Figure:
                     "value": 100 * value,
                     "low": low,
                     "high": high,
-                    "told": f"{numbers.percent(value, 2)} %",
+                    "told": f"{formats.percent(value, 2)} %",
                 }
             )
     spec = lines_chart(rows, x="Training step", y="Accuracy (%)", colours=colours, band=True)
     last = table.iloc[-1]
     alt = f"{title}, at the last step {last.step:,}: " + ", ".join(
-        f"{kind} {numbers.percent(last[column])} %" for kind, column in columns.items() if last[column] == last[column]
+        f"{kind} {formats.percent(last[column])} %" for kind, column in columns.items() if last[column] == last[column]
     )
     return Figure(name, title, alt + ".", spec, keys_of(colours))
 
@@ -153,7 +153,7 @@ def reproduction(folder: Folder) -> Found:
                         "x": int(row["k"]),
                         "kind": kind,
                         "value": 100 * row[column],
-                        "told": f"{numbers.percent(row[column], 2)} %",
+                        "told": f"{formats.percent(row[column], 2)} %",
                     }
                     for _, row in seen.iterrows()
                 ]
@@ -161,12 +161,12 @@ def reproduction(folder: Folder) -> Found:
         furthest = part.paper_difference.abs().max()
         alt = (
             f"{dataset}: accuracy against neurons kept, published and ours; under protocol paper ours is at most "
-            f"{numbers.percent(furthest)} points from what is published."
+            f"{formats.percent(furthest)} points from what is published."
         )
         figures.append(Figure(f"reproduction-{place}", str(dataset), alt, spec))
     shown = table.assign(strategy=[strategy_name(str(name)) for name in table.strategy])
     four = {
-        name: lambda v: numbers.plain(v, 4)
+        name: lambda v: formats.plain(v, 4)
         for name in ("published", "paper", "native", "paper_difference", "native_difference")
     }
     columns = [

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from purescope.report import _numbers as numbers
+from purescope import formats
+from purescope.looks import METRIC_NAMES, Look
 from purescope.report._charts import HALF, SMALL, WIDE, curve_chart
 from purescope.report._curves import Curve
 from purescope.report._figures import Figure, Key
-from purescope.report._folder import Folder
-from purescope.report._looks import METRIC_NAMES, Look
+from purescope.tables.results import Folder
 
 _DRAWN = ("accuracy", "silhouette")
 
@@ -111,14 +111,14 @@ def _told(one: Curve, shown: list[Look], metric: str) -> str:
     unit = "" if metric == "silhouette" else " %"
     told = []
     if one.full:
-        told.append(f"All {one.neurons:,} neurons: {numbers.measure(one.full['value'], metric)}{unit}.")
+        told.append(f"All {one.neurons:,} neurons: {formats.measure(one.full['value'], metric)}{unit}.")
     if one.chance == one.chance:
-        told.append(f"Chance: {numbers.measure(one.chance, metric)}{unit}.")
+        told.append(f"Chance: {formats.measure(one.chance, metric)}{unit}.")
     by_k = {(row["strategy"], row["k"]): row["value"] for row in one.rows}
     ks = one.ks
     for k in dict.fromkeys((ks[0], ks[len(ks) // 2], ks[-1])):
         values = [
-            f"{look.label} {numbers.measure(by_k[look.name, k], metric)}{unit}"
+            f"{look.label} {formats.measure(by_k[look.name, k], metric)}{unit}"
             for look in shown
             if (look.name, k) in by_k
         ]

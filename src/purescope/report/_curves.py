@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from purescope import schemas
-from purescope.report import _numbers as numbers
-from purescope.report._folder import Folder
+from purescope import formats
 from purescope.report._rows import groups
 from purescope.report._rows import rows as each
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 from purescope.verdict import above_chance
 
 Row = dict[str, Any]
@@ -153,7 +153,7 @@ def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) ->
     if not values or chance != chance:
         return levels
     below = bool(chance < min(values) - 0.4 * (max(values) - min(values)))
-    label = f"↓ chance\n{numbers.percent(chance)}%" if below else "chance"
+    label = f"↓ chance\n{formats.percent(chance)}%" if below else "chance"
     levels.append({"name": "chance", "label": label, "value": chance, "below": below})
     shown = [*rows, *(level for level in levels if not level["below"])]
     drawn = [row[end] for row in shown for end in _ENDS if end in row and row[end] == row[end]]

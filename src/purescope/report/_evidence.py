@@ -5,19 +5,19 @@ from typing import Any
 
 import pandas as pd
 
-from purescope import schemas
+from purescope import formats
 from purescope.comparison import AREA
 from purescope.leaderboard import Standing, leaderboard, winner
-from purescope.report import _numbers as numbers
+from purescope.looks import strategy_name
 from purescope.report._charts import Row
 from purescope.report._figures import Figure, keys_of
-from purescope.report._folder import Folder
 from purescope.report._kinds import dot, dots_chart
-from purescope.report._looks import strategy_name
 from purescope.report._rivals import rivals
 from purescope.report._rows import groups
 from purescope.report._rows import rows as each
 from purescope.report._tables import Cell, Column, Found, Heading, Table, make_table
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 
 _HIGH, _LOW, _RANDOM, _INK = "var(--high-purity)", "var(--low-purity)", "var(--random)", "currentColor"
 NAMED = [Column("model", "Model"), Column("dataset", "Data set")]
@@ -79,9 +79,9 @@ def _areas(folder: Folder) -> list[Table]:
     columns = [
         *NAMED,
         Column("strategy", "Kept"),
-        Column("area", "Mean accuracy, %", numbers.percent),
-        Column("area_low", "from", numbers.percent),
-        Column("area_high", "to", numbers.percent),
+        Column("area", "Mean accuracy, %", formats.percent),
+        Column("area_low", "from", formats.percent),
+        Column("area_high", "to", formats.percent),
         Column("needed", "Neurons for 95 % of full", needed),
         Column("needed_low", "from", needed),
         Column("needed_high", "to", needed),
@@ -94,7 +94,7 @@ def _needed(folder: Folder) -> Callable[[float | None], str]:
     """How neurons needed are shown: the fewest that were tried are an upper bound."""
     results = folder.table(schemas.RESULTS)
     fewest = results.k.min() if len(results) else 0
-    return lambda needed: ("≤ " if needed is not None and needed <= fewest else "") + numbers.plain(needed, 0)
+    return lambda needed: ("≤ " if needed is not None and needed <= fewest else "") + formats.plain(needed, 0)
 
 
 def strategies(folder: Folder) -> Found:
@@ -140,9 +140,9 @@ def _standing(one: Standing, needed: Callable[[float | None], str]) -> list[Cell
     ends = (None, None, None) if found is None else (found.value, found.low, found.high)
     return [
         Cell(strategy_name(one.strategy), one.strategy),
-        Cell(numbers.percent(one.area, 2), one.area),
-        *(Cell(numbers.points(value), value) for value in ends),
-        Cell(numbers.short(one.p, 2), one.p),
+        Cell(formats.percent(one.area, 2), one.area),
+        *(Cell(formats.points(value), value) for value in ends),
+        Cell(formats.short(one.p, 2), one.p),
         Cell(needed(one.needed), one.needed),
     ]
 
@@ -171,7 +171,7 @@ def nulls(folder: Folder) -> Found:
             rows, title="Standard deviations of the null from its mean", colours=colours, intervals=False, form="+~f"
         )
         figures.append(Figure(f"nulls-{place}", model, alt, spec, keys_of(colours, lines=False)))
-    short = numbers.short
+    short = formats.short
     columns = [
         *NAMED,
         Column("null", "Held against"),
@@ -202,7 +202,7 @@ def variants(folder: Folder, chosen: str) -> Found:
                     "name": f"{row.option}: {row.choice}" if row.choice else str(row.option),
                     "kind": kind,
                     "value": 100 * getattr(row, column),
-                    "told": f"{numbers.percent(getattr(row, column), 2)} %",
+                    "told": f"{formats.percent(getattr(row, column), 2)} %",
                 }
                 for row in each(part)
                 for column, kind in columns.items()
@@ -226,11 +226,11 @@ def variants(folder: Folder, chosen: str) -> Found:
             *NAMED,
             Column("option", "Changed"),
             Column("choice", "To"),
-            Column("high", "Highest purity, %", lambda v: numbers.percent(v, 2)),
-            Column("low", "Lowest purity, %", lambda v: numbers.percent(v, 2)),
-            Column("random", "Random, %", lambda v: numbers.percent(v, 2)),
-            Column("percentile", "Percentile among random", lambda v: numbers.plain(v, 1)),
-            Column("permutation_p", "p", lambda p: numbers.short(p, 2)),
+            Column("high", "Highest purity, %", lambda v: formats.percent(v, 2)),
+            Column("low", "Lowest purity, %", lambda v: formats.percent(v, 2)),
+            Column("random", "Random, %", lambda v: formats.percent(v, 2)),
+            Column("percentile", "Percentile among random", lambda v: formats.plain(v, 1)),
+            Column("permutation_p", "p", lambda p: formats.short(p, 2)),
         ],
     )
     figure = Figure(
@@ -244,7 +244,7 @@ def correlations(folder: Folder) -> Found:
     table = folder.table(schemas.CORRELATIONS)
     if table.empty:
         return [], []
-    show = numbers.plain
+    show = formats.plain
     columns = [
         *NAMED,
         Column("importance", "What is lost"),
@@ -269,5 +269,5 @@ def _by_pair(folder: Folder, table: pd.DataFrame) -> Iterable[tuple[str, pd.Data
 
 
 def _against(row: Any) -> str:
-    short = numbers.short
+    short = formats.short
     return f"{short(row.value)}, null {short(row.null_low)} to {short(row.null_high)}"

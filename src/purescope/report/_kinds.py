@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 
-from purescope.report import _numbers as numbers
+from purescope import formats
 from purescope.report._charts import HALF, Row, Spec, finished, named
 
 SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down")  # of kinds, in their order
@@ -13,7 +13,7 @@ _TICKS = 8  # at most so many places on the axis are all named
 
 def dot(name: str, kind: str, value: float, low: float, high: float) -> Row:
     """A row of `dots_chart` for a difference of accuracies, in points, with its interval."""
-    told = f"{numbers.points(value)} points ({numbers.points(low)} to {numbers.points(high)})"
+    told = f"{formats.points(value)} points ({formats.points(low)} to {formats.points(high)})"
     return {"name": str(name), "kind": kind, "value": 100 * value, "low": 100 * low, "high": 100 * high, "told": told}
 
 

@@ -8,7 +8,8 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from purescope.plots import COLOUR_MAP, colour_limit
+from purescope.plots._cosines import colour_limit
+from purescope.plots._style import COLOUR_MAP
 
 SIDE = 512  # pixels; more neurons share them, each showing the largest cosine within
 _STEPS = 16  # of colour

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from purescope import schemas
-from purescope.report import _numbers as numbers
+from purescope import formats
 from purescope.report._charts import Row, histogram_chart, scatter_chart
 from purescope.report._figures import Figure
-from purescope.report._folder import Folder
 from purescope.report._maps import Map, cosine_map
 from purescope.report._rows import rows as each
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 
 _BINS = 48
 
@@ -94,7 +94,7 @@ def scatter(folder: Folder, model: int, chosen: int) -> Figure | None:
     most = max(rows, key=lambda row: row["accuracy_drop"])
     alt = (
         f"{folder.models[model]} on {dataset}: accuracy lost without each of {len(rows):,} neurons against its "
-        f"overlap. Most is lost without neuron {most['neuron']}, {numbers.points(most['accuracy_drop'])} points; "
+        f"overlap. Most is lost without neuron {most['neuron']}, {formats.points(most['accuracy_drop'])} points; "
         f"{sum(row['accuracy_drop'] < 0 for row in rows):,} neurons cost accuracy.{_rho(folder, model, dataset)}"
     )
     return Figure(f"importance-{model}", "Purity against importance", alt, scatter_chart(rows, len(ranks)))

@@ -8,13 +8,12 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from purescope import __version__
-from purescope.report import _numbers as numbers
+from purescope import __version__, formats
 from purescope.report._content import Content, gather
 from purescope.report._figures import VEGA_LITE
-from purescope.report._folder import Folder
 from purescope.report._json import packed_json, script_json
 from purescope.report._pictures import Pictures
+from purescope.tables.results import Folder
 
 LIMIT = 8_000_000
 """Bytes of a page, at most."""
@@ -85,7 +84,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     shown = ("percent", "points", "plain", "short", "measure", "purer")
-    environment.filters |= {name: getattr(numbers, name) for name in shown}
+    environment.filters |= {name: getattr(formats, name) for name in shown}
     return environment
 
 

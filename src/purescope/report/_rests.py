@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from purescope import schemas
-from purescope.report._folder import Folder
 from purescope.report._rows import groups
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 
 
 def question(folder: Folder) -> str:

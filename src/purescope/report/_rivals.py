@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from purescope import schemas
+from purescope import formats
 from purescope.comparison import AREA
-from purescope.report import _numbers as numbers
+from purescope.looks import METRIC_NAMES, strategy_name
 from purescope.report._figures import Figure, keys_of
-from purescope.report._folder import Folder
 from purescope.report._kinds import dot, dots_chart
-from purescope.report._looks import METRIC_NAMES, strategy_name
 from purescope.report._rows import rows as each
 from purescope.report._tables import Cell, Found, Heading, Table
+from purescope.tables import schemas
+from purescope.tables.results import Folder
 from purescope.verdict import LEVEL
 
 
@@ -55,9 +55,9 @@ _GAP = "highest minus lowest purity"
 def _rival(row: Any) -> list[Cell]:
     metric = str(row.metric)
     if metric in METRIC_NAMES and metric != "silhouette":
-        value, difference = numbers.percent, numbers.points
+        value, difference = formats.percent, formats.points
     else:
-        value = difference = numbers.short
+        value = difference = formats.short
     return [
         Cell(str(row.dataset), str(row.dataset)),
         Cell(_GAP if row.strategy == "gap" else strategy_name(str(row.strategy)), str(row.strategy)),
@@ -66,7 +66,7 @@ def _rival(row: Any) -> list[Cell]:
         *(Cell(value(one), one) for one in (row.first_value, row.second_value)),
         Cell(difference(row.difference), row.difference),
         Cell(f"{difference(row.low)} to {difference(row.high)}", f"{row.low} {row.high}"),
-        Cell(numbers.short(row.p_holm, 2), row.p_holm),
+        Cell(formats.short(row.p_holm, 2), row.p_holm),
     ]
 
 
@@ -81,7 +81,7 @@ def better(folder: Folder) -> tuple[str, str]:
     parts = {first: table[decided & ahead], second: table[decided & ~ahead], "not decided": table[~decided]}
     said = [f"{name} on {', '.join(map(str, rows.dataset))}" for name, rows in parts.items() if len(rows)]
     numbers_of = [
-        f"{row.dataset} {numbers.points(row.difference)} ({numbers.points(row.low)} to {numbers.points(row.high)})"
+        f"{row.dataset} {formats.points(row.difference)} ({formats.points(row.low)} to {formats.points(row.high)})"
         for row in each(table)
     ]
     sentence = f"More accurate with all neurons, on the same images: {'; '.join(said)}."

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from purescope.report import _courses as courses
-from purescope.report import _evidence as evidence
+from purescope.report import _courses, _evidence
 from purescope.report._figures import Figure
-from purescope.report._folder import Folder
 from purescope.report._tables import Found, Table
+from purescope.tables.results import Folder
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def sections(folder: Folder, chosen: str) -> list[Section]:
 
 
 def _all(folder: Folder, chosen: str) -> Iterator[Section]:
-    several, compared = len(folder.models) > 1, evidence.comparison(folder)
+    several, compared = len(folder.models) > 1, _evidence.comparison(folder)
     yield Section(
         "models",
         "Comparison",
@@ -60,7 +59,7 @@ def _all(folder: Folder, chosen: str) -> Iterator[Section]:
         "Strategies",
         "Every way to choose",
         "All strategies of this run, by mean accuracy over all k.",
-        evidence.strategies(folder),
+        _evidence.strategies(folder),
     )
     yield Section(
         "nulls",
@@ -68,40 +67,40 @@ def _all(folder: Folder, chosen: str) -> Iterator[Section]:
         "What else could explain it",
         "The same statistics where purity can mean nothing: random weights, random rotations of the embedding, "
         "shuffled neurons.",
-        evidence.nulls(folder),
+        _evidence.nulls(folder),
     )
     yield Section(
         "variants",
         "Variants",
         "Does it hold under other choices?",
         "High, low and random with one option of the experiment changed at a time.",
-        evidence.variants(folder, chosen),
+        _evidence.variants(folder, chosen),
     )
     yield Section(
         "correlations",
         "Importance",
         "Do pure neurons matter more?",
         "Rank correlation of purity with what is lost without a neuron: above 0, the purer matter more.",
-        evidence.correlations(folder),
+        _evidence.correlations(folder),
     )
     yield Section(
         "layers",
         "Layers",
         "Through the layers",
         "Overlap at every depth, over that of random neurons of the same shape.",
-        courses.layers(folder),
+        _courses.layers(folder),
     )
     yield Section(
         "training",
         "Training",
         "Through the training",
         "What purity and accuracy did, checkpoint by checkpoint.",
-        courses.training(folder),
+        _courses.training(folder),
     )
     yield Section(
         "reproduction",
         "Reproduction",
         "Beside the published figures",
         "Published values as read from the figures, and ours under both protocols.",
-        courses.reproduction(folder),
+        _courses.reproduction(folder),
     )

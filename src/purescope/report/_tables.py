@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from purescope.report import _numbers as numbers
+from purescope import formats
 from purescope.report._figures import Figure
 
 
@@ -82,7 +82,7 @@ def make_table(name: str, caption: str, table: pd.DataFrame, columns: Iterable[C
 
 def _cell(value: Any, column: Column) -> Cell:
     if pd.isna(value):
-        return Cell(numbers.NONE if column.show else "", None)
+        return Cell(formats.NONE if column.show else "", None)
     if column.show is None:
         return Cell(str(value), str(value))
     return Cell(column.show(value), value)

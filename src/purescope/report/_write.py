@@ -37,7 +37,7 @@ def write_report(out: Path) -> Path:
     Examples:
         >>> import tempfile, purescope as ps
         >>> from purescope.planted import plant
-        >>> from purescope.tables import write_results
+        >>> from purescope.tables.files import write_results
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> table = ps.sweep(made.features, made.projections, keep=[4, 8], draws=2, resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:
@@ -53,8 +53,8 @@ def write_report(out: Path) -> Path:
     with drawing() as pictures:
         with _some_home():
             from purescope.report._page import page
-        from purescope.report._folder import read_folder
-        from purescope.tables import atomic_path
+        from purescope.files.writing import atomic_path
+        from purescope.tables.results import read_folder
 
         text = page(read_folder(out), pictures)
     with atomic_path(out / "report.html") as temporary:

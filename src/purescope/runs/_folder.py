@@ -18,27 +18,21 @@ import pandas as pd
 import torch
 
 from purescope import __version__
-from purescope.columns import Schema
 from purescope.comparison import adjust
-from purescope.datasets import Dataset
-from purescope.datasets.dataset import fingerprint
+from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.errors import InputError, OutputError
-from purescope.features import Features
-from purescope.locks import lock_folder
-from purescope.manifest import (
-    MANIFEST,
-    check_hash,
-    own_manifest,
-    read_manifest,
-    versions,
-    write_manifest,
-)
-from purescope.models import Model
+from purescope.features.features import Features
+from purescope.files.locks import lock_folder
+from purescope.files.manifest import MANIFEST, check_hash, own_manifest, read_manifest, versions, write_manifest
+from purescope.files.writing import unfinished, write_bytes
+from purescope.models.model import Model
 from purescope.prompts import prompts_for
 from purescope.runs._inputs import Settings, ks, name_of
-from purescope.schemas import OF_RUNS, RESULTS, VOCABULARY
 from purescope.specs import is_folder
-from purescope.tables import parquet_bytes, parquet_name, read_table, unfinished, write_bytes
+from purescope.tables.columns import VOCABULARY
+from purescope.tables.files import parquet_bytes, parquet_name, read_table
+from purescope.tables.schema import Schema
+from purescope.tables.schemas import OF_RUNS, RESULTS
 
 Tables: TypeAlias = dict[str, pd.DataFrame]  # by the name of the schema
 Pair: TypeAlias = tuple[str, str]  # of model and data set

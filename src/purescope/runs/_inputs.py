@@ -6,16 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from purescope.datasets import Dataset, load_dataset
+from purescope.datasets import load_dataset
+from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError, InputError, ModelError
-from purescope.features import Features, Progress, extract, read_features
-from purescope.keep import check_keep, default_keep
-from purescope.models import OPENAI_PREPROCESS, Model, load_model
-from purescope.models.model import no_encoder
-from purescope.schemas import VOCABULARY
+from purescope.features._extract import Progress, extract
+from purescope.features._files import read_features
+from purescope.features.features import Features
+from purescope.files.writing import slug
+from purescope.maths.keep import check_keep, default_keep
+from purescope.models import load_model
+from purescope.models.model import OPENAI_PREPROCESS, Model, no_encoder
 from purescope.specs import is_label, split_label
 from purescope.sweep import Options
-from purescope.tables import slug
+from purescope.tables.columns import VOCABULARY
 
 # What is no different number: where weights were found, and how they were wrapped.
 _WRAPPING = ("format",)

@@ -14,16 +14,16 @@ from typing import Any
 
 import pandas as pd
 
-from purescope.columns import Schema
-from purescope.cosines import write_cosines
-from purescope.datasets import Dataset
+from purescope.datasets.dataset import Dataset
 from purescope.errors import noting
-from purescope.features import Features, Progress, quiet
-from purescope.locks import lock_folder
-from purescope.manifest import write_manifest
-from purescope.models import Model
-from purescope.notebook import ResultTable
-from purescope.portraits import cosine_maps, vocabulary_table
+from purescope.features._extract import Progress, quiet
+from purescope.features.features import Features
+from purescope.files.locks import lock_folder
+from purescope.files.manifest import write_manifest
+from purescope.formats import ResultTable
+from purescope.models.model import Model
+from purescope.portraits._cosines import cosine_maps
+from purescope.portraits._words import vocabulary_table
 from purescope.runs._folder import Done, Tables, claim, new_manifest, now
 from purescope.runs._inputs import (
     Settings,
@@ -38,9 +38,13 @@ from purescope.runs._inputs import (
 )
 from purescope.runs._study import Opened, Study, measure_pair, projections_of
 from purescope.sanity import doubts
-from purescope.schemas import THUMBNAILS, VOCABULARY
 from purescope.specs import to_folder
-from purescope.tables import check_table, write_csv, write_wide
+from purescope.tables.columns import VOCABULARY
+from purescope.tables.cosines import write_cosines
+from purescope.tables.files import check_table, write_csv
+from purescope.tables.schema import Schema
+from purescope.tables.schemas import THUMBNAILS
+from purescope.tables.wide import write_wide
 from purescope.verdict import ALL
 
 _log = logging.getLogger(__name__)
@@ -79,7 +83,7 @@ def run_sweep(
 
     Returns:
         The tidy table, as in ``results.parquet``; beside it stand ``comparisons`` and ``curves``, see
-        `purescope.schemas`.
+        `purescope.tables.schemas`.
 
     Raises:
         PurescopeError: a name, file, image or setting is not usable, or `out` holds another run.
@@ -256,7 +260,7 @@ def _write_cosines(models: Sequence[Model], folder: Path) -> None:
 
 
 def _figures(results: pd.DataFrame, folder: Path) -> None:
-    from purescope.plots import write_figures
+    from purescope.plots._write import write_figures
 
     write_figures(results, folder)
 
@@ -264,7 +268,7 @@ def _figures(results: pd.DataFrame, folder: Path) -> None:
 def _report(folder: Path) -> None:
     """Draw the page from what the folder holds; whatever goes wrong with that, the run is measured and stays so."""
     try:
-        from purescope.report import write_report
+        from purescope.report._write import write_report
 
         write_report(folder)
     except Exception as error:

@@ -7,20 +7,23 @@ from typing import TypeAlias
 import pandas as pd
 
 from purescope.attribution import attribution_table, is_cheap
-from purescope.columns import Schema
 from purescope.comparison import compare_strategies, curve_table
-from purescope.datasets import Dataset
-from purescope.features import Features, Progress
-from purescope.models import Model
+from purescope.datasets.dataset import Dataset
+from purescope.features._extract import Progress
+from purescope.features.features import Features
+from purescope.maths.overlaps import Projections
+from purescope.maths.significance import against_chance
+from purescope.models.model import Model
 from purescope.nulls import ROTATIONS
-from purescope.portraits import PORTRAIT, neuron_portraits, portrait, thumbnail_table
-from purescope.purity import Projections
+from purescope.portraits._neurons import neuron_portraits
+from purescope.portraits._portrait import PORTRAIT, portrait
+from purescope.portraits._thumbnails import thumbnail_table
 from purescope.runs._folder import Tables
 from purescope.runs._inputs import Settings, Sources, features_of
-from purescope.schemas import ATTRIBUTIONS, COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS, VERDICTS
-from purescope.statistics import against_chance
 from purescope.sweep import Measured, measure_strategies
-from purescope.tables import check_table
+from purescope.tables.files import check_table
+from purescope.tables.schema import Schema
+from purescope.tables.schemas import ATTRIBUTIONS, COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS, VERDICTS
 from purescope.verdict import verdict_table, verdicts_of
 
 SWEPT = (RESULTS, COMPARISONS, CURVES, ATTRIBUTIONS, *PORTRAIT)

@@ -1,0 +1,112 @@
+"""How each strategy is called and drawn, in every figure and on every page.
+
+The palette is Okabe and Ito's, whose colours stay apart for colour-blind eyes. On the page colours are CSS variables,
+so themes are CSS.
+
+"""
+
+from dataclasses import dataclass
+
+# The colours of Okabe and Ito that plots.PALETTE leaves to strategies beyond the experiment's.
+_MORE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A7B00", "#7A4FA3")
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+_SHAPES = ("diamond", "triangle-up", "cross", "triangle-down", "stroke")
+
+NAMES = {
+    "high_purity": "highest purity",
+    "low_purity": "lowest purity",
+    "random": "random",
+    "full": "all neurons",
+    "weight_norm": "largest weight norm",
+    "activation_variance": "largest variance",
+    "first_k": "first by index",
+    "greedy_purity": "greedy purity",
+    "pivoted_qr": "pivoted QR",
+    "ape": "APE",
+    "importance": "importance (by labels)",
+    "svd": "SVD basis",
+    "pca": "PCA basis",
+    "random_rotation": "random rotation",
+}
+METRIC_NAMES = {
+    "accuracy": "Accuracy",
+    "top5_accuracy": "Top-5 accuracy",
+    "mean_class_recall": "Mean class recall",
+    "silhouette": "Silhouette",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Of one strategy.
+
+    Args:
+        name: in the tables.
+        label: in words.
+        colour: a CSS value, ``var(--...)``.
+        value: what the variable stands for, on a light page.
+        dash: lengths of strokes and gaps.
+        shape: of its points, Vega's names; empty for none.
+        filled: whether the points are.
+        shown: from the start.
+    """
+
+    name: str
+    label: str
+    colour: str
+    value: str
+    dash: list[int]
+    shape: str
+    filled: bool = True
+    shown: bool = True
+
+
+def strategy_name(name: str) -> str:
+    """A strategy in words."""
+    return NAMES.get(name, name.replace("_", " "))
+
+
+def looks(strategies: list[str]) -> list[Look]:
+    """One look each, no two alike."""
+    fixed = {
+        "high_purity": ([1, 0], "circle", True),
+        "low_purity": ([6, 2], "square", False),
+        "random": ([1, 0], "", True),
+    }
+    found = []
+    for place, name in enumerate(strategies):
+        label = strategy_name(name)
+        if name in fixed:
+            dash, shape, filled = fixed[name]
+            found.append(Look(name, label, _variable(name), PALETTE[name], dash, shape, filled))
+        else:
+            more = place - len(fixed)
+            value = _MORE[more % len(_MORE)]
+            dash, shape = _DASHES[more % len(_DASHES)], _SHAPES[more % len(_SHAPES)]
+            found.append(Look(name, label, f"var(--more-{more % len(_MORE) + 1})", value, dash, shape, shown=False))
+    return found
+
+
+def variables() -> dict[str, str]:
+    """The CSS variables of all colours, as they are on a light page; the stylesheet makes the dark ones of them."""
+    named = {name.replace("_", "-"): PALETTE[name] for name in ("high_purity", "low_purity", "random", "image", "text")}
+    more = {f"more-{place}": value for place, value in enumerate(_MORE, start=1)}
+    return {f"--light-{name}": value for name, value in (named | more).items()}
+
+
+def _variable(name: str) -> str:
+    return f"var(--{name.replace('_', '-')})"
+
+
+PALETTE = {
+    "high_purity": "#0072B2",
+    "low_purity": "#D55E00",
+    "random": "#6E6E6E",
+    "full": "#000000",
+    "gap": "#009E73",
+    "gap_to_random": "#0072B2",
+    "order": "#000000",
+    "image": "#56B4E9",
+    "text": "#E69F00",
+}
+"""By what is shown. Blue and vermilion are equally dark in grey print, and both can be read on black and on white."""

@@ -1,0 +1,162 @@
+"""Other axes for the same embedding: rotations, under which no full-width logit changes.
+
+A basis is an orthogonal matrix ``[neuron, neuron]``, float64, whose column m is the new axis m, first = kept first.
+Features become ``features @ basis`` and projections ``basis.T @ projection``, both towers alike, so logits, cosines and
+silhouettes over all axes stay what they are. What single axes have, as purity and the prefixes of an order, does
+change: rotations say how much of a result is owed to the axes that a model came with.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias, overload
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from purescope.errors import InputError
+from purescope.maths.overlaps import Projections, centre, side_by_side
+from purescope.maths.scores import StrategyInput
+from purescope.parallel import on_each_core
+
+_ROWS = 1 << 13  # that are taken in float64 at a time
+
+Orthogonal: TypeAlias = Float[Tensor, "neuron neuron"]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """A row of `BASES`.
+
+    Args:
+        of: from what is given and a seed to a basis; only a `seeded` one reads the seed.
+        needs: ``weights`` or ``features`` (of images).
+        seeded: there is a basis for each seed.
+        what: one line for readers, with its source.
+    """
+
+    of: Callable[[StrategyInput, int], Orthogonal]
+    needs: str
+    seeded: bool
+    what: str
+
+
+def random_rotation(given: StrategyInput, seed: int = 0) -> Orthogonal:
+    """A uniformly (Haar) drawn orthogonal matrix; its first k axes are a random projection to k dimensions.
+
+    QR of a Gaussian matrix, with the signs of R's diagonal taken out, without which the law would not be uniform
+    (Mezzadri, "How to generate random matrices from the classical compact groups", 2007).
+
+    Examples:
+        >>> given = StrategyInput(Projections(torch.eye(3), torch.eye(3)))
+        >>> basis = random_rotation(given, seed=1)
+        >>> (basis.T @ basis).allclose(torch.eye(3, dtype=torch.float64))
+        True
+    """
+    generator = torch.Generator().manual_seed(seed)
+    q, r = torch.linalg.qr(torch.randn(given.neurons, given.neurons, generator=generator, dtype=torch.float64))
+    basis: Tensor = q * r.diagonal().sign()
+    return basis
+
+
+def random_rotations(neurons: int, draws: int, seed: int) -> Float[Tensor, "draw neuron neuron"]:
+    """Draw many uniform (Haar) bases, float32: 200 as products of one of 15 and another of 15.
+
+    A product with a Haar matrix is one, and two products that differ in a factor are independent of each other. So the
+    share of the bases in which something is so has the mean and the spread that it has over independent ones, at a
+    fifth of the time.
+
+    Examples:
+        >>> random_rotations(3, draws=5, seed=0).shape
+        torch.Size([5, 3, 3])
+    """
+    given = StrategyInput(Projections(torch.eye(neurons), torch.eye(neurons)))
+    few = math.isqrt(draws - 1) + 1
+    factors = list(on_each_core(lambda place: random_rotation(given, seed + place).float(), range(2 * few)))
+    return torch.stack([factors[draw // few] @ factors[few + draw % few] for draw in range(draws)])
+
+
+def svd(given: StrategyInput, seed: int = 0) -> Orthogonal:
+    """Left singular vectors of both projections side by side, each of Frobenius norm 1; most weight first.
+
+    Examples:
+        Neuron 1 weighs most, so it is the first axis:
+
+        >>> tower = torch.diag(torch.tensor([1.0, 3.0]))
+        >>> svd(StrategyInput(Projections(tower, tower)))
+        tensor([[0., 1.],
+                [1., 0.]], dtype=torch.float64)
+    """
+    return _principal_axes(side_by_side(given.projections))
+
+
+def pca(given: StrategyInput, seed: int = 0) -> Orthogonal:
+    """Principal axes of the image features; most variance first (Pearson 1901).
+
+    The mean is taken away to find the axes only: features are rotated as they are, or logits would change.
+
+    Raises:
+        InputError: there are no image features, or fewer than two.
+
+    Examples:
+        Neuron 1 varies most, whatever the mean of neuron 0:
+
+        >>> tower, image = torch.eye(2), torch.tensor([[9.0, 1.0], [9.0, -1.0]])
+        >>> pca(StrategyInput(Projections(tower, tower), image=image))
+        tensor([[0., 1.],
+                [1., 0.]], dtype=torch.float64)
+    """
+    if given.image is None:
+        raise InputError(
+            "pca without image features", expected="features whose variance orders the axes", fix="give image="
+        )
+    return _principal_axes(centre(given.image.T, "image features"))
+
+
+BASES: dict[str, Basis] = {
+    "random_rotation": Basis(random_rotation, "weights", True, "a uniform draw for each seed (Haar; Mezzadri 2007)"),
+    "svd": Basis(svd, "weights", False, "singular vectors of both projections, most weight first"),
+    "pca": Basis(pca, "features", False, "principal axes of the image features, most variance first (Pearson 1901)"),
+}
+
+
+@overload
+def rotate(what: Projections, basis: Orthogonal) -> Projections: ...
+@overload
+def rotate(what: Float[Tensor, "row neuron"], basis: Orthogonal) -> Float[Tensor, "row neuron"]: ...
+def rotate(
+    what: Projections | Float[Tensor, "row neuron"], basis: Orthogonal
+) -> Projections | Float[Tensor, "row neuron"]:
+    """Projections, or the features of images or classes, on the axes of a basis, in the dtype they came in.
+
+    Raises:
+        InputError: the basis is of another number of neurons.
+
+    Examples:
+        A quarter turn: the new axis 0 is the old axis 1.
+
+        >>> quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+        >>> rotate(torch.tensor([[0.6, 0.8]]), quarter)
+        tensor([[ 0.8000, -0.6000]])
+    """
+    if isinstance(what, Projections):
+        return Projections(image=rotate(what.image.T, basis).T, text=rotate(what.text.T, basis).T)
+    if what.shape[-1] != len(basis):
+        raise InputError(
+            f"a basis of {len(basis)} axes for {what.shape[-1]} neurons",
+            expected="the same number",
+            fix="make the basis from the same model",
+        )
+    rotated = torch.empty(what.shape, dtype=what.dtype)
+    for some, rows in zip(rotated.split(_ROWS), what.detach().split(_ROWS), strict=True):
+        some.copy_(rows.to(basis.dtype) @ basis)
+    return rotated
+
+
+def _principal_axes(rows: Float[Tensor, "neuron width"]) -> Orthogonal:
+    """Eigenvectors of ``rows @ rows.T``, largest value first, the largest entry of each positive."""
+    vectors = torch.linalg.eigh(rows @ rows.T).eigenvectors.flip(1)
+    largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
+    axes: Tensor = vectors * largest.sign()
+    return axes

@@ -1,0 +1,269 @@
+"""The tidy result table: one row a cell, its schema, and its files.
+
+A cell is one (model, dataset, strategy, draw, k, metric). Everything that is shown is read from this table, and every
+file is written beside its place and renamed into it, so a reader never sees half a file.
+"""
+
+import functools
+import io
+import os
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from purescope.errors import InputError, PurescopeError
+from purescope.files.memory import require_room, text_bytes, unpacked_bytes
+from purescope.files.reading import open_whole, read_bytes
+from purescope.files.writing import AGAIN, atomic_path, write_bytes
+from purescope.specs import exists
+from purescope.tables.schema import STRINGS, Schema
+from purescope.tables.schemas import RESULTS
+
+_CELL, _PER_BYTE = 64, 500  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
+_LARGEST_CSV = 2_000_000_000
+
+
+def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
+    """The same table with columns in order and of the right types.
+
+    Raises:
+        InputError: a column is missing or of another type, or a row stands twice.
+    """
+    missing = [column for column in schema.columns if column not in table]
+    if missing:
+        raise InputError(
+            f"a table without the columns {', '.join(missing)}",
+            expected=f"purescope's table of {schema.name}: {', '.join(schema.columns)}",
+        )
+    columns = [*schema.columns, *(column for column in table if column not in schema.columns)]
+    table = (table if list(table) == columns else table[columns]).reset_index(drop=True)
+    found = dict(zip(table.columns, table.dtypes, strict=True))
+    other = {name: dtype for name, dtype in schema.columns.items() if found[name] != _dtype(dtype)}
+    try:
+        typed = table.astype({name: _dtype(dtype) for name, dtype in other.items()}) if other else table
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"a table of {schema.name} with a wrong type: {error}", expected=str(dict(schema.columns))
+        ) from error
+    for column, dtype in schema.columns.items():
+        if dtype == "float64" or (dtype != "string" and column not in other):
+            continue
+        lost = typed[column].isna() if dtype == "string" else typed[column] != table[column]
+        if lost.any():
+            raise InputError(
+                f"{table[column][lost].iloc[0]!r} in the column {column} of a table of {schema.name}",
+                expected=f"{dtype} throughout",
+            )
+    _check_values(typed, schema)
+    twice = typed.duplicated(list(schema.key))
+    if twice.any():
+        first = ", ".join(f"{column} {value}" for column, value in typed[twice].iloc[0][list(schema.key)].items())
+        raise InputError(
+            f"{int(twice.sum())} {schema.row}s stand twice, first {first}",
+            expected=f"one row for each {', '.join(schema.key[:-1])} and {schema.key[-1]}",
+        )
+    return typed
+
+
+@functools.cache
+def _dtype(name: str) -> "np.dtype[Any] | pd.api.extensions.ExtensionDtype":
+    """What pandas means by a name: it looks through all of its types, and a run asks thousands of times."""
+    return STRINGS if name == "string" else pd.api.types.pandas_dtype(name)
+
+
+def _check_values(table: pd.DataFrame, schema: Schema) -> None:
+    """Refuse a value outside of the range of its column, or a row whose values contradict each other."""
+    more = {str(name): schema.more for name in table if name not in schema.described} if schema.more else {}
+    columns = {**schema.described, **more}
+    for name, values in table.items() if len(table) else ():
+        column = columns.get(str(name))
+        if column is None:
+            continue
+        if name in more and not pd.api.types.is_numeric_dtype(values):
+            raise InputError(f"{values.iloc[0]!r} in the column {name}", expected=column.expected)
+        wrong = column.wrong(values)
+        if wrong.any():
+            raise InputError(
+                f"{_plain(values[wrong].iloc[0])} in the column {name} of a table of {schema.name}, row "
+                f"{int(wrong.argmax()) + 1}",
+                expected=column.expected,
+            )
+    for rule in schema.rules:
+        broken = rule.broken(table)
+        if broken.any():
+            row = table[broken].iloc[0]
+            first = ", ".join(f"{name} {_plain(row[name])}" for name in schema.key)
+            raise InputError(f"a table of {schema.name} with a row that cannot be: {first}", expected=rule.says)
+
+
+def _plain(value: object) -> str:
+    """A value as it is written, without numpy's name for its type."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def write_table(table: pd.DataFrame, out: Path, schema: Schema, *, csv: bool = True) -> None:
+    """Write the table as Parquet with page checksums, to be read back, and as CSV, to be looked at."""
+    table = check_table(table, schema)
+    if csv:
+        write_csv(table, out / f"{schema.name}.csv")
+    write_parquet(table, out / parquet_name(schema))
+
+
+def parquet_name(schema: Schema) -> str:
+    """Return the name of the file of a table that is read back."""
+    return f"{schema.name}.parquet"
+
+
+def read_table(out: Path, schema: Schema) -> pd.DataFrame:
+    """Read a table of a run's folder, every value of it checked.
+
+    Raises:
+        InputError: there is none, or it is not a purescope table; the file is named.
+    """
+    path = out / parquet_name(schema)
+    if not exists(path):
+        raise InputError(
+            f"no {path.name} in {out}",
+            expected="the --out folder of a purescope run",
+            fix="check the path",
+        )
+    return _checked(read_parquet(path), path, schema)
+
+
+def read_csv_table(path: Path, schema: Schema, **given: str) -> pd.DataFrame:
+    """Read a table that is kept as CSV alone, every value of it checked.
+
+    Only numbers can be missing: a model called NA is one.
+
+    Args:
+        path: of the file.
+        schema: of the table.
+        given: values of columns that files of earlier versions lack.
+
+    Raises:
+        InputError: it cannot be read, or is another table; the file is named.
+    """
+    numbers = ["", "nan", "NaN"]
+    try:
+        content = read_bytes(path, most=_LARGEST_CSV)
+        header = pd.read_csv(io.BytesIO(content), nrows=0).columns
+        words = {name for name, column in schema.described.items() if column.dtype == "string"}
+        missing = {name: numbers for name in header if name not in words}
+        table = pd.read_csv(
+            io.BytesIO(content),
+            keep_default_na=False,
+            na_values=missing,
+            dtype={name: str for name in words if name in header},
+        )
+        table = table.assign(**{name: value for name, value in given.items() if name not in table})
+    except Exception as error:  # damaged text can make pandas raise anything
+        raise _unreadable(path, error) from error
+    return _checked(table, path, schema)
+
+
+def _checked(table: pd.DataFrame, path: Path, schema: Schema) -> pd.DataFrame:
+    try:
+        return check_table(table, schema)
+    except InputError as error:
+        raise InputError(f"{path}: {error.came}", expected=error.expected, fix=AGAIN) from error
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> None:
+    """Write a table with a checksum for each page."""
+    write_bytes(parquet_bytes(table), path)
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """Return the content of the Parquet file of a table, with a checksum for each page."""
+    content = io.BytesIO()
+    table.to_parquet(content, index=False, write_page_checksum=True)
+    return content.getvalue()
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a table that `write_parquet` wrote, its checksums verified.
+
+    Raises:
+        InputError: it cannot be read, or declares more rows than a file of its size can mean.
+    """
+    import pyarrow.parquet
+
+    try:
+        with open_whole(path) as file:
+            footer = pyarrow.parquet.read_metadata(file)
+            stored = os.fstat(file.fileno()).st_size
+            _check_size(path, max(footer.num_rows * footer.num_columns * _CELL, unpacked_bytes(footer)), stored)
+            _check_size(path, _text_bytes(file), stored)
+            # Not by its path, in which pandas would take a folder called "~" for a home.
+            return pd.read_parquet(file, page_checksum_verification=True)
+    except PurescopeError:
+        raise
+    except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
+        raise _unreadable(path, error) from error
+
+
+def _text_bytes(file: BinaryIO) -> int:
+    """How many bytes texts and pictures of a table have, once each cell has its own: the file may have one for all."""
+    import pyarrow.parquet
+    from pyarrow import types
+
+    texts = []
+    for field in pyarrow.parquet.read_schema(file):
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        numbers = kind.value_type if types.is_list(kind) else kind  # the orders of a training are lists
+        if any(test(kind) for test in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)):
+            texts.append(field.name)
+        elif not (types.is_primitive(numbers) or types.is_null(kind)):
+            raise ValueError(f"the column {field.name} holds {kind}, neither texts, pictures nor numbers")
+    parquet = pyarrow.parquet.ParquetFile(file, read_dictionary=texts, page_checksum_verification=True)
+    columns = parquet.read(columns=texts).columns
+    return sum(text_bytes(chunk) for column in columns for chunk in column.chunks)
+
+
+def _check_size(path: Path, declared: int, stored: int) -> None:
+    require_room(declared, stored=stored, what=str(path), most_per_byte=_PER_BYTE, error=InputError)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = (getattr(error, "strerror", None) or str(error).strip() or type(error).__name__).splitlines()[0]
+    return InputError(f"{path} cannot be read: {reason}", expected="a table of a purescope run", fix=AGAIN)
+
+
+def misfit(folder: Path, error: Exception) -> InputError:
+    """Say that the tables of a folder are each well formed, and do not fit together: no run wrote them so."""
+    return InputError(
+        f"{folder}: its tables do not fit together ({type(error).__name__}: {error})",
+        expected="the tables of one run, as it wrote them",
+        fix=AGAIN,
+    )
+
+
+def nothing_in(folder: Path, holds: Callable[[Path], bool]) -> InputError:
+    """What to say of a folder that is not there, or without results: those near it that hold some may have been meant.
+
+    Args:
+        folder: that was named.
+        holds: whether a folder has what is looked for.
+    """
+    there = folder.is_dir()
+    near = {path.name: path for path in sorted((folder if there else folder.parent).glob("*")) if path.is_dir()}
+    names = near if there else get_close_matches(folder.name, near)
+    meant = [str(near[name]) for name in names if holds(near[name])]
+    return InputError(
+        f"no results in {folder}" if there else f"there is no folder {folder}",
+        expected="the --out folder of purescope sweep, demo, compare, evidence, track, layers or reproduce",
+        fix=f"did you mean {' or '.join(meant[:3])}?" if meant else "name one, or make one: `purescope demo`",
+    )
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table, and the folder it stands in if that is new."""
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        table.to_csv(file, index=False, lineterminator="\n")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from purescope.datasets import load_dataset
 from purescope.datasets.dataset import Dataset
-from purescope.features._extract import extract
+from purescope.features.extraction import extract
 from purescope.models import load_model
 from purescope.models.model import Model
 from purescope.sweep import sweep

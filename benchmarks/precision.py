@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from purescope.datasets import load_dataset
-from purescope.features._extract import extract
+from purescope.features.extraction import extract
 from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.models import load_model

@@ -11,7 +11,7 @@ from bundle.drawing import read_drawings
 from bundle.evaluation_sets import build
 from bundle.model import CONFIG, MEAN, STD, VOCABULARY_FILE, make_model, make_tokenizer
 from bundle.sources import Sources
-from purescope.models._twin import with_twin, write_twin
+from purescope.models.twin import with_twin, write_twin
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"  # weights on the way, for studies of training; not installed
 _PREPROCESS = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}

@@ -17,7 +17,7 @@ from PIL import Image
 from purescope.cli import main, options
 from purescope.cli.commands import cli
 from purescope.datasets import load_dataset
-from purescope.features._extract import extract
+from purescope.features.extraction import extract
 from purescope.maths.cells import ABLATIONS
 from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import activation_space, overlap

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from purescope.cli.commands import cli
 from purescope.errors import DatasetError, InputError, OutputError, PurescopeError
-from purescope.features._files import save_features
+from purescope.features.files import save_features
 from purescope.files.locks import lock_folder
 from purescope.files.manifest import read_manifest
 from purescope.planted import plant

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from purescope.datasets.prompts import Prompts, clean_name, prompts_for, words_for
 from purescope.errors import InputError
-from purescope.prompts import Prompts, clean_name, prompts_for, words_for
 
 FOOD = SimpleNamespace(
     classes=("apple_pie", "tuna_tartare"),
@@ -72,8 +72,8 @@ def test_words_replace_names_that_cleaning_cannot() -> None:
 
 
 def test_words_are_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    import purescope.prompts
+    import purescope.datasets.prompts
 
     words = {"mine": {"source": "me", "templates": ["my {}"], "display_names": {"A_B": "c"}}}
-    monkeypatch.setattr(purescope.prompts, "_all_words", lambda: json.loads(json.dumps(words)))
+    monkeypatch.setattr(purescope.datasets.prompts, "_all_words", lambda: json.loads(json.dumps(words)))
     assert words_for("mine").clean(["A_B", "D_E"]) == ("c", "D E")

@@ -17,9 +17,9 @@ from PIL import Image
 
 from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError, InputError, ModelError, OutputError
-from purescope.features._extract import quiet
-from purescope.features._files import read_features, save_features
+from purescope.features.extraction import quiet
 from purescope.features.features import Features
+from purescope.features.files import read_features, save_features
 from purescope.files.writing import atomic_path
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from purescope.datasets import load_dataset
-from purescope.features._extract import extract
+from purescope.features.extraction import extract
 from purescope.features.features import Features
 from purescope.models import load_model
 from purescope.sanity import assign_names, doubts, predictions

@@ -11,8 +11,8 @@ from purescope import studies
 from purescope.cli import main, options
 from purescope.cli.evidence import _variants as told_of_variants
 from purescope.cli.evidence import evidence as evidence_command
-from purescope.features._files import save_features
 from purescope.features.features import Features
+from purescope.features.files import save_features
 from purescope.files.manifest import read_manifest
 from purescope.maths.overlaps import Projections
 from purescope.model_comparison import compare_models

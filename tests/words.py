@@ -2,7 +2,7 @@
 
 import pytest
 
-from purescope import prompts
+from purescope.datasets import prompts
 
 FEW = prompts.vocabulary("paper").names[:20]
 

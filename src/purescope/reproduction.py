@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from purescope.datasets._torchvision import data_folder
 from purescope.datasets.check import check_datasets
+from purescope.datasets.torchvision import data_folder
 from purescope.errors import DatasetError, InputError, near_miss
-from purescope.features._extract import Progress, quiet
+from purescope.features.extraction import Progress, quiet
 from purescope.files.writing import atomic_path
 from purescope.models import load_model
 from purescope.models.model import Model

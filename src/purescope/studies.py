@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from purescope.datasets.dataset import Dataset
-from purescope.features._extract import Progress, quiet
+from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
 from purescope.importance import importance_and_purity
 from purescope.model_comparison import adjust, compare_models, compare_purity

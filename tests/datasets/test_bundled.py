@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from purescope.datasets import _bundled, available_datasets, load_dataset
+from purescope.datasets import available_datasets, bundled, load_dataset
 from purescope.errors import DatasetError
 
 ROWS: list[dict[str, Any]] = [
@@ -48,7 +48,7 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(_bundled, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(bundled, "_folder", lambda: tmp_path)
     write(tmp_path, ROWS)
     return tmp_path
 
@@ -107,4 +107,4 @@ def test_listing_counts_images_and_classes_of_each_view() -> None:
 
 def test_without_bundled_files_there_are_no_bundled_sets(folder: Path) -> None:
     (folder / "index.json").unlink()
-    assert _bundled.names() == []
+    assert bundled.names() == []

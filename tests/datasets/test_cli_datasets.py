@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from purescope.cli.datasets import datasets
-from purescope.datasets._torchvision import BENCHMARKS
+from purescope.datasets.torchvision import BENCHMARKS
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture
 

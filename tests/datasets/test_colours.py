@@ -10,12 +10,11 @@ import torch
 from PIL import Image
 
 from purescope.datasets import load_dataset
-from purescope.datasets._colours import Colours, as_stored
-from purescope.datasets._pillow import look_at
 from purescope.datasets.dataset import Dataset, without_bad_images
+from purescope.datasets.decoding import Colours, as_stored, look_at
 from purescope.datasets.images import LazyImages, of_protocol, open_rgb
 from purescope.errors import DatasetError
-from purescope.features._extract import extract
+from purescope.features.extraction import extract
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
 

@@ -19,7 +19,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from purescope.datasets import _pillow, load_dataset
+from purescope.datasets import decoding, load_dataset
 from purescope.errors import DatasetError, PurescopeError
 from tests.datasets.pictures import picture
 
@@ -549,7 +549,7 @@ def test_large_pictures_are_decoded_one_at_a_time_and_where_there_is_room(
     with ThreadPoolExecutor(4) as pool:
         assert len(list(pool.map(images.__getitem__, range(1, 5)))) == 4
     assert most[0] == 1
-    monkeypatch.setattr(_pillow, "available_memory", lambda: 10**8)
+    monkeypatch.setattr(decoding, "available_memory", lambda: 10**8)
     with pytest.raises(DatasetError, match=r"a/10\.png: 5,000 x 4,000 pixels take 160,000,000 bytes to decode"):
         images[1]
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from purescope.datasets import _bundled, available_datasets, load_dataset
+from purescope.datasets import available_datasets, load_dataset
+from purescope.datasets import bundled as _bundled
 from purescope.errors import DatasetError, InputError
 
 

@@ -8,8 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from purescope.datasets import load_dataset
-from purescope.datasets._manifest import _CLASS, _LABEL, _PATH
-from purescope.datasets._tables import read_parquet
+from purescope.datasets.manifest import _CLASS, _LABEL, _PATH
+from purescope.datasets.tables import read_parquet
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
 

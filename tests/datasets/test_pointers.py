@@ -7,7 +7,7 @@ import pytest
 
 from purescope.datasets import load_dataset
 from purescope.errors import PurescopeError
-from purescope.features._files import read_features
+from purescope.features.files import read_features
 from purescope.files.npz import Npz
 from purescope.tables.files import read_parquet
 from tests.datasets.pictures import picture

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from purescope.datasets import load_dataset
-from purescope.datasets._colours import Colours
+from purescope.datasets.decoding import Colours
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
 

@@ -16,7 +16,7 @@ from purescope.dynamics._measure import TrackSettings
 from purescope.dynamics._table import COLUMNS
 from purescope.dynamics._track import track
 from purescope.errors import InputError, ModelError, OutputError
-from purescope.features._extract import extract
+from purescope.features.extraction import extract
 from purescope.features.features import Features
 from purescope.maths.overlaps import Projections, random_overlap
 from purescope.maths.strategies import order_neurons

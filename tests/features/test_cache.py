@@ -21,12 +21,10 @@ from torch import Tensor
 from purescope.cli.cache import cache as command
 from purescope.datasets.images import LazyImages
 from purescope.errors import InputError, ModelError, OutputError
-from purescope.features import _entry
-from purescope.features._complete import complete
-from purescope.features._entry import content_of, key_of
-from purescope.features._extract import extract
-from purescope.features._own_files import size_on_disk
-from purescope.features.cache import Cache, default_folder
+from purescope.features import entry as _entry
+from purescope.features.cache import Cache, complete, default_folder
+from purescope.features.entry import content_of, key_of, size_on_disk
+from purescope.features.extraction import extract
 from purescope.features.features import Features
 
 Make = Callable[..., Any]

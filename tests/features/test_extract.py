@@ -14,7 +14,7 @@ from torch import Tensor
 from purescope.datasets.dataset import Dataset, without_bad_images
 from purescope.datasets.images import LazyImages
 from purescope.errors import DatasetError, InputError
-from purescope.features._extract import extract
+from purescope.features.extraction import extract
 from purescope.models.model import Model
 
 Make = Callable[..., Any]

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 
 from purescope.errors import InputError, OutputError
-from purescope.features._files import read_features, save_features
 from purescope.features.features import Features, unit_rows
+from purescope.features.files import read_features, save_features
 
 SUFFIXES = [".npz", ".safetensors"]
 ARRAYS: dict[str, Any] = {
@@ -285,8 +285,8 @@ def test_there_must_be_memory_for_what_becomes_another_type(
 def test_a_header_is_not_longer_than_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "mine.safetensors", ARRAYS, ["cat", "dog"])
     length = int.from_bytes(file.read_bytes()[:8], "little")
-    monkeypatch.setattr("purescope.features._files.CONFIGURATION", length)
+    monkeypatch.setattr("purescope.features.files.CONFIGURATION", length)
     assert read_features(file).classes == ("cat", "dog")
-    monkeypatch.setattr("purescope.features._files.CONFIGURATION", length - 1)
+    monkeypatch.setattr("purescope.features.files.CONFIGURATION", length - 1)
     with pytest.raises(InputError, match=f"its header has {length} bytes"):
         read_features(file)

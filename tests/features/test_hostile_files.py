@@ -16,7 +16,7 @@ import pytest
 import safetensors.numpy
 
 from purescope.errors import InputError
-from purescope.features._files import read_features
+from purescope.features.files import read_features
 
 ARRAYS: dict[str, Any] = {
     "image": np.eye(2, 4, dtype=np.float32),

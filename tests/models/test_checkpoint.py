@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from purescope.errors import ModelError, listed
-from purescope.models._checkpoint import fingerprint, fit, read_tensors
+from purescope.models.checkpoint import fingerprint, fit, read_tensors
 from tests.checkpoints import training_extras, write_laclip
 
 WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(-1.5), "c": torch.tensor([3])}

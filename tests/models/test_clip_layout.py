@@ -14,9 +14,9 @@ from torch import Tensor
 
 from purescope.errors import ModelError
 from purescope.models import load_model
-from purescope.models._architectures import Architecture, fitted_sizes
-from purescope.models._checkpoint import read_tensors
-from purescope.models._clip_layout import arch_of_shapes
+from purescope.models.architectures import Architecture, fitted_sizes
+from purescope.models.checkpoint import read_tensors
+from purescope.models.clip_layout import arch_of_shapes
 from tests.checkpoints import Tensors, openai_marks, openai_model, write_laclip, write_torchscript
 
 WEIGHT = torch.zeros(8, 3, 16, 16)

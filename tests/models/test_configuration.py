@@ -17,12 +17,12 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 from purescope.errors import ModelError
 from purescope.models import load_model
-from purescope.models._configuration import DECODER, MODEL, TEXT_TOWER, VISION, checked_model
-from purescope.models._plain import FLAG, NOTHING, NUMBER, TEXT, WHOLE, dictionary_of, list_of, one_of
-from purescope.models._tokenizer_files import CLASSES, OPTIONS, Folder, private_folder, rebuild
-from purescope.models._transformers_config import TEXT_TOWERS, rebuilt_text_tower
-from purescope.models._vocabulary import open_clip_hf_tokenizer
+from purescope.models.configuration import DECODER, MODEL, TEXT_TOWER, VISION, checked_model
 from purescope.models.convert import convert
+from purescope.models.plain import FLAG, NOTHING, NUMBER, TEXT, WHOLE, dictionary_of, list_of, one_of
+from purescope.models.tokenizer_files import CLASSES, OPTIONS, Folder, private_folder, rebuild
+from purescope.models.transformers_config import TEXT_TOWERS, rebuilt_text_tower
+from purescope.models.vocabulary import open_clip_hf_tokenizer
 from purescope.specs import is_inside
 from tests.checkpoints import write_open_clip
 from tests.models.test_open_clip import CONFIGS

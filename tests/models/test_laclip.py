@@ -9,7 +9,7 @@ from torch import Tensor
 
 from purescope.errors import ModelError
 from purescope.models import load_model
-from purescope.models._laclip import find_architecture
+from purescope.models.laclip import find_architecture
 from purescope.models.model import Model
 from tests.checkpoints import Tensors, laclip_tensors, training_extras, write_laclip
 from tests.models.laclip_oracle import image_features, quick_gelu, text_features

@@ -17,7 +17,8 @@ from torch.overrides import TorchFunctionMode
 from purescope.errors import ModelError
 from purescope.maths.overlaps import activation_space
 from purescope.maths.strategies import order_neurons
-from purescope.models import _open_clip, _sources, load_model
+from purescope.models import load_model, sources
+from purescope.models import open_clip as _open_clip
 from purescope.models.model import Model
 from tests.checkpoints import write_open_clip
 
@@ -188,7 +189,7 @@ def test_a_head_of_several_layers_is_told(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_copies_of_a_model_are_independent(folder: Path) -> None:
     """On several devices each has a copy: no encoder may hold on to the first one's weights."""
-    source = _sources.from_folder(folder, offline=True)
+    source = sources.from_folder(folder, offline=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is the last of several layers")
         towers = _open_clip.towers(source)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from purescope.errors import ModelError
-from purescope.models import _pickles
-from purescope.models._checkpoint import read_tensors
+from purescope.models import pickles
+from purescope.models.checkpoint import read_tensors
 
 PROTOCOL = b"\x80\x02"
 ENCODE = b"c_codecs\nencode\n"
@@ -97,7 +97,7 @@ def test_pickles_that_cost_more_than_their_size(form: str, case: str, tmp_path: 
 
 def test_operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Types are checked here at each one, so that the real limit would take a minute."""
-    monkeypatch.setattr(_pickles, "_OPERATIONS", 1000)
+    monkeypatch.setattr(pickles, "_OPERATIONS", 1000)
     tree = PROTOCOL + b"}" + text("a") + b"(" + b"N" * 1000 + b"ts."
     with pytest.raises(ModelError, match="more than 1,000 operations"):
         read_tensors(write(tmp_path / "model.pt", "zip", tree))

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from purescope.errors import ModelError
 from purescope.models import load_model
-from purescope.models._checkpoint import read_tensors
+from purescope.models.checkpoint import read_tensors
 from tests.checkpoints import laclip_tensors, openai_model, write_laclip, write_open_clip, write_torchscript
 from tests.models.test_open_clip import CONFIGS, TEXT
 from tests.models.test_transformers import word_tokenizer, write

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from purescope.errors import ModelError
-from purescope.models._checkpoint import read_tensors
+from purescope.models.checkpoint import read_tensors
 from tests.models.test_checkpoint import Malicious
 
 

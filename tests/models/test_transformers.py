@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from purescope.errors import MissingExtraError, ModelError
-from purescope.models import _transformers, load_model
+from purescope.models import load_model
+from purescope.models import transformers as _transformers
 from purescope.models.model import Model
 from tests.models.test_model import noise
 

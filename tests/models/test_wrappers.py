@@ -11,8 +11,8 @@ from torch import Tensor
 
 from purescope.errors import ModelError
 from purescope.models import load_model
-from purescope.models._checkpoint import read_tensors
-from purescope.models._wrappers import find_weights
+from purescope.models.checkpoint import read_tensors
+from purescope.models.wrappers import find_weights
 from tests.checkpoints import laclip_tensors, openai_marks
 
 PATH = Path("run/last.pt")

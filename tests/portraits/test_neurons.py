@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from purescope.datasets.dataset import Dataset
+from purescope.datasets.prompts import vocabulary
 from purescope.errors import DatasetError, InputError
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
@@ -18,7 +19,6 @@ from purescope.portraits._cosines import cosine_maps
 from purescope.portraits._neurons import neuron_portraits
 from purescope.portraits._thumbnails import thumbnail, thumbnail_table
 from purescope.portraits._words import vocabulary_table
-from purescope.prompts import vocabulary
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.cosines import read_cosines, write_cosines
 from tests import oracles

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from purescope.features import _entry
-from purescope.features._extract import extract
+from purescope.features import entry as _entry
 from purescope.features.cache import Cache
+from purescope.features.extraction import extract
 from tests.torture.killed import dataset, model
 
 

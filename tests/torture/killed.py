@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from purescope.datasets.dataset import Dataset
-from purescope.features import _entry
+from purescope.features import entry as _entry
 from purescope.features.cache import Cache
 from purescope.files.manifest import read_manifest
 from purescope.maths.overlaps import Projections

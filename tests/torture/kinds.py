@@ -16,13 +16,13 @@ from PIL import Image
 
 from purescope.cli.cache import cache as cache_command
 from purescope.datasets import load_dataset
-from purescope.features._files import read_features, save_features
+from purescope.datasets.prompts import prompts_for
 from purescope.features.cache import Cache
 from purescope.features.features import Features
+from purescope.features.files import read_features, save_features
 from purescope.files.manifest import read_manifest
 from purescope.models import load_model
 from purescope.plots._folder import _drawings
-from purescope.prompts import prompts_for
 from purescope.report._content import gather
 from purescope.runs._inputs import Settings
 from purescope.tables.files import check_table, write_table

@@ -20,7 +20,7 @@ import torch
 
 from purescope.datasets import load_dataset
 from purescope.errors import PurescopeError
-from purescope.features._files import read_features
+from purescope.features.files import read_features
 from purescope.models import load_model
 from tests.torture.kinds import KINDS, read_all, tar
 

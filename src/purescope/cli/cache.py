@@ -23,7 +23,7 @@ def cache() -> None:
 @_FOLDER
 def show(folder: Path | None) -> None:
     """List what is kept, last used first."""
-    from purescope.features._own_files import size_on_disk
+    from purescope.features.entry import size_on_disk
 
     opened = _open(folder)
     screen = terminal.console()

@@ -55,7 +55,7 @@ def track(
     """  # noqa: D301 click's mark for lines to leave alone
     check_named((), options.datasets(data), **options.places(rest))
     from purescope import dynamics
-    from purescope.features._extract import extract
+    from purescope.features.extraction import extract
     from purescope.maths.keep import parse_keep
     from purescope.plots._write import write_dynamics
     from purescope.report._write import write_report

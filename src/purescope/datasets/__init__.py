@@ -7,11 +7,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from purescope.datasets import _bundled, _folder, _huggingface, _manifest, _torchvision, _webdataset
-from purescope.datasets._torchvision import data_folder
+from purescope.datasets import bundled as _bundled
+from purescope.datasets import folder, huggingface, manifest, torchvision, webdataset
 from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.dataset import Dataset, without_bad_images
 from purescope.datasets.names import warn_of_equal_names
+from purescope.datasets.torchvision import data_folder
 from purescope.datasets.words import with_words
 from purescope.errors import DatasetError, InputError, noting
 from purescope.files.hub import is_offline
@@ -149,8 +150,8 @@ def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[
     for name in _bundled.names():
         images, classes, title = _bundled.describe(name)
         rows.append(Listing(f"bundled:{name}", images, classes, title, present=True))
-    for name, benchmark in _torchvision.BENCHMARKS.items():
-        present = _torchvision.is_present(name, root)
+    for name, benchmark in torchvision.BENCHMARKS.items():
+        present = torchvision.is_present(name, root)
         get = "" if present else "--data-root DIR if you have it, with --download if not"
         rows.append(Listing(name, benchmark.images, benchmark.classes, benchmark.title, present, get))
     return [*rows, *(Listing(spec, None, None, what, present=True) for spec, what in _YOURS.items())]
@@ -166,9 +167,9 @@ _YOURS = {
 _SUFFIXES = {"manifest": (".csv", ".tsv", ".parquet"), "wds": (".tar",), "features": (".npz", ".safetensors")}
 _BY_PREFIX: dict[str, Callable[[str], Dataset]] = {
     "bundled": _bundled.load,
-    "folder": _folder.load,
-    "manifest": _manifest.load,
-    "wds": _webdataset.load,
+    "folder": folder.load,
+    "manifest": manifest.load,
+    "wds": webdataset.load,
 }
 
 
@@ -177,9 +178,9 @@ def _load(name: str, data_root: Path | None, download: bool, offline: bool) -> D
     if colon and prefix in _BY_PREFIX:
         return _BY_PREFIX[prefix](rest)
     if colon and prefix == "hf":
-        return _huggingface.load(rest, offline=offline)
-    if name.lower() in _torchvision.BENCHMARKS:
-        return _torchvision.load(name.lower(), data_root, download=download)
+        return huggingface.load(rest, offline=offline)
+    if name.lower() in torchvision.BENCHMARKS:
+        return torchvision.load(name.lower(), data_root, download=download)
     if colon and prefix == "features":
         raise DatasetError(
             f"{name} holds features, not images",

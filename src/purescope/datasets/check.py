@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from purescope.datasets import _torchvision
-from purescope.datasets._torchvision import data_folder
+from purescope.datasets import torchvision
+from purescope.datasets.torchvision import data_folder
 from purescope.errors import DatasetError
 
 
@@ -45,15 +45,15 @@ def check_datasets(root: str | os.PathLike[str]) -> list[Checked]:
         DatasetError: `root` is no folder.
     """
     folder = data_folder(root)
-    return [_check(name, folder) for name in _torchvision.BENCHMARKS]
+    return [_check(name, folder) for name in torchvision.BENCHMARKS]
 
 
 def _check(name: str, root: Path) -> Checked:
-    benchmark = _torchvision.BENCHMARKS[name]
+    benchmark = torchvision.BENCHMARKS[name]
     state: Literal["present", "incomplete", "missing"] = "present"
     images = classes = None
     problem = ""
-    if not _torchvision.is_present(name, root):
+    if not torchvision.is_present(name, root):
         state, problem = "missing", f"{root / benchmark.folder} is not there"
     else:
         try:
@@ -74,10 +74,10 @@ def _check(name: str, root: Path) -> Checked:
 
 
 def _count(name: str, root: Path) -> tuple[int, int, str]:
-    benchmark = _torchvision.BENCHMARKS[name]
-    data = _torchvision.open_benchmark(name, root)
+    benchmark = torchvision.BENCHMARKS[name]
+    data = torchvision.open_benchmark(name, root)
     listed, classes = len(getattr(data, benchmark.labels)), len(getattr(data, benchmark.names))
-    paths = _torchvision.image_paths(name, data, root)
+    paths = torchvision.image_paths(name, data, root)
     gone = [path for path in paths if not _has_bytes(path)]
     if gone:
         return listed - len(gone), classes, f"{len(gone)} images are not there or empty, first {gone[0]}"
@@ -94,7 +94,7 @@ def _has_bytes(path: Path) -> bool:
 
 
 def _how_to_get(name: str, root: Path, state: str) -> str:
-    benchmark = _torchvision.BENCHMARKS[name]
+    benchmark = torchvision.BENCHMARKS[name]
     first = f"remove {root / benchmark.folder}, then " if state == "incomplete" else ""
     where = json.dumps(str(root), ensure_ascii=False)  # in double quotes, as a shell's single ones stand around it
     fetch = f'import purescope; purescope.load_dataset("{name}", data_root={where}, download=True)'

@@ -16,8 +16,16 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from purescope.datasets._colours import Colours, Convert, on_white, without_transparency
-from purescope.datasets._pillow import MOST_BYTES, decode, look_at, needs_more
+from purescope.datasets.decoding import (
+    MOST_BYTES,
+    Colours,
+    Convert,
+    decode,
+    look_at,
+    needs_more,
+    on_white,
+    without_transparency,
+)
 from purescope.errors import DatasetError
 from purescope.files.reading import open_regular
 

@@ -1,4 +1,7 @@
-"""Class names and templates of the user's own: JSON files as CLIP_benchmark has them."""
+"""Class names and templates of the user's own: JSON files as CLIP_benchmark has them.
+
+Beside images they lie as text files with one entry a line.
+"""
 
 import hashlib
 import json
@@ -9,13 +12,54 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from purescope.datasets._lines import templates_in
 from purescope.datasets.dataset import Dataset
-from purescope.datasets.names import check_lengths, warn_of_equal_names
+from purescope.datasets.names import check_class_count, check_lengths, warn_of_equal_names
+from purescope.datasets.prompts import clean_name
 from purescope.errors import DatasetError, did_you_mean, listed
-from purescope.files.reading import read_bytes
-from purescope.prompts import clean_name
+from purescope.files.reading import read_bytes, read_text
 from purescope.specs import to_path
+
+CLASSNAMES = "classnames.txt"
+TEMPLATES = "zeroshot_classification_templates.txt"
+
+
+def read_lines(file: Path) -> tuple[str, ...]:
+    """Its lines without the white space around them; empty ones may stand only at the end.
+
+    Raises:
+        DatasetError: it cannot be read, is empty, is no UTF-8, has more lines than there can be classes, or has an
+            empty line: which class would that be?
+    """
+    try:
+        # Not splitlines: a name may hold what it takes for the end of a line.
+        text = read_text(file, encoding="utf-8-sig").rstrip()
+        check_class_count(text.count("\n") + 1, DatasetError, where=f"{file}: ")
+        lines = [line.strip() for line in text.split("\n")]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"{file} cannot be read: {reason}", expected="text in UTF-8, one entry a line") from error
+    if "" in lines:
+        number = lines.index("") + 1
+        raise DatasetError(f"line {number} of {file} is empty", expected="one entry a line, in the order of labels")
+    return tuple(lines)
+
+
+def templates_in(texts: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """Templates in our spelling, with ``{}`` for the class name; the community writes ``{c}``.
+
+    Raises:
+        DatasetError: one has no such place, or several.
+
+    Examples:
+        >>> templates_in(("a photo of a {c}.", "a {}."), "mine.json")
+        ('a photo of a {}.', 'a {}.')
+    """
+    templates = tuple(text.replace("{c}", "{}") for text in texts)
+    for text, template in zip(texts, templates, strict=True):
+        if template.count("{}") != 1:
+            raise DatasetError(f"the template {text!r} of {where}", expected="one {c} for the class name")
+    return templates
+
 
 _SHAPE = 'JSON: {"NAME": ["...", ...], ...} for several data sets, or one list'
 _MAPPINGS = ("id2label", "label2id")  # in a config.json of transformers

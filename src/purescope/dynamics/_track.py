@@ -16,7 +16,7 @@ from purescope.dynamics._checkpoints import Checkpoint, find_checkpoints
 from purescope.dynamics._measure import TrackSettings, measure
 from purescope.dynamics._table import Log
 from purescope.errors import InputError, ModelError
-from purescope.features._extract import extract
+from purescope.features.extraction import extract
 from purescope.features.features import Features
 from purescope.files.locks import lock_folder
 from purescope.models import load_model

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
+from purescope.datasets.prompts import prompts_for
 from purescope.errors import InputError
-from purescope.features._extract import Progress, quiet
+from purescope.features.extraction import Progress, quiet
 from purescope.layers._activations import Moments, collect
 from purescope.layers._measures import (
     effective_rank,
@@ -23,7 +24,6 @@ from purescope.layers._measures import (
 from purescope.layers._places import Place, find_places
 from purescope.maths.overlaps import random_overlap
 from purescope.models.model import Model
-from purescope.prompts import prompts_for
 
 Row: TypeAlias = dict[str, str | int | float]
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from purescope.errors import ModelError, PurescopeError, near_miss
-from purescope.models import _files, _open_clip, _sources, _transformers
-from purescope.models._architectures import split_file
-from purescope.models._checkpoint import one_line
-from purescope.models._towers import Towers, to_model
+from purescope.models import open_clip as _open_clip
+from purescope.models import sources, transformers
+from purescope.models.architectures import split_file
+from purescope.models.checkpoint import one_line
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
+from purescope.models.towers import Towers, to_model
 from purescope.specs import (
     WEIGHTS,
     closest_beside,
@@ -99,7 +100,7 @@ def available_models() -> list[AvailableModel]:
     """What `load_model` takes, and whether it is on this disk."""
     return [
         *(
-            AvailableModel(f"bundled:{name}", label, (_bundled_folder(name) / _sources.CONFIG).is_file())
+            AvailableModel(f"bundled:{name}", label, (_bundled_folder(name) / sources.CONFIG).is_file())
             for name, label in BUNDLED.items()
         ),
         AvailableModel("open_clip:ARCH/TAG", "one of open_clip's pretrained models", None),
@@ -134,8 +135,8 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
             return _LOADERS[prefix](rest, offline)
         if path.is_dir():
             _refuse_part(path, part)
-            return _files.load_folder(path, offline=offline), _label(path.resolve().name)
-        return _files.load_file(path, arch, offline=offline, part=part), _label(f"{path.stem} {part or ''}")
+            return sources.load_folder(path, offline=offline), _label(path.resolve().name)
+        return sources.load_file(path, arch, offline=offline, part=part), _label(f"{path.stem} {part or ''}")
     except PurescopeError:
         raise
     # A configuration can hold anything at any depth, and open_clip and transformers then raise anything.
@@ -150,27 +151,27 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
 def _load_bundled(name: str, offline: bool) -> tuple[Towers, str]:
     if name not in BUNDLED:
         raise ModelError(f"no bundled model {name!r}", **near_miss(name, BUNDLED))
-    return _open_clip.towers(_sources.from_folder(_bundled_folder(name), offline=offline)), BUNDLED[name]
+    return _open_clip.towers(sources.from_folder(_bundled_folder(name), offline=offline)), BUNDLED[name]
 
 
 def _load_local_dir(name: str, offline: bool) -> tuple[Towers, str]:
     folder = to_path(name)
-    return _open_clip.towers(_sources.from_folder(folder, offline=offline)), _label(folder.resolve().name)
+    return _open_clip.towers(sources.from_folder(folder, offline=offline)), _label(folder.resolve().name)
 
 
 def _load_open_clip(name: str, offline: bool) -> tuple[Towers, str]:
     if name.startswith(_HUB):
         repository = name.removeprefix(_HUB)
-        return _open_clip.towers(_sources.from_hub(repository, offline=offline)), repository.rpartition("/")[2]
+        return _open_clip.towers(sources.from_hub(repository, offline=offline)), repository.rpartition("/")[2]
     for file, part in ((name, None), split_part(name)):
         if (found := split_file(file)) is not None and exists(to_path(found[1])):
             arch, path = found[0], to_path(found[1])
-            return _files.load_file(path, arch, offline=offline, part=part), _label(f"{path.stem} {part or ''}")
+            return sources.load_file(path, arch, offline=offline, part=part), _label(f"{path.stem} {part or ''}")
     arch, slash, tag = name.rpartition("/")
     if not slash:
         raise ModelError(f"open_clip:{name}", expected="open_clip:ARCH/TAG, ARCH/FILE or hf-hub:ORG/NAME")
     arch = arch.replace("/", "-")  # ViT-B/32, as OpenAI spells it
-    return _open_clip.towers(_sources.from_tag(arch, tag, offline=offline)), f"{arch} {tag}"
+    return _open_clip.towers(sources.from_tag(arch, tag, offline=offline)), f"{arch} {tag}"
 
 
 def _refuse_part(folder: Path, part: str | None) -> None:
@@ -182,8 +183,8 @@ def _load_hf(name: str, offline: bool) -> tuple[Towers, str]:
     if not name:
         raise ModelError("hf: without a name", expected="hf:ORG/NAME, or hf:FOLDER")
     path = to_path(name)
-    folder = path if path.is_dir() else _transformers.fetch(name, offline=offline)
-    return _transformers.load(folder), name.rstrip("/").rpartition("/")[2]
+    folder = path if path.is_dir() else transformers.fetch(name, offline=offline)
+    return transformers.load(folder), name.rstrip("/").rpartition("/")[2]
 
 
 _LOADERS: dict[str, Callable[[str, bool], tuple[Towers, str]]] = {

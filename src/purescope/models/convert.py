@@ -14,11 +14,12 @@ from torch import Tensor
 
 from purescope import __version__
 from purescope.errors import OutputError
-from purescope.models import _files, _processor, _sources, _transformers, find_towers
-from purescope.models._tokenizer_files import is_known
-from purescope.models._towers import Towers
-from purescope.models._twin import can_have_twin, with_twin
-from purescope.models._vocabulary import merges_name
+from purescope.models import find_towers, sources, transformers
+from purescope.models import processor as _processor
+from purescope.models.tokenizer_files import is_known
+from purescope.models.towers import Towers
+from purescope.models.twin import can_have_twin, with_twin
+from purescope.models.vocabulary import merges_name
 
 _FREE = "a folder that is not there, or empty"
 
@@ -87,7 +88,7 @@ def _remove_abandoned(out: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    names = (_sources.CONFIG, _sources.WEIGHTS, _files.LACLIP_CONFIG, _files.LACLIP_WEIGHTS, _processor.PROCESSOR)
+    names = (sources.CONFIG, sources.WEIGHTS, sources.LACLIP_CONFIG, sources.LACLIP_WEIGHTS, _processor.PROCESSOR)
     if path.is_dir() and not path.is_symlink():
         return True
     return not path.is_symlink() and (path.name in names or path.suffix == ".gz" or is_known(path.name))
@@ -110,16 +111,14 @@ def _write_open_clip(towers: Towers, folder: Path) -> None:
             "resize_mode": preprocess.resize,
         },
     }
-    _write(folder, (_sources.CONFIG, config), (_sources.WEIGHTS, towers.module.state_dict()))
+    _write(folder, (sources.CONFIG, config), (sources.WEIGHTS, towers.module.state_dict()))
     _write_configurations(towers, folder)
     towers.tokenize.save(folder)
 
 
 def _write_transformers(towers: Towers, folder: Path) -> None:
     weights = towers.module.get_submodule("model").state_dict()
-    _write(
-        folder, (_transformers.CONFIG, towers.configurations[_transformers.CONFIG]), (_transformers.WEIGHTS, weights)
-    )
+    _write(folder, (transformers.CONFIG, towers.configurations[transformers.CONFIG]), (transformers.WEIGHTS, weights))
     processor = _processor.processor_config(towers.preprocess)
     (folder / _processor.PROCESSOR).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
     towers.tokenize.save(folder)
@@ -132,7 +131,7 @@ def _write_laclip(towers: Towers, folder: Path) -> None:
         "purescope": __version__,
     }
     weights = {name.removeprefix("text."): weight for name, weight in towers.module.state_dict().items()}
-    _write(folder, (_files.LACLIP_CONFIG, config), (_files.LACLIP_WEIGHTS, weights))
+    _write(folder, (sources.LACLIP_CONFIG, config), (sources.LACLIP_WEIGHTS, weights))
 
 
 _FORMS: dict[str, tuple[str, Callable[[Towers, Path], None]]] = {

@@ -9,7 +9,7 @@ from PIL import Image
 
 from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError
-from purescope.features._extract import Progress, quiet
+from purescope.features.extraction import Progress, quiet
 from purescope.parallel import on_each_core
 from purescope.tables.files import check_table
 from purescope.tables.schemas import THUMBNAILS

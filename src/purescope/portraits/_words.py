@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from purescope.features._extract import text_features
+from purescope.datasets.prompts import vocabulary
 from purescope.features.cache import Cache
+from purescope.features.extraction import text_features
 from purescope.maths.overlaps import centre
 from purescope.models.model import Model
-from purescope.prompts import vocabulary
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import check_table
 from purescope.tables.schema import STRINGS
@@ -53,12 +53,13 @@ def word_table(text: Float[Tensor, "word neuron"], words: Sequence[str], *, mode
 
 
 def vocabulary_table(model: Model, protocol: str, cache: Cache | str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """`word_table` of a general vocabulary, see `purescope.prompts.vocabulary`; once a model, a thousand sentences.
+    """`word_table` of a general vocabulary, see `purescope.datasets.prompts.vocabulary`; once a model, a thousand
+    sentences.
 
     Args:
         model: whose text tower says what a word activates.
         protocol: whose plain template the words are put into, ``native`` or ``paper``.
-        cache: a folder where features are kept, as for `purescope.features.extract`.
+        cache: a folder where features are kept, as for `purescope.features.extraction.extract`.
     """
     words = vocabulary(protocol)
     return word_table(text_features(model, words, cache), words.names, model=model.label, dataset=VOCABULARY)

@@ -20,13 +20,13 @@ import torch
 from purescope import __version__
 from purescope.comparison import adjust
 from purescope.datasets.dataset import Dataset, fingerprint
+from purescope.datasets.prompts import prompts_for
 from purescope.errors import InputError, OutputError
 from purescope.features.features import Features
 from purescope.files.locks import lock_folder
 from purescope.files.manifest import MANIFEST, check_hash, own_manifest, read_manifest, versions, write_manifest
 from purescope.files.writing import unfinished, write_bytes
 from purescope.models.model import Model
-from purescope.prompts import prompts_for
 from purescope.runs._inputs import Settings, ks, name_of
 from purescope.specs import is_folder
 from purescope.tables.columns import VOCABULARY

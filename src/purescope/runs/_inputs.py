@@ -9,9 +9,9 @@ from typing import Literal
 from purescope.datasets import load_dataset
 from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError, InputError, ModelError
-from purescope.features._extract import Progress, extract
-from purescope.features._files import read_features
+from purescope.features.extraction import Progress, extract
 from purescope.features.features import Features
+from purescope.features.files import read_features
 from purescope.files.writing import slug
 from purescope.maths.keep import check_keep, default_keep
 from purescope.models import load_model
@@ -29,7 +29,7 @@ class Settings(Options):
     """What a run measures; every field changes numbers and stands in the manifest.
 
     Options of the sweep, and how features are made: `protocol` says whose preprocess and prompts, see
-    `purescope.features.extract`, `precision` is that of the encoders, see `load_model`.
+    `purescope.features.extraction.extract`, `precision` is that of the encoders, see `load_model`.
     """
 
     protocol: str = "native"

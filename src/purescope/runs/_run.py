@@ -16,7 +16,7 @@ import pandas as pd
 
 from purescope.datasets.dataset import Dataset
 from purescope.errors import noting
-from purescope.features._extract import Progress, quiet
+from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
 from purescope.files.locks import lock_folder
 from purescope.files.manifest import write_manifest

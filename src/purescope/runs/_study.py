@@ -9,7 +9,7 @@ import pandas as pd
 from purescope.attribution import attribution_table, is_cheap
 from purescope.comparison import compare_strategies, curve_table
 from purescope.datasets.dataset import Dataset
-from purescope.features._extract import Progress
+from purescope.features.extraction import Progress
 from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
 from purescope.maths.significance import against_chance

@@ -22,7 +22,7 @@ from purescope.datasets.dataset import Dataset
 from purescope.features.extraction import extract
 from purescope.models import load_model
 from purescope.models.model import Model
-from purescope.sweep import sweep
+from purescope.studies.sweeps import sweep
 
 KS = list(range(200, 501, 50))
 

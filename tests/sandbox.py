@@ -17,7 +17,7 @@ import torchvision
 from open_clip import factory
 from PIL import Image
 
-from purescope.planted import plant
+from purescope.studies.synthetic import plant
 from tests.checkpoints import (
     laclip_tensors,
     openai_model,
@@ -42,9 +42,9 @@ _TINY = {
 def sandbox(folder: Path) -> Iterator[None]:
     """Fill a folder with every file that a page names, and work in it; the hub's cache holds three models.
 
-    Checkpoints are random and have 24 neurons, but for planted.pt, whose neurons are `purescope.planted.plant`'s as is
-    planted.npz; open_clip's ViT-B-16 is a small one, the demo runs on two such checkpoints and one image set, and the
-    vocabulary has twenty words. The network is refused.
+    Checkpoints are random and have 24 neurons, but for planted.pt, whose neurons are
+    `purescope.studies.synthetic.plant`'s as is planted.npz; open_clip's ViT-B-16 is a small one, the demo runs on two
+    such checkpoints and one image set, and the vocabulary has twenty words. The network is refused.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -10,16 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from purescope.attribution import attribution_table, matched_orders, norm_groups
 from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.bases import random_rotations, rotate
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
-from purescope.nulls import rotate_model
-from purescope.planted import World, plant
-from purescope.sweep import Measured, Options, measure_strategies
+from purescope.studies.attribution import attribution_table, matched_orders, norm_groups
+from purescope.studies.nulls import rotate_model
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import Measured, measure_strategies
+from purescope.studies.synthetic import World, plant
 
 NEURONS, DRAWS, SEED, KEEP = 24, 6, 9, [4, 9, 16]
 MADE = plant(1.0, neurons=NEURONS, images=90, classes=5, signal=0.4, world=World(norms=0.4), seed=2)

@@ -23,7 +23,7 @@ from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import activation_space, overlap
 from purescope.maths.scores import TOWERS
 from purescope.models import load_model
-from purescope.sweep import SPACES, all_strategies
+from purescope.studies.settings import SPACES, all_strategies
 from purescope.tables.schemas import RESULTS
 from tests.words import few_words
 

@@ -13,12 +13,13 @@ from sklearn.isotonic import IsotonicRegression
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from purescope.comparison import AREA, adjust, compare_strategies, curve_table, pooled_difference, pooled_p
 from purescope.features.features import Features
 from purescope.maths.intervals import bootstrap_means
 from purescope.maths.strategies import order_neurons
-from purescope.planted import plant
-from purescope.sweep import Measured, Options, measure_strategies
+from purescope.studies.comparisons import AREA, adjust, compare_strategies, curve_table, pooled_difference, pooled_p
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import Measured, measure_strategies
+from purescope.studies.synthetic import plant
 from purescope.tables.files import check_table
 from purescope.tables.schemas import COMPARISONS, CURVES
 from tests.test_planted import accuracies, data_sets

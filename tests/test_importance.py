@@ -13,9 +13,9 @@ from scipy.stats import spearmanr
 from purescope.cli.importance import importance as command
 from purescope.errors import InputError
 from purescope.features.features import Features
-from purescope.importance import class_importance, drop_interval, importance_and_purity, neuron_importance
 from purescope.maths.leave_one_out import leave_one_out
 from purescope.maths.overlaps import Projections, overlap, purity
+from purescope.studies.importance import class_importance, drop_interval, importance_and_purity, neuron_importance
 
 NAMES = tuple("abcdefg")
 

@@ -102,7 +102,7 @@ def test_no_module_takes_the_place_of_a_public_function(steps: Steps) -> None:
 
 BOTH_ORDERS = """
 import torch, purescope as ps
-import purescope.sweep  # the module first
+import purescope.studies.sweeps  # the module first
 from purescope import sweep
 assert sweep is ps.sweep and callable(sweep)
 assert ps.purity(torch.eye(3)).shape == (3,)  # the function first

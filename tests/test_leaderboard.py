@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from purescope.comparison import adjust, compare_strategies, curve_table, pooled_difference, pooled_p
-from purescope.leaderboard import Standing, leaderboard, uses_labels, winner
 from purescope.maths.bases import BASES
 from purescope.maths.strategies import STRATEGIES as ALL_STRATEGIES
-from purescope.planted import plant
-from purescope.sweep import Measured, Options, measure_strategies
+from purescope.studies.comparisons import adjust, compare_strategies, curve_table, pooled_difference, pooled_p
+from purescope.studies.leaderboard import Standing, leaderboard, uses_labels, winner
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import Measured, measure_strategies
+from purescope.studies.synthetic import plant
 from tests.test_planted import accuracies, data_sets
 
 KS = [8, 16, 24]

@@ -26,7 +26,7 @@ from purescope.maths.measures import (
     welch_bound,
 )
 from purescope.maths.overlaps import Projections, cosine_gram, dead_neurons, overlap, random_overlap
-from purescope.neurons import neuron_table
+from purescope.studies.neurons import neuron_table
 from tests import oracles
 from tests.test_purity import MATRICES, matrices, plain, seeds, signed
 

@@ -14,9 +14,10 @@ from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.overlaps import Projections, overlap, random_overlap
 from purescope.maths.strategies import order_neurons
-from purescope.model_comparison import adjust, compare_models, compare_purity
-from purescope.planted import Planted, plant
-from purescope.sweep import Measured, Options, measure_strategies
+from purescope.studies.rivals import adjust, compare_models, compare_purity
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import Measured, measure_strategies
+from purescope.studies.synthetic import Planted, plant
 
 KS, NEURONS = (16, 32, 48), 64
 OPTIONS = Options(keep=KS, draws=5, resamples=400)

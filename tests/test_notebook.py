@@ -11,17 +11,18 @@ import pytest
 import torch
 from PIL import Image
 
-from purescope.comparison import AREA, compare_strategies
 from purescope.datasets.dataset import Dataset
 from purescope.features.features import Features
 from purescope.formats import ResultTable, definitions, results_html
 from purescope.looks import PALETTE
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
-from purescope.sweep import Options, measure_strategies, sweep
+from purescope.studies.comparisons import AREA, compare_strategies
+from purescope.studies.judging import judge
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import measure_strategies, sweep
 from purescope.tables.files import read_table, write_table
 from purescope.tables.schemas import RESULTS
-from purescope.verdict import judge
 from tests.test_sweep import DRAWS, FEATURES, KEEP, PROJECTIONS, make_features
 
 HOSTILE = '<script>alert("1")</script>&\'"<img src=x onerror=alert(1)>'

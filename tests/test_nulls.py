@@ -20,11 +20,11 @@ from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import Projections, activation_space, overlap
 from purescope.maths.scores import TOWERS, StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
-from purescope.nulls import Rotations, null_table, rotate_model
-from purescope.planted import plant
-from purescope.sweep import SPACES, Measured, Options, measure_strategies, sweep
+from purescope.studies.nulls import VARIANT_DRAWS, Rotations, null_table, rotate_model, variant_table
+from purescope.studies.settings import SPACES, Options
+from purescope.studies.sweeps import Measured, measure_strategies, sweep
+from purescope.studies.synthetic import plant
 from purescope.tables.schemas import NULLS, VARIANTS
-from purescope.variants import VARIANT_DRAWS, variant_table
 
 NEURONS, DRAWS, SEED = 24, 40, 9
 KEEP = [4, 9, 16]

@@ -9,15 +9,17 @@ import pytest
 import scipy.stats
 import torch
 
-from purescope.attribution import attribution_table
-from purescope.comparison import adjust, compare_strategies
 from purescope.errors import InputError
 from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.overlaps import overlap
-from purescope.planted import Planted, World, plant
-from purescope.sweep import Measured, Options, measure_strategies
-from purescope.verdict import Verdict, judge
+from purescope.studies.attribution import attribution_table
+from purescope.studies.comparisons import adjust, compare_strategies
+from purescope.studies.judging import judge
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import Measured, measure_strategies
+from purescope.studies.synthetic import Planted, World, plant
+from purescope.studies.verdict import Verdict
 
 
 def data_sets(made: Planted, count: int, *, model: str = "planted") -> list[Features]:

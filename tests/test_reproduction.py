@@ -11,8 +11,8 @@ import torchvision
 from purescope.cli import main
 from purescope.datasets import load_dataset
 from purescope.models import load_model
-from purescope.reproduction import beside_published, means_over_k
 from purescope.runs._inputs import Settings, Sources
+from purescope.runs.reproduction import beside_published, means_over_k
 from purescope.tables.published import CLASSES, TITLES, oddities, published_figures
 from purescope.tables.results import read_results
 from tests.checkpoints import laclip_tensors, write_laclip

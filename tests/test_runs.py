@@ -23,15 +23,15 @@ from purescope.features.files import read_features, save_features
 from purescope.files.writing import atomic_path
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
-from purescope.planted import plant
-from purescope.portraits._cosines import cosine_maps
 from purescope.report._write import write_report
 from purescope.runs import _inputs, _run
 from purescope.runs._folder import Tables
 from purescope.runs._inputs import Settings, Sources, features_of
 from purescope.runs._study import Opened, Study
-from purescope.sweep import Measured
-from purescope.sweep import sweep as ps_sweep
+from purescope.studies.neurons import cosine_maps
+from purescope.studies.sweeps import Measured
+from purescope.studies.sweeps import sweep as ps_sweep
+from purescope.studies.synthetic import plant
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import check_table, read_table
 from purescope.tables.schemas import (
@@ -257,7 +257,7 @@ def test_thumbnails_are_of_the_images_that_were_measured(tmp_path: Path) -> None
     sources = Sources(on_bad_image="skip")
     tables = run(MODELS[:1], [f"folder:{tmp_path / 'pets'}"], tmp_path / "out", settings=SETTINGS, sources=sources)
     kept = [0, 4, 6, 1, 3, 5, 7]
-    from purescope.portraits._thumbnails import thumbnail
+    from purescope.studies.thumbnails import thumbnail
 
     thumbnails = tables["thumbnails"]
     assert thumbnails.image.tolist() == list(range(7))

@@ -11,7 +11,7 @@ from purescope.datasets import load_dataset
 from purescope.features.extraction import extract
 from purescope.features.features import Features
 from purescope.models import load_model
-from purescope.sanity import assign_names, doubts, predictions
+from purescope.studies.sanity import assign_names, doubts, predictions
 
 
 def features(image: Tensor, text: Tensor, labels: Tensor) -> Features:

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 
-from purescope import studies
 from purescope.cli import main, options
 from purescope.cli.evidence import _variants as told_of_variants
 from purescope.cli.evidence import evidence as evidence_command
@@ -15,16 +14,17 @@ from purescope.features.features import Features
 from purescope.features.files import save_features
 from purescope.files.manifest import read_manifest
 from purescope.maths.overlaps import Projections
-from purescope.model_comparison import compare_models
 from purescope.models.model import Model, Preprocess
-from purescope.nulls import null_table
-from purescope.planted import plant
+from purescope.runs import doors
 from purescope.runs._inputs import Settings
 from purescope.runs._study import measure_pair
-from purescope.sweep import all_strategies
+from purescope.studies.judging import judge
+from purescope.studies.nulls import null_table
+from purescope.studies.rivals import compare_models
+from purescope.studies.settings import all_strategies
+from purescope.studies.synthetic import plant
 from purescope.tables.files import check_table, read_table
 from purescope.tables.schemas import COMPARISONS, RIVALS
-from purescope.verdict import judge
 from tests.checkpoints import laclip_tensors, write_laclip
 from tests.undrawn import run_compare, run_evidence, run_sweep
 
@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on(evidence: Any, tmp_path: Path) -> None:
         return null_table(found, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
-        patch.setattr(studies, "null_table", stopping)
+        patch.setattr(doors, "null_table", stopping)
         run_evidence(MODELS, DATA, tmp_path, settings=SETTINGS, rotations=5)
     tables = run_evidence(MODELS, DATA, tmp_path, settings=SETTINGS, rotations=5)
     for name in TABLES:
@@ -122,14 +122,14 @@ def test_a_model_without_projections_is_judged_by_its_activations(tmp_path: Path
 
 
 def test_the_default_is_every_strategy_and_a_thousand_draws() -> None:
-    settings = studies.evidence_settings()
+    settings = doors.evidence_settings()
     assert list(settings.strategies) == all_strategies()
     assert settings.draws == 1000
 
 
 def test_the_command_has_the_same_defaults() -> None:
     context = evidence_command.make_context("evidence", ["bundled:clip", "--data", "x", "--out", "y"])
-    assert options.settings(dict(context.params)) == studies.evidence_settings()
+    assert options.settings(dict(context.params)) == doors.evidence_settings()
 
 
 def test_two_models_are_compared_on_each_data_set(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_stopped_comparison_goes_on(stopped: str, tmp_path: Path, monkeypatch:
         tables = run_compare(*MODELS, DATA, tmp_path / "out", settings=SETTINGS)
         for table in expected:
             pd.testing.assert_frame_equal(tables[table], expected[table], check_exact=True)
-        monkeypatch.setattr(studies, "compare_models", None)
+        monkeypatch.setattr(doors, "compare_models", None)
 
 
 def test_rotations_are_as_many_as_asked_for_and_every_option_is_varied(evidence: Any) -> None:

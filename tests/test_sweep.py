@@ -23,7 +23,8 @@ from purescope.maths.keep import default_keep
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
-from purescope.sweep import Measured, Options, measure_strategies, sweep
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import Measured, measure_strategies, sweep
 from purescope.tables.columns import METRICS
 from purescope.tables.files import check_table
 from purescope.tables.schemas import RESULTS

@@ -15,10 +15,10 @@ import pytest
 from rich.console import Console
 
 from purescope.cli import terminal
-from purescope.comparison import Difference
+from purescope.studies.comparisons import Difference
+from purescope.studies.verdict import Finding, Verdict
 from purescope.tables.files import write_table
 from purescope.tables.schemas import COMPARISONS, CURVES
-from purescope.verdict import Finding, Verdict
 
 KS = [200, 250, 300, 350, 400, 450, 500]
 SETS = ("emoji", "flags", "icons", "clipart", "fashion-mnist", "openmoji")

@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from purescope.comparison import AREA, Difference, adjust, compare_strategies
 from purescope.errors import InputError
-from purescope.planted import plant
-from purescope.sweep import Options, measure_strategies
+from purescope.studies.comparisons import AREA, Difference, adjust, compare_strategies
+from purescope.studies.judging import judge, verdicts_of
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import measure_strategies
+from purescope.studies.synthetic import plant
+from purescope.studies.verdict import Verdict, read_verdicts, verdict_table
 from purescope.tables.schemas import COMPARISONS
-from purescope.verdict import Verdict, judge, read_verdicts, verdict_table, verdicts_of
 from tests.test_planted import accuracies, data_sets
 
 ABOVE, BELOW, ACROSS = (0.02, 0.01, 0.03), (-0.02, -0.03, -0.01), (0.0, -0.01, 0.01)

@@ -1,14 +1,10 @@
 from .datasets import load_dataset as load_dataset
 from .datasets.dataset import Dataset as Dataset
-from .dynamics._track import track as track
-from .dynamics._tracker import Tracker as Tracker
 from .errors import PurescopeError as PurescopeError
 from .features.extraction import extract as extract
 from .features.features import Features as Features
 from .features.files import read_features as read_features
 from .features.files import save_features as save_features
-from .importance import neuron_importance as neuron_importance
-from .layers._table import layer_table as layer_table
 from .maths.accuracy import accuracy_by_k as accuracy_by_k
 from .maths.overlaps import Projections as Projections
 from .maths.overlaps import activation_space as activation_space
@@ -30,11 +26,15 @@ from .plots._importance import plot_importance as plot_importance
 from .plots._layers import plot_layers as plot_layers
 from .plots._overlap import plot_overlap as plot_overlap
 from .report._write import write_report as write_report
-from .reproduction import run_reproduction as run_reproduction
 from .runs._run import run_sweep as run_sweep
-from .studies import run_compare as run_compare
-from .studies import run_evidence as run_evidence
-from .sweep import sweep as sweep
+from .runs.doors import run_compare as run_compare
+from .runs.doors import run_evidence as run_evidence
+from .runs.reproduction import run_reproduction as run_reproduction
+from .studies.importance import neuron_importance as neuron_importance
+from .studies.layers.table import layer_table as layer_table
+from .studies.sweeps import sweep as sweep
+from .studies.training.tracker import Tracker as Tracker
+from .studies.training.tracking import track as track
 from .tables.published import published_figures as published_figures
 from .tables.results import read_results as read_results
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from purescope.dynamics._checkpoints import find_checkpoints
 from purescope.errors import ModelError
+from purescope.studies.training.checkpoints import find_checkpoints
 
 
 def touch(folder: Path, *names: str) -> Path:

@@ -11,12 +11,11 @@ from click.testing import CliRunner
 from bundle.model import VOCABULARY_FILE, half_weights, make_model
 from bundle.publish import write_model
 from purescope.cli.track import track as command
-from purescope.dynamics._measure import TrackSettings
-from purescope.dynamics._track import track
 from purescope.errors import InputError, PurescopeError
 from purescope.models import load_model
 from purescope.plots._dynamics import plot_dynamics
 from purescope.plots._write import write_dynamics
+from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
 from tests.dynamics import made
 

@@ -12,15 +12,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from purescope.dynamics._measure import TrackSettings
-from purescope.dynamics._table import COLUMNS
-from purescope.dynamics._track import track
 from purescope.errors import InputError, ModelError, OutputError
 from purescope.features.extraction import extract
 from purescope.features.features import Features
 from purescope.maths.overlaps import Projections, random_overlap
 from purescope.maths.strategies import order_neurons
 from purescope.models.model import Model
+from purescope.studies.training.table import COLUMNS
+from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
 from tests import oracles
 from tests.dynamics.made import IMAGES, NEURONS, make_dataset, make_model

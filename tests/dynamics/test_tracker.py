@@ -12,13 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from purescope.dynamics._measure import TrackSettings
-from purescope.dynamics._modules import projections_of
-from purescope.dynamics._track import track
-from purescope.dynamics._tracker import Tracker
 from purescope.errors import InputError, MissingExtraError, ModelError, OutputError
 from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
+from purescope.studies.training.tracker import Tracker, projections_of
+from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
 from tests.dynamics.made import IMAGES, NEURONS, make_features, make_model, make_projections
 
@@ -198,7 +196,7 @@ def test_real_modules_have_the_projections_that_load_model_finds() -> None:
 def fit(out: Path, *, steps: int, every: int = 2, **options: Any) -> Any:
     import lightning.pytorch as pl
 
-    from purescope.dynamics.lightning import TrackerCallback
+    from purescope.studies.training.lightning import TrackerCallback
 
     class Module(pl.LightningModule):
         def __init__(self) -> None:
@@ -262,6 +260,6 @@ def test_lightning_counts_optimiser_steps_not_batches(tmp_path: Path) -> None:
 
 def test_without_lightning_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
-    monkeypatch.delitem(sys.modules, "purescope.dynamics.lightning", raising=False)
+    monkeypatch.delitem(sys.modules, "purescope.studies.training.lightning", raising=False)
     with pytest.raises(MissingExtraError, match=r"purescope\[lightning\]"):
-        import_module("purescope.dynamics.lightning")
+        import_module("purescope.studies.training.lightning")

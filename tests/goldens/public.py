@@ -16,11 +16,11 @@ from matplotlib.axes import Axes
 
 import purescope as ps
 from purescope.cli.commands import cli
-from purescope.dynamics._measure import TrackSettings
 from purescope.maths.measures import MEASURES
 from purescope.maths.strategies import STRATEGIES
-from purescope.planted import plant
 from purescope.runs._inputs import Settings, Sources
+from purescope.studies.synthetic import plant
+from purescope.studies.training.tracking import TrackSettings
 from tests.goldens import describe
 
 

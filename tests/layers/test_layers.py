@@ -19,13 +19,13 @@ from purescope.cli.layers import layers as command
 from purescope.datasets.dataset import Dataset
 from purescope.datasets.prompts import prompts_for
 from purescope.errors import InputError
-from purescope.layers._activations import collect
-from purescope.layers._places import Place, find_places
-from purescope.layers._table import layer_table
 from purescope.maths.overlaps import overlap
 from purescope.models import load_model
 from purescope.models.model import Model, Tower
 from purescope.runs._folder import note_identities
+from purescope.studies.layers.activations import collect
+from purescope.studies.layers.places import Place, find_places
+from purescope.studies.layers.table import layer_table
 from tests.checkpoints import laclip_tensors, openai_model, write_laclip, write_open_clip, write_torchscript
 from tests.models.test_open_clip import CONFIGS
 

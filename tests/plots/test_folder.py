@@ -20,11 +20,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from purescope.cli.plot import plot as command
-from purescope.dynamics._measure import TrackSettings
-from purescope.dynamics._track import track
 from purescope.errors import InputError, OutputError
 from purescope.files.writing import slug
-from purescope.importance import importance_and_purity
 from purescope.plots._curves import plot_accuracy
 from purescope.plots._experiment import plot_pruning
 from purescope.plots._figures import dynamics_figure, gap_figure, pruning_figure, published_figure
@@ -32,6 +29,8 @@ from purescope.plots._folder import draw_folder
 from purescope.plots._overlap import plot_overlap
 from purescope.plots._save import save_figure
 from purescope.plots._style import VENUES, WIDTHS, style
+from purescope.studies.importance import importance_and_purity
+from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.files import write_csv, write_table
 from purescope.tables.results import write_results
 from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, NEURONS

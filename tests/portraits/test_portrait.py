@@ -13,17 +13,15 @@ from sklearn.metrics import confusion_matrix
 
 from purescope.datasets.names import told_apart
 from purescope.features.features import Features, unit_rows
-from purescope.importance import class_importance, neuron_importance
 from purescope.maths.accuracy import best_other_by_k, ranks_by_k
 from purescope.maths.cells import ablation_values
 from purescope.maths.leave_one_out import leave_one_out
 from purescope.maths.overlaps import Projections, activation_space
 from purescope.maths.strategies import order_neurons
-from purescope.portraits._examples import example_table
-from purescope.portraits._orders import order_table
-from purescope.portraits._portrait import PORTRAIT, portrait
-from purescope.portraits._words import word_table
-from purescope.sweep import Measured, Options, measure_strategies
+from purescope.studies.importance import class_importance, neuron_importance
+from purescope.studies.neurons import PORTRAIT, example_table, order_table, portrait, word_table
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.tables.files import check_table
 from tests import oracles
 

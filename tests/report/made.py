@@ -12,16 +12,15 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
-from purescope.comparison import adjust, compare_strategies, curve_table
 from purescope.features.features import Features
 from purescope.files.manifest import write_manifest
 from purescope.files.writing import slug
 from purescope.maths.overlaps import Projections
-from purescope.portraits._cosines import cosine_maps
-from purescope.portraits._neurons import neuron_portraits
-from purescope.portraits._portrait import PORTRAIT, portrait
-from purescope.portraits._thumbnails import thumbnail
-from purescope.sweep import Options, measure_strategies
+from purescope.studies.comparisons import adjust, compare_strategies, curve_table
+from purescope.studies.neurons import PORTRAIT, cosine_maps, neuron_portraits, portrait
+from purescope.studies.settings import Options
+from purescope.studies.sweeps import measure_strategies
+from purescope.studies.thumbnails import thumbnail
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import write_table
 from purescope.tables.results import write_results

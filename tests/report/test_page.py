@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from purescope.dynamics._table import COLUMNS
 from purescope.errors import InputError
 from purescope.formats import purer
 from purescope.looks import looks
@@ -25,6 +24,8 @@ from purescope.report._curve_figures import explorer
 from purescope.report._curves import Curve, curves
 from purescope.report._neurons import beside_random
 from purescope.report._write import write_report
+from purescope.studies.judging import judge
+from purescope.studies.training.table import COLUMNS
 from purescope.tables.files import write_table
 from purescope.tables.results import read_folder
 from purescope.tables.schemas import (
@@ -38,7 +39,6 @@ from purescope.tables.schemas import (
     RESULTS,
     RIVALS,
 )
-from purescope.verdict import judge
 from tests.report.made import IMAGES, KS, NEURONS_MADE, make_folder, read
 from tests.report.parsed import Element, parse
 

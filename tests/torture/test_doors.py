@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from purescope.dynamics._track import track
 from purescope.errors import ModelError
 from purescope.files.guard import guarded
 from purescope.models import load_model
 from purescope.models.convert import convert
+from purescope.studies.training.tracking import track
 from tests.checkpoints import write_open_clip
 from tests.models.test_open_clip import CONFIGS
 from tests.models.test_transformers import write as write_transformers

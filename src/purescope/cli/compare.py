@@ -42,7 +42,7 @@ def compare(
       purescope compare bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out clip-or-laclip
     """  # noqa: D301 click's mark for lines to leave alone
     check_named((first, second), options.datasets(data), **options.places(rest))
-    from purescope.studies import run_compare
+    from purescope.runs.doors import run_compare
 
     drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
     with terminal.telling():
@@ -67,7 +67,7 @@ def compare(
 
 
 def _table(rows: "pd.DataFrame") -> "Table":
-    from purescope.comparison import interval, points
+    from purescope.studies.comparisons import interval, points
 
     one, other, dataset = rows.iloc[0][["first", "second", "dataset"]]
     screen = terminal.table(f"{one} and {other}" if dataset == "all" else f"{one} and {other} on {dataset}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from purescope.runs._folder import Tables
 
 
-# As `purescope.studies.evidence_settings`, which is too heavy to import for a help text; a test holds them together.
+# As `purescope.runs.doors.evidence_settings`, which is too heavy to import for a help text; a test holds them together.
 DEFAULTS = {"strategies": "all", "draws": 1000}
 
 
@@ -48,7 +48,7 @@ def evidence(
       purescope evidence bundled:clip bundled:laclip --data bundled:flags --data bundled:icons --out evidence
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, options.datasets(data), **options.places(rest))
-    from purescope.studies import run_evidence
+    from purescope.runs.doors import run_evidence
 
     drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
     with terminal.telling():
@@ -73,7 +73,7 @@ def evidence(
 
 def _against_nulls(tables: "Tables", model: str) -> "Table":
     """High minus low purity beside what rotations and shuffles make of it, and what purity says of single neurons."""
-    from purescope.comparison import interval, points
+    from purescope.studies.comparisons import interval, points
 
     nulls, correlations = (tables[name][tables[name].model == model] for name in ("nulls", "correlations"))
     screen = terminal.table(f"{model}: high minus low purity over all k, in points; purity and loss without a neuron")

@@ -42,9 +42,9 @@ def importance(
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, options.datasets(data), **options.places(rest))
     from purescope.files.writing import slug
-    from purescope.importance import importance_and_purity, importance_tables
     from purescope.maths.overlaps import Projections
     from purescope.runs._inputs import features_of, name_of, named_model, named_or_behind, open_data
+    from purescope.studies.importance import importance_and_purity, importance_tables
     from purescope.tables.files import write_csv
     from purescope.tables.wide import refuse_others_file
 

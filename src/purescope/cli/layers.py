@@ -48,10 +48,10 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, no_repor
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, [data] if data else (), **options.places(rest))
     from purescope.files.writing import slug
-    from purescope.layers._table import layer_table
     from purescope.report._write import write_report
     from purescope.runs._folder import is_run, note_identities
     from purescope.runs._inputs import named_dataset, named_model
+    from purescope.studies.layers.table import layer_table
     from purescope.tables.files import write_csv
     from purescope.tables.wide import refuse_others_file
 

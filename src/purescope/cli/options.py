@@ -252,7 +252,7 @@ def settings(options: dict[str, Any]) -> "Settings":
     """Take the options of `measured`, or those of them that a command has, out of its options."""
     from purescope.maths.keep import parse_keep
     from purescope.runs._inputs import Settings
-    from purescope.sweep import all_strategies
+    from purescope.studies.settings import all_strategies
 
     found = {field.name: options.pop(field.name) for field in fields(Settings) if field.name in options}
     if found.get("keep") is not None:

@@ -66,9 +66,9 @@ def purity(
       purescope purity hf:google/siglip-base-patch16-224 --space centred --data folder:my_images
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, [data] if data else (), **options.places(rest))
-    from purescope.neurons import neuron_table
     from purescope.runs._inputs import Settings, features_of, open_data, open_model
-    from purescope.sweep import in_space
+    from purescope.studies.bench import in_space
+    from purescope.studies.neurons import neuron_table
 
     if (space == "weights") == (data is not None):
         raise click.UsageError("give --data with --space activations or centred, and only then")

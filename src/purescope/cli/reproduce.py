@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from purescope.cli.screen import Table
-    from purescope.reproduction import Reproduction
+    from purescope.runs.reproduction import Reproduction
 
 _SHOWN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
 _TITLES = {"accuracy": "Zero-shot accuracy in %, mean over k", "silhouette": "Silhouette x 100, mean over k"}
@@ -51,7 +51,7 @@ def reproduce(
       purescope reproduce cc3m_laclip.pt --data-root DATA --download --data cifar10,dtd --out two
     """  # noqa: D301 click's mark for lines to leave alone
     check_named((checkpoint,), (), **options.places(rest))
-    from purescope.reproduction import run_reproduction
+    from purescope.runs.reproduction import run_reproduction
 
     drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
     with terminal.telling(most=6):
@@ -70,7 +70,7 @@ def reproduce(
 
 
 def _tell(found: "Reproduction") -> None:
-    from purescope.reproduction import means_over_k
+    from purescope.runs.reproduction import means_over_k
 
     screen = terminal.console()
     means = means_over_k(found.table)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from purescope.cli.screen import Screen, Table
     from purescope.runs._inputs import Settings
-    from purescope.verdict import Verdict
+    from purescope.studies.verdict import Verdict
 
 __all__ = ["clear", "plain", "progress", "say", "telling"]  # what comes from `printing`; the rest is below
 
@@ -107,9 +107,9 @@ def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) 
 
 def verdicts(out: Path) -> "list[Verdict]":
     """One verdict a model, where there are random draws and both purities to compare; `out` is the run's folder."""
+    from purescope.studies.verdict import read_verdicts
     from purescope.tables.files import read_table
     from purescope.tables.schemas import VERDICTS
-    from purescope.verdict import read_verdicts
 
     return read_verdicts(read_table(out, VERDICTS))
 
@@ -140,7 +140,7 @@ def summary(results: "pd.DataFrame", out: Path, settings: "Settings") -> None:
 
 def conclusions(screen: "Console", results: "pd.DataFrame", out: Path) -> None:
     """What half of the neurons keeps, and then what the tests say of the claim, for each model."""
-    from purescope.leaderboard import half_kept
+    from purescope.studies.leaderboard import half_kept
     from purescope.tables.files import read_table
     from purescope.tables.schemas import CURVES
 
@@ -191,10 +191,10 @@ def typed(command: str) -> str:
 
 def strategy_table(results: "pd.DataFrame", out: Path, model: str) -> "Table":
     """All strategies of one model, best first."""
-    from purescope.leaderboard import leaderboard, winner
+    from purescope.studies.judging import above_chance
+    from purescope.studies.leaderboard import leaderboard, winner
     from purescope.tables.files import read_table
     from purescope.tables.schemas import COMPARISONS, CURVES
-    from purescope.verdict import above_chance
 
     curves = read_table(out, CURVES)
     board = leaderboard(results, read_table(out, COMPARISONS), curves, model=model)

@@ -54,21 +54,21 @@ def track(
         --data bundled:flags --out dynamics
     """  # noqa: D301 click's mark for lines to leave alone
     check_named((), options.datasets(data), **options.places(rest))
-    from purescope import dynamics
     from purescope.features.extraction import extract
     from purescope.maths.keep import parse_keep
     from purescope.plots._write import write_dynamics
     from purescope.report._write import write_report
     from purescope.runs._inputs import check_words, named_dataset, named_model
+    from purescope.studies.training import tracking
 
     drawing, sources, precision = options.drawing(rest), options.sources(rest), rest.pop("precision")
-    settings = dynamics.TrackSettings(keep=parse_keep(keep) if keep is not None else None, **rest)
+    settings = tracking.TrackSettings(keep=parse_keep(keep) if keep is not None else None, **rest)
     with terminal.telling():
         check_words(settings.protocol, sources)
         sets = [named_dataset(spec, sources) for spec in options.datasets(data)]
         load = partial(named_model, sources=sources, precision=precision)
         encode = partial(extract, batch_size=sources.batch_size, cache=sources.cache, progress=terminal.progress)
-        table = dynamics.track(
+        table = tracking.track(
             checkpoints, sets, out=out, settings=settings, load=load, encode=encode, overwrite=overwrite
         )
     screen = terminal.console()

@@ -138,7 +138,7 @@ OPENAI_PREPROCESS = Preprocess(
 
 @dataclass(frozen=True)
 class Tower:
-    """The modules of one encoder as they run, for who wants to look inside; see `purescope.layers`.
+    """The modules of one encoder as they run, for who wants to look inside; see `purescope.studies.layers`.
 
     Args:
         modules: its parts in the order in which they run, by the names that they have in the model.

@@ -45,7 +45,7 @@ def plot_accuracy(
     Examples:
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
         >>> panel = Figure().subplots()
@@ -82,7 +82,7 @@ def plot_silhouette(
     Examples:
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
         >>> panel = Figure().subplots()
@@ -123,7 +123,7 @@ def plot_gap(
 
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
         >>> panel = Figure().subplots()

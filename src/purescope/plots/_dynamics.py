@@ -20,7 +20,7 @@ def plot_dynamics(
     """What happens to a model in training, against the step.
 
     Args:
-        table: a table of `purescope.dynamics.track` or of a `Tracker`.
+        table: a table of `purescope.studies.training.tracking.track` or of a `Tracker`.
         show: ``overlap``, both towers' in units of random weights; ``order``, Spearman's correlation of the neurons'
             order by purity with that of the last step; ``accuracy``, with all neurons and as a mean over k with
             the purest, the least pure and random ones, whose band holds 90 % of the draws; ``gap``, the means less

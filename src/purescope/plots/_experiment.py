@@ -38,7 +38,7 @@ def plot_pruning(
     Examples:
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
         >>> panel = Figure().subplots()
@@ -77,7 +77,7 @@ def plot_pruning_gap(
     Examples:
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
         >>> panel = Figure().subplots()
@@ -131,7 +131,7 @@ def plot_published(
 
         >>> import dataclasses, purescope as ps
         >>> from matplotlib.figure import Figure
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=256, images=30)
         >>> features = dataclasses.replace(made.features, dataset="CIFAR10")
         >>> table = ps.sweep(features, made.projections, keep=[200, 250], draws=1, resamples=100)

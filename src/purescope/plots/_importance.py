@@ -44,8 +44,8 @@ def plot_importance(
         importance: ``accuracy_drop``, ``loss_change`` or ``margin_change``.
         against: ``total_overlap``, by which the experiment ranks, falling to the right; ``image_purity``;
             ``text_purity``.
-        correlations: a table as `purescope.importance.importance_and_purity` gives it, to state Spearman's rho and
-            its 95 % interval.
+        correlations: a table as `purescope.studies.importance.importance_and_purity` gives it, to state Spearman's rho
+            and its 95 % interval.
         model: which model of the table; needs no naming where there is one only.
         dataset: which dataset, likewise.
         ablation: which ablation, likewise.
@@ -61,8 +61,8 @@ def plot_importance(
     Examples:
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
-        >>> from purescope.importance import importance_and_purity
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.importance import importance_and_purity
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> table = ps.neuron_importance(made.features, made.projections)
         >>> panel = Figure().subplots()
@@ -105,7 +105,7 @@ def _rho(correlations: pd.DataFrame, importance: str, towers: str, of: dict[str,
     if row.empty:
         raise InputError(
             f"a table of correlations without {importance} and the purity of {towers}",
-            expected="what purescope.importance.importance_and_purity gives",
+            expected="what purescope.studies.importance.importance_and_purity gives",
         )
     rho, low, high = (signed(row.iloc[0][name]) for name in ("rho", "low", "high"))
     return f"Spearman’s \N{GREEK SMALL LETTER RHO} = {rho} (95 %: {low} to {high})"

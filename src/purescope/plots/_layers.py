@@ -32,7 +32,7 @@ def plot_layers(
     """How pure, or how spread out, the neurons of each layer are, in units of random neurons of the same shape.
 
     Args:
-        table: of `purescope.layers.layer_table`.
+        table: of `purescope.studies.layers.table.layer_table`.
         show: ``overlap``, ``effective_rank`` or ``participation_ratio``.
         space: ``weights``, ``activations`` or ``centred``.
         model: which model of the table; needs no naming where there is one only.
@@ -63,7 +63,8 @@ def plot_layers(
     missing = [name for name in (*_COLUMNS, column) if name not in table]
     if missing:
         raise InputError(
-            f"a table without the columns {', '.join(missing)}", expected="what purescope.layers.layer_table gives"
+            f"a table without the columns {', '.join(missing)}",
+            expected="what purescope.studies.layers.table.layer_table gives",
         )
     rows = named_rows(table, "model", model)
     rows = rows[rows.space == space]

@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 
 from purescope import formats
-from purescope.comparison import points
 from purescope.errors import InputError
-from purescope.leaderboard import half_kept
 from purescope.looks import strategy_name
 from purescope.report._rivals import better
 from purescope.report._rows import groups
+from purescope.studies.comparisons import points
+from purescope.studies.judging import verdicts_of
+from purescope.studies.leaderboard import half_kept
+from purescope.studies.verdict import Verdict, read_verdicts
 from purescope.tables import schemas
 from purescope.tables.results import Folder
-from purescope.verdict import Verdict, read_verdicts, verdicts_of
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import pandas as pd
 from purescope import formats
 from purescope.report._rows import groups
 from purescope.report._rows import rows as each
+from purescope.studies.judging import above_chance
 from purescope.tables import schemas
 from purescope.tables.results import Folder
-from purescope.verdict import above_chance
 
 Row = dict[str, Any]
 

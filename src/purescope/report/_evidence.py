@@ -6,8 +6,6 @@ from typing import Any
 import pandas as pd
 
 from purescope import formats
-from purescope.comparison import AREA
-from purescope.leaderboard import Standing, leaderboard, winner
 from purescope.looks import strategy_name
 from purescope.report._charts import Row
 from purescope.report._figures import Figure, keys_of
@@ -16,6 +14,8 @@ from purescope.report._rivals import rivals
 from purescope.report._rows import groups
 from purescope.report._rows import rows as each
 from purescope.report._tables import Cell, Column, Found, Heading, Table, make_table
+from purescope.studies.comparisons import AREA
+from purescope.studies.leaderboard import Standing, leaderboard, winner
 from purescope.tables import schemas
 from purescope.tables.results import Folder
 

@@ -3,15 +3,15 @@
 from typing import Any
 
 from purescope import formats
-from purescope.comparison import AREA
 from purescope.looks import METRIC_NAMES, strategy_name
 from purescope.report._figures import Figure, keys_of
 from purescope.report._kinds import dot, dots_chart
 from purescope.report._rows import rows as each
 from purescope.report._tables import Cell, Found, Heading, Table
+from purescope.studies.comparisons import AREA
+from purescope.studies.verdict import LEVEL
 from purescope.tables import schemas
 from purescope.tables.results import Folder
-from purescope.verdict import LEVEL
 
 
 def rivals(folder: Folder) -> Found:

@@ -36,7 +36,7 @@ def write_report(out: Path) -> Path:
 
     Examples:
         >>> import tempfile, purescope as ps
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> from purescope.tables.files import write_results
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> table = ps.sweep(made.features, made.projections, keep=[4, 8], draws=2, resamples=100)

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 
 from purescope import __version__
-from purescope.comparison import adjust
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.prompts import prompts_for
 from purescope.errors import InputError, OutputError
@@ -29,6 +28,7 @@ from purescope.files.writing import unfinished, write_bytes
 from purescope.models.model import Model
 from purescope.runs._inputs import Settings, ks, name_of
 from purescope.specs import is_folder
+from purescope.studies.comparisons import adjust
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import parquet_bytes, parquet_name, read_table
 from purescope.tables.schema import Schema

@@ -17,7 +17,7 @@ from purescope.maths.keep import check_keep, default_keep
 from purescope.models import load_model
 from purescope.models.model import OPENAI_PREPROCESS, Model, no_encoder
 from purescope.specs import is_label, split_label
-from purescope.sweep import Options
+from purescope.studies.settings import Options
 from purescope.tables.columns import VOCABULARY
 
 # What is no different number: where weights were found, and how they were wrapped.

@@ -22,8 +22,6 @@ from purescope.files.locks import lock_folder
 from purescope.files.manifest import write_manifest
 from purescope.formats import ResultTable
 from purescope.models.model import Model
-from purescope.portraits._cosines import cosine_maps
-from purescope.portraits._words import vocabulary_table
 from purescope.runs._folder import Done, Tables, claim, new_manifest, now
 from purescope.runs._inputs import (
     Settings,
@@ -37,15 +35,16 @@ from purescope.runs._inputs import (
     open_model,
 )
 from purescope.runs._study import Opened, Study, measure_pair, projections_of
-from purescope.sanity import doubts
 from purescope.specs import to_folder
+from purescope.studies.neurons import cosine_maps, vocabulary_table
+from purescope.studies.sanity import doubts
+from purescope.studies.verdict import ALL
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.cosines import write_cosines
 from purescope.tables.files import check_table, write_csv
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import THUMBNAILS
 from purescope.tables.wide import write_wide
-from purescope.verdict import ALL
 
 _log = logging.getLogger(__name__)
 
@@ -89,14 +88,15 @@ def run_sweep(
         PurescopeError: a name, file, image or setting is not usable, or `out` holds another run.
 
     Warns:
-        UserWarning: dead neurons, labels without a silhouette, what `purescope.sanity` doubts; all in the manifest too.
+        UserWarning: dead neurons, labels without a silhouette, what `purescope.studies.sanity` doubts; all in the
+            manifest too.
 
     Examples:
         Features alone, ranked by their own activations; with a model it is ``run_sweep(["runs/mine.pt"], ["cifar10"],
         "out")``:
 
         >>> import tempfile, purescope as ps
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = Settings(keep=[8], draws=2, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:

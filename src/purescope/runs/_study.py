@@ -6,25 +6,25 @@ from typing import TypeAlias
 
 import pandas as pd
 
-from purescope.attribution import attribution_table, is_cheap
-from purescope.comparison import compare_strategies, curve_table
 from purescope.datasets.dataset import Dataset
 from purescope.features.extraction import Progress
 from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
 from purescope.maths.significance import against_chance
 from purescope.models.model import Model
-from purescope.nulls import ROTATIONS
-from purescope.portraits._neurons import neuron_portraits
-from purescope.portraits._portrait import PORTRAIT, portrait
-from purescope.portraits._thumbnails import thumbnail_table
 from purescope.runs._folder import Tables
 from purescope.runs._inputs import Settings, Sources, features_of
-from purescope.sweep import Measured, measure_strategies
+from purescope.studies.attribution import attribution_table, is_cheap
+from purescope.studies.comparisons import compare_strategies, curve_table
+from purescope.studies.judging import verdicts_of
+from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait
+from purescope.studies.nulls import ROTATIONS
+from purescope.studies.sweeps import Measured, measure_strategies
+from purescope.studies.thumbnails import thumbnail_table
+from purescope.studies.verdict import verdict_table
 from purescope.tables.files import check_table
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import ATTRIBUTIONS, COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS, VERDICTS
-from purescope.verdict import verdict_table, verdicts_of
 
 SWEPT = (RESULTS, COMPARISONS, CURVES, ATTRIBUTIONS, *PORTRAIT)
 """What every run measures of a pair."""

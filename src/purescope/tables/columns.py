@@ -90,7 +90,7 @@ OF_CURVES: dict[str, Column] = {
 OF_NULLS: dict[str, Column] = {
     "model": text("the model's label"),
     "dataset": text("the data set's name"),
-    "null": text("what the value is held against, a name in purescope.nulls.NULLS"),
+    "null": text("what the value is held against, a name in purescope.studies.nulls.NULLS"),
     "statistic": text("what is measured"),
     "value": real("of the model as it is", missing=True),
     "null_mean": real("mean over the draws of the null", missing=True),

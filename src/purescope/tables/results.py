@@ -206,7 +206,7 @@ def _thumbnails(table: pd.DataFrame) -> dict[tuple[str, int], bytes]:
 
 
 def read_track(out: str | Path) -> pd.DataFrame:
-    """The table that `purescope.dynamics` wrote into a folder; columns as in `purescope.tables.schemas.TRACK`.
+    """The table that `purescope.studies.training` wrote into a folder; columns as in `purescope.tables.schemas.TRACK`.
 
     Raises:
         InputError: there is none, or it cannot be read.
@@ -254,7 +254,7 @@ def read_results(out: Path) -> pd.DataFrame:
     Examples:
         >>> import tempfile
         >>> import purescope as ps
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_results(ps.sweep(made.features, made.projections, keep=[4, 8], draws=2), Path(folder))

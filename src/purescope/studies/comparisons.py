@@ -19,7 +19,7 @@ from torch import Tensor
 from purescope.maths.curves import area_between, halves, mean_over_k, neurons_needed, rising
 from purescope.maths.intervals import NORMAL_975, percentile_interval
 from purescope.maths.significance import benjamini_hochberg, holm, mcnemar, percentile_of, permutation_p
-from purescope.sweep import Measured
+from purescope.studies.sweeps import Measured
 from purescope.tables.files import check_table
 from purescope.tables.schemas import COMPARISONS, CURVES
 

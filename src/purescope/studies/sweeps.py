@@ -10,75 +10,20 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int32
 from torch import Tensor
 
-from purescope.errors import InputError, near_miss
-from purescope.evaluator import SILHOUETTE_DRAWS, ByImage, Evaluator
 from purescope.features.features import Features
 from purescope.formats import ResultTable
-from purescope.maths.bases import BASES
-from purescope.maths.cells import ABLATIONS, ablation_values
+from purescope.maths.cells import ablation_values
 from purescope.maths.intervals import bootstrap_each, mean_recall_interval, percentile_interval, wilson_interval
 from purescope.maths.keep import check_keep, default_keep
-from purescope.maths.measures import MEASURES
-from purescope.maths.overlaps import Projections, activation_space, fix_for
-from purescope.maths.scores import TOWERS, StrategyInput
+from purescope.maths.overlaps import Projections
 from purescope.maths.silhouette import has_silhouette, silhouette_strata
 from purescope.maths.strategies import STRATEGIES
+from purescope.studies.bench import SILHOUETTE_DRAWS, ByImage, Case, Evaluator, in_space, strategy_input
+from purescope.studies.settings import DRAWS, PURITY, RESAMPLES, Options
 from purescope.tables.columns import METRICS
 from purescope.tables.files import check_table
 
-DRAWS = 50
 FEW_IMAGES, FEW_OF_CLASS = 15, 10  # right or wrong images, and images of a class, below which the bootstrap fails
-RESAMPLES = 10_000
-
-SPACES = ("weights", "activations", "centred")
-PURITY = ("high_purity", "low_purity")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a sweep measures; every field changes numbers. What they mean says `sweep`.
-
-    Raises:
-        InputError: one is unknown or out of range, or two do not go together.
-
-    Examples:
-        >>> Options(towers="image").draws
-        50
-    """
-
-    keep: int | Iterable[int] | None = None
-    strategies: Sequence[str] = PURITY
-    draws: int = DRAWS
-    seed: int = 0
-    space: str = "weights"
-    measure: str = "l1"
-    towers: str = "both"
-    ablation: str = "zero"
-    renormalise: bool = False
-    resamples: int = RESAMPLES
-
-    def __post_init__(self) -> None:
-        named: list[tuple[str, str, Iterable[str]]] = [
-            ("space", self.space, SPACES),
-            ("measure", self.measure, MEASURES),
-            ("towers", self.towers, TOWERS),
-            ("ablation", self.ablation, ABLATIONS),
-            *(("strategy", name, all_strategies()) for name in self.strategies),
-        ]
-        for what, name, known in named:
-            if name not in known:
-                raise InputError(f"unknown {what} {name!r}", **near_miss(name, known))
-        if len(set(self.strategies)) < len(self.strategies):
-            raise InputError(f"strategies {', '.join(self.strategies)}", expected="each of them once")
-        for what, count, least in (("draws", self.draws, 0), ("resamples", self.resamples, 1)):
-            if isinstance(count, bool) or not isinstance(count, int) or count < least:
-                raise InputError(f"{what} = {count}", expected=f"{least} or more")
-        if self.renormalise and self.ablation != "zero":
-            raise InputError(
-                f"renormalise, and ablation {self.ablation!r}",
-                expected="one of the two: a neuron that class features have lost adds nothing to a logit",
-                fix="leave out renormalise, or use ablation 'zero'",
-            )
 
 
 @dataclass(frozen=True)
@@ -363,46 +308,13 @@ class _Cells:
         return metrics[:, :-1].unflatten(1, self._shape), metrics[:, -1], drawn / options.draws
 
 
-def all_strategies() -> list[str]:
-    """What can be swept beside random orders and the full embedding, which always are.
-
-    Examples:
-        >>> all_strategies()[:2]
-        ['high_purity', 'low_purity']
-    """
-    return [name for name in (*STRATEGIES, *BASES) if name != "random"]
-
-
-def strategy_input(features: Features, projections: Projections | None, options: Options) -> StrategyInput:
-    """What the strategies of a sweep see; arguments and errors as of `sweep`."""
-    return StrategyInput(
+def case_of(measured: Measured, projections: Projections | None) -> Case:
+    """What a sweep was made on; `projections` are None for a model that has none."""
+    options, features = measured.options, measured.features
+    return Case(
+        features,
         in_space(options.space, features, projections),
-        features.image,
-        features.text,
-        features.labels,
-        options.measure,
-        options.towers,
-        features.logit_scale,
+        list(measured.ks),
+        options.renormalise,
+        ablation_values(features.image, options.ablation, seed=options.seed),
     )
-
-
-def in_space(space: str, features: Features, projections: Projections | None) -> Projections:
-    """The neurons as rows of weights or of activations, see `sweep`.
-
-    Raises:
-        InputError: features and projections differ in neurons.
-    """
-    if space == "activations":
-        return Projections(features.image.T, features.text.T)  # as `activation_space` has it, without a copy
-    if space == "centred":
-        return activation_space(features.image, features.text, centred=True)
-    neurons = features.image.shape[1]
-    if projections is None or projections.neurons != neurons:
-        came = "no projections" if projections is None else f"projections of {projections.neurons}"
-        raise InputError(
-            f"features of {neurons} neurons, {came}",
-            expected="features and projections of one model",
-            fix=(fix_for(projections, neurons) if projections else "")
-            or "give model.projections; features without a model: ps.sweep(features, space='activations')",
-        )
-    return projections

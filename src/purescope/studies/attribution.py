@@ -20,15 +20,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from purescope.case import Case, case_of
 from purescope.maths.bases import rotate
 from purescope.maths.curves import mean_over_k
 from purescope.maths.overlaps import Projections, centre
 from purescope.maths.scores import StrategyInput
 from purescope.maths.strategies import STRATEGIES
-from purescope.nulls import ROTATIONS, Rotations, rotations_of
 from purescope.parallel import on_each_core
-from purescope.sweep import Measured
+from purescope.studies.bench import Case
+from purescope.studies.nulls import ROTATIONS, Rotations, rotations_of
+from purescope.studies.sweeps import Measured, case_of
 from purescope.tables.files import check_table
 from purescope.tables.schemas import ATTRIBUTIONS
 

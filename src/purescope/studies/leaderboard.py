@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import torch
 
-from purescope.comparison import AREA, Difference, points, pooled_difference, pooled_p
 from purescope.maths.significance import holm
 from purescope.maths.strategies import STRATEGIES
-from purescope.verdict import above_chance
+from purescope.studies.comparisons import AREA, Difference, points, pooled_difference, pooled_p
+from purescope.studies.judging import above_chance
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from purescope.maths.cells import ablation_values
 from purescope.maths.overlaps import Projections
 from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import on_each_core
-from purescope.sweep import PURITY, Measured, strategy_input
+from purescope.studies.bench import strategy_input
+from purescope.studies.settings import PURITY
+from purescope.studies.sweeps import Measured
 from purescope.tables.files import check_table
 from purescope.tables.schema import STRINGS
 from purescope.tables.schemas import CONFUSIONS

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from purescope.errors import InputError
-from purescope.layers._places import Place
 from purescope.models.model import Tower
+from purescope.studies.layers.places import Place
 
 
 class Moments:

@@ -1,20 +1,23 @@
-"""Orders of the neurons on one set of features, image by image: what a sweep is made of."""
+"""A bench for one model and one data set: what each order of neurons gives there, image by image or in the mean."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int32, Int64
 from torch import Tensor
 
+from purescope.errors import InputError
 from purescope.features.features import Features
-from purescope.maths.accuracy import ranks_by_k
+from purescope.maths.accuracy import accuracy_by_k, ranks_by_k
 from purescope.maths.bases import BASES, rotate
-from purescope.maths.curves import halves
-from purescope.maths.scores import StrategyInput
+from purescope.maths.curves import halves, mean_over_k
+from purescope.maths.overlaps import Projections, activation_space, fix_for
+from purescope.maths.scores import StrategyInput, best_first, redundancy
 from purescope.maths.silhouette import has_silhouette, silhouette_pseudovalues_by_k, silhouette_samples_by_k
 from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import on_each_core
+from purescope.studies.settings import Options
 from purescope.tables.columns import METRICS
 
 SILHOUETTE_DRAWS = 50  # random orders beyond these are measured in accuracy alone, which takes a tenth of the time
@@ -153,3 +156,86 @@ def _part(seen: StrategyInput, images: Bool[Tensor, " image"]) -> StrategyInput:
 def _none_like(right: Bool[Tensor, "order k image"]) -> Float[Tensor, "order k image"]:
     """No silhouette for any image."""
     return torch.full((1, 1, 1), torch.nan).expand(right.shape)
+
+
+AT_ONCE = 20  # orders that a core evaluates at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model's neurons and its features on a data set, and how they are evaluated."""
+
+    features: Features
+    projections: Projections
+    ks: list[int]
+    renormalise: bool = False
+    dropped: Tensor | None = None
+
+    def areas(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, " order"]:
+        """Mean accuracy over the ks of each order."""
+        features = self.features
+        accuracy = accuracy_by_k(
+            features.image,
+            features.text,
+            features.labels,
+            orders,
+            self.ks,
+            renormalise=self.renormalise,
+            dropped=self.dropped,
+        ).top1
+        return mean_over_k(accuracy, self.ks)
+
+    def areas_on_each_core(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, " order"]:
+        return torch.cat(list(on_each_core(self.areas, orders.split(AT_ONCE))))
+
+    def ends(self, measure: str, towers: str) -> Int64[Tensor, "2 neuron"]:
+        """The orders of high and of low purity."""
+        features = self.features
+        given = StrategyInput(self.projections, features.image, features.text, measure=measure, towers=towers)
+        score = redundancy(given)
+        return torch.stack([best_first(-score, given.dead), best_first(score, given.dead)])
+
+    def areas_of_ends(self, orders: Int64[Tensor, "2 neuron"]) -> dict[str, float]:
+        high, low = self.areas(orders).tolist()
+        return {"high": high, "low": low, "gap": high - low}
+
+    def in_basis(self, basis: Float[Tensor, "neuron neuron"]) -> "Case":
+        """The same images on other axes; for what is known of the neurons there, ask the rotated projections."""
+        features = self.features
+        turned = replace(features, image=features.image @ basis, text=features.text @ basis)
+        return replace(self, features=turned, dropped=None if self.dropped is None else self.dropped @ basis)
+
+
+def strategy_input(features: Features, projections: Projections | None, options: Options) -> StrategyInput:
+    """What the strategies of a sweep see; arguments and errors as of `sweep`."""
+    return StrategyInput(
+        in_space(options.space, features, projections),
+        features.image,
+        features.text,
+        features.labels,
+        options.measure,
+        options.towers,
+        features.logit_scale,
+    )
+
+
+def in_space(space: str, features: Features, projections: Projections | None) -> Projections:
+    """The neurons as rows of weights or of activations, see `sweep`.
+
+    Raises:
+        InputError: features and projections differ in neurons.
+    """
+    if space == "activations":
+        return Projections(features.image.T, features.text.T)  # as `activation_space` has it, without a copy
+    if space == "centred":
+        return activation_space(features.image, features.text, centred=True)
+    neurons = features.image.shape[1]
+    if projections is None or projections.neurons != neurons:
+        came = "no projections" if projections is None else f"projections of {projections.neurons}"
+        raise InputError(
+            f"features of {neurons} neurons, {came}",
+            expected="features and projections of one model",
+            fix=(fix_for(projections, neurons) if projections else "")
+            or "give model.projections; features without a model: ps.sweep(features, space='activations')",
+        )
+    return projections

@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from purescope.dynamics._modules import projections_of
-from purescope.dynamics._tracker import Tracker
 from purescope.errors import MissingExtraError
 from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
+from purescope.studies.training.tracker import Tracker, projections_of
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer

@@ -8,17 +8,17 @@ import pandas as pd
 from purescope.datasets.dataset import Dataset
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
-from purescope.importance import importance_and_purity
-from purescope.model_comparison import adjust, compare_models, compare_purity
 from purescope.models.model import Model
-from purescope.nulls import ROTATIONS, null_table
 from purescope.runs._folder import Tables
 from purescope.runs._inputs import Settings, Sources, name_of
 from purescope.runs._run import run
 from purescope.runs._study import Opened, Study, measured, projections_of
-from purescope.sweep import Measured, all_strategies
+from purescope.studies.importance import importance_and_purity
+from purescope.studies.nulls import ROTATIONS, null_table, variant_table
+from purescope.studies.rivals import adjust, compare_models, compare_purity
+from purescope.studies.settings import all_strategies
+from purescope.studies.sweeps import Measured
 from purescope.tables.schemas import CORRELATIONS, NULLS, RIVALS, VARIANTS
-from purescope.variants import variant_table
 
 EVIDENCE_DRAWS = 1000
 
@@ -58,7 +58,7 @@ def run_evidence(
         Features alone; with a model it is ``run_evidence(["runs/mine.pt"], ["cifar10"], "out")``:
 
         >>> import tempfile
-        >>> from purescope.planted import plant
+        >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = Settings(keep=[8], draws=3, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:

@@ -55,7 +55,7 @@ def sandbox(folder: Path) -> Iterator[None]:
             torchvision.datasets.utils,
         ):  # a small CIFAR-10 is not the published one
             patch.setattr(module, "check_integrity", lambda path, md5=None: Path(path).is_file())
-        demo = importlib.import_module("purescope.cli.demo")
+        demo = importlib.import_module("purescope.cli.sweeps")
         patch.setattr(demo, "MODELS", ("cc3m_clip.pt", "cc3m_laclip.pt"))
         patch.setattr(demo, "DATASETS", ("flags",))
         few_words(patch)

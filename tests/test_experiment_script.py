@@ -14,7 +14,7 @@ import torch
 import purescope as ps
 from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError
-from purescope.runs._inputs import Settings
+from purescope.runs.inputs import Settings
 from tests import undrawn
 from tests.oracles import experiment_order
 from tests.words import few_words

@@ -20,10 +20,10 @@ from purescope.errors import DatasetError, InputError, OutputError, PurescopeErr
 from purescope.features.files import save_features
 from purescope.files.locks import lock_folder
 from purescope.files.manifest import read_manifest
-from purescope.plots._folder import draw_folder
-from purescope.report._rests import facts, title
-from purescope.report._write import write_report
-from purescope.runs._inputs import Settings
+from purescope.plots.folder import draw_folder
+from purescope.report.summary import facts, title
+from purescope.report.writing import write_report
+from purescope.runs.inputs import Settings
 from purescope.specs import to_folder, to_path
 from purescope.studies.synthetic import plant
 from purescope.tables.files import parquet_name

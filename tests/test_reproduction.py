@@ -11,7 +11,7 @@ import torchvision
 from purescope.cli import main
 from purescope.datasets import load_dataset
 from purescope.models import load_model
-from purescope.runs._inputs import Settings, Sources
+from purescope.runs.inputs import Settings, Sources
 from purescope.runs.reproduction import beside_published, means_over_k
 from purescope.tables.published import CLASSES, TITLES, oddities, published_figures
 from purescope.tables.results import read_results

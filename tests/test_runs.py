@@ -23,11 +23,12 @@ from purescope.features.files import read_features, save_features
 from purescope.files.writing import atomic_path
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
-from purescope.report._write import write_report
-from purescope.runs import _inputs, _run
-from purescope.runs._folder import Tables
-from purescope.runs._inputs import Settings, Sources, features_of
-from purescope.runs._study import Opened, Study
+from purescope.report.writing import write_report
+from purescope.runs import inputs
+from purescope.runs import run as _run
+from purescope.runs.folder import Tables
+from purescope.runs.inputs import Settings, Sources, features_of
+from purescope.runs.study import Opened, Study
 from purescope.studies.neurons import cosine_maps
 from purescope.studies.sweeps import Measured
 from purescope.studies.sweeps import sweep as ps_sweep
@@ -304,7 +305,7 @@ def test_a_report_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.M
         assert (out / "results.parquet").exists() and (out / "thumbnails.parquet").exists()
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("purescope.report.write_report", write_report)
+    monkeypatch.setattr("purescope.report.writing.write_report", write_report)
     with pytest.warns(UserWarning, match=r"no report: no ink; `purescope report .*` draws it"):
         table = run_sweep(MODELS, DATA[:1], tmp_path, settings=SETTINGS, report=True)
     assert len(table) and "finished" in read(tmp_path)
@@ -350,7 +351,7 @@ def test_notes_of_data_stand_in_the_manifest(tmp_path: Path, monkeypatch: pytest
         warnings.warn("pictures are not whole", stacklevel=2)
         return small_set(notes=("pictures are not whole",))
 
-    monkeypatch.setattr(_inputs, "named_dataset", load)
+    monkeypatch.setattr(inputs, "named_dataset", load)
     for data, loaded in (("pictures", True), (small_set(notes=("pictures are not whole",)), False)):
         for _ in range(2):
             with warnings.catch_warnings(record=True) as told:

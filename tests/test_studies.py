@@ -16,8 +16,8 @@ from purescope.files.manifest import read_manifest
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
 from purescope.runs import doors
-from purescope.runs._inputs import Settings
-from purescope.runs._study import measure_pair
+from purescope.runs.inputs import Settings
+from purescope.runs.study import measure_pair
 from purescope.studies.judging import judge
 from purescope.studies.nulls import null_table
 from purescope.studies.rivals import compare_models

@@ -75,7 +75,7 @@ def test_a_terminal_of_80_columns_cuts_no_number() -> None:
 
 
 def test_steps_are_told_on_standard_error_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
-    log = logging.getLogger("purescope.runs._run")
+    log = logging.getLogger("purescope.runs.run")
     with terminal.telling():
         log.info("%d of %d", 1, 2)
         warnings.warn("a doubt", UserWarning, stacklevel=1)

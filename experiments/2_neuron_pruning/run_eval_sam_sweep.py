@@ -21,7 +21,7 @@ from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.keep import check_keep
 from purescope.maths.leave_one_out import leave_one_out
 from purescope.maths.silhouette import silhouette_by_k
-from purescope.runs._inputs import Settings, Sources
+from purescope.runs.inputs import Settings, Sources
 from purescope.specs import to_folder
 
 # One checkpoint, or several: a path, LABEL=path, or a name that `purescope models` lists.

@@ -16,23 +16,6 @@ import sys  # built in: no folder has another one
 
 __version__ = "0.1.0"  # the one place; the metadata, the command line, manifests and the documentation read it here
 
-_FUNCTIONS = ("purity", "sweep")  # public ones in modules of the same name
-
-
-class _Package(type(sys)):  # type: ignore[misc]  # the type of modules
-    """Keep a public function in its place when the module of its name is imported.
-
-    lazy-loader does so too, since 0.6, but only from the first use on, when it is attached: a module that was imported
-    before would stand there already.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name not in _FUNCTIONS or not isinstance(value, type(sys)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
-
 
 def __getattr__(name: str) -> object:
     return getattr(_attached(), name)

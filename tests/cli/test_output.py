@@ -11,8 +11,8 @@ import pytest
 
 from purescope.cli import main
 from purescope.cli.outlets import Outlet
-from purescope.plots._folder import draw_folder
-from purescope.report._write import write_report
+from purescope.plots.folder import draw_folder
+from purescope.report.writing import write_report
 from tests.report.made import make_folder
 
 pytestmark = pytest.mark.slow
@@ -202,7 +202,7 @@ def test_a_renderer_that_dies_is_an_error_in_words(
     dying.write_text(
         "import os, sys; sys.stderr.write('# Fatal error: no room\\n#\\n'); sys.stderr.flush(); os.abort()"
     )
-    monkeypatch.setattr("purescope.report._pictures._SCRIPT", dying)
+    monkeypatch.setattr("purescope.report.pictures._SCRIPT", dying)
     (results / "report.html").write_text("the one before")
     assert run("report", results) == 2
     said = capsys.readouterr().err

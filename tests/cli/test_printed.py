@@ -18,7 +18,7 @@ from purescope.cli import main, terminal
 from purescope.cli.commands import cli
 from purescope.cli.paths import FILE, FOLDER, RESULTS
 from purescope.cli.printing import line, noted
-from purescope.plots._folder import Drawn
+from purescope.plots.folder import Drawn
 from tests.words import few_words
 
 FORGED = "purescope: all fine"
@@ -89,7 +89,7 @@ def test_paths_of_results(hostile: Path, said: Callable[[], str], monkeypatch: p
         tell(out / HOSTILE)
         return Drawn((out / HOSTILE,), (f"{HOSTILE}: no {HOSTILE} in {folder}",))
 
-    monkeypatch.setattr("purescope.plots.draw_folder", drawn)
+    monkeypatch.setattr("purescope.plots.folder.draw_folder", drawn)
     assert run("plot", hostile) == 0
     assert "Not drawn: cat\\x1b[2K" in said()
     monkeypatch.setattr("purescope.models.convert.convert", lambda *_, **__: "open_clip")

@@ -50,7 +50,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 import purescope.cli.run
 from purescope.cli import main
-from purescope.plots._at_once import save_all
+from purescope.plots.saving import save_all
 from purescope.tables.files import atomic_path
 
 def draw():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from purescope.cli import there
+from purescope.cli import paths
 from purescope.models import _LOADERS
 
 pytestmark = pytest.mark.slow
@@ -67,4 +67,4 @@ def test_a_path_of_nothing_is_answered_before_anything_heavy_is_imported(tmp_pat
 
 
 def test_the_prefixes_are_those_of_models() -> None:
-    assert set(there.MODEL_PREFIXES) == set(_LOADERS)
+    assert set(paths.MODEL_PREFIXES) == set(_LOADERS)

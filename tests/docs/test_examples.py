@@ -24,7 +24,7 @@ _QUICK = {"--draws": ["5"], "--resamples": ["50"], "--rotations": ["2"], "--no-f
 @pytest.fixture(scope="module", autouse=True)
 def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with sandbox(tmp_path_factory.mktemp("docs")), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("purescope.runs.run_sweep", undrawn.run_sweep)  # for the demo, which has no such options
+        patch.setattr("purescope.runs.run.run_sweep", undrawn.run_sweep)  # for the demo, which has no such options
         yield
 
 

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 
 from bundle.model import VOCABULARY_FILE, half_weights, make_model
 from bundle.publish import write_model
-from purescope.cli.track import track as command
+from purescope.cli.training import track as command
 from purescope.errors import InputError, PurescopeError
 from purescope.models import load_model
-from purescope.plots._dynamics import plot_dynamics
-from purescope.plots._write import write_dynamics
+from purescope.plots.panels import write_dynamics
+from purescope.plots.training import plot_dynamics
 from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
 from tests.dynamics import made

@@ -248,7 +248,7 @@ def test_lengths_that_float32_does_not_hold(file: Path, dtype: str, scale: float
 
 PEAK = """
 import resource, sys, torch
-from purescope.features import read_features
+from purescope.features.files import read_features
 torch.set_num_threads(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 features = read_features(sys.argv[1])

@@ -18,7 +18,7 @@ import purescope as ps
 from purescope.cli.commands import cli
 from purescope.maths.measures import MEASURES
 from purescope.maths.strategies import STRATEGIES
-from purescope.runs._inputs import Settings, Sources
+from purescope.runs.inputs import Settings, Sources
 from purescope.studies.synthetic import plant
 from purescope.studies.training.tracking import TrackSettings
 from tests.goldens import describe

@@ -13,11 +13,10 @@ from PIL import Image
 from purescope.errors import InputError, OutputError
 from purescope.looks import PALETTE
 from purescope.maths.overlaps import Projections, overlap, random_overlap
-from purescope.plots._curves import plot_accuracy, plot_gap, plot_silhouette
-from purescope.plots._figures import gap_figure, pruning_figure
-from purescope.plots._overlap import plot_overlap
-from purescope.plots._save import save_figure
-from purescope.plots._write import write_figures
+from purescope.plots.curves import plot_accuracy, plot_gap, plot_silhouette
+from purescope.plots.neurons import plot_overlap
+from purescope.plots.panels import gap_figure, pruning_figure, write_figures
+from purescope.plots.saving import save_figure
 from tests.plots.made import FULL, HIGH, KS, LOW, bands, check_band, corners, edges, joined, labels, line, made, x, y
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -22,13 +22,13 @@ from PIL import Image
 from purescope.cli.plot import plot as command
 from purescope.errors import InputError, OutputError
 from purescope.files.writing import slug
-from purescope.plots._curves import plot_accuracy
-from purescope.plots._experiment import plot_pruning
-from purescope.plots._figures import dynamics_figure, gap_figure, pruning_figure, published_figure
-from purescope.plots._folder import draw_folder
-from purescope.plots._overlap import plot_overlap
-from purescope.plots._save import save_figure
-from purescope.plots._style import VENUES, WIDTHS, style
+from purescope.plots.curves import plot_accuracy
+from purescope.plots.experiment import plot_pruning
+from purescope.plots.folder import draw_folder
+from purescope.plots.neurons import plot_overlap
+from purescope.plots.panels import dynamics_figure, gap_figure, pruning_figure, published_figure
+from purescope.plots.saving import save_figure
+from purescope.plots.style import VENUES, WIDTHS, style
 from purescope.studies.importance import importance_and_purity
 from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.files import write_csv, write_table
@@ -98,7 +98,7 @@ def printed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
             return save_figure(figure, stem, formats)
 
         with pytest.MonkeyPatch.context() as patch, style("paper", venue=venue, width=width):
-            patch.setattr("purescope.plots._at_once.save_figure", keep)
+            patch.setattr("purescope.plots.saving.save_figure", keep)
             written = draw_folder(folder, tmp_path_factory.mktemp("printed"), FORMATS_OF[venue, width]).written
         return Printed(figures, list(written))
 
@@ -226,7 +226,7 @@ def test_figures_drawn_at_once_are_those_drawn_one_after_another(
 ) -> None:
     """And so are the order they are told in, their warnings and their errors."""
     write_results(made("旗").table, tmp_path / "run")
-    monkeypatch.setattr("purescope.plots._at_once.WORTH", 2)
+    monkeypatch.setattr("purescope.plots.saving.WORTH", 2)
     stems = ["neuron_pruning_emoji", "purity_gap_emoji", "experiment_旗_emoji", "published_style_旗"]
     runs = []
     for name, processes in (("a", 1), ("b", 2)):

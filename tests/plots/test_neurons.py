@@ -15,9 +15,8 @@ from matplotlib.patches import Patch
 
 from purescope.errors import InputError
 from purescope.maths.overlaps import Projections
-from purescope.plots._cosines import colour_limit, plot_cosines
-from purescope.plots._importance import plot_importance
-from purescope.plots._overlap import plot_overlap
+from purescope.plots.cosines import colour_limit, plot_cosines
+from purescope.plots.neurons import plot_importance, plot_overlap
 from purescope.studies.importance import importance_and_purity
 from tests.plots.made import Floats, corners, importance_table, labels, neurons_table
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from purescope.report._write import write_report
+from purescope.report.writing import write_report
 from tests.report.made import make_folder
 from tests.report.parsed import Element, parse
 from tests.report.remembered import Remembered
@@ -15,7 +15,7 @@ from tests.report.remembered import Remembered
 def remembered() -> Iterator[None]:
     """All pages share what was drawn for one of them; a test that is of the drawing takes the process that draws."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("purescope.report._write.drawing", Remembered().drawing)
+        patch.setattr("purescope.report.writing.drawing", Remembered().drawing)
         yield
 
 

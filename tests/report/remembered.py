@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from purescope.report import _pictures
-from purescope.report._pictures import Pictures
+from purescope.report import pictures as _pictures
+from purescope.report.pictures import Pictures
 
 
 class Remembered(Pictures):
-    """What `purescope.report._pictures.drawing` gives, but a figure that was drawn for a page before is not again.
+    """What `purescope.report.pictures.drawing` gives, but a figure that was drawn for a page before is not again.
 
     Nearly all figures of two folders that differ in one table are the same; the process that draws takes half the time.
     """

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from purescope.formats import percent, plain, points, purer, short
-from purescope.report._write import write_report
+from purescope.report.writing import write_report
 from purescope.tables.files import write_table
 from purescope.tables.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, ORDERS, WORDS
 from tests.report.made import KS, make_folder, read

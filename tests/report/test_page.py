@@ -16,14 +16,13 @@ import pytest
 from purescope.errors import InputError
 from purescope.formats import purer
 from purescope.looks import looks
-from purescope.report import _page, _pictures
-from purescope.report._answer import answers
-from purescope.report._cards import _larger
-from purescope.report._content import _chosen
-from purescope.report._curve_figures import explorer
-from purescope.report._curves import Curve, curves
-from purescope.report._neurons import beside_random
-from purescope.report._write import write_report
+from purescope.report import document, pictures
+from purescope.report.cards import _larger
+from purescope.report.content import _chosen
+from purescope.report.curves import Curve, curves, explorer
+from purescope.report.neurons import beside_random
+from purescope.report.summary import answers
+from purescope.report.writing import write_report
 from purescope.studies.judging import judge
 from purescope.studies.training.table import COLUMNS
 from purescope.tables.files import write_table
@@ -94,8 +93,8 @@ def test_the_scripts_that_run_are_those_of_the_policy(page: Element) -> None:
     policy = page.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
     running = [one for one in page.all("script") if one.attributes.get("type", "module") == "module"]
     assert len(running) == 3
-    assert all(f"'sha256-{_page._sha(one.text)}'" in policy for one in running)
-    notice = (Path(_page.__file__).parent / "page" / "notice.txt").read_text()
+    assert all(f"'sha256-{document._sha(one.text)}'" in policy for one in running)
+    notice = (Path(document.__file__).parent / "page" / "notice.txt").read_text()
     assert "University of Washington" in notice
 
 
@@ -405,9 +404,9 @@ def test_what_does_not_fit_is_left_out_and_told(tmp_path: Path, single: Path, mo
     shutil.copytree(single, tmp_path / "run")
     full = (single / "report.html").stat().st_size
     thumbnails = sum(map(len, re.findall(r"\.t\d+-\d+\{.*", (single / "report.html").read_text())))
-    monkeypatch.setattr(_page, "LIMIT", full - thumbnails // 2)
+    monkeypatch.setattr(document, "LIMIT", full - thumbnails // 2)
     page = parse(write_report(tmp_path / "run"))
-    assert (tmp_path / "run" / "report.html").stat().st_size <= _page.LIMIT
+    assert (tmp_path / "run" / "report.html").stat().st_size <= document.LIMIT
     left = re.search(r"(\d+) of (\d+) thumbnails are left out", page.one("main").text)
     assert left and 0 < int(left[1]) < int(left[2]) <= 2 * IMAGES
     assert page.all("li", class_="none")
@@ -602,10 +601,10 @@ def test_the_same_folder_gives_the_same_page_and_the_script_is_bundled_once_for_
     tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the process that draws, and never by this one, which V8 would take along when memory runs out."""
-    assert _pictures._library, "a page was written before"
-    monkeypatch.setattr(_pictures, "_library", [])
-    monkeypatch.setattr("purescope.report._write.drawing", _pictures.drawing)
+    assert pictures._library, "a page was written before"
+    monkeypatch.setattr(pictures, "_library", [])
+    monkeypatch.setattr("purescope.report.writing.drawing", pictures.drawing)
     shutil.copytree(made, tmp_path / "run")
     (tmp_path / "run" / "report.html").unlink()
     assert write_report(tmp_path / "run").read_bytes() == (made / "report.html").read_bytes()
-    assert len(_pictures._library) == 1
+    assert len(pictures._library) == 1

@@ -30,7 +30,7 @@ from purescope.features.cache import Cache
 from purescope.files.manifest import read_manifest
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
-from purescope.runs._inputs import Settings, Sources
+from purescope.runs.inputs import Settings, Sources
 from purescope.tables.results import read_results
 from tests.undrawn import run_sweep
 from tests.words import few_words

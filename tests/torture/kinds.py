@@ -22,9 +22,9 @@ from purescope.features.features import Features
 from purescope.features.files import read_features, save_features
 from purescope.files.manifest import read_manifest
 from purescope.models import load_model
-from purescope.plots._folder import _drawings
-from purescope.report._content import gather
-from purescope.runs._inputs import Settings
+from purescope.plots.folder import _drawings
+from purescope.report.content import gather
+from purescope.runs.inputs import Settings
 from purescope.tables.files import check_table, write_table
 from purescope.tables.results import read_folder, read_results, read_track, write_results
 from purescope.tables.schema import Schema

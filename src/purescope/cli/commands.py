@@ -5,19 +5,17 @@ import click
 from purescope import __version__
 from purescope.cli.cache import cache
 from purescope.cli.compare import compare
-from purescope.cli.convert import convert
 from purescope.cli.datasets import datasets
-from purescope.cli.demo import demo
 from purescope.cli.evidence import evidence
 from purescope.cli.importance import importance
 from purescope.cli.layers import layers
-from purescope.cli.models import models
+from purescope.cli.models import convert, models
+from purescope.cli.neurons import purity
 from purescope.cli.plot import plot
-from purescope.cli.purity import purity
 from purescope.cli.report import report
 from purescope.cli.reproduce import reproduce
-from purescope.cli.sweep import sweep
-from purescope.cli.track import track
+from purescope.cli.sweeps import demo, sweep
+from purescope.cli.training import track
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

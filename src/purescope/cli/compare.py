@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
-from purescope.cli.there import check_named
+from purescope.cli.paths import check_named
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from purescope.cli import terminal
-from purescope.cli.paths import FOLDER
-from purescope.cli.there import check_root
+from purescope.cli.paths import FOLDER, check_root
 
 
 @click.command(short_help="List the datasets that can be named, or check those on this disk.")

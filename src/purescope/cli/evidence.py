@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
-from purescope.cli.there import check_named
+from purescope.cli.paths import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from purescope.cli.screen import Table
-    from purescope.runs._folder import Tables
+    from purescope.runs.folder import Tables
 
 
 # As `purescope.runs.doors.evidence_settings`, which is too heavy to import for a help text; a test holds them together.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
-from purescope.cli.there import check_named
+from purescope.cli.paths import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def importance(
     check_named(models, options.datasets(data), **options.places(rest))
     from purescope.files.writing import slug
     from purescope.maths.overlaps import Projections
-    from purescope.runs._inputs import features_of, name_of, named_model, named_or_behind, open_data
+    from purescope.runs.inputs import features_of, name_of, named_model, named_or_behind, open_data
     from purescope.studies.importance import importance_and_purity, importance_tables
     from purescope.tables.files import write_csv
     from purescope.tables.wide import refuse_others_file

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, terminal
-from purescope.cli.paths import RESULTS
-from purescope.cli.there import check_named
+from purescope.cli.paths import RESULTS, check_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +47,9 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, no_repor
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, [data] if data else (), **options.places(rest))
     from purescope.files.writing import slug
-    from purescope.report._write import write_report
-    from purescope.runs._folder import is_run, note_identities
-    from purescope.runs._inputs import named_dataset, named_model
+    from purescope.report.writing import write_report
+    from purescope.runs.folder import is_run, note_identities
+    from purescope.runs.inputs import named_dataset, named_model
     from purescope.studies.layers.table import layer_table
     from purescope.tables.files import write_csv
     from purescope.tables.wide import refuse_others_file

@@ -14,7 +14,7 @@ from purescope.specs import exists, to_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from purescope.runs._inputs import Settings, Sources
+    from purescope.runs.inputs import Settings, Sources
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option: TypeAlias = Callable[[Callable[..., Any]], Any]
@@ -208,7 +208,7 @@ def no_report(command: Command) -> Command:
 
 
 def measured(command: Command) -> Command:
-    """Add the options that change numbers: the fields of `purescope.runs.Settings`."""
+    """Add the options that change numbers: the fields of `purescope.runs.inputs.Settings`."""
     return _add(_MEASURED, command)
 
 
@@ -228,7 +228,7 @@ def reproduced(command: Command) -> Command:
 
 
 def read(command: Command) -> Command:
-    """Add the options for finding, reading and keeping data: the fields of `purescope.runs.Sources`."""
+    """Add the options for finding, reading and keeping data: the fields of `purescope.runs.inputs.Sources`."""
     return _add((*_ENCODED, "cache", "no-cache"), command)
 
 
@@ -251,7 +251,7 @@ def _add(names: tuple[str, ...], command: Command) -> Command:
 def settings(options: dict[str, Any]) -> "Settings":
     """Take the options of `measured`, or those of them that a command has, out of its options."""
     from purescope.maths.keep import parse_keep
-    from purescope.runs._inputs import Settings
+    from purescope.runs.inputs import Settings
     from purescope.studies.settings import all_strategies
 
     found = {field.name: options.pop(field.name) for field in fields(Settings) if field.name in options}
@@ -270,7 +270,7 @@ def drawing(options: dict[str, Any]) -> dict[str, bool]:
 
 def sources(options: dict[str, Any]) -> "Sources":
     """Take the options of `read`, or of `encoded`, out of a command's options."""
-    from purescope.runs._inputs import Sources
+    from purescope.runs.inputs import Sources
 
     if options.pop("no_cache", False):
         options["cache"] = None
@@ -280,7 +280,7 @@ def sources(options: dict[str, Any]) -> "Sources":
 
 
 def places(options: dict[str, Any]) -> dict[str, Any]:
-    """Where a command's datasets are to be found, as `purescope.cli.there.check_named` asks; nothing is taken out."""
+    """Where a command's datasets are to be found, as `purescope.cli.paths.check_named` asks; nothing is taken out."""
     return {name: options[name] for name in ("data_root", "download") if name in options}
 
 

@@ -1,13 +1,19 @@
-"""Paths on the command line: what every option and argument that takes one reads it by."""
+"""Paths on the command line: what every option and argument that takes one reads it by, and whether it is there.
+
+That is asked before torch is imported: a mistyped path is answered at once. Only what a look at the disk settles is
+refused here, with the error that opening it would raise. Everything else is left to those who open it.
+"""
 
 import os
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
 
 from purescope.cli.outlets import Outlets
-from purescope.errors import InputError, PurescopeError
-from purescope.specs import exists, to_folder, to_path
+from purescope.errors import DatasetError, InputError, ModelError, PurescopeError
+from purescope.specs import WEIGHTS, exists, is_folder, no_model, split_label, to_folder, to_path
 
 
 class _Path(click.ParamType):  # type: ignore[type-arg]  # of which older releases of click have none
@@ -70,3 +76,94 @@ def _check_above(path: Path) -> None:
 FOLDER = _Folder()
 RESULTS = _Folder(results=True)
 FILE = _File()
+
+
+MODEL_PREFIXES = ("bundled", "open_clip", "hf", "local-dir")
+"""As `purescope.models.load_model` knows them; a test holds them together."""
+
+_TABLES = (".csv", ".tsv", ".parquet")
+
+
+def check_named(
+    models: Sequence[str] = (), data: Iterable[str] = (), *, data_root: Path | None = None, download: bool = False
+) -> None:
+    """Refuse models and datasets that are paths of nothing.
+
+    Args:
+        models: as typed.
+        data: as typed, one each.
+        data_root: the folder of torchvision's datasets.
+        download: whether that folder may be made.
+
+    Raises:
+        ModelError, DatasetError, InputError: one is not there.
+    """
+    for spec in models:
+        _check_model(split_label(spec)[1])
+    for spec in data:
+        name = split_label(spec)[1]
+        _check_data(name)
+        if ":" not in name and data_root is not None and not download:
+            _check_root(data_root, f" to find {name} in")
+
+
+def check_root(folder: Path | None) -> None:
+    """Refuse a folder of torchvision's datasets that is not there.
+
+    Raises:
+        DatasetError: it is not.
+    """
+    if folder is not None:
+        _check_root(folder)
+
+
+def check_results(folder: Path) -> None:
+    """Refuse a folder of results that is not there, where no folder beside it has a name that may have been meant.
+
+    Raises:
+        InputError: it is not there.
+    """
+    beside = [path.name for path in folder.parent.glob("*")] if is_folder(folder.parent) else []
+    if not is_folder(folder) and not get_close_matches(folder.name, beside):
+        raise InputError(
+            f"there is no folder {folder}",
+            expected="the --out folder of purescope sweep, demo, compare, evidence, track, layers or reproduce",
+            fix="name one, or make one: `purescope demo`",
+        )
+
+
+def _check_root(folder: Path, purpose: str = "") -> None:
+    if not is_folder(folder):
+        raise DatasetError(
+            f"there is no folder {folder}{purpose}",
+            expected="the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ or others in it",
+            fix="check the path",
+        )
+
+
+def _check_model(name: str) -> None:
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix == "local-dir" and not is_folder(to_path(rest)):
+        raise ModelError(
+            f"{name}: there is no folder {to_path(rest)}",
+            expected="a folder with open_clip_config.json and open_clip_model.safetensors",
+            fix="check the path",
+        )
+    # Of other names, without such an ending, only those who know all architectures can say what was meant.
+    if not (colon and prefix in MODEL_PREFIXES) and to_path(name).suffix in WEIGHTS and not exists(to_path(name)):
+        raise no_model(name)
+
+
+def _check_data(name: str) -> None:
+    prefix, _, rest = name.partition(":")
+    path = to_path(rest)
+    if prefix == "features" and path.suffix in (".npz", ".safetensors") and not exists(path):
+        raise InputError(f"there is no file {path}", fix="check the path")
+    if prefix == "folder" and rest and not is_folder(path):
+        raise DatasetError(
+            f"folder:{path} is not a folder",
+            expected="a folder with a sub-folder of images for each class: DIR/cat/1.jpg, DIR/dog/1.jpg",
+            fix="check the path",
+        )
+    if prefix == "manifest" and path.suffix.lower() in _TABLES and not exists(path):
+        raise DatasetError(f"there is no file {path}", expected="a table with a header", fix="check the path")

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from purescope.cli import terminal
-from purescope.cli.paths import RESULTS
-from purescope.cli.there import check_results
+from purescope.cli.paths import RESULTS, check_results
 
 _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tmlr", "jmlr")
 
@@ -56,8 +55,8 @@ def plot(folder: Path, style: str, venue: str | None, width: str | None, formats
     check_results(folder)
     from torch import get_num_threads
 
-    from purescope.plots._folder import draw_folder
-    from purescope.plots._style import style as drawn_in
+    from purescope.plots.folder import draw_folder
+    from purescope.plots.style import style as drawn_in
     from purescope.tables.published import published_figures
 
     for option, given in (("--venue", venue), ("--width", width)):

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from purescope.cli import terminal
-from purescope.cli.paths import RESULTS
-from purescope.cli.there import check_results
+from purescope.cli.paths import RESULTS, check_results
 
 
 @click.command(short_help="Write the report of a folder of results: one HTML page for a browser.")
@@ -21,7 +20,7 @@ def report(folder: Path) -> None:
       purescope report purescope-demo
     """  # noqa: D301 click's mark for lines to leave alone
     check_results(folder)
-    from purescope.report._write import write_report
+    from purescope.report.writing import write_report
 
     with terminal.telling():
         written = write_report(folder)

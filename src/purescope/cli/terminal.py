@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from purescope.cli.screen import Screen, Table
-    from purescope.runs._inputs import Settings
+    from purescope.runs.inputs import Settings
     from purescope.studies.verdict import Verdict
 
 __all__ = ["clear", "plain", "progress", "say", "telling"]  # what comes from `printing`; the rest is below

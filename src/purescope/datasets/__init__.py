@@ -9,7 +9,6 @@ from typing import Literal
 
 from purescope.datasets import bundled as _bundled
 from purescope.datasets import folder, huggingface, manifest, torchvision, webdataset
-from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.dataset import Dataset, without_bad_images
 from purescope.datasets.names import warn_of_equal_names
 from purescope.datasets.torchvision import data_folder
@@ -17,17 +16,6 @@ from purescope.datasets.words import with_words
 from purescope.errors import DatasetError, InputError, noting
 from purescope.files.hub import is_offline
 from purescope.specs import is_folder, is_label, split_label, to_path
-
-__all__ = [
-    "Checked",
-    "Dataset",
-    "Listing",
-    "available_datasets",
-    "check_datasets",
-    "data_folder",
-    "load_dataset",
-    "with_words",
-]
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,11 @@ from purescope.features.entry import (
     own_files,
     read_entry,
     reason,
-    size_on_disk,
     split,
     unreadable,
 )
 from purescope.files.writing import atomic_path
 from purescope.specs import to_path
-
-__all__ = ["REMEDY", "Cache", "Damaged", "Entry", "default_folder", "size_on_disk", "split"]
 
 _KINDS = ("images", "text")
 

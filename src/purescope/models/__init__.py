@@ -14,7 +14,9 @@ from purescope.models import open_clip as _open_clip
 from purescope.models import sources, transformers
 from purescope.models.architectures import split_file
 from purescope.models.checkpoint import one_line
-from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
+from purescope.models.model import OPENAI_PREPROCESS as OPENAI_PREPROCESS
+from purescope.models.model import Model
+from purescope.models.model import Preprocess as Preprocess
 from purescope.models.towers import Towers, to_model
 from purescope.specs import (
     WEIGHTS,
@@ -27,8 +29,6 @@ from purescope.specs import (
     split_part,
     to_path,
 )
-
-__all__ = ["OPENAI_PREPROCESS", "AvailableModel", "Model", "Preprocess", "available_models", "load_model"]
 
 BUNDLED = {"clip": "Bundled CLIP", "laclip": "Bundled LaCLIP"}
 _HUB = "hf-hub:"

@@ -9,10 +9,10 @@ from purescope.datasets.dataset import Dataset
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
 from purescope.models.model import Model
-from purescope.runs._folder import Tables
-from purescope.runs._inputs import Settings, Sources, name_of
-from purescope.runs._run import run
-from purescope.runs._study import Opened, Study, measured, projections_of
+from purescope.runs.folder import Tables
+from purescope.runs.inputs import Settings, Sources, name_of
+from purescope.runs.run import run
+from purescope.runs.study import Opened, Study, measured, projections_of
 from purescope.studies.importance import importance_and_purity
 from purescope.studies.nulls import ROTATIONS, null_table, variant_table
 from purescope.studies.rivals import adjust, compare_models, compare_purity
@@ -44,15 +44,15 @@ def run_evidence(
     """A sweep with every strategy, and what a reviewer would ask: nulls, variants and single neurons.
 
     Args:
-        models, data, out, settings, sources, overwrite, figures, report, progress: as in `purescope.runs.run_sweep`;
-            `settings` are `evidence_settings` by default.
+        models, data, out, settings, sources, overwrite, figures, report, progress: as in
+            `purescope.runs.run.run_sweep`; `settings` are `evidence_settings` by default.
         rotations: random rotations of each model, and shuffles of its purity.
 
     Returns:
         The tables of a sweep by name, and ``nulls``, ``variants`` and ``correlations``; see `purescope.tables.schemas`.
 
     Raises:
-        PurescopeError: as `purescope.runs.run_sweep`.
+        PurescopeError: as `purescope.runs.run.run_sweep`.
 
     Examples:
         Features alone; with a model it is ``run_evidence(["runs/mine.pt"], ["cifar10"], "out")``:
@@ -109,14 +109,14 @@ def run_compare(
     """A sweep of two models on the same images, and their differences with paired tests.
 
     Args:
-        first, second: models, as in `purescope.runs.run_sweep`.
+        first, second: models, as in `purescope.runs.run.run_sweep`.
         data, out, settings, sources, overwrite, figures, report, rotations, progress: as there.
 
     Returns:
         The tables of the sweep by name, and ``rivals``.
 
     Raises:
-        PurescopeError: as `purescope.runs.run_sweep`.
+        PurescopeError: as `purescope.runs.run.run_sweep`.
 
     Examples:
         Two models made by hand, of which the second sees nothing in the dark:

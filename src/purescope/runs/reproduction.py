@@ -20,9 +20,9 @@ from purescope.features.extraction import Progress, quiet
 from purescope.files.writing import atomic_path
 from purescope.models import load_model
 from purescope.models.model import Model
-from purescope.report._write import write_report
-from purescope.runs._inputs import Settings, Sources, named_dataset
-from purescope.runs._run import run_sweep
+from purescope.report.writing import write_report
+from purescope.runs.inputs import Settings, Sources, named_dataset
+from purescope.runs.run import run_sweep
 from purescope.specs import split_label, to_folder, to_path
 from purescope.tables.files import check_table, write_table
 from purescope.tables.published import (
@@ -94,8 +94,8 @@ def run_reproduction(
 
     Args:
         model: the checkpoint, see `load_model`; it is called "CC3M LaCLIP" where it is given no name.
-        out: gets ``paper`` and ``native``, folders of `purescope.runs.run_sweep`; ``reproduction`` as CSV and Parquet;
-            ``reproduction.md``, what to make of it; and ``report.html``.
+        out: gets ``paper`` and ``native``, folders of `purescope.runs.run.run_sweep`; ``reproduction`` as CSV and
+            Parquet; ``reproduction.md``, what to make of it; and ``report.html``.
         sources: where the data sets lie.
         data: names of some of the data sets; by default the experiment's seven, and STL-10 where it is there.
         settings: what is measured; the protocol is both.

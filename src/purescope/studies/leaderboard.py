@@ -63,7 +63,7 @@ def leaderboard(table: pd.DataFrame, comparisons: pd.DataFrame, curves: pd.DataF
     """Each strategy and the random orders, largest area first, over the data sets on which the model is above chance.
 
     Args:
-        table, comparisons, curves: of a run, as `purescope.runs.run_sweep` writes them.
+        table, comparisons, curves: of a run, as `purescope.runs.run.run_sweep` writes them.
         model: its label.
     """
     counted = above_chance(table, model)

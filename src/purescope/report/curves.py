@@ -1,0 +1,290 @@
+"""The curves: over all data sets, the one that a reader explores, and a small one of each.
+
+The rows behind them are the tables' own values, and of the random orders their median and quantiles.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from purescope import formats
+from purescope.looks import METRIC_NAMES, Look
+from purescope.report.charts import HALF, SMALL, WIDE, curve_chart
+from purescope.report.figures import Figure, Key
+from purescope.report.tables import groups
+from purescope.report.tables import rows as each
+from purescope.studies.judging import above_chance
+from purescope.tables import schemas
+from purescope.tables.results import Folder
+
+Row = dict[str, Any]
+
+_TICKS = 12
+_ONE_NAME = 0.1  # of the height: a name of two lines and one of one need as much
+_ENDS = ("value", "low", "high", "least", "greatest")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One model, data set and metric.
+
+    Args:
+        rows: strategy, k, value, low, high (of random orders the 5 and 95 % quantile), least, greatest.
+        levels: horizontal lines: name, label, value, and whether it lies below the plot.
+        neurons: of the model.
+        images, classes: of the data set.
+        chance: accuracy of guessing; nan for what has none.
+        full: value, low and high with all neurons; empty where that was not measured.
+    """
+
+    rows: list[Row]
+    levels: list[Row]
+    neurons: int
+    images: int
+    classes: int
+    chance: float
+    full: Row
+
+    @property
+    def ks(self) -> list[int]:
+        """Numbers of neurons kept, rising."""
+        return sorted({row["k"] for row in self.rows})
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The least and the most that is drawn."""
+        levels = [level for level in self.levels if not level["below"]]
+        drawn = [row[end] for row in [*self.rows, *levels] for end in _ENDS if end in row and row[end] == row[end]]
+        return min(drawn), max(drawn)
+
+    @property
+    def half(self) -> int:
+        """The k nearest to half of the neurons; of two as near the fewer."""
+        return min(self.ks, key=lambda k: abs(k - self.neurons / 2))
+
+    @property
+    def ticks(self) -> list[int]:
+        """Those of them that stand at the axis: all, or every second, every third of many."""
+        return self.ks[:: -(-len(self.ks) // _TICKS)]
+
+    @property
+    def few(self) -> list[int]:
+        """Those at the axis of a small figure: the first, the middle one and the last."""
+        return [*dict.fromkeys((self.ks[0], self.ks[len(self.ks) // 2], self.ks[-1]))]
+
+
+def curve(table: pd.DataFrame) -> Curve | None:
+    """The curve of the rows of one model, data set and metric; None where nothing was measured."""
+    if table.empty or table.value.isna().all():
+        return None
+    swept = table[table.strategy != "full"].sort_values("k", kind="stable")
+    rows = [
+        {"strategy": row.strategy, "k": int(row.k), "value": row.value, "low": row.low, "high": row.high}
+        for row in each(swept[swept.strategy != "random"])
+    ]
+    draws = swept[swept.strategy == "random"]
+    if len(draws):
+        rows += _spread(draws.pivot(index="draw", columns="k", values="value"))
+    first, full = table.iloc[0], table[table.strategy == "full"]
+    whole = full.iloc[0] if len(full) else None
+    everything = {} if whole is None else {"value": whole.value, "low": whole.low, "high": whole.high}
+    return Curve(
+        rows=rows,
+        levels=_levels(rows, everything.get("value"), float(first.chance), int(first.neurons)),
+        neurons=int(first.neurons),
+        images=int(first.n),
+        classes=int(first.classes),
+        chance=float(first.chance),
+        full=everything,
+    )
+
+
+def mean_curves(folder: Folder) -> dict[str, Curve]:
+    """`mean_curve` of each model that has one."""
+    results = folder.table(schemas.RESULTS)
+    found = {model: mean_curve(results, model) for model in folder.models}
+    return {model: one for model, one in found.items() if one is not None and one.rows}
+
+
+def mean_curve(results: pd.DataFrame, model: str) -> Curve | None:
+    """Accuracy of a model as the mean over the data sets on which it is above chance, at the ks that all of them have.
+
+    The same random orders are drawn for every data set, so a draw has a mean as a strategy has.
+    """
+    rows = results[(results.model == model) & (results.metric == "accuracy")]
+    rows = rows[rows.dataset.isin(above_chance(results, model))]
+    sets = rows.dataset.nunique()
+    if sets < 2:
+        return curve(rows)
+    cells = rows.groupby(["strategy", "draw", "k"], sort=False).value.agg(["mean", "count"])
+    means = cells[cells["count"] == sets]["mean"].rename("value").reset_index()
+    if means[means.strategy != "full"].empty:
+        return None
+    first = rows.iloc[0]
+    chance = rows.groupby("dataset").chance.first().mean()
+    filled = {"low": float("nan"), "high": float("nan"), "neurons": first.neurons, "chance": chance}
+    return curve(means.assign(**filled, n=0, classes=0))
+
+
+def curves(folder: Folder) -> dict[tuple[str, str, str], Curve]:
+    """All curves, by model, data set and metric."""
+    found = {}
+    grouped = groups(folder.table(schemas.RESULTS), "model", "dataset", "metric")
+    for (model, dataset, metric), part in grouped:
+        if (one := curve(part)) is not None and one.rows:
+            found[str(model), str(dataset), str(metric)] = one
+    return found
+
+
+def _spread(draws: pd.DataFrame) -> list[Row]:
+    quantiles = {"value": draws.median(), "low": draws.quantile(0.05), "high": draws.quantile(0.95)}
+    table = pd.DataFrame({**quantiles, "least": draws.min(), "greatest": draws.max()})
+    return [
+        {"strategy": "random", "k": int(str(k)), **dict(zip(table.columns, row, strict=True))}
+        for k, *row in table.itertuples()
+    ]
+
+
+def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) -> list[Row]:
+    """Lines across: all neurons; and chance, below the plot where its line would press the curves together.
+
+    Two lines so close that their names would stand on each other share one name.
+    """
+    levels: list[Row] = []
+    if full is not None:
+        name = f"all {neurons:,} neurons"
+        levels.append({"name": name, "label": name, "value": full, "below": False})
+    values = [row["value"] for row in rows] + [level["value"] for level in levels]
+    if not values or chance != chance:
+        return levels
+    below = bool(chance < min(values) - 0.4 * (max(values) - min(values)))
+    label = f"↓ chance\n{formats.percent(chance)}%" if below else "chance"
+    levels.append({"name": "chance", "label": label, "value": chance, "below": below})
+    shown = [*rows, *(level for level in levels if not level["below"])]
+    drawn = [row[end] for row in shown for end in _ENDS if end in row and row[end] == row[end]]
+    if not below and len(levels) == 2 and abs(levels[0]["value"] - chance) <= _ONE_NAME * (max(drawn) - min(drawn)):
+        levels[0] |= {"label": f"{levels[0]['label']}, chance"}
+        levels[1] |= {"label": ""}
+    return levels
+
+
+_DRAWN = ("accuracy", "silhouette")
+
+
+def key_figures(
+    folder: Folder, there: Mapping[tuple[str, str, str], Curve], means: Mapping[str, Curve], seen: list[Look]
+) -> list[Figure]:
+    """Accuracy of each model over all its data sets; `means` by its label."""
+    figures = []
+    shown = [look for look in seen if look.shown]
+    spans = [replace(one, rows=_of(one, shown)).span for one in means.values()]
+    for place, model in enumerate(folder.models):
+        if model not in means:
+            continue
+        one = means[model]
+        spec = curve_chart(
+            _of(one, shown),
+            one.levels,
+            shown,
+            at=None,
+            percent=True,
+            neurons=one.neurons,
+            ticks=one.ticks,
+            span=(min(low for low, _ in spans), max(high for _, high in spans)),
+            width=WIDE if len(folder.models) == 1 else HALF,
+            height=260,
+        )
+        sets = [dataset for label, dataset, metric in there if label == model and metric == "accuracy"]
+        about = f"the mean over {len(sets)} data sets" if len(sets) > 1 else sets[0]
+        alt = f"{model}, accuracy on {about} against neurons kept. {_told(one, shown, 'accuracy')}"
+        figures.append(Figure(f"key-{place}", model, alt, spec, _keys(shown)))
+    return figures
+
+
+def explorer(
+    folder: Folder, there: Mapping[tuple[str, str, str], Curve], seen: list[Look], chosen: Mapping[str, Any]
+) -> Figure | None:
+    if not there:
+        return None
+    (model, dataset, metric), one = next(iter(there.items()))
+    shown = [look for look in seen if look.shown]
+    sizes = {each.neurons for each in there.values()}
+    spec = curve_chart(
+        _of(one, shown),
+        one.levels,
+        seen,
+        at=chosen["k"],
+        percent=metric != "silhouette",
+        neurons=one.neurons if len(sizes) == 1 else None,
+        ticks=one.ticks,
+    )
+    alt = f"{model} on {dataset}: {METRIC_NAMES[metric].lower()} against neurons kept. {_told(one, shown, metric)}"
+    return Figure("explorer", f"{model} on {dataset}", alt, spec, _keys(shown))
+
+
+def panels(
+    folder: Folder, there: Mapping[tuple[str, str, str], Curve], seen: list[Look], chosen: Mapping[str, Any]
+) -> list[Figure]:
+    """A small figure of each curve, for readers without scripts and on paper."""
+    shown = [look for look in seen if look.shown]
+    figures = []
+    spec = None
+    for metric in _DRAWN:
+        for place, model in enumerate(folder.models):
+            for at, dataset in enumerate(folder.datasets):
+                one = there.get((model, dataset, metric))
+                if one is None:
+                    continue
+                rows, percent = _of(one, shown), metric != "silhouette"
+                if spec is None or spec[0] != (one.neurons, percent, one.few):
+                    made = curve_chart(
+                        [],
+                        [],
+                        shown,
+                        at=0,
+                        percent=percent,
+                        neurons=one.neurons,
+                        ticks=one.few,
+                        width=SMALL,
+                        height=170,
+                        small=True,
+                    )
+                    spec = (one.neurons, percent, one.few), made
+                datasets = {"curves": rows, "levels": one.levels, "chosen": [{"k": chosen["k"]}]}
+                alt = f"{model} on {dataset}: {METRIC_NAMES[metric].lower()}. {_told(one, shown, metric)}"
+                title = f"{dataset}, {METRIC_NAMES[metric].lower()}"
+                name = f"panel-{place}-{at}-{metric}"
+                figures.append(Figure(name, title, alt, {**spec[1], "datasets": datasets}, note=model))
+    return figures
+
+
+def _of(one: Curve, shown: list[Look]) -> list[dict[str, Any]]:
+    names = {look.name for look in shown}
+    return [row for row in one.rows if row["strategy"] in names]
+
+
+def _told(one: Curve, shown: list[Look], metric: str) -> str:
+    """A curve in words: what is kept of all at the least, the middle and the most neurons."""
+    unit = "" if metric == "silhouette" else " %"
+    told = []
+    if one.full:
+        told.append(f"All {one.neurons:,} neurons: {formats.measure(one.full['value'], metric)}{unit}.")
+    if one.chance == one.chance:
+        told.append(f"Chance: {formats.measure(one.chance, metric)}{unit}.")
+    by_k = {(row["strategy"], row["k"]): row["value"] for row in one.rows}
+    ks = one.ks
+    for k in dict.fromkeys((ks[0], ks[len(ks) // 2], ks[-1])):
+        values = [
+            f"{look.label} {formats.measure(by_k[look.name, k], metric)}{unit}"
+            for look in shown
+            if (look.name, k) in by_k
+        ]
+        told.append(f"At {k:,}: {', '.join(values)}.")
+    return " ".join(told)
+
+
+def _keys(shown: list[Look]) -> tuple[Key, ...]:
+    keys = [Key(look.label, look.colour, look.dash, look.shape, look.filled, look.name == "random") for look in shown]
+    return (*keys, Key("all neurons", "currentColor", [3, 3]), Key("chance", "currentColor", [1, 4]))

@@ -16,12 +16,12 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 _SMOKE = Path(__file__).with_name("smoke.py")
 _TESTS = (
     "tests/test_imports.py",
-    "tests/test_purity.py",
-    "tests/test_evaluation.py",
-    "tests/test_tables.py",
+    "tests/maths/test_overlaps.py",
+    "tests/maths/test_accuracy.py",
+    "tests/tables/test_files.py",
     "tests/test_version.py",
     "tests/models/test_laclip.py",
-    "tests/statistics/test_bootstrap.py",
+    "tests/maths/test_bootstrap.py",
 )
 _SWEEP = ("sweep", "bundled:clip", "bundled:laclip", "--data", "bundled:flags", "--draws", "5", "--out", "results")
 

@@ -34,8 +34,8 @@ from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.files import write_csv, write_table
 from purescope.tables.results import write_results
 from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, NEURONS
-from tests.dynamics import made as training
 from tests.plots.made import Made, importance_table, joined, layer_table, made, neurons_table
+from tests.studies.training import made as training
 
 pytestmark = pytest.mark.slow
 

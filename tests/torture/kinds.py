@@ -33,8 +33,8 @@ from tests import checkpoints
 from tests.models.test_transformers import word_tokenizer
 from tests.models.test_transformers import write as write_transformers
 from tests.report.made import make_folder
-from tests.test_columns import sample
-from tests.test_tables import result_table
+from tests.tables.test_files import result_table
+from tests.tables.test_schema import sample
 from tests.undrawn import run_sweep
 
 TINY = {

@@ -15,7 +15,7 @@ from purescope.studies.sweeps import measure_strategies
 from purescope.studies.synthetic import plant
 from purescope.studies.verdict import Verdict, read_verdicts, verdict_table
 from purescope.tables.schemas import COMPARISONS
-from tests.test_planted import accuracies, data_sets
+from tests.studies.test_synthetic import accuracies, data_sets
 
 ABOVE, BELOW, ACROSS = (0.02, 0.01, 0.03), (-0.02, -0.03, -0.01), (0.0, -0.01, 0.01)
 Ends = tuple[float, float, float]

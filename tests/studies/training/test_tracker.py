@@ -18,7 +18,7 @@ from purescope.maths.overlaps import Projections
 from purescope.studies.training.tracker import Tracker, projections_of
 from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
-from tests.dynamics.made import IMAGES, NEURONS, make_features, make_model, make_projections
+from tests.studies.training.made import IMAGES, NEURONS, make_features, make_model, make_projections
 
 SETTINGS = TrackSettings(keep=[4, 8], draws=3)
 

@@ -10,7 +10,7 @@ from purescope.errors import InputError
 from purescope.maths.cells import ablation_values
 from purescope.maths.leave_one_out import LeaveOneOut, leave_one_out
 from tests import oracles
-from tests.test_evaluation import EXACT, SPREAD, Case, random_case, with_rows
+from tests.maths.test_accuracy import EXACT, SPREAD, Case, random_case, with_rows
 
 OUTLIER = random_case(30, 5, 8, seed=20)
 CASES = {

@@ -22,7 +22,7 @@ from purescope.studies.training.table import COLUMNS
 from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
 from tests import oracles
-from tests.dynamics.made import IMAGES, NEURONS, make_dataset, make_model
+from tests.studies.training.made import IMAGES, NEURONS, make_dataset, make_model
 
 KEEP, DRAWS = [3, 7, 12], 6
 SETTINGS = TrackSettings(keep=KEEP, draws=DRAWS, seed=5)

@@ -17,7 +17,7 @@ from purescope.plots.panels import write_dynamics
 from purescope.plots.training import plot_dynamics
 from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
-from tests.dynamics import made
+from tests.studies.training import made
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 MERGES = Path(__file__).parents[2] / "src/purescope/bundled/models/clip" / VOCABULARY_FILE

@@ -22,7 +22,7 @@ from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import plant
 from purescope.tables.files import check_table
 from purescope.tables.schemas import COMPARISONS, CURVES
-from tests.test_planted import accuracies, data_sets
+from tests.studies.test_synthetic import accuracies, data_sets
 
 NEURONS, DRAWS, RESAMPLES, SEED = 24, 12, 4000, 7
 KEEP = [4, 9, 16]

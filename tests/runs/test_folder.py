@@ -29,7 +29,7 @@ from purescope.studies.synthetic import plant
 from purescope.tables.files import parquet_name
 from purescope.tables.results import read_folder, read_results
 from purescope.tables.schemas import LAYERS, OF_RUNS
-from tests.test_columns import sample
+from tests.tables.test_schema import sample
 from tests.undrawn import run_sweep
 
 pytestmark = pytest.mark.slow

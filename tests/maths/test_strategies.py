@@ -21,7 +21,7 @@ from purescope.maths.overlaps import Projections, activation_space, total_overla
 from purescope.maths.scores import TOWERS, StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
 from tests import oracles
-from tests.test_purity import MATRICES, matrices, plain, seeds, signed
+from tests.maths.test_overlaps import MATRICES, matrices, plain, seeds, signed
 
 RANKED = {"high_purity": False, "low_purity": True}  # strategy: are the largest totals kept first?
 BY_INDEX = {"random", "first_k"}

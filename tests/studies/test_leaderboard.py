@@ -13,7 +13,7 @@ from purescope.studies.leaderboard import Standing, leaderboard, uses_labels, wi
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import plant
-from tests.test_planted import accuracies, data_sets
+from tests.studies.test_synthetic import accuracies, data_sets
 
 KS = [8, 16, 24]
 STRATEGIES = ("low_purity", "high_purity", "weight_norm", "svd")

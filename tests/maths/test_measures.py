@@ -28,7 +28,7 @@ from purescope.maths.measures import (
 from purescope.maths.overlaps import Projections, cosine_gram, dead_neurons, overlap, random_overlap
 from purescope.studies.neurons import neuron_table
 from tests import oracles
-from tests.test_purity import MATRICES, matrices, plain, seeds, signed
+from tests.maths.test_overlaps import MATRICES, matrices, plain, seeds, signed
 
 Rows = Sequence[Sequence[float]]
 

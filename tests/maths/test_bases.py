@@ -15,8 +15,8 @@ from purescope.maths.bases import BASES, Basis, random_rotations, rotate
 from purescope.maths.overlaps import Projections, overlap, side_by_side
 from purescope.maths.scores import StrategyInput
 from purescope.maths.silhouette import silhouette_by_k
-from tests.test_ordering import given_for, projection_pairs
-from tests.test_purity import seeds, signed
+from tests.maths.test_overlaps import seeds, signed
+from tests.maths.test_strategies import given_for, projection_pairs
 
 PROJECTIONS = Projections(signed(12, 9), signed(12, 20, seed=1))
 GIVEN = given_for(PROJECTIONS)

@@ -9,7 +9,7 @@ from purescope.maths import cells
 from purescope.maths.accuracy import accuracy_by_k, ranks_by_k
 from purescope.maths.cells import ABLATIONS, ablation_values
 from tests import oracles
-from tests.test_evaluation import random_case, whole_case
+from tests.maths.test_accuracy import random_case, whole_case
 
 FEW, MANY = [5], [1, 3, 8, 14, 20]  # as one large product, and as running sums over the neurons
 

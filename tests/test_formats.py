@@ -23,7 +23,7 @@ from purescope.studies.settings import Options
 from purescope.studies.sweeps import measure_strategies, sweep
 from purescope.tables.files import read_table, write_table
 from purescope.tables.schemas import RESULTS
-from tests.test_sweep import DRAWS, FEATURES, KEEP, PROJECTIONS, make_features
+from tests.studies.test_sweeps import DRAWS, FEATURES, KEEP, PROJECTIONS, make_features
 
 HOSTILE = '<script>alert("1")</script>&\'"<img src=x onerror=alert(1)>'
 

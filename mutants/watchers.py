@@ -62,7 +62,6 @@ TESTS: dict[str, tuple[str, ...]] = {
     "datasets/manifest.py": _READERS,
     "datasets/tables.py": _READERS,
     "datasets/folder.py": _READERS,
-    "datasets/walk.py": _READERS,
     "datasets/archives.py": _READERS,
     "models/checkpoint.py": ("tests/models/test_checkpoint.py", "tests/models/test_clip_layout.py"),
     "models/parts.py": ("tests/models/test_open_clip.py",),

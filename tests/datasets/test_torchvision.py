@@ -13,10 +13,9 @@ import torchvision
 from PIL import Image
 
 from purescope.datasets import available_datasets, load_dataset
-from purescope.datasets.check import Checked, check_datasets
 from purescope.datasets.images import of_protocol
 from purescope.datasets.prompts import words_for
-from purescope.datasets.torchvision import BENCHMARKS
+from purescope.datasets.torchvision import BENCHMARKS, Checked, check_datasets
 from purescope.errors import DatasetError
 from tests.datasets.pictures import shades
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from purescope.cli.plot import plot as command
+from purescope.cli.showing import plot as command
 from purescope.errors import InputError, OutputError
 from purescope.files.writing import slug
 from purescope.plots.curves import plot_accuracy

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 from purescope.cli.commands import cli
 from purescope.errors import DatasetError, InputError, OutputError, PurescopeError
 from purescope.features.files import save_features
-from purescope.files.locks import lock_folder
 from purescope.files.manifest import read_manifest
+from purescope.files.writing import lock_folder
 from purescope.plots.folder import draw_folder
 from purescope.report.summary import facts, title
 from purescope.report.writing import write_report

@@ -4,16 +4,14 @@ import click
 
 from purescope import __version__
 from purescope.cli.cache import cache
-from purescope.cli.compare import compare
 from purescope.cli.datasets import datasets
-from purescope.cli.evidence import evidence
+from purescope.cli.evidence import compare, evidence
 from purescope.cli.importance import importance
 from purescope.cli.layers import layers
 from purescope.cli.models import convert, models
 from purescope.cli.neurons import purity
-from purescope.cli.plot import plot
-from purescope.cli.report import report
 from purescope.cli.reproduce import reproduce
+from purescope.cli.showing import plot, report
 from purescope.cli.sweeps import demo, sweep
 from purescope.cli.training import track
 

@@ -44,7 +44,7 @@ def _list(data_root: Path | None) -> None:
 
 def _check(root: Path) -> None:
 
-    from purescope.datasets.check import check_datasets
+    from purescope.datasets.torchvision import check_datasets
     from purescope.errors import DatasetError
 
     rows = check_datasets(root)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from purescope.datasets.walk import is_system_folder
+from purescope.datasets.folder import is_system_folder
 from purescope.files.reading import open_regular, open_whole, read_bytes, read_json
 from purescope.specs import is_inside
 

@@ -81,7 +81,7 @@ def greedy_purity(given: StrategyInput, seed: int = 0) -> Order:
     """Drops, again and again, the neuron that overlaps most with those still there; the last one left is kept first.
 
     Of two near twins one stays, where `high_purity` drops both. Dropping a neuron takes one term out of each sum, so
-    all orders cost O(d^2). Overlap is the mean |cosine|, which is such a sum.
+    all orders cost O(d^2). Overlap is the mean ``|cosine|``, which is such a sum.
 
     Raises:
         InputError: another measure is asked for.

@@ -10,7 +10,7 @@ from typing import Any
 from purescope import formats
 from purescope.errors import InputError
 from purescope.looks import strategy_name
-from purescope.report.rivals import better
+from purescope.report.evidence import better
 from purescope.report.tables import groups
 from purescope.studies.comparisons import points
 from purescope.studies.judging import verdicts_of

@@ -22,9 +22,8 @@ from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.prompts import prompts_for
 from purescope.errors import InputError, OutputError
 from purescope.features.features import Features
-from purescope.files.locks import lock_folder
 from purescope.files.manifest import MANIFEST, check_hash, own_manifest, read_manifest, versions, write_manifest
-from purescope.files.writing import unfinished, write_bytes
+from purescope.files.writing import lock_folder, unfinished, write_bytes
 from purescope.models.model import Model
 from purescope.runs.inputs import Settings, ks, name_of
 from purescope.specs import is_folder

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from purescope.datasets.check import check_datasets
-from purescope.datasets.torchvision import data_folder
+from purescope.datasets.torchvision import check_datasets, data_folder
 from purescope.errors import DatasetError, InputError, near_miss
 from purescope.features.extraction import Progress, quiet
 from purescope.files.writing import atomic_path

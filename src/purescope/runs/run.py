@@ -18,8 +18,8 @@ from purescope.datasets.dataset import Dataset
 from purescope.errors import noting
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
-from purescope.files.locks import lock_folder
 from purescope.files.manifest import write_manifest
+from purescope.files.writing import lock_folder
 from purescope.formats import ResultTable
 from purescope.models.model import Model
 from purescope.runs.folder import Done, Tables, claim, new_manifest, now

@@ -23,7 +23,7 @@ from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError, ModelError
 from purescope.features.extraction import extract
 from purescope.features.features import Features
-from purescope.files.locks import lock_folder
+from purescope.files.writing import lock_folder
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.curves import mean_over_k
 from purescope.maths.keep import check_keep, default_keep

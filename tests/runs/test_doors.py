@@ -157,7 +157,7 @@ def test_a_stopped_comparison_goes_on(stopped: str, tmp_path: Path, monkeypatch:
             raise StopHere
         return (compare_models if stopped == "at the comparison" else measure_pair)(*arguments)
 
-    name = "studies.compare_models" if stopped == "at the comparison" else "runs._run.measure_pair"
+    name = "runs.doors.compare_models" if stopped == "at the comparison" else "runs.run.measure_pair"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         patch.setattr(f"purescope.{name}", stopping)
         run_compare(*MODELS, DATA, tmp_path / "out", settings=SETTINGS)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from purescope.attribution import attribution_table, matched_orders, norm_groups
+from purescope.attribution import attribution_table, is_cheap, matched_orders, norm_groups, norms_of
 from purescope.bases import random_rotations, rotate
+from purescope.case import case_of
 from purescope.evaluation import accuracy_by_k
 from purescope.features import Features
 from purescope.nulls import rotate_model
@@ -144,3 +145,16 @@ def test_few_live_neurons_are_one_group(few: int) -> None:
 @pytest.mark.parametrize("changes", [{"draws": 0}, {"strategies": ["low_purity"]}])
 def test_without_random_orders_or_high_purity_nothing_is_asked(changes: dict[str, Any]) -> None:
     assert len(attribution_table(measure(**changes), MADE.projections, draws=DRAWS)) == 0
+
+
+def test_what_is_cheap_grows_with_images_classes_and_neurons() -> None:
+    assert is_cheap(images=1_000, classes=100, neurons=512) and is_cheap(images=100_000, classes=10, neurons=64)
+    assert not is_cheap(images=1_000, classes=1_000, neurons=512)  # 2 x 10^11 to rotate, 3 x 10^11 to evaluate
+    assert not is_cheap(images=50_000, classes=10, neurons=512) and is_cheap(50_000, 10, 512, draws=20)
+
+
+def test_norms_are_told_apart_in_double_precision() -> None:
+    measured = measure()
+    norms = norms_of(case_of(measured, MADE.projections), "weights")
+    assert norms.dtype == torch.float64
+    torch.testing.assert_close(norms[1], MADE.projections.text.double().norm(dim=1), rtol=0, atol=0)

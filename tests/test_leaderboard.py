@@ -104,6 +104,8 @@ def test_the_winner_is_judged_on_images_that_it_was_not_chosen_on() -> None:
     assert found is not None and found.strategy == "a" and found.here == pytest.approx(0.05)
     assert found.elsewhere == pytest.approx((0.02 + 0.01) / 2)
     assert "+5.00 points" in str(found) and str(found).endswith("the best is +1.50.")
+    two = winner(table, curves[curves.strategy != "c"], model="m")
+    assert two is not None and two.strategy == "a", "two are enough to choose from"
     assert winner(table, curves[curves.strategy != "random"], model="m") is None
     assert winner(table, curves[curves.strategy.isin(["a", "random"])], model="m") is None
     assert winner(table, curves.assign(area_first=np.nan), model="m") is None
@@ -139,7 +141,9 @@ def test_half_keeps_the_mean_over_sets_and_the_best_looks_at_no_labels() -> None
         "svd": (1.0, 0.96),
         "pca": (1, 0),
     }
-    said = half_kept(*halves_kept(kept), model="m", called=str.upper)
+    table, curves = halves_kept(kept)
+    table = pd.concat([table, table.assign(model="another", value=0.9), table.assign(strategy="random", value=0.3)])
+    said = half_kept(table, curves, model="m", called=str.upper)
     assert said == (
         "Of the 60.0 % that all 64 neurons get right (chance: 10.0 %), the first 32 by SVD keep 98 % (91 to 105), 32 "
         "random ones 85 % (78 to 92), the 32 purest 65 % (58 to 72)."

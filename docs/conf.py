@@ -46,7 +46,7 @@ python_maximum_signature_line_length = 88
 nitpick_ignore_regex = [
     ("py:obj", r".*"),
     ("py:(class|data|exc|meth|attr)", r"(?!purescope\.).*"),  # other libraries' types, and jaxtyping's shapes
-    ("py:class", r"purescope\..*\._.*|purescope\.(columns|tables|specs|runs|sweep|features|datasets|models)\..*"),
+    ("py:class", r"purescope\..*\._.*|purescope\.(case|columns|tables|specs|runs|sweep|features|datasets|models)\..*"),
 ]
 
 html_theme = "furo"

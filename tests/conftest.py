@@ -12,16 +12,12 @@ from pathlib import Path
 import hypothesis
 import jaxtyping
 import pytest
-import torch
 
 # Whatever a test names, nothing is fetched: a missing file is an error, on this machine and on any other.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 # What a test starts has a thread on each core: they wait for one another asleep, and not in a loop.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-
-# Tensors in tests are tiny: more threads would wait for one another, the longer the busier the machine is.
-torch.set_num_threads(1)
 
 # Thousands of small files, of which few are kept: in memory where the machine has room for them.
 _IN_MEMORY = Path("/dev/shm")
@@ -40,6 +36,17 @@ hypothesis.settings.load_profile("purescope")
 # There is no garbage to look for among the modules, which stay to the end: half a million objects, again and again.
 gc.disable()
 atexit.register(gc.unfreeze)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Give torch one thread where tests are run; the process that only hands them out starts without it.
+
+    Tensors in tests are tiny: more threads would wait for one another, the longer the busier the machine is.
+    """
+    if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
+        import torch
+
+        torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,7 +39,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_sweep_holds_the_features_once(file: Path, tmp_path: Path) -> None:
     """And little more: results image by image, and blocks, whose size does not depend on the number of images."""
-    measured = ["--space", "activations", "--keep", "64,128", "--draws", "50", "--resamples", "20"]
+    measured = ["--space", "activations", "--keep", "64,128", "--draws", "12", "--resamples", "20"]
     command = ["sweep", "--data", f"features:{file}", *measured, "--no-figures", "--no-report", "--out", tmp_path]
     told = subprocess.run([sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=True)
     assert float(told.stdout.split()[-1]) < 1.5 * ROWS * NEURONS * 4 + 100e6

@@ -408,3 +408,13 @@ def test_what_came_is_red_on_a_terminal_unless_that_is_not_wanted(environment, r
     assert run("sweeep") == 2
     came, *advice = screen.getvalue().splitlines()
     assert ("\x1b[31m" in came) == red and not any("\x1b" in line for line in advice)
+
+
+def test_strategies_that_look_at_labels_may_be_alone(tmp_path, capsys) -> None:
+    """There is then nothing blind to say what half of the neurons keeps."""
+    text, labels = np.eye(3, 16), np.arange(30) % 3
+    np.savez(tmp_path / "easy.npz", image=text[labels] + 0.01, text=text, labels=labels)
+    given = ["--data", f"features:{tmp_path / 'easy.npz'}", "--space", "activations", "--strategies", "importance"]
+    few = ["--draws", 0, "--resamples", 20, "--keep", 8, "--no-figures", "--no-report", "--out", tmp_path / "out"]
+    assert run("sweep", *given, *few) == 0
+    assert "100.0" in capsys.readouterr().out and run("report", tmp_path / "out") == 0

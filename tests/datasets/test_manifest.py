@@ -250,7 +250,7 @@ def test_a_semicolon_in_a_table_with_commas(place: Path) -> None:
 def test_paths_that_windows_has_written(place: Path) -> None:
     (place / "images" / "back\\slash.png").write_bytes(picture(9))
     table = "path,class\nimages\\2.png,dog\n..\\4.png,cat\nimages/back\\slash.png,cat\n"
-    with pytest.warns(UserWarning, match=r"2 paths are read with / in place of"):
+    with pytest.warns(UserWarning, match=r": 2 paths are read with / in place of"):
         dataset = load_dataset(write(place, table))
     assert shades(dataset) == [2, 4, 9]
 

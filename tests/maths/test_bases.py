@@ -174,4 +174,9 @@ def test_random_rotations_are_orthogonal_and_independent_in_pairs() -> None:
     inner = (flat @ flat.T)[*torch.triu_indices(200, 200, 1)]  # traces of B^T C, which are traces of a Haar matrix
     assert abs(inner.mean()) < 0.02 and inner.var().item() == pytest.approx(1, abs=0.1)
     assert random_rotations(6, draws=5, seed=3).equal(random_rotations(6, draws=5, seed=3))
+    six = StrategyInput(Projections(torch.eye(6), torch.eye(6)))
+    factors = [BASES["random_rotation"].of(six, 3 + place).float() for place in range(6)]
+    products = [factors[0] @ factors[3], factors[0] @ factors[4], factors[0] @ factors[5], factors[1] @ factors[3]]
+    assert random_rotations(6, draws=5, seed=3)[:4].equal(torch.stack(products))
+    assert random_rotations(6, draws=1, seed=3)[0].equal(factors[0] @ factors[1])
     assert not random_rotations(6, draws=5, seed=3).equal(random_rotations(6, draws=5, seed=4))

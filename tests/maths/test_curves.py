@@ -7,13 +7,19 @@ import pytest
 import torch
 
 from purescope.errors import InputError
-from purescope.maths.curves import area_between, mean_over_k, neurons_needed
+from purescope.maths.curves import area_between, mean_over_k, neurons_needed, rising
 
 KS = [200, 250, 300, 400, 512]
 
 
 def curves(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, len(KS), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_a_curve_with_a_gap_is_unknown_and_no_other_is() -> None:
+    curves = torch.tensor([[0.1, torch.nan, 0.3], [0.2, 0.4, 0.3]])
+    assert rising(curves).isnan().tolist() == [[True] * 3, [False] * 3]
+    torch.testing.assert_close(rising(curves)[1], torch.tensor([0.2, 0.35, 0.35]).double(), rtol=0, atol=1e-7)
 
 
 def test_area_is_the_mean_of_the_difference_over_all_k() -> None:

@@ -284,3 +284,12 @@ def test_the_cache_is_what_the_hub_reads(cache: Cache, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "hub")
     with pytest.raises(ModelError, match="not on this disk"):
         load_model("hf:org/model")
+
+
+def test_a_user_without_a_home_is_told_where_files_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(*_: Any, **__: Any) -> str:
+        raise RuntimeError("Could not determine home directory.")  # as pathlib says it
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", homeless)
+    with pytest.raises(ModelError, match=r"this user has no home folder(.|\n)*to fix: +set HF_HOME"):
+        fetch_file("someone/model", ["model.safetensors"], offline=True)

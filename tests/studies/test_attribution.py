@@ -16,10 +16,10 @@ from purescope.maths.bases import random_rotations, rotate
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
-from purescope.studies.attribution import attribution_table, matched_orders, norm_groups
+from purescope.studies.attribution import attribution_table, is_cheap, matched_orders, norm_groups, norms_of
 from purescope.studies.nulls import rotate_model
 from purescope.studies.settings import Options
-from purescope.studies.sweeps import Measured, measure_strategies
+from purescope.studies.sweeps import Measured, case_of, measure_strategies
 from purescope.studies.synthetic import World, plant
 
 NEURONS, DRAWS, SEED, KEEP = 24, 6, 9, [4, 9, 16]
@@ -146,3 +146,16 @@ def test_few_live_neurons_are_one_group(few: int) -> None:
 @pytest.mark.parametrize("changes", [{"draws": 0}, {"strategies": ["low_purity"]}])
 def test_without_random_orders_or_high_purity_nothing_is_asked(changes: dict[str, Any]) -> None:
     assert len(attribution_table(measure(**changes), MADE.projections, draws=DRAWS)) == 0
+
+
+def test_what_is_cheap_grows_with_images_classes_and_neurons() -> None:
+    assert is_cheap(images=1_000, classes=100, neurons=512) and is_cheap(images=100_000, classes=10, neurons=64)
+    assert not is_cheap(images=1_000, classes=1_000, neurons=512)  # 2 x 10^11 to rotate, 3 x 10^11 to evaluate
+    assert not is_cheap(images=50_000, classes=10, neurons=512) and is_cheap(50_000, 10, 512, draws=20)
+
+
+def test_norms_are_told_apart_in_double_precision() -> None:
+    measured = measure()
+    norms = norms_of(case_of(measured, MADE.projections), "weights")
+    assert norms.dtype == torch.float64
+    torch.testing.assert_close(norms[1], MADE.projections.text.double().norm(dim=1), rtol=0, atol=0)

@@ -9,7 +9,7 @@ import pytest
 from purescope.maths.bases import BASES
 from purescope.maths.strategies import STRATEGIES as ALL_STRATEGIES
 from purescope.studies.comparisons import adjust, compare_strategies, curve_table, pooled_difference, pooled_p
-from purescope.studies.leaderboard import Standing, leaderboard, uses_labels, winner
+from purescope.studies.leaderboard import Standing, half_kept, leaderboard, uses_labels, winner
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import plant
@@ -105,6 +105,8 @@ def test_the_winner_is_judged_on_images_that_it_was_not_chosen_on() -> None:
     assert found is not None and found.strategy == "a" and found.here == pytest.approx(0.05)
     assert found.elsewhere == pytest.approx((0.02 + 0.01) / 2)
     assert "+5.00 points" in str(found) and str(found).endswith("the best is +1.50.")
+    two = winner(table, curves[curves.strategy != "c"], model="m")
+    assert two is not None and two.strategy == "a", "two are enough to choose from"
     assert winner(table, curves[curves.strategy != "random"], model="m") is None
     assert winner(table, curves[curves.strategy.isin(["a", "random"])], model="m") is None
     assert winner(table, curves.assign(area_first=np.nan), model="m") is None
@@ -113,3 +115,45 @@ def test_the_winner_is_judged_on_images_that_it_was_not_chosen_on() -> None:
 
 def test_strategies_that_look_at_labels_are_known() -> None:
     assert [name for name in (*ALL_STRATEGIES, *BASES) if uses_labels(name)] == ["importance"]
+
+
+# --- what half of the neurons keeps
+
+
+def halves_kept(kept: dict[str, tuple[float, float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two data sets with accuracies 0.5 and 0.7 of all neurons, and what half of them keep there, each +- 0.1."""
+    full = [("m", f"set {place}", "full", "accuracy", value) for place, value in enumerate((0.5, 0.7))]
+    table = pd.DataFrame(full, columns=["model", "dataset", "strategy", "metric", "value"])
+    rows = [
+        ("m", f"set {place}", name, 32, value, value - 0.1, value + 0.1)
+        for name, values in kept.items()
+        for place, value in enumerate(values)
+    ]
+    columns = ["model", "dataset", "strategy", "half", "kept", "kept_low", "kept_high"]
+    return table.assign(neurons=64, chance=0.1, n=1000), pd.DataFrame(rows, columns=columns)
+
+
+def test_half_keeps_the_mean_over_sets_and_the_best_looks_at_no_labels() -> None:
+    """Of two independent shares, each +- 10 points, the mean is +- 10 / sqrt(2)."""
+    kept = {
+        "high_purity": (0.6, 0.7),
+        "random": (0.9, 0.8),
+        "importance": (1.2, 1.1),
+        "svd": (1.0, 0.96),
+        "pca": (1, 0),
+    }
+    table, curves = halves_kept(kept)
+    table = pd.concat([table, table.assign(model="another", value=0.9), table.assign(strategy="random", value=0.3)])
+    said = half_kept(table, curves, model="m", called=str.upper)
+    assert said == (
+        "Of the 60.0 % that all 64 neurons get right (chance: 10.0 %), the first 32 by SVD keep 98 % (91 to 105), 32 "
+        "random ones 85 % (78 to 92), the 32 purest 65 % (58 to 72)."
+    )
+
+
+def test_nothing_is_said_of_a_half_that_was_not_measured() -> None:
+    table, curves = halves_kept({"importance": (1.2, 1.1)})
+    assert half_kept(table, curves, model="m") == "", "it alone looks at labels"
+    for nothing in (curves[:0], curves.assign(strategy="svd", kept=np.nan)):
+        assert half_kept(table, nothing, model="m") == ""
+    assert half_kept(table[:0], curves.assign(strategy="svd"), model="m") == ""

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from purescope.maths.accuracy import accuracy_by_k, ranks_by_k
 from purescope.maths.bases import BASES
 from purescope.maths.cells import ablation_values
 from purescope.maths.curves import halves
-from purescope.maths.intervals import bootstrap_means, wilson_interval
+from purescope.maths.intervals import bootstrap_means, mean_recall_interval, wilson_interval
 from purescope.maths.keep import default_keep
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import StrategyInput
@@ -130,6 +131,20 @@ def test_intervals_are_of_the_bootstrap_over_images(table: pd.DataFrame) -> None
     assert (cell.high - cell.low).mean_class_recall == pytest.approx(
         2 * 1.96 * math.sqrt(sum(variances)) / CLASSES, rel=0.1
     )
+
+
+def test_one_small_class_is_enough_for_recalls_to_have_their_own_interval() -> None:
+    labels = FEATURES.labels.repeat(3)
+    kept = torch.cat([(labels == 0).nonzero()[:3, 0], (labels != 0).nonzero()[:, 0]])
+    features = replace(FEATURES, image=FEATURES.image.repeat(3, 1)[kept], labels=labels[kept])
+    sizes = features.labels.bincount()
+    assert sizes.min() == 3 and sizes.max() >= 10
+    table = sweep(features, PROJECTIONS, keep=KEEP, draws=0, resamples=50)
+    cells = table[(table.strategy == "high_purity") & (table.metric == "mean_class_recall")]
+    ranks = ranks_by_k(features.image, features.text, features.labels, order_neurons(PROJECTIONS), KEEP)[0]
+    of_class = torch.stack([(ranks == 0)[:, features.labels == c].sum(1) for c in range(CLASSES)], dim=1)
+    low, high = mean_recall_interval(of_class.double(), sizes)
+    assert (cells.low.tolist(), cells.high.tolist()) == (low.tolist(), high.tolist())
 
 
 def test_chance_is_one_in_the_classes(table: pd.DataFrame) -> None:

@@ -1,6 +1,7 @@
 """The verdict follows the tests and nothing else; how often it is right says `test_planted`."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -271,6 +272,7 @@ def test_what_is_no_better_than_chance_takes_no_part_and_is_named(accuracy: floa
     none = judge(results(0.9, drawn, full={0: accuracy}), comparisons(*sets[:1]), model="m")
     assert none.overall.outcome == outcome and none.overall.sets == 0
     assert none.sentence.startswith("m: accuracy with all neurons") and "points" not in none.sentence
+    assert none.evidence.startswith("Left out: set 0")
 
 
 def test_verdicts_are_read_from_their_table_as_they_were() -> None:
@@ -283,6 +285,8 @@ def test_verdicts_are_read_from_their_table_as_they_were() -> None:
     left = judge(results(0.9, drawn, sets=2, full={1: 0.1}), comparisons(*sets), model="m")
     (again,) = read_verdicts(verdict_table([left]))
     assert again.sentence == left.sentence and again.overall.sets == 1
+    both = [replace(asked, model=name) for name in ("second", "first")]
+    assert read_verdicts(verdict_table(both)) == both
     assert verdicts_of(results(0.9, []), comparisons(sets[0])) == []
 
 

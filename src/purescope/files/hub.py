@@ -65,6 +65,11 @@ def missing_offline(what: str) -> ModelError:
 
 def _unreachable(repository: str, name: str, error: Exception) -> ModelError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    if "home directory" in reason:  # of a user whom the system has no folder for, as in many containers
+        return ModelError(
+            f"{name} of {repository}: this user has no home folder, where the hub's files are kept",
+            fix="set HF_HOME to a folder for them, or HOME; or give a local folder or file",
+        )
     return ModelError(
         f"{name} of {repository} cannot be had from the hub: {reason}",
         fix="check the name ORG/NAME and the connection; a gated repository wants `hf auth login`",

@@ -24,6 +24,7 @@ so the mean stays what it is.
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64
@@ -195,16 +196,16 @@ def _measure(
     floor = 8 * torch.finfo(dtype).eps if image.dtype == dtype else torch.finfo(image.dtype).eps ** 2
     for samples in blocks:
         features, own, lengths = image.index_select(0, samples).to(dtype), labels[samples], inverse[:, :, samples]
-        a, b, nearest = _distances(means, lengths, features, own, sizes, nearest=values is not None)
+        found = _distances(means, lengths, features, own, sizes, nearest=values is not None)
         alone = sizes[own] == 1
         # Distances below rounding are 0, as they are between vectors that point the same way.
-        a, b = a.masked_fill((a < floor) | alone, 0), b.masked_fill(b < floor, 0)
+        a, b = found.own.masked_fill((found.own < floor) | alone, 0), found.other.masked_fill(found.other < floor, 0)
         larger = torch.maximum(a, b)
         score = ((b - a) / larger).nan_to_num_(nan=0.0).masked_fill_(alone, 0)
         scores[:, :, samples] = score
         narrow |= ((larger < _NARROW) & ~alone).any(2)
-        if values is not None and influence is not None and nearest is not None:
-            values[:, :, samples] = score - influence.add(a, b, own, nearest, lengths, features)
+        if values is not None and influence is not None:
+            values[:, :, samples] = score - influence.add(_Distances(a, b, found.nearest), own, lengths, features)
     if values is not None and influence is not None:
         for samples in blocks:
             features, own = image.index_select(0, samples).to(dtype), labels[samples]
@@ -226,19 +227,19 @@ class _Influence:
 
     def add(
         self,
-        a: Float[Tensor, "order k sample"],
-        b: Float[Tensor, "order k sample"],
-        own: Int64[Tensor, " sample"],
-        nearest: Int64[Tensor, "order k sample"],
+        distances: "_Distances",
+        labels: Int64[Tensor, " sample"],
         inverse: Float[Tensor, "order k sample"],
         features: Float[Tensor, "sample neuron"],
     ) -> Float[Tensor, "order k sample"]:
         """Take in some samples by their distances; returned is what their own part in the sum of their class is."""
-        size = self._sizes[own].to(self._dtype)
+        a, b, nearest = distances
+        assert nearest is not None
+        size = self._sizes[labels].to(self._dtype)
         by_own = torch.where(a < b, -1 / b, -b / a.square()).nan_to_num_(0, 0, 0).masked_fill_(size == 1, 0)
         by_other = torch.where(a < b, a / b.square(), 1 / a).nan_to_num_(0, 0, 0).masked_fill_(size == 1, 0)
         weights = torch.cat([by_own / (size - 1).clamp(min=1), by_other / self._sizes[nearest]], dim=2)
-        classes = torch.cat([own.expand_as(nearest), nearest], dim=2)
+        classes = torch.cat([labels.expand_as(nearest), nearest], dim=2)
         constants = weights * (1 - torch.cat([a, b], dim=2))
         self._constants.scatter_add_(2, classes, constants.double())
         cells = torch.arange(classes[:, :, 0].numel()).view(*classes.shape[:2], 1)
@@ -309,6 +310,14 @@ def _runs(labels: Int64[Tensor, " sample"]) -> Iterator[tuple[int, slice]]:
         yield label, slice(start, start := start + count)
 
 
+class _Distances(NamedTuple):
+    """Mean distances of samples to their own class and to the nearest other one, and which that is, if it was asked."""
+
+    own: Float[Tensor, "order k sample"]
+    other: Float[Tensor, "order k sample"]
+    nearest: Int64[Tensor, "order k sample"] | None
+
+
 def _distances(
     means: Float[Tensor, "order k class neuron"],
     inverse: Float[Tensor, "order k sample"],
@@ -317,18 +326,15 @@ def _distances(
     sizes: Int64[Tensor, " class"],
     *,
     nearest: bool,
-) -> tuple[Float[Tensor, "order k sample"], Float[Tensor, "order k sample"], Int64[Tensor, "order k sample"] | None]:
-    """Mean distances of each sample to its own class and to the nearest other one, and which that is if `nearest`.
-
-    A sample alone in its class has an own distance that means nothing.
-    """
+) -> _Distances:
+    """Measure the distances; that of a sample to its own class means nothing where it is alone in it."""
     cosines = (means.flatten(0, 2) @ features.T).unflatten(0, means.shape[:3])
     own = labels.expand(*means.shape[:2], 1, -1)
     size = sizes[labels].to(cosines.dtype)
     to_own = cosines.gather(2, own)[:, :, 0] * inverse * size
     others = cosines.scatter_(2, own, -torch.inf)
     largest, place = others.max(2) if nearest else (others.amax(2), None)  # the latter takes a third of the time
-    return 1 - (to_own - (inverse > 0).to(cosines.dtype)) / (size - 1), 1 - largest * inverse, place
+    return _Distances(1 - (to_own - (inverse > 0).to(cosines.dtype)) / (size - 1), 1 - largest * inverse, place)
 
 
 def has_silhouette(labels: Int[Tensor, " sample"]) -> bool:

@@ -131,10 +131,11 @@ def half_kept(
     curves = _counted(table, curves, model)
     full = table[(table.model == model) & (table.metric == "accuracy") & (table.strategy == "full")]
     full = full[full.dataset.isin(curves.dataset)]
-    found = {str(name): share for name, part in curves.groupby("strategy", sort=False) if (share := _share(part))}
+    blind = curves[~curves.strategy.map(uses_labels).astype(bool)]
+    found = {str(name): share for name, part in blind.groupby("strategy", sort=False) if (share := _share(part))}
     if full.empty or not found:
         return ""
-    best = max((name for name in found if not uses_labels(name)), key=lambda name: found[name].value)
+    best = max(found, key=lambda name: found[name].value)
     named = sorted((name for name in found if name in _KEPT or name == best), key=lambda name: -found[name].value)
     k, chance = int(curves.half.iloc[0]), full.chance.mean()
     told = [

@@ -4,7 +4,7 @@ Cells (strategies, k, draws) stand in front and samples, k or items last; resamp
 Results are float64. A cell with a NaN in it gives NaN and leaves the other cells alone.
 """
 
-from purescope.statistics._bootstrap import bootstrap_each, bootstrap_means, bootstrap_p, percentile_interval
+from purescope.statistics._bootstrap import Part, bootstrap_each, bootstrap_means, bootstrap_p, percentile_interval
 from purescope.statistics._chance import against_chance
 from purescope.statistics._correlation import partial_spearman, spearman, spearman_interval
 from purescope.statistics._curves import area_between, mean_over_k, neurons_needed, rising
@@ -17,6 +17,7 @@ from purescope.statistics._wilson import NORMAL_975, wilson_interval
 
 __all__ = [
     "NORMAL_975",
+    "Part",
     "against_chance",
     "area_between",
     "benjamini_hochberg",

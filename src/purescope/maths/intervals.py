@@ -102,8 +102,8 @@ def bootstrap_each(
         # Where its weight is the same for all samples, a part is a multiple of what it is without.
         weights = [None if weight is None else weight[members] for _, weight in parts]
         factors = [_common(weight) for weight in weights]
-        keys = [id(parts[i][0]) if factors[i] is not None else -i for i in range(len(parts))]
-        columns: dict[int, _Columns] = {}
+        keys = [(id(values), None if factors[i] is not None else i) for i, (values, _) in enumerate(parts)]
+        columns: dict[tuple[int, int | None], _Columns] = {}
         for i, key in enumerate(keys):
             if key not in columns:
                 weight = weights[i] if factors[i] is None else None

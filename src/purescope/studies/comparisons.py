@@ -66,9 +66,8 @@ def adjusted(
         columns: the column to fill, the one of its p-values, and how.
     """
     places: dict[tuple[object, ...], list[int]] = {}  # of the rows of each group; pandas takes ten times as long
-    for place, group in enumerate(
-        zip(*((table[of] if isinstance(of, str) else of).tolist() for of in by), strict=True)
-    ):
+    labels = [(table[of] if isinstance(of, str) else of).tolist() for of in by]
+    for place, group in enumerate(zip(*labels, strict=True)):
         places.setdefault(group, []).append(place)
     groups = [torch.tensor(rows) for rows in places.values()]
     filled = {}

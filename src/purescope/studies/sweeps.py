@@ -13,7 +13,7 @@ from torch import Tensor
 from purescope.features.features import Features
 from purescope.formats import ResultTable
 from purescope.maths.cells import ablation_values
-from purescope.maths.intervals import bootstrap_each, mean_recall_interval, percentile_interval, wilson_interval
+from purescope.maths.intervals import Part, bootstrap_each, mean_recall_interval, percentile_interval, wilson_interval
 from purescope.maths.keep import check_keep, default_keep
 from purescope.maths.overlaps import Projections
 from purescope.maths.silhouette import has_silhouette, silhouette_strata
@@ -283,8 +283,9 @@ class _Cells:
         self._take(slice(len(self.right) - 1, None), by_image)
 
     def _take(self, cells: slice, by_image: ByImage) -> None:
-        self.right[cells], self._top5[cells], self._pseudovalues[cells] = by_image.right, by_image.top5, by_image[3]
-        self.values[cells] = self._evaluator.means(*by_image[:3])
+        self.right[cells], self._top5[cells] = by_image.right, by_image.top5
+        self._pseudovalues[cells] = by_image.pseudovalue
+        self.values[cells] = self._evaluator.means(by_image.right, by_image.top5, by_image.silhouette)
 
     def resampled(
         self, hits: Int32[Tensor, "k image"], options: Options
@@ -297,7 +298,7 @@ class _Cells:
         spread = [(self._pseudovalues, None)]
         groups, strata = labels.unique(return_inverse=True)[1], silhouette_strata(labels)
 
-        def means(parts: Sequence[tuple[Tensor, Tensor | None]], groups: Tensor) -> list[Tensor]:
+        def means(parts: Sequence[Part], groups: Tensor) -> list[Tensor]:
             return bootstrap_each(parts, groups, resamples=options.resamples, seed=options.seed)
 
         if torch.equal(strata, groups):  # the same draws serve both

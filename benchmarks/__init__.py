@@ -1,1 +1,3 @@
-"""What purescope claims about speed, measured: ``python -m benchmarks`` prints ours beside the plain way."""
+"""What purescope claims about speed, measured: ``python -m benchmarks`` prints ours beside the
+plain way.
+"""

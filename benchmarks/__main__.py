@@ -1,8 +1,10 @@
-"""``python -m benchmarks [--quick]``: time, ratio and peak memory of the sweep, against the plain way and the floor.
+"""``python -m benchmarks [--quick]``: time, ratio and peak memory of the sweep, against the plain
+way and the floor.
 
-Every comparison is made within one run, on the same synthetic features: unit rows around one direction for each class,
-shaped like the experiment's datasets. The plain way at 25,250 images takes so long that it is timed on a few of the 21
-cells there and the rest is scaled; the table says so. Our way and the bare products run between its cells.
+Every comparison is made within one run, on the same synthetic features: unit rows around one
+direction for each class, shaped like the experiment's datasets. The plain way at 25,250 images
+takes so long that it is timed on a few of the 21 cells there and the rest is scaled; the table says
+so. Our way and the bare products run between its cells.
 """
 
 import argparse
@@ -29,7 +31,9 @@ NEURONS = 512
 
 @dataclass(frozen=True)
 class Case:
-    """Features shaped like one of the experiment's datasets; `plain_cells` of the 21 are timed the plain way."""
+    """Features shaped like one of the experiment's datasets; `plain_cells` of the 21 are timed the
+    plain way.
+    """
 
     name: str
     images: int
@@ -59,8 +63,12 @@ def orders(count: int) -> Tensor:
     return torch.stack([torch.randperm(NEURONS, generator=generator) for _ in range(count)])
 
 
-def ours(image: Tensor, text: Tensor, labels: Tensor, chosen: Tensor, ks: list[int]) -> tuple[Tensor, Tensor]:
-    return accuracy_by_k(image, text, labels, chosen, ks).top1, silhouette_by_k(image, labels, chosen, ks)
+def ours(
+    image: Tensor, text: Tensor, labels: Tensor, chosen: Tensor, ks: list[int]
+) -> tuple[Tensor, Tensor]:
+    return accuracy_by_k(image, text, labels, chosen, ks).top1, silhouette_by_k(
+        image, labels, chosen, ks
+    )
 
 
 def seconds(run: Callable[[], object], repeats: int = 5) -> float:
@@ -80,7 +88,9 @@ def against_plain(table: Table, case: Case) -> None:
     prepared = plain.columns(image, text, chosen, KS)
     mine, floor, theirs, expected = [], [], 0.0, []
     # The cells timed are spread over k: the plain way's time grows with it.
-    used, ks = (chosen, KS) if case.plain_cells == 21 else (chosen[:1], KS[:: 6 // (case.plain_cells - 1)])
+    used, ks = (
+        (chosen, KS) if case.plain_cells == 21 else (chosen[:1], KS[:: 6 // (case.plain_cells - 1)])
+    )
     for order in used:
         for k in ks:  # in turns, so that a machine that changes its speed changes all
             mine.append(seconds(lambda: ours(image, text, labels, chosen, KS), repeats=3))
@@ -89,8 +99,12 @@ def against_plain(table: Table, case: Case) -> None:
             expected.append(plain.cell(image, text, labels, order[:k]))
             theirs += time.perf_counter() - start
     timed = len(expected)
-    result = zip(*(values.flatten().tolist() for values in ours(image, text, labels, used, ks)), strict=True)
-    difference = max(abs(a - b) for e, r in zip(expected, result, strict=True) for a, b in zip(e, r, strict=True))
+    result = zip(
+        *(values.flatten().tolist() for values in ours(image, text, labels, used, ks)), strict=True
+    )
+    difference = max(
+        abs(a - b) for e, r in zip(expected, result, strict=True) for a, b in zip(e, r, strict=True)
+    )
     scaled = "" if timed == 21 else f" ({timed} of 21 cells timed)"
     our_time, floor_time, their_time = median(mine), median(floor), theirs * 21 / timed
     table.add_row(
@@ -124,8 +138,12 @@ def memory(images: int) -> None:
     """Print the peak memory beyond the features, in MB; run in a process of its own, on Linux."""
     image, text, labels = features(images, 10)
     small = slice(0, 2000)
-    ours(image[small], text, labels[small], orders(3), KS)  # libraries allocate their own at first use
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: making the features took more
+    ours(
+        image[small], text, labels[small], orders(3), KS
+    )  # libraries allocate their own at first use
+    Path("/proc/self/clear_refs").write_text(
+        "5"
+    )  # the peak begins anew: making the features took more
     before = _status("VmRSS")
     ours(image, text, labels, orders(3), KS)
     print(round((_status("VmHWM") - before) / 1024))
@@ -139,14 +157,21 @@ def _status(name: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="leave out the cases in which the plain way takes minutes")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="leave out the cases in which the plain way takes minutes",
+    )
     parser.add_argument("--memory", type=int, metavar="N", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         memory(options.memory)
         return
     screen = Console(width=140, highlight=False)
-    screen.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of runs that take turns\n")
+    screen.print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians of runs that take "
+        f"turns\n"
+    )
     table = Table(
         "sweep: accuracy + silhouette",
         "ours",
@@ -168,7 +193,9 @@ def main() -> None:
             text=True,
             check=True,
         )
-        screen.print(f"Peak memory beyond the features at N = {images:,}: {beyond.stdout.strip()} MB")
+        screen.print(
+            f"Peak memory beyond the features at N = {images:,}: {beyond.stdout.strip()} MB"
+        )
     statistics.report(screen)
     importance.report(screen, quick=options.quick)
     encoding.report(screen, quick=options.quick)

@@ -1,5 +1,5 @@
-"""Encoding images, against the bare model on pixels that are ready, and against encoding anew for each k; and the start
-of the command line.
+"""Encoding images, against the bare model on pixels that are ready, and against encoding anew for
+each k; and the start of the command line.
 """
 
 import subprocess
@@ -28,9 +28,11 @@ KS = list(range(200, 501, 50))
 
 
 def report(screen: Console, *, quick: bool) -> None:
-    """Print images a second of `extract` and of the bare model, and the time of ``purescope --help``.
+    """Print images a second of `extract` and of the bare model, and the time of ``purescope
+    --help``.
 
-    The bare model gets batches of as many images, on all cores, and its arithmetic is all that is timed.
+    The bare model gets batches of as many images, on all cores, and its arithmetic is all that is
+    timed.
     """
     model, fashion = load_model("bundled:laclip"), load_dataset("bundled:fashion-mnist")
     _against_bare(screen, "bundled:laclip, 32 px WebP", model, fashion, batch=256, rounds=5)
@@ -39,12 +41,21 @@ def report(screen: Console, *, quick: bool) -> None:
         with vit_b_16() as (path, photographs):
             for precision in ("fp32", "bf16"):
                 vit = load_model(f"{path}", arch="ViT-B-16", precision=precision)
-                _against_bare(screen, f"ViT-B/16 {precision}, 480 px JPEG", vit, photographs, batch=32, rounds=2)
+                _against_bare(
+                    screen,
+                    f"ViT-B/16 {precision}, 480 px JPEG",
+                    vit,
+                    photographs,
+                    batch=32,
+                    rounds=2,
+                )
     start, torch_alone = _process("-m", "purescope.cli", "--help"), _process("-c", "import torch")
     screen.print(f"purescope --help: {start:.2f} s; import torch alone: {torch_alone:.2f} s")
 
 
-def _against_bare(screen: Console, name: str, model: Model, dataset: Dataset, *, batch: int, rounds: int) -> None:
+def _against_bare(
+    screen: Console, name: str, model: Model, dataset: Dataset, *, batch: int, rounds: int
+) -> None:
     pixels = torch.stack([model.preprocess.pixels(dataset.images[i]) for i in range(batch)])
     ready = model.preprocess.normalise(pixels)
     batches = max(1, min(len(dataset), 4 * batch) // batch)
@@ -57,10 +68,13 @@ def _against_bare(screen: Console, name: str, model: Model, dataset: Dataset, *,
     rates: dict[str, list[float]] = {"bare": [], "ours": []}
     for _ in range(rounds):  # in turns, so that a machine that changes its speed changes both
         rates["bare"].append(batches * batch / _seconds(bare))
-        rates["ours"].append(len(dataset) / _seconds(lambda: extract(model, dataset, batch_size=batch)))
+        rates["ours"].append(
+            len(dataset) / _seconds(lambda: extract(model, dataset, batch_size=batch))
+        )
     ours, plain = (median(rates[way]) for way in ("ours", "bare"))
     screen.print(
-        f"Encoding, {name}: {ours:,.1f} images/s, text and decoding included; bare model {plain:,.1f};"
+        f"Encoding, {name}: {ours:,.1f} images/s, text and decoding included; bare model "
+        f"{plain:,.1f};"
         f" {ours / plain:.0%} of it"
     )
 
@@ -80,21 +94,26 @@ def _against_each_k(screen: Console, model: Model, dataset: Dataset) -> None:
 
     mine, theirs = (median(_seconds(way) for _ in range(3)) for way in (ours, plain))
     screen.print(
-        f"{len(dataset):,} images encoded once and swept at 7 k, no intervals: {mine:.2f} s; encoded again for each"
+        f"{len(dataset):,} images encoded once and swept at 7 k, no intervals: {mine:.2f} s; "
+        f"encoded again for each"
         f" k, metrics not counted: {theirs:.2f} s, {theirs / mine:.1f} x"
     )
 
 
 @contextmanager
 def vit_b_16() -> Iterator[tuple[Path, Dataset]]:
-    """A ViT-B/16 of random weights in open_clip's form, and a folder of JPEG files of the size of photographs."""
+    """A ViT-B/16 of random weights in open_clip's form, and a folder of JPEG files of the size of
+    photographs.
+    """
     import open_clip
     from safetensors.torch import save_file
 
     with tempfile.TemporaryDirectory() as name:
         folder, rng = Path(name), np.random.default_rng(0)
         module = open_clip.create_model("ViT-B-16", pretrained=None, load_weights=False)
-        weights: dict[str, Tensor] = {key: value.contiguous() for key, value in module.state_dict().items()}
+        weights: dict[str, Tensor] = {
+            key: value.contiguous() for key, value in module.state_dict().items()
+        }
         save_file(weights, folder / "vit.safetensors")
         del module, weights
         for number in range(256):  # so that text, encoded once a data set, weighs little
@@ -113,6 +132,8 @@ def _seconds(run: Callable[[], object]) -> float:
 
 def _process(*arguments: str) -> float:
     return median(
-        _seconds(lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True))
+        _seconds(
+            lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        )
         for _ in range(3)
     )

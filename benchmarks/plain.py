@@ -7,7 +7,9 @@ from torch import Tensor
 
 
 def cell(image: Tensor, text: Tensor, labels: Tensor, kept: Tensor) -> tuple[float, float]:
-    """Accuracy and silhouette with the neurons `kept`, as a script that follows the experiment's text computes them."""
+    """Accuracy and silhouette with the neurons `kept`, as a script that follows the experiment's
+    text computes them.
+    """
     mask = torch.zeros(image.shape[1], dtype=image.dtype)
     mask[kept] = 1
     masked = image * mask
@@ -17,16 +19,21 @@ def cell(image: Tensor, text: Tensor, labels: Tensor, kept: Tensor) -> tuple[flo
 
 
 def products(prepared: list[tuple[Tensor, Tensor]]) -> None:
-    """The floor: for each cell the two bare matrix products, logits and cosines to class means, and nothing else.
+    """The floor: for each cell the two bare matrix products, logits and cosines to class means, and
+    nothing else.
 
-    `prepared` holds, for each strategy and k, the kept columns of the image features and of the class features, as
-    `columns` makes them outside the timing.
+    `prepared` holds, for each strategy and k, the kept columns of the image features and of the
+    class features, as `columns` makes them outside the timing.
     """
     for kept, weights in prepared:
         torch.mm(kept, weights)
         torch.mm(kept, weights)
 
 
-def columns(image: Tensor, text: Tensor, orders: Tensor, ks: list[int]) -> list[tuple[Tensor, Tensor]]:
+def columns(
+    image: Tensor, text: Tensor, orders: Tensor, ks: list[int]
+) -> list[tuple[Tensor, Tensor]]:
     """Contiguous ``[image, k]`` and ``[k, class]`` for each strategy and k."""
-    return [(image[:, order[:k]], text[:, order[:k]].T.contiguous()) for order in orders for k in ks]
+    return [
+        (image[:, order[:k]], text[:, order[:k]].T.contiguous()) for order in orders for k in ks
+    ]

@@ -18,13 +18,26 @@ PRECISIONS = ("bf16", "fp16")
 def _top1(features: Features) -> float:
     neurons = features.image.shape[1]
     everything = torch.arange(neurons)
-    return accuracy_by_k(features.image, features.text, features.labels, everything, [neurons]).top1.item()
+    return accuracy_by_k(
+        features.image, features.text, features.labels, everything, [neurons]
+    ).top1.item()
 
 
 def main() -> None:
-    table = Table("model", "dataset", "precision", "images", "cosine to fp32: mean", "least", "accuracy fp32", "change")
+    table = Table(
+        "model",
+        "dataset",
+        "precision",
+        "images",
+        "cosine to fp32: mean",
+        "least",
+        "accuracy fp32",
+        "change",
+    )
     for spec in MODELS:
-        models = {precision: load_model(spec, precision=precision) for precision in ("fp32", *PRECISIONS)}
+        models = {
+            precision: load_model(spec, precision=precision) for precision in ("fp32", *PRECISIONS)
+        }
         for name in DATASETS:
             dataset = load_dataset(f"bundled:{name}")
             exact = extract(models["fp32"], dataset)

@@ -1,11 +1,13 @@
-"""``python -m bundle [STAGE...]``: fetch, render, train, publish; all four by default, each skipping what is done.
+"""``python -m bundle [STAGE...]``: fetch, render, train, publish; all four by default, each
+skipping what is done.
 
 fetch    the source packages (about 600 MB)
 render   every drawing to 64 x 64 RGBA (about a minute on two cores)
-train    both models side by side, one thread each (about 90 minutes on two cores), with snapshots on the way
-publish  weights and evaluation sets into src/purescope/bundled, with their notices
+train    both models side by side, one thread each (about 90 minutes on two cores), with snapshots
+on the way publish  weights and evaluation sets into src/purescope/bundled, with their notices
 
-Beside these, on demand: untrained, both models before their first step, into build/bundle/untrained (seconds)
+Beside these, on demand: untrained, both models before their first step, into build/bundle/untrained
+(seconds)
 """
 
 import argparse
@@ -48,9 +50,15 @@ def render_stage(work: Path) -> None:
     sources = Sources(work / "sources")
     drawings = list(collect(sources.npm, sources.clipart))
     pictures = render(drawings, os.cpu_count() or 1)
-    drawn = [(drawing, picture) for drawing, picture in zip(drawings, pictures, strict=True) if picture is not None]
+    drawn = [
+        (drawing, picture)
+        for drawing, picture in zip(drawings, pictures, strict=True)
+        if picture is not None
+    ]
     write_drawings(
-        [replace(drawing, svg="") for drawing, _ in drawn], np.stack([picture for _, picture in drawn]), work
+        [replace(drawing, svg="") for drawing, _ in drawn],
+        np.stack([picture for _, picture in drawn]),
+        work,
     )
     logging.info("rendered %d of %d drawings", len(drawn), len(drawings))
 
@@ -81,7 +89,8 @@ def train_one(work: Path, name: str) -> None:
     def keep(step: int, model: CLIP) -> None:
         save_file(
             half_weights(model),
-            work / (f"{name}.safetensors" if step == recipe.steps else f"{name}-{step:05d}.safetensors"),
+            work
+            / (f"{name}.safetensors" if step == recipe.steps else f"{name}-{step:05d}.safetensors"),
         )
 
     train(Corpus.build(drawings, rgba[kept], captions, tokenizer), recipe, keep)
@@ -95,7 +104,11 @@ def untrained(work: Path) -> None:
     """Both models begin with the same weights: their step 0."""
     vocabulary = write_vocabulary(work / VOCABULARY_FILE)
     for name in MODELS:
-        write_model(half_weights(make_model(Recipe().seed)), vocabulary, work / "untrained" / f"{name}-00000")
+        write_model(
+            half_weights(make_model(Recipe().seed)),
+            vocabulary,
+            work / "untrained" / f"{name}-00000",
+        )
 
 
 def main() -> None:
@@ -104,9 +117,13 @@ def main() -> None:
         prog="python -m bundle", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("stages", nargs="*", default=STAGES, choices=[*STAGES, "untrained", *runs])
-    parser.add_argument("--work", type=Path, default=Path("build/bundle"), help="where everything is built")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/bundle"), help="where everything is built"
+    )
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {' '.join(options.stages)}: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, format=f"%(asctime)s {' '.join(options.stages)}: %(message)s"
+    )
     options.work.mkdir(parents=True, exist_ok=True)
     run: dict[str, Callable[[Path], None]] = {
         "fetch": fetch,

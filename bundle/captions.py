@@ -1,8 +1,10 @@
-"""Captions of the two models, as `SLOTS` texts for each drawing, one of which is drawn at each step.
+"""Captions of the two models, as `SLOTS` texts for each drawing, one of which is drawn at each
+step.
 
-Both models see the same prompt template in the same slots. In the other slots `clip` always sees the plain caption,
-`laclip` sees it in some and rewrites in the rest: keywords, groups, synonyms, glosses and hypernyms, in the way of
-Fan et al., "Improving CLIP Training with Language Rewrites" (2023), with word lists in place of a language model.
+Both models see the same prompt template in the same slots. In the other slots `clip` always sees
+the plain caption, `laclip` sees it in some and rewrites in the rest: keywords, groups, synonyms,
+glosses and hypernyms, in the way of Fan et al., "Improving CLIP Training with Language Rewrites"
+(2023), with word lists in place of a language model.
 """
 
 import numpy as np
@@ -23,7 +25,9 @@ def clip_captions(drawing: Drawing, rng: np.random.Generator) -> list[str]:
 
 
 def laclip_captions(drawing: Drawing, rng: np.random.Generator, wordnet: WordNet) -> list[str]:
-    """`SLOTS` captions: templates first, then the plain caption, then rewrites drawn with replacement."""
+    """`SLOTS` captions: templates first, then the plain caption, then rewrites drawn with
+    replacement.
+    """
     fixed = _templated(drawing, rng) + [drawing.caption] * PLAIN_SLOTS
     choices = rewrites(drawing, wordnet)
     keyword_forms = ["{caption}, {words}", "{words}"] if drawing.keywords else []
@@ -34,12 +38,19 @@ def laclip_captions(drawing: Drawing, rng: np.random.Generator, wordnet: WordNet
             drawn.append(choices[pick])
         else:
             words = rng.permutation(drawing.keywords)[: rng.integers(1, 4)]
-            drawn.append(keyword_forms[pick - len(choices)].format(caption=drawing.caption, words=", ".join(words)))
+            drawn.append(
+                keyword_forms[pick - len(choices)].format(
+                    caption=drawing.caption, words=", ".join(words)
+                )
+            )
     return fixed + drawn
 
 
 def _templated(drawing: Drawing, rng: np.random.Generator) -> list[str]:
-    return [str(template).format(drawing.caption) for template in rng.choice(TEMPLATES, TEMPLATE_SLOTS, replace=False)]
+    return [
+        str(template).format(drawing.caption)
+        for template in rng.choice(TEMPLATES, TEMPLATE_SLOTS, replace=False)
+    ]
 
 
 def rewrites(drawing: Drawing, wordnet: WordNet) -> list[str]:
@@ -50,7 +61,9 @@ def rewrites(drawing: Drawing, wordnet: WordNet) -> list[str]:
         texts.append(drawing.description)
     group = (drawing.subgroup or drawing.group).translate(str.maketrans("-/_", "   "))
     if group:
-        texts.append(f"{caption}, {group}" if drawing.kind == "clipart" else f"{caption}, a kind of {group}")
+        texts.append(
+            f"{caption}, {group}" if drawing.kind == "clipart" else f"{caption}, a kind of {group}"
+        )
     if drawing.kind == "flag":
         country = caption.removeprefix("flag of ")
         return [*texts, country, f"{country} national flag"]

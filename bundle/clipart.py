@@ -1,4 +1,6 @@
-"""OpenClipart: public-domain clip art of the Debian package, with title, keywords and description of its metadata."""
+"""OpenClipart: public-domain clip art of the Debian package, with title, keywords and description
+of its metadata.
+"""
 
 import html
 import re
@@ -32,7 +34,10 @@ def _drawing(path: Path, folder: str) -> Drawing:
         title = re.sub(r"(_\d+|_architetto.*|_francesco.*)", "", path.stem)
     subject = re.search(r"<dc:subject>(.*?)</dc:subject>", text, re.S)
     keywords = (
-        [html.unescape(word).strip().lower() for word in re.findall(r"<rdf:li>(.*?)</rdf:li>", subject[1])]
+        [
+            html.unescape(word).strip().lower()
+            for word in re.findall(r"<rdf:li>(.*?)</rdf:li>", subject[1])
+        ]
         if subject
         else []
     )

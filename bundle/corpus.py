@@ -1,6 +1,8 @@
-"""The drawings: every icon, emoji, flag and clip art of the source packages, with the words that come with it.
+"""The drawings: every icon, emoji, flag and clip art of the source packages, with the words that
+come with it.
 
-Each family of packages has one function that yields `Drawing` records; `collect` chains them. Nothing is rendered here.
+Each family of packages has one function that yields `Drawing` records; `collect` chains them.
+Nothing is rendered here.
 """
 
 import json
@@ -17,7 +19,9 @@ from bundle.emoji_words import EmojiWord, EmojiWords
 _STYLE_SUFFIX = re.compile(
     r"-(outline|outlined|filled|fill|duotone|bold|thin|light|rounded|sharp|variant|alt|alternate|negative|color|\d+)$"
 )
-_BRAND = re.compile(r"^(brand|microsoft|google|apple-|android|facebook|twitter|github|logo|instagram|amazon|aws)")
+_BRAND = re.compile(
+    r"^(brand|microsoft|google|apple-|android|facebook|twitter|github|logo|instagram|amazon|aws)"
+)
 _BRAND_CATEGORIES = {"Brand", "Brands", "Brand / Logo"}
 _EMOJI_SETS = (
     "noto",
@@ -34,7 +38,9 @@ _FLAG_SETS = ("flag", "flagpack", "circle-flags", "cif")
 
 @dataclass(frozen=True)
 class IconSet:
-    """Which glyphs of an icon package are kept: those naming one concept in at most `max_words` words."""
+    """Which glyphs of an icon package are kept: those naming one concept in at most `max_words`
+    words.
+    """
 
     name: str
     max_words: int
@@ -93,7 +99,9 @@ def _emoji_drawings(packages: Path, source: str, words: EmojiWords) -> Iterator[
     for name in [*icons["icons"], *icons.get("aliases", {})]:
         word = words.by_code(code_of.get(name)) or words.by_slug(name)
         if word is None and source == "streamline-emojis":
-            label = re.sub(r"-\d+$", "", name)  # numbered variants of one concept are drawings in their own right
+            label = re.sub(
+                r"-\d+$", "", name
+            )  # numbered variants of one concept are drawings in their own right
             word = words.by_slug(label) or EmojiWord(label.replace("-", " "), (), "", "")
         elif word is None or word.label in seen:
             continue
@@ -117,14 +125,22 @@ def _flag_drawings(packages: Path, source: str, words: EmojiWords) -> Iterator[D
             yield _of_emoji(_svg(icons, name), source, "flag", word)
 
 
-def _icon_drawings(packages: Path, icon_set: IconSet, keywords: dict[str, list[str]]) -> Iterator[Drawing]:
+def _icon_drawings(
+    packages: Path, icon_set: IconSet, keywords: dict[str, list[str]]
+) -> Iterator[Drawing]:
     icons = _iconify(packages, icon_set.name)
     categories = _iconify(packages, icon_set.name, "metadata").get("categories", {})
-    category_of = {name: category for category, names in reversed(categories.items()) for name in names}
+    category_of = {
+        name: category for category, names in reversed(categories.items()) for name in names
+    }
     for name in filter(icon_set.keep, icons["icons"]):
         category = category_of.get(name, "")
         concept = _without_style(name)
-        if _BRAND.search(name) or category in _BRAND_CATEGORIES or len(concept.split("-")) > icon_set.max_words:
+        if (
+            _BRAND.search(name)
+            or category in _BRAND_CATEGORIES
+            or len(concept.split("-")) > icon_set.max_words
+        ):
             continue
         if not re.search(r"[a-z]{2}|\d", concept):
             continue
@@ -159,10 +175,14 @@ def _icon_keywords(packages: Path) -> dict[str, dict[str, list[str]]]:
         )
     }
     mdi = {
-        icon["name"]: [alias.replace("-", " ") for alias in icon.get("aliases", [])] + icon.get("tags", [])
+        icon["name"]: [alias.replace("-", " ") for alias in icon.get("aliases", [])]
+        + icon.get("tags", [])
         for icon in json.loads(read("@mdi/svg/meta.json"))
     }
-    tabler = {name: icon.get("tags", []) for name, icon in json.loads(read("@tabler/icons/icons.json")).items()}
+    tabler = {
+        name: icon.get("tags", [])
+        for name, icon in json.loads(read("@tabler/icons/icons.json")).items()
+    }
     return {
         "mdi": mdi,
         "tabler": tabler,

@@ -11,7 +11,8 @@ import numpy as np
 class Drawing:
     """A vector drawing: its SVG text, and the words that its package gives it.
 
-    `kind` is `emoji`, `flag`, `icon` or `clipart`; `mono` marks one-colour glyphs, which training recolours.
+    `kind` is `emoji`, `flag`, `icon` or `clipart`; `mono` marks one-colour glyphs, which training
+    recolours.
     """
 
     svg: str
@@ -28,10 +29,14 @@ class Drawing:
 def write_drawings(drawings: list[Drawing], rgba: np.ndarray, folder: Path) -> None:
     """The records, one JSON object a line, and their pictures ``[n, 64, 64, 4]`` uint8."""
     np.save(folder / "rgba.npy", rgba)
-    (folder / "drawings.jsonl").write_text("\n".join(json.dumps(asdict(drawing)) for drawing in drawings) + "\n")
+    (folder / "drawings.jsonl").write_text(
+        "\n".join(json.dumps(asdict(drawing)) for drawing in drawings) + "\n"
+    )
 
 
 def read_drawings(folder: Path) -> tuple[list[Drawing], np.ndarray]:
     """What `write_drawings` wrote."""
     rows = [json.loads(line) for line in (folder / "drawings.jsonl").read_text().splitlines()]
-    return [Drawing(**{**row, "keywords": tuple(row["keywords"])}) for row in rows], np.load(folder / "rgba.npy")
+    return [Drawing(**{**row, "keywords": tuple(row["keywords"])}) for row in rows], np.load(
+        folder / "rgba.npy"
+    )

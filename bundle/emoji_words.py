@@ -1,4 +1,6 @@
-"""Words for emoji: labels, keywords and groups of emojibase, joined with the keywords of CLDR and emojilib."""
+"""Words for emoji: labels, keywords and groups of emojibase, joined with the keywords of CLDR and
+emojilib.
+"""
 
 import json
 import re
@@ -53,7 +55,9 @@ class EmojiWords:
         messages = load("emojibase-data/en/messages.json")
         groups = {group["order"]: group["key"] for group in messages["groups"]}
         subgroups = {group["order"]: group["key"] for group in messages["subgroups"]}
-        cldr = load("cldr-annotations-full/annotations/en/annotations.json")["annotations"]["annotations"]
+        cldr = load("cldr-annotations-full/annotations/en/annotations.json")["annotations"][
+            "annotations"
+        ]
         emojilib = load("emojilib/dist/emoji-en-US.json")
 
         by_code, by_slug, by_country = {}, {}, {}
@@ -68,9 +72,15 @@ class EmojiWords:
                 cldr.get(plain, {}).get("default", []),
             ]
             tags = [
-                word.replace("_", " ").strip().lower() for words in (entry.get("tags", []), *extra) for word in words
+                word.replace("_", " ").strip().lower()
+                for words in (entry.get("tags", []), *extra)
+                for word in words
             ]
-            keywords = tuple(dict.fromkeys(tag for tag in tags if tag and len(tag) < _MAX_KEYWORD and tag != label))
+            keywords = tuple(
+                dict.fromkeys(
+                    tag for tag in tags if tag and len(tag) < _MAX_KEYWORD and tag != label
+                )
+            )
             word = EmojiWord(label, keywords, groups[entry["group"]], subgroups[entry["subgroup"]])
             by_code[_bare(entry["hexcode"])] = word
             by_slug[slug(label)] = word
@@ -79,6 +89,9 @@ class EmojiWords:
                 name = slug(label.replace("flag:", ""))
                 by_slug[f"flag-{name}"] = by_slug[f"flag-for-{name}"] = word
             if word.subgroup == "country-flag":
-                letters = [chr(int(point, 16) - 0x1F1E6 + ord("a")) for point in entry["hexcode"].split("-")]
+                letters = [
+                    chr(int(point, 16) - 0x1F1E6 + ord("a"))
+                    for point in entry["hexcode"].split("-")
+                ]
                 by_country["".join(letters)] = word
         return cls(by_code, by_slug, by_country)

@@ -1,7 +1,8 @@
-"""The evaluation sets: held-out drawings and Fashion-MNIST, as Parquet files of WebP images with labels and licences.
+"""The evaluation sets: held-out drawings and Fashion-MNIST, as Parquet files of WebP images with
+labels and licences.
 
-The drawn sets hold out the artist, not the concept: both models saw a lion, but not this one. Fashion-MNIST is out of
-distribution in both.
+The drawn sets hold out the artist, not the concept: both models saw a lion, but not this one.
+Fashion-MNIST is out of distribution in both.
 """
 
 import gzip
@@ -49,12 +50,16 @@ class EvaluationSet:
     name: str
     title: str
     rows: list[dict[str, Any]] = field(default_factory=list)
-    views: dict[str, str] = field(default_factory=dict)  # suffix of the set's name -> title of that labelling
+    views: dict[str, str] = field(
+        default_factory=dict
+    )  # suffix of the set's name -> title of that labelling
     display_names: dict[str, str] = field(default_factory=dict)
 
     def add(self, image: np.ndarray, class_name: str, origin: Origin, **views: str) -> None:
         names = {f"class_name_{view}": name for view, name in views.items()}
-        self.rows.append({"image": _webp(image), "class_name": class_name, **asdict(origin), **names})
+        self.rows.append(
+            {"image": _webp(image), "class_name": class_name, **asdict(origin), **names}
+        )
 
     def write(self, folder: Path) -> dict[str, dict[str, Any]]:
         """The Parquet file, and this set's entries of the index."""
@@ -66,15 +71,31 @@ class EvaluationSet:
             )
         table.to_parquet(folder / f"{self.name}.parquet", compression="zstd", index=False)
         common = {"file": f"{self.name}.parquet", "templates": list(TEMPLATES)}
-        entries = {self.name: {**common, "view": "", "title": self.title, "display_names": self.display_names}}
+        entries = {
+            self.name: {
+                **common,
+                "view": "",
+                "title": self.title,
+                "display_names": self.display_names,
+            }
+        }
         for view, title in self.views.items():
-            entries[f"{self.name}-{view}s"] = {**common, "view": view, "title": title, "display_names": {}}
+            entries[f"{self.name}-{view}s"] = {
+                **common,
+                "view": view,
+                "title": title,
+                "display_names": {},
+            }
         return entries
 
 
 def build(drawings: list[Drawing], rgba: np.ndarray, sources: Sources, folder: Path) -> None:
     """Write every set and ``index.json`` into `folder`."""
-    held_out = [(drawing, picture) for drawing, picture in zip(drawings, rgba, strict=True) if is_held_out(drawing)]
+    held_out = [
+        (drawing, picture)
+        for drawing, picture in zip(drawings, rgba, strict=True)
+        if is_held_out(drawing)
+    ]
     trained = Counter(drawing.caption for drawing in drawings if not is_held_out(drawing))
     index: dict[str, dict[str, Any]] = {}
     for made in (
@@ -105,9 +126,13 @@ def _emoji(name: str, title: str, source: str, held_out: Held, sources: Sources)
     made = EvaluationSet(name, f"{title} by subgroup", views={"name": f"{title} by name"})
     for drawing, picture in chosen:
         if sizes[drawing.subgroup] >= _SMALLEST_SUBGROUP:
-            made.add(_on_white(picture), drawing.subgroup, sources.icon_set(source), name=drawing.caption)
+            made.add(
+                _on_white(picture), drawing.subgroup, sources.icon_set(source), name=drawing.caption
+            )
     subgroups = {row["class_name"] for row in made.rows}
-    made.display_names = {name: _SUBGROUPS.get(name, name.replace("-", " ")) for name in sorted(subgroups)}
+    made.display_names = {
+        name: _SUBGROUPS.get(name, name.replace("-", " ")) for name in sorted(subgroups)
+    }
     return made
 
 
@@ -121,8 +146,13 @@ def _flags(held_out: Held, sources: Sources) -> EvaluationSet:
 
 def _icons(held_out: Held, trained: Counter[str], sources: Sources) -> EvaluationSet:
     made = EvaluationSet("icons", "Icons by name")
-    chosen = [(drawing, picture) for drawing, picture in held_out if drawing.source in {"ph", "fa6-solid"}]
-    names = [{drawing.caption for drawing, _ in chosen if drawing.source == source} for source in ("ph", "fa6-solid")]
+    chosen = [
+        (drawing, picture) for drawing, picture in held_out if drawing.source in {"ph", "fa6-solid"}
+    ]
+    names = [
+        {drawing.caption for drawing, _ in chosen if drawing.source == source}
+        for source in ("ph", "fa6-solid")
+    ]
     for drawing, picture in chosen:
         name = drawing.caption
         known = name in names[0] & names[1] and trained[name] >= 3 and len(name) > 2
@@ -143,14 +173,20 @@ def _clipart(held_out: Held, sources: Sources) -> EvaluationSet:
 
 
 def _fashion_mnist(sources: Sources) -> EvaluationSet:
-    """The first test images, inverted to dark on light as the training drawings are, with a margin of 2 px."""
+    """The first test images, inverted to dark on light as the training drawings are, with a margin
+    of 2 px.
+    """
     made, origin = (
         EvaluationSet("fashion-mnist", "Fashion-MNIST"),
         sources.debian("dataset-fashion-mnist", "MIT"),
     )
     folder = sources.fashion_mnist
-    pixels = np.frombuffer(gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16)
-    labels = np.frombuffer(gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8)
+    pixels = np.frombuffer(
+        gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16
+    )
+    labels = np.frombuffer(
+        gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes()), np.uint8, offset=8
+    )
     for picture, label in zip(pixels.reshape(-1, 28, 28)[:_FASHION_IMAGES], labels, strict=False):
         canvas = np.pad(255 - picture, 2, constant_values=255)
         made.add(canvas, _FASHION[label], origin)

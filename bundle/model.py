@@ -1,8 +1,9 @@
 """The architecture of the bundled models, in open_clip's own words, and their tokenizer.
 
-A ModifiedResNet at 64 px and a one-layer text tower, both projecting to d = 512 from at least as many dimensions:
-512 neurons in fewer dimensions could not be orthogonal. The attention pool's projection has a bias in open_clip;
-it is held at zero, so that the projection is a linear map, as in the experiment's models.
+A ModifiedResNet at 64 px and a one-layer text tower, both projecting to d = 512 from at least as
+many dimensions: 512 neurons in fewer dimensions could not be orthogonal. The attention pool's
+projection has a bias in open_clip; it is held at zero, so that the projection is a linear map, as
+in the experiment's models.
 """
 
 import gzip
@@ -68,4 +69,8 @@ def make_model(seed: int, logit_scale: float = 20.0) -> CLIP:
 
 def half_weights(model: CLIP) -> dict[str, Tensor]:
     """What is kept of a model: its weights and statistics in float16, without counters."""
-    return {key: value.half().contiguous() for key, value in model.state_dict().items() if value.is_floating_point()}
+    return {
+        key: value.half().contiguous()
+        for key, value in model.state_dict().items()
+        if value.is_floating_point()
+    }

@@ -1,4 +1,6 @@
-"""Writing what is shipped: the models and snapshots of their training as open_clip folders, the evaluation sets."""
+"""Writing what is shipped: the models and snapshots of their training as open_clip folders, the
+evaluation sets.
+"""
 
 import json
 import shutil
@@ -13,7 +15,9 @@ from bundle.model import CONFIG, MEAN, STD, VOCABULARY_FILE, make_model, make_to
 from bundle.sources import Sources
 from purescope.models.twin import with_twin, write_twin
 
-SNAPSHOTS = Path(__file__).parent / "snapshots"  # weights on the way, for studies of training; not installed
+SNAPSHOTS = (
+    Path(__file__).parent / "snapshots"
+)  # weights on the way, for studies of training; not installed
 _PREPROCESS = {"mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
@@ -32,7 +36,9 @@ def publish(work: Path, package: Path, names: tuple[str, ...]) -> None:
 
 def write_model(weights: dict[str, Tensor], vocabulary: Path, folder: Path) -> None:
     """A folder in open_clip's form, which `purescope.load_model` reads."""
-    make_model(seed=0).load_state_dict(weights, strict=False)  # shapes fit, or torch says which does not
+    make_model(seed=0).load_state_dict(
+        weights, strict=False
+    )  # shapes fit, or torch says which does not
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, folder / "open_clip_model.safetensors", {"format": "pt"})
     shutil.copyfile(vocabulary, folder / VOCABULARY_FILE)
@@ -40,7 +46,9 @@ def write_model(weights: dict[str, Tensor], vocabulary: Path, folder: Path) -> N
 
 
 def write_configuration(folder: Path) -> None:
-    """The configuration, and the tokenizer as open_clip finds it in the folder, from any working directory."""
+    """The configuration, and the tokenizer as open_clip finds it in the folder, from any working
+    directory.
+    """
     config = {"model_cfg": with_twin(CONFIG), "preprocess_cfg": _PREPROCESS}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
     write_twin(make_tokenizer(folder / VOCABULARY_FILE), folder)

@@ -1,4 +1,6 @@
-"""SVG to 64 x 64 RGBA: rasterised by resvg, cropped to what is drawn, fitted into 60 px and centred."""
+"""SVG to 64 x 64 RGBA: rasterised by resvg, cropped to what is drawn, fitted into 60 px and
+centred.
+"""
 
 import io
 import re
@@ -33,7 +35,9 @@ def render_one(svg: str) -> np.ndarray | None:
     image = image.crop(box)
     longest, inner = max(image.size), SIZE - 2 * _MARGIN
     width, height = (max(1, round(side * inner / longest)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.LANCZOS if longest > inner else Image.Resampling.BICUBIC)
+    image = image.resize(
+        (width, height), Image.Resampling.LANCZOS if longest > inner else Image.Resampling.BICUBIC
+    )
     canvas = Image.new("RGBA", (SIZE, SIZE), (0, 0, 0, 0))
     canvas.paste(image, ((SIZE - image.width) // 2, (SIZE - image.height) // 2))
     return np.asarray(canvas)
@@ -42,7 +46,9 @@ def render_one(svg: str) -> np.ndarray | None:
 def _rasterise(svg: str) -> Image.Image | None:
     for text, width in ((svg, _RASTER_WIDTH), (None, _WIDE_RASTER_WIDTH)):
         try:
-            png = resvg_py.svg_to_bytes(svg_string=text or _with_size(svg), width=width, skip_system_fonts=True)
+            png = resvg_py.svg_to_bytes(
+                svg_string=text or _with_size(svg), width=width, skip_system_fonts=True
+            )
         except ValueError:
             continue
         image = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
@@ -60,7 +66,10 @@ def _with_size(svg: str) -> str:
     if box:
         width, height = float(box[1]), float(box[2])
     else:
-        width, height = (_number(tag, side) or default for side, default in zip(("width", "height"), _A4, strict=True))
+        width, height = (
+            _number(tag, side) or default
+            for side, default in zip(("width", "height"), _A4, strict=True)
+        )
     mended = re.sub(r'\s(width|height)="[^"]*"', "", tag)[:-1]
     if not box:
         mended += f' viewBox="0 0 {width} {height}"'

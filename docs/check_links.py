@@ -1,4 +1,5 @@
-"""Check the built site: every link and anchor inside it leads somewhere, and nothing is loaded from elsewhere.
+"""Check the built site: every link and anchor inside it leads somewhere, and nothing is loaded from
+elsewhere.
 
 python docs/check_links.py build/docs
 """
@@ -8,8 +9,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-# Where a page names what the browser fetches by itself; an <a> is fetched by nobody until it is clicked.
-_LOADED = {"img": "src", "script": "src", "link": "href", "source": "src", "iframe": "src", "video": "src"}
+# Where a page names what the browser fetches by itself; an <a> is fetched by nobody until it is
+# clicked.
+_LOADED = {
+    "img": "src",
+    "script": "src",
+    "link": "href",
+    "source": "src",
+    "iframe": "src",
+    "video": "src",
+}
 _NOT_LOADED = {"canonical", "next", "prev", "search", "index"}  # kinds of <link>
 
 
@@ -37,7 +46,11 @@ def faults(site: Path) -> list[str]:
     found = []
     for path, page in pages.items():
         where = path.relative_to(site.resolve())
-        found += [f"{where} loads {url} from elsewhere" for url in sorted(page.loaded) if urlsplit(url).netloc]
+        found += [
+            f"{where} loads {url} from elsewhere"
+            for url in sorted(page.loaded)
+            if urlsplit(url).netloc
+        ]
         for url in sorted(page.links | page.loaded):
             parts = urlsplit(url)
             if parts.scheme or parts.netloc:
@@ -63,5 +76,8 @@ if __name__ == "__main__":
     sys.exit(
         1
         if wrong
-        else print(f"Every link and anchor in {sys.argv[1]} leads somewhere; nothing is loaded from elsewhere.")
+        else print(
+            f"Every link and anchor in {sys.argv[1]} leads somewhere; nothing is loaded from "
+            f"elsewhere."
+        )
     )

@@ -1,4 +1,6 @@
-"""How the documentation site is built: `make docs` runs Sphinx with this file and checks every link of the result."""
+"""How the documentation site is built: `make docs` runs Sphinx with this file and checks every link
+of the result.
+"""
 
 import sys
 from pathlib import Path
@@ -24,7 +26,14 @@ exclude_patterns = ["extensions", "figures", "**.ipynb_checkpoints"]
 nitpicky = True
 
 # Pages: Markdown, formulas as MathML, notebooks with the outputs that were committed with them.
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline", "attrs_block"]
+myst_enable_extensions = [
+    "dollarmath",
+    "amsmath",
+    "colon_fence",
+    "deflist",
+    "attrs_inline",
+    "attrs_block",
+]
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
 nb_execution_mode = "off"
@@ -32,7 +41,8 @@ nb_merge_streams = True
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
-# The API, from the docstrings. A name in single backticks is a link where it is one of ours, and code elsewhere.
+# The API, from the docstrings. A name in single backticks is a link where it is one of ours, and
+# code elsewhere.
 default_role = "py:obj"
 add_module_names = False
 autodoc_member_order = "bysource"
@@ -45,8 +55,14 @@ napoleon_use_ivar = True
 python_maximum_signature_line_length = 88
 nitpick_ignore_regex = [
     ("py:obj", r".*"),
-    ("py:(class|data|exc|meth|attr)", r"(?!purescope\.).*"),  # other libraries' types, and jaxtyping's shapes
-    ("py:class", r"purescope\..*\._.*|purescope\.(tables|specs|runs|studies|maths|plots|features|datasets|models)\..*"),
+    (
+        "py:(class|data|exc|meth|attr)",
+        r"(?!purescope\.).*",
+    ),  # other libraries' types, and jaxtyping's shapes
+    (
+        "py:class",
+        r"purescope\..*\._.*|purescope\.(tables|specs|runs|studies|maths|plots|features|datasets|models)\..*",
+    ),
 ]
 
 html_theme = "furo"

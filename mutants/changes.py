@@ -1,8 +1,9 @@
 """Every single change that can be made to a source file: what a slip of the hand would make of it.
 
-A change replaces the text of one node of the syntax tree by its place and leaves all else as it is written, so it can
-be read as one line: before -> after. Nothing is changed where it cannot matter to a result: annotations, docstrings,
-messages, decorators, and sizes written as powers, which say how much is worked on at a time.
+A change replaces the text of one node of the syntax tree by its place and leaves all else as it is
+written, so it can be read as one line: before -> after. Nothing is changed where it cannot matter
+to a result: annotations, docstrings, messages, decorators, and sizes written as powers, which say
+how much is worked on at a time.
 """
 
 import ast
@@ -14,7 +15,9 @@ from mutants.kinds import AXES, KINDS, Edit
 from mutants.source import Source
 
 # Arguments and functions that make a text for readers, or say how it is done and not what.
-_TEXTS = frozenset({"expected", "fix", "stacklevel", "what", "about", "says", "indent", "maxsize", "help"})
+_TEXTS = frozenset(
+    {"expected", "fix", "stacklevel", "what", "about", "says", "indent", "maxsize", "help"}
+)
 _MESSAGES = _TEXTS | {"reason", "one_line", "__str__", "__repr__", "_repr_html_"}
 _MANY = 100  # a limit or an estimate of this size or above is as good with one more
 
@@ -94,7 +97,11 @@ def _nodes(node: ast.AST, function: str) -> Iterator[tuple[ast.AST, str]]:
         parts = [node.value] if node.value and not is_alias else []
     elif isinstance(node, ast.arg) or (isinstance(node, ast.keyword) and node.arg in AXES):
         parts = []
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.LShift | ast.Pow) and _are_numbers(node):
+    elif (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.LShift | ast.Pow)
+        and _are_numbers(node)
+    ):
         parts = []  # a size
     else:
         parts = [*ast.iter_child_nodes(node)]
@@ -117,7 +124,9 @@ def _is_text(node: ast.AST) -> bool:
         case ast.Subscript(value=ast.Name(id="Literal" | "Callable" | "tuple" | "list" | "dict")):
             return True
         case ast.FunctionDef(name=name, returns=returns):
-            return name in _MESSAGES or (isinstance(returns, ast.Name) and returns.id.endswith("Error"))
+            return name in _MESSAGES or (
+                isinstance(returns, ast.Name) and returns.id.endswith("Error")
+            )
         case ast.Slice(lower=None, upper=ast.Constant(value=int(letters))):
             return letters >= _MANY  # a long text is cut
     return False

@@ -1,6 +1,7 @@
 """Changes after which the program does the same: no test can notice them, and each has its reason.
 
-They stand in ``equivalent.toml``, by file, function and the line before and after, so that lines may move.
+They stand in ``equivalent.toml``, by file, function and the line before and after, so that lines
+may move.
 """
 
 import tomllib
@@ -15,7 +16,10 @@ Key = tuple[str, str, str, str]
 def read_equivalents(path: Path) -> dict[Key, str]:
     """Read the list; each entry is a key as of `key_of`, and a reason."""
     entries = tomllib.loads(path.read_text(encoding="utf-8")).get("equivalent", [])
-    return {(one["file"], one["function"], one["before"], one["after"]): one["reason"] for one in entries}
+    return {
+        (one["file"], one["function"], one["before"], one["after"]): one["reason"]
+        for one in entries
+    }
 
 
 def key_of(change: Change) -> Key:

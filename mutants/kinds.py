@@ -1,4 +1,6 @@
-"""What a slip of the hand can do to a node of the syntax tree: each kind of change, as replacements of text."""
+"""What a slip of the hand can do to a node of the syntax tree: each kind of change, as replacements
+of text.
+"""
 
 import ast
 import itertools
@@ -11,7 +13,18 @@ Edit = tuple[int, int, str]  # from a place up to another, and what stands there
 
 # Flags that do not change what comes out, or only where a rule is broken elsewhere.
 _IDLE = frozenset(
-    {"strict", "stable", "exist_ok", "missing_ok", "parents", "copy", "full_matrices", "frozen", "eq", "ensure_ascii"}
+    {
+        "strict",
+        "stable",
+        "exist_ok",
+        "missing_ok",
+        "parents",
+        "copy",
+        "full_matrices",
+        "frozen",
+        "eq",
+        "ensure_ascii",
+    }
 )
 _COMPARED: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.Lt: ("<", "<="),
@@ -36,18 +49,59 @@ _OPPOSITE = _ENDS | {other: one for one, other in _ENDS.items()}
 AXES = frozenset({"dim", "axis"})
 # Methods whose one positional number is an axis.
 _BY_AXIS = frozenset(
-    {"sum", "mean", "amax", "amin", "any", "all", "std", "diff", "flip", "cummax", "cummin", "size", "unsqueeze"}
+    {
+        "sum",
+        "mean",
+        "amax",
+        "amin",
+        "any",
+        "all",
+        "std",
+        "diff",
+        "flip",
+        "cummax",
+        "cummin",
+        "size",
+        "unsqueeze",
+    }
 )
 # Functions that only bring their argument into another form, and methods likewise.
-_FORMS = frozenset({"unit_rows", "normalize", "centre", "relative", "sorted", "_z", "_rank", "_live", "clean_name"})
+_FORMS = frozenset(
+    {"unit_rows", "normalize", "centre", "relative", "sorted", "_z", "_rank", "_live", "clean_name"}
+)
 _STEPS = frozenset(
-    {"abs", "sqrt", "square", "masked_fill", "nan_to_num", "flip", "round", "strip", "lower", "casefold", "sign"}
-    | {"cummax", "cummin", "removesuffix", "removeprefix", "fill_diagonal_", "resolve", "log", "exp", "T", "mT"}
+    {
+        "abs",
+        "sqrt",
+        "square",
+        "masked_fill",
+        "nan_to_num",
+        "flip",
+        "round",
+        "strip",
+        "lower",
+        "casefold",
+        "sign",
+    }
+    | {
+        "cummax",
+        "cummin",
+        "removesuffix",
+        "removeprefix",
+        "fill_diagonal_",
+        "resolve",
+        "log",
+        "exp",
+        "T",
+        "mT",
+    }
 )
 _LENGTH = re.compile(r"norm|scale|length|largest|size|spread|sum|total|std|len\(|deviation")
 
 
-def _replaced(source: Source, symbol: str, new: str, left: ast.AST, right: ast.AST) -> Iterator[Edit]:
+def _replaced(
+    source: Source, symbol: str, new: str, left: ast.AST, right: ast.AST
+) -> Iterator[Edit]:
     """Another operator between two operands."""
     place = source.operator(symbol, source.end(left), source.start(right))
     yield place, place + len(symbol), new
@@ -65,17 +119,26 @@ def _comparison(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _arithmetic(source: Source, node: ast.AST) -> Iterator[Edit]:
-    if isinstance(node, ast.BinOp) and type(node.op) in _COMPUTED and not (_is_joined(node.left, node.right)):
+    if (
+        isinstance(node, ast.BinOp)
+        and type(node.op) in _COMPUTED
+        and not (_is_joined(node.left, node.right))
+    ):
         yield from _replaced(source, *_COMPUTED[type(node.op)], node.left, node.right)
 
 
 def _is_joined(*operands: ast.AST) -> bool:
-    """Tell whether texts or lists are joined, or paths: no number comes out, and any change of it is an error."""
+    """Tell whether texts or lists are joined, or paths: no number comes out, and any change of it
+    is an error.
+    """
     return any(
         isinstance(operand, ast.JoinedStr | ast.List | ast.Tuple | ast.ListComp)
         or (isinstance(operand, ast.Constant) and isinstance(operand.value, str | bytes))
         or (isinstance(operand, ast.BinOp) and _is_joined(operand.left, operand.right))
-        or (isinstance(operand, ast.Name | ast.Attribute) and re.search(r"folder|path|root|out$", ast.unparse(operand)))
+        or (
+            isinstance(operand, ast.Name | ast.Attribute)
+            and re.search(r"folder|path|root|out$", ast.unparse(operand))
+        )
         for operand in operands
     )
 
@@ -101,9 +164,9 @@ def _axis(source: Source, node: ast.AST) -> Iterator[Edit]:
     match node:
         case ast.keyword(arg=name, value=value) if name in AXES:
             places = [value]
-        case ast.Call(func=ast.Attribute(attr=name), args=[ast.Constant() | ast.UnaryOp() as value]) if (
-            name in _BY_AXIS
-        ):
+        case ast.Call(
+            func=ast.Attribute(attr=name), args=[ast.Constant() | ast.UnaryOp() as value]
+        ) if name in _BY_AXIS:
             places = [value]
     other = {"0": "1", "1": "0", "2": "1", "-1": "0", "-2": "-1"}
     for place in places:
@@ -128,7 +191,9 @@ def _dropped(source: Source, node: ast.AST) -> Iterator[Edit]:
             name in _FORMS and not isinstance(first, ast.Constant)
         ):
             yield source.start(node), source.end(node), _enclosed(source, first)
-        case ast.Call(func=ast.Attribute(attr=name, value=value)) if name in _STEPS and not _is_module(value):
+        case ast.Call(func=ast.Attribute(attr=name, value=value)) if (
+            name in _STEPS and not _is_module(value)
+        ):
             yield source.operator(".", source.end(value), source.end(node)), source.end(node), ""
         case ast.Attribute(attr="T" | "mT", value=value):
             yield source.operator(".", source.end(value), source.end(node)), source.end(node), ""
@@ -174,7 +239,9 @@ def _logic(source: Source, node: ast.AST) -> Iterator[Edit]:
                 yield from _replaced(source, one, other, left, right)
         case ast.BinOp(op=ast.BitAnd()):
             yield from _replaced(source, "&", "|", node.left, node.right)
-        case ast.BinOp(op=ast.BitOr()) if not isinstance(node.right, ast.Dict | ast.DictComp | ast.Set):
+        case ast.BinOp(op=ast.BitOr()) if not isinstance(
+            node.right, ast.Dict | ast.DictComp | ast.Set
+        ):
             yield from _replaced(source, "|", "&", node.left, node.right)
 
 
@@ -190,7 +257,9 @@ def _clamp(source: Source, node: ast.AST) -> Iterator[Edit]:
         case ast.Call(func=ast.Attribute(attr="clamp" | "clamp_"), args=[low, high], keywords=[]):
             yield source.start(low), source.end(low), "None"
             yield source.start(high), source.end(high), "None"
-        case ast.Call(func=ast.Attribute(attr="clamp" | "clamp_", value=value), args=[], keywords=[_]):
+        case ast.Call(
+            func=ast.Attribute(attr="clamp" | "clamp_", value=value), args=[], keywords=[_]
+        ):
             yield source.operator(".", source.end(value), source.end(node)), source.end(node), ""
         case ast.Call(func=ast.Name(id="min" | "max"), args=[first, second], keywords=[]):
             yield source.start(node), source.end(node), _enclosed(source, first)
@@ -199,7 +268,11 @@ def _clamp(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 def _guard(source: Source, node: ast.AST) -> Iterator[Edit]:
     """A case that is no longer seen to: refused, skipped, or answered at once."""
-    if isinstance(node, ast.If) and not node.orelse and not any(isinstance(n, ast.NamedExpr) for n in ast.walk(node)):
+    if (
+        isinstance(node, ast.If)
+        and not node.orelse
+        and not any(isinstance(n, ast.NamedExpr) for n in ast.walk(node))
+    ):
         last = node.body[-1]
         if isinstance(last, ast.Raise | ast.Return | ast.Continue | ast.Break):
             yield source.start(node.test), source.end(node.test), "False"

@@ -35,9 +35,13 @@ class Source:
         return self.text[self.start(node) : self.end(node)]
 
     def operator(self, symbol: str, low: int, high: int) -> int:
-        """Return where an operator stands between two places; parentheses and comments are passed over."""
+        """Return where an operator stands between two places; parentheses and comments are passed
+        over.
+        """
         first = bisect.bisect_left(self._tokens, (low, ""))
-        return next(place for place, string in self._tokens[first:] if string == symbol and place < high)
+        return next(
+            place for place, string in self._tokens[first:] if string == symbol and place < high
+        )
 
     def _place(self, line: int, column: int) -> int:
         # The tree counts bytes, the text letters.

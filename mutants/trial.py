@@ -1,9 +1,11 @@
-"""Run tests against a changed module, each time in a process of its own that begins with all libraries imported.
+"""Run tests against a changed module, each time in a process of its own that begins with all
+libraries imported.
 
-Importing torch and the others takes longer than most tests. So they are imported once, and the process is copied for
-each change. In the copy the import system is given other text for the one file that is changed; the file itself, and
-the tree it is in, are never written. Modules of the package are first imported in the copies. Shapes are checked as in
-`make test`: a wrong one is noticed there, so it is here; of three files of tests one took a third longer for it.
+Importing torch and the others takes longer than most tests. So they are imported once, and the
+process is copied for each change. In the copy the import system is given other text for the one
+file that is changed; the file itself, and the tree it is in, are never written. Modules of the
+package are first imported in the copies. Shapes are checked as in `make test`: a wrong one is
+noticed there, so it is here; of three files of tests one took a third longer for it.
 """
 
 import contextlib
@@ -30,7 +32,8 @@ LIBRARIES = (
     "PIL.Image", "filelock", "open_clip", "transformers", "psutil", "click", "rich.console", "tqdm", "platformdirs",
 )  # fmt: skip
 _MEMORY = 16 << 30  # bytes that a copy may take: a changed loop can ask for all there is
-# Limits are of the processor's time, so that a busy machine catches nothing; one who waits for ever takes none of that.
+# Limits are of the processor's time, so that a busy machine catches nothing; one who waits for ever
+# takes none of that.
 _WAITING, _AT_LEAST = 20, 300  # seconds on the clock for each of the processor's, and in any case
 
 
@@ -68,8 +71,15 @@ def import_libraries(root: Path, names: Iterable[str] = LIBRARIES) -> None:
     """Import what the copies need, and put the sources of this tree first on the path."""
     os.chdir(root)
     sys.path.insert(0, str(root / "src"))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root / "src"), os.environ.get("PYTHONPATH")]))
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(root / "src"), os.environ.get("PYTHONPATH")])
+    )
+    os.environ.update(
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+        HF_HUB_OFFLINE="1",
+        TOKENIZERS_PARALLELISM="false",
+    )
     for name in names:
         with contextlib.suppress(ImportError):  # an extra that is not installed
             importlib.import_module(name)
@@ -124,7 +134,11 @@ def _outcome(status: int | None, own: Path) -> Outcome:
         report = json.loads((own / "report.json").read_text())
     except (OSError, ValueError):
         late = status == -signal.SIGXCPU
-        why = "took more of the processor's time than it may" if late else f"the tests ended with status {status}"
+        why = (
+            "took more of the processor's time than it may"
+            if late
+            else f"the tests ended with status {status}"
+        )
         return Outcome(False, why, {}, 0, output)
     # 5: no test was found.
     why = report["failed"] or ("" if status in (0, 5) else f"pytest ended with status {status}")
@@ -136,14 +150,17 @@ def _output(own: Path) -> str:
 
 
 class _Reporter:
-    """A plugin of pytest: examples come first; the time of each file, and the first test that failed, are kept."""
+    """A plugin of pytest: examples come first; the time of each file, and the first test that
+    failed, are kept.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.failed = ""
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        # Collected last all the same: pytest imports anew what it collects first, and a patched module stands twice.
+        # Collected last all the same: pytest imports anew what it collects first, and a patched
+        # module stands twice.
         items.sort(key=lambda item: not item.nodeid.startswith("src/"))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -164,22 +181,37 @@ def _run(trial: Trial, own: Path, bytecode: Path) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (trial.limit, trial.limit + 5))  # at the second one it would be SIGKILL
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (trial.limit, trial.limit + 5)
+    )  # at the second one it would be SIGKILL
     (own / "tmp").mkdir()
     # What is compiled is shared by the copies, and is not left in the tree.
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode)
     os.environ.update(TMPDIR=str(own / "tmp"), HYPOTHESIS_STORAGE_DIRECTORY=str(own / "hypothesis"))
     tempfile.tempdir = None  # looked up anew
-    # A test that holds something against the clock would notice how busy the machine is, and not the change.
+    # A test that holds something against the clock would notice how busy the machine is, and not
+    # the change.
     time.perf_counter = time.process_time
     if trial.text is not None:
         replace_source(trial.file, trial.text)
     import pytest
 
     reporter = _Reporter()
-    options = ["--quiet", "--exitfirst", "--assert=plain", "-p", "no:cacheprovider", "--basetemp", str(own / "tests")]
+    options = [
+        "--quiet",
+        "--exitfirst",
+        "--assert=plain",
+        "-p",
+        "no:cacheprovider",
+        "--basetemp",
+        str(own / "tests"),
+    ]
     status = int(pytest.main([*options, *trial.tests], plugins=[reporter]))
-    report = {"seconds": reporter.seconds, "failed": reporter.failed, "processor": sum(os.times()[:4])}
+    report = {
+        "seconds": reporter.seconds,
+        "failed": reporter.failed,
+        "processor": sum(os.times()[:4]),
+    }
     (own / "report.json").write_text(json.dumps(report))
     sys.stdout.flush()
     os._exit(status)  # nothing of the parent's is closed or removed

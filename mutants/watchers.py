@@ -1,13 +1,17 @@
 """Which tests could notice a change: for each module, the files of tests that look at it.
 
-A row is a module or a folder of modules; the longest that fits is a file's. To the tests named here come the examples
-in the changed file itself. Change a row when assertions move to another file: `tests/mutants` checks that all are
-there.
+A row is a module or a folder of modules; the longest that fits is a file's. To the tests named here
+come the examples in the changed file itself. Change a row when assertions move to another file:
+`tests/mutants` checks that all are there.
 """
 
 _TABLES = ("tests/tables/test_files.py", "tests/tables/test_schema.py")
 _CACHE = ("tests/features/test_cache.py", "tests/features/test_extract.py")
-_FILES = ("tests/features/test_features.py", "tests/features/test_files.py", "tests/features/test_hostile_files.py")
+_FILES = (
+    "tests/features/test_features.py",
+    "tests/features/test_files.py",
+    "tests/features/test_hostile_files.py",
+)
 _READERS = (
     "tests/datasets/test_manifest.py",
     "tests/datasets/test_folder.py",
@@ -19,12 +23,22 @@ TESTS: dict[str, tuple[str, ...]] = {
     "maths/overlaps.py": ("tests/maths/test_overlaps.py", "tests/maths/test_measures.py"),
     "maths/keep.py": ("tests/maths/test_strategies.py", "tests/studies/test_sweeps.py"),
     "maths/measures.py": ("tests/maths/test_measures.py",),
-    "maths/layer_measures.py": ("tests/maths/test_measures.py", "tests/studies/layers/test_gram.py"),
+    "maths/layer_measures.py": (
+        "tests/maths/test_measures.py",
+        "tests/studies/layers/test_gram.py",
+    ),
     "maths/scores.py": ("tests/maths/test_strategies.py",),
     "maths/strategies.py": ("tests/maths/test_strategies.py",),
     "maths/bases.py": ("tests/maths/test_bases.py",),
-    "maths/": ("tests/maths/test_accuracy.py", "tests/maths/test_ablation.py", "tests/maths/test_leave_one_out.py"),
-    "maths/silhouette.py": ("tests/maths/test_accuracy.py", "tests/maths/test_silhouette_spread.py"),
+    "maths/": (
+        "tests/maths/test_accuracy.py",
+        "tests/maths/test_ablation.py",
+        "tests/maths/test_leave_one_out.py",
+    ),
+    "maths/silhouette.py": (
+        "tests/maths/test_accuracy.py",
+        "tests/maths/test_silhouette_spread.py",
+    ),
     "maths/intervals.py": (
         "tests/maths/test_bootstrap.py",
         "tests/maths/test_coverage.py",

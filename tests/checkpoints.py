@@ -1,4 +1,6 @@
-"""Checkpoint files in the formats that exist, small and with random weights, written without purescope."""
+"""Checkpoint files in the formats that exist, small and with random weights, written without
+purescope.
+"""
 
 import argparse
 import copy
@@ -30,7 +32,9 @@ def laclip_tensors(
     seed: int = 0,
     device: str = "cpu",
 ) -> Tensors:
-    """The weights of a LaCLIP checkpoint, named as in the file; `head_width=None` leaves query norms out."""
+    """The weights of a LaCLIP checkpoint, named as in the file; `head_width=None` leaves query
+    norms out.
+    """
     tokens = (image // 16) ** 2 + 1
     shapes: dict[str, tuple[int, ...]] = {
         "image_projection": (width, neurons),
@@ -53,7 +57,9 @@ def laclip_tensors(
         shapes |= _linear(f"{block}.mlp.fc1", width, 4 * width)
         shapes |= _linear(f"{block}.mlp.fc2", 4 * width, width)
         if head_width:
-            shapes |= _norm(f"{block}.attn.q_norm", head_width) | _norm(f"{block}.attn.k_norm", head_width)
+            shapes |= _norm(f"{block}.attn.q_norm", head_width) | _norm(
+                f"{block}.attn.k_norm", head_width
+            )
     for i in range(text_depth):
         block = f"transformer.resblocks.{i}"
         shapes |= _norm(f"{block}.ln_1", text_width) | _norm(f"{block}.ln_2", text_width)
@@ -74,7 +80,13 @@ def write_laclip(
     extras: Mapping[str, Any] | None = None,
 ) -> Path:
     """A file as LaCLIP's training writes it; `extras` is what lies beside the state_dict."""
-    torch.save({"state_dict": {prefix + name: tensor for name, tensor in tensors.items()}, **(extras or {})}, path)
+    torch.save(
+        {
+            "state_dict": {prefix + name: tensor for name, tensor in tensors.items()},
+            **(extras or {}),
+        },
+        path,
+    )
     return path
 
 
@@ -88,7 +100,9 @@ def training_extras(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
         "epoch": 35,
         "best_acc1": np.float64(21.5),
-        "args": argparse.Namespace(model="CLIP_VITB16", lr=3e-3, betas=(0.9, 0.98), output_dir="out"),
+        "args": argparse.Namespace(
+            model="CLIP_VITB16", lr=3e-3, betas=(0.9, 0.98), output_dir="out"
+        ),
         "optimizer": optimizer.state_dict(),
         "scaler": {"scale": 65536.0, "growth_factor": 2.0, "_growth_tracker": np.int64(3)},
     }
@@ -102,7 +116,9 @@ def write_open_clip(
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> Any:
-    """An open_clip `local-dir:` folder with random weights and statistics; returns open_clip's model."""
+    """An open_clip `local-dir:` folder with random weights and statistics; returns open_clip's
+    model.
+    """
     import open_clip
     from safetensors.torch import save_file
 
@@ -126,14 +142,22 @@ def write_open_clip(
 
 
 def openai_model(*, vision: Mapping[str, Any] | None = None, seed: int = 0) -> Any:
-    """A small model as OpenAI made them, in open_clip's words: QuickGELU, heads 64 wide, float16 values in float32."""
+    """A small model as OpenAI made them, in open_clip's words: QuickGELU, heads 64 wide, float16
+    values in float32.
+    """
     import open_clip
 
     config = {
         "embed_dim": 24,
         "quick_gelu": True,
         "vision_cfg": vision or {"image_size": 32, "layers": 2, "width": 128, "patch_size": 16},
-        "text_cfg": {"context_length": 16, "vocab_size": VOCABULARY, "width": 64, "heads": 1, "layers": 1},
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": VOCABULARY,
+            "width": 64,
+            "heads": 1,
+            "layers": 1,
+        },
     }
     model = open_clip.CLIP(**config)
     generator = torch.Generator().manual_seed(seed)
@@ -150,7 +174,9 @@ def openai_marks(image_size: int = 32) -> Tensors:
     return {name: torch.tensor(number) for name, number in numbers.items()}
 
 
-def write_torchscript(path: Path, model: Any, *, marks: Tensors | None = None, mask_is_weight: bool = False) -> Path:
+def write_torchscript(
+    path: Path, model: Any, *, marks: Tensors | None = None, mask_is_weight: bool = False
+) -> Path:
     """A model as a traced program of TorchScript in float16, as OpenAI published theirs."""
     model = copy.deepcopy(model)
     mask = model.attn_mask
@@ -165,7 +191,10 @@ def write_torchscript(path: Path, model: Any, *, marks: Tensors | None = None, m
         model.register_buffer(name, number)
     size = model.visual.image_size
     size = size if isinstance(size, int) else size[0]
-    inputs = {"encode_image": torch.zeros(1, 3, size, size), "encode_text": torch.zeros(1, 16, dtype=torch.long)}
+    inputs = {
+        "encode_image": torch.zeros(1, 3, size, size),
+        "encode_text": torch.zeros(1, 16, dtype=torch.long),
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated, and traces shapes
         program = torch.jit.trace_module(model, inputs, check_trace=False)
@@ -182,7 +211,9 @@ def _linear(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
 
 
 def _draw(shape: Sequence[int], generator: torch.Generator | None, device: str = "cpu") -> Tensor:
-    """Signed values of a size that keeps a forward pass in range, whatever a weight is for; on meta, none."""
+    """Signed values of a size that keeps a forward pass in range, whatever a weight is for; on
+    meta, none.
+    """
     if device == "meta":
         return torch.empty(shape, device=device)
     fan_in = math.prod(shape[1:]) if len(shape) > 1 else 4

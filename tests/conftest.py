@@ -13,7 +13,8 @@ import hypothesis
 import jaxtyping
 import pytest
 
-# Whatever a test names, nothing is fetched: a missing file is an error, on this machine and on any other.
+# Whatever a test names, nothing is fetched: a missing file is an error, on this machine and on any
+# other.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 # What a test starts has a thread on each core: they wait for one another asleep, and not in a loop.
@@ -21,7 +22,11 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 # Thousands of small files, of which few are kept: in memory where the machine has room for them.
 _IN_MEMORY = Path("/dev/shm")
-if "TMPDIR" not in os.environ and _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > 8 << 30:
+if (
+    "TMPDIR" not in os.environ
+    and _IN_MEMORY.is_dir()
+    and shutil.disk_usage(_IN_MEMORY).free > 8 << 30
+):
     os.environ["TMPDIR"] = tempfile.tempdir = str(_IN_MEMORY)
 
 # The user's own cache is not for tests, which begin without one and share it.
@@ -33,15 +38,18 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 hypothesis.settings.register_profile("purescope", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("purescope")
 
-# There is no garbage to look for among the modules, which stay to the end: half a million objects, again and again.
+# There is no garbage to look for among the modules, which stay to the end: half a million objects,
+# again and again.
 gc.disable()
 atexit.register(gc.unfreeze)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Give torch one thread where tests are run; the process that only hands them out starts without it.
+    """Give torch one thread where tests are run; the process that only hands them out starts
+    without it.
 
-    Tensors in tests are tiny: more threads would wait for one another, the longer the busier the machine is.
+    Tensors in tests are tiny: more threads would wait for one another, the longer the busier the
+    machine is.
     """
     if hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None):
         import torch
@@ -50,7 +58,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that are slow: a process that ends with one would leave the others waiting."""
+    """Begin with the files that are slow: a process that ends with one would leave the others
+    waiting.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
@@ -59,18 +69,24 @@ def pytest_collection_finish() -> None:
     """Leave what was collected out of every later search."""
     gc.freeze()
     gc.enable()
-    gc.set_threshold(100_000, 20, 50)  # what tests leave is little beside what libraries hold, and is looked for rarely
+    gc.set_threshold(
+        100_000, 20, 50
+    )  # what tests leave is little beside what libraries hold, and is looked for rarely
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Check shapes in the quick tier, which calls every function; whole runs would take twice as long, to no end."""
+    """Check shapes in the quick tier, which calls every function; whole runs would take twice as
+    long, to no end.
+    """
     jaxtyping.config.update("jaxtyping_disable", item.get_closest_marker("slow") is not None)
 
 
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """Shapes go unchecked, as for users: to test what the library itself says about a wrong shape."""
+    """Shapes go unchecked, as for users: to test what the library itself says about a wrong
+    shape.
+    """
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
@@ -78,6 +94,10 @@ def unchecked() -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say last what was left out, and how to get it."""
-    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    reasons = Counter(
+        str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])
+    )
     for reason, count in reasons.items():
-        terminalreporter.write_line(f"left out: {count} tests, {reason.removeprefix('Skipped: ')}", yellow=True)
+        terminalreporter.write_line(
+            f"left out: {count} tests, {reason.removeprefix('Skipped: ')}", yellow=True
+        )

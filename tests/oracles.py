@@ -1,4 +1,5 @@
-"""What the maths must equal, written from the definitions as loops over numbers, slowly and without tensors' help.
+"""What the maths must equal, written from the definitions as loops over numbers, slowly and without
+tensors' help.
 
 `experiment_order` is the other kind: the experiment's own lines, as its text gives them.
 """
@@ -24,7 +25,9 @@ def cosine(a: Row, b: Row) -> float:
 
 
 def overlap(rows: Sequence[Row]) -> list[float]:
-    """Mean of |cosine| with the d - 1 other rows; NaN for a zero row, which adds 0 to the others."""
+    """Mean of |cosine| with the d - 1 other rows; NaN for a zero row, which adds 0 to the
+    others.
+    """
     scores = []
     for j, row in enumerate(rows):
         others = [abs(cosine(row, other)) for i, other in enumerate(rows) if i != j]
@@ -39,7 +42,9 @@ def total_overlap(image: Sequence[Row], text: Sequence[Row]) -> list[float]:
 
 
 def order(scores: Sequence[float], *, largest: bool = False) -> list[int]:
-    """Pick the best left, again and again; of equal ones the lowest index. NaN is picked when nothing else is left."""
+    """Pick the best left, again and again; of equal ones the lowest index. NaN is picked when
+    nothing else is left.
+    """
     sign = -1 if largest else 1
     alive = [j for j, score in enumerate(scores) if not math.isnan(score)]
     dead = [j for j, score in enumerate(scores) if math.isnan(score)]
@@ -52,7 +57,9 @@ def order(scores: Sequence[float], *, largest: bool = False) -> list[int]:
     return picked + dead
 
 
-def experiment_order(image_proj: Tensor, text_proj: Tensor, sam: int, *, largest: bool) -> list[int]:
+def experiment_order(
+    image_proj: Tensor, text_proj: Tensor, sam: int, *, largest: bool
+) -> list[int]:
     """The experiment's selection: float32, no rule for ties, no answer for a zero row."""
     image_proj, text_proj = normalize_tensor(image_proj), normalize_tensor(text_proj)
     image_VVT = torch.matmul(image_proj, image_proj.T)
@@ -78,15 +85,21 @@ def unit(row: Row) -> list[float]:
     return [value / length if length else 0.0 for value in row]
 
 
-def ranking(image: Row, text: Sequence[Row], kept: Sequence[int], *, renormalise: bool = False) -> list[int]:
-    """The classes of one image, best first, with all but the kept neurons zeroed; of equal logits the lower class."""
+def ranking(
+    image: Row, text: Sequence[Row], kept: Sequence[int], *, renormalise: bool = False
+) -> list[int]:
+    """The classes of one image, best first, with all but the kept neurons zeroed; of equal logits
+    the lower class.
+    """
     image = masked(image, kept)
     rows = [unit(masked(row, kept)) if renormalise else masked(row, kept) for row in text]
     logits = [dot(image, row) for row in rows]
     return sorted(range(len(text)), key=lambda c: (-logits[c], c))
 
 
-def accuracy(rankings: Sequence[Sequence[int]], labels: Sequence[int]) -> tuple[float, float, float]:
+def accuracy(
+    rankings: Sequence[Sequence[int]], labels: Sequence[int]
+) -> tuple[float, float, float]:
     """Top-1, top-5, and the mean of the recalls of the classes that have images."""
     pairs = list(zip(rankings, labels, strict=True))
     top1 = sum(ranked[0] == label for ranked, label in pairs) / len(pairs)
@@ -99,7 +112,9 @@ def accuracy(rankings: Sequence[Sequence[int]], labels: Sequence[int]) -> tuple[
 
 
 def silhouette(rows: Sequence[Row], labels: Sequence[int]) -> list[float]:
-    """Of each sample, over all pairs; scikit-learn's conventions: 0 in a class of one, and where a = b = 0."""
+    """Of each sample, over all pairs; scikit-learn's conventions: 0 in a class of one, and where a
+    = b = 0.
+    """
     scores = []
     for i, label in enumerate(labels):
         distances: dict[int, list[float]] = {c: [] for c in labels}

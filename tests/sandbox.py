@@ -1,4 +1,6 @@
-"""A folder of small real files, called as in the pages of the documentation, in which every command can run."""
+"""A folder of small real files, called as in the pages of the documentation, in which every command
+can run.
+"""
 
 import importlib
 import json
@@ -40,11 +42,13 @@ _TINY = {
 
 @contextmanager
 def sandbox(folder: Path) -> Iterator[None]:
-    """Fill a folder with every file that a page names, and work in it; the hub's cache holds three models.
+    """Fill a folder with every file that a page names, and work in it; the hub's cache holds three
+    models.
 
     Checkpoints are random and have 24 neurons, but for planted.pt, whose neurons are
-    `purescope.studies.synthetic.plant`'s as is planted.npz; open_clip's ViT-B-16 is a small one, the demo runs on two
-    such checkpoints and one image set, and the vocabulary has twenty words. The network is refused.
+    `purescope.studies.synthetic.plant`'s as is planted.npz; open_clip's ViT-B-16 is a small one,
+    the demo runs on two such checkpoints and one image set, and the vocabulary has twenty words.
+    The network is refused.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -82,7 +86,9 @@ def _checkpoints(folder: Path) -> None:
     (folder / "runs").mkdir()
     for epoch in (1, 2):
         write_laclip(folder / "runs" / f"epoch_{epoch}.pt", laclip_tensors(seed=epoch))
-    torch.save({"model": laclip, "model_ema": laclip_tensors(seed=1), "epoch": 3}, folder / "training.pt")
+    torch.save(
+        {"model": laclip, "model_ema": laclip_tensors(seed=1), "epoch": 3}, folder / "training.pt"
+    )
     write_torchscript(folder / "ViT-B-16.pt", openai_model())
 
 
@@ -117,8 +123,12 @@ def _images(folder: Path) -> None:
             Image.fromarray(pixels).save(folder / "my_images" / name / f"{i}.png")
     rows = [f"my_images/{name}/{i}.png,{name}" for name in _CLASSES for i in range(6)]
     (folder / "pets.csv").write_text("\n".join(["path,class", *rows]))
-    (folder / "classnames.json").write_text(json.dumps({"my_images": ["a little bird", "a cat", "a dog"]}))
-    (folder / "templates.json").write_text(json.dumps({"my_images": ["a photo of {c}.", "a drawing of {c}."]}))
+    (folder / "classnames.json").write_text(
+        json.dumps({"my_images": ["a little bird", "a cat", "a dog"]})
+    )
+    (folder / "templates.json").write_text(
+        json.dumps({"my_images": ["a photo of {c}.", "a drawing of {c}."]})
+    )
 
 
 def _other_data(folder: Path) -> None:
@@ -126,14 +136,28 @@ def _other_data(folder: Path) -> None:
 
     rng = np.random.default_rng(1)
     labels = np.arange(30) % 3
-    np.savez(folder / "mine.npz", image=rng.normal(size=(30, 24)), text=rng.normal(size=(3, 24)), labels=labels)
+    np.savez(
+        folder / "mine.npz",
+        image=rng.normal(size=(30, 24)),
+        text=rng.normal(size=(3, 24)),
+        labels=labels,
+    )
     for i in range(2):
         pictures = [sample(f"s{j:04d}", 20 * j, j % 3) for j in range(6)]
-        shard(folder / "wds_pets" / "test" / f"{i}.tar", [file for picture in pictures for file in picture])
+        shard(
+            folder / "wds_pets" / "test" / f"{i}.tar",
+            [file for picture in pictures for file in picture],
+        )
     (folder / "wds_pets" / "classnames.txt").write_text("\n".join(_CLASSES))
-    pets = [{"path": str(folder / "my_images" / name / "0.png"), "bytes": None} for name in _CLASSES]
-    columns = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(_CLASSES))})
-    table = datasets.Dataset.from_dict({"image": pets * 4, "label": [0, 1, 2] * 4}, features=columns)
+    pets = [
+        {"path": str(folder / "my_images" / name / "0.png"), "bytes": None} for name in _CLASSES
+    ]
+    columns = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(_CLASSES))}
+    )
+    table = datasets.Dataset.from_dict(
+        {"image": pets * 4, "label": [0, 1, 2] * 4}, features=columns
+    )
     datasets.disable_progress_bars()
     datasets.DatasetDict({"test": table}).save_to_disk(folder / "my_pets")
     datasets.enable_progress_bars()
@@ -145,8 +169,21 @@ def _cifar10(folder: Path, rng: Any) -> None:
     folder.mkdir(parents=True)
     for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
         pixels = rng.integers(0, 256, (30, 3 * 32 * 32), dtype=np.uint8)
-        (folder / name).write_bytes(pickle.dumps({"data": pixels, "labels": [i % 10 for i in range(30)]}))
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+        (folder / name).write_bytes(
+            pickle.dumps({"data": pixels, "labels": [i % 10 for i in range(30)]})
+        )
+    names = [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
 
 
@@ -158,7 +195,9 @@ def _planted(folder: Path) -> None:
     tensors["text_projection"] = made.projections.text.T.float().contiguous()
     write_laclip(folder / "planted.pt", tensors)
     features = made.features
-    np.savez(folder / "planted.npz", image=features.image, text=features.text, labels=features.labels)
+    np.savez(
+        folder / "planted.npz", image=features.image, text=features.text, labels=features.labels
+    )
 
 
 class _Runs:

@@ -1,4 +1,6 @@
-"""Every public name shows what it does; that the examples are right, their own runs among the tests of `src` say."""
+"""Every public name shows what it does; that the examples are right, their own runs among the tests
+of `src` say.
+"""
 
 import pytest
 

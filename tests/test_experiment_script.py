@@ -1,4 +1,6 @@
-"""The experiment's own door: its settings, its core functions by name, its files where its readers look for them."""
+"""The experiment's own door: its settings, its core functions by name, its files where its readers
+look for them.
+"""
 
 import dataclasses
 import importlib.util
@@ -58,7 +60,10 @@ def test_core_functions_are_the_experiment_s(script) -> None:
     generator = torch.Generator().manual_seed(0)
     image, text = (torch.randn(64, width, generator=generator) for width in (48, 32))
     torch.testing.assert_close(script.normalize_tensor(image).norm(dim=1), torch.ones(64))
-    for find, largest in ((script.find_min_off_diagonal_sum, False), (script.find_max_off_diagonal_sum, True)):
+    for find, largest in (
+        (script.find_min_off_diagonal_sum, False),
+        (script.find_max_off_diagonal_sum, True),
+    ):
         expected = experiment_order(image, text, 20, largest=largest)
         found = find(image, text, sam=20)
         assert isinstance(found, list) and found == expected
@@ -75,14 +80,21 @@ def test_core_functions_are_the_experiment_s(script) -> None:
 def test_projections_that_lie_the_other_way_round_are_told(image, text, turned, script) -> None:
     for find in (script.find_min_off_diagonal_sum, script.find_max_off_diagonal_sum):
         with pytest.raises(
-            InputError, match=rf"neurons in the image projection(?s:.)*\[neuron, width\]; transpose {turned}"
+            InputError,
+            match=rf"neurons in the image projection(?s:.)*\[neuron, width\]; transpose {turned}",
         ):
             find(torch.ones(image), torch.ones(text), sam=20)
 
 
 def test_evaluate_zeroshot_classification_agrees_with_the_sweep(script, model, flags) -> None:
     results = script.evaluate_zeroshot_classification(model, flags, list(flags.classes), sam=300)
-    table = ps.sweep(ps.extract(model, flags, protocol="paper"), model.projections, keep=300, draws=0, resamples=20)
+    table = ps.sweep(
+        ps.extract(model, flags, protocol="paper"),
+        model.projections,
+        keep=300,
+        draws=0,
+        resamples=20,
+    )
     values = table.set_index(["strategy", "metric"]).value
     for column, strategy in (
         ("Full Features", "full"),
@@ -93,10 +105,15 @@ def test_evaluate_zeroshot_classification_agrees_with_the_sweep(script, model, f
             assert results[column][name] == pytest.approx(values[strategy, metric], abs=1e-6)
 
 
-def test_analyze_neuron_importance_is_one_evaluation_without_each_neuron(script, model, flags) -> None:
+def test_analyze_neuron_importance_is_one_evaluation_without_each_neuron(
+    script, model, flags
+) -> None:
     ranked = script.analyze_neuron_importance(model, flags)
     importances = [importance for _, importance in ranked]
-    assert sorted(neuron for neuron, _ in ranked) == list(range(512)) and importances == sorted(importances)[::-1]
+    assert (
+        sorted(neuron for neuron, _ in ranked) == list(range(512))
+        and importances == sorted(importances)[::-1]
+    )
     features = ps.extract(model, flags, protocol="paper")
     image, text = features.image.double(), features.text.double()
 
@@ -119,18 +136,33 @@ def test_the_script_writes_the_experiment_s_files(script, tmp_path, monkeypatch,
 
     monkeypatch.setattr(ps, "run_sweep", run_sweep)
     script.Settings = partial(Settings, draws=2, resamples=20)
-    script.ckpt_path, script.DATASETS, script.sam_values = "CC3M LaCLIP=bundled:laclip", ["bundled:flags"], [200, 500]
+    script.ckpt_path, script.DATASETS, script.sam_values = (
+        "CC3M LaCLIP=bundled:laclip",
+        ["bundled:flags"],
+        [200, 500],
+    )
     script.main()
     wide = pd.read_csv("result_cc3m_laclip/flags_laclip_accuracy_vs_sam.csv")
-    assert list(wide) == ["sam", "Model", "Full Features", "Min Sparse Features", "Max Sparse Features"]
+    assert list(wide) == [
+        "sam",
+        "Model",
+        "Full Features",
+        "Min Sparse Features",
+        "Max Sparse Features",
+    ]
     assert wide.sam.tolist() == [200, 500] and set(wide.Model) == {"CC3M LaCLIP"}
     said = capsys.readouterr().out
     assert "CC3M LaCLIP: zero-shot accuracy" in said
     assert "CC3M LaCLIP: whether high-purity neurons keep more is not decided" in said
-    assert [line.split()[-1] for line in said.split("\n")[-3:-1]] == [str(tmp_path / "report.html"), str(tmp_path)]
+    assert [line.split()[-1] for line in said.split("\n")[-3:-1]] == [
+        str(tmp_path / "report.html"),
+        str(tmp_path),
+    ]
 
 
-def test_features_are_kept_for_other_sam_values(script, model, flags, tmp_path, monkeypatch) -> None:
+def test_features_are_kept_for_other_sam_values(
+    script, model, flags, tmp_path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PURESCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ps, "run_sweep", partial(undrawn.run_sweep, rotations=0))

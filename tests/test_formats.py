@@ -57,11 +57,19 @@ def test_a_sweep_shows_its_accuracies(table: pd.DataFrame) -> None:
     assert {line.get("stroke") for line in figure.iter("polyline")} == {
         PALETTE[name] for name in ("high_purity", "random", "low_purity")
     }
-    legend = [(span.text, span.get("style")) for span in root.iter("span")]  # its words in the page's ink
-    assert [text for text, _ in legend] == ["high purity", f"random (median of {DRAWS})", "low purity"]
+    legend = [
+        (span.text, span.get("style")) for span in root.iter("span")
+    ]  # its words in the page's ink
+    assert [text for text, _ in legend] == [
+        "high purity",
+        f"random (median of {DRAWS})",
+        "low purity",
+    ]
     assert not any("color" in str(style) for _, style in legend)
     assert legend[0][1] == f"border-bottom:2px solid {PALETTE['high_purity']}"
-    high = next(line for line in figure.iter("polyline") if line.get("stroke") == PALETTE["high_purity"])
+    high = next(
+        line for line in figure.iter("polyline") if line.get("stroke") == PALETTE["high_purity"]
+    )
     heights = [-float(point.split(",")[1]) for point in high.get("points", "").split()]
     values = accuracy[accuracy.strategy == "high_purity"].sort_values("k").value.tolist()
     assert len(heights) == len(KEEP) and sorted(range(3), key=heights.__getitem__) == sorted(
@@ -70,7 +78,9 @@ def test_a_sweep_shows_its_accuracies(table: pd.DataFrame) -> None:
 
 
 def over_k(rows: pd.DataFrame) -> list[float]:
-    """The mean of each order over k, its curve being straight between the ks: the area of each piece, by hand."""
+    """The mean of each order over k, its curve being straight between the ks: the area of each
+    piece, by hand.
+    """
     means = []
     for _, curve in rows.groupby("draw"):
         at = curve.sort_values("k")[["k", "value"]].to_numpy().tolist()
@@ -81,40 +91,60 @@ def over_k(rows: pd.DataFrame) -> list[float]:
 
 def test_the_line_above_counts_random_orders_by_their_mean_over_k(table: pd.DataFrame) -> None:
     accuracy = table[table.metric == "accuracy"]
-    [high], drawn = (over_k(accuracy[accuracy.strategy == name]) for name in ("high_purity", "random"))
+    [high], drawn = (
+        over_k(accuracy[accuracy.strategy == name]) for name in ("high_purity", "random")
+    )
     difference = 100 * (high - sum(drawn) / DRAWS)
     word = "less" if difference < 0 else "more"
     assert (
-        f"high purity keeps {abs(difference):.2f} points {word} than random orders do on average, and more than "
+        f"high purity keeps {abs(difference):.2f} points {word} than random orders do on average, "
+        f"and more than "
         f"{sum(high > one for one in drawn)} of {DRAWS} of them."
     ) in results_html(table)
 
 
 def test_line_table_and_verdict_say_the_same_numbers() -> None:
-    """Over ks that are not evenly spaced, a mean of the values, or of medians, would be another number."""
+    """Over ks that are not evenly spaced, a mean of the values, or of medians, would be another
+    number.
+    """
     options = Options(keep=[2, 3, 5, 9, 12], draws=DRAWS, resamples=20)
-    tables = [measure_strategies(make_features(dataset=name), PROJECTIONS, options) for name in ("one", "two")]
+    tables = [
+        measure_strategies(make_features(dataset=name), PROJECTIONS, options)
+        for name in ("one", "two")
+    ]
     results = pd.concat([found.table for found in tables], ignore_index=True)
     comparisons = pd.concat([compare_strategies(found) for found in tables], ignore_index=True)
     areas = comparisons[(comparisons["first"] == "high_purity") & (comparisons.k == AREA)]
-    differences = {name: 100 * rows.set_index("dataset").difference for name, rows in areas.groupby("second")}
+    differences = {
+        name: 100 * rows.set_index("dataset").difference for name, rows in areas.groupby("second")
+    }
     overall = judge(results, comparisons, model="CC3M LaCLIP").overall.over_random.value
     root = tree(results_html(results))
-    assert f"and 2 data sets, high purity keeps {abs(100 * overall):.2f} points" in "".join(root.itertext())
+    assert f"and 2 data sets, high purity keeps {abs(100 * overall):.2f} points" in "".join(
+        root.itertext()
+    )
     head = [cell.text for cell in root.iter("th")]
     for row in list(root.iter("tr"))[1:]:
         cells = dict(zip(head, [cell.text for cell in row.iter("td")], strict=True))
         for name, by_dataset in differences.items():
-            shown = float(cells["high purity"] or "") - float(cells[str(name).replace("_", " ")] or "")
-            assert shown == pytest.approx(by_dataset[cells["data set"]], abs=0.1001)  # of two rounded numbers
+            shown = float(cells["high purity"] or "") - float(
+                cells[str(name).replace("_", " ")] or ""
+            )
+            assert shown == pytest.approx(
+                by_dataset[cells["data set"]], abs=0.1001
+            )  # of two rounded numbers
 
 
 def test_models_of_other_widths_have_a_line_and_curves_each(table: pd.DataFrame) -> None:
     wide = table.assign(model="Wide", k=10 * table.k, neurons=10 * table.neurons)
     root = tree(results_html(pd.concat([table, wide])))
     lines = [line.text or "" for line in root.iter("p")][:2]
-    assert lines[0].startswith(f"CC3M LaCLIP: over k from {KEEP[0]} to {KEEP[-1]} of 12 neurons, high purity keeps")
-    assert lines[1].startswith(f"Wide: over k from {KEEP[0]}0 to {KEEP[-1]}0 of 120 neurons, high purity keeps")
+    assert lines[0].startswith(
+        f"CC3M LaCLIP: over k from {KEEP[0]} to {KEEP[-1]} of 12 neurons, high purity keeps"
+    )
+    assert lines[1].startswith(
+        f"Wide: over k from {KEEP[0]}0 to {KEEP[-1]}0 of 120 neurons, high purity keeps"
+    )
     assert [len(list(figure.iter("polyline"))) for figure in root.iter("svg")] == [3, 3]
 
 
@@ -129,7 +159,13 @@ def test_names_are_text(table: pd.DataFrame) -> None:
 def test_it_stays_a_frame(table: pd.DataFrame, tmp_path: Path) -> None:
     shown = ResultTable(table)
     assert isinstance(shown, pd.DataFrame)
-    for derived in (shown.head(), shown[["k"]], shown[shown.k > 3], shown.assign(x=1), shown.copy()):
+    for derived in (
+        shown.head(),
+        shown[["k"]],
+        shown[shown.k > 3],
+        shown.assign(x=1),
+        shown.copy(),
+    ):
         assert type(derived) is pd.DataFrame
     assert type(table) is ResultTable
     pd.testing.assert_frame_equal(shown, pd.DataFrame(table))
@@ -173,7 +209,9 @@ def test_models_data_and_features_show_what_they_are() -> None:
 
 def test_a_verdict_shows_its_word_for_each_data_set() -> None:
     tables = [
-        measure_strategies(make_features(dataset=name), PROJECTIONS, Options(keep=KEEP, draws=DRAWS, resamples=20))
+        measure_strategies(
+            make_features(dataset=name), PROJECTIONS, Options(keep=KEEP, draws=DRAWS, resamples=20)
+        )
         for name in ("one", HOSTILE)
     ]
     results = pd.concat([found.table for found in tables], ignore_index=True)

@@ -14,11 +14,30 @@ import purescope as ps
 from purescope.errors import InputError
 from purescope.maths.overlaps import overlap
 
-WEB = {"aiohttp", "fastapi", "flask", "httpx", "httpx2", "huggingface_hub", "requests", "tornado", "urllib3"}
-HEAVY = WEB | {"matplotlib", "open_clip", "pandas", "pyarrow", "ray", "timm", "torchvision", "transformers"}
+WEB = {
+    "aiohttp",
+    "fastapi",
+    "flask",
+    "httpx",
+    "httpx2",
+    "huggingface_hub",
+    "requests",
+    "tornado",
+    "urllib3",
+}
+HEAVY = WEB | {
+    "matplotlib",
+    "open_clip",
+    "pandas",
+    "pyarrow",
+    "ray",
+    "timm",
+    "torchvision",
+    "transformers",
+}
 
-# One process does all this in turn and says after each step what it holds. The console script imports the package
-# first, and its --help is to answer before torch could be imported.
+# One process does all this in turn and says after each step what it holds. The console script
+# imports the package first, and its --help is to answer before torch could be imported.
 STEPS = {
     "package": "import purescope",
     "command": "import purescope.cli",
@@ -28,7 +47,8 @@ try:
 except SystemExit as stop:
     assert not stop.code
 """,
-    "maths": "import purescope.maths.overlaps, purescope.maths.strategies, purescope.maths.accuracy",
+    "maths": "import purescope.maths.overlaps, purescope.maths.strategies, "
+    "purescope.maths.accuracy",
     "plots": """
 import io, torch
 from purescope.plots.neurons import plot_overlap
@@ -67,7 +87,11 @@ for step, code in json.load(sys.stdin).items():
 def steps() -> Steps:
     """The modules that a fresh interpreter holds after each step, and what went wrong in it."""
     run = subprocess.run(
-        [sys.executable, "-c", RUN], input=json.dumps(STEPS), capture_output=True, text=True, check=False
+        [sys.executable, "-c", RUN],
+        input=json.dumps(STEPS),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     told = [json.loads(line) for line in run.stdout.splitlines()]
@@ -87,7 +111,10 @@ def test_import_stays_light(step: str, steps: Steps) -> None:
 
 @pytest.mark.slow
 def test_the_import_guard_can_fail(steps: Steps) -> None:
-    assert "torch" in packages(steps["maths"][0]) and {"pandas", "matplotlib"} <= packages(steps["plots"][0]) & HEAVY
+    assert (
+        "torch" in packages(steps["maths"][0])
+        and {"pandas", "matplotlib"} <= packages(steps["plots"][0]) & HEAVY
+    )
 
 
 @pytest.mark.slow
@@ -105,7 +132,9 @@ def test_no_module_takes_the_place_of_a_public_function(steps: Steps) -> None:
 def test_no_module_is_called_like_a_public_function() -> None:
     """An import of such a module could put it in the function's place."""
     package = Path(ps.__file__).parent
-    modules = {path.with_suffix("").name for path in package.rglob("*.py")} | {path.name for path in package.iterdir()}
+    modules = {path.with_suffix("").name for path in package.rglob("*.py")} | {
+        path.name for path in package.iterdir()
+    }
     assert "overlaps" in modules and not modules & set(ps.__all__)
 
 

@@ -13,7 +13,9 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore"),  # of the kernel's own libraries; cells show theirs, see below
+    pytest.mark.filterwarnings(
+        "ignore"
+    ),  # of the kernel's own libraries; cells show theirs, see below
 ]
 
 
@@ -48,7 +50,11 @@ def said(cell: NotebookNode) -> list[str]:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["understand_purity", "your_own_checkpoint", "your_own_features"]
+    assert [path.stem for path in NOTEBOOKS] == [
+        "understand_purity",
+        "your_own_checkpoint",
+        "your_own_features",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -67,10 +73,16 @@ def test_what_is_committed_is_small_and_of_no_machine(path: Path) -> None:
     assert not re.search(r"/(home|root|tmp|work|Users|var)/", text)
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    heads = re.findall(r"^# ", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"), re.M)
+    heads = re.findall(
+        r"^# ",
+        "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"),
+        re.M,
+    )
     assert notebook.cells[0].source.startswith("# ") and len(heads) == 1
     for cell in notebook.cells:
         outputs = cell.get("outputs", [])
-        assert all(output.output_type != "error" and output.get("name") != "stderr" for output in outputs)
+        assert all(
+            output.output_type != "error" and output.get("name") != "stderr" for output in outputs
+        )
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))

@@ -1,4 +1,6 @@
-"""How much memory a whole command takes beside the features it is given; measured in a process of its own."""
+"""How much memory a whole command takes beside the features it is given; measured in a process of
+its own.
+"""
 
 import subprocess
 import sys
@@ -11,7 +13,8 @@ pytestmark = pytest.mark.slow
 
 ROWS, NEURONS, CLASSES = 30_000, 256, 4
 
-# What a run imports and what its first product of matrices takes are there before: they do not grow with the features.
+# What a run imports and what its first product of matrices takes are there before: they do not grow
+# with the features.
 PEAK = """
 import resource, sys, torch
 import pandas, purescope.runs
@@ -38,8 +41,21 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_sweep_holds_the_features_once(file: Path, tmp_path: Path) -> None:
-    """And little more: results image by image, and blocks, whose size does not depend on the number of images."""
+    """And little more: results image by image, and blocks, whose size does not depend on the number
+    of images.
+    """
     measured = ["--space", "activations", "--keep", "64,128", "--draws", "12", "--resamples", "20"]
-    command = ["sweep", "--data", f"features:{file}", *measured, "--no-figures", "--no-report", "--out", tmp_path]
-    told = subprocess.run([sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=True)
+    command = [
+        "sweep",
+        "--data",
+        f"features:{file}",
+        *measured,
+        "--no-figures",
+        "--no-report",
+        "--out",
+        tmp_path,
+    ]
+    told = subprocess.run(
+        [sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=True
+    )
     assert float(told.stdout.split()[-1]) < 1.5 * ROWS * NEURONS * 4 + 100e6

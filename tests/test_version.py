@@ -1,4 +1,6 @@
-"""The version stands in one place, ``purescope/__init__.py``: everything else reads it there, or is held to it here."""
+"""The version stands in one place, ``purescope/__init__.py``: everything else reads it there, or is
+held to it here.
+"""
 
 import os
 import re
@@ -27,7 +29,9 @@ def test_a_source_tree_has_it_without_any_installation(tmp_path: Path) -> None:
     code = "import purescope; print(purescope.__version__)"
     command = [sys.executable, "-S", "-c", code]  # -S: no installed package can be found
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     assert run.stdout == f"{__version__}\n"
 
 
@@ -58,4 +62,6 @@ def test_no_second_place_states_it() -> None:
     literal = re.compile(r"^__version__\s*=", flags=re.MULTILINE)
     texts = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in places}
     assert not [name for name, text in texts.items() if installed.search(text)]
-    assert [name for name, text in texts.items() if literal.search(text)] == ["src/purescope/__init__.py"]
+    assert [name for name, text in texts.items() if literal.search(text)] == [
+        "src/purescope/__init__.py"
+    ]

@@ -1,4 +1,6 @@
-"""Runs that draw nothing and ask of few rotations: what that gives is tested by itself, and takes longest."""
+"""Runs that draw nothing and ask of few rotations: what that gives is tested by itself, and takes
+longest.
+"""
 
 from functools import partial
 

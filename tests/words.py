@@ -1,4 +1,6 @@
-"""Twenty words in place of the vocabulary's thousand, which take as long to encode as all images of a test."""
+"""Twenty words in place of the vocabulary's thousand, which take as long to encode as all images of
+a test.
+"""
 
 import pytest
 

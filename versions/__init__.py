@@ -1,1 +1,3 @@
-"""Try what pyproject.toml allows: ``python -m versions`` each Python, ``python -m versions --lowest`` the floors."""
+"""Try what pyproject.toml allows: ``python -m versions`` each Python, ``python -m versions
+--lowest`` the floors.
+"""

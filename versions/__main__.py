@@ -1,4 +1,6 @@
-"""``python -m versions [3.12 ...]`` tries each Python; ``--lowest [arguments of pytest]`` the lowest libraries."""
+"""``python -m versions [3.12 ...]`` tries each Python; ``--lowest [arguments of pytest]`` the
+lowest libraries.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Make an environment of its own for a trial, by uv; the project's own environment is never changed."""
+"""Make an environment of its own for a trial, by uv; the project's own environment is never
+changed.
+"""
 
 import os
 import shutil
@@ -36,7 +38,9 @@ class Environment:
         run([UV, "venv", "--quiet", "--clear", "--python", interpreter, self.folder])
 
     def install(self, *requirements: str) -> None:
-        """Install requirements and options of ``uv pip install``, with paths as from the project's folder."""
+        """Install requirements and options of ``uv pip install``, with paths as from the project's
+        folder.
+        """
         run([UV, "pip", "install", "--quiet", "--python", self.python, *requirements])
 
     def command(self, name: str) -> Path:
@@ -59,8 +63,12 @@ def run(command: Sequence[str | Path], *, folder: Path = ROOT, **variables: str)
     Raises:
         StepError: it failed.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONPATH"
+    } | variables
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         last = (done.stdout + done.stderr).strip().splitlines()[-20:]
         raise StepError("\n".join([" ".join(map(str, command[:6])), *last]))
@@ -74,9 +82,12 @@ def find_interpreter(version: str) -> Path | None:
         version: "3.12", for example.
 
     Returns:
-        The first that runs and is of that version: this one, those on PATH, pyenv's, those that uv finds.
+        The first that runs and is of that version: this one, those on PATH, pyenv's, those that uv
+        finds.
     """
-    return next((candidate for candidate in _candidates(version) if version_of(candidate) == version), None)
+    return next(
+        (candidate for candidate in _candidates(version) if version_of(candidate) == version), None
+    )
 
 
 def _candidates(version: str) -> Iterator[Path]:
@@ -101,7 +112,9 @@ def version_of(interpreter: Path) -> str | None:
     """Return an interpreter's version, as "3.12"; None if it is none that runs."""
     code = "import sys; print(*sys.version_info[:2], sep='.')"
     try:
-        told = subprocess.run([interpreter, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+        told = subprocess.run(
+            [interpreter, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=60
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return told.stdout.strip()

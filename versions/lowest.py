@@ -1,7 +1,9 @@
-"""Install the lowest version of every direct requirement, and run the quick tier of the tests with them.
+"""Install the lowest version of every direct requirement, and run the quick tier of the tests with
+them.
 
-The floors are given as constraints: by itself uv takes the newest of what is indirect first, and then direct ones that
-are newer than their floors, without a word. So a floor that cannot be installed beside the others is an error here.
+The floors are given as constraints: by itself uv takes the newest of what is indirect first, and
+then direct ones that are newer than their floors, without a word. So a floor that cannot be
+installed beside the others is an error here.
 """
 
 import subprocess
@@ -11,8 +13,8 @@ from pathlib import Path
 
 from versions import environment, project
 
-# Old libraries warn of what newer neighbours are about to drop: theirs to mend, and mended since. Other warnings are
-# errors, as in every run.
+# Old libraries warn of what newer neighbours are about to drop: theirs to mend, and mended since.
+# Other warnings are errors, as in every run.
 _WARNINGS = ("-W", "default::DeprecationWarning", "-W", "default::PendingDeprecationWarning")
 _QUICK = ("-m", "not slow")
 
@@ -37,10 +39,17 @@ def main(chosen: Sequence[str]) -> int:
     python = project.lowest_python()
     interpreter = environment.find_interpreter(python)
     if interpreter is None:
-        print(f"lowest: Python {python} is not at hand: name it python{python} on PATH", file=sys.stderr)
+        print(
+            f"lowest: Python {python} is not at hand: name it python{python} on PATH",
+            file=sys.stderr,
+        )
         return 1
     made = environment.Environment(environment.FOLDER / "lowest")
-    print(f"lowest: {len(project.floors())} floors of pyproject.toml, Python {python}, in {made.folder}", flush=True)
+    print(
+        f"lowest: {len(project.floors())} floors of pyproject.toml, Python {python}, in "
+        f"{made.folder}",
+        flush=True,
+    )
     try:
         install(made, interpreter=interpreter)
     except environment.StepError as error:
@@ -69,4 +78,6 @@ def install(made: environment.Environment, *, interpreter: Path) -> None:
     lines = [f"{name}=={version}\n" for name, version in project.floors().items()]
     constraints.write_text("".join(lines), encoding="utf-8")
     wanted = f".[{project.extras()}]"
-    made.install("--resolution", "lowest-direct", "--constraints", str(constraints), "--editable", wanted)
+    made.install(
+        "--resolution", "lowest-direct", "--constraints", str(constraints), "--editable", wanted
+    )

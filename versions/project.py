@@ -44,7 +44,10 @@ def floors() -> dict[str, str]:
 
 def claimed() -> list[str]:
     """Return the versions of Python that the classifiers name, as "3.12"."""
-    lines = (re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line) for line in _project()["classifiers"])
+    lines = (
+        re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", line)
+        for line in _project()["classifiers"]
+    )
     return [line[1] for line in lines if line is not None]
 
 

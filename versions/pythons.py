@@ -1,4 +1,6 @@
-"""Install purescope with the newest libraries on each version of Python, try it out, and print what worked."""
+"""Install purescope with the newest libraries on each version of Python, try it out, and print what
+worked.
+"""
 
 import shutil
 import sys
@@ -23,7 +25,17 @@ _TESTS = (
     "tests/models/test_laclip.py",
     "tests/maths/test_bootstrap.py",
 )
-_SWEEP = ("sweep", "bundled:clip", "bundled:laclip", "--data", "bundled:flags", "--draws", "5", "--out", "results")
+_SWEEP = (
+    "sweep",
+    "bundled:clip",
+    "bundled:laclip",
+    "--data",
+    "bundled:flags",
+    "--draws",
+    "5",
+    "--out",
+    "results",
+)
 
 
 @dataclass(frozen=True)
@@ -60,12 +72,16 @@ def main(chosen: Sequence[str]) -> int:
         chosen: the versions, all of `PYTHONS` if there are none.
 
     Returns:
-        1 where a version that was tried does not work, or works otherwise than pyproject.toml claims; else 0.
+        1 where a version that was tried does not work, or works otherwise than pyproject.toml
+        claims; else 0.
     """
     outcomes = []
     for python in chosen or PYTHONS:
         outcome = try_python(python)
-        print(f"Python {python}: {outcome.installed}, smoke {outcome.smoke}, tests {outcome.tests}", file=sys.stderr)
+        print(
+            f"Python {python}: {outcome.installed}, smoke {outcome.smoke}, tests {outcome.tests}",
+            file=sys.stderr,
+        )
         outcomes.append(outcome)
     show(outcomes)
     return 1 if any(problems(outcomes)) else 0
@@ -83,7 +99,9 @@ def try_python(python: str) -> Outcome:
     started = time.monotonic()
     try:
         made.make(interpreter)
-        made.install(f".[{project.extras()}]")  # a wheel, as a user gets it: the tests below do not see the sources
+        made.install(
+            f".[{project.extras()}]"
+        )  # a wheel, as a user gets it: the tests below do not see the sources
     except environment.StepError as error:
         made.remove()
         return Outcome(python, "no", problem=str(error))
@@ -94,9 +112,13 @@ def try_python(python: str) -> Outcome:
     try:
         for step, command in steps(made).items():
             smoke = f"{step} failed"
-            environment.run(command, folder=work, PURESCOPE_CACHE=str(work / "cache"), HF_HUB_OFFLINE="1")
+            environment.run(
+                command, folder=work, PURESCOPE_CACHE=str(work / "cache"), HF_HUB_OFFLINE="1"
+            )
         smoke = "ok"
-        tests = environment.run([made.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *_TESTS])
+        tests = environment.run(
+            [made.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *_TESTS]
+        )
         return Outcome(python, installed, smoke, tests.strip().splitlines()[-1])
     except environment.StepError as error:
         return Outcome(python, installed, smoke, "failed" if smoke == "ok" else "-", str(error))
@@ -117,13 +139,23 @@ def steps(made: environment.Environment) -> dict[str, list[str | Path]]:
 
 
 def problems(outcomes: Sequence[Outcome]) -> list[str]:
-    """Say what does not fit together: what was tried, and what the classifiers of pyproject.toml claim."""
+    """Say what does not fit together: what was tried, and what the classifiers of pyproject.toml
+    claim.
+    """
     claimed = project.claimed()
     tried = [one for one in outcomes if one.at_hand]
     return [
         *(f"Python {one.python} does not work:\n{one.problem}" for one in tried if not one.works),
-        *(f"Python {one.python} works and is not claimed" for one in tried if one.works and one.python not in claimed),
-        *(f"Python {one.python} is claimed" for one in tried if not one.works and one.python in claimed),
+        *(
+            f"Python {one.python} works and is not claimed"
+            for one in tried
+            if one.works and one.python not in claimed
+        ),
+        *(
+            f"Python {one.python} is claimed"
+            for one in tried
+            if not one.works and one.python in claimed
+        ),
     ]
 
 

@@ -1,4 +1,5 @@
-"""Run by the Python under test, where no source of purescope lies: every public name, and the README's example.
+"""Run by the Python under test, where no source of purescope lies: every public name, and the
+README's example.
 
     python -I versions/smoke.py
 
@@ -23,7 +24,10 @@ def main() -> None:
     names = public_names()
     wrong = [name for name in names if not callable(getattr(ps, name))]
     if wrong or sorted(names) != sorted(dir(ps)):
-        raise SystemExit(f"public names that are modules or missing: {wrong}, {sorted(set(names) ^ set(dir(ps)))}")
+        raise SystemExit(
+            f"public names that are modules or missing: {wrong}, "
+            f"{sorted(set(names) ^ set(dir(ps)))}"
+        )
     model = ps.load_model("bundled:laclip")
     purity = ps.purity(model.projections.image)
     features = ps.extract(model, ps.load_dataset("bundled:flags"))

@@ -1,4 +1,6 @@
-"""Formulas as MathML, which browsers draw themselves: no script, no font and nothing from a network."""
+"""Formulas as MathML, which browsers draw themselves: no script, no font and nothing from a
+network.
+"""
 
 from typing import Any
 
@@ -13,7 +15,9 @@ def _inline(writer: Any, node: nodes.math) -> None:
 
 
 def _block(writer: Any, node: nodes.math_block) -> None:
-    writer.body.append(f'<div class="math" tabindex="0">{tex2mathml(node.astext(), as_block=True)}</div>\n')
+    writer.body.append(
+        f'<div class="math" tabindex="0">{tex2mathml(node.astext(), as_block=True)}</div>\n'
+    )
     raise nodes.SkipNode
 
 

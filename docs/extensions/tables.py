@@ -1,7 +1,7 @@
 """Tables made from the code they describe: options of commands, columns of files, public names.
 
-As directives: ``command-options`` with a command's name, ``columns`` with a table's name, ``public-names``; and
-``oddities``, the list of what in the published numbers does not fit together.
+As directives: ``command-options`` with a command's name, ``columns`` with a table's name,
+``public-names``; and ``oddities``, the list of what in the published numbers does not fit together.
 """
 
 import importlib
@@ -52,9 +52,15 @@ class CommandOptions(_Table):
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         command = command_named(self.arguments[0])
-        own = command.context_settings.get("default_map", {})  # where a command's default is not the option's
+        own = command.context_settings.get(
+            "default_map", {}
+        )  # where a command's default is not the option's
         for option in options_of(command):
-            takes = "" if option.is_flag else f" {option.make_metavar(click.Context(click.Command('')))}"
+            takes = (
+                ""
+                if option.is_flag
+                else f" {option.make_metavar(click.Context(click.Command('')))}"
+            )
             default = "" if option.is_flag else _default(own.get(option.name, option.default))
             name, about = f"``{', '.join(option.opts)}{takes}``", markdown(option.help or "")
             yield name, about, "required" if option.required else default
@@ -73,7 +79,9 @@ class Columns(_Table):
 
 
 class PublicNames(_Table):
-    """Every name of ``import purescope as ps``, linked to where it is documented, with its first sentence."""
+    """Every name of ``import purescope as ps``, linked to where it is documented, with its first
+    sentence.
+    """
 
     header, widths = ("name", "what it is"), (30, 70)
 
@@ -93,14 +101,22 @@ class Oddities(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         from purescope.tables.published import oddities
 
-        return [nodes.bullet_list("", *(nodes.list_item("", nodes.paragraph(text=said)) for said in oddities()))]
+        return [
+            nodes.bullet_list(
+                "", *(nodes.list_item("", nodes.paragraph(text=said)) for said in oddities())
+            )
+        ]
 
 
 def public_module(name: str, known: object) -> str:
-    """The module that a name is documented in: the outermost one below ``purescope`` that has it."""
+    """The module that a name is documented in: the outermost one below ``purescope`` that has
+    it.
+    """
     parts = str(known.__module__).split(".")
     outer = (".".join(parts[:end]) for end in range(2, len(parts) + 1))
-    return next(module for module in outer if getattr(importlib.import_module(module), name, None) is known)
+    return next(
+        module for module in outer if getattr(importlib.import_module(module), name, None) is known
+    )
 
 
 def schemas() -> dict[str, "Schema"]:
@@ -139,11 +155,19 @@ def options_of(command: click.Command) -> list[click.Option]:
 
 def markdown(text: str) -> str:
     """A help text as Markdown: names of options are code, as is what stands in backticks."""
-    return re.sub(r"`[^`]*`|(?<!\S)--[a-z][a-z-]*", lambda found: f"`{found[0].strip('`')}`", text.replace("*", r"\*"))
+    return re.sub(
+        r"`[^`]*`|(?<!\S)--[a-z][a-z-]*",
+        lambda found: f"`{found[0].strip('`')}`",
+        text.replace("*", r"\*"),
+    )
 
 
 def _default(default: object) -> str:
-    return f"``{default}``" if isinstance(default, str | int | float) or hasattr(default, "__fspath__") else ""
+    return (
+        f"``{default}``"
+        if isinstance(default, str | int | float) or hasattr(default, "__fspath__")
+        else ""
+    )
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

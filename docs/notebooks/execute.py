@@ -1,4 +1,6 @@
-"""Executes the notebooks of this folder in place: ``python docs/notebooks/execute.py [FILE...]``."""
+"""Executes the notebooks of this folder in place: ``python docs/notebooks/execute.py
+[FILE...]``.
+"""
 
 import os
 import sys
@@ -16,7 +18,8 @@ HERE = Path(__file__).parent
 
 
 def executed(paths: Sequence[Path], first: str = "") -> Iterator[NotebookNode]:
-    """Give each notebook with the outputs of now: no names of another, an empty folder, a new cache, no network.
+    """Give each notebook with the outputs of now: no names of another, an empty folder, a new
+    cache, no network.
 
     One kernel runs them all, one after another: their imports take longer than the rest.
 
@@ -29,7 +32,9 @@ def executed(paths: Sequence[Path], first: str = "") -> Iterator[NotebookNode]:
             "HF_HUB_OFFLINE": "1",
             "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, where a notebook has no widgets
         }
-        client = NotebookClient(new_notebook(), timeout=300, kernel_name="python3", record_timing=False)
+        client = NotebookClient(
+            new_notebook(), timeout=300, kernel_name="python3", record_timing=False
+        )
         with patch.dict(os.environ, settings), client.setup_kernel(cwd=folder):
             _execute(new_notebook(cells=[new_code_cell(first)]), client)
             for path in paths:
@@ -41,7 +46,11 @@ def executed(paths: Sequence[Path], first: str = "") -> Iterator[NotebookNode]:
                 _execute(notebook, client)
                 _number(notebook)
                 notebook.metadata = NotebookNode(
-                    kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+                    kernelspec={
+                        "display_name": "Python 3",
+                        "language": "python",
+                        "name": "python3",
+                    },
                     language_info={"name": "python"},
                 )
                 yield notebook

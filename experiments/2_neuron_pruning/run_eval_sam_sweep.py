@@ -1,10 +1,11 @@
-"""Experiment 2, neuron pruning: keep the purest or the least pure `sam` neurons and measure what is left.
+"""Experiment 2, neuron pruning: keep the purest or the least pure `sam` neurons and measure what is
+left.
 
     cd experiments/2_neuron_pruning && python run_eval_sam_sweep.py
 
-Edit the settings below. As they stand, the experiment runs on the two models and the image sets that come with
-purescope; with the path of a checkpoint and names such as "CIFAR10" it runs on those, under the protocol of the
-original script.
+Edit the settings below. As they stand, the experiment runs on the two models and the image sets
+that come with purescope; with the path of a checkpoint and names such as "CIFAR10" it runs on
+those, under the protocol of the original script.
 """
 
 import sys
@@ -27,8 +28,15 @@ from purescope.specs import to_folder
 # One checkpoint, or several: a path, LABEL=path, or a name that `purescope models` lists.
 ckpt_path: str | list[str] = ["bundled:clip", "bundled:laclip"]
 
-# ["CIFAR10", "CIFAR100", "FOOD101", "CALTECH101", "PETS", "DTD", "EUROSAT"] below `data_root`, or bundled sets.
-DATASETS = ["bundled:emoji", "bundled:flags", "bundled:icons", "bundled:clipart", "bundled:fashion-mnist"]
+# ["CIFAR10", "CIFAR100", "FOOD101", "CALTECH101", "PETS", "DTD", "EUROSAT"] below `data_root`, or
+# bundled sets.
+DATASETS = [
+    "bundled:emoji",
+    "bundled:flags",
+    "bundled:icons",
+    "bundled:clipart",
+    "bundled:fashion-mnist",
+]
 data_root = "data"
 
 # Neurons to retain; `list(range(100, 512, 20))` looks closer.
@@ -36,9 +44,13 @@ sam_values = list(range(200, 501, 50))
 
 device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 batch_size = 512
-save_dir_base = "."  # result_<label>/ with the CSV files, figures/, results.csv and manifest.json go below it
+save_dir_base = (
+    "."  # result_<label>/ with the CSV files, figures/, results.csv and manifest.json go below it
+)
 overwrite = False  # True replaces the results of a run with other settings
-keep_features = True  # in the cache that `purescope cache ls` shows, so that other `sam_values` encode nothing
+keep_features = (
+    True  # in the cache that `purescope cache ls` shows, so that other `sam_values` encode nothing
+)
 protocol = "paper"  # preprocess and prompts of the original script; "native": the checkpoint's and the dataset's own
 
 
@@ -48,7 +60,9 @@ def normalize_tensor(V: Tensor) -> Tensor:
 
 
 def find_min_off_diagonal_sum(image_proj: Tensor, text_proj: Tensor, sam: int = 450) -> list[int]:
-    """List the the `sam` neurons of lowest total similarity, purest first; projections are ``[neuron, width]``."""
+    """List the the `sam` neurons of lowest total similarity, purest first; projections are
+    ``[neuron, width]``.
+    """
     return _first(image_proj, text_proj, "high_purity", sam)
 
 
@@ -76,12 +90,14 @@ def _cache() -> Path | None:
 def evaluate_zeroshot_classification(
     model: ps.Model, dataset: ps.Dataset, cls_names: list[str] | None = None, sam: int = 450
 ) -> dict[str, dict[str, float]]:
-    """Measure ``Accuracy`` and ``Silhouette Score`` of the full, min sparse and max sparse features, as fractions.
+    """Measure ``Accuracy`` and ``Silhouette Score`` of the full, min sparse and max sparse
+    features, as fractions.
 
     Args:
         model: from `purescope.load_model`.
         dataset: from `purescope.load_dataset`.
-        cls_names: class names for the prompts, in the order of the labels; None takes the dataset's own.
+        cls_names: class names for the prompts, in the order of the labels; None takes the dataset's
+            own.
         sam: neurons to retain.
     """
     if cls_names is not None:
@@ -102,18 +118,24 @@ def evaluate_zeroshot_classification(
 
 
 def analyze_neuron_importance(model: ps.Model, dataset: ps.Dataset) -> list[tuple[int, float]]:
-    """Rank neurons by individual impact on accuracy: ``(neuron, baseline accuracy - accuracy without it)``."""
+    """Rank neurons by individual impact on accuracy: ``(neuron, baseline accuracy - accuracy
+    without it)``.
+    """
     features = extract(model, dataset)
     drops = leave_one_out(features.image, features.text, features.labels).accuracy_drop.tolist()
     return sorted(enumerate(drops), key=lambda x: x[1], reverse=True)
 
 
 def main() -> pd.DataFrame:
-    """Run the sweep of the settings above, and say what came out and where it is; returns the tidy table."""
+    """Run the sweep of the settings above, and say what came out and where it is; returns the tidy
+    table.
+    """
     checkpoints = [ckpt_path] if isinstance(ckpt_path, str) else ckpt_path
     settings = Settings(keep=sam_values, protocol=protocol)
     with terminal.telling():
-        sources = Sources(data_root=data_root, batch_size=batch_size, device=str(device), cache=_cache())
+        sources = Sources(
+            data_root=data_root, batch_size=batch_size, device=str(device), cache=_cache()
+        )
         table = ps.run_sweep(
             checkpoints,
             DATASETS,

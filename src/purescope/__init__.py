@@ -7,9 +7,10 @@
     table = ps.sweep(features, model.projections, keep=range(200, 501, 50), draws=50)
     ps.plot_accuracy(table)
 
-The public names are listed in ``__init__.pyi``; each is imported when it is first used, so that ``purescope --help``
-does not wait for torch. Nothing at all is imported before: a module in the current folder, which Python may search
-first, is then none of ours, and the command line takes the signals over soonest.
+The public names are listed in ``__init__.pyi``; each is imported when it is first used, so that
+``purescope --help`` does not wait for torch. Nothing at all is imported before: a module in the
+current folder, which Python may search first, is then none of ours, and the command line takes the
+signals over soonest.
 """
 
 import sys  # built in: no folder has another one

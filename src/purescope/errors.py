@@ -11,14 +11,23 @@ from typing import TypedDict
 _FEW = 12  # names that can stand in a line
 _CAME, _ADVICE = 1000, 450  # characters of each part of an error, at most: together below 2,000
 # What turns the direction of a line of text, so that it reads as something else than it says.
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # controls, halves of a character, ends of lines and paragraphs
+_TURNING = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+)
+_UNPRINTABLE = (
+    "Cc",
+    "Cs",
+    "Zl",
+    "Zp",
+)  # controls, halves of a character, ends of lines and paragraphs
 
 
 def printable(text: str) -> str:
-    r"""Write what could move the cursor, turn the text or forge a line of ours as an escape, as in Python.
+    r"""Write what could move the cursor, turn the text or forge a line of ours as an escape, as in
+    Python.
 
-    Names of files, members of archives, labels and whatever else comes from outside is printed through this.
+    Names of files, members of archives, labels and whatever else comes from outside is printed
+    through this.
 
     Args:
         text: of any kind.
@@ -66,7 +75,8 @@ def listed(names: Iterable[str], most: int = _FEW) -> str:
 
 
 class PurescopeError(Exception):
-    """Base of every error that purescope raises on purpose; the command line prints it and exits with code 2.
+    """Base of every error that purescope raises on purpose; the command line prints it and exits
+    with code 2.
 
     Each part is made `printable` and cut where it is too long to be read.
 
@@ -93,7 +103,9 @@ class PurescopeError(Exception):
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Come out of another process with the same lines: Exception takes the whole text for what came."""
+        """Come out of another process with the same lines: Exception takes the whole text for what
+        came.
+        """
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
@@ -126,8 +138,8 @@ class MissingExtraError(PurescopeError, ImportError):
 
 @contextmanager
 def noting() -> Iterator[list[str]]:
-    """Collect the texts of the warnings for users within; they are warned of all the same, each once, at the
-    end, whatever ends it.
+    """Collect the texts of the warnings for users within; they are warned of all the same, each
+    once, at the end, whatever ends it.
 
     Examples:
         >>> with noting() as notes:
@@ -156,7 +168,8 @@ class Advice(TypedDict):
 
 
 def near_miss(name: str, known: Iterable[str]) -> Advice:
-    """What to say of an unknown name: the known ones, if they are few or none is close, and the closest.
+    """What to say of an unknown name: the known ones, if they are few or none is close, and the
+    closest.
 
     Examples:
         >>> print(InputError("unknown tower 'txt'", **near_miss("txt", ["image", "text"])))
@@ -181,4 +194,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
+    return (
+        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
+    )

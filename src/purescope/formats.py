@@ -1,7 +1,8 @@
 """Numbers as text, and purescope's objects as the HTML that a notebook shows.
 
-The tables of the page keep whole numbers beside those that are shown. The HTML brings no style of its own, and
-everything that comes from outside, labels and class names among it, is escaped here: it is text, never markup.
+The tables of the page keep whole numbers beside those that are shown. The HTML brings no style of
+its own, and everything that comes from outside, labels and class names among it, is escaped here:
+it is text, never markup.
 
 """
 
@@ -64,7 +65,8 @@ def measure(value: float | None, metric: str) -> str:
 
 
 def purer(below: float | None) -> str:
-    """How an overlap stands among those of random neurons, in words; the page's script has the same words.
+    """How an overlap stands among those of random neurons, in words; the page's script has the same
+    words.
 
     Args:
         below: per cent of random neurons whose overlap is larger.
@@ -92,9 +94,15 @@ def _missing(value: float | None) -> bool:
 
 _CHOICES = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
 _DASHES = {"high_purity": "", "random": "1 2", "low_purity": "5 2"}
-_RULES = {"high_purity": "solid", "random": "dotted", "low_purity": "dashed"}  # the same in the legend
+_RULES = {
+    "high_purity": "solid",
+    "random": "dotted",
+    "low_purity": "dashed",
+}  # the same in the legend
 _ROW = '<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</td></tr>'
-_MOST = 12  # pairs of model and data set that are drawn; a table of more says how many it leaves out
+_MOST = (
+    12  # pairs of model and data set that are drawn; a table of more says how many it leaves out
+)
 
 
 def definitions(title: str, entries: Mapping[str, object]) -> str:
@@ -123,27 +131,48 @@ class ResultTable(pd.DataFrame):
         return pd.DataFrame
 
     def _repr_html_(self) -> str | None:
-        """Accuracy of each model on each data set; as pandas shows it, where columns were taken away."""
+        """Accuracy of each model on each data set; as pandas shows it, where columns were taken
+        away.
+        """
         plain = pd.DataFrame(self)
-        if not {"model", "dataset", "strategy", "draw", "k", "metric", "value", "n", "neurons"} <= set(plain):
+        if not {
+            "model",
+            "dataset",
+            "strategy",
+            "draw",
+            "k",
+            "metric",
+            "value",
+            "n",
+            "neurons",
+        } <= set(plain):
             return plain.to_html(max_rows=20)
         return results_html(plain)
 
 
 def results_html(table: pd.DataFrame) -> str:
-    """A line for each model, and for each model and data set accuracies in a row of a table, with its curves."""
+    """A line for each model, and for each model and data set accuracies in a row of a table, with
+    its curves.
+    """
     rows = table[table.metric == "accuracy"]
     pairs = [part for _, part in rows.groupby(["model", "dataset"], sort=False)]
     models = [part for _, part in rows.groupby("model", sort=False)]
-    said = "".join(f"<p>{escape(_sentence(part, named=len(models) > 1))}</p>" for part in models[:_MOST])
+    said = "".join(
+        f"<p>{escape(_sentence(part, named=len(models) > 1))}</p>" for part in models[:_MOST]
+    )
     head = ["model", "data set", "images", "chance", "all neurons", *_CHOICES.values(), "over k"]
     body = "".join(f"<tr>{''.join(_cells(part))}</tr>" for part in pairs[:_MOST])
     left = f"<p>and {len(pairs) - _MOST} more, in the table</p>" if len(pairs) > _MOST else ""
     names = "".join(f"<th>{name}</th>" for name in head)
-    drawn = " and, of random orders, over them" if rows[rows.strategy == "random"].draw.nunique() > 1 else ""
+    drawn = (
+        " and, of random orders, over them"
+        if rows[rows.strategy == "random"].draw.nunique() > 1
+        else ""
+    )
     return (
         f"<div>{said}<table><thead><tr>{names}</tr></thead>"
-        f"<tbody>{body}</tbody></table>{left}<p>Accuracies in %, means over k{drawn}. Curves: {_legend(rows)}. "
+        f"<tbody>{body}</tbody></table>{left}<p>Accuracies in %, means over k{drawn}. Curves: "
+        f"{_legend(rows)}. "
         f"{len(table):,} rows, {len(table.columns)} columns.</p></div>"
     )
 
@@ -151,25 +180,32 @@ def results_html(table: pd.DataFrame) -> str:
 def _sentence(rows: pd.DataFrame, *, named: bool) -> str:
     """How high purity compares with the random orders, over all that was swept with one model."""
     areas, ks, sets = _areas(rows), _ks(rows), rows.dataset.nunique()
-    kept = f"k from {ks[0]:,} to {ks[-1]:,} of {rows.neurons.max():,} neurons" if ks else "all neurons"
+    kept = (
+        f"k from {ks[0]:,} to {ks[-1]:,} of {rows.neurons.max():,} neurons" if ks else "all neurons"
+    )
     about = f"{rows.model.iloc[0]}: " if named else ""
     if not {"high_purity", "random"} <= set(areas.index.get_level_values("strategy")):
         return f"{about}zero-shot accuracy, {kept}." if named else f"Zero-shot accuracy, {kept}."
-    [high], drawn = (areas[areas.index.get_level_values("strategy") == name] for name in ("high_purity", "random"))
+    [high], drawn = (
+        areas[areas.index.get_level_values("strategy") == name]
+        for name in ("high_purity", "random")
+    )
     over = f"{kept} and {sets} data sets" if sets > 1 else kept
     difference = 100 * (high - drawn.mean())
     return (
-        f"{about}{'over' if named else 'Over'} {over}, high purity keeps {abs(difference):.2f} points "
+        f"{about}{'over' if named else 'Over'} {over}, high purity keeps {abs(difference):.2f} "
+        f"points "
         f"{'less' if difference < 0 else 'more'} than random orders do on average, and more than "
         f"{(high > drawn).sum()} of {len(drawn)} of them."
     )
 
 
 def _areas(rows: pd.DataFrame) -> "pd.Series[float]":
-    """Mean accuracy over k of each order, by strategy and draw; of several data sets the mean of theirs.
+    """Mean accuracy over k of each order, by strategy and draw; of several data sets the mean of
+    theirs.
 
-    By the trapezoid rule, as `purescope.maths.curves.mean_over_k`, which stands on a floor above this one: a test holds
-    them together.
+    By the trapezoid rule, as `purescope.maths.curves.mean_over_k`, which stands on a floor above
+    this one: a test holds them together.
     """
     swept = rows[rows.strategy != "full"]
     if swept.empty:
@@ -207,7 +243,9 @@ def _curve(rows: pd.DataFrame, strategy: str, ks: Sequence[int]) -> list[float]:
     return [float(found[k]) for k in ks] if len(found) == len(ks) else []
 
 
-def _svg(curves: Mapping[str, Sequence[float]], title: str, width: int = 150, height: int = 44) -> str:
+def _svg(
+    curves: Mapping[str, Sequence[float]], title: str, width: int = 150, height: int = 44
+) -> str:
     """Curves on one scale, by colour and dashes; a point where there is one k."""
     values = [value for curve in curves.values() for value in curve]
     if not values:
@@ -216,9 +254,14 @@ def _svg(curves: Mapping[str, Sequence[float]], title: str, width: int = 150, he
     lines = []
     for name, curve in curves.items():
         step = (width - 8) / max(len(curve) - 1, 1)
-        at = [(4 + i * step, height - 4 - (value - low) / spread * (height - 8)) for i, value in enumerate(curve)]
+        at = [
+            (4 + i * step, height - 4 - (value - low) / spread * (height - 8))
+            for i, value in enumerate(curve)
+        ]
         if len(at) == 1:
-            lines.append(f'<circle cx="{width / 2:.0f}" cy="{at[0][1]:.1f}" r="3" fill="{PALETTE[name]}"/>')
+            lines.append(
+                f'<circle cx="{width / 2:.0f}" cy="{at[0][1]:.1f}" r="3" fill="{PALETTE[name]}"/>'
+            )
         elif at:
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
             lines.append(
@@ -232,11 +275,15 @@ def _svg(curves: Mapping[str, Sequence[float]], title: str, width: int = 150, he
 
 
 def _legend(rows: pd.DataFrame) -> str:
-    """What the lines are, in the page's own ink above the line itself; of random, how many orders."""
+    """What the lines are, in the page's own ink above the line itself; of random, how many
+    orders.
+    """
     said = []
     for name, text in _CHOICES.items():
         draws = rows[rows.strategy == name].draw.nunique()
         if draws:
             many = f" (median of {draws})" if draws > 1 else ""
-            said.append(f'<span style="border-bottom:2px {_RULES[name]} {PALETTE[name]}">{text}{many}</span>')
+            said.append(
+                f'<span style="border-bottom:2px {_RULES[name]} {PALETTE[name]}">{text}{many}</span>'
+            )
     return ", ".join(said)

@@ -1,7 +1,7 @@
 """How each strategy is called and drawn, in every figure and on every page.
 
-The palette is Okabe and Ito's, whose colours stay apart for colour-blind eyes. On the page colours are CSS variables,
-so themes are CSS.
+The palette is Okabe and Ito's, whose colours stay apart for colour-blind eyes. On the page colours
+are CSS variables, so themes are CSS.
 
 """
 
@@ -83,13 +83,28 @@ def looks(strategies: list[str]) -> list[Look]:
             more = place - len(fixed)
             value = _MORE[more % len(_MORE)]
             dash, shape = _DASHES[more % len(_DASHES)], _SHAPES[more % len(_SHAPES)]
-            found.append(Look(name, label, f"var(--more-{more % len(_MORE) + 1})", value, dash, shape, shown=False))
+            found.append(
+                Look(
+                    name,
+                    label,
+                    f"var(--more-{more % len(_MORE) + 1})",
+                    value,
+                    dash,
+                    shape,
+                    shown=False,
+                )
+            )
     return found
 
 
 def variables() -> dict[str, str]:
-    """The CSS variables of all colours, as they are on a light page; the stylesheet makes the dark ones of them."""
-    named = {name.replace("_", "-"): PALETTE[name] for name in ("high_purity", "low_purity", "random", "image", "text")}
+    """The CSS variables of all colours, as they are on a light page; the stylesheet makes the dark
+    ones of them.
+    """
+    named = {
+        name.replace("_", "-"): PALETTE[name]
+        for name in ("high_purity", "low_purity", "random", "image", "text")
+    }
     more = {f"more-{place}": value for place, value in enumerate(_MORE, start=1)}
     return {f"--light-{name}": value for name, value in (named | more).items()}
 
@@ -109,4 +124,6 @@ PALETTE = {
     "image": "#56B4E9",
     "text": "#E69F00",
 }
-"""By what is shown. Blue and vermilion are equally dark in grey print, and both can be read on black and on white."""
+"""By what is shown. Blue and vermilion are equally dark in grey print, and both can be read on
+black and on white.
+"""

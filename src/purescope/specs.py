@@ -28,7 +28,8 @@ def split_label(spec: str) -> tuple[str | None, str]:
 
 
 def split_part(name: str) -> tuple[str, str | None]:
-    """Take apart ``FILE#PART``, one of several models in a file; a file that is called so is meant itself.
+    """Take apart ``FILE#PART``, one of several models in a file; a file that is called so is meant
+    itself.
 
     Examples:
         >>> split_part("run/last.pt#model_ema"), split_part("run/last.pt")
@@ -39,7 +40,8 @@ def split_part(name: str) -> tuple[str, str | None]:
 
 
 def is_label(text: str) -> bool:
-    """Whether something can be called this: labels become parts of file names, two of them of one name.
+    """Whether something can be called this: labels become parts of file names, two of them of one
+    name.
 
     Examples:
         >>> is_label("My pets"), is_label("a/b"), is_label(" "), is_label("x" * 101)
@@ -50,7 +52,8 @@ def is_label(text: str) -> bool:
 
 
 def is_text(text: str) -> bool:
-    r"""Whether this can be written: a byte of a path that is no UTF-8 comes as a lone surrogate, which cannot.
+    r"""Whether this can be written: a byte of a path that is no UTF-8 comes as a lone surrogate,
+    which cannot.
 
     Examples:
         >>> is_text("café"), is_text("caf\udce9")
@@ -70,10 +73,12 @@ def short_name(text: str) -> str:
 
 
 def to_path(name: str | os.PathLike[str]) -> Path:
-    """Read a path as typed: a first "~" is home, and "~name" of nobody on this machine a file of that name.
+    """Read a path as typed: a first "~" is home, and "~name" of nobody on this machine a file of
+    that name.
 
-    The one way in which a path comes into purescope, on the command line and in Python. What comes out does not begin
-    with "~", so that no library below takes a folder of that name for a home again; reading it twice changes nothing.
+    The one way in which a path comes into purescope, on the command line and in Python. What comes
+    out does not begin with "~", so that no library below takes a folder of that name for a home
+    again; reading it twice changes nothing.
 
     Examples:
         >>> to_path("data/cats").as_posix(), to_path("~/cats") == Path.home() / "cats"
@@ -103,10 +108,14 @@ def to_folder(name: str | os.PathLike[str]) -> Path:
     """
     expected = "the folder to write into"
     if not os.fspath(name).strip():
-        raise OutputError("a folder without a name", expected=expected, fix="name one; the current folder is .")
+        raise OutputError(
+            "a folder without a name", expected=expected, fix="name one; the current folder is ."
+        )
     if "\0" in os.fspath(name) or not is_text(os.fspath(name)):
         raise OutputError(
-            f"a folder called {os.fspath(name)!r}", expected=f"{expected}, in UTF-8", fix="choose another --out"
+            f"a folder called {os.fspath(name)!r}",
+            expected=f"{expected}, in UTF-8",
+            fix="choose another --out",
         )
     path = to_path(name)
     try:
@@ -132,7 +141,8 @@ def is_inside(name: str) -> bool:
 
 
 def no_model(name: str) -> ModelError:
-    """What to say of a model that is neither a known name nor a path; the closest of the files beside that path.
+    """What to say of a model that is neither a known name nor a path; the closest of the files
+    beside that path.
 
     Examples:
         >>> no_model("gone.pt").came
@@ -157,10 +167,18 @@ def meant_by(names: Sequence[str]) -> str:
 
 
 def closest_beside(path: Path) -> list[str]:
-    """Files of weights, files of the same kind and folders beside a path whose names are close to its own."""
+    """Files of weights, files of the same kind and folders beside a path whose names are close to
+    its own.
+    """
     there = path.parent.glob("*") if is_folder(path.parent) else ()
-    beside = [file.name for file in there if file.suffix in {path.suffix, *WEIGHTS} or is_folder(file)]
-    return [str(path.with_name(file)) for file in get_close_matches(path.name, beside)] if path.name else []
+    beside = [
+        file.name for file in there if file.suffix in {path.suffix, *WEIGHTS} or is_folder(file)
+    ]
+    return (
+        [str(path.with_name(file)) for file in get_close_matches(path.name, beside)]
+        if path.name
+        else []
+    )
 
 
 def is_folder(path: Path) -> bool:

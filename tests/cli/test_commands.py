@@ -115,7 +115,9 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
         ("importance", "class_importance", "confusions", "examples", "orders"),
     )
     names = (*swept, *told, "words", "neurons")
-    tables = {f"{name}.{end}" for name in names for end in ("csv", "parquet")} | {"thumbnails.parquet"}
+    tables = {f"{name}.{end}" for name in names for end in ("csv", "parquet")} | {
+        "thumbnails.parquet"
+    }
     cosines = {f"cosines_{label}.npz" for label in ("bundled_clip", "a_b")}
     assert files == wide | figures | tables | cosines | {"manifest.json", "report.html"}
     table = pd.read_csv(out / "results.csv")
@@ -125,16 +127,31 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
     assert (whole.max() - whole.min()).lt(1e-6).all()
 
 
-def test_the_same_run_again_gives_the_same_bytes_and_another_is_refused(folder, tmp_path, capsys) -> None:
+def test_the_same_run_again_gives_the_same_bytes_and_another_is_refused(
+    folder, tmp_path, capsys
+) -> None:
     out = tmp_path / "out"
-    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1, *QUICK, "--out", out]
+    command = [
+        "sweep",
+        "bundled:clip",
+        "--data",
+        f"folder:{folder}",
+        "--draws",
+        1,
+        *QUICK,
+        "--out",
+        out,
+    ]
     assert run(*command) == 0
     first = (out / "results.csv").read_bytes()
     assert run(*command) == 0
     assert (out / "results.csv").read_bytes() == first
     capsys.readouterr()
     message = fails(capsys, *command, "--seed", 5)
-    assert "another run: its settings differ (seed 0 there, 5 here)" in message and "--overwrite" in message
+    assert (
+        "another run: its settings differ (seed 0 there, 5 here)" in message
+        and "--overwrite" in message
+    )
     assert (out / "results.csv").read_bytes() == first
     assert run(*command, "--seed", 5, "--overwrite") == 0
     assert (out / "results.csv").read_bytes() != first
@@ -143,7 +160,9 @@ def test_the_same_run_again_gives_the_same_bytes_and_another_is_refused(folder, 
 def test_results_that_no_manifest_explains_are_left_alone(folder, tmp_path, capsys) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "results.csv").write_text("precious")
-    message = fails(capsys, "sweep", "bundled:clip", "--data", f"folder:{folder}", "--out", tmp_path / "out")
+    message = fails(
+        capsys, "sweep", "bundled:clip", "--data", f"folder:{folder}", "--out", tmp_path / "out"
+    )
     assert "results.csv" in message
     assert (tmp_path / "out" / "results.csv").read_text() == "precious"
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -167,7 +186,12 @@ def test_results_that_no_manifest_explains_are_left_alone(folder, tmp_path, caps
     ],
 )
 def test_bad_input_is_one_screen_and_leaves_nothing(change, says, tmp_path, capsys) -> None:
-    given = {"model": "bundled:clip", "data": "bundled:flags", "keep": "256", "device": "cpu"} | change
+    given = {
+        "model": "bundled:clip",
+        "data": "bundled:flags",
+        "keep": "256",
+        "device": "cpu",
+    } | change
     out = tmp_path / "out"
     options = [part for name in ("data", "keep", "device") for part in (f"--{name}", given[name])]
     message = fails(capsys, "sweep", given["model"], *options, "--out", out)
@@ -184,7 +208,10 @@ def test_files_of_different_architectures_go_into_one_run(folder, tmp_path, caps
         command = ["--data", f"folder:{folder}", "--keep", 6, "--draws", 1, "--no-cache", *QUICK]
         command += ["--out", tmp_path / "out"]
         assert run("sweep", *models, *command) == 0
-        assert pd.read_csv(tmp_path / "out" / "results.csv").model.unique().tolist() == ["tiny a", "tiny b"]
+        assert pd.read_csv(tmp_path / "out" / "results.csv").model.unique().tolist() == [
+            "tiny a",
+            "tiny b",
+        ]
         message = fails(capsys, "sweep", *models, *command, "--arch", "tiny-a")
     assert "bare file only" in message and "open_clip:tiny-a/FILE" in message
 
@@ -207,8 +234,14 @@ def registered(folder: Path, configs: dict[str, dict]) -> Iterator[None]:
 
 
 def test_every_option_is_taken_by_a_command_and_used(capsys) -> None:
-    """`read`, `encoded` and `tracked` name options by their names: none is forgotten in the table."""
-    taken = {option.opts[-1].lstrip("-") for command in cli.commands.values() for option in command.params}
+    """`read`, `encoded` and `tracked` name options by their names: none is forgotten in the
+    table.
+    """
+    taken = {
+        option.opts[-1].lstrip("-")
+        for command in cli.commands.values()
+        for option in command.params
+    }
     assert set(options._OPTIONS) <= taken
     layers = {option.opts[-1] for option in cli.commands["layers"].params}
     assert "--batch-size" in layers and not {"--cache", "--no-cache", "--precision"} & layers
@@ -223,12 +256,24 @@ def test_names_that_would_share_files_are_refused(folder, tmp_path, capsys) -> N
     both = ["--data", f"folder:{folder}", "--data", f"folder:{folder}"]
     assert "'pets'" in fails(capsys, "sweep", "bundled:clip", *both, "--out", tmp_path / "out")
     same = ["a b=bundled:clip", "A_B=bundled:laclip"]
-    assert "NEWLABEL" in fails(capsys, "sweep", *same, "--data", f"folder:{folder}", "--out", tmp_path / "out")
+    assert "NEWLABEL" in fails(
+        capsys, "sweep", *same, "--data", f"folder:{folder}", "--out", tmp_path / "out"
+    )
 
 
 def test_a_broken_image_is_named_and_can_be_skipped(folder, tmp_path, capsys) -> None:
     (folder / "cat" / "torn.png").write_bytes(b"\x89PNG no more")
-    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 0, *QUICK, "--out", tmp_path / "out"]
+    command = [
+        "sweep",
+        "bundled:clip",
+        "--data",
+        f"folder:{folder}",
+        "--draws",
+        0,
+        *QUICK,
+        "--out",
+        tmp_path / "out",
+    ]
     assert "torn.png" in fails(capsys, *command)
     assert run(*command, "--on-bad-image", "skip", "--overwrite") == 0
     assert pd.read_csv(tmp_path / "out" / "results.csv").n.eq(6).all()
@@ -241,14 +286,22 @@ def test_purity_ranks_every_neuron(tmp_path, capsys) -> None:
     neurons = pd.read_csv(tmp_path / "purity_bundled_clip.csv")
     assert sorted(neurons.neuron) == list(range(512))
     assert neurons.total_overlap.is_monotonic_increasing
-    np.testing.assert_allclose(neurons.total_overlap, 511 * (neurons.image_overlap + neurons.text_overlap), rtol=1e-12)
-    assert (tmp_path / "purity_bundled_clip.png").exists() and (tmp_path / "purity_bundled_clip.svg").exists()
+    np.testing.assert_allclose(
+        neurons.total_overlap, 511 * (neurons.image_overlap + neurons.text_overlap), rtol=1e-12
+    )
+    assert (tmp_path / "purity_bundled_clip.png").exists() and (
+        tmp_path / "purity_bundled_clip.svg"
+    ).exists()
 
 
 def test_purity_ends_with_what_to_type_next(tmp_path, capsys) -> None:
     assert run("purity", "My model=bundled:clip") == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "Prune by purity: purescope sweep 'My model=bundled:clip' --data bundled:flags --out results"
+    assert (
+        last
+        == "Prune by purity: purescope sweep 'My model=bundled:clip' --data bundled:flags --out "
+        "results"
+    )
     assert run("purity", "bundled:clip", "--out", tmp_path / "neurons") == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"Report: purescope report {tmp_path / 'neurons'}"
@@ -260,7 +313,10 @@ def test_layers_end_with_how_figures_are_drawn(tmp_path, capsys) -> None:
     assert run("layers", "bundled:clip", "--out", tmp_path / "depths") == 0
     *_, look, tables, figures = capsys.readouterr().out.splitlines()
     assert look == f"Look:    {tmp_path / 'depths' / 'report.html'}"
-    assert (tables, figures) == (f"Tables:  {tmp_path / 'depths'}", f"Figures: purescope plot {tmp_path / 'depths'}")
+    assert (tables, figures) == (
+        f"Tables:  {tmp_path / 'depths'}",
+        f"Figures: purescope plot {tmp_path / 'depths'}",
+    )
     assert not list((tmp_path / "depths").rglob("*.png"))
     assert run("plot", tmp_path / "depths") == 0
     assert list((tmp_path / "depths").rglob("*.png"))
@@ -270,7 +326,11 @@ def test_what_an_option_takes_has_a_name_of_ours() -> None:
     """And not click's, such as INTEGER RANGE."""
     for name, command in cli.commands.items():
         for option in command.params if not isinstance(command, click.Group) else ():
-            if isinstance(option, click.Option) and not option.is_flag and not isinstance(option.type, click.Choice):
+            if (
+                isinstance(option, click.Option)
+                and not option.is_flag
+                and not isinstance(option.type, click.Choice)
+            ):
                 assert option.metavar, f"{name} {option.opts}"
 
 
@@ -308,7 +368,9 @@ def test_the_cache_is_listed_verified_and_removed(folder, tmp_path, capsys) -> N
     assert "1 of 3 shards" in message and key in message
     assert run(*command, "--out", tmp_path / "b") == 0
     assert "damaged and made again" in capsys.readouterr().err
-    assert (tmp_path / "b" / "results.csv").read_bytes() == (tmp_path / "a" / "results.csv").read_bytes()
+    assert (tmp_path / "b" / "results.csv").read_bytes() == (
+        tmp_path / "a" / "results.csv"
+    ).read_bytes()
     assert "name the keys" in fails(capsys, "cache", "rm", *cache)
     assert run("cache", "rm", key, *cache) == 0
     assert "removed 1 entries" in capsys.readouterr().out
@@ -324,17 +386,33 @@ def test_no_cache_keeps_nothing(folder, tmp_path, capsys, monkeypatch) -> None:
     assert not (tmp_path / "cache").exists()
     assert run(*command, "--out", tmp_path / "b") == 0
     assert (tmp_path / "cache").is_dir()
-    assert (tmp_path / "b" / "results.csv").read_bytes() == (tmp_path / "a" / "results.csv").read_bytes()
+    assert (tmp_path / "b" / "results.csv").read_bytes() == (
+        tmp_path / "a" / "results.csv"
+    ).read_bytes()
 
 
 def test_purity_of_activations_is_over_a_dataset(folder, tmp_path, capsys) -> None:
-    assert run("purity", "bundled:clip", "--space", "centred", "--data", f"folder:{folder}", "--out", tmp_path) == 0
+    assert (
+        run(
+            "purity",
+            "bundled:clip",
+            "--space",
+            "centred",
+            "--data",
+            f"folder:{folder}",
+            "--out",
+            tmp_path,
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     assert "centred on pets" in said
     neurons = pd.read_csv(tmp_path / "purity_bundled_clip_centred_on_pets.csv")
     features = extract(load_model("bundled:clip"), load_dataset(f"folder:{folder}"))
     expected = overlap(activation_space(features.image, features.text, centred=True).image)
-    assert neurons.sort_values("neuron").image_overlap.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+    assert neurons.sort_values("neuron").image_overlap.tolist() == pytest.approx(
+        expected.tolist(), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("options", [("--space", "activations"), ("--data", "bundled:flags")])
@@ -344,7 +422,10 @@ def test_purity_of_activations_needs_a_dataset_and_weights_none(options, capsys)
 
 
 def test_purity_shows_the_measures_asked_for(tmp_path, capsys) -> None:
-    assert run("purity", "bundled:clip", "--measure", "linf", "--measure", "r2", "--out", tmp_path) == 0
+    assert (
+        run("purity", "bundled:clip", "--measure", "linf", "--measure", "r2", "--out", tmp_path)
+        == 0
+    )
     neurons = pd.read_csv(tmp_path / "purity_bundled_clip.csv")
     assert {"image_linf", "text_linf", "image_r2", "text_r2"} <= set(neurons)
 
@@ -360,17 +441,33 @@ def test_every_name_in_the_help_can_be_given(capsys) -> None:
     ("arguments", "came", "fix"),
     [
         (["sweeep"], "no such command 'sweeep'", "did you mean 'sweep'"),
-        (["sweep", "bundled:clip", "--dat", "x"], "no such option '--dat'", "did you mean '--data'"),
+        (
+            ["sweep", "bundled:clip", "--dat", "x"],
+            "no such option '--dat'",
+            "did you mean '--data'",
+        ),
         (["sweep", "bundled:clip"], "missing option '--data'", "see `purescope sweep --help`"),
         (["purity"], "missing argument 'MODEL...'", "see `purescope purity --help`"),
-        (["purity", "bundled:clip", "--top", "0"], "invalid value for '--top': 0", "see `purescope purity --help`"),
-        (["purity", "bundled:clip", "--top"], "option '--top' requires an argument", "see `purescope COMMAND --help`"),
+        (
+            ["purity", "bundled:clip", "--top", "0"],
+            "invalid value for '--top': 0",
+            "see `purescope purity --help`",
+        ),
+        (
+            ["purity", "bundled:clip", "--top"],
+            "option '--top' requires an argument",
+            "see `purescope COMMAND --help`",
+        ),
         (
             ["purity", "bundled:clip", "--space", "weight"],
             "--space weight\n  expected: one of",
             "did you mean 'weights'",
         ),
-        (["cache", "rm"], "name the keys to remove, or give --all", "see `purescope cache rm --help`"),
+        (
+            ["cache", "rm"],
+            "name the keys to remove, or give --all",
+            "see `purescope cache rm --help`",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_told_like_every_error(arguments, came, fix, capsys) -> None:
@@ -398,7 +495,9 @@ def test_ctrl_c_ends_without_a_traceback(interrupt, monkeypatch, capsys) -> None
 
 
 @pytest.mark.parametrize(("environment", "red"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_what_came_is_red_on_a_terminal_unless_that_is_not_wanted(environment, red, monkeypatch) -> None:
+def test_what_came_is_red_on_a_terminal_unless_that_is_not_wanted(
+    environment, red, monkeypatch
+) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -414,7 +513,25 @@ def test_strategies_that_look_at_labels_may_be_alone(tmp_path, capsys) -> None:
     """There is then nothing blind to say what half of the neurons keeps."""
     text, labels = np.eye(3, 16), np.arange(30) % 3
     np.savez(tmp_path / "easy.npz", image=text[labels] + 0.01, text=text, labels=labels)
-    given = ["--data", f"features:{tmp_path / 'easy.npz'}", "--space", "activations", "--strategies", "importance"]
-    few = ["--draws", 0, "--resamples", 20, "--keep", 8, "--no-figures", "--no-report", "--out", tmp_path / "out"]
+    given = [
+        "--data",
+        f"features:{tmp_path / 'easy.npz'}",
+        "--space",
+        "activations",
+        "--strategies",
+        "importance",
+    ]
+    few = [
+        "--draws",
+        0,
+        "--resamples",
+        20,
+        "--keep",
+        8,
+        "--no-figures",
+        "--no-report",
+        "--out",
+        tmp_path / "out",
+    ]
     assert run("sweep", *given, *few) == 0
     assert "100.0" in capsys.readouterr().out and run("report", tmp_path / "out") == 0

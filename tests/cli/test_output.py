@@ -44,34 +44,57 @@ def run(*arguments: object) -> int:
 
 
 def purescope(folder: Path, line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """A line of a shell in which ``purescope`` is this one, with nothing but the environment given."""
+    """A line of a shell in which ``purescope`` is this one, with nothing but the environment
+    given.
+    """
     script = f'purescope() {{ "{sys.executable}" -m purescope "$@"; }}; {line}'
     kept = {
-        name: os.environ[name] for name in ("PATH", "HOME", "PURESCOPE_CACHE", "OMP_WAIT_POLICY") if name in os.environ
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "PURESCOPE_CACHE", "OMP_WAIT_POLICY")
+        if name in os.environ
     }
     return subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=kept | environment, capture_output=True, text=True, check=False
+        ["bash", "-c", script],
+        cwd=folder,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_folder(tmp_path_factory.mktemp("output") / "run", models=["First"], datasets=["pets"])
+    return make_folder(
+        tmp_path_factory.mktemp("output") / "run", models=["First"], datasets=["pets"]
+    )
 
 
-@pytest.mark.parametrize("stream", [None, Failing(), Failing(at="flush")], ids=["closed", "full", "full at the end"])
+@pytest.mark.parametrize(
+    "stream", [None, Failing(), Failing(at="flush")], ids=["closed", "full", "full at the end"]
+)
 def test_output_that_fails(
-    stream: io.StringIO | None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    stream: io.StringIO | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     why = "it is closed" if stream is None else FULL
     monkeypatch.setattr(sys, "stdout", stream)
     assert run("purity", "bundled:clip", "--out", tmp_path) == 1
-    assert (tmp_path / "purity_bundled_clip.csv").is_file() and (tmp_path / "purity_bundled_clip.svg").is_file()
-    assert capsys.readouterr().err == f"purescope: the results are in {tmp_path}; printing them failed: {why}\n"
+    assert (tmp_path / "purity_bundled_clip.csv").is_file() and (
+        tmp_path / "purity_bundled_clip.svg"
+    ).is_file()
+    assert (
+        capsys.readouterr().err
+        == f"purescope: the results are in {tmp_path}; printing them failed: {why}\n"
+    )
     assert sys.stdout is stream
 
 
-def test_nobody_listens_any_more(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_listens_any_more(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``purescope models | head -1``."""
     monkeypatch.setattr(sys, "stdout", Failing(errno.EPIPE))
     assert run("models") == 1
@@ -99,12 +122,18 @@ def test_both_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_streams_that_are_missing_are_no_file(results: Path, tmp_path: Path) -> None:
-    """Without them, the first files that a command opens are standard output and error to every library."""
-    command = f"purescope plot {results} --format svg --out o >&- 2>&- <&-; code=$?; ls o; exit $code"
+    """Without them, the first files that a command opens are standard output and error to every
+    library.
+    """
+    command = (
+        f"purescope plot {results} --format svg --out o >&- 2>&- <&-; code=$?; ls o; exit $code"
+    )
     done, whole = purescope(tmp_path, command), draw_folder(results, tmp_path / "whole", ["svg"])
     assert done.returncode == 1
     assert done.stdout.split() == sorted(path.name for path in whole.written)
-    assert all((tmp_path / "o" / path.name).read_bytes() == path.read_bytes() for path in whole.written)
+    assert all(
+        (tmp_path / "o" / path.name).read_bytes() == path.read_bytes() for path in whole.written
+    )
 
 
 def test_a_full_device_at_the_end_of_a_process(tmp_path: Path) -> None:
@@ -141,9 +170,15 @@ def test_what_moves_the_cursor_is_written_out(monkeypatch: pytest.MonkeyPatch) -
     assert stream.getvalue().endswith("c\\t\x1b[31m\\x1b[2K")
 
 
-def test_no_colour_where_none_is_wanted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_colour_where_none_is_wanted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("purescope.cli.outlets.Outlet.isatty", lambda self: True)
-    for name, value, coloured in (("TERM", "xterm", True), ("NO_COLOR", "1", False), ("TERM", "dumb", False)):
+    for name, value, coloured in (
+        ("TERM", "xterm", True),
+        ("NO_COLOR", "1", False),
+        ("TERM", "dumb", False),
+    ):
         monkeypatch.setenv(name, value)
         assert run("nothing") == 2
         assert ("\x1b[31m" in capsys.readouterr().err) is coloured
@@ -163,13 +198,21 @@ def test_a_module_of_the_current_folder_is_not_run(tmp_path: Path) -> None:
 def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
     done = purescope(tmp_path, "mkdir gone; cd gone; rmdir ../gone; purescope models")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "purescope: the current folder was deleted, or cannot be read: change to another\n"
+    assert (
+        done.stderr
+        == "purescope: the current folder was deleted, or cannot be read: change to another\n"
+    )
 
 
-def test_memory_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from purescope.cli.commands import cli
 
-    for error in (MemoryError("14 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")):
+    for error in (
+        MemoryError("14 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+    ):
 
         def fail(error: Exception = error) -> None:
             raise error
@@ -189,24 +232,33 @@ def test_a_user_without_a_home_has_no_cache_and_is_told(
     monkeypatch.delenv("PURESCOPE_CACHE")
     monkeypatch.setattr("platformdirs.user_cache_dir", nobody)
     assert run("purity", "bundled:clip") == 0
-    assert capsys.readouterr().err.startswith("note: this user has no home folder for a cache: features are not kept")
+    assert capsys.readouterr().err.startswith(
+        "note: this user has no home folder for a cache: features are not kept"
+    )
     assert run("cache", "ls") == 2
     assert "--cache DIR" in capsys.readouterr().err
 
 
 def test_a_renderer_that_dies_is_an_error_in_words(
-    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    results: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """As V8 does where address space or threads are limited."""
     dying = tmp_path / "dying.py"
     dying.write_text(
-        "import os, sys; sys.stderr.write('# Fatal error: no room\\n#\\n'); sys.stderr.flush(); os.abort()"
+        "import os, sys; sys.stderr.write('# Fatal error: no room\\n#\\n'); sys.stderr.flush(); "
+        "os.abort()"
     )
     monkeypatch.setattr("purescope.report.pictures._SCRIPT", dying)
     (results / "report.html").write_text("the one before")
     assert run("report", results) == 2
     said = capsys.readouterr().err
-    assert "the report's figures was ended by SIGABRT: Fatal error: no room\n" in said and "ulimit -v" in said
+    assert (
+        "the report's figures was ended by SIGABRT: Fatal error: no room\n" in said
+        and "ulimit -v" in said
+    )
     assert (results / "report.html").read_text() == "the one before"
     dying.write_text("import nothing_of_this_name")
     assert run("report", results) == 2

@@ -32,9 +32,11 @@ WRONG = {
     "sweep First=gone.pt --data bundled:flags --out o": "no model or file 'gone.pt'",
     "sweep local-dir:gone --data bundled:flags --out o": "local-dir:gone: there is no folder gone",
     "sweep bundled:clip --data folder:gone --out o": "folder:gone is not a folder",
-    "sweep bundled:clip --data bundled:flags,manifest:gone.csv --out o": "there is no file gone.csv",
+    "sweep bundled:clip --data bundled:flags,manifest:gone.csv --out "
+    "o": "there is no file gone.csv",
     "sweep --data features:gone.npz --space activations --out o": "there is no file gone.npz",
-    "sweep bundled:clip --data cifar10 --data-root gone --out o": "there is no folder gone to find cifar10 in",
+    "sweep bundled:clip --data cifar10 --data-root gone --out "
+    "o": "there is no folder gone to find cifar10 in",
     f"sweep {HERE} --classnames gone.json --out o": "--classnames: there is no file gone.json",
     f"sweep {HERE} --out file": "--out: file is a file",
     f"sweep {HERE} --out file/o": "--out: file/o cannot be used: file is a file",
@@ -60,7 +62,12 @@ def test_a_path_of_nothing_is_answered_before_anything_heavy_is_imported(tmp_pat
     (tmp_path / "file").touch()
     lines = "\n".join(WRONG)
     done = subprocess.run(
-        [sys.executable, "-c", RUN], input=lines, cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", RUN],
+        input=lines,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.splitlines() == [f"2 [] purescope: {came}" for came in WRONG.values()]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,4 +1,6 @@
-"""What is printed of names that others chose: one line each, and nothing in it that is more than letters."""
+"""What is printed of names that others chose: one line each, and nothing in it that is more than
+letters.
+"""
 
 import ast
 import json
@@ -22,7 +24,8 @@ from purescope.plots.folder import Drawn
 from tests.words import few_words
 
 FORGED = "purescope: all fine"
-# Erase the line, write over it, ring, turn the text, end the line, set the title; and markup and emoji of rich.
+# Erase the line, write over it, ring, turn the text, end the line, set the title; and markup and
+# emoji of rich.
 HOSTILE = f"cat\x1b[2K\r{FORGED}\x07\x9b1m\u202e\u2028\n{FORGED}\n\x1b]0;t\x07[bold]b[/]:cat:"
 TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -40,7 +43,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     def read() -> str:
         whole = "".join(capsys.readouterr())
         assert not [
-            one for one in whole if (unicodedata.category(one) in ("Cc", "Zl", "Zp") and one != "\n") or one in TURNING
+            one
+            for one in whole
+            if (unicodedata.category(one) in ("Cc", "Zl", "Zp") and one != "\n") or one in TURNING
         ]
         assert not [one for one in whole.splitlines() if one.startswith(FORGED)]
         assert max(map(len, whole.splitlines()), default=0) < 2000
@@ -51,7 +56,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A folder of that name with two classes of such names, of two small pictures each and a broken one."""
+    """A folder of that name with two classes of such names, of two small pictures each and a broken
+    one.
+    """
     rng = np.random.default_rng(0)
     for place, name in enumerate((HOSTILE, f"dog {HOSTILE}")):
         of_class = tmp_path / HOSTILE.replace("/", "") / "images" / name.replace("/", "")
@@ -65,7 +72,9 @@ def hostile(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_run_on_hostile_names(hostile: Path, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_on_hostile_names(
+    hostile: Path, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     few_words(monkeypatch)
     out = hostile / "out"
     command = ["sweep", "a\x9b\u202e[red]=bundled:clip", "--data", f"folder:{hostile / 'images'}"]
@@ -84,8 +93,12 @@ def test_a_run_on_hostile_names(hostile: Path, said: Callable[[], str], monkeypa
 
 
 @pytest.mark.slow
-def test_paths_of_results(hostile: Path, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def drawn(folder: Path, out: Path, *_: object, tell: Callable[[Path], None], **__: object) -> Drawn:
+def test_paths_of_results(
+    hostile: Path, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(
+        folder: Path, out: Path, *_: object, tell: Callable[[Path], None], **__: object
+    ) -> Drawn:
         tell(out / HOSTILE)
         return Drawn((out / HOSTILE,), (f"{HOSTILE}: no {HOSTILE} in {folder}",))
 
@@ -111,7 +124,16 @@ def test_paths_of_results(hostile: Path, said: Callable[[], str], monkeypatch: p
         ["sweep", "bundled:clip", "--data", "bundled:flags", "--draws", HOSTILE, "--out", "out"],
         ["sweep", "bundled:clip", "--data", "bundled:flags", "--keep", HOSTILE, "--out", "out"],
         ["sweep", f"{HOSTILE}=bundled:clip", "--data", "bundled:flags", "--out", "out"],
-        ["sweep", "bundled:clip", "--data", "bundled:flags", "--classnames", HOSTILE, "--out", "out"],
+        [
+            "sweep",
+            "bundled:clip",
+            "--data",
+            "bundled:flags",
+            "--classnames",
+            HOSTILE,
+            "--out",
+            "out",
+        ],
         ["sweep", "bundled:clip", "--data", "bundled:flags", "--out", f"{HOSTILE}\0"],
         ["purity", "bundled:clip", "--measure", HOSTILE],
         ["track", HOSTILE, "--out", "out"],
@@ -136,10 +158,17 @@ def test_bad_input_of_hostile_names(
 
 @pytest.mark.parametrize(
     "command",
-    [["datasets", "--data-root"], ["datasets", "--check"], ["cache", "ls", "--cache"], ["cache", "verify", "--cache"]],
+    [
+        ["datasets", "--data-root"],
+        ["datasets", "--check"],
+        ["cache", "ls", "--cache"],
+        ["cache", "verify", "--cache"],
+    ],
     ids=" ".join,
 )
-def test_lists_of_hostile_folders(command: list[str], hostile: Path, said: Callable[[], str]) -> None:
+def test_lists_of_hostile_folders(
+    command: list[str], hostile: Path, said: Callable[[], str]
+) -> None:
     assert run(*command, hostile) == 0
     assert said()
 
@@ -154,7 +183,10 @@ def test_notes_steps_and_what_libraries_say(said: Callable[[], str]) -> None:
 
 def test_an_error_of_ours_in_a_note_is_one_line_that_can_be_read(said: Callable[[], str]) -> None:
     with terminal.telling():
-        warnings.warn("no report: gone\n  expected: a folder\n  to fix:   name one; `x` draws it", stacklevel=1)
+        warnings.warn(
+            "no report: gone\n  expected: a folder\n  to fix:   name one; `x` draws it",
+            stacklevel=1,
+        )
     assert said() == "note: no report: gone; expected: a folder; to fix: name one; `x` draws it\n"
 
 
@@ -170,19 +202,36 @@ def test_a_cell_and_a_heading_are_one_line(said: Callable[[], str]) -> None:
     assert printed.count("[bold]b[/]:cat:") == 4 and "\N{CAT FACE}" not in printed
 
 
-@pytest.mark.parametrize("module", sorted(Path(str(package.__file__)).parent.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "module", sorted(Path(str(package.__file__)).parent.glob("*.py")), ids=lambda path: path.stem
+)
 def test_only_the_printing_modules_print(module: Path) -> None:
-    """A text that is put together is no markup, and goes through `say` or `plain`; paths are read in one place."""
+    """A text that is put together is no markup, and goes through `say` or `plain`; paths are read
+    in one place.
+    """
     if module.stem in ("printing", "outlets", "signals", "screen"):
         return
-    for call in (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)):
+    for call in (
+        node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)
+    ):
         name = ast.unparse(call.func)
-        assert name not in ("print", "click.echo", "click.secho", "click.Path", "sys.stdout.write"), name
+        assert name not in (
+            "print",
+            "click.echo",
+            "click.secho",
+            "click.Path",
+            "sys.stdout.write",
+        ), name
         if name.endswith("screen.print"):
             texts = [one for one in call.args if isinstance(one, ast.JoinedStr)]
-            for part in (part for one in texts for part in one.values if isinstance(part, ast.FormattedValue)):
+            for part in (
+                part for one in texts for part in one.values if isinstance(part, ast.FormattedValue)
+            ):
                 shown = ast.unparse(part.value)
-                ours = shown.startswith(("plain(", "_PROTOCOLS[", "_purity(")) or shown == "table.row_count"
+                ours = (
+                    shown.startswith(("plain(", "_PROTOCOLS[", "_purity("))
+                    or shown == "table.row_count"
+                )
                 assert ours or part.format_spec is not None, f"{module.name}: {ast.unparse(call)}"
 
 
@@ -191,14 +240,24 @@ def test_every_path_is_read_in_the_same_way() -> None:
     for command in (*cli.commands.values(), *cli.commands["cache"].commands.values()):  # type: ignore[attr-defined]
         for option in command.params:
             assert not isinstance(option.type, click.Path)
-            if option.name in ("out", "folder", "cache", "data_root", "classnames", "templates", "check"):
+            if option.name in (
+                "out",
+                "folder",
+                "cache",
+                "data_root",
+                "classnames",
+                "templates",
+                "check",
+            ):
                 assert option.type in (FILE, FOLDER, RESULTS), option.name
                 taken.append(option.name)
     assert len(taken) > 20
 
 
 @pytest.mark.parametrize("kind", [FILE, FOLDER, RESULTS], ids=["file", "folder", "results"])
-def test_a_path_is_read_as_it_was_typed(kind: click.ParamType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_read_as_it_was_typed(
+    kind: click.ParamType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for path in (tmp_path / "home" / "z", tmp_path / "~" / "z") if kind is FILE else ():
@@ -214,7 +273,11 @@ def test_a_path_is_read_as_it_was_typed(kind: click.ParamType, tmp_path: Path, m
 def test_a_folder_to_write_into_is_one(tmp_path: Path, said: Callable[[], str]) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "file").write_text("")
-    for out, says in (("loop", "leads back to itself"), ("loop/x", "leads back to itself"), ("file", "is a file")):
+    for out, says in (
+        ("loop", "leads back to itself"),
+        ("loop/x", "leads back to itself"),
+        ("file", "is a file"),
+    ):
         assert run("sweep", "bundled:clip", "--data", "bundled:flags", "--out", tmp_path / out) == 2
         assert says in said()
     for out in ("", "a\udcff"):

@@ -22,8 +22,8 @@ LINES = {
     signal.SIGTERM: "purescope: stopped by SIGTERM\n",
     signal.SIGHUP: "purescope: stopped by SIGHUP\n",
 }
-# A command that is in the middle of a file; what it does in place of `purescope`'s own, and how many seconds it has for
-# tidying up, is each test's: on a busy machine half a second is too little.
+# A command that is in the middle of a file; what it does in place of `purescope`'s own, and how
+# many seconds it has for tidying up, is each test's: on a busy machine half a second is too little.
 COMMAND = """
 import hashlib, os, sys, time
 from pathlib import Path
@@ -82,7 +82,9 @@ def begin(code: str, folder: Path, *, ready: int = 1) -> "subprocess.Popen[str]"
     """Start a script in a session of its own, and wait until it is in the middle of its work."""
     (folder / "command.py").write_text(code)
     command = [sys.executable, "command.py"]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     while len(list(folder.glob("ready*"))) < ready:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
@@ -107,7 +109,9 @@ def _is_of_session(process: psutil.Process, session: int) -> bool:
 
 
 @pytest.mark.parametrize("signum", LINES, ids=lambda signum: signum.name)
-def test_a_stopped_command_says_so_and_leaves_no_half_file(signum: signal.Signals, tmp_path: Path) -> None:
+def test_a_stopped_command_says_so_and_leaves_no_half_file(
+    signum: signal.Signals, tmp_path: Path
+) -> None:
     process = begin(COMMAND.format(work="time.sleep(60)", grace=8), tmp_path)
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".result-")]
     os.killpg(process.pid, signum)
@@ -116,7 +120,10 @@ def test_a_stopped_command_says_so_and_leaves_no_half_file(signum: signal.Signal
 
 
 def test_native_code_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
-    process = begin(COMMAND.format(work="hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)", grace=0.5), tmp_path)
+    process = begin(
+        COMMAND.format(work="hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)", grace=0.5),
+        tmp_path,
+    )
     process.send_signal(signal.SIGTERM)
     assert end(process) == (143, LINES[signal.SIGTERM])
 

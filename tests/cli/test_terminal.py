@@ -24,7 +24,9 @@ KS = [200, 250, 300, 350, 400, 450, 500]
 SETS = ("emoji", "flags", "icons", "clipart", "fashion-mnist", "openmoji")
 
 
-def made(models: tuple[str, ...] = ("Bundled CLIP", "Bundled LaCLIP"), sets: tuple[str, ...] = SETS) -> pd.DataFrame:
+def made(
+    models: tuple[str, ...] = ("Bundled CLIP", "Bundled LaCLIP"), sets: tuple[str, ...] = SETS
+) -> pd.DataFrame:
     rows = [
         (model, dataset, strategy, draw, k, "accuracy", value + 0.0001 * k, 1399, 66, 512, 1 / 66)
         for model in models
@@ -34,9 +36,23 @@ def made(models: tuple[str, ...] = ("Bundled CLIP", "Bundled LaCLIP"), sets: tup
         for k in KS
     ]
     full = [
-        (model, dataset, "full", 0, 512, "accuracy", 0.6, 1399, 66, 512, 1 / 66) for model in models for dataset in sets
+        (model, dataset, "full", 0, 512, "accuracy", 0.6, 1399, 66, 512, 1 / 66)
+        for model in models
+        for dataset in sets
     ]
-    columns = ["model", "dataset", "strategy", "draw", "k", "metric", "value", "n", "classes", "neurons", "chance"]
+    columns = [
+        "model",
+        "dataset",
+        "strategy",
+        "draw",
+        "k",
+        "metric",
+        "value",
+        "n",
+        "classes",
+        "neurons",
+        "chance",
+    ]
     return pd.DataFrame(rows + full, columns=columns)
 
 
@@ -49,7 +65,8 @@ def printed(show, **options: object) -> str:
 def test_two_models_on_six_sets_are_half_a_screen_of_100_columns() -> None:
     lines = printed(lambda screen: terminal.accuracies(screen, made())).splitlines()
     assert len(lines) <= 22 and max(map(len, lines)) <= 100
-    # From 42 to 55, the eighth of 13 points that a value is nearest to: 52 is 5.4 of 7 above the least.
+    # From 42 to 55, the eighth of 13 points that a value is nearest to: 52 is 5.4 of 7 above the
+    # least.
     row = next(line for line in lines if line.startswith("flags"))
     assert row.split() == ["flags", "1,399", "1.5", "60.0", "52.0", "▆▇▇▇▇██", "55.0", "47.0", "▄▄▄▄▅▅▅", "50.0",
                            "42.0", "▁▁▂▂▂▂▃", "45.0"]  # fmt: skip
@@ -57,7 +74,9 @@ def test_two_models_on_six_sets_are_half_a_screen_of_100_columns() -> None:
 
 def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = printed(
-        lambda screen: terminal.accuracies(screen, made()), force_terminal=True, color_system="truecolor"
+        lambda screen: terminal.accuracies(screen, made()),
+        force_terminal=True,
+        color_system="truecolor",
     )
     assert "\x1b[38;2;0;114;178m▆" in coloured and "\x1b[38;2;0;114;178m52" not in coloured
     monkeypatch.setenv("NO_COLOR", "1")
@@ -91,7 +110,9 @@ def test_on_a_terminal_a_step_passes_and_a_note_stays(
         logging.getLogger("purescope").info("first")
         warnings.warn("a doubt", UserWarning, stacklevel=1)
     err = capfd.readouterr().err
-    assert err.index("first ...") < err.index("note: a doubt\n") and err.endswith("\r\x1b[K" if "\x1b" in err else "\r")
+    assert err.index("first ...") < err.index("note: a doubt\n") and err.endswith(
+        "\r\x1b[K" if "\x1b" in err else "\r"
+    )
 
 
 def test_names_are_no_markup() -> None:
@@ -100,14 +121,33 @@ def test_names_are_no_markup() -> None:
     assert "[red]M[/red]" in shown and "[bold]D[/bold]" in shown and "a[/]b" in shown
     difference = Difference(0.01, -0.01, 0.03)
     finding = Finding(
-        "[i]D[/i]", 1, "not decided", "not asked", difference, difference, difference, 0.5, 0.5, 0.5, 0.02, 50
+        "[i]D[/i]",
+        1,
+        "not decided",
+        "not asked",
+        difference,
+        difference,
+        difference,
+        0.5,
+        0.5,
+        0.5,
+        0.02,
+        50,
     )
-    line = printed(lambda screen: screen.print(terminal.verdict_line(Verdict("[b]M[/b]", finding, (finding,)))))
-    assert "[b]M[/b]" in line and "[i]D[/i]" in line and "not decided" in line and "+1.00 points" in line
+    line = printed(
+        lambda screen: screen.print(terminal.verdict_line(Verdict("[b]M[/b]", finding, (finding,))))
+    )
+    assert (
+        "[b]M[/b]" in line
+        and "[i]D[/i]" in line
+        and "not decided" in line
+        and "+1.00 points" in line
+    )
 
 
 @pytest.mark.parametrize(
-    ("values", "shown"), [([0.0, 1.0], "▁█"), ([1.0, 1.0], "▄▄"), (np.arange(40.0).tolist(), 14), ([0.5], "▄")]
+    ("values", "shown"),
+    [([0.0, 1.0], "▁█"), ([1.0, 1.0], "▄▄"), (np.arange(40.0).tolist(), 14), ([0.5], "▄")],
 )
 def test_a_curve_is_in_its_scale_and_not_long(values: list[float], shown: str | int) -> None:
     line = terminal.sparkline(values, min(values), max(values))
@@ -117,7 +157,9 @@ def test_a_curve_is_in_its_scale_and_not_long(values: list[float], shown: str | 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A purescope in an environment of its own below the working folder, the one that runs; PATH has none."""
+    """A purescope in an environment of its own below the working folder, the one that runs; PATH
+    has none.
+    """
     script = tmp_path / "my env" / "bin" / "purescope"
     script.parent.mkdir(parents=True)
     script.write_text("#!/bin/sh\necho $*\n")
@@ -129,10 +171,15 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return script
 
 
-def test_a_command_to_type_works_as_it_is_printed(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_to_type_works_as_it_is_printed(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     line = terminal.typed("purescope purity bundled:clip")
     assert line == "'my env/bin/purescope' purity bundled:clip"
-    assert subprocess.run(line, shell=True, capture_output=True, text=True).stdout == "purity bundled:clip\n"
+    assert (
+        subprocess.run(line, shell=True, capture_output=True, text=True).stdout
+        == "purity bundled:clip\n"
+    )
     elsewhere = installed.parents[2] / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.setattr(sys, "argv", [str(installed), "demo"])
@@ -140,7 +187,9 @@ def test_a_command_to_type_works_as_it_is_printed(installed: Path, monkeypatch: 
     assert terminal.typed("purescope models") == f"'{installed}' models"
 
 
-def test_a_command_on_the_path_is_called_by_its_name(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_on_the_path_is_called_by_its_name(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(installed.parent))
     assert terminal.typed("purescope models") == "purescope models"
     other = installed.parents[2] / "bin" / "purescope"  # PATH has another one
@@ -155,12 +204,19 @@ def test_python_that_runs_a_module_is_no_command(monkeypatch: pytest.MonkeyPatch
     assert terminal.typed("purescope models") == "purescope models"
 
 
-@pytest.mark.parametrize(("sets", "said"), [(("flags",), "1 data set"), (("flags", "icons"), "2 data sets")])
+@pytest.mark.parametrize(
+    ("sets", "said"), [(("flags",), "1 data set"), (("flags", "icons"), "2 data sets")]
+)
 def test_one_data_set_is_one(sets: tuple[str, ...], said: str, tmp_path: Path) -> None:
     for schema in (COMPARISONS, CURVES):
-        empty = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in schema.columns.items()})
+        empty = pd.DataFrame(
+            {name: pd.Series(dtype=dtype) for name, dtype in schema.columns.items()}
+        )
         write_table(empty, tmp_path, schema)
-    assert terminal.strategy_table(made(("M",), sets), tmp_path, "M").title == f"M: strategies, over all k and {said}"
+    assert (
+        terminal.strategy_table(made(("M",), sets), tmp_path, "M").title
+        == f"M: strategies, over all k and {said}"
+    )
 
 
 def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

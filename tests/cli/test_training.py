@@ -34,22 +34,41 @@ def test_the_command_follows_the_bundled_snapshots(tmp_path: Path) -> None:
         assert step in result.output
     last = table.iloc[-1]
     assert f"to {last.image_relative_overlap:.2f}" in re.sub(r"\s+", " ", result.output)
-    assert {"dynamics.png", "dynamics.svg", "track.csv", "track.parquet"} <= {p.name for p in tmp_path.iterdir()}
+    assert {"dynamics.png", "dynamics.svg", "track.csv", "track.parquet"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
 
 
 @pytest.mark.slow
 def test_the_command_measures_accuracy_on_data(tmp_path: Path) -> None:
-    options = ["--data", "bundled:flags", "--keep", "100,512", "--draws", "3", "--no-cache", "--out", str(tmp_path)]
+    options = [
+        "--data",
+        "bundled:flags",
+        "--keep",
+        "100,512",
+        "--draws",
+        "3",
+        "--no-cache",
+        "--out",
+        str(tmp_path),
+    ]
     result = CliRunner().invoke(command, ["@4000=bundled:clip", *options], catch_exceptions=False)
     assert result.exit_code == 0
     row = read_track(tmp_path).iloc[0]
     assert row.high_purity_512 == row.low_purity_512 == row.accuracy
     shown = re.sub(r"\s+", " ", result.output)
-    assert f"ends {100 * row.gap:+.1f} points from low" in shown and f"{100 * row.accuracy:.1f}" in shown
+    assert (
+        f"ends {100 * row.gap:+.1f} points from low" in shown
+        and f"{100 * row.accuracy:.1f}" in shown
+    )
 
 
 def test_a_wrong_call_is_told(tmp_path: Path) -> None:
-    for arguments in (["bundled:clip"], ["@1=bundled:clip", "--space", "centred"], ["@1=bundled:clip", "--data", "x"]):
+    for arguments in (
+        ["bundled:clip"],
+        ["@1=bundled:clip", "--space", "centred"],
+        ["@1=bundled:clip", "--data", "x"],
+    ):
         result = CliRunner().invoke(command, [*arguments, "--out", str(tmp_path)])
         assert isinstance(result.exception, PurescopeError), arguments
 
@@ -77,14 +96,19 @@ def test_lines_are_the_columns_of_the_table(table: pd.DataFrame) -> None:
             "overlap, text tower": rows.text_relative_overlap,
         },
         "order": {"order by purity, with that of the last step": rows.rank_last},
-        "accuracy": {"all neurons": 100 * rows.accuracy, "highest purity kept, mean over k": 100 * rows.high_purity},
+        "accuracy": {
+            "all neurons": 100 * rows.accuracy,
+            "highest purity kept, mean over k": 100 * rows.high_purity,
+        },
         "gap": {
             "highest purity kept, mean over k": 100 * rows.gap_to_random,
             "lowest purity kept, mean over k": 100 * (rows.low_purity - rows.random),
         },
     }
     for show, expected in columns.items():
-        lines = {str(line.get_label()): line for line in plot_dynamics(table, show, model="b").lines}
+        lines = {
+            str(line.get_label()): line for line in plot_dynamics(table, show, model="b").lines
+        }
         for label, values in expected.items():
             assert list(lines[label].get_xdata()) == [1, 20]  # type: ignore[arg-type]
             assert list(lines[label].get_ydata()) == pytest.approx(values.tolist())  # type: ignore[arg-type]
@@ -93,9 +117,13 @@ def test_lines_are_the_columns_of_the_table(table: pd.DataFrame) -> None:
 @pytest.mark.slow
 def test_the_figure_takes_any_table(table: pd.DataFrame, tmp_path: Path) -> None:
     alone = track([(1, made.make_model(1))])
-    undrawn = track([(1, made.make_model(1))], [made.make_dataset()], settings=TrackSettings(keep=[3], draws=0))
+    undrawn = track(
+        [(1, made.make_model(1))], [made.make_dataset()], settings=TrackSettings(keep=[3], draws=0)
+    )
     for i, each in enumerate((table, alone, undrawn, pd.concat([table, alone]))):
-        assert [path.name for path in write_dynamics(each, tmp_path / str(i), ["svg"])] == ["dynamics.svg"]
+        assert [path.name for path in write_dynamics(each, tmp_path / str(i), ["svg"])] == [
+            "dynamics.svg"
+        ]
     for show, of, message in (
         ("acuracy", table, "did you mean 'accuracy'"),
         ("overlap", table, "2 models"),

@@ -9,7 +9,9 @@ import pytest
 
 @pytest.fixture
 def quiet_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep `datasets` to the test: its cache, no progress bars, and whatever it asks of a network is a failure."""
+    """Keep `datasets` to the test: its cache, no progress bars, and whatever it asks of a network
+    is a failure.
+    """
 
     hub = pytest.importorskip("datasets")
 

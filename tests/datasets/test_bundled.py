@@ -100,7 +100,9 @@ def test_an_image_that_is_no_webp_is_named(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_listing_counts_images_and_classes_of_each_view() -> None:
-    rows = {row.spec: (row.images, row.classes, row.what, row.present) for row in available_datasets()}
+    rows = {
+        row.spec: (row.images, row.classes, row.what, row.present) for row in available_datasets()
+    }
     assert rows["bundled:emoji"] == (4, 3, "Emoji", True)
     assert rows["bundled:kinds"] == (3, 2, "Kinds of emoji", True)
 

@@ -24,7 +24,9 @@ def test_the_list_names_every_kind() -> None:
 def test_brackets_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rich takes `[hf]` for a style, unless it is told not to."""
     told = " ".join(CliRunner().invoke(datasets, []).output.split())
-    assert re.search(r"with (yes )?the extra \[hf\]; or a folder", told)  # a cell may be in two lines
+    assert re.search(
+        r"with (yes )?the extra \[hf\]; or a folder", told
+    )  # a cell may be in two lines
     (tmp_path / "[data]").mkdir()
     monkeypatch.chdir(tmp_path)
     assert "Datasets in [data]" in CliRunner().invoke(datasets, ["--check", "[data]"]).output
@@ -35,7 +37,9 @@ def test_check_says_for_each_set_what_it_is_and_how_to_get_it(tmp_path: Path) ->
     place.mkdir(parents=True)
     (place / "River_1.png").write_bytes(picture(1))
     result = CliRunner().invoke(datasets, ["--check", str(tmp_path)])
-    assert isinstance(result.exception, DatasetError)  # which the command line turns into exit code 2
+    assert isinstance(
+        result.exception, DatasetError
+    )  # which the command line turns into exit code 2
     assert result.exception.came == f"incomplete in {tmp_path}: eurosat"
     for name, benchmark in BENCHMARKS.items():
         assert f"{name}: " in result.output and benchmark.page in result.output

@@ -1,4 +1,6 @@
-"""Transparency, grey of 16 bits and CMYK: what becomes RGB of them, under both protocols, and what is noted."""
+"""Transparency, grey of 16 bits and CMYK: what becomes RGB of them, under both protocols, and what
+is noted.
+"""
 
 import io
 from collections.abc import Callable
@@ -38,10 +40,22 @@ def twelve_bits(values: np.ndarray) -> io.BytesIO:
     pairs = values.astype(int).reshape(-1, 2)
     packed = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs.tolist())
     height, width = values.shape
-    tags = [(256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
+    tags = [
+        (256, width),
+        (257, height),
+        (258, 12),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, height),
+    ]
     tags += [(279, len(packed))]
     strip = packed + b"\0" * (len(packed) % 2)
-    entries = b"".join(tag.to_bytes(2, "little") + b"\4\0\1\0\0\0" + value.to_bytes(4, "little") for tag, value in tags)
+    entries = b"".join(
+        tag.to_bytes(2, "little") + b"\4\0\1\0\0\0" + value.to_bytes(4, "little")
+        for tag, value in tags
+    )
     start = b"II*\0" + (8 + len(strip)).to_bytes(4, "little")
     return io.BytesIO(start + strip + len(tags).to_bytes(2, "little") + entries + bytes(4))
 
@@ -74,14 +88,22 @@ def test_grey_of_twelve_bits() -> None:
 
 @pytest.mark.parametrize("kind", ["float32", "int32", "int16"])
 def test_numbers_without_a_range_are_refused_by_name(kind: str) -> None:
-    file = deep(WIDE, "TIFF", tiffinfo={339: 2}) if kind == "int16" else deep(WIDE.astype(kind), "TIFF")
-    with pytest.raises(DatasetError, match=r"image cat/7\.tif: it holds .* save it with 8 or 16 bits a channel"):
+    file = (
+        deep(WIDE, "TIFF", tiffinfo={339: 2})
+        if kind == "int16"
+        else deep(WIDE.astype(kind), "TIFF")
+    )
+    with pytest.raises(
+        DatasetError, match=r"image cat/7\.tif: it holds .* save it with 8 or 16 bits a channel"
+    ):
         open_rgb(file, "cat/7.tif")
 
 
 def transparent(mode: str) -> Image.Image:
     """Black with an opaque, a half and a clear pixel; palettes and keys have no half."""
-    image = Image.fromarray(np.array([[[0, 0, 0, 255], [0, 0, 0, 128], [0, 0, 0, 0]]], dtype=np.uint8), "RGBA")
+    image = Image.fromarray(
+        np.array([[[0, 0, 0, 255], [0, 0, 0, 128], [0, 0, 0, 0]]], dtype=np.uint8), "RGBA"
+    )
     if mode in ("RGBA", "LA"):
         return image.convert(mode)
     grey = Image.fromarray(np.array([[0, 0, 9]], dtype=np.uint8), "L")
@@ -106,7 +128,9 @@ def transparent(mode: str) -> Image.Image:
         ("P", "GIF", {"transparency": 9}, [0, 0, 255]),
     ],
 )
-def test_white_is_behind_what_is_transparent(mode: str, kind: str, options: dict[str, object], lightness: list[int]):
+def test_white_is_behind_what_is_transparent(
+    mode: str, kind: str, options: dict[str, object], lightness: list[int]
+):
     file = stored(transparent(mode), kind, **options)
     assert np.asarray(open_rgb(file, "x"))[0, :, 0].tolist() == lightness
     assert look_at(file, FORMATS) == Colours(transparent=True)
@@ -119,7 +143,9 @@ def test_a_value_of_sixteen_bits_that_is_clear() -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK"])
 def test_plain_images_are_as_pillow_converts_them(mode: str) -> None:
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)).convert(mode)
+    image = Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    ).convert(mode)
     file = stored(image, "TIFF")
     assert open_rgb(file, "x").tobytes() == image.convert("RGB").tobytes()
     assert look_at(file, FORMATS) == Colours()
@@ -162,9 +188,13 @@ def eye() -> Model:
     )  # fmt: skip
 
 
-def test_features_of_one_protocol_are_not_taken_from_the_cache_for_the_other(icons: Dataset, tmp_path: Path) -> None:
+def test_features_of_one_protocol_are_not_taken_from_the_cache_for_the_other(
+    icons: Dataset, tmp_path: Path
+) -> None:
     cache = tmp_path / "cache"
-    native, paper = (extract(eye(), icons, protocol=name, cache=cache).image for name in ("native", "paper"))
+    native, paper = (
+        extract(eye(), icons, protocol=name, cache=cache).image for name in ("native", "paper")
+    )
     assert not torch.equal(native[0], paper[0]) and torch.equal(native[1], paper[1])
     for name, rows in (("native", native), ("paper", paper)):
         assert torch.equal(extract(eye(), icons, protocol=name, cache=cache).image, rows)
@@ -183,14 +213,18 @@ def test_notes_stand_in_the_data_set(icons: Dataset) -> None:
     assert "1 of 2 images have transparency" in note
 
 
-def test_how_an_image_is_read_is_in_the_fingerprint(icons: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_an_image_is_read_is_in_the_fingerprint(
+    icons: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Caches hold features of the same bytes, read as Pillow converts them."""
     monkeypatch.setattr("purescope.datasets.images.look_at", lambda file, formats: Colours())
     assert load_dataset(icons.spec).fingerprint != icons.fingerprint
 
 
 def test_resized_before_it_becomes_rgb() -> None:
-    """As CLIP's own transform does, written out: the filter runs over the four inks, not over the three colours."""
+    """As CLIP's own transform does, written out: the filter runs over the four inks, not over the
+    three colours.
+    """
     noise = np.random.default_rng(0).integers(0, 256, (40, 30, 4), dtype=np.uint8)
     image = Image.fromarray(noise, "CMYK")
     small = image.resize((8, 10), Image.Resampling.BICUBIC).crop((0, 1, 8, 9)).convert("RGB")
@@ -202,7 +236,9 @@ def test_resized_before_it_becomes_rgb() -> None:
 
 
 def test_some_of_lazy_images() -> None:
-    images = LazyImages(lambda row: Image.new("L", (1, 1), row), 9, lambda row: Image.new("L", (1, 1), 100 + row))
+    images = LazyImages(
+        lambda row: Image.new("L", (1, 1), row), 9, lambda row: Image.new("L", (1, 1), 100 + row)
+    )
     some = images.chosen([4, 2])
     assert [some[row].getpixel((0, 0)) for row in range(2)] == [4, 2]
     assert [some.of_paper[row].getpixel((0, 0)) for row in range(2)] == [104, 102]

@@ -129,7 +129,10 @@ def test_file_contents_tell_names_and_bytes(tmp_path: Path) -> None:
     before = contents(one)
     assert before == [b"one\0" + hashlib.sha256(b"abc").digest()]
     assert before != contents(other), "the name counts"
-    assert contents(one, tmp_path / "missing") == [*before, b"missing\0" + hashlib.sha256(b"").digest()]
+    assert contents(one, tmp_path / "missing") == [
+        *before,
+        b"missing\0" + hashlib.sha256(b"").digest(),
+    ]
     one.write_bytes(b"abd")
     assert contents(one) != before, "bytes count"
 
@@ -159,7 +162,11 @@ def test_every_mode_is_read_as_rgb(tmp_path: Path, mode: str) -> None:
 def test_a_broken_image_is_named(tmp_path: Path, suffix: str, damage: str) -> None:
     file = tmp_path / f"image.{suffix}"
     Image.radial_gradient("L").convert("RGB").save(file)
-    content = {"empty": b"", "text": b"not an image", "half": file.read_bytes()[: file.stat().st_size // 2]}
+    content = {
+        "empty": b"",
+        "text": b"not an image",
+        "half": file.read_bytes()[: file.stat().st_size // 2],
+    }
     file.write_bytes(content[damage])
     with pytest.raises(DatasetError, match=r"image cats/7: "):
         open_rgb(file, "cats/7")

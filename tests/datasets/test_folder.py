@@ -15,9 +15,13 @@ from tests.datasets.pictures import picture, shades
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    """Two cats; three dogs, one deeper, one with a suffix in capitals; and things that are no images."""
+    """Two cats; three dogs, one deeper, one with a suffix in capitals; and things that are no
+    images.
+    """
     folder = tmp_path / "my pets"
-    for number, name in enumerate(["cat_s/2.png", "cat_s/10.png", "dog/a.PNG", "dog/puppies/a.png", "dog/z.png"]):
+    for number, name in enumerate(
+        ["cat_s/2.png", "cat_s/10.png", "dog/a.PNG", "dog/puppies/a.png", "dog/z.png"]
+    ):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (3, 2), (number, 0, 0)).save(file)
@@ -73,7 +77,8 @@ def test_names_in_a_table_may_stand_in_any_order(pets: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["one\n", "one\ntwo\nthree\n", "dog\ta\ncow\tb\n", "dog\ta\ndog\tb\n", "dog\ta\ncat_s\n", ""]
+    "text",
+    ["one\n", "one\ntwo\nthree\n", "dog\ta\ncow\tb\n", "dog\ta\ndog\tb\n", "dog\ta\ncat_s\n", ""],
 )
 def test_a_list_of_names_that_does_not_fit(pets: Path, text: str) -> None:
     (pets / "classes.txt").write_text(text)
@@ -88,7 +93,9 @@ def test_a_list_of_names_in_another_encoding(pets: Path) -> None:
         load_dataset(f"folder:{pets}")
 
 
-def test_a_sub_folder_without_images_is_a_class_and_is_reported(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sub_folder_without_images_is_a_class_and_is_reported(
+    pets: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (pets / "bird").mkdir()
     with caplog.at_level(logging.WARNING):
         dataset = load_dataset(f"folder:{pets}")
@@ -104,7 +111,9 @@ def test_no_folder(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"is empty\n  expected: a folder with a sub-folder of images for each"):
+    with pytest.raises(
+        DatasetError, match=r"is empty\n  expected: a folder with a sub-folder of images for each"
+    ):
         load_dataset(f"folder:{tmp_path}")
     (tmp_path / "read.me").write_text("")
     with pytest.raises(DatasetError, match="no sub-folder, 1 files and no image"):
@@ -119,7 +128,9 @@ def test_images_without_sub_folders(pets: Path) -> None:
 def test_sub_folders_without_any_image(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    with pytest.raises(DatasetError, match=r"2 sub-folders and no image(?s:.*)to fix:   check the path"):
+    with pytest.raises(
+        DatasetError, match=r"2 sub-folders and no image(?s:.*)to fix:   check the path"
+    ):
         load_dataset(f"folder:{tmp_path}")
 
 
@@ -142,7 +153,9 @@ def test_a_broken_image_stops_when_reached_or_is_skipped(pets: Path) -> None:
     assert "cat_s/2.png" in kept.skipped[0]
 
 
-def test_fingerprint_is_of_the_content_not_of_the_place_or_the_time(pets: Path, tmp_path: Path) -> None:
+def test_fingerprint_is_of_the_content_not_of_the_place_or_the_time(
+    pets: Path, tmp_path: Path
+) -> None:
     before = load_dataset(f"folder:{pets}").fingerprint
     shutil.copytree(pets, tmp_path / "copy", copy_function=shutil.copyfile)
     assert load_dataset(f"folder:{tmp_path / 'copy'}").fingerprint == before
@@ -151,18 +164,32 @@ def test_fingerprint_is_of_the_content_not_of_the_place_or_the_time(pets: Path, 
 
 
 def test_files_that_are_no_images_by_their_names_are_told(tmp_path: Path) -> None:
-    for name in ("cat/1.png", "cat/2.HEIC", "cat/deep/3.avif", "cat/noending", "dog/1.gif", "dog/about.txt"):
+    for name in (
+        "cat/1.png",
+        "cat/2.HEIC",
+        "cat/deep/3.avif",
+        "cat/noending",
+        "dog/1.gif",
+        "dog/about.txt",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(picture(1))
     with pytest.warns(
-        UserWarning, match=r"3 files are no images.*\(\.avif, \.heic, no ending\).*first cat/2\.HEIC"
+        UserWarning,
+        match=r"3 files are no images.*\(\.avif, \.heic, no ending\).*first cat/2\.HEIC",
     ) as told:
         dataset = load_dataset(f"folder:{tmp_path}")
     assert (len(told), len(dataset)) == (1, 2)
 
 
 def test_what_begins_with_a_dot_is_no_class_and_no_image(tmp_path: Path) -> None:
-    for name in ("cat/1.png", "dog/1.png", ".ipynb_checkpoints/1.png", "cat/.trash/2.png", "cat/._1.png"):
+    for name in (
+        "cat/1.png",
+        "dog/1.png",
+        ".ipynb_checkpoints/1.png",
+        "cat/.trash/2.png",
+        "cat/._1.png",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(picture(1))
     dataset = load_dataset(f"folder:{tmp_path}")
@@ -190,11 +217,15 @@ SYSTEM = [
 
 @pytest.mark.parametrize("name", SYSTEM)
 @pytest.mark.parametrize("place", [".", "dog", "dog/puppies"])
-def test_folders_of_the_system_are_no_classes_and_hold_no_images(pets: Path, name: str, place: str) -> None:
+def test_folders_of_the_system_are_no_classes_and_hold_no_images(
+    pets: Path, name: str, place: str
+) -> None:
     (pets / place / name / "1.png").mkdir(parents=True)
     (pets / place / name / "1.png" / "thumb.png").write_bytes(picture(1))
     told = (Path(place) / name).as_posix().replace("$", r"\$").replace("+", r"\+")
-    with pytest.warns(UserWarning, match=f"1 folders that systems and programs make are left out: {told}$"):
+    with pytest.warns(
+        UserWarning, match=f"1 folders that systems and programs make are left out: {told}$"
+    ):
         dataset = load_dataset(f"folder:{pets}")
     assert (dataset.classes, len(dataset)) == (("cat_s", "dog"), 5)
 
@@ -223,7 +254,9 @@ def test_splits_are_no_classes(tmp_path: Path, names: list[str], meant: str) -> 
             (tmp_path / name / inner).mkdir(parents=True)
             (tmp_path / name / inner / "1.png").write_bytes(picture(1))
     (tmp_path / "docs").mkdir()
-    with pytest.raises(DatasetError, match=rf"which are splits, not classes\n(?s:.*)folder:{tmp_path / meant}$"):
+    with pytest.raises(
+        DatasetError, match=rf"which are splits, not classes\n(?s:.*)folder:{tmp_path / meant}$"
+    ):
         load_dataset(f"folder:{tmp_path}")
     assert load_dataset(f"folder:{tmp_path / meant}").classes == ("cat", "dog")
 
@@ -239,7 +272,9 @@ def test_the_same_folders_in_every_class_are_noted(tmp_path: Path) -> None:
         for inner in ("cat", "dog"):
             (tmp_path / outer / inner).mkdir(parents=True)
             (tmp_path / outer / inner / "1.png").write_bytes(picture(1))
-    with pytest.warns(UserWarning, match=r"all of its 2 sub-folders have the sub-folders cat, dog: .*/2019"):
+    with pytest.warns(
+        UserWarning, match=r"all of its 2 sub-folders have the sub-folders cat, dog: .*/2019"
+    ):
         assert load_dataset(f"folder:{tmp_path}").classes == ("2019", "2020")
     (tmp_path / "2020" / "1.png").write_bytes(picture(1))
     load_dataset(f"folder:{tmp_path}")

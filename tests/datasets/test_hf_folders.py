@@ -69,9 +69,14 @@ WAYS = {
     "the only one": lambda path: [config(path)],
     "in a list": lambda path: [config(["own.parquet", path])],
     "a text": lambda path: [{"config_name": "default", "data_files": path}],
-    "a list of texts": lambda path: [{"config_name": "default", "data_files": ["own.parquet", path]}],
+    "a list of texts": lambda path: [
+        {"config_name": "default", "data_files": ["own.parquet", path]}
+    ],
     "a folder": lambda path: [{"config_name": "default", "data_dir": path}],
-    "another configuration": lambda path: [config("own.parquet"), {**config(path), "config_name": "more"}],
+    "another configuration": lambda path: [
+        config("own.parquet"),
+        {**config(path), "config_name": "more"},
+    ],
 }
 
 
@@ -84,14 +89,19 @@ def test_a_card_leads_to_files_beside_it(way: str, file: str, tmp_path: Path) ->
     for pattern in PATTERNS:
         path = pattern.replace("OUTSIDE", str(tmp_path / "outside"))
         card(tmp_path / "pets", *WAYS[way](path), file=file)
-        with pytest.raises(DatasetError, match=r"data_(files|dir) in .* leads to .*, which is no file beside it"):
+        with pytest.raises(
+            DatasetError, match=r"data_(files|dir) in .* leads to .*, which is no file beside it"
+        ):
             load_dataset(f"hf:{tmp_path / 'pets'}")
 
 
 @pytest.mark.parametrize("key", ["sep", "storage_options", "field"])
 def test_nothing_else_in_a_card_is_an_address(key: str, tmp_path: Path) -> None:
     table(tmp_path / "pets" / "own.parquet")
-    card(tmp_path / "pets", config("own.parquet", **{key: {"fo": ["reference://x::http://localhost/"]}}))
+    card(
+        tmp_path / "pets",
+        config("own.parquet", **{key: {"fo": ["reference://x::http://localhost/"]}}),
+    )
     with pytest.raises(DatasetError, match=f"{key} in README.md leads to"):
         load_dataset(f"hf:{tmp_path / 'pets'}")
 
@@ -131,7 +141,10 @@ GOOD: dict[str, tuple[list[dict[str, Any]], list[int]]] = {
         [config("data/test-0.parquet"), {**config("data/test-1.parquet"), "config_name": "b"}],
         [0, 1],
     ),
-    "a description": ([config("data/test-0.parquet", description="from https://example.org::x")], [0, 1]),
+    "a description": (
+        [config("data/test-0.parquet", description="from https://example.org::x")],
+        [0, 1],
+    ),
 }
 
 
@@ -170,12 +183,19 @@ def test_formats_that_lead_elsewhere_are_not_read(tmp_path: Path) -> None:
             load_dataset(f"hf:{tmp_path / name}")
 
 
-def test_rows_name_images_of_the_folder_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_name_images_of_the_folder_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "private.png").write_bytes(picture(9))
     (tmp_path / "pets" / "img").mkdir(parents=True)
     (tmp_path / "pets" / "img" / "a.png").write_bytes(picture(7))
     monkeypatch.chdir(tmp_path)
-    for path in (str(tmp_path / "private.png"), "../private.png", "img/../../private.png", "/etc/hostname"):
+    for path in (
+        str(tmp_path / "private.png"),
+        "../private.png",
+        "img/../../private.png",
+        "/etc/hostname",
+    ):
         table(tmp_path / "pets" / "test.parquet", paths=["img/a.png", path])
         dataset = load_dataset(f"hf:{tmp_path / 'pets'}?split=test")
         assert dataset.images[0].getpixel((0, 0)) == (7, 7, 7)
@@ -198,24 +218,45 @@ def zipped(file: Path) -> None:
 
 
 BOMBS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "csv.xz": (lambda file: file.write_bytes(lzma.compress(b"image,label\n" * 9)), r"packed \(xz\)"),
-    "csv.gz": (lambda file: file.write_bytes(gzip.compress(b"image,label\n" * 9)), r"packed \(gzip\)"),
-    "csv.bz2": (lambda file: file.write_bytes(bz2.compress(b"image,label\n" * 9)), r"packed \(bz2\)"),
+    "csv.xz": (
+        lambda file: file.write_bytes(lzma.compress(b"image,label\n" * 9)),
+        r"packed \(xz\)",
+    ),
+    "csv.gz": (
+        lambda file: file.write_bytes(gzip.compress(b"image,label\n" * 9)),
+        r"packed \(gzip\)",
+    ),
+    "csv.bz2": (
+        lambda file: file.write_bytes(bz2.compress(b"image,label\n" * 9)),
+        r"packed \(bz2\)",
+    ),
     "csv": (lambda file: file.write_bytes(lzma.compress(b"image,label\n" * 9)), r"packed \(xz\)"),
-    "json.gz": (lambda file: file.write_bytes(gzip.compress(b'{"label": 0}' * 9)), r"packed \(gzip\)"),
+    "json.gz": (
+        lambda file: file.write_bytes(gzip.compress(b'{"label": 0}' * 9)),
+        r"packed \(gzip\)",
+    ),
     "csv.zip": (zipped, r"packed \(zip\)|no .*data files|those of"),
     "parquet": (
-        lambda file: bomb(file, [{"bytes": bytes(30_000_000), "path": None}] * 10, use_dictionary=False),
+        lambda file: bomb(
+            file, [{"bytes": bytes(30_000_000), "path": None}] * 10, use_dictionary=False
+        ),
         "declares 300 MB in a file of",
     ),
     "1.parquet": (
         lambda file: bomb(
-            file, [{"bytes": bytes(30_000_000), "path": None}] * 10, use_dictionary=False, row_group_size=2
+            file,
+            [{"bytes": bytes(30_000_000), "path": None}] * 10,
+            use_dictionary=False,
+            row_group_size=2,
         ),
         "unpacks to 300,",
     ),
     "2.parquet": (
-        lambda file: bomb(file, [{"bytes": bytes(3_000_000), "path": None}] * 100, dictionary_pagesize_limit=1 << 30),
+        lambda file: bomb(
+            file,
+            [{"bytes": bytes(3_000_000), "path": None}] * 100,
+            dictionary_pagesize_limit=1 << 30,
+        ),
         "unpacks to 300,",
     ),
 }
@@ -229,7 +270,11 @@ def test_files_that_unpack_to_far_more(kind: str, tmp_path: Path) -> None:
     make(tmp_path / "pets" / f"test.{kind}")
     with pytest.raises(DatasetError, match=told):
         load_dataset(f"hf:{tmp_path / 'pets'}")
-    kept = [file for file in (tmp_path / "cache").rglob("*") if file.is_file() and file.stat().st_size > 10_000]
+    kept = [
+        file
+        for file in (tmp_path / "cache").rglob("*")
+        if file.is_file() and file.stat().st_size > 10_000
+    ]
     assert not kept
 
 
@@ -238,7 +283,9 @@ def test_an_honest_table_that_names_its_values_by_numbers(tmp_path: Path) -> Non
     (tmp_path / "pets").mkdir()
     large = io.BytesIO()
     Image.frombytes("RGB", (400, 400), random.Random(0).randbytes(480_000)).save(large, "PNG")
-    images = [{"bytes": large.getvalue(), "path": None}] + [{"bytes": picture(3), "path": None}] * 999
+    images = [{"bytes": large.getvalue(), "path": None}] + [
+        {"bytes": picture(3), "path": None}
+    ] * 999
     bomb(tmp_path / "pets" / "test.parquet", images)
     dataset = load_dataset(f"hf:{tmp_path / 'pets'}")
     assert (len(dataset), dataset.images[0].size) == (1000, (400, 400))
@@ -248,15 +295,24 @@ def test_an_honest_table_that_names_its_values_by_numbers(tmp_path: Path) -> Non
 def test_tar_shards_are_not_unpacked_and_are_read(tmp_path: Path) -> None:
     label = {"name": "cls", "dtype": {"class_label": {"names": {"0": "cat", "1": "dog"}}}}
     features = [{"name": "png", "dtype": "image"}, label]
-    (tmp_path / "README.md").write_text(f"---\n{json.dumps({'dataset_info': {'features': features}})}\n---\n")
+    (tmp_path / "README.md").write_text(
+        f"---\n{json.dumps({'dataset_info': {'features': features}})}\n---\n"
+    )
     with tarfile.open(tmp_path / "test-0.tar", "w") as archive:
         for index in range(2):
-            for name, content in ((f"{index}.png", picture(index)), (f"{index}.cls", str(index).encode())):
+            for name, content in (
+                (f"{index}.png", picture(index)),
+                (f"{index}.cls", str(index).encode()),
+            ):
                 member = tarfile.TarInfo(name)
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     dataset = load_dataset(f"hf:{tmp_path}")
-    assert (dataset.classes, dataset.labels.tolist(), shades(dataset)) == (("cat", "dog"), [0, 1], [0, 1])
+    assert (dataset.classes, dataset.labels.tolist(), shades(dataset)) == (
+        ("cat", "dog"),
+        [0, 1],
+        [0, 1],
+    )
 
 
 def test_a_packed_file_in_a_tar(tmp_path: Path) -> None:
@@ -299,8 +355,12 @@ def test_images_with_a_table_beside_them(tmp_path: Path) -> None:
     assert (dataset.labels.tolist(), shades(dataset)) == ([0, 1], [0, 1])
 
 
-def test_the_guard_holds_where_a_card_has_led_astray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second wall without the first one: `reference://` fills a variable into the address that fsspec asks."""
+def test_the_guard_holds_where_a_card_has_led_astray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second wall without the first one: `reference://` fills a variable into the address that
+    fsspec asks.
+    """
     monkeypatch.undo()  # the network is there
     monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(huggingface, "check_cards", list)
@@ -309,7 +369,10 @@ def test_the_guard_holds_where_a_card_has_led_astray(tmp_path: Path, monkeypatch
         address = f"http://127.0.0.1:{server.getsockname()[1]}/x?q={{{{u.__globals__[os].environ[HOME]}}}}"
         references = {"version": 1, "templates": {"u": "{{ 1 }}"}, "refs": {"a.parquet": [address]}}
         (tmp_path / "references.json").write_text(json.dumps(references))
-        card(tmp_path / "pets", config(f"reference://a.parquet::file://{tmp_path / 'references.json'}"))
+        card(
+            tmp_path / "pets",
+            config(f"reference://a.parquet::file://{tmp_path / 'references.json'}"),
+        )
         with pytest.raises(DatasetError, match=r"refused, it wanted to connect to 127\.0\.0\.1"):
             load_dataset(f"hf:{tmp_path / 'pets'}")
         with pytest.raises(BlockingIOError):  # nobody has connected

@@ -38,7 +38,11 @@ def loop(file: Path) -> None:
     file.symlink_to(file.name)
 
 
-IN_PLACE: dict[str, Callable[[Path], None]] = {"a pipe": pipe, "an endless device": endless, "a loop": loop}
+IN_PLACE: dict[str, Callable[[Path], None]] = {
+    "a pipe": pipe,
+    "an endless device": endless,
+    "a loop": loop,
+}
 
 
 def folder(root: Path) -> tuple[str, list[str]]:
@@ -66,20 +70,33 @@ def parquet(root: Path) -> tuple[str, list[str]]:
 def shards(root: Path) -> tuple[str, list[str]]:
     root.mkdir()
     with tarfile.open(root / "0.tar", "w") as tar:
-        for name, content in (("a.png", picture(1)), ("a.cls", b"0"), ("b.png", picture(2)), ("b.cls", b"1")):
+        for name, content in (
+            ("a.png", picture(1)),
+            ("a.cls", b"0"),
+            ("b.png", picture(2)),
+            ("b.cls", b"1"),
+        ):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
     (root / "classnames.txt").write_text("cat\ndog\n")
     (root / "zeroshot_classification_templates.txt").write_text("a {c}\n")
     (root / "nshards.txt").write_text("1")
-    return f"wds:{root}", ["0.tar", "classnames.txt", "zeroshot_classification_templates.txt", "nshards.txt"]
+    return f"wds:{root}", [
+        "0.tar",
+        "classnames.txt",
+        "zeroshot_classification_templates.txt",
+        "nshards.txt",
+    ]
 
 
 def saved(root: Path) -> tuple[str, list[str]]:
     hub = pytest.importorskip("datasets")
     features = hub.Features({"image": hub.Image(), "label": hub.ClassLabel(names=["cat", "dog"])})
-    content = {"image": [{"bytes": picture(i), "path": f"{i}.png"} for i in range(2)], "label": [0, 1]}
+    content = {
+        "image": [{"bytes": picture(i), "path": f"{i}.png"} for i in range(2)],
+        "label": [0, 1],
+    }
     hub.disable_progress_bars()
     hub.Dataset.from_dict(content, features=features).save_to_disk(root)
     return f"hf:{root}", ["state.json", "dataset_info.json", "data-00000-of-00001.arrow"]
@@ -95,12 +112,21 @@ def stl10(root: Path) -> tuple[str, list[str]]:
     import torchvision.datasets  # noqa: F401  takes its time
 
     (root / "stl10_binary").mkdir(parents=True)
-    for name in ("class_names.txt", "test_X.bin", "test_y.bin", "train_X.bin", "train_y.bin", "unlabeled_X.bin"):
+    for name in (
+        "class_names.txt",
+        "test_X.bin",
+        "test_y.bin",
+        "train_X.bin",
+        "train_y.bin",
+        "unlabeled_X.bin",
+    ):
         (root / "stl10_binary" / name).write_bytes(b"")
     return "stl10", ["stl10_binary/class_names.txt", "stl10_binary/test_X.bin"]
 
 
-DOORS = {made.__name__: made for made in (folder, manifest, parquet, shards, saved, saved_splits, stl10)}
+DOORS = {
+    made.__name__: made for made in (folder, manifest, parquet, shards, saved, saved_splits, stl10)
+}
 
 
 @pytest.mark.parametrize("kind", IN_PLACE)
@@ -155,7 +181,9 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
 
 def count(spec: str) -> dict[str, int]:
     dataset = load_dataset(spec)
-    return {name: int((dataset.labels == label).sum()) for label, name in enumerate(dataset.classes)}
+    return {
+        name: int((dataset.labels == label).sum()) for label, name in enumerate(dataset.classes)
+    }
 
 
 LINKS: dict[str, list[tuple[str, str]]] = {
@@ -176,7 +204,9 @@ def test_every_image_is_counted_once(kind: str, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     for name, target in LINKS[kind]:
         (tmp_path / "data" / name).symlink_to(target)
-    with pytest.warns(UserWarning, match=r"lead to what is counted already and are left out: ") as told:
+    with pytest.warns(
+        UserWarning, match=r"lead to what is counted already and are left out: "
+    ) as told:
         assert count(spec) == {"a": 1, "b": 1}
     for name, _ in LINKS[kind]:
         if not name.startswith(".."):
@@ -211,7 +241,9 @@ def table(root: Path, suffix: str, column: str, cells: list[Any]) -> str:
         rows = "".join(f"{path},{cell}\n" for path, cell in zip(paths, cells, strict=True))
         (root / "list.csv").write_text(f"path,{column}\n{rows}")
     else:
-        pyarrow.parquet.write_table(pyarrow.table({"path": paths, column: cells}), root / "list.parquet")
+        pyarrow.parquet.write_table(
+            pyarrow.table({"path": paths, column: cells}), root / "list.parquet"
+        )
     return f"manifest:{root / f'list.{suffix}'}"
 
 
@@ -247,12 +279,17 @@ NO_LABELS: dict[str, tuple[str, list[Any]]] = {
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize("kind", NO_LABELS)
 def test_what_is_no_label_is_refused_by_its_line(kind: str, suffix: str, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"list\.(csv|parquet), line \d: (the (label|class name)|an empty cell)"):
+    with pytest.raises(
+        DatasetError, match=r"list\.(csv|parquet), line \d: (the (label|class name)|an empty cell)"
+    ):
         load_dataset(table(tmp_path / "data", suffix, *NO_LABELS[kind]))
 
 
 def test_digits_are_names_of_classes(tmp_path: Path) -> None:
-    assert load_dataset(table(tmp_path / "data", "csv", "class", ["7", "3", "7"])).classes == ("3", "7")
+    assert load_dataset(table(tmp_path / "data", "csv", "class", ["7", "3", "7"])).classes == (
+        "3",
+        "7",
+    )
 
 
 @pytest.mark.parametrize("name", ["", " ", "\t"])
@@ -289,14 +326,24 @@ def test_names_that_are_equal_in_prompts_are_told(tmp_path: Path) -> None:
 
 def test_an_image_under_two_classes_is_told(tmp_path: Path) -> None:
     folder(tmp_path / "data")
-    (tmp_path / "data" / "list.csv").write_text("path,class\na/0.png,cat\nb/0.png,dog\n./a/../a/0.png,dog\n")
-    with pytest.warns(UserWarning, match=r"several classes, in 1 of its rows: \./a/\.\./a/0\.png \(line 4\)"):
+    (tmp_path / "data" / "list.csv").write_text(
+        "path,class\na/0.png,cat\nb/0.png,dog\n./a/../a/0.png,dog\n"
+    )
+    with pytest.warns(
+        UserWarning, match=r"several classes, in 1 of its rows: \./a/\.\./a/0\.png \(line 4\)"
+    ):
         load_dataset(f"manifest:{tmp_path / 'data' / 'list.csv'}")
 
 
 WORDS: dict[str, tuple[dict[str, str], str]] = {
-    "a long name": ({"classnames.txt": "cat\n" + "x" * 2000}, "class 1 has a name of 2,000 characters"),
-    "a long template": ({"zeroshot_classification_templates.txt": "{c} " + "x" * 2000}, "of 2,003 characters"),
+    "a long name": (
+        {"classnames.txt": "cat\n" + "x" * 2000},
+        "class 1 has a name of 2,000 characters",
+    ),
+    "a long template": (
+        {"zeroshot_classification_templates.txt": "{c} " + "x" * 2000},
+        "of 2,003 characters",
+    ),
     "names without an end": ({"classnames.txt": "a\n" * 1_000_001}, "there are 1,000,001 classes"),
     "templates without an end": (
         {"zeroshot_classification_templates.txt": "a {c}\n" * 10_001},
@@ -340,7 +387,9 @@ def wide_and_twice(file: Path) -> None:
 def rows(file: Path, number: int = 30_000_000, **columns: Any) -> None:
     """One row group of one dictionary entry: a byte for thousands of rows."""
     schema = pyarrow.schema([("path", pyarrow.int8()), ("label", pyarrow.int8())])
-    part = pyarrow.RecordBatch.from_arrays([pyarrow.array(np.zeros(number // 30, "i1"))] * 2, schema=schema)
+    part = pyarrow.RecordBatch.from_arrays(
+        [pyarrow.array(np.zeros(number // 30, "i1"))] * 2, schema=schema
+    )
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for _ in range(30):
             writer.write_batch(part)
@@ -348,7 +397,9 @@ def rows(file: Path, number: int = 30_000_000, **columns: Any) -> None:
 
 def parquet_of(compression: str = "snappy", **columns: Any) -> Callable[[Path], None]:
     return lambda file: pyarrow.parquet.write_table(
-        pyarrow.table({name: column() if callable(column) else column for name, column in columns.items()}),
+        pyarrow.table(
+            {name: column() if callable(column) else column for name, column in columns.items()}
+        ),
         file,
         compression=compression,
         use_dictionary=compression == "snappy",
@@ -361,12 +412,18 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "30 million rows": ("t.parquet", rows, "with 30,000,000 rows, declares"),
     "shared megabytes": (
         "t.parquet",
-        parquet_of(path=lambda: pyarrow.array(["x" * 1_000_000] * 400).dictionary_encode(), label=[0] * 400),
+        parquet_of(
+            path=lambda: pyarrow.array(["x" * 1_000_000] * 400).dictionary_encode(), label=[0] * 400
+        ),
         "a cell of 1,000,000 bytes",
     ),
     "megabytes of text": (
         "t.parquet",
-        parquet_of("zstd", path=["a.png"] * 30, class_name=lambda: [f"{one}" + "x" * 10**7 for one in range(30)]),
+        parquet_of(
+            "zstd",
+            path=["a.png"] * 30,
+            class_name=lambda: [f"{one}" + "x" * 10**7 for one in range(30)],
+        ),
         "t.parquet, with 30 rows, declares 300 MB in a file of",
     ),
     "one cell of megabytes": (
@@ -375,17 +432,33 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         "the column class_name has a cell of 10,000,000 bytes",
     ),
     "lists": ("t.parquet", parquet_of(path=[["a"]], label=[0]), "the column path holds list"),
-    "structs": ("t.parquet", parquet_of(path=[{"bytes": b"x"}], label=[0]), "the column path holds struct"),
+    "structs": (
+        "t.parquet",
+        parquet_of(path=[{"bytes": b"x"}], label=[0]),
+        "the column path holds struct",
+    ),
     "wide Parquet": (
         "t.parquet",
         parquet_of(**{f"c{number}": [0] for number in range(3000)}),
         "has the columns c0, c1, .* and 2,988 more",
     ),
-    "a huge cell": ("t.csv", lambda file: file.write_text(f"path,label\n{'x' * 200_000},0\n"), "field larger than"),
-    "UTF-16": ("t.csv", lambda file: file.write_text("path,label\n", encoding="utf-16"), "save it as CSV in UTF-8"),
+    "a huge cell": (
+        "t.csv",
+        lambda file: file.write_text(f"path,label\n{'x' * 200_000},0\n"),
+        "field larger than",
+    ),
+    "UTF-16": (
+        "t.csv",
+        lambda file: file.write_text("path,label\n", encoding="utf-16"),
+        "save it as CSV in UTF-8",
+    ),
     "binary": ("t.csv", lambda file: file.write_bytes(bytes(range(256)) * 40), "cannot be read"),
     "NUL": ("t.csv", lambda file: file.write_bytes(b"path,class\na\0.png,0\n"), "not there"),
-    "no Parquet": ("t.parquet", lambda file: file.write_bytes(b"PAR1" + bytes(90)), "cannot be read"),
+    "no Parquet": (
+        "t.parquet",
+        lambda file: file.write_bytes(b"PAR1" + bytes(90)),
+        "cannot be read",
+    ),
     "a footer of 2 GB": (
         "t.parquet",
         lambda file: file.write_bytes(b"PAR1" + struct.pack("<I", 2**31 - 1) + b"PAR1"),
@@ -410,12 +483,25 @@ def test_a_table_is_refused_at_once(kind: str, tmp_path: Path) -> None:
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
-def png(width: int, height: int, *chunks: bytes, kind: int = 0, bits: int = 8, body: bytes = b"") -> bytes:
+def png(
+    width: int, height: int, *chunks: bytes, kind: int = 0, bits: int = 8, body: bytes = b""
+) -> bytes:
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunks) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + b"".join(chunks)
+        + chunk(b"IDAT", zlib.compress(body))
+        + chunk(b"IEND", b"")
+    )
 
 
 def webp(width: int, height: int) -> bytes:
@@ -447,7 +533,17 @@ def gif(width: int, height: int) -> bytes:
 
 
 def tiff(width: int, height: int) -> bytes:
-    entries = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, height), (279, 9)]
+    entries = [
+        (256, width),
+        (257, height),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, height),
+        (279, 9),
+    ]
     listed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(entries)) + listed + bytes(4)
 
@@ -550,7 +646,9 @@ def test_large_pictures_are_decoded_one_at_a_time_and_where_there_is_room(
         assert len(list(pool.map(images.__getitem__, range(1, 5)))) == 4
     assert most[0] == 1
     monkeypatch.setattr(decoding, "available_memory", lambda: 10**8)
-    with pytest.raises(DatasetError, match=r"a/10\.png: 5,000 x 4,000 pixels take 160,000,000 bytes to decode"):
+    with pytest.raises(
+        DatasetError, match=r"a/10\.png: 5,000 x 4,000 pixels take 160,000,000 bytes to decode"
+    ):
         images[1]
 
 
@@ -567,7 +665,9 @@ def header_of(size: int, kind: bytes) -> bytes:
     return bytes(block)
 
 
-@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.REGTYPE])
+@pytest.mark.parametrize(
+    "kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.REGTYPE]
+)
 @pytest.mark.parametrize("size", [2**30, 2**60, 2**70])
 def test_sizes_in_a_tar_are_not_believed(size: int, kind: bytes, tmp_path: Path) -> None:
     spec, _ = shards(tmp_path / "data")
@@ -581,7 +681,10 @@ def test_sizes_in_a_tar_are_not_believed(size: int, kind: bytes, tmp_path: Path)
 
 def attributes(kind: bytes, count: int, first: int = 0) -> bytes:
     """A header with as many attributes, of 8 bytes each."""
-    info, content = tarfile.TarInfo("x"), b"".join(b"8 %04x=\n" % number for number in range(first, first + count))
+    info, content = (
+        tarfile.TarInfo("x"),
+        b"".join(b"8 %04x=\n" % number for number in range(first, first + count)),
+    )
     info.type, info.size = kind, len(content)
     return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
@@ -589,7 +692,10 @@ def attributes(kind: bytes, count: int, first: int = 0) -> bytes:
 ATTRIBUTES: dict[str, tuple[bytes, str]] = {
     "for all members": (attributes(tarfile.XGLTYPE, 5000), "attributes for all of its members"),
     "for all, in parts": (
-        b"".join(attributes(tarfile.XGLTYPE, 900, part * 900) + attributes(tarfile.XHDTYPE, 1) for part in range(5)),
+        b"".join(
+            attributes(tarfile.XGLTYPE, 900, part * 900) + attributes(tarfile.XHDTYPE, 1)
+            for part in range(5)
+        ),
         "",
     ),
     "of digits": (attributes(tarfile.XHDTYPE, 64)[:512] + b"1" * 512, "a number of 300 digits"),
@@ -607,7 +713,9 @@ def test_attributes_of_members_in_a_tar_are_few(kind: str, tmp_path: Path) -> No
 
 
 def test_attributes_of_members_are_not_kept(tmp_path: Path) -> None:
-    """Nor those for all members, which each of them has once more; a comment of git's is such a one."""
+    """Nor those for all members, which each of them has once more; a comment of git's is such a
+    one.
+    """
     spec, _ = shards(tmp_path / "data")
     file = tmp_path / "data" / "0.tar"
     more = attributes(tarfile.XHDTYPE, 1) + tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT)
@@ -651,8 +759,12 @@ LEADS_OUT: dict[str, Callable[[Path], Any]] = {
     "indices": change("state.json", _indices_data_files=[{"filename": "../x.arrow"}]),
     "a link": link_out,
     "a split": split_out,
-    "a split that is absolute": lambda root: (root / "dataset_dict.json").write_text('{"splits": ["/etc"]}'),
-    "splits that are a text": lambda root: (root / "dataset_dict.json").write_text('{"splits": "test"}'),
+    "a split that is absolute": lambda root: (root / "dataset_dict.json").write_text(
+        '{"splits": ["/etc"]}'
+    ),
+    "splits that are a text": lambda root: (root / "dataset_dict.json").write_text(
+        '{"splits": "test"}'
+    ),
     "no list": change("state.json", _data_files="x"),
     "no names": change("state.json", _data_files=[{"filename": 3}]),
     "no objects": change("state.json", _data_files=["x"]),

@@ -1,4 +1,6 @@
-"""Data sets saved by `datasets` itself, and what it reads from folders; the hub only as far as offline goes."""
+"""Data sets saved by `datasets` itself, and what it reads from folders; the hub only as far as
+offline goes.
+"""
 
 import io
 import sys
@@ -39,14 +41,22 @@ def test_one_split_saved_to_disk(tmp_path: Path) -> None:
 
 
 def test_the_test_split_is_the_default(tmp_path: Path) -> None:
-    hub.DatasetDict({"train": made([0, 0, 1], 10), "test": made([1, 0], 20)}).save_to_disk(tmp_path / "pets")
+    hub.DatasetDict({"train": made([0, 0, 1], 10), "test": made([1, 0], 20)}).save_to_disk(
+        tmp_path / "pets"
+    )
     assert shades(load_dataset(f"hf:{tmp_path / 'pets'}")) == [20, 21]
     train = load_dataset(f"hf:{tmp_path / 'pets'}?split=train")
-    assert (shades(train), train.labels.tolist(), train.source["split"]) == ([10, 11, 12], [0, 0, 1], "train")
+    assert (shades(train), train.labels.tolist(), train.source["split"]) == (
+        [10, 11, 12],
+        [0, 0, 1],
+        "train",
+    )
 
 
 def test_a_choice_of_splits_is_the_users(tmp_path: Path) -> None:
-    hub.DatasetDict({"train": made([0, 1]), "validation": made([1, 0])}).save_to_disk(tmp_path / "pets")
+    hub.DatasetDict({"train": made([0, 1]), "validation": made([1, 0])}).save_to_disk(
+        tmp_path / "pets"
+    )
     with pytest.raises(DatasetError, match=r"has the splits train, validation"):
         load_dataset(f"hf:{tmp_path / 'pets'}")
     with pytest.raises(DatasetError, match=r"did you mean 'validation'"):
@@ -55,7 +65,9 @@ def test_a_choice_of_splits_is_the_users(tmp_path: Path) -> None:
 
 def test_two_label_columns(tmp_path: Path) -> None:
     made([0, 1, 1], coarse=[1, 1, 0]).save_to_disk(tmp_path / "pets")
-    with pytest.raises(DatasetError, match=r"image \(Image\), label \(ClassLabel\), coarse \(ClassLabel\)"):
+    with pytest.raises(
+        DatasetError, match=r"image \(Image\), label \(ClassLabel\), coarse \(ClassLabel\)"
+    ):
         load_dataset(f"hf:{tmp_path / 'pets'}")
     assert load_dataset(f"hf:{tmp_path / 'pets'}?label=coarse").labels.tolist() == [1, 1, 0]
     with pytest.raises(DatasetError, match="one of type ClassLabel called 'colour'"):
@@ -76,7 +88,9 @@ def test_rows_that_were_taken_out_or_moved_stay_so(tmp_path: Path) -> None:
     assert (shades(dataset), dataset.labels.tolist()) == ([3, 0, 1], [1, 0, 1])
 
 
-@pytest.mark.parametrize(("label", "message"), [(None, "image 1 of split all has no label"), (-1, "the label -1")])
+@pytest.mark.parametrize(
+    ("label", "message"), [(None, "image 1 of split all has no label"), (-1, "the label -1")]
+)
 def test_an_image_without_a_label(tmp_path: Path, label: int | None, message: str) -> None:
     made([0, label, 1]).save_to_disk(tmp_path / "pets")
     with pytest.raises(DatasetError, match=message):
@@ -85,7 +99,9 @@ def test_an_image_without_a_label(tmp_path: Path, label: int | None, message: st
 
 def test_broken_and_missing_images_are_named(tmp_path: Path) -> None:
     images = [{"bytes": b"\x89PNG", "path": "a.png"}, None, {"bytes": picture(1), "path": "c.png"}]
-    stored = hub.Dataset.from_dict({"image": images, "label": [0, 1, 0]}, features=made([0]).features)
+    stored = hub.Dataset.from_dict(
+        {"image": images, "label": [0, 1, 0]}, features=made([0]).features
+    )
     stored.save_to_disk(tmp_path / "pets")
     dataset = load_dataset(f"hf:{tmp_path / 'pets'}")
     for index, name in ((0, r"image 0 of .*a\.png"), (1, "image 1 of")):
@@ -110,7 +126,9 @@ def test_images_are_never_decoded_by_a_program(tmp_path: Path) -> None:
     eps = io.BytesIO()
     Image.new("RGB", (8, 8)).save(eps, "EPS")
     images = [{"bytes": eps.getvalue(), "path": "a.png"}, {"bytes": picture(1), "path": "b.png"}]
-    stored = hub.Dataset.from_dict({"image": images, "label": [0, 1]}, features=made([0, 1]).features)
+    stored = hub.Dataset.from_dict(
+        {"image": images, "label": [0, 1]}, features=made([0, 1]).features
+    )
     stored.save_to_disk(tmp_path / "pets")
     with pytest.raises(DatasetError, match=r"image 0 of .*cannot identify"):
         load_dataset(f"hf:{tmp_path / 'pets'}").images[0]
@@ -131,7 +149,11 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
         (tmp_path / "pets" / name).write_bytes(picture(shade))
     dataset = load_dataset(f"hf:{tmp_path / 'pets'}")
     assert dataset.classes == ("cat", "dog")
-    assert sorted(zip(shades(dataset), dataset.labels.tolist(), strict=True)) == [(0, 0), (1, 1), (2, 1)]
+    assert sorted(zip(shades(dataset), dataset.labels.tolist(), strict=True)) == [
+        (0, 0),
+        (1, 1),
+        (2, 1),
+    ]
 
 
 def test_a_script_is_not_run(tmp_path: Path) -> None:
@@ -168,7 +190,9 @@ def test_names_that_are_none(name: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("by", ["the flag", "the environment"])
-def test_offline_fails_before_the_network_and_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+def test_offline_fails_before_the_network_and_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
     import huggingface_hub.constants
 
     for module in (hub.config, huggingface_hub.constants):
@@ -176,7 +200,11 @@ def test_offline_fails_before_the_network_and_names_what_is_missing(monkeypatch:
     with pytest.raises(DatasetError, match="hf:someone/pets cannot be fetched or read") as caught:
         load_dataset("hf:someone/pets", offline=by == "the flag")
     assert "HF_HUB_OFFLINE" in str(caught.value)
-    assert hub.config.HF_HUB_OFFLINE == huggingface_hub.constants.HF_HUB_OFFLINE == (by == "the environment")
+    assert (
+        hub.config.HF_HUB_OFFLINE
+        == huggingface_hub.constants.HF_HUB_OFFLINE
+        == (by == "the environment")
+    )
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,12 +242,17 @@ def test_words_in_a_column_of_another_name_are_taken_when_named(tmp_path: Path) 
     assert load_dataset(f"hf:{tmp_path / 'pets'}?label=species").labels.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(("labels", "kind"), [([1, 0], "int64"), ([1.0, 0.0], "float32"), ([True, False], "bool")])
-def test_labels_that_are_numbers_are_refused_with_what_to_do(tmp_path: Path, labels: list[Any], kind: str) -> None:
+@pytest.mark.parametrize(
+    ("labels", "kind"), [([1, 0], "int64"), ([1.0, 0.0], "float32"), ([True, False], "bool")]
+)
+def test_labels_that_are_numbers_are_refused_with_what_to_do(
+    tmp_path: Path, labels: list[Any], kind: str
+) -> None:
     plain(labels, kind).save_to_disk(tmp_path / "pets")
     for option in ("", "?label=label"):
         with pytest.raises(
-            DatasetError, match=rf"column label holds {kind}, .*(?s:.*)cast_column\(.label., .*ClassLabel"
+            DatasetError,
+            match=rf"column label holds {kind}, .*(?s:.*)cast_column\(.label., .*ClassLabel",
         ):
             load_dataset(f"hf:{tmp_path / 'pets'}{option}")
 
@@ -232,7 +265,12 @@ def test_an_empty_word_is_no_class(tmp_path: Path) -> None:
 
 def test_images_that_are_no_images_to_the_library(tmp_path: Path) -> None:
     """Parquet as others write it: bytes and path, and nothing that says what they are."""
-    table = {"image": [{"bytes": picture(1), "path": ""}, {"bytes": picture(2), "path": ""}], "label": ["a", "b"]}
+    table = {
+        "image": [{"bytes": picture(1), "path": ""}, {"bytes": picture(2), "path": ""}],
+        "label": ["a", "b"],
+    }
     hub.Dataset.from_dict(table).save_to_disk(tmp_path / "pets")
-    with pytest.raises(DatasetError, match=r"one of type Image(?s:.*)cast_column\(.image., datasets\.Image\(\)\)"):
+    with pytest.raises(
+        DatasetError, match=r"one of type Image(?s:.*)cast_column\(.image., datasets\.Image\(\)\)"
+    ):
         load_dataset(f"hf:{tmp_path / 'pets'}?image=image")

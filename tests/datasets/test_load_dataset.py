@@ -53,12 +53,29 @@ def test_what_to_do_with_a_broken_image_is_one_of_two_things() -> None:
 def test_every_kind_of_name_is_listed() -> None:
     specs = [row.spec for row in available_datasets()]
     assert specs[0] == "bundled:emoji"
-    assert specs[-5:] == ["folder:DIR", "manifest:FILE", "wds:DIR", "hf:OWNER/REPO", "features:FILE"]
-    assert {"cifar10", "cifar100", "food101", "caltech101", "pets", "dtd", "eurosat", "stl10"} < set(specs)
+    assert specs[-5:] == [
+        "folder:DIR",
+        "manifest:FILE",
+        "wds:DIR",
+        "hf:OWNER/REPO",
+        "features:FILE",
+    ]
+    assert {
+        "cifar10",
+        "cifar100",
+        "food101",
+        "caltech101",
+        "pets",
+        "dtd",
+        "eurosat",
+        "stl10",
+    } < set(specs)
 
 
 @pytest.mark.parametrize("by", ["the flag", "HF_HUB_OFFLINE"])
-def test_offline_no_download_may_be_asked_for(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_no_download_may_be_asked_for(
+    by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", by == "HF_HUB_OFFLINE")
     with pytest.raises(InputError, match="a download is asked for, and nothing may be fetched"):
         load_dataset("dtd", data_root=tmp_path, download=True, offline=by == "the flag")
@@ -71,7 +88,9 @@ def test_offline_no_download_may_be_asked_for(by: str, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     "name", ["", "~nobody-of-this-name/x", "a\0b", "x" * 5000, "\n", "*", "**x", "?", "[", "{0..1}"]
 )
-def test_no_name_is_a_traceback(prefix: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_name_is_a_traceback(
+    prefix: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DatasetError):
         load_dataset(f"{prefix}:{name}")

@@ -30,7 +30,10 @@ def write(place: Path, text: str, name: str = "my pets.csv") -> str:
 
 
 def test_labels_and_class_names(place: Path) -> None:
-    spec = write(place, "path,label,class\nimages/2.png,1,dog_s\nimages/1.png,0,zebra\nimages/3.png,1,dog_s\n")
+    spec = write(
+        place,
+        "path,label,class\nimages/2.png,1,dog_s\nimages/1.png,0,zebra\nimages/3.png,1,dog_s\n",
+    )
     dataset = load_dataset(spec)
     assert (dataset.name, dataset.spec) == ("my_pets", spec)
     assert dataset.classes == ("zebra", "dog_s"), "in the order of labels, not of the alphabet"
@@ -41,12 +44,16 @@ def test_labels_and_class_names(place: Path) -> None:
 
 @pytest.mark.parametrize("column", ["class", "label"])
 def test_class_names_alone_are_sorted(place: Path, column: str) -> None:
-    dataset = load_dataset(write(place, f"path,{column}\nimages/2.png,dog\nimages/1.png,cat\nimages/3.png,dog\n"))
+    dataset = load_dataset(
+        write(place, f"path,{column}\nimages/2.png,dog\nimages/1.png,cat\nimages/3.png,dog\n")
+    )
     assert (dataset.classes, dataset.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
 
 
 def test_the_ending_may_be_in_capitals(place: Path) -> None:
-    assert load_dataset(write(place, "path,class\nimages/2.png,dog\n../4.png,cat\n", "PETS.CSV")).classes == (
+    assert load_dataset(
+        write(place, "path,class\nimages/2.png,dog\n../4.png,cat\n", "PETS.CSV")
+    ).classes == (
         "cat",
         "dog",
     )
@@ -56,10 +63,14 @@ def test_a_path_that_changed_on_the_disk_is_not_read(place: Path) -> None:
     """Where whoever wrote the table has kept checksums."""
     file = place / "t.parquet"
     table = pyarrow.table({"path": ["images/1.png", "images/2.png"], "class": ["cat", "dog"]})
-    pyarrow.parquet.write_table(table, file, compression="none", use_dictionary=False, write_page_checksum=True)
+    pyarrow.parquet.write_table(
+        table, file, compression="none", use_dictionary=False, write_page_checksum=True
+    )
     assert load_dataset(f"manifest:{file}").classes == ("cat", "dog")
     content = file.read_bytes()
-    place_of_one = content.index(b"images/1.png\x0c")  # before the length of the next one: not in the statistics
+    place_of_one = content.index(
+        b"images/1.png\x0c"
+    )  # before the length of the next one: not in the statistics
     file.write_bytes(content[:place_of_one] + b"images/3" + content[place_of_one + 8 :])
     with pytest.raises(DatasetError, match=r"t\.parquet cannot be read"):
         load_dataset(f"manifest:{file}")
@@ -74,16 +85,22 @@ def test_the_longest_cell_counts_letters_and_not_bytes(place: Path) -> None:
             with pytest.raises(ValueError, match="the column class has a cell of"):
                 read_parquet(place / "t.parquet", {"path", "class"})
         else:
-            assert read_parquet(place / "t.parquet", {"path", "class"}).columns["class"] == [longest]
+            assert read_parquet(place / "t.parquet", {"path", "class"}).columns["class"] == [
+                longest
+            ]
 
 
-def test_there_must_be_memory_for_copies_of_the_texts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_must_be_memory_for_copies_of_the_texts(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = place / "t.parquet"
     names = [str(number) * 50_000 for number in range(10)]
     table = pyarrow.table({"path": ["images/1.png"] * 10, "class": names})
     pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary=False)
     monkeypatch.setattr("purescope.files.memory.available_memory", lambda: 10**6)
-    with pytest.raises(DatasetError, match=r"declares \d+ KB, and working with them takes 1\.\d MB"):
+    with pytest.raises(
+        DatasetError, match=r"declares \d+ KB, and working with them takes 1\.\d MB"
+    ):
         load_dataset(f"manifest:{file}")
 
 
@@ -112,18 +129,31 @@ def test_paths_may_be_absolute_or_lead_out(place: Path) -> None:
 @pytest.mark.parametrize("path", _PATH)
 @pytest.mark.parametrize("label", [*_LABEL, *_CLASS])
 def test_every_usual_name_of_a_column(place: Path, path: str, label: str) -> None:
-    spec = write(place, f"\ufeff{path.upper()} , {label.title()}\nimages/1.png, b\nimages/2.png, a\n")
+    spec = write(
+        place, f"\ufeff{path.upper()} , {label.title()}\nimages/1.png, b\nimages/2.png, a\n"
+    )
     dataset = load_dataset(spec)
-    assert (dataset.classes, dataset.labels.tolist(), shades(dataset)) == (("a", "b"), [1, 0], [1, 2])
+    assert (dataset.classes, dataset.labels.tolist(), shades(dataset)) == (
+        ("a", "b"),
+        [1, 0],
+        [1, 2],
+    )
 
 
 def test_names_that_look_like_something_else_stay_text(place: Path) -> None:
-    spec = write(place, 'path,class\nimages/1.png,NA\nimages/2.png,"01, or ""one"""\nimages/3.png,NA\n')
+    spec = write(
+        place, 'path,class\nimages/1.png,NA\nimages/2.png,"01, or ""one"""\nimages/3.png,NA\n'
+    )
     assert load_dataset(spec).classes == ('01, or "one"', "NA")
 
 
 def test_parquet(place: Path) -> None:
-    columns = {"file_name": ["images/1.png", "images/2.png"], "label": [1, 0], "class_name": ["b", "a"], "x": [0.5, 1]}
+    columns = {
+        "file_name": ["images/1.png", "images/2.png"],
+        "label": [1, 0],
+        "class_name": ["b", "a"],
+        "x": [0.5, 1],
+    }
     pyarrow.parquet.write_table(pyarrow.table(columns), place / "table.parquet")
     dataset = load_dataset(f"manifest:{place / 'table.parquet'}")
     assert (dataset.name, dataset.classes, dataset.labels.tolist()) == ("table", ("a", "b"), [1, 0])
@@ -140,7 +170,9 @@ def test_parquet(place: Path) -> None:
         ({"score": [1]}, "has the columns score"),
     ],
 )
-def test_a_parquet_that_does_not_fit(place: Path, columns: dict[str, list[object]], message: str) -> None:
+def test_a_parquet_that_does_not_fit(
+    place: Path, columns: dict[str, list[object]], message: str
+) -> None:
     pyarrow.parquet.write_table(pyarrow.table(columns), place / "table.parquet")
     with pytest.raises(DatasetError, match=message) as caught:
         load_dataset(f"manifest:{place / 'table.parquet'}")
@@ -162,11 +194,20 @@ def test_a_parquet_that_does_not_fit(place: Path, columns: dict[str, list[object
         ('path,class\nimages/1.png,"a\n', r"cannot be read: unexpected end of data"),
         ("path,label\nimages/1.png,0\nimages/2.png,1O\n", r"line 3: the label '1O'"),
         ("path,label,class\nimages/1.png,-1,a\nimages/2.png,0,b\n", r"line 2: the label '-1'"),
-        ("path,label,class\nimages/1.png,0,a\nimages/2.png,0,b\n", r"line 3: label 0 is 'b', and 'a' before"),
-        ("path,label,class\nimages/1.png,0,a\nimages/2.png,2,b\n", r"labels up to 2, and no row with label 1"),
+        (
+            "path,label,class\nimages/1.png,0,a\nimages/2.png,0,b\n",
+            r"line 3: label 0 is 'b', and 'a' before",
+        ),
+        (
+            "path,label,class\nimages/1.png,0,a\nimages/2.png,2,b\n",
+            r"labels up to 2, and no row with label 1",
+        ),
         ("path,label,class\nimages/1.png,1,a\nimages/2.png,2,b\n", r"no row with label 0"),
         ("path,class\nimages/1.png,a\nimages/2.png,a\n", r"has one class, 'a'"),
-        ("path,class\nimages/8.png,a\nimages/1.png,b\nimages,b\n", r"2 of 3 images.*images/8\.png \(line 2\), images "),
+        (
+            "path,class\nimages/8.png,a\nimages/1.png,b\nimages,b\n",
+            r"2 of 3 images.*images/8\.png \(line 2\), images ",
+        ),
         ("path,class\nimages/1.png\0,a\nimages/2.png,b\n", r"cannot be read|not there"),
         (f"path,class\n{'x' * 5000},a\nimages/2.png,b\n", r"cannot be read: .*too long"),
     ],
@@ -203,15 +244,23 @@ def test_fingerprint_is_of_the_content(place: Path) -> None:
     assert load_dataset(write(place, text)).fingerprint != before
 
 
-@pytest.mark.filterwarnings("ignore:.* classes share a name:UserWarning")  # damage may make two names one
+@pytest.mark.filterwarnings(
+    "ignore:.* classes share a name:UserWarning"
+)  # damage may make two names one
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_damaged_table_is_an_error_of_ours_or_reads_as_it_says(place: Path, suffix: str) -> None:
-    columns = {"path": [f"images/{i}.png" for i in (1, 2, 3)], "label": [0, 1, 0], "class": ["cat", "dog", "cat"]}
+    columns = {
+        "path": [f"images/{i}.png" for i in (1, 2, 3)],
+        "label": [0, 1, 0],
+        "class": ["cat", "dog", "cat"],
+    }
     file = place / f"table.{suffix}"
     if suffix == "csv":
         write(
             place,
-            "\n".join(map(",".join, zip(*([k, *map(str, v)] for k, v in columns.items()), strict=True))),
+            "\n".join(
+                map(",".join, zip(*([k, *map(str, v)] for k, v in columns.items()), strict=True))
+            ),
             file.name,
         )
     else:
@@ -229,7 +278,9 @@ def test_a_damaged_table_is_an_error_of_ours_or_reads_as_it_says(place: Path, su
     assert refused > 50
 
 
-@pytest.mark.parametrize(("separator", "name"), [(";", "a.csv"), ("\t", "a.csv"), ("\t", "a.tsv"), ("|", "a.csv")])
+@pytest.mark.parametrize(
+    ("separator", "name"), [(";", "a.csv"), ("\t", "a.csv"), ("\t", "a.tsv"), ("|", "a.csv")]
+)
 def test_what_separates_cells_is_found_and_noted(place: Path, separator: str, name: str) -> None:
     table = "id,path,class\n1,images/2.png,dog\n2,images/1.png,cat\n".replace(",", separator)
     with pytest.warns(UserWarning, match="its cells are separated by"):
@@ -243,7 +294,9 @@ def test_columns_that_do_not_fit_are_named_whatever_separates_them(place: Path) 
 
 
 def test_a_semicolon_in_a_table_with_commas(place: Path) -> None:
-    dataset = load_dataset(write(place, "path,class,a;b\nimages/2.png,dog;hound,1\nimages/1.png,cat,2\n"))
+    dataset = load_dataset(
+        write(place, "path,class,a;b\nimages/2.png,dog;hound,1\nimages/1.png,cat,2\n")
+    )
     assert dataset.classes == ("cat", "dog;hound")
 
 
@@ -257,7 +310,9 @@ def test_paths_that_windows_has_written(place: Path) -> None:
 
 def test_splits_of_a_table_are_noted(place: Path) -> None:
     table = "path,class,split\nimages/2.png,dog,train\nimages/1.png,cat,test\n"
-    with pytest.warns(UserWarning, match="all rows are read, those of the splits test, train together"):
+    with pytest.warns(
+        UserWarning, match="all rows are read, those of the splits test, train together"
+    ):
         assert len(load_dataset(write(place, table))) == 2
     load_dataset(write(place, table.replace("train", "test")))
 
@@ -272,5 +327,7 @@ def test_class_names_that_are_numbers_stand_in_their_order(place: Path) -> None:
 @pytest.mark.parametrize("text", ["0.0", "0.", "0"])
 def test_whole_numbers_with_a_point_are_labels(place: Path, text: str) -> None:
     (place / "classnames.txt").write_text("zebra\ndog\n")
-    dataset = load_dataset(write(place, f"path,label\nimages/2.png,{text.replace('0', '1', 1)}\nimages/1.png,{text}\n"))
+    dataset = load_dataset(
+        write(place, f"path,label\nimages/2.png,{text.replace('0', '1', 1)}\nimages/1.png,{text}\n")
+    )
     assert (dataset.classes, dataset.labels.tolist()) == (("zebra", "dog"), [1, 0])

@@ -46,8 +46,12 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "npz": lambda place: read_features(put(place / "features.npz")),
     "safetensors": lambda place: read_features(put(place / "features.safetensors")),
     "results": lambda place: read_parquet(put(place / "results.parquet")),
-    "datasets, arrow": lambda place: load_dataset(f"hf:{put(place / 'test' / 'data-00000-of-00001.arrow').parents[1]}"),
-    "datasets, parquet": lambda place: load_dataset(f"hf:{put(place / 'data' / 'test.parquet').parent}"),
+    "datasets, arrow": lambda place: load_dataset(
+        f"hf:{put(place / 'test' / 'data-00000-of-00001.arrow').parents[1]}"
+    ),
+    "datasets, parquet": lambda place: load_dataset(
+        f"hf:{put(place / 'data' / 'test.parquet').parent}"
+    ),
 }
 
 
@@ -55,7 +59,10 @@ KINDS: dict[str, Callable[[Path], object]] = {
 def test_a_pointer_is_named(kind: str, tmp_path: Path) -> None:
     if kind.startswith("datasets"):
         pytest.importorskip("datasets")
-    with pytest.raises(PurescopeError, match=r"(?s)a git-lfs pointer, not the file that it stands for.*git lfs pull"):
+    with pytest.raises(
+        PurescopeError,
+        match=r"(?s)a git-lfs pointer, not the file that it stands for.*git lfs pull",
+    ):
         KINDS[kind](tmp_path)
 
 

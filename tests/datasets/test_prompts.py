@@ -14,7 +14,10 @@ FOOD = SimpleNamespace(
 
 
 def test_paper_takes_raw_names_and_the_one_prompt_of_the_experiment() -> None:
-    assert prompts_for(FOOD, "paper").texts() == ["a photo of a apple_pie", "a photo of a tuna_tartare"]
+    assert prompts_for(FOOD, "paper").texts() == [
+        "a photo of a apple_pie",
+        "a photo of a tuna_tartare",
+    ]
 
 
 def test_native_takes_clean_names_and_the_set_own_templates_class_by_class() -> None:
@@ -62,7 +65,10 @@ def test_words_of_the_benchmarks(dataset: str, templates: int) -> None:
 
 
 def test_words_replace_names_that_cleaning_cannot() -> None:
-    assert words_for("eurosat").clean(["AnnualCrop", "SeaLake"]) == ("annual crop land", "lake or sea")
+    assert words_for("eurosat").clean(["AnnualCrop", "SeaLake"]) == (
+        "annual crop land",
+        "lake or sea",
+    )
     assert words_for("caltech101").clean(["Faces_easy", "yin_yang", "sea_horse"]) == (
         "centered face",
         "yin and yang symbol",
@@ -75,5 +81,7 @@ def test_words_are_data(monkeypatch: pytest.MonkeyPatch) -> None:
     import purescope.datasets.prompts
 
     words = {"mine": {"source": "me", "templates": ["my {}"], "display_names": {"A_B": "c"}}}
-    monkeypatch.setattr(purescope.datasets.prompts, "_all_words", lambda: json.loads(json.dumps(words)))
+    monkeypatch.setattr(
+        purescope.datasets.prompts, "_all_words", lambda: json.loads(json.dumps(words))
+    )
     assert words_for("mine").clean(["A_B", "D_E"]) == ("c", "D E")

@@ -31,12 +31,16 @@ def save(file: Path, shade: int, mode: str = "RGB") -> None:
     Image.new("L", (6, 4), shade).convert(mode).save(file, lossless=True)
 
 
-def cifar(root: Path, folder: str, key: str, names: list[str], files: list[str], meta: str, meta_key: str) -> None:
+def cifar(
+    root: Path, folder: str, key: str, names: list[str], files: list[str], meta: str, meta_key: str
+) -> None:
     (root / folder).mkdir(parents=True)
     for offset, file in enumerate(files):
         data = np.full((len(names), 3 * 32 * 32), 40 * offset, dtype=np.uint8)
         data += np.arange(len(names), dtype=np.uint8)[:, None]
-        (root / folder / file).write_bytes(pickle.dumps({"data": data, key: list(range(len(names)))[::-1]}))
+        (root / folder / file).write_bytes(
+            pickle.dumps({"data": data, key: list(range(len(names)))[::-1]})
+        )
     (root / folder / meta).write_bytes(pickle.dumps({meta_key: names}))
 
 
@@ -55,7 +59,15 @@ def make_cifar10(root: Path) -> None:
 
 def make_cifar100(root: Path) -> None:
     names = ["aquarium_fish", "bee"]
-    cifar(root, "cifar-100-python", "fine_labels", names, ["train", "test"], "meta", "fine_label_names")
+    cifar(
+        root,
+        "cifar-100-python",
+        "fine_labels",
+        names,
+        ["train", "test"],
+        "meta",
+        "fine_label_names",
+    )
 
 
 def make_stl10(root: Path) -> None:
@@ -86,7 +98,9 @@ def make_food101(root: Path) -> None:
 def make_caltech101(root: Path) -> None:
     folder = root / "caltech101" / "101_ObjectCategories"
     save(folder / "BACKGROUND_Google" / "image_0001.jpg", 99)
-    save(folder / "Faces_easy" / "image_0001.jpg", 1, mode="L")  # the real one has greyscale images, too
+    save(
+        folder / "Faces_easy" / "image_0001.jpg", 1, mode="L"
+    )  # the real one has greyscale images, too
     save(folder / "Faces" / "image_0001.jpg", 0)
     save(folder / "accordion" / "image_0001.jpg", 2)
     save(folder / "accordion" / "image_0002.jpg", 3)
@@ -96,7 +110,8 @@ def make_caltech101(root: Path) -> None:
 def make_pets(root: Path) -> None:
     folder = root / "oxford-iiit-pet"
     (folder / "annotations" / "trimaps").mkdir(parents=True)
-    # Labels start at 1 and follow the alphabet without regard to case: neither the order of lines nor of sorted names.
+    # Labels start at 1 and follow the alphabet without regard to case: neither the order of lines
+    # nor of sorted names.
     lines = ["Bengal_3 3 1 2", "Abyssinian_2 1 1 1", "american_bulldog_100 2 2 1", "Bengal_5 3 1 2"]
     (folder / "annotations" / "test.txt").write_text("".join(f"{line}\n" for line in lines))
     (folder / "annotations" / "trainval.txt").write_text("Abyssinian_1 1 1 1\n")
@@ -107,7 +122,11 @@ def make_pets(root: Path) -> None:
 def make_dtd(root: Path) -> None:
     folder = root / "dtd" / "dtd"
     (folder / "labels").mkdir(parents=True)
-    names = ["polka-dotted/polka-dotted_0001.jpg", "banded/banded_0002.jpg", "banded/banded_0010.jpg"]
+    names = [
+        "polka-dotted/polka-dotted_0001.jpg",
+        "banded/banded_0002.jpg",
+        "banded/banded_0010.jpg",
+    ]
     (folder / "labels" / "test1.txt").write_text("".join(f"{name}\n" for name in names))
     (folder / "labels" / "test2.txt").write_text(f"{names[0]}\n")
     for shade, name in enumerate(names):
@@ -125,10 +144,20 @@ MINIATURES: dict[str, tuple[Callable[[Path], None], list[str], list[int], list[i
     "cifar10": (make_cifar10, ["airplane", "cat", "dog"], [2, 1, 0], [200, 201, 202]),
     "cifar100": (make_cifar100, ["aquarium_fish", "bee"], [1, 0], [40, 41]),
     "food101": (make_food101, ["cheese_plate", "cheesecake"], [1, 1, 0], [0, 1, 2]),
-    "caltech101": (make_caltech101, ["Faces", "Faces_easy", "accordion"], [0, 1, 2, 2], [0, 1, 2, 3]),
+    "caltech101": (
+        make_caltech101,
+        ["Faces", "Faces_easy", "accordion"],
+        [0, 1, 2, 2],
+        [0, 1, 2, 3],
+    ),
     "pets": (make_pets, ["Abyssinian", "American Bulldog", "Bengal"], [2, 0, 1, 2], [0, 1, 2, 3]),
     "dtd": (make_dtd, ["banded", "polka-dotted"], [1, 0, 0], [0, 1, 2]),
-    "eurosat": (make_eurosat, ["AnnualCrop", "HerbaceousVegetation", "SeaLake"], [0, 1, 2], [0, 1, 2]),
+    "eurosat": (
+        make_eurosat,
+        ["AnnualCrop", "HerbaceousVegetation", "SeaLake"],
+        [0, 1, 2],
+        [0, 1, 2],
+    ),
     "stl10": (make_stl10, ["airplane", "bird"], [1, 0], [5, 6]),
 }
 
@@ -151,7 +180,9 @@ SPLITS = {"caltech101": ALL, "eurosat": ALL, "dtd": "test, the first of ten part
 def any_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
     """CIFAR and STL-10 are verified by checksum, which a miniature cannot have."""
     for module in (torchvision.datasets.cifar, torchvision.datasets.stl10):
-        monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: Path(path).parent.is_dir())
+        monkeypatch.setattr(
+            module, "check_integrity", lambda path, md5=None: Path(path).parent.is_dir()
+        )
 
 
 def test_every_benchmark_has_a_miniature_and_words() -> None:
@@ -183,27 +214,43 @@ def test_what_is_not_whole_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         dataset = load_dataset("eurosat", data_root=tmp_path)
     assert [note.partition(";")[0] for note in dataset.notes] == [told]
     for images, classes in ((3, 3), (4, 3), (3, 4)):
-        monkeypatch.setitem(BENCHMARKS, "eurosat", replace(BENCHMARKS["eurosat"], images=images, classes=classes))
+        monkeypatch.setitem(
+            BENCHMARKS, "eurosat", replace(BENCHMARKS["eurosat"], images=images, classes=classes)
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assert bool(load_dataset("eurosat", data_root=tmp_path).notes) == ((images, classes) != (3, 3))
+            assert bool(load_dataset("eurosat", data_root=tmp_path).notes) == (
+                (images, classes) != (3, 3)
+            )
 
 
-def test_caltech101_stays_as_it_is_stored_until_it_is_resized_under_protocol_paper(tmp_path: Path) -> None:
-    """Torchvision makes RGB of all others when it opens them; of these the script's transform does, at its end."""
+def test_caltech101_stays_as_it_is_stored_until_it_is_resized_under_protocol_paper(
+    tmp_path: Path,
+) -> None:
+    """Torchvision makes RGB of all others when it opens them; of these the script's transform does,
+    at its end.
+    """
     make_caltech101(tmp_path)
-    save(tmp_path / "caltech101" / "101_ObjectCategories" / "Faces" / "image_0001.jpg", 0, mode="CMYK")
+    save(
+        tmp_path / "caltech101" / "101_ObjectCategories" / "Faces" / "image_0001.jpg",
+        0,
+        mode="CMYK",
+    )
     make_dtd(tmp_path)
     save(tmp_path / "dtd" / "dtd" / "images" / "banded" / "banded_0002.jpg", 0, mode="CMYK")
     caltech, dtd = (load_dataset(name, data_root=tmp_path).images for name in ("caltech101", "dtd"))
     modes = [
-        [of_protocol(images, name)[row].mode for row in range(3)] for images in (caltech, dtd) for name in PROTOCOLS
+        [of_protocol(images, name)[row].mode for row in range(3)]
+        for images in (caltech, dtd)
+        for name in PROTOCOLS
     ]
     assert modes == [["RGB"] * 3, ["CMYK", "L", "RGB"], ["RGB"] * 3, ["RGB"] * 3]
 
 
 @pytest.mark.parametrize("name", MINIATURES)
-def test_missing_says_where_it_was_looked_for_and_leaves_no_trace(name: str, tmp_path: Path) -> None:
+def test_missing_says_where_it_was_looked_for_and_leaves_no_trace(
+    name: str, tmp_path: Path
+) -> None:
     with pytest.raises(DatasetError) as caught:
         load_dataset(name, data_root=tmp_path)
     assert str(tmp_path / BENCHMARKS[name].folder) in str(caught.value)
@@ -218,7 +265,9 @@ def test_without_a_folder_of_data_sets() -> None:
 
 def test_damaged_files_are_said_to_be_damaged(tmp_path: Path) -> None:
     make_cifar10(tmp_path)  # with checksums that are wrong, and known to be
-    with pytest.raises(DatasetError, match=r"cifar10 in .*cifar-10-batches-py cannot be read: .*corrupted"):
+    with pytest.raises(
+        DatasetError, match=r"cifar10 in .*cifar-10-batches-py cannot be read: .*corrupted"
+    ):
         load_dataset("cifar10", data_root=tmp_path)
 
 
@@ -289,7 +338,9 @@ def test_listing_says_what_is_there(tmp_path: Path) -> None:
     assert "--data-root" in rows["dtd"].get
     assert rows["eurosat"].get == ""
     assert (rows["food101"].images, rows["food101"].classes) == (25_250, 101)
-    with pytest.raises(DatasetError, match=r"there is no folder .*gone\n  expected: the folder of torchvision"):
+    with pytest.raises(
+        DatasetError, match=r"there is no folder .*gone\n  expected: the folder of torchvision"
+    ):
         available_datasets(tmp_path / "gone")
 
 
@@ -300,7 +351,9 @@ def test_pixels_of_stl10_stand_as_they_should(tmp_path: Path, any_checksum: None
     assert (pixels == 77).sum() == 3
 
 
-@pytest.mark.parametrize("name", [name for name, benchmark in BENCHMARKS.items() if benchmark.files])
+@pytest.mark.parametrize(
+    "name", [name for name, benchmark in BENCHMARKS.items() if benchmark.files]
+)
 @pytest.mark.usefixtures("any_checksum")
 def test_each_missing_file_is_named(name: str, tmp_path: Path) -> None:
     for file in BENCHMARKS[name].files:
@@ -328,7 +381,9 @@ def test_each_missing_file_is_named(name: str, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("any_checksum")
-def test_damaged_lists_are_an_error_of_ours(name: str, file: str, content: str, tmp_path: Path) -> None:
+def test_damaged_lists_are_an_error_of_ours(
+    name: str, file: str, content: str, tmp_path: Path
+) -> None:
     MINIATURES[name][0](tmp_path)
     (tmp_path / file).write_text(content)
     with pytest.raises(DatasetError):
@@ -343,7 +398,9 @@ def test_damaged_lists_are_an_error_of_ours(name: str, file: str, content: str, 
         ("pets", "oxford-iiit-pet/annotations/test.txt", "Bengal_3 1 1 2\n../mine_3 2 1 2\n"),
     ],
 )
-def test_lists_that_lead_out_of_their_folder_are_refused(name: str, file: str, content: str, tmp_path: Path) -> None:
+def test_lists_that_lead_out_of_their_folder_are_refused(
+    name: str, file: str, content: str, tmp_path: Path
+) -> None:
     root = tmp_path / "root"
     MINIATURES[name][0](root)
     (root / file).write_text(content)
@@ -394,8 +451,16 @@ def test_check_says_what_is_missing_and_how_to_get_it(tmp_path: Path) -> None:
     assert f"remove {tmp_path / 'dtd' / 'dtd'}" in rows["dtd"].get
     for name in ("cifar10", "dtd"):
         assert BENCHMARKS[name].page in rows[name].get
-        assert f'purescope.load_dataset("{name}", data_root="{tmp_path}", download=True)' in rows[name].get
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["dtd", "eurosat", "food-101", "oxford-iiit-pet"]
+        assert (
+            f'purescope.load_dataset("{name}", data_root="{tmp_path}", download=True)'
+            in rows[name].get
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dtd",
+        "eurosat",
+        "food-101",
+        "oxford-iiit-pet",
+    ]
 
 
 def test_check_names_a_checksum_that_is_wrong(tmp_path: Path) -> None:
@@ -405,5 +470,7 @@ def test_check_names_a_checksum_that_is_wrong(tmp_path: Path) -> None:
 
 
 def test_check_of_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"there is no folder .*gone\n(?s:.*)to fix:   check the path"):
+    with pytest.raises(
+        DatasetError, match=r"there is no folder .*gone\n(?s:.*)to fix:   check the path"
+    ):
         check_datasets(tmp_path / "gone")

@@ -35,11 +35,16 @@ def sample(key: str, shade: int, label: int | str) -> Files:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Twelve shards of one image each, and three images in the first; shades in the order of samples."""
+    """Twelve shards of one image each, and three images in the first; shades in the order of
+    samples.
+    """
     root = tmp_path / "wds_pets"
     for i in range(12):
         files = sample(f"s{i:04d}", 10 + i, i % 2)
-        shard(root / "test" / f"{i}.tar", files if i else [*sample("a", 1, 1), *sample("b/a", 2, 0), *files])
+        shard(
+            root / "test" / f"{i}.tar",
+            files if i else [*sample("a", 1, 1), *sample("b/a", 2, 0), *files],
+        )
     (root / "classnames.txt").write_text("Maine Coon\nbasset_hound\n")
     (root / "zeroshot_classification_templates.txt").write_text("a photo of a {c}.\n{c}, a pet.\n")
     (root / "test" / "nshards.txt").write_text("12")
@@ -75,7 +80,9 @@ def test_a_folder_whose_name_is_a_pattern(root: Path, tmp_path: Path) -> None:
 
 def test_shards_of_several_splits(root: Path, tmp_path: Path) -> None:
     shard(root / "train" / "0.tar", sample("a", 5, 1))
-    assert shades(load_dataset(f"wds:{root}/*/*.tar")) == [*SHADES, 5], "each folder has as many as it says"
+    assert shades(load_dataset(f"wds:{root}/*/*.tar")) == [*SHADES, 5], (
+        "each folder has as many as it says"
+    )
     dataset = load_dataset(f"wds:{root}/t*/0.tar")
     assert shades(dataset) == [1, 2, 10, 5]
     assert dataset.source["split"] == "test, train"
@@ -92,7 +99,9 @@ def test_class_names_may_lie_beside_the_shards_and_templates_may_be_missing(root
 def test_every_thread_reads_its_own_image(root: Path) -> None:
     dataset = load_dataset(f"wds:{root}")
     with ThreadPoolExecutor(8) as pool:
-        images = pool.map(dataset.images.__getitem__, [i for _ in range(20) for i in range(len(dataset))])
+        images = pool.map(
+            dataset.images.__getitem__, [i for _ in range(20) for i in range(len(dataset))]
+        )
         assert [image.getpixel((0, 0))[1] for image in images] == SHADES * 20  # type: ignore[index]
 
 
@@ -115,7 +124,9 @@ def test_shards_that_are_not_there(root: Path, pattern: str, message: str) -> No
 
 def test_a_shard_less_than_counted(root: Path) -> None:
     (root / "test" / "3.tar").unlink()
-    with pytest.raises(DatasetError, match=r"11 shards are in .*test\n.*12, as nshards\.txt has it"):
+    with pytest.raises(
+        DatasetError, match=r"11 shards are in .*test\n.*12, as nshards\.txt has it"
+    ):
         load_dataset(f"wds:{root}")
 
 
@@ -125,7 +136,10 @@ def test_a_shard_less_than_counted(root: Path) -> None:
         (None, r"no classnames\.txt in .*test or in the folder above"),
         ("", r"line 1 of .*classnames\.txt is empty"),
         ("cat\n\ndog\n", r"line 2 of .*classnames\.txt is empty"),
-        ("cat\n", r"1\.cls in .*1\.tar is '1'\n.*0 to 0, for the 1 names|a\.cls in .*0\.tar is '1'"),
+        (
+            "cat\n",
+            r"1\.cls in .*1\.tar is '1'\n.*0 to 0, for the 1 names|a\.cls in .*0\.tar is '1'",
+        ),
         (b"caf\xe9\nth\xe9\n", r"classnames\.txt cannot be read: .*utf-8"),
     ],
 )
@@ -142,7 +156,9 @@ def test_class_names_that_do_not_fit(root: Path, text: str | bytes | None, messa
 @pytest.mark.parametrize("template", ["a photo.", "{c} and {c}", "{c} {}"])
 def test_a_template_that_does_not_fit(root: Path, template: str) -> None:
     (root / "zeroshot_classification_templates.txt").write_text(f"a {{c}}.\n{template}\n")
-    with pytest.raises(DatasetError, match=r"the template .* of .*zeroshot_classification_templates\.txt"):
+    with pytest.raises(
+        DatasetError, match=r"the template .* of .*zeroshot_classification_templates\.txt"
+    ):
         load_dataset(f"wds:{root}")
 
 
@@ -170,7 +186,13 @@ def test_a_sample_that_is_not_whole(root: Path, files: Files, message: str) -> N
 
 
 def test_what_else_is_in_a_shard_is_left_alone(root: Path) -> None:
-    files = [("._key.png", b""), ("readme.md", b""), ("key.json", b"{}"), *sample("key", 7, 1), ("key.jpg", picture(8))]
+    files = [
+        ("._key.png", b""),
+        ("readme.md", b""),
+        ("key.json", b"{}"),
+        *sample("key", 7, 1),
+        ("key.jpg", picture(8)),
+    ]
     shard(root / "test" / "5.tar", files)
     assert shades(load_dataset(f"wds:{root}/test/5.tar")) == [7], "png goes before jpg"
 
@@ -222,7 +244,9 @@ def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end(root: Path) -> 
     content = bytearray(file.read_bytes())
     content[2048] ^= 1  # the first byte of the second sample's name: its checksum is wrong now
     file.write_bytes(content)
-    with pytest.raises(DatasetError, match=r"0\.tar cannot be read: the header at byte 2048 is damaged"):
+    with pytest.raises(
+        DatasetError, match=r"0\.tar cannot be read: the header at byte 2048 is damaged"
+    ):
         load_dataset(f"wds:{root}")
 
 
@@ -240,7 +264,9 @@ def test_a_compressed_shard(root: Path) -> None:
         load_dataset(f"wds:{root}")
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE]
+)
 def test_links_and_devices_are_no_images(root: Path, kind: bytes) -> None:
     file = root / "test" / "5.tar"
     with tarfile.open(file, "w") as tar:
@@ -257,7 +283,10 @@ def test_links_and_devices_are_no_images(root: Path, kind: bytes) -> None:
 
 def test_names_that_lead_elsewhere_write_nothing(root: Path) -> None:
     names = ["../../evil", "/tmp/purescope-evil", "a/../../../evil"]
-    shard(root / "test" / "5.tar", [file for i, name in enumerate(names) for file in sample(name, i, 0)])
+    shard(
+        root / "test" / "5.tar",
+        [file for i, name in enumerate(names) for file in sample(name, i, 0)],
+    )
     before = sorted(root.parent.rglob("*"))
     dataset = load_dataset(f"wds:{root}/test/5.tar")
     assert shades(dataset) == [0, 1, 2]
@@ -295,7 +324,9 @@ def test_fingerprint_is_of_the_content(root: Path, tmp_path: Path) -> None:
 def test_a_damaged_shard_is_an_error_of_ours_or_reads_as_it_says(root: Path) -> None:
     file = root / "test" / "0.tar"
     whole, rng, refused = file.read_bytes(), random.Random(0), 0
-    headers = [start + i for start in range(0, len(whole), 1024) for i in range(512) if start < 6 * 1024]
+    headers = [
+        start + i for start in range(0, len(whole), 1024) for i in range(512) if start < 6 * 1024
+    ]
     for _ in range(300):
         damaged = bytearray(whole)
         for _ in range(rng.randint(1, 4)):
@@ -319,7 +350,9 @@ def bare(root: Path, files: Files) -> str:
     return f"wds:{root}"
 
 
-@pytest.mark.parametrize("keys", [["a", "b 2.0 (copy)"], ["img_0.v2", "img_1.v2"], ["a", "a.1"], ["t.v1/0", "t.v1/1"]])
+@pytest.mark.parametrize(
+    "keys", [["a", "b 2.0 (copy)"], ["img_0.v2", "img_1.v2"], ["a", "a.1"], ["t.v1/0", "t.v1/1"]]
+)
 def test_dots_in_the_names_of_files(tmp_path: Path, keys: list[str]) -> None:
     dataset = load_dataset(bare(tmp_path, [*sample(keys[0], 3, 0), *sample(keys[1], 4, 1)]))
     assert (shades(dataset), dataset.labels.tolist()) == ([3, 4], [0, 1])

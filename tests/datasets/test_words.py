@@ -26,8 +26,12 @@ def write(folder: Path, words: Any) -> Path:
     return file
 
 
-@pytest.mark.parametrize("entries", [["plate of cheese", "cake"], {"x": ["y"], "pets": ["plate of cheese", "cake"]}])
-def test_class_names_replace_those_for_prompts_and_not_the_raw_ones(tmp_path: Path, pets: str, entries: Any) -> None:
+@pytest.mark.parametrize(
+    "entries", [["plate of cheese", "cake"], {"x": ["y"], "pets": ["plate of cheese", "cake"]}]
+)
+def test_class_names_replace_those_for_prompts_and_not_the_raw_ones(
+    tmp_path: Path, pets: str, entries: Any
+) -> None:
     plain = load_dataset(pets)
     dataset = load_dataset(pets, classnames=write(tmp_path, entries))
     assert dataset.display_names == ("plate of cheese", "cake")
@@ -44,20 +48,31 @@ def test_templates(tmp_path: Path, pets: str, entries: Any) -> None:
 
 
 def test_what_the_words_say_is_part_of_the_source(tmp_path: Path, pets: str) -> None:
-    sources = [load_dataset(pets, templates=write(tmp_path, [text])).source for text in ("a {c}", "b {c}")]
+    sources = [
+        load_dataset(pets, templates=write(tmp_path, [text])).source for text in ("a {c}", "b {c}")
+    ]
     assert sources[0] != sources[1]
 
 
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        (["cake"], r"has 1 class names for pets\n.*2, one for each class: cheese_plate, cheesecake"),
+        (
+            ["cake"],
+            r"has 1 class names for pets\n.*2, one for each class: cheese_plate, cheesecake",
+        ),
         (["a", 1], "no list of texts"),
         (["a", " "], "no list of texts"),
         ([], "no list of texts"),
-        ({"pets": {"cat": ["a"]}}, r"has 1 entries, and none for 2 of 2 classes of pets: cheese_plate, cheesecake\n"),
+        (
+            {"pets": {"cat": ["a"]}},
+            r"has 1 entries, and none for 2 of 2 classes of pets: cheese_plate, cheesecake\n",
+        ),
         ("cat", "no list of texts"),
-        (["Cheesecake", "cheese plate"], r"calls class 0 of pets 'Cheesecake', which is the name of class 1"),
+        (
+            ["Cheesecake", "cheese plate"],
+            r"calls class 0 of pets 'Cheesecake', which is the name of class 1",
+        ),
     ],
 )
 def test_class_names_that_do_not_fit(tmp_path: Path, pets: str, entries: Any, message: str) -> None:
@@ -68,23 +83,38 @@ def test_class_names_that_do_not_fit(tmp_path: Path, pets: str, entries: Any, me
 
 @pytest.mark.parametrize(
     ("entries", "message"),
-    [({"food101": ["a", "b"]}, "known: food101"), ({"pet": ["a", "b"]}, "did you mean 'pet'"), ({}, "keeps its own")],
+    [
+        ({"food101": ["a", "b"]}, "known: food101"),
+        ({"pet": ["a", "b"]}, "did you mean 'pet'"),
+        ({}, "keeps its own"),
+    ],
 )
-def test_without_an_entry_a_data_set_keeps_its_own_words(tmp_path: Path, pets: str, entries: Any, message: str) -> None:
+def test_without_an_entry_a_data_set_keeps_its_own_words(
+    tmp_path: Path, pets: str, entries: Any, message: str
+) -> None:
     file = write(tmp_path, entries)
-    with pytest.warns(UserWarning, match=rf"words\.json has no entry for 'pets'.*{message}") as told:
+    with pytest.warns(
+        UserWarning, match=rf"words\.json has no entry for 'pets'.*{message}"
+    ) as told:
         dataset = load_dataset(pets, classnames=file, templates=file)
-    assert ["class names" in str(told[0].message), "templates" in str(told[1].message)] == [True, True]
+    assert ["class names" in str(told[0].message), "templates" in str(told[1].message)] == [
+        True,
+        True,
+    ]
     plain = load_dataset(pets)
     assert (dataset.display_names, dataset.templates) == (plain.display_names, plain.templates)
     assert dataset.source == plain.source, "the manifest names only words that were used"
 
 
 def test_a_background_before_the_classes_is_dropped(tmp_path: Path, pets: str) -> None:
-    dataset = load_dataset(pets, classnames=write(tmp_path, {"pets": ["background", "plate of cheese", "cake"]}))
+    dataset = load_dataset(
+        pets, classnames=write(tmp_path, {"pets": ["background", "plate of cheese", "cake"]})
+    )
     assert dataset.display_names == ("plate of cheese", "cake")
     with pytest.raises(DatasetError, match="has 3 class names"):
-        load_dataset(pets, classnames=write(tmp_path, {"pets": ["plate", "plate of cheese", "cake"]}))
+        load_dataset(
+            pets, classnames=write(tmp_path, {"pets": ["plate", "plate of cheese", "cake"]})
+        )
 
 
 @pytest.mark.parametrize("template", ["a photo", "{c} and {c}", "{c} and {}", "{name}"])
@@ -135,7 +165,11 @@ def test_words_are_found_by_either_name(tmp_path: Path, pets: str) -> None:
         {"model_type": "x", "label2id": {"a cake": 1, "a plate": 0}},
         {"a cake": 1, "a plate": 0},
         {"0": ["cheesecake", "a cake"], "1": ["cheese_plate", "a plate"]},
-        {"7": ["cheesecake", "a cake"], "9": ["cheese_plate", "a plate"], "3": ["n02119789", "kit fox"]},
+        {
+            "7": ["cheesecake", "a cake"],
+            "9": ["cheese_plate", "a plate"],
+            "3": ["n02119789", "kit fox"],
+        },
         {"0": ["n01", "a plate"], "1": ["n02", "a cake"]},
         {"cheesecake": "a cake", "cheese_plate": "a plate", "fox": "a fox"},
         {"pets": {"cheesecake": "a cake", "cheese_plate": "a plate"}},
@@ -145,7 +179,9 @@ def test_words_are_found_by_either_name(tmp_path: Path, pets: str) -> None:
 def test_class_names_by_label_or_by_class(tmp_path: Path, pets: str, entries: Any) -> None:
     dataset = load_dataset(pets, classnames=write(tmp_path, entries))
     assert dataset.display_names == ("a plate", "a cake")
-    assert dataset.source["classnames"].endswith((", read as label to name", ", read as class to name"))
+    assert dataset.source["classnames"].endswith(
+        (", read as label to name", ", read as class to name")
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,7 +202,9 @@ def test_names_that_are_not_complete_are_refused(tmp_path: Path, pets: str, entr
         load_dataset(pets, classnames=write(tmp_path, entries))
 
 
-def test_names_by_label_in_another_order_are_refused_as_in_a_list(tmp_path: Path, pets: str) -> None:
+def test_names_by_label_in_another_order_are_refused_as_in_a_list(
+    tmp_path: Path, pets: str
+) -> None:
     with pytest.raises(DatasetError, match="which is the name of class 1"):
         load_dataset(pets, classnames=write(tmp_path, {"0": "cheesecake", "1": "cheese plate"}))
 

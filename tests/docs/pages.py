@@ -40,7 +40,9 @@ def blocks(page: Path, language: str) -> Iterator[tuple[int, str]]:
 
 
 def examples() -> list[Example]:
-    """Every ``$ purescope`` in a console block of any page; a line that ends in a backslash goes on."""
+    """Every ``$ purescope`` in a console block of any page; a line that ends in a backslash goes
+    on.
+    """
     found = []
     for page in PAGES:
         for start, block in blocks(page, "console"):
@@ -49,5 +51,7 @@ def examples() -> list[Example]:
             assert not first.strip(), f"{page}, line {start}: output without a command"
             for part in parts:
                 command, _, shown = part.partition("\n")
-                found.append(Example(page.relative_to(ROOT).as_posix(), start, command, shown.strip()))
+                found.append(
+                    Example(page.relative_to(ROOT).as_posix(), start, command, shown.strip())
+                )
     return found

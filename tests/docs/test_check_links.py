@@ -13,8 +13,14 @@ from docs.check_links import faults
         ('<a href="other.html">', "other.html: no such file"),
         ('<a href="#nowhere">', "#nowhere: no such anchor"),
         ('<img src="gone.png">', "gone.png: no such file"),
-        ('<script src="https://cdn.example/x.js">', "loads https://cdn.example/x.js from elsewhere"),
-        ('<link rel="stylesheet" href="//cdn.example/x.css">', "loads //cdn.example/x.css from elsewhere"),
+        (
+            '<script src="https://cdn.example/x.js">',
+            "loads https://cdn.example/x.js from elsewhere",
+        ),
+        (
+            '<link rel="stylesheet" href="//cdn.example/x.css">',
+            "loads //cdn.example/x.css from elsewhere",
+        ),
     ],
 )
 def test_a_fault_is_found(body: str, fault: str, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from tests.docs.pages import PAGES, ROOT, blocks
 
 _FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 _WITH_EXAMPLES = [
-    page for page in PAGES if page.name != "README.md" and any(">>>" in b for _, b in blocks(page, "python"))
+    page
+    for page in PAGES
+    if page.name != "README.md" and any(">>>" in b for _, b in blocks(page, "python"))
 ]
 
 

@@ -18,7 +18,10 @@ class _Of(CommandOptions):
 
 def test_options_in_a_text_are_code() -> None:
     assert markdown("Forget what --out holds.") == "Forget what `--out` holds."
-    assert markdown("as `purescope sweep --help` says; a-b, 2 * 3") == r"as `purescope sweep --help` says; a-b, 2 \* 3"
+    assert (
+        markdown("as `purescope sweep --help` says; a-b, 2 * 3")
+        == r"as `purescope sweep --help` says; a-b, 2 \* 3"
+    )
 
 
 def test_every_option_of_every_command_has_a_row_of_code_and_text() -> None:
@@ -33,5 +36,10 @@ def test_every_option_of_every_command_has_a_row_of_code_and_text() -> None:
 
 
 def test_the_default_is_that_of_the_command() -> None:
-    defaults = {option.strip("`-").partition(" ")[0]: default for option, _, default in _Of("evidence").rows()}
-    assert {name: defaults[name].strip("`") for name in DEFAULTS} == {name: str(DEFAULTS[name]) for name in DEFAULTS}
+    defaults = {
+        option.strip("`-").partition(" ")[0]: default
+        for option, _, default in _Of("evidence").rows()
+    }
+    assert {name: defaults[name].strip("`") for name in DEFAULTS} == {
+        name: str(DEFAULTS[name]) for name in DEFAULTS
+    }

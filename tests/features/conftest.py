@@ -1,4 +1,6 @@
-"""A small model and a small data set that share nothing with the code under test but the two dataclasses."""
+"""A small model and a small data set that share nothing with the code under test but the two
+dataclasses.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,9 @@ SIZE = 4
 def encode_text(texts: Sequence[str]) -> Tensor:
     """A vector for each sentence, the same on every machine, with both signs."""
     digests = [hashlib.sha256(text.encode()).digest()[:NEURONS] for text in texts]
-    return torch.tensor([[byte - 128 for byte in digest] for digest in digests], dtype=torch.float32)
+    return torch.tensor(
+        [[byte - 128 for byte in digest] for digest in digests], dtype=torch.float32
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,6 @@
-"""The cache: nothing is encoded twice, nothing stopped is lost, and nothing damaged is ever read."""
+"""The cache: nothing is encoded twice, nothing stopped is lost, and nothing damaged is ever
+read.
+"""
 
 import errno
 import json
@@ -45,7 +47,12 @@ class Counting:
     """An `encode_image` that counts the images it gets, and can stop at one."""
 
     def __init__(self, encode: Callable[[Tensor], Tensor], stop_after: int = 10**9) -> None:
-        self.encode, self.images, self.stop_after, self.lock = encode, 0, stop_after, threading.Lock()
+        self.encode, self.images, self.stop_after, self.lock = (
+            encode,
+            0,
+            stop_after,
+            threading.Lock(),
+        )
 
     def __call__(self, pixels: Tensor) -> Tensor:
         with self.lock:
@@ -61,7 +68,11 @@ def counted(model: Any, stop_after: int = 10**9) -> tuple[Any, Counting]:
 
 
 def same(a: Features, b: Features) -> bool:
-    return torch.equal(a.image, b.image) and torch.equal(a.text, b.text) and torch.equal(a.labels, b.labels)
+    return (
+        torch.equal(a.image, b.image)
+        and torch.equal(a.text, b.text)
+        and torch.equal(a.labels, b.labels)
+    )
 
 
 def shards(cache: Cache) -> list[Path]:
@@ -73,13 +84,20 @@ def test_what_is_kept_is_what_was_encoded_and_is_not_encoded_again(
 ) -> None:
     model, dataset = make_model(), make_dataset()
     first = extract(model, dataset, batch_size=6, cache=cache)
-    torch.testing.assert_close(first.image, extract(model, dataset, batch_size=6).image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        first.image, extract(model, dataset, batch_size=6).image, atol=1e-6, rtol=0
+    )
     assert torch.equal(first.text, extract(model, dataset).text)
 
     def fail(*_: Any) -> Tensor:
         raise AssertionError("encoded again")
 
-    again = extract(replace(model, encode_image=fail, encode_text=fail), dataset, batch_size=6, cache=cache.folder)
+    again = extract(
+        replace(model, encode_image=fail, encode_text=fail),
+        dataset,
+        batch_size=6,
+        cache=cache.folder,
+    )
     assert same(first, again)
     assert again.identity == first.identity
 
@@ -91,7 +109,12 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], int]] =
     "images": ({}, {"fingerprint": "g"}, {}, 1),
     "prompts": ({}, {"templates": ("my {}",)}, {}, 1),
     "protocol": ({}, {}, {"protocol": "paper"}, 2),
-    "names and paths": ({"label": "other", "spec": "x.pt"}, {"name": "renamed", "spec": "folder:x"}, {}, 0),
+    "names and paths": (
+        {"label": "other", "spec": "x.pt"},
+        {"name": "renamed", "spec": "folder:x"},
+        {},
+        0,
+    ),
 }
 
 
@@ -149,7 +172,10 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "another shard": swap,
     "another type": as_float64,
     "another key": lambda path: save_file({"x": torch.zeros(6, 5)}, path),
-    **{f"byte {place}": (lambda path, place=place: flip(path, place)) for place in (0, 3, 9, 40, 80, 100, -120, -1)},
+    **{
+        f"byte {place}": (lambda path, place=place: flip(path, place))
+        for place in (0, 3, 9, 40, 80, 100, -120, -1)
+    },
 }
 
 
@@ -166,7 +192,9 @@ def test_an_entry_may_have_one_row_and_long_ones(cache: Cache, neurons: int) -> 
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_shard_is_made_again(make_model: Make, make_dataset: Make, cache: Cache, damage: str) -> None:
+def test_a_damaged_shard_is_made_again(
+    make_model: Make, make_dataset: Make, cache: Cache, damage: str
+) -> None:
     dataset = make_dataset()
     expected = extract(make_model(), dataset, batch_size=4, cache=cache)
     DAMAGES[damage](shards(cache)[1])
@@ -206,7 +234,9 @@ def test_two_at_a_time_share_the_work(make_model: Make, make_dataset: Make, cach
     assert counting.images == 23
 
 
-def test_an_error_in_an_image_releases_the_locks(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+def test_an_error_in_an_image_releases_the_locks(
+    make_model: Make, make_dataset: Make, cache: Cache
+) -> None:
     dataset = make_dataset()
 
     def read(index: int) -> Any:
@@ -215,20 +245,30 @@ def test_an_error_in_an_image_releases_the_locks(make_model: Make, make_dataset:
         return dataset.images[index]
 
     with pytest.raises(InputError, match="image 8"):
-        extract(make_model(), replace(dataset, images=LazyImages(read, 23)), batch_size=4, cache=cache)
+        extract(
+            make_model(), replace(dataset, images=LazyImages(read, 23)), batch_size=4, cache=cache
+        )
     done = extract(make_model(), dataset, batch_size=4, cache=cache)
-    torch.testing.assert_close(done.image, extract(make_model(), dataset, batch_size=4).image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        done.image, extract(make_model(), dataset, batch_size=4).image, atol=1e-6, rtol=0
+    )
 
 
-def test_a_cache_that_cannot_be_written(make_model: Make, make_dataset: Make, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written(
+    make_model: Make, make_dataset: Make, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OutputError, match=r"cache.*cannot be written") as error:
         extract(make_model(), make_dataset(), cache=tmp_path / "file" / "cache")
     assert "--no-cache" in str(error.value)
-    assert str(error.value).count("to fix") == 1 and "--out" not in str(error.value), "the advice fits the cache"
+    assert str(error.value).count("to fix") == 1 and "--out" not in str(error.value), (
+        "the advice fits the cache"
+    )
 
 
-def test_a_full_disk(make_model: Make, make_dataset: Make, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(
+    make_model: Make, make_dataset: Make, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset, written = make_dataset(), []
 
     def full(path: Path, content: bytes) -> int:
@@ -254,12 +294,16 @@ def test_a_full_disk(make_model: Make, make_dataset: Make, cache: Cache, monkeyp
     assert counting.images == 23 - 6
 
 
-def test_a_model_without_a_hash_is_not_cached(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+def test_a_model_without_a_hash_is_not_cached(
+    make_model: Make, make_dataset: Make, cache: Cache
+) -> None:
     with pytest.raises(InputError, match="tiny has no hash of its weights"):
         extract(make_model(identity={}), make_dataset(), cache=cache)
 
 
-def test_entries_are_removed_by_key_and_nothing_else_is(make_model: Make, make_dataset: Make, cache: Cache) -> None:
+def test_entries_are_removed_by_key_and_nothing_else_is(
+    make_model: Make, make_dataset: Make, cache: Cache
+) -> None:
     extract(make_model(), make_dataset(), cache=cache)
     extract(make_model(), make_dataset(fingerprint="g"), cache=cache)
     entries = cache.entries()
@@ -357,7 +401,10 @@ def test_what_a_kill_leaves_goes_with_the_shard_or_with_the_entry(
     (shard.parent / ".tmpUOqRXG").write_bytes(b"half")  # of safetensors, in versions before
     shard.unlink()
     extract(make_model(), make_dataset(), cache=cache)
-    assert sorted(path.name for path in shard.parent.glob(".*")) == [".manifest-abcd1234.json", ".tmpUOqRXG"]
+    assert sorted(path.name for path in shard.parent.glob(".*")) == [
+        ".manifest-abcd1234.json",
+        ".tmpUOqRXG",
+    ]
     assert size_on_disk(shard.parent) == sum(path.stat().st_size for path in shard.parent.iterdir())
     cache.remove([shard.parent.name])
     assert not shard.parent.exists()
@@ -405,7 +452,9 @@ def test_what_another_process_makes_is_waited_for_last(cache: Cache) -> None:
         encoded.set()
 
     encoded = threading.Event()
-    worker = threading.Thread(target=complete, args=(entry, encode), kwargs={"batch": 4}, daemon=True)
+    worker = threading.Thread(
+        target=complete, args=(entry, encode), kwargs={"batch": 4}, daemon=True
+    )
     with entry.lock(others_shard):
         worker.start()
         assert encoded.wait(timeout=20)
@@ -423,7 +472,9 @@ def test_rows_of_another_kind_are_not_stored(cache: Cache, rows: Tensor) -> None
     assert not entry.is_there(range(0, 1))
 
 
-def test_the_folder_may_be_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_may_be_named_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PURESCOPE_CACHE", str(tmp_path / "mine"))
     assert default_folder() == tmp_path / "mine"
     monkeypatch.delenv("PURESCOPE_CACHE")
@@ -464,13 +515,25 @@ def planted(cache: Cache, **fields: Any) -> Path:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"rows": 10**18}, {"rows": 0}, {"rows": -5}, {"rows": True}, {"rows": 1.5}, {"neurons": 10**18}, {"identity": []}],
+    [
+        {"rows": 10**18},
+        {"rows": 0},
+        {"rows": -5},
+        {"rows": True},
+        {"rows": 1.5},
+        {"neurons": 10**18},
+        {"identity": []},
+    ],
 )
-def test_a_manifest_of_absurd_numbers_is_a_damaged_one(cache: Cache, fields: dict[str, Any]) -> None:
+def test_a_manifest_of_absurd_numbers_is_a_damaged_one(
+    cache: Cache, fields: dict[str, Any]
+) -> None:
     folder = planted(cache, **fields)
     assert ([found.folder for found in cache.damaged()], cache.entries()) == ([folder], [])
     assert CliRunner().invoke(command, ["ls", "--cache", str(cache.folder)]).exit_code == 0
-    assert isinstance(CliRunner().invoke(command, ["verify", "--cache", str(cache.folder)]).exception, InputError)
+    assert isinstance(
+        CliRunner().invoke(command, ["verify", "--cache", str(cache.folder)]).exception, InputError
+    )
     assert CliRunner().invoke(command, ["rm", "--all", "--cache", str(cache.folder)]).exit_code == 0
     assert not folder.exists()
 
@@ -491,7 +554,12 @@ def test_a_cache_that_may_not_be_read(
 ) -> None:
     """Simulated: the tests may run as somebody who may read everything."""
     folder = planted(cache)
-    closed = {"the cache": cache.folder, "a kind": folder.parent, "an entry": folder, "a manifest": folder}[where]
+    closed = {
+        "the cache": cache.folder,
+        "a kind": folder.parent,
+        "an entry": folder,
+        "a manifest": folder,
+    }[where]
     scandir, open_it = os.scandir, os.open
 
     def scan(path: Any) -> Any:
@@ -512,7 +580,9 @@ def test_a_cache_that_may_not_be_read(
         assert result.exit_code == 0 and not folder.exists(), "to remove it, it need not be read"
     else:
         assert isinstance(result.exception, InputError)
-        assert "the cache cannot be read" in str(result.exception) and str(closed) in str(result.exception)
+        assert "the cache cannot be read" in str(result.exception) and str(closed) in str(
+            result.exception
+        )
         assert "Permission denied" in str(result.exception)
 
 
@@ -524,21 +594,30 @@ def test_a_cache_below_a_file(tmp_path: Path, words: list[str]) -> None:
     assert "Not a directory" in str(result.exception)
 
 
-def test_a_shard_that_may_not_be_read_is_not_called_damaged(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_that_may_not_be_read_is_not_called_damaged(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = planted(cache)
 
     def denied(path: Path, **_: Any) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(_entry, "read_bytes", denied)
-    with pytest.raises(InputError, match=r"cannot be read: .*00000\.safetensors: Permission denied"):
+    with pytest.raises(
+        InputError, match=r"cannot be read: .*00000\.safetensors: Permission denied"
+    ):
         cache.entries()[0].is_damaged(range(6))
     assert folder.exists()
 
 
 def test_files_of_others_are_never_removed(tmp_path: Path) -> None:
     """A folder of models is no cache, whatever option names it."""
-    names = ("images/model/model.safetensors", "images/model/manifest.json", "text/x/0.safetensors", "images/a.lock")
+    names = (
+        "images/model/model.safetensors",
+        "images/model/manifest.json",
+        "text/x/0.safetensors",
+        "images/a.lock",
+    )
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("mine")
@@ -551,9 +630,14 @@ def test_files_of_others_are_never_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("[enforce] DefaultCPUAllocator: can't allocate")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("[enforce] DefaultCPUAllocator: can't allocate"),
+    ],
 )
-def test_out_of_memory_halves_the_batch(make_model: Make, make_dataset: Make, error: Exception) -> None:
+def test_out_of_memory_halves_the_batch(
+    make_model: Make, make_dataset: Make, error: Exception
+) -> None:
     model, dataset, sizes = make_model(), make_dataset(), []
 
     def encode(pixels: Tensor) -> Tensor:
@@ -567,7 +651,9 @@ def test_out_of_memory_halves_the_batch(make_model: Make, make_dataset: Make, er
         features = extract(replace(model, encode_image=encode), dataset, batch_size=23)
     torch.testing.assert_close(features.image, extract(model, dataset).image, atol=1e-6, rtol=0)
     assert sum(sizes) == 23
-    tried, kept = zip(*(map(int, re.findall(r"\d+", str(warning.message))) for warning in told), strict=True)
+    tried, kept = zip(
+        *(map(int, re.findall(r"\d+", str(warning.message))) for warning in told), strict=True
+    )
     assert tried[0] in ((23,) if model.lanes else (12, 11)), "each of two cores has half a batch"
     assert all(-(-failed // 2) == smaller for failed, smaller in zip(tried, kept, strict=True))
     assert sorted(set(kept), reverse=True) == list(kept) and kept[-1] == 3, "each told once"
@@ -577,11 +663,16 @@ def test_no_memory_for_a_single_image(make_model: Make, make_dataset: Make) -> N
     def encode(pixels: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried a lot")
 
-    with pytest.warns(UserWarning), pytest.raises(ModelError, match="no memory for a single image: CUDA out"):
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(ModelError, match="no memory for a single image: CUDA out"),
+    ):
         extract(make_model(encode_image=encode), make_dataset())
 
 
-def test_another_runtime_error_is_not_taken_for_memory(make_model: Make, make_dataset: Make) -> None:
+def test_another_runtime_error_is_not_taken_for_memory(
+    make_model: Make, make_dataset: Make
+) -> None:
     def encode(pixels: Tensor) -> Tensor:
         raise RuntimeError("shapes do not fit")
 
@@ -590,7 +681,10 @@ def test_another_runtime_error_is_not_taken_for_memory(make_model: Make, make_da
 
 
 def test_out_of_memory_halves_the_sentences(make_model: Make, make_dataset: Make) -> None:
-    model, dataset = make_model(), make_dataset(templates=tuple(f"{{}} {number}" for number in range(100)))
+    model, dataset = (
+        make_model(),
+        make_dataset(templates=tuple(f"{{}} {number}" for number in range(100))),
+    )
 
     def encode(texts: list[str]) -> Tensor:
         if len(texts) > 40:

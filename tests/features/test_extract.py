@@ -25,17 +25,20 @@ def plain_features(
     model: Model, dataset: Dataset, mean: Iterable[float], std: Iterable[float], resample: Image.Resampling,
     names: Iterable[str], templates: Iterable[str],
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """From the definition: one image and one sentence at a time, float64 arithmetic, no preprocess of ours.
+    """From the definition: one image and one sentence at a time, float64 arithmetic, no preprocess
+    of ours.
 
-    The images are 9 x 6 and the model sees 4 x 4: shortest side to 4 gives 6 x 4, of which columns 1 to 4 are
-    the centre.
+    The images are 9 x 6 and the model sees 4 x 4: shortest side to 4 gives 6 x 4, of which columns
+    1 to 4 are the centre.
     """
     image_rows = []
     for i in range(len(dataset)):
         small = dataset.images[i].resize((6, 4), resample).crop((1, 0, 5, 4))
         pixels = np.asarray(small).astype(np.float64) / 255
         pixels = (pixels - np.array([*mean])) / np.array([*std])
-        row = model.encode_image(torch.from_numpy(pixels.transpose(2, 0, 1)).float()[None])[0].double()
+        row = model.encode_image(torch.from_numpy(pixels.transpose(2, 0, 1)).float()[None])[
+            0
+        ].double()
         image_rows.append(row / row.square().sum().sqrt())
     text_rows = []
     for name in names:
@@ -58,11 +61,17 @@ def test_native_is_the_plain_loop_with_own_preprocess(make_model: Make, make_dat
     torch.testing.assert_close(features.image.double(), image, atol=1e-5, rtol=0)
     torch.testing.assert_close(features.text.double(), text, atol=1e-6, rtol=0)
     assert features.labels.tolist() == dataset.labels.tolist()
-    assert (features.classes, features.model, features.dataset) == (("a_b", "c_d", "e"), "tiny", "noise")
+    assert (features.classes, features.model, features.dataset) == (
+        ("a_b", "c_d", "e"),
+        "tiny",
+        "noise",
+    )
     assert features.image.dtype == features.text.dtype == torch.float32
 
 
-def test_paper_is_the_plain_loop_with_openai_preprocess(make_model: Make, make_dataset: Make) -> None:
+def test_paper_is_the_plain_loop_with_openai_preprocess(
+    make_model: Make, make_dataset: Make
+) -> None:
     model, dataset = make_model(), make_dataset()
     features = extract(model, dataset, protocol="paper")
     image, text = plain_features(
@@ -73,7 +82,9 @@ def test_paper_is_the_plain_loop_with_openai_preprocess(make_model: Make, make_d
     torch.testing.assert_close(features.text.double(), text, atol=1e-6, rtol=0)
 
 
-def test_what_the_numbers_depend_on_is_in_the_identity(make_model: Make, make_dataset: Make) -> None:
+def test_what_the_numbers_depend_on_is_in_the_identity(
+    make_model: Make, make_dataset: Make
+) -> None:
     base = extract(make_model(), make_dataset()).identity
     changes = {
         "protocol": extract(make_model(), make_dataset(), protocol="paper").identity,
@@ -90,14 +101,18 @@ def test_what_the_numbers_depend_on_is_in_the_identity(make_model: Make, make_da
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 22, 23, 24, 1000])
-def test_the_batch_size_changes_nothing(make_model: Make, make_dataset: Make, batch_size: int) -> None:
+def test_the_batch_size_changes_nothing(
+    make_model: Make, make_dataset: Make, batch_size: int
+) -> None:
     expected = extract(make_model(), make_dataset(), batch_size=5)
     features = extract(make_model(), make_dataset(), batch_size=batch_size)
     torch.testing.assert_close(features.image, expected.image, atol=1e-6, rtol=0)
     assert torch.equal(features.text, expected.text)
 
 
-def test_order_is_kept_when_later_images_are_decoded_first(make_model: Make, make_dataset: Make) -> None:
+def test_order_is_kept_when_later_images_are_decoded_first(
+    make_model: Make, make_dataset: Make
+) -> None:
     dataset = make_dataset()
 
     def late_first(index: int) -> Image.Image:
@@ -111,7 +126,9 @@ def test_order_is_kept_when_later_images_are_decoded_first(make_model: Make, mak
 
 
 def test_look_ahead_is_bounded(make_model: Make, make_dataset: Make) -> None:
-    """Of 23 images, with 2 at a time, no more than a batch for each core and lane and one more are ever decoded."""
+    """Of 23 images, with 2 at a time, no more than a batch for each core and lane and one more are
+    ever decoded.
+    """
     decoded = [0]
     dataset, lock = make_dataset(), threading.Lock()
     ahead: list[int] = []
@@ -168,7 +185,9 @@ def test_texts_are_encoded_in_one_call(make_model: Make, make_dataset: Make) -> 
 def test_templates_weigh_the_same_whatever_their_norm(make_model: Make, make_dataset: Make) -> None:
     # Unit rows first, then the mean: (1, 0) and (0, 100) meet at 45 degrees.
     def encode(texts: list[str]) -> Tensor:
-        rows = [[1.0, 0, 0, 0, 0] if text.startswith("a") else [0, 100.0, 0, 0, 0] for text in texts]
+        rows = [
+            [1.0, 0, 0, 0, 0] if text.startswith("a") else [0, 100.0, 0, 0, 0] for text in texts
+        ]
         return torch.tensor(rows)
 
     text = extract(make_model(encode_text=encode), make_dataset()).text
@@ -179,7 +198,9 @@ def test_zero_rows_stay_zero_and_others_are_unit(make_model: Make, make_dataset:
     scales = torch.tensor([0.0, 1e-30, 1e30, 1.0])
 
     def encode(pixels: Tensor) -> Tensor:
-        return scales[torch.arange(len(pixels)) % 4][:, None] * torch.tensor([[3.0, -4.0, 0.0, 0.0, 0.0]])
+        return scales[torch.arange(len(pixels)) % 4][:, None] * torch.tensor(
+            [[3.0, -4.0, 0.0, 0.0, 0.0]]
+        )
 
     image = extract(make_model(encode_image=encode), make_dataset()).image
     expected = torch.tensor([[0.0] * 5] + [[0.6, -0.8, 0.0, 0.0, 0.0]] * 3)
@@ -198,7 +219,9 @@ def test_nan_names_the_image(make_model: Make, make_dataset: Make, value: float)
         features[(pixels == marked).flatten(1).all(1), 2] = value
         return features
 
-    with pytest.raises(InputError, match=r"tiny on noise: image row 11 has a value that is NaN or infinite"):
+    with pytest.raises(
+        InputError, match=r"tiny on noise: image row 11 has a value that is NaN or infinite"
+    ):
         extract(replace(model, encode_image=encode), dataset, batch_size=2)
     assert sum(calls) < 20, "the rest is not encoded"
 
@@ -219,7 +242,9 @@ def test_towers_of_different_widths(make_model: Make, make_dataset: Make) -> Non
     ("options", "message"),
     [({"batch_size": 0}, "batch size 0"), ({"protocol": "papers"}, "did you mean 'paper'")],
 )
-def test_options_are_checked(make_model: Make, make_dataset: Make, options: Any, message: str) -> None:
+def test_options_are_checked(
+    make_model: Make, make_dataset: Make, options: Any, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         extract(make_model(), make_dataset(), **options)
 
@@ -234,7 +259,9 @@ def broken_dataset(dataset: Dataset, broken: int) -> Dataset:
 
 
 @pytest.mark.parametrize("broken", [0, 11, 22])
-def test_a_broken_image_stops_the_run_or_is_skipped(make_model: Make, make_dataset: Make, broken: int) -> None:
+def test_a_broken_image_stops_the_run_or_is_skipped(
+    make_model: Make, make_dataset: Make, broken: int
+) -> None:
     dataset = broken_dataset(make_dataset(), broken)
     threads = threading.active_count()
     with pytest.raises(DatasetError, match=rf"image {broken}\.png: damaged"):

@@ -30,7 +30,10 @@ def test_good_arrays() -> None:
         ({"image": torch.zeros(3, 3, dtype=torch.int64)}, "image is torch.int64"),
         ({"image": torch.zeros(0, 3)}, "shape [0, 3]"),
         ({"text": torch.zeros(2, 4)}, "image has 3 neurons, text has 4"),
-        ({"text": torch.tensor([[0, 0, 0], [0, float("nan"), 0]])}, "text row 1 has a value that is NaN"),
+        (
+            {"text": torch.tensor([[0, 0, 0], [0, float("nan"), 0]])},
+            "text row 1 has a value that is NaN",
+        ),
         ({"image": torch.tensor([[0, 0, 0], [0, 0, 0], [float("-inf"), 0, 0]])}, "image row 2"),
         ({"classes": 3}, "3 class names for 2 rows"),
         ({"text": torch.eye(3)[:1], "classes": 1}, "at least two classes"),
@@ -61,7 +64,9 @@ def test_unit_rows() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_unit_rows_of_every_scale(power: int, dtype: torch.dtype) -> None:
     """Against whole fractions: what a number is, down to the last bit of a denormal one."""
-    rows = torch.tensor([[3.0, -4.0, 0.0], [1.0, 2.0, 7.0], [0.0, 0.0, 0.0]]).double() * 2.0 ** max(power, -1022)
+    rows = torch.tensor([[3.0, -4.0, 0.0], [1.0, 2.0, 7.0], [0.0, 0.0, 0.0]]).double() * 2.0 ** max(
+        power, -1022
+    )
     rows = (rows * 2.0 ** min(power + 1022, 0)).to(dtype)
     rows = rows.clamp(-torch.finfo(dtype).max, torch.finfo(dtype).max)
     for row, unit in zip(rows.tolist(), unit_rows(rows).tolist(), strict=True):

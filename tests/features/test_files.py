@@ -45,7 +45,9 @@ def write(file: Path, arrays: dict[str, Any], classes: list[str] | None = None) 
         np.savez(file, **arrays, **named)
     else:
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        safetensors.torch.save_file(tensors, file, {"classes": json.dumps(classes)} if classes else None)
+        safetensors.torch.save_file(
+            tensors, file, {"classes": json.dumps(classes)} if classes else None
+        )
     return file
 
 
@@ -79,7 +81,11 @@ def test_class_names_of_others(file: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_other_precisions(file: Path, dtype: type) -> None:
-    arrays = {**ARRAYS, "image": ARRAYS["image"].astype(dtype), "labels": ARRAYS["labels"].astype(np.uint8)}
+    arrays = {
+        **ARRAYS,
+        "image": ARRAYS["image"].astype(dtype),
+        "labels": ARRAYS["labels"].astype(np.uint8),
+    }
     features = read_features(write(file, arrays))
     assert features.image.dtype == torch.float32
     assert features.labels.dtype == torch.int64
@@ -91,7 +97,9 @@ def test_rows_that_are_not_unit_are_scaled_and_it_is_said(file: Path) -> None:
     features = read_features(write(file, arrays))
     torch.testing.assert_close(features.text, torch.tensor([[0.6, 0.8], [0.0, -1.0]]))
     assert features.identity["scaled_to_unit"] == "text"
-    assert torch.equal(features.image, torch.from_numpy(ARRAYS["image"])), "a zero row is no reason to scale"
+    assert torch.equal(features.image, torch.from_numpy(ARRAYS["image"])), (
+        "a zero row is no reason to scale"
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,8 +111,14 @@ def test_rows_that_are_not_unit_are_scaled_and_it_is_said(file: Path) -> None:
         ({"image": np.zeros(3)}, "image is torch.float64 of shape [3]"),
         ({"image": np.zeros((3, 4))}, "image has 4 neurons, text has 2"),
         ({"image": np.array([[0, 0], [0, np.nan], [0, 0]])}, "image row 1 has a value that is NaN"),
-        ({"text": np.array([[0, 1], [np.inf, 0]])}, "text row 1 has a value that is NaN or infinite"),
-        ({"labels": np.array([0, 1, 2**64 - 1], dtype=np.uint64)}, "the label 18446744073709551615 of image 2"),
+        (
+            {"text": np.array([[0, 1], [np.inf, 0]])},
+            "text row 1 has a value that is NaN or infinite",
+        ),
+        (
+            {"labels": np.array([0, 1, 2**64 - 1], dtype=np.uint64)},
+            "the label 18446744073709551615 of image 2",
+        ),
         ({"image": np.zeros((3, 2), dtype=np.int32)}, "image is torch.int32"),
         ({"labels": np.array([0.0, 1.0, 1.0])}, "labels is torch.float64"),
         ({"labels": np.array([True, False, True])}, "labels is torch.bool"),
@@ -113,7 +127,9 @@ def test_rows_that_are_not_unit_are_scaled_and_it_is_said(file: Path) -> None:
         ({"labels": np.array([0, -1, 2])}, "the label -1 of image 1"),
     ],
 )
-def test_what_is_refused_with_the_file_named(file: Path, changes: dict[str, Any], message: str) -> None:
+def test_what_is_refused_with_the_file_named(
+    file: Path, changes: dict[str, Any], message: str
+) -> None:
     arrays = {name: array for name, array in {**ARRAYS, **changes}.items() if array is not None}
     with pytest.raises(InputError) as caught:
         read_features(write(file, arrays))
@@ -229,19 +245,30 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
 
 def test_names_stand_in_an_npz_as_strings(tmp_path: Path) -> None:
     file = tmp_path / "mine.npz"
-    np.savez(file, image=np.eye(2), text=np.eye(2), labels=np.array([0, 1]), model="My encoder", dataset="pets")
+    np.savez(
+        file,
+        image=np.eye(2),
+        text=np.eye(2),
+        labels=np.array([0, 1]),
+        model="My encoder",
+        dataset="pets",
+    )
     features = read_features(file)
     assert (features.model, features.dataset) == ("My encoder", "pets")
     again = read_features(save_features(features, tmp_path / "again.npz"))
     assert (again.model, again.dataset) == ("My encoder", "pets")
 
 
-@pytest.mark.parametrize(("dtype", "scale"), [("f8", 1e-300), ("f8", 1e300), ("f4", 1e-42), ("f4", 8e37), ("f2", 1e-7)])
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("f8", 1e-300), ("f8", 1e300), ("f4", 1e-42), ("f4", 8e37), ("f2", 1e-7)]
+)
 def test_lengths_that_float32_does_not_hold(file: Path, dtype: str, scale: float) -> None:
     """Scaled first and cast then: neither zeros, nor infinite, and rows of zeros stay."""
     rows = (np.array([[4, -3], [0, 0], [1, 0]]) * scale).astype(dtype)
     features = read_features(write(file, {**ARRAYS, "image": rows}))
-    torch.testing.assert_close(features.image, torch.tensor([[0.8, -0.6], [0, 0], [1, 0]]), atol=0.06, rtol=0)
+    torch.testing.assert_close(
+        features.image, torch.tensor([[0.8, -0.6], [0, 0], [1, 0]]), atol=0.06, rtol=0
+    )
     assert features.image.norm(dim=1).tolist() == pytest.approx([1, 0, 1], abs=1e-6)
     assert features.identity["scaled_to_unit"] == "image"
 
@@ -262,7 +289,9 @@ def test_a_large_file_is_in_memory_once(file: Path) -> None:
     rows = (200_000 if os.environ.get("PURESCOPE_TORTURE") else 60_000, 512)
     image = np.random.default_rng(0).standard_normal(rows, dtype=np.float32)
     write(file, {**ARRAYS, "image": image, "text": image[:2], "labels": np.arange(len(image)) % 2})
-    told = subprocess.run([sys.executable, "-c", PEAK, file], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-c", PEAK, file], capture_output=True, text=True, check=True
+    )
     peak, total = map(float, told.stdout.split())
     assert peak < 1.2 * image.nbytes + 80e6
     assert total == pytest.approx((image[:, 0] / np.linalg.norm(image, axis=1)).sum(), abs=0.01)
@@ -273,8 +302,13 @@ def test_there_must_be_memory_for_what_becomes_another_type(
     dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = np.ones((1000, 10), dtype)
-    file = write(tmp_path / "mine.npz", {**ARRAYS, "image": image, "text": image[:2], "labels": np.zeros(1000, int)})
-    monkeypatch.setattr("purescope.files.memory.available_memory", lambda: int(1.2 * (image.nbytes + 8 * 1000)))
+    file = write(
+        tmp_path / "mine.npz",
+        {**ARRAYS, "image": image, "text": image[:2], "labels": np.zeros(1000, int)},
+    )
+    monkeypatch.setattr(
+        "purescope.files.memory.available_memory", lambda: int(1.2 * (image.nbytes + 8 * 1000))
+    )
     if dtype is np.float32:
         assert len(read_features(file).image) == 1000
     else:
@@ -282,7 +316,9 @@ def test_there_must_be_memory_for_what_becomes_another_type(
             read_features(file)
 
 
-def test_a_header_is_not_longer_than_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_is_not_longer_than_a_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = write(tmp_path / "mine.safetensors", ARRAYS, ["cat", "dog"])
     length = int.from_bytes(file.read_bytes()[:8], "little")
     monkeypatch.setattr("purescope.features.files.CONFIGURATION", length)

@@ -1,4 +1,6 @@
-"""Features files that are damaged, or made to hurt: each is refused in words, at once, and names the file."""
+"""Features files that are damaged, or made to hurt: each is refused in words, at once, and names
+the file.
+"""
 
 import io
 import json
@@ -35,11 +37,17 @@ def header(shape: tuple[int, ...], *, descr: str = "<f4", version: int = 2) -> b
     """Of an array that declares this, whatever follows."""
     buffer = io.BytesIO()
     fields = {"descr": descr, "fortran_order": False, "shape": shape}
-    (np.lib.format.write_array_header_1_0 if version == 1 else np.lib.format.write_array_header_2_0)(buffer, fields)
+    (
+        np.lib.format.write_array_header_1_0
+        if version == 1
+        else np.lib.format.write_array_header_2_0
+    )(buffer, fields)
     return buffer.getvalue()
 
 
-def pack(file: Path, members: dict[str, bytes], *, kind: int = zipfile.ZIP_STORED, twice: str = "") -> None:
+def pack(
+    file: Path, members: dict[str, bytes], *, kind: int = zipfile.ZIP_STORED, twice: str = ""
+) -> None:
     with zipfile.ZipFile(file, "w", kind) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -67,7 +75,10 @@ def bomb(file: Path) -> None:
             stream.write(header((250_000, 512)))
             for _ in range(125):
                 stream.write(bytes(4_096_000))
-        for name, array in {"text": np.eye(2, 512, dtype="f4"), "labels": np.zeros(250_000, "i8")}.items():
+        for name, array in {
+            "text": np.eye(2, 512, dtype="f4"),
+            "labels": np.zeros(250_000, "i8"),
+        }.items():
             archive.writestr(f"{name}.npy", npy(array))
 
 
@@ -82,7 +93,9 @@ def zeros(name: str, shape: tuple[int, ...], descr: str) -> Callable[[Path], Non
                     stream.write(content)
                     if member == f"{name}.npy":
                         for _ in range(10):
-                            stream.write(bytes(int(np.prod(shape)) * np.dtype(descr).itemsize // 10))
+                            stream.write(
+                                bytes(int(np.prod(shape)) * np.dtype(descr).itemsize // 10)
+                            )
 
     return write
 
@@ -127,15 +140,30 @@ def pointer(file: Path) -> None:
 
 NPZ: dict[str, tuple[Callable[[Path], Any], str]] = {
     "36 PiB declared": (lambda file: pack(file, whole(image=header((10**13, 1000)))), "declares"),
-    "less than there is": (lambda file: pack(file, whole(image=header((1, 4)) + bytes(32))), "declares"),
+    "less than there is": (
+        lambda file: pack(file, whole(image=header((1, 4)) + bytes(32))),
+        "declares",
+    ),
     "negative": (lambda file: pack(file, whole(image=header((-2, -4)) + bytes(32))), "declares"),
-    "rows of nothing": (lambda file: pack(file, whole(classes=header((10**12,), descr="<U0"))), "declares"),
+    "rows of nothing": (
+        lambda file: pack(file, whole(classes=header((10**12,), descr="<U0"))),
+        "declares",
+    ),
     "a bomb": (bomb, "declares 51"),
     "a bomb of a header": (long_header, "header of the array image has 100,000,000 bytes"),
-    "names of zeros": (zeros("classes", (20_000_000,), "S1"), "20000000 class names for 2 rows of text"),
-    "labels of zeros": (zeros("labels", (20_000_000,), "i1"), "labels is int8 of shape [20000000], and image is of"),
+    "names of zeros": (
+        zeros("classes", (20_000_000,), "S1"),
+        "20000000 class names for 2 rows of text",
+    ),
+    "labels of zeros": (
+        zeros("labels", (20_000_000,), "i1"),
+        "labels is int8 of shape [20000000], and image is of",
+    ),
     "classes of zeros": (zeros("text", (20_000_000, 4), "f2"), "there are 20,000,000 classes"),
-    "a long name": (words(classes=np.array(["a", "x" * 2000])), "class 1 has a name of 2,000 characters"),
+    "a long name": (
+        words(classes=np.array(["a", "x" * 2000])),
+        "class 1 has a name of 2,000 characters",
+    ),
     "two of a name": (
         lambda file: pack(file, {"image": whole()["image.npy"], **whole()}),
         "two arrays are called 'image'",
@@ -147,7 +175,10 @@ NPZ: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no array": (lambda file: pack(file, whole(image=b"x" * 90)), "is no array"),
     "empty array": (lambda file: pack(file, whole(image=b"")), "is no array"),
     "objects": (words(classes=np.array([{}, []], dtype=object)), "Python objects"),
-    "fields": (lambda file: np.savez(file, **{**ARRAYS, "image": np.zeros(2, dtype=[("a", "f4")])}), "no numbers"),
+    "fields": (
+        lambda file: np.savez(file, **{**ARRAYS, "image": np.zeros(2, dtype=[("a", "f4")])}),
+        "no numbers",
+    ),
     "fields with names": (
         lambda file: pack(file, whole(image=npy(ARRAYS["image"]).replace(b"NUMPY\1", b"NUMPY\3"))),
         "version 3.0",
@@ -160,9 +191,14 @@ NPZ: dict[str, tuple[Callable[[Path], Any], str]] = {
     "classes of numbers": (words(classes=np.arange(2)), "classes is int64"),
     "classes in rows": (words(classes=np.array([["a", "b"]])), "of shape [1, 2]"),
     "an empty class": (words(classes=np.array(["a", " "])), "class 1 has the name ' '"),
-    "half a character": (words(classes=np.array(["a", "\ud800"])), "class 1 has the name '\\ud800'"),
+    "half a character": (
+        words(classes=np.array(["a", "\ud800"])),
+        "class 1 has the name '\\ud800'",
+    ),
     "no character": (
-        lambda file: pack(file, whole(classes=header((2,), descr="<U1") + struct.pack("<II", 65, 0x7FFFFFFF))),
+        lambda file: pack(
+            file, whole(classes=header((2,), descr="<U1") + struct.pack("<II", 65, 0x7FFFFFFF))
+        ),
         "cannot be read",
     ),
     "a model of numbers": (words(model=np.array(3)), "model is int64"),
@@ -184,7 +220,10 @@ NPZ: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda file: np.savez(file, **{**ARRAYS, "labels": np.array([0, 2**63], dtype=np.uint64)}),
         "the label 9223372036854775808 of image 1",
     ),
-    "labels with points": (lambda file: np.savez(file, **{**ARRAYS, "labels": np.array([0.0, 1.0])}), "torch.float64"),
+    "labels with points": (
+        lambda file: np.savez(file, **{**ARRAYS, "labels": np.array([0.0, 1.0])}),
+        "torch.float64",
+    ),
     "a pipe": (pipe, "not a regular file"),
     "an endless device": (endless, "not a regular file"),
     "a folder": (Path.mkdir, "Is a directory"),
@@ -192,9 +231,13 @@ NPZ: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-def stored(entries: Any, content: bytes = bytes(64), *, length: int | None = None) -> Callable[[Path], Any]:
+def stored(
+    entries: Any, content: bytes = bytes(64), *, length: int | None = None
+) -> Callable[[Path], Any]:
     text = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
-    return lambda file: file.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + content)
+    return lambda file: file.write_bytes(
+        struct.pack("<Q", len(text) if length is None else length) + text + content
+    )
 
 
 def saved(**texts: str) -> Callable[[Path], Any]:
@@ -212,10 +255,18 @@ SAFETENSORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a header of 16 EB": (stored(TENSORS, length=2**64 - 1), "its header has"),
     "a list": (stored([]), "no object"),
     "deep": (stored(b"[" * 100_000), "cannot be read"),
-    "metadata of numbers": (stored({**TENSORS, "__metadata__": {"model": 3}}, bytes(80)), "metadata model is no text"),
+    "metadata of numbers": (
+        stored({**TENSORS, "__metadata__": {"model": 3}}, bytes(80)),
+        "metadata model is no text",
+    ),
     "metadata is a list": (stored({**TENSORS, "__metadata__": []}, bytes(80)), "no object"),
     "more than there is": (
-        stored({**TENSORS, "image": {"dtype": "F32", "shape": [10**13, 1000], "data_offsets": [0, 4 * 10**16]}}),
+        stored(
+            {
+                **TENSORS,
+                "image": {"dtype": "F32", "shape": [10**13, 1000], "data_offsets": [0, 4 * 10**16]},
+            }
+        ),
         "cannot be read",
     ),
     "an empty class": (saved(classes='["a", ""]'), "class 1 has the name ''"),
@@ -228,7 +279,9 @@ SAFETENSORS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "endless seconds": (saved(seconds="inf"), "metadata seconds"),
     "model": (saved(model=" "), "metadata model"),
     "labels beyond int64": (
-        lambda file: safetensors.numpy.save_file({**ARRAYS, "labels": np.array([0, 2**63], dtype=np.uint64)}, file),
+        lambda file: safetensors.numpy.save_file(
+            {**ARRAYS, "labels": np.array([0, 2**63], dtype=np.uint64)}, file
+        ),
         "the label 9223372036854775808 of image 1",
     ),
     "a pipe": (pipe, "not a regular file"),
@@ -244,17 +297,30 @@ def many_keys(file: Path) -> None:
 
 
 def of_eight_bits(file: Path) -> None:
-    entries = {name: {**TENSORS[name], "dtype": "F8_E4M3", "data_offsets": [at, at + 8]} for name, at in EIGHT.items()}
-    stored({**entries, "labels": {**TENSORS["labels"], "data_offsets": [16, 32]}}, bytes([0x38] * 16) + bytes(16))(file)
+    entries = {
+        name: {**TENSORS[name], "dtype": "F8_E4M3", "data_offsets": [at, at + 8]}
+        for name, at in EIGHT.items()
+    }
+    stored(
+        {**entries, "labels": {**TENSORS["labels"], "data_offsets": [16, 32]}},
+        bytes([0x38] * 16) + bytes(16),
+    )(file)
 
 
 EIGHT = {"image": 0, "text": 8}
 SAFETENSORS |= {
     "many keys, one twice": (many_keys, "'z' stands twice"),
     "numbers of eight bits": (of_eight_bits, "image is torch.float8_e4m3fn of shape [2, 4]"),
-    "a long name": (saved(classes=json.dumps(["a", "x" * 2000])), "class 1 has a name of 2,000 characters"),
+    "a long name": (
+        saved(classes=json.dumps(["a", "x" * 2000])),
+        "class 1 has a name of 2,000 characters",
+    ),
 }
-CASES = [(suffix, name) for suffix, table in ((".npz", NPZ), (".safetensors", SAFETENSORS)) for name in table]
+CASES = [
+    (suffix, name)
+    for suffix, table in ((".npz", NPZ), (".safetensors", SAFETENSORS))
+    for name in table
+]
 
 
 @pytest.mark.slow
@@ -277,9 +343,14 @@ def test_it_is_refused_at_once_and_by_name(suffix: str, name: str, tmp_path: Pat
 @pytest.mark.parametrize("comment", [0, 65_535], ids=["no comment", "the longest comment"])
 @pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
 def test_a_list_of_a_million_members_is_not_read(long: bool, comment: int, tmp_path: Path) -> None:
-    """Whichever form of its end says how long it is, and however far that stands from the end of the file."""
+    """Whichever form of its end says how long it is, and however far that stands from the end of
+    the file.
+    """
     file = tmp_path / "mine.npz"
-    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"x"
+    entry = (
+        struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)
+        + b"x"
+    )
     count = 200_000
     size = count * len(entry)
     record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, 0)
@@ -293,16 +364,28 @@ def test_a_list_of_a_million_members_is_not_read(long: bool, comment: int, tmp_p
 
 
 def test_what_others_write_is_read(tmp_path: Path) -> None:
-    """Compressed, of another byte order, in columns, with names in bytes, and among arrays of other things."""
+    """Compressed, of another byte order, in columns, with names in bytes, and among arrays of other
+    things.
+    """
     file, swapped = (
         tmp_path / "mine.npz",
         {name: array.astype(array.dtype.newbyteorder(">")) for name, array in ARRAYS.items()},
     )
     swapped["image"] = np.asfortranarray(swapped["image"])
-    np.savez_compressed(file, **swapped, classes=np.array([b"cat", b"dog"]), model=np.array(b"mine"), more=np.array({}))
+    np.savez_compressed(
+        file,
+        **swapped,
+        classes=np.array([b"cat", b"dog"]),
+        model=np.array(b"mine"),
+        more=np.array({}),
+    )
     features = read_features(file)
     assert np.array_equal(features.image.numpy(), ARRAYS["image"])
-    assert (features.labels.tolist(), features.classes, features.model) == ([0, 1], ("cat", "dog"), "mine")
+    assert (features.labels.tolist(), features.classes, features.model) == (
+        [0, 1],
+        ("cat", "dog"),
+        "mine",
+    )
 
 
 def test_equal_class_names_are_told(tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ from purescope.files.guard import guarded
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of a model that holds code, on the path of modules, and what shows that it has run."""
+    """A folder of a model that holds code, on the path of modules, and what shows that it has
+    run.
+    """
     root = tmp_path / "model"
     root.mkdir()
     (root / "custom.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
@@ -96,20 +98,35 @@ def forked(root: Path) -> None:
 
 WISHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a module": (lambda root: importlib.import_module("custom"), r"read the code in .*custom\."),
-    "a module in a zip": (lambda root: importlib.import_module("in_a_zip"), r"run the code in .*packed\.zip"),
+    "a module in a zip": (
+        lambda root: importlib.import_module("in_a_zip"),
+        r"run the code in .*packed\.zip",
+    ),
     "code": (compiled, r"custom\."),
     "a link": (linked, r"read the code in .*elsewhere\.py"),
     "a copy": (copied, r"read the code in .*custom\."),
-    "bytes of a path": (lambda root: os.close(os.open(os.fsencode(root / "custom.py"), os.O_RDONLY)), "custom"),
+    "bytes of a path": (
+        lambda root: os.close(os.open(os.fsencode(root / "custom.py"), os.O_RDONLY)),
+        "custom",
+    ),
     "a shared library": (shared_library, r"(load the library|read the code in) .*native\.so"),
     "a dynamic module": (dynamic, r"modules/\S*x\."),
-    "a pickle": (lambda root: pickle.loads(pickle.dumps(OrderedDict(a=1))), r"unpickle collections\.OrderedDict"),
+    "a pickle": (
+        lambda root: pickle.loads(pickle.dumps(OrderedDict(a=1))),
+        r"unpickle collections\.OrderedDict",
+    ),
     "a prompt": (lambda root: builtins.input("Run it? "), "ask on the terminal"),
     "the terminal": (lambda root: Path("/dev/tty").read_text(), "ask on the terminal"),
-    "a process": (lambda root: subprocess.run(["true"], check=False), r"start a process \(subprocess\.Popen\)"),
+    "a process": (
+        lambda root: subprocess.run(["true"], check=False),
+        r"start a process \(subprocess\.Popen\)",
+    ),
     "a command": (lambda root: os.system("true"), "run a command"),
     "another program": (lambda root: os.execv("/bin/true", ["true"]), "become another process"),
-    "a process of POSIX": (lambda root: os.posix_spawn("/bin/true", ["true"], {}), "start a process"),
+    "a process of POSIX": (
+        lambda root: os.posix_spawn("/bin/true", ["true"], {}),
+        "start a process",
+    ),
     "a fork": (forked, "copy the process"),
     "a terminal": (lambda root: pty.spawn(["true"]), "start a process"),
     "in a thread": (in_a_thread, r"custom\."),
@@ -119,7 +136,10 @@ WISHES: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("wish", WISHES)
 def test_what_is_refused(wish: str, folder: Path) -> None:
     act, told = WISHES[wish]
-    with pytest.raises(ModelError, match=rf"{folder}: refused, it wanted to .*{told}"), guarded(folder):
+    with (
+        pytest.raises(ModelError, match=rf"{folder}: refused, it wanted to .*{told}"),
+        guarded(folder),
+    ):
         act(folder)
 
 
@@ -144,12 +164,20 @@ def test_every_event_that_is_watched_is_tried_here_or_named() -> None:
     tried |= {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn"}
     tried |= set(NETWORK_EVENTS)
     tried |= {"_thread.start_new_thread", "_thread.start_joinable_thread"}
-    not_on_this_system = {"os.spawn", "os.startfile", "os.startfile/2", "os.forkpty", "webbrowser.open"}
+    not_on_this_system = {
+        "os.spawn",
+        "os.startfile",
+        "os.startfile/2",
+        "os.forkpty",
+        "webbrowser.open",
+    }
     assert tried | not_on_this_system == guard._EVENTS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["<string>", "", "x.py", os.__file__, subprocess.__file__, "<frozen importlib>"])
+@pytest.mark.parametrize(
+    "file", ["<string>", "", "x.py", os.__file__, subprocess.__file__, "<frozen importlib>"]
+)
 def test_a_text_that_is_passed_to_exec_is_no_module(file: str, folder: Path) -> None:
     with pytest.raises(ModelError, match="run a command"), guarded(folder):
         exec(compile("import os; os.system('true')", file, "exec"))
@@ -202,7 +230,10 @@ def get_loop() -> Any:
 
 @pytest.mark.parametrize("event", NETWORK_EVENTS)
 def test_the_network_of_what_is_on_this_disk(event: str, folder: Path) -> None:
-    with pytest.raises(ModelError, match=rf"wanted to .* 127\.0\.0\.1 \({event}\)"), guarded(folder, network=False):
+    with (
+        pytest.raises(ModelError, match=rf"wanted to .* 127\.0\.0\.1 \({event}\)"),
+        guarded(folder, network=False),
+    ):
         NETWORK_EVENTS[event](folder)
     with guarded(folder):
         NETWORK_EVENTS[event](folder)
@@ -210,7 +241,10 @@ def test_the_network_of_what_is_on_this_disk(event: str, folder: Path) -> None:
 
 def test_the_network_in_the_thread_of_fsspec(folder: Path) -> None:
     get_loop()
-    with pytest.raises(ModelError, match=r"connect to 127\.0\.0\.1"), guarded(folder, network=False):
+    with (
+        pytest.raises(ModelError, match=r"connect to 127\.0\.0\.1"),
+        guarded(folder, network=False),
+    ):
         by_fsspec(folder)
     by_fsspec(folder)
 
@@ -221,7 +255,9 @@ def test_a_socket_of_this_machine_is_no_network(folder: Path) -> None:
 
 
 def test_what_is_allowed(folder: Path, tmp_path: Path) -> None:
-    """A library may read data anywhere, import its own modules and show lines of a user's script."""
+    """A library may read data anywhere, import its own modules and show lines of a user's
+    script.
+    """
     (tmp_path / "mine.py").write_text("x = 1\n")
     (folder / "config.json").write_text("{}")
     with guarded(folder):
@@ -240,7 +276,9 @@ def test_a_warning_of_a_script_beside_the_model_shows_its_line(folder: Path) -> 
         assert "open(" in warnings.formatwarning("look", UserWarning, str(folder / "custom.py"), 1)
 
 
-def test_an_environment_in_the_folder_is_pythons_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_in_the_folder_is_pythons_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever opens the model in the current folder, in which .venv lies."""
     library = folder / ".venv" / "lib" / "site-packages"
     library.mkdir(parents=True)
@@ -271,7 +309,9 @@ def test_a_package_that_is_developed_in_the_folder_and_was_imported_before(folde
 
 
 def test_a_library_that_starts_a_process_as_it_is_imported(folder: Path, tmp_path: Path) -> None:
-    """`ctypes.util.find_library` and others do; only within the block, not because pytest is being imported."""
+    """`ctypes.util.find_library` and others do; only within the block, not because pytest is being
+    imported.
+    """
     (tmp_path / "asks.py").write_text("import subprocess\nsubprocess.run(['true'])\n")
     sys.path.insert(0, str(tmp_path))
     try:
@@ -282,7 +322,9 @@ def test_a_library_that_starts_a_process_as_it_is_imported(folder: Path, tmp_pat
         sys.modules.pop("asks", None)
 
 
-def test_outside_of_the_block_and_in_other_threads_everything_goes(folder: Path, tmp_path: Path) -> None:
+def test_outside_of_the_block_and_in_other_threads_everything_goes(
+    folder: Path, tmp_path: Path
+) -> None:
     (folder / "harmless.py").write_text("x = 1\n")
     go, done = threading.Event(), threading.Event()
 
@@ -308,7 +350,10 @@ def test_nested(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"inner: refused"), outer, inner:
         importlib.import_module("custom")
     with guarded(folder, what="outer"):
-        with pytest.raises(DatasetError, match=r"inner: refused"), guarded(tmp_path, what="inner", error=DatasetError):
+        with (
+            pytest.raises(DatasetError, match=r"inner: refused"),
+            guarded(tmp_path, what="inner", error=DatasetError),
+        ):
             builtins.input()
         (folder / "config.json").write_text("{}")
 
@@ -324,7 +369,10 @@ def test_other_errors_pass_unchanged(folder: Path) -> None:
 
 
 def test_only_the_first_refusal_is_told_with_a_count(folder: Path) -> None:
-    with pytest.raises(ModelError, match=r"ask on the terminal \(and 2 times more\)"), guarded(folder):
+    with (
+        pytest.raises(ModelError, match=r"ask on the terminal \(and 2 times more\)"),
+        guarded(folder),
+    ):
         for _ in range(3):
             with suppress(Exception):
                 builtins.input()

@@ -14,7 +14,9 @@ def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(memory, "_CONTROL_GROUP", tmp_path)
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("950000\n")
-    (tmp_path / "memory.stat").write_text("anon 100000\nfile 850000\ninactive_file 500000\nactive_file 300000\n")
+    (tmp_path / "memory.stat").write_text(
+        "anon 100000\nfile 850000\ninactive_file 500000\nactive_file 300000\n"
+    )
     return tmp_path
 
 

@@ -15,28 +15,42 @@ _PLANTED = f"planted.pt --data features:planted.npz --keep 6,12,18 {_FEW}"
 COMMANDS: dict[str, list[str]] = {
     "sweep": [
         f"sweep {_PLANTED} --rotations 200 --strategies all --out sweep",
-        "sweep A=cc3m_clip.pt B=cc3m_laclip.pt --data folder:my_images,mine=features:mine.npz --keep 6,12 --draws 3"
+        "sweep A=cc3m_clip.pt B=cc3m_laclip.pt --data folder:my_images,mine=features:mine.npz "
+        "--keep 6,12 --draws 3"
         " --resamples 50 --rotations 20 --protocol paper --no-figures --no-report --out two",
-        f"sweep {_PLANTED} --space centred --measure r2 --towers image --ablation mean --seed 3 --out variant",
-        f"sweep {_PLANTED} --space activations --towers rank_mean --ablation resample --renormalise --out other",
+        f"sweep {_PLANTED} --space centred --measure r2 --towers image --ablation mean --seed 3 "
+        f"--out variant",
+        f"sweep {_PLANTED} --space activations --towers rank_mean --ablation resample "
+        f"--renormalise --out other",
         f"sweep --data features:planted.npz --space activations {_FEW} --out alone",
     ],
-    "evidence": [f"evidence {_PLANTED} --rotations 5 --strategies high_purity,low_purity,svd --out evidence"],
-    "compare": [f"compare cc3m_clip.pt planted.pt --data features:planted.npz --keep 6,12,18 {_FEW} --out compare"],
+    "evidence": [
+        f"evidence {_PLANTED} --rotations 5 --strategies high_purity,low_purity,svd --out evidence"
+    ],
+    "compare": [
+        f"compare cc3m_clip.pt planted.pt --data features:planted.npz --keep 6,12,18 {_FEW} --out "
+        f"compare"
+    ],
     "purity": [
         "purity planted.pt bundled:clip --measure l1 --measure l2 --measure linf --measure median"
-        " --measure signed_mean --measure r2 --measure interference --measure superposition --measure pearson"
+        " --measure signed_mean --measure r2 --measure interference --measure superposition "
+        "--measure pearson"
         " --measure polysemanticity --out purity",
         "purity planted.pt --space centred --data features:planted.npz",
     ],
     "importance": [
         "importance planted.pt --data features:planted.npz --per-class --out importance",
-        "importance planted.pt --data features:planted.npz --ablation resample --seed 2 --out resampled",
+        "importance planted.pt --data features:planted.npz --ablation resample --seed 2 --out "
+        "resampled",
     ],
     "layers": ["layers cc3m_clip.pt my_siglip --data folder:my_images --no-report --out layers"],
-    "track": ["track runs --data folder:my_images --keep 6,12 --draws 4 --no-figures --no-report --out track"],
+    "track": [
+        "track runs --data folder:my_images --keep 6,12 --draws 4 --no-figures --no-report --out "
+        "track"
+    ],
     "reproduce": [
-        "reproduce cc3m_laclip.pt --data-root DATA --data cifar10 --draws 3 --resamples 50 --rotations 20 --no-figures"
+        "reproduce cc3m_laclip.pt --data-root DATA --data cifar10 --draws 3 --resamples 50 "
+        "--rotations 20 --no-figures"
         " --no-report --out reproduce"
     ],
     "demo": ["demo --out demo"],
@@ -60,7 +74,9 @@ COMMANDS: dict[str, list[str]] = {
 
 
 def told(line: str) -> Iterator[str]:
-    """Run a command, and describe what it ends with, what it shows, and the folder that it writes."""
+    """Run a command, and describe what it ends with, what it shows, and the folder that it
+    writes.
+    """
     words = shlex.split(line)
     shown, said = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(said):
@@ -68,11 +84,19 @@ def told(line: str) -> Iterator[str]:
     yield f"$ purescope {line}"
     yield f"exit code {code}"
     lines = describe.screen(shown.getvalue())
-    yield from sorted(lines) if line.startswith("cache ls") else lines  # by last use: some within one tick of the clock
+    yield from (
+        sorted(lines) if line.startswith("cache ls") else lines
+    )  # by last use: some within one tick of the clock
     if code or "no report: " in said.getvalue():
         yield from describe.screen(said.getvalue())
     if code == 0:
-        out = words[words.index("--out") + 1] if "--out" in words else words[-1] if words[0] == "convert" else None
+        out = (
+            words[words.index("--out") + 1]
+            if "--out" in words
+            else words[-1]
+            if words[0] == "convert"
+            else None
+        )
         yield from describe.folder(Path(out)) if out else []
     yield ""
 

@@ -1,7 +1,7 @@
 """Whether two descriptions say the same: texts to the letter, real numbers to a hundred-thousandth.
 
-Another processor adds up in another order. Real numbers, which have a point or an exponent, may therefore differ by
-1e-5 of their size, or by 1e-6; whole numbers, texts and fingerprints may not.
+Another processor adds up in another order. Real numbers, which have a point or an exponent, may
+therefore differ by 1e-5 of their size, or by 1e-6; whole numbers, texts and fingerprints may not.
 """
 
 import difflib
@@ -27,7 +27,9 @@ def same(one: str, other: str) -> bool:
 
 
 def settled(kept: list[str], found: list[str]) -> list[str]:
-    """What was found, with lines that say the same as a kept one as they were kept: only what changed differs."""
+    """What was found, with lines that say the same as a kept one as they were kept: only what
+    changed differs.
+    """
     blank = [[_REAL.sub("#", line) for line in lines] for lines in (kept, found)]
     lines = list(found)
     for block in difflib.SequenceMatcher(None, *blank, autojunk=False).get_matching_blocks():
@@ -39,4 +41,6 @@ def settled(kept: list[str], found: list[str]) -> list[str]:
 
 def difference(kept: list[str], found: list[str]) -> str:
     """What changed, as a unified diff; empty if nothing did."""
-    return "\n".join(difflib.unified_diff(kept, settled(kept, found), "kept", "found", n=1, lineterm=""))
+    return "\n".join(
+        difflib.unified_diff(kept, settled(kept, found), "kept", "found", n=1, lineterm="")
+    )

@@ -1,8 +1,10 @@
-"""What a file holds, in lines that a reviewer can read: shapes, a few values, and fingerprints of all of them.
+"""What a file holds, in lines that a reviewer can read: shapes, a few values, and fingerprints of
+all of them.
 
-Texts, whole numbers and truths are exact: eight digits of a SHA-256 stand for all of them, in their order. Real numbers
-are given as least, mean and most, the first few, and a ``mix``: their sum with weights between -1 and 1 that differ
-from place to place, so that a single value that moves, or two that change places, move it too.
+Texts, whole numbers and truths are exact: eight digits of a SHA-256 stand for all of them, in their
+order. Real numbers are given as least, mean and most, the first few, and a ``mix``: their sum with
+weights between -1 and 1 that differ from place to place, so that a single value that moves, or two
+that change places, move it too.
 """
 
 import hashlib
@@ -21,7 +23,17 @@ _TIMES = re.compile(r"\d+(\.\d+)? (s|ms|seconds?|GB/s|MB/s)\b")
 # Of random weights, which another processor makes with other last bits.
 _DIGESTS = re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{40}\b|\b(?=\w*\d)(?=\w*[a-f])[0-9a-f]{8}\b")
 # What differs from one run or machine to another, in a manifest.
-_PASSING = {"versions", "timings", "started", "finished", "threads", "hashes", "seconds", "last_use", "bytes"}
+_PASSING = {
+    "versions",
+    "timings",
+    "started",
+    "finished",
+    "threads",
+    "hashes",
+    "seconds",
+    "last_use",
+    "bytes",
+}
 
 
 def table(frame: pd.DataFrame) -> Iterator[str]:
@@ -46,15 +58,23 @@ def values(found: np.ndarray[Any, Any]) -> str:
 
 
 def _text(one: object) -> str:
-    """A cell; of bytes that there are some, since other versions of a library pack pictures otherwise."""
-    return ("<bytes>" if one else "<no bytes>") if isinstance(one, bytes) else _DIGESTS.sub("<digest>", str(one))
+    """A cell; of bytes that there are some, since other versions of a library pack pictures
+    otherwise.
+    """
+    return (
+        ("<bytes>" if one else "<no bytes>")
+        if isinstance(one, bytes)
+        else _DIGESTS.sub("<digest>", str(one))
+    )
 
 
 def _reals(flat: np.ndarray[Any, Any]) -> str:
     finite = flat[np.isfinite(flat)]
     said = [f"{len(flat) - len(finite)} not finite"] if len(finite) < len(flat) else []
     if len(finite):
-        said += [f"{name} {number(of(finite))}" for name, of in (("least", np.min), ("most", np.max))]
+        said += [
+            f"{name} {number(of(finite))}" for name, of in (("least", np.min), ("most", np.max))
+        ]
         weights = np.cos(1.0 + 2.5 * np.arange(len(flat)))[np.isfinite(flat)]
         said += [f"mean {number(finite.mean())}", f"mix {number((weights * finite).sum())}"]
     first = ", ".join(number(one) for one in flat[:FEW]) + (" ..." if len(flat) > FEW else "")
@@ -62,7 +82,9 @@ def _reals(flat: np.ndarray[Any, Any]) -> str:
 
 
 def number(value: float) -> str:
-    """Seven digits, always with a point or an exponent: what is compared with a tolerance has one."""
+    """Seven digits, always with a point or an exponent: what is compared with a tolerance has
+    one.
+    """
     if not math.isfinite(value):
         return str(value)
     said = f"{value:.7g}"
@@ -70,7 +92,9 @@ def number(value: float) -> str:
 
 
 def file(path: Path) -> list[str]:
-    """The lines of one file, after the kind that its name ends in; of pictures and pages, that it is there."""
+    """The lines of one file, after the kind that its name ends in; of pictures and pages, that it
+    is there.
+    """
     if path.suffix == ".csv":
         return list(table(pd.read_csv(path)))
     if path.suffix == ".parquet":
@@ -107,16 +131,29 @@ def folder(path: Path) -> list[str]:
     lines, known = [], dict[tuple[str, ...], str]()
 
     def place(one: Path) -> tuple[Path, bool, str]:
-        return one.with_suffix(""), one.suffix == ".csv", one.suffix  # Parquet before CSV: it has types
+        return (
+            one.with_suffix(""),
+            one.suffix == ".csv",
+            one.suffix,
+        )  # Parquet before CSV: it has types
 
     for one in sorted(path.rglob("*"), key=place):
         if one.is_file():
             name, content = one.relative_to(path).as_posix(), file(one)
             first = known.setdefault(tuple(content), name)
-            lines += [name, *content] if first == name else [f"{name}: as {first}"] if content else [name]
+            lines += (
+                [name, *content]
+                if first == name
+                else [f"{name}: as {first}"]
+                if content
+                else [name]
+            )
     return lines
 
 
 def screen(text: str) -> list[str]:
     """What a terminal showed, without seconds and digests."""
-    return [f"  {line.rstrip()}" for line in _DIGESTS.sub("<digest>", _TIMES.sub("... s", text)).splitlines()]
+    return [
+        f"  {line.rstrip()}"
+        for line in _DIGESTS.sub("<digest>", _TIMES.sub("... s", text)).splitlines()
+    ]

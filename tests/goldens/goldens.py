@@ -1,4 +1,6 @@
-"""The goldens: a text of what each door of purescope does, kept beside this file, and what it says now."""
+"""The goldens: a text of what each door of purescope does, kept beside this file, and what it says
+now.
+"""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,4 +32,6 @@ def kept(name: str) -> list[str]:
 def accept(name: str, found: list[str]) -> None:
     """Keep what was found; lines that say the same stay as they are."""
     KEPT.mkdir(exist_ok=True)
-    (KEPT / f"{name}.txt").write_text("\n".join(compare.settled(kept(name), found)) + "\n", encoding="utf-8")
+    (KEPT / f"{name}.txt").write_text(
+        "\n".join(compare.settled(kept(name), found)) + "\n", encoding="utf-8"
+    )

@@ -25,12 +25,20 @@ from tests.goldens import describe
 
 
 def signatures() -> Iterator[str]:
-    """Public functions with their arguments, and classes with their fields and methods, from the source."""
+    """Public functions with their arguments, and classes with their fields and methods, from the
+    source.
+    """
     for name in sorted(ps.__all__):
-        found = inspect.getsourcefile(inspect.unwrap(getattr(ps, name)))  # shapes are checked by a wrapper
+        found = inspect.getsourcefile(
+            inspect.unwrap(getattr(ps, name))
+        )  # shapes are checked by a wrapper
         assert found is not None
         nodes = ast.parse(Path(found).read_text(encoding="utf-8")).body
-        (node,) = [one for one in nodes if isinstance(one, ast.FunctionDef | ast.ClassDef) and one.name == name]
+        (node,) = [
+            one
+            for one in nodes
+            if isinstance(one, ast.FunctionDef | ast.ClassDef) and one.name == name
+        ]
         yield from _signature(node)
 
 
@@ -43,17 +51,26 @@ def _signature(node: ast.FunctionDef | ast.ClassDef, indent: str = "") -> Iterat
     for one in node.body:
         if isinstance(one, ast.AnnAssign):
             yield f"{indent}    {ast.unparse(one)}"
-        elif isinstance(one, ast.FunctionDef) and (not one.name.startswith("_") or one.name == "__init__"):
+        elif isinstance(one, ast.FunctionDef) and (
+            not one.name.startswith("_") or one.name == "__init__"
+        ):
             yield from _signature(one, f"{indent}    ")
 
 
 def helps() -> Iterator[str]:
     """The help text of each command, a hundred columns wide."""
-    yield from _help(cli, click.Context(cli, info_name="purescope", **{**cli.context_settings, "terminal_width": 100}))
+    yield from _help(
+        cli,
+        click.Context(
+            cli, info_name="purescope", **{**cli.context_settings, "terminal_width": 100}
+        ),
+    )
 
 
 def _help(command: click.Command, context: click.Context) -> Iterator[str]:
-    vars(command)["_help_option"] = None  # click keeps that of who asked first, a test of the command alone for one
+    vars(command)["_help_option"] = (
+        None  # click keeps that of who asked first, a test of the command alone for one
+    )
     yield from [*command.get_help(context).splitlines(), ""]
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
@@ -81,7 +98,12 @@ def _calls() -> dict[str, Callable[[], Any]]:
     image, text, labels = features.image, features.text, features.labels
     few: dict[str, Any] = {"keep": [6, 12, 18], "draws": 3, "resamples": 50}
     settings = Settings(**few, space="activations", strategies=("high_purity", "low_purity"))
-    quick: dict[str, Any] = {"settings": settings, "figures": False, "report": False, "rotations": 20}
+    quick: dict[str, Any] = {
+        "settings": settings,
+        "figures": False,
+        "report": False,
+        "rotations": 20,
+    }
     order, ks = torch.arange(24).flip(0), [6, 12, 24]
     table = ps.sweep(features, weights, **few)
     importance = ps.neuron_importance(features, weights)
@@ -89,7 +111,9 @@ def _calls() -> dict[str, Callable[[], Any]]:
     training = ["runs/epoch_1.pt", "runs/epoch_2.pt"]
 
     def by_strategy(name: str) -> Callable[[], Any]:
-        return lambda: ps.order_neurons(weights, name, seed=1, image=image, text=text, labels=labels)
+        return lambda: ps.order_neurons(
+            weights, name, seed=1, image=image, text=text, labels=labels
+        )
 
     def by_measure(name: str) -> Callable[[], Any]:
         return lambda: ps.sweep(features, weights, measure=name, **few)
@@ -117,10 +141,16 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "published_figures": ps.published_figures,
         "run_sweep": lambda: ps.run_sweep([], [features], "public", **quick),
         "run_evidence": lambda: ps.run_evidence([], [features], "public-evidence", **quick),
-        "run_compare": lambda: ps.run_compare("cc3m_clip.pt", model, [pets], "public-pair", **_in_weights(quick)),
+        "run_compare": lambda: ps.run_compare(
+            "cc3m_clip.pt", model, [pets], "public-pair", **_in_weights(quick)
+        ),
         "run_reproduction": lambda: (
             ps.run_reproduction(
-                model, "public-again", sources=Sources(data_root="DATA"), data=["cifar10"], **_in_weights(quick)
+                model,
+                "public-again",
+                sources=Sources(data_root="DATA"),
+                data=["cifar10"],
+                **_in_weights(quick),
             ).table
         ),
         "read_results": lambda: ps.read_results(Path("public")),
@@ -131,7 +161,9 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "plot_pruning": lambda: ps.plot_pruning(table),
         "plot_pruning_gap": lambda: ps.plot_pruning_gap(table),
         "plot_overlap": lambda: ps.plot_overlap(weights, model="planted"),
-        "plot_cosines": lambda: ps.plot_cosines(weights.image @ weights.image.T, order=order, tower="image"),
+        "plot_cosines": lambda: ps.plot_cosines(
+            weights.image @ weights.image.T, order=order, tower="image"
+        ),
         "plot_importance": lambda: ps.plot_importance(importance),
         "plot_layers": lambda: ps.plot_layers(ps.layer_table(model)),
         "plot_dynamics": lambda: ps.plot_dynamics(ps.track(training)),
@@ -155,7 +187,11 @@ def said(found: object) -> list[str]:
     if isinstance(found, pd.DataFrame):
         return list(describe.table(found))
     if isinstance(found, dict):
-        return [line for name, inner in found.items() for line in (f"  {name}:", *(f"  {one}" for one in said(inner)))]
+        return [
+            line
+            for name, inner in found.items()
+            for line in (f"  {name}:", *(f"  {one}" for one in said(inner)))
+        ]
     if isinstance(found, list):
         return [line for one in found for line in said(one)]
     if isinstance(found, torch.Tensor):
@@ -163,7 +199,9 @@ def said(found: object) -> list[str]:
     if isinstance(found, Axes):
         return list(_axes(found))
     if is_dataclass(found):
-        held = {one.name: getattr(found, one.name) for one in fields(found) if one.name != "seconds"}
+        held = {
+            one.name: getattr(found, one.name) for one in fields(found) if one.name != "seconds"
+        }
         return said(held)
     return [f"  {found}"]
 

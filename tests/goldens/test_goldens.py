@@ -57,7 +57,11 @@ def test_a_value_that_moves_is_seen_wherever_it_stands(values: list[object]) -> 
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 6, 5]), (list("abcdef"), list("abcdfe")), ([True, False], [False, True])],
+    [
+        ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 6, 5]),
+        (list("abcdef"), list("abcdfe")),
+        ([True, False], [False, True]),
+    ],
 )
 def test_what_is_exact_is_held_to_the_letter(one: list[object], other: list[object]) -> None:
     assert compare.difference(column(one), column(other))

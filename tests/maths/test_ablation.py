@@ -45,7 +45,9 @@ def test_ranks_are_those_of_masked_embeddings(
     monkeypatch.setattr(cells, "BLOCK_SAMPLES", block)
     image, text, labels = random_case(40, 4, 20)
     orders = torch.stack([order(20), order(20, 1)])
-    found = ranks_by_k(image, text, labels, orders, ks, dropped=ablation_values(image, ablation, seed=3))
+    found = ranks_by_k(
+        image, text, labels, orders, ks, dropped=ablation_values(image, ablation, seed=3)
+    )
     values = defined(image, ablation, drawn(image, 3))
     for row, kept_first in enumerate(orders.tolist()):
         for place, k in enumerate(ks):
@@ -59,7 +61,9 @@ def test_ranks_are_those_of_masked_embeddings(
 def test_ablations_differ_where_neurons_are_dropped_and_nowhere_else() -> None:
     image, text, labels = random_case(60, 5, 20)
     ranks = {
-        name: ranks_by_k(image, text, labels, order(20), [6, 20], dropped=ablation_values(image, name, seed=1))[0]
+        name: ranks_by_k(
+            image, text, labels, order(20), [6, 20], dropped=ablation_values(image, name, seed=1)
+        )[0]
         for name in ABLATIONS
     }
     for first, second in (("zero", "mean"), ("zero", "resample"), ("mean", "resample")):
@@ -97,8 +101,14 @@ def test_no_dropped_values_are_zeros() -> None:
     image, text, labels = whole_case(40, 7, 6)
     assert ablation_values(image, "zero") is None
     plain = accuracy_by_k(image, text, labels, order(6), [1, 3, 6])
-    zeros = accuracy_by_k(image, text, labels, order(6), [1, 3, 6], dropped=torch.zeros(1, 6, dtype=torch.float64))
-    assert plain.top1.equal(zeros.top1) and plain.recall.equal(zeros.recall) and plain.top5.equal(zeros.top5)
+    zeros = accuracy_by_k(
+        image, text, labels, order(6), [1, 3, 6], dropped=torch.zeros(1, 6, dtype=torch.float64)
+    )
+    assert (
+        plain.top1.equal(zeros.top1)
+        and plain.recall.equal(zeros.recall)
+        and plain.top5.equal(zeros.top5)
+    )
 
 
 def test_what_is_refused() -> None:
@@ -108,5 +118,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(InputError, match=r"one image alone(?s:.*)'mean'"):
         ablation_values(image[:1], "resample")
     dropped = ablation_values(image, "mean")
-    with pytest.raises(InputError, match="renormalised over the kept neurons, and dropped neurons that have values"):
+    with pytest.raises(
+        InputError, match="renormalised over the kept neurons, and dropped neurons that have values"
+    ):
         ranks_by_k(image, text, labels, order(4), [2], renormalise=True, dropped=dropped)

@@ -31,11 +31,16 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def random_case(samples: int, classes: int, neurons: int, *, seed: int = 0, unit: bool = True) -> Case:
+def random_case(
+    samples: int, classes: int, neurons: int, *, seed: int = 0, unit: bool = True
+) -> Case:
     """Signed features that lean on those of their class; labels in no order."""
     labels = torch.randint(classes, (samples,), generator=generator(seed))
     text = torch.randn(classes, neurons, generator=generator(seed + 1), dtype=torch.float64)
-    image = torch.randn(samples, neurons, generator=generator(seed + 2), dtype=torch.float64) + text[labels]
+    image = (
+        torch.randn(samples, neurons, generator=generator(seed + 2), dtype=torch.float64)
+        + text[labels]
+    )
     if unit:
         image, text = image / image.norm(dim=1, keepdim=True), text / text.norm(dim=1, keepdim=True)
     return Case(image, text, labels)
@@ -76,7 +81,8 @@ SPREAD = {
     "more classes than samples": random_case(9, 30, 12, seed=12),
 }
 
-# Constants of the loops: as they are; blocks of 5 that end within classes, one order a turn; one sample a block.
+# Constants of the loops: as they are; blocks of 5 that end within classes, one order a turn; one
+# sample a block.
 LOOPS = {
     "one block": {},
     "blocks of 5, orders in turns": {"samples": 5, "sums": 1, "rows": 1},
@@ -108,7 +114,9 @@ def some_orders(neurons: int, count: int = 3) -> Tensor:
     return torch.stack([torch.arange(neurons), *drawn])
 
 
-def check_accuracy(case: Case, *, renormalise: bool = False, dtype: torch.dtype = torch.float64) -> None:
+def check_accuracy(
+    case: Case, *, renormalise: bool = False, dtype: torch.dtype = torch.float64
+) -> None:
     neurons = case.image.shape[1]
     orders, ks = some_orders(neurons), range(1, neurons + 1)
     image, text = case.image.to(dtype), case.text.to(dtype)
@@ -117,8 +125,12 @@ def check_accuracy(case: Case, *, renormalise: bool = False, dtype: torch.dtype 
     rows, classes, labels = image.double().tolist(), text.double().tolist(), case.labels.tolist()
     for i, order in enumerate(orders.tolist()):
         for j, k in enumerate(ks):
-            rankings = [oracles.ranking(row, classes, order[:k], renormalise=renormalise) for row in rows]
-            assert ranks[i, j].tolist() == [r.index(c) for r, c in zip(rankings, labels, strict=True)]
+            rankings = [
+                oracles.ranking(row, classes, order[:k], renormalise=renormalise) for row in rows
+            ]
+            assert ranks[i, j].tolist() == [
+                r.index(c) for r, c in zip(rankings, labels, strict=True)
+            ]
             measured = (found.top1[i, j].item(), found.top5[i, j].item(), found.recall[i, j].item())
             assert measured == pytest.approx(oracles.accuracy(rankings, labels), abs=1e-15)
 
@@ -146,8 +158,9 @@ def test_accuracy_is_masking(name: str, dtype: torch.dtype, renormalise: bool) -
 
 
 def test_renormalise_changes_a_winner_and_leaves_a_zero_prefix_at_zero() -> None:
-    # With neuron 0 alone the classes have (3, 4, 0): logits of an image at -1 are -3, -4, 0; of unit ones -1, -1, 0.
-    # At k = 2 the image (1, 1) has logits 3, 4 + 3, 5; with unit rows 1, 7/5, 1.
+    # With neuron 0 alone the classes have (3, 4, 0): logits of an image at -1 are -3, -4, 0; of
+    # unit ones -1, -1, 0. At k = 2 the image (1, 1) has logits 3, 4 + 3, 5; with unit rows 1, 7/5,
+    # 1.
     text = torch.tensor([[3.0, 0.0], [4.0, 3.0], [0.0, 5.0]])
     image, labels = torch.tensor([[-1.0, 0.0], [1.0, 1.0]]), torch.tensor([1, 0])
     ranks = ranks_by_k(image, text, labels, torch.arange(2), [1, 2])
@@ -171,7 +184,9 @@ def test_ks_come_back_ascending_and_once() -> None:
 def test_labels_may_be_any_whole_numbers(dtype: torch.dtype) -> None:
     orders = some_orders(11)
     expected = accuracy_by_k(*BASE, orders, [4]).recall
-    assert accuracy_by_k(BASE.image, BASE.text, BASE.labels.to(dtype), orders, [4]).recall.equal(expected)
+    assert accuracy_by_k(BASE.image, BASE.text, BASE.labels.to(dtype), orders, [4]).recall.equal(
+        expected
+    )
     assert silhouette_by_k(BASE.image, BASE.labels.to(dtype), orders, [4]).equal(
         silhouette_by_k(BASE.image, BASE.labels, orders, [4])
     )
@@ -187,8 +202,12 @@ def test_features_may_be_views_of_any_layout() -> None:
     assert not wide.is_contiguous()
     orders = some_orders(11)
     text = BASE.text.T.contiguous().T
-    assert accuracy_by_k(wide, text, BASE.labels, orders, [4]).top1.equal(accuracy_by_k(*BASE, orders, [4]).top1)
-    assert silhouette_by_k(wide, BASE.labels, orders, [4]).equal(silhouette_by_k(BASE.image, BASE.labels, orders, [4]))
+    assert accuracy_by_k(wide, text, BASE.labels, orders, [4]).top1.equal(
+        accuracy_by_k(*BASE, orders, [4]).top1
+    )
+    assert silhouette_by_k(wide, BASE.labels, orders, [4]).equal(
+        silhouette_by_k(BASE.image, BASE.labels, orders, [4])
+    )
 
 
 # --- silhouette
@@ -210,7 +229,9 @@ CLUSTERS = {
     "zero vectors": with_rows(BASE, image=([0, 5, 20], 0.0)),
     "a class of zero vectors": with_rows(BASE, image=(BASE.labels == 1, 0.0)),
     "first neurons zero": with_rows(BASE, image=((slice(0, 15), slice(0, 4)), 0.0)),
-    "one large class": Case(BASE.image, BASE.text, (torch.arange(37) == 30).long() + (torch.arange(37) < 3) * 2),
+    "one large class": Case(
+        BASE.image, BASE.text, (torch.arange(37) == 30).long() + (torch.arange(37) < 3) * 2
+    ),
     "cone": Case(BASE.image + 2 * BASE.image[0], BASE.text, BASE.labels),
     "two samples of three in a class": Case(BASE.image[:3], BASE.text, torch.tensor([1, 0, 1])),
 }
@@ -228,7 +249,9 @@ def test_silhouette_is_scikit_learns(name: str) -> None:
         assert samples.dtype == dtype
         for i, order in enumerate(orders):
             for j, k in enumerate(ks):
-                expected = silhouette_samples(image[:, order[:k]].double(), case.labels, metric="cosine")
+                expected = silhouette_samples(
+                    image[:, order[:k]].double(), case.labels, metric="cosine"
+                )
                 assert means[i, j].item() == pytest.approx(expected.mean(), abs=tolerance)
                 np.testing.assert_allclose(samples[i, j], expected, rtol=0, atol=10 * tolerance)
 
@@ -246,8 +269,11 @@ def test_silhouette_is_the_definition(name: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_silhouette_of_samples_in_few_directions(dtype: torch.dtype) -> None:
-    # Parallel vectors are at distance 0, which scikit-learn misses by rounding: the definition alone can tell here.
-    image = torch.tensor([[3.0, 4.0], [6.0, 8.0], [0.3, 0.4], [9.0, 12.0], [1.0, 0.0], [7.0, 0.0]], dtype=dtype)
+    # Parallel vectors are at distance 0, which scikit-learn misses by rounding: the definition
+    # alone can tell here.
+    image = torch.tensor(
+        [[3.0, 4.0], [6.0, 8.0], [0.3, 0.4], [9.0, 12.0], [1.0, 0.0], [7.0, 0.0]], dtype=dtype
+    )
     for labels in ([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 1, 1], [0, 1, 1, 2, 3, 3]):
         expected = oracles.silhouette(image.tolist(), labels)
         found = silhouette_samples_by_k(image, torch.tensor(labels), torch.arange(2), [2])
@@ -255,17 +281,22 @@ def test_silhouette_of_samples_in_few_directions(dtype: torch.dtype) -> None:
 
 
 def test_silhouette_worked_by_hand() -> None:
-    # Class 0: two vectors at right angles, (1, 0) and (0, 1); class 1: (-1, 0) alone; class 2: two zero vectors.
-    # (1, 0): a = 1; to class 1 it is 2, to class 2 it is 1: b = 1, s = 0. (0, 1): a = 1, b = 1, s = 0.
-    # (-1, 0): alone, s = 0. A zero vector: a = 1 to the other zero, b = 1, s = 0.
-    # With k = 1, (0, 1) is a zero vector too: nothing changes for it; (1, 0): a = 1, b = min(2, 1), s = 0.
+    # Class 0: two vectors at right angles, (1, 0) and (0, 1); class 1: (-1, 0) alone; class 2: two
+    # zero vectors. (1, 0): a = 1; to class 1 it is 2, to class 2 it is 1: b = 1, s = 0. (0, 1): a =
+    # 1, b = 1, s = 0. (-1, 0): alone, s = 0. A zero vector: a = 1 to the other zero, b = 1, s = 0.
+    # With k = 1, (0, 1) is a zero vector too: nothing changes for it; (1, 0): a = 1, b = min(2, 1),
+    # s = 0.
     image = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
     labels = torch.tensor([0, 0, 1, 2, 2])
-    assert silhouette_samples_by_k(image, labels, torch.arange(2), [1, 2]).tolist() == [[[0.0] * 5, [0.0] * 5]]
-    # Two pairs, each at 60 degrees (a = 1/2), opposite to one another: (1, 0) is at 2 and 3/2 from the other pair,
-    # b = 7/4, s = (7/4 - 1/2) / (7/4) = 5/7, and by symmetry for all four.
+    assert silhouette_samples_by_k(image, labels, torch.arange(2), [1, 2]).tolist() == [
+        [[0.0] * 5, [0.0] * 5]
+    ]
+    # Two pairs, each at 60 degrees (a = 1/2), opposite to one another: (1, 0) is at 2 and 3/2 from
+    # the other pair, b = 7/4, s = (7/4 - 1/2) / (7/4) = 5/7, and by symmetry for all four.
     pair = torch.tensor([[1.0, 0.0], [0.5, math.sqrt(0.75)]])
-    found = silhouette_samples_by_k(torch.cat([pair, -pair]), torch.tensor([4, 4, 0, 0]), torch.arange(2), [2])
+    found = silhouette_samples_by_k(
+        torch.cat([pair, -pair]), torch.tensor([4, 4, 0, 0]), torch.arange(2), [2]
+    )
     assert found[0, 0].tolist() == pytest.approx([5 / 7] * 4, abs=1e-6)
 
 
@@ -281,17 +312,24 @@ def test_silhouette_of_narrow_float32_features_keeps_six_places() -> None:
 
 
 def cone(width: float, *, samples: int = 60, classes: int = 5, neurons: int = 16) -> Case:
-    """Float32 unit rows that are `width` from one direction, and not quite as far from one another."""
+    """Float32 unit rows that are `width` from one direction, and not quite as far from one
+    another.
+    """
     around, mean = random_case(samples, classes, neurons, seed=50, unit=False), generator(53)
     direction = torch.randn(neurons, generator=mean, dtype=torch.float64)
     image, text = (direction + width * rows for rows in (around.image, around.text))
-    return Case(*(torch.nn.functional.normalize(rows, dim=1).float() for rows in (image, text)), around.labels)
+    return Case(
+        *(torch.nn.functional.normalize(rows, dim=1).float() for rows in (image, text)),
+        around.labels,
+    )
 
 
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("width", [0.1, 0.03, 1e-3, 1e-4, 1e-5])
 def test_silhouette_of_a_cone_is_that_of_its_float32_rows(width: float) -> None:
-    """Down to distances that the rows themselves no longer carry; every k and order is as right as the others."""
+    """Down to distances that the rows themselves no longer carry; every k and order is as right as
+    the others.
+    """
     image, _, labels = cone(width)
     orders, ks = some_orders(image.shape[1], 2), [8, 16]
     found = silhouette_samples_by_k(image, labels, orders, ks)
@@ -304,9 +342,14 @@ def test_silhouette_of_a_cone_is_that_of_its_float32_rows(width: float) -> None:
 
 
 def test_silhouette_of_two_classes_in_a_cone_among_others_far_away() -> None:
-    """What is small is the distance to the nearest class: the spread of all samples does not show it."""
+    """What is small is the distance to the nearest class: the spread of all samples does not show
+    it.
+    """
     far, near = random_case(200, 4, 16, seed=60).image.float(), cone(1e-3, classes=2, neurons=16)
-    image, labels = torch.cat([near.image, far]), torch.cat([near.labels, 2 + torch.arange(200) % 4])
+    image, labels = (
+        torch.cat([near.image, far]),
+        torch.cat([near.labels, 2 + torch.arange(200) % 4]),
+    )
     found = silhouette_samples_by_k(image, labels, torch.arange(16), [16])
     expected = silhouette_samples(image.double(), labels, metric="cosine")
     np.testing.assert_allclose(found[0, 0], expected, rtol=0, atol=1e-4)
@@ -315,7 +358,9 @@ def test_silhouette_of_two_classes_in_a_cone_among_others_far_away() -> None:
 def test_silhouette_of_wide_features_takes_no_second_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
     measure = silhouette._measure
-    monkeypatch.setattr(silhouette, "_measure", lambda *given: passes.append(given[0].dtype) or measure(*given))
+    monkeypatch.setattr(
+        silhouette, "_measure", lambda *given: passes.append(given[0].dtype) or measure(*given)
+    )
     for image in (BASE.image.float(), BASE.image, cone(1e-3).image.double(), cone(1e-3).image):
         silhouette_by_k(image, torch.arange(len(image)) % 3, torch.arange(image.shape[1]), [4, 8])
     assert passes == [torch.float32, torch.float64, torch.float64, torch.float32, torch.float64]
@@ -324,7 +369,9 @@ def test_silhouette_of_wide_features_takes_no_second_pass(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("labels", [[0] * 5, [2] * 5, [4, 1, 2, 0, 3]])
 def test_silhouette_needs_classes_that_can_be_compared(labels: list[int]) -> None:
     classes = len(set(labels))
-    with pytest.raises(InputError, match=rf"{classes} classes among 5 samples\n.*at least two classes"):
+    with pytest.raises(
+        InputError, match=rf"{classes} classes among 5 samples\n.*at least two classes"
+    ):
         silhouette_by_k(BASE.image[:5], torch.tensor(labels), torch.arange(11), [2])
 
 
@@ -333,7 +380,11 @@ def test_silhouette_needs_classes_that_can_be_compared(labels: list[int]) -> Non
 
 @st.composite
 def whole_cases(draw: st.DrawFn) -> Case:
-    classes, neurons, samples = draw(st.integers(2, 4)), draw(st.integers(1, 5)), draw(st.integers(5, 12))
+    classes, neurons, samples = (
+        draw(st.integers(2, 4)),
+        draw(st.integers(1, 5)),
+        draw(st.integers(5, 12)),
+    )
     return whole_case(samples, classes, neurons, seed=draw(st.integers(0, 2**31)))
 
 
@@ -392,7 +443,9 @@ def test_what_must_not_matter(name: str, case: Case, seed: int) -> None:
     for key, value in before.items():
         moved = name == "the order of the samples" and key in ("ranks", "silhouettes")
         expected = value[:, shuffled] if moved else value
-        np.testing.assert_allclose(after[key], expected, rtol=0, atol=1e-12, err_msg=f"{key} after changing {name}")
+        np.testing.assert_allclose(
+            after[key], expected, rtol=0, atol=1e-12, err_msg=f"{key} after changing {name}"
+        )
 
 
 @settings(max_examples=25)
@@ -473,7 +526,13 @@ def test_the_largest_tensor_is_seen() -> None:
 
 
 def refused(**changes: Any) -> dict[str, Any]:
-    good = {"image": BASE.image, "text": BASE.text, "labels": BASE.labels, "orders": torch.arange(11), "ks": [3]}
+    good = {
+        "image": BASE.image,
+        "text": BASE.text,
+        "labels": BASE.labels,
+        "orders": torch.arange(11),
+        "ks": [3],
+    }
     return {**good, **changes}
 
 
@@ -491,17 +550,41 @@ REFUSED: dict[str, tuple[dict[str, Any], str, bool]] = {
     "a truth for k": (refused(ks=[True]), "k = True neurons", True),
     "a text for k": (refused(ks=["3"]), "k = '3' neurons", True),
     "no k": (refused(ks=[]), "no k to evaluate", True),
-    "NaN in images": (refused(image=broken(BASE.image, 8, math.nan)), "image features have a NaN.*row 8", True),
-    "infinity in images": (refused(image=broken(BASE.image, 9, -math.inf)), "image features.*row 9", True),
-    "NaN in classes": (refused(text=broken(BASE.text, 4, math.nan)), "text features have a NaN.*row 4", False),
-    "no images": (refused(image=BASE.image[:0], labels=BASE.labels[:0]), r"image features are.*\[0, 11\]", True),
+    "NaN in images": (
+        refused(image=broken(BASE.image, 8, math.nan)),
+        "image features have a NaN.*row 8",
+        True,
+    ),
+    "infinity in images": (
+        refused(image=broken(BASE.image, 9, -math.inf)),
+        "image features.*row 9",
+        True,
+    ),
+    "NaN in classes": (
+        refused(text=broken(BASE.text, 4, math.nan)),
+        "text features have a NaN.*row 4",
+        False,
+    ),
+    "no images": (
+        refused(image=BASE.image[:0], labels=BASE.labels[:0]),
+        r"image features are.*\[0, 11\]",
+        True,
+    ),
     "no neurons": (refused(image=BASE.image[:, :0]), r"image features are.*\[37, 0\]", True),
     "no classes": (refused(text=BASE.text[:0]), r"text features are.*\[0, 11\]", False),
     "images in a row": (refused(image=BASE.image[0]), r"image features are.*\[11\]", True),
-    "half precision": (refused(image=BASE.image.half(), text=BASE.text.half()), r"image features.*float16", True),
+    "half precision": (
+        refused(image=BASE.image.half(), text=BASE.text.half()),
+        r"image features.*float16",
+        True,
+    ),
     "whole numbers": (refused(image=BASE.image.long()), "image features.*int64", True),
     "another width": (refused(text=BASE.text[:, :9]), r"image.*\[37, 11\], text.*\[7, 9\]", False),
-    "another precision": (refused(text=BASE.text.float()), "image torch.float64.*text torch.float32", False),
+    "another precision": (
+        refused(text=BASE.text.float()),
+        "image torch.float64.*text torch.float32",
+        False,
+    ),
     "a label too large": (
         refused(labels=torch.where(torch.arange(37) < 35, 0, 7)),
         r"label 7 of sample 35\n.*0 to 6; 2 labels are outside",
@@ -516,16 +599,28 @@ REFUSED: dict[str, tuple[dict[str, Any], str, bool]] = {
     "labels in a table": (refused(labels=BASE.labels[:, None]), "37 labels for 37 samples", True),
     "fractions of labels": (refused(labels=BASE.labels + 0.5), "labels are torch.float", True),
     "truths for labels": (refused(labels=BASE.labels > 2), "labels are torch.bool", True),
-    "a neuron twice": (refused(orders=torch.tensor([0, *range(10)])), "no permutation of the 11", True),
+    "a neuron twice": (
+        refused(orders=torch.tensor([0, *range(10)])),
+        "no permutation of the 11",
+        True,
+    ),
     "a neuron too many": (refused(orders=torch.arange(1, 12)), "no permutation of the 11", True),
     "one bad order of two": (
         refused(orders=torch.stack([torch.arange(11), torch.zeros(11).long()])),
         "no permutation of the 11",
         True,
     ),
-    "a short order": (refused(orders=torch.arange(5)), r"orders are torch.int64 of shape \[5\]", True),
+    "a short order": (
+        refused(orders=torch.arange(5)),
+        r"orders are torch.int64 of shape \[5\]",
+        True,
+    ),
     "an order of one": (refused(orders=torch.zeros(1).long()), r"orders are.*\[1\]", True),
-    "orders in a cube": (refused(orders=torch.arange(11)[None, None]), r"orders are.*\[1, 1, 11\]", True),
+    "orders in a cube": (
+        refused(orders=torch.arange(11)[None, None]),
+        r"orders are.*\[1, 1, 11\]",
+        True,
+    ),
     "a number for an order": (refused(orders=torch.tensor(3)), r"orders are.*\[\]", True),
     "no order": (refused(orders=torch.empty(0, 11).long()), r"orders are.*\[0, 11\]", True),
     "an order of floats": (refused(orders=torch.arange(11.0)), "orders are torch.float32", True),
@@ -551,7 +646,9 @@ def test_the_good_arguments_are_not_refused() -> None:
 @pytest.mark.parametrize("renormalise", [False, True])
 @pytest.mark.parametrize("classes", [5, 37, 600])
 def test_classes_of_one_feature_have_one_logit(classes: int, renormalise: bool) -> None:
-    """Wherever they stand: a product of matrices rounds by place, and the lower class must win each of these ties."""
+    """Wherever they stand: a product of matrices rounds by place, and the lower class must win each
+    of these ties.
+    """
     seeded = generator(classes)
     image, text = (torch.randn(rows, 40, generator=seeded) for rows in (100, classes))
     labels, orders, ks = torch.arange(100) % classes, some_orders(40), [3, 17, 40]
@@ -566,10 +663,14 @@ def test_classes_of_one_feature_have_one_logit(classes: int, renormalise: bool) 
 
 @pytest.mark.parametrize("width", [1e-2, 1e-3, 3e-4, 1e-4])
 def test_classes_in_a_narrow_cone_are_told_apart_as_float64_tells_them(width: float) -> None:
-    """What all class features have in common changes no answer; its rounding in float32 changes most of them."""
+    """What all class features have in common changes no answer; its rounding in float32 changes
+    most of them.
+    """
     generator = torch.Generator().manual_seed(0)
     axis = torch.nn.functional.normalize(torch.randn(64, generator=generator), dim=0)
-    text = torch.nn.functional.normalize(axis + width / 8 * torch.randn(20, 64, generator=generator), dim=1)
+    text = torch.nn.functional.normalize(
+        axis + width / 8 * torch.randn(20, 64, generator=generator), dim=1
+    )
     labels = torch.arange(400) % 20
     image = text[labels] + width / 3 * torch.randn(400, 64, generator=generator)
     order = torch.randperm(64, generator=generator)

@@ -40,7 +40,9 @@ def test_the_table_says_what_bases_need() -> None:
 @pytest.mark.parametrize("name", BASES)
 @settings(max_examples=25)
 @given(projections=projection_pairs(), seed=seeds)
-def test_every_basis_is_orthogonal_and_the_same_again(name: str, projections: Projections, seed: int) -> None:
+def test_every_basis_is_orthogonal_and_the_same_again(
+    name: str, projections: Projections, seed: int
+) -> None:
     basis = BASES[name].of(given_for(projections), seed)
     assert basis.dtype == torch.float64
     np.testing.assert_allclose(basis.T @ basis, np.eye(projections.neurons), atol=1e-10)
@@ -49,7 +51,9 @@ def test_every_basis_is_orthogonal_and_the_same_again(name: str, projections: Pr
 
 @pytest.mark.parametrize("name", BASES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_all_axes_together_give_the_same_logits_accuracy_and_silhouette(name: str, dtype: torch.dtype) -> None:
+def test_all_axes_together_give_the_same_logits_accuracy_and_silhouette(
+    name: str, dtype: torch.dtype
+) -> None:
     image, text, labels = (GIVEN.image.to(dtype), GIVEN.text.to(dtype), GIVEN.labels)  # type: ignore[union-attr]
     basis = BASES[name].of(GIVEN, 5)
     turned_image, turned_text = rotate(image, basis), rotate(text, basis)
@@ -59,7 +63,8 @@ def test_all_axes_together_give_the_same_logits_accuracy_and_silhouette(name: st
     before, after = (silhouette_by_k(x, labels, every, ks).item() for x in (image, turned_image))
     assert after == pytest.approx(before, abs=1e-6)
     right = [
-        accuracy_by_k(x, t, labels, every, ks).top1.item() for x, t in ((image, text), (turned_image, turned_text))
+        accuracy_by_k(x, t, labels, every, ks).top1.item()
+        for x, t in ((image, text), (turned_image, turned_text))
     ]
     assert right[0] == right[1]
 
@@ -68,7 +73,9 @@ def test_all_axes_together_give_the_same_logits_accuracy_and_silhouette(name: st
 def test_features_are_rotated_as_the_projections_that_make_them(name: str) -> None:
     basis, inputs = BASES[name].of(GIVEN, 2), signed(6, 9, seed=3)
     turned = rotate(PROJECTIONS, basis)
-    np.testing.assert_allclose(inputs @ turned.image.T, rotate(inputs @ PROJECTIONS.image.T, basis), atol=1e-12)
+    np.testing.assert_allclose(
+        inputs @ turned.image.T, rotate(inputs @ PROJECTIONS.image.T, basis), atol=1e-12
+    )
     np.testing.assert_allclose(turned.text, basis.T @ PROJECTIONS.text, atol=1e-12)
 
 
@@ -82,11 +89,15 @@ def test_rotating_changes_what_single_neurons_have(name: str) -> None:
 
 
 def test_random_rotations_are_uniform() -> None:
-    """Each entry of a Haar matrix of size d is a coordinate on the sphere: its square is Beta(1/2, (d - 1)/2)."""
+    """Each entry of a Haar matrix of size d is a coordinate on the sphere: its square is Beta(1/2,
+    (d - 1)/2).
+    """
     tiny = StrategyInput(Projections(torch.eye(3), torch.eye(3)))
     drawn = torch.stack([BASES["random_rotation"].of(tiny, seed) for seed in range(600)])
     for entry in drawn.flatten(1).T:
-        assert scipy.stats.kstest(entry.square().numpy(), scipy.stats.beta(0.5, 1).cdf).pvalue > 1e-3
+        assert (
+            scipy.stats.kstest(entry.square().numpy(), scipy.stats.beta(0.5, 1).cdf).pvalue > 1e-3
+        )
         assert scipy.stats.binomtest(int((entry > 0).sum()), 600).pvalue > 1e-3
     assert scipy.stats.binomtest(int((torch.linalg.det(drawn) > 0).sum()), 600).pvalue > 1e-3
 
@@ -102,9 +113,14 @@ def test_random_rotations_neither_read_nor_move_the_global_generator() -> None:
 
 
 def test_a_prefix_of_random_axes_keeps_lengths_as_random_projections_do() -> None:
-    """The share of a vector's square in k of d random axes has mean k / d (Johnson and Lindenstrauss 1984)."""
+    """The share of a vector's square in k of d random axes has mean k / d (Johnson and
+    Lindenstrauss 1984).
+    """
     vector = torch.nn.functional.normalize(signed(1, 12), dim=1)
-    shares = [rotate(vector, BASES["random_rotation"].of(GIVEN, seed))[0, :3].square().sum() for seed in range(300)]
+    shares = [
+        rotate(vector, BASES["random_rotation"].of(GIVEN, seed))[0, :3].square().sum()
+        for seed in range(300)
+    ]
     assert float(torch.stack(shares).mean()) == pytest.approx(3 / 12, abs=0.03)
 
 
@@ -114,7 +130,10 @@ def same_axes(basis: Tensor, expected: np.ndarray) -> None:
 
 
 def test_svd_is_numpys_on_both_towers_of_equal_weight() -> None:
-    towers = [tower / np.linalg.norm(tower) for tower in (PROJECTIONS.image.numpy(), PROJECTIONS.text.numpy())]
+    towers = [
+        tower / np.linalg.norm(tower)
+        for tower in (PROJECTIONS.image.numpy(), PROJECTIONS.text.numpy())
+    ]
     left, _, _ = np.linalg.svd(np.hstack(towers))
     same_axes(BASES["svd"].of(GIVEN, 0), left)
     scaled = StrategyInput(Projections(1e200 * PROJECTIONS.image, 1e-200 * PROJECTIONS.text))
@@ -141,9 +160,13 @@ def test_towers_side_by_side_count_alike() -> None:
     assert stacked.shape == (12, 29)
     assert stacked[:, :9].norm().item() == pytest.approx(1)
     assert stacked[:, 9:].norm().item() == pytest.approx(1)
-    assert side_by_side(Projections(torch.zeros(2, 2), torch.eye(2)))[:, :2].equal(torch.zeros(2, 2).double())
+    assert side_by_side(Projections(torch.zeros(2, 2), torch.eye(2)))[:, :2].equal(
+        torch.zeros(2, 2).double()
+    )
     for scale in (1e-200, 1e200):  # the squares of which are no numbers
-        scaled = side_by_side(Projections(PROJECTIONS.image.double() * scale, PROJECTIONS.text.double() / scale))
+        scaled = side_by_side(
+            Projections(PROJECTIONS.image.double() * scale, PROJECTIONS.text.double() / scale)
+        )
         torch.testing.assert_close(scaled, stacked, atol=1e-12, rtol=0)
 
 
@@ -164,19 +187,32 @@ def test_a_turn_by_hand() -> None:
 
 
 def test_random_rotations_are_orthogonal_and_independent_in_pairs() -> None:
-    """Of 225 products of 30 matrices of 6 axes, entries of any two correlate as those of independent ones do."""
+    """Of 225 products of 30 matrices of 6 axes, entries of any two correlate as those of
+    independent ones do.
+    """
     bases = random_rotations(6, draws=200, seed=0).double()
     assert bases.dtype == torch.float64 and len(bases) == 200
-    torch.testing.assert_close(bases @ bases.mT, torch.eye(6, dtype=torch.float64).expand(200, 6, 6), atol=1e-6, rtol=0)
-    assert bases.mean(0).abs().max() < 4 / math.sqrt(200 * 6)  # each entry has mean 0 and variance 1 / 6
+    torch.testing.assert_close(
+        bases @ bases.mT, torch.eye(6, dtype=torch.float64).expand(200, 6, 6), atol=1e-6, rtol=0
+    )
+    assert bases.mean(0).abs().max() < 4 / math.sqrt(
+        200 * 6
+    )  # each entry has mean 0 and variance 1 / 6
     assert bases.square().mean().item() == pytest.approx(1 / 6)
     flat = bases.flatten(1)
-    inner = (flat @ flat.T)[*torch.triu_indices(200, 200, 1)]  # traces of B^T C, which are traces of a Haar matrix
+    inner = (flat @ flat.T)[
+        *torch.triu_indices(200, 200, 1)
+    ]  # traces of B^T C, which are traces of a Haar matrix
     assert abs(inner.mean()) < 0.02 and inner.var().item() == pytest.approx(1, abs=0.1)
     assert random_rotations(6, draws=5, seed=3).equal(random_rotations(6, draws=5, seed=3))
     six = StrategyInput(Projections(torch.eye(6), torch.eye(6)))
     factors = [BASES["random_rotation"].of(six, 3 + place).float() for place in range(6)]
-    products = [factors[0] @ factors[3], factors[0] @ factors[4], factors[0] @ factors[5], factors[1] @ factors[3]]
+    products = [
+        factors[0] @ factors[3],
+        factors[0] @ factors[4],
+        factors[0] @ factors[5],
+        factors[1] @ factors[3],
+    ]
     assert random_rotations(6, draws=5, seed=3)[:4].equal(torch.stack(products))
     assert random_rotations(6, draws=1, seed=3)[0].equal(factors[0] @ factors[1])
     assert not random_rotations(6, draws=5, seed=3).equal(random_rotations(6, draws=5, seed=4))

@@ -1,4 +1,6 @@
-"""Stratified resamples: the distribution they have by definition, whatever the cells' shape, type and number."""
+"""Stratified resamples: the distribution they have by definition, whatever the cells' shape, type
+and number.
+"""
 
 import itertools
 import math
@@ -12,18 +14,30 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.maths import intervals
-from purescope.maths.intervals import bootstrap_each, bootstrap_means, bootstrap_p, percentile_interval
+from purescope.maths.intervals import (
+    bootstrap_each,
+    bootstrap_means,
+    bootstrap_p,
+    percentile_interval,
+)
 
 
 def random_values(cells: int, samples: int) -> Tensor:
-    return torch.randn(cells, samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.randn(
+        cells, samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
 
 
 def test_every_resample_comes_as_often_as_its_draws() -> None:
-    """Classes of 3 and 2: two draws of the three with weight 3/2, one draw of the two with weight 2."""
+    """Classes of 3 and 2: two draws of the three with weight 3/2, one draw of the two with weight
+    2.
+    """
     values, groups = [1.0, 10.0, 100.0, 1000.0, 7000.0], [4, 9, 4, 9, 4]
     first, second = [1.0, 100.0, 7000.0], [10.0, 1000.0]
-    expected = Counter(round((3 / 2 * (a + b) + 2 * c) / 5, 6) for a, b, c in itertools.product(first, first, second))
+    expected = Counter(
+        round((3 / 2 * (a + b) + 2 * c) / 5, 6)
+        for a, b, c in itertools.product(first, first, second)
+    )
     means = bootstrap_means(torch.tensor(values), torch.tensor(groups), resamples=20_000)
     found = Counter(round(mean, 6) for mean in means.tolist())
     assert found.keys() == expected.keys()
@@ -31,9 +45,13 @@ def test_every_resample_comes_as_often_as_its_draws() -> None:
     assert scipy.stats.chisquare(*zip(*counts, strict=True)).pvalue > 0.001
 
 
-@pytest.mark.parametrize("sizes", [[3] * 20, [2, 2, 2, 5, 9, 30], [1, 7, 7], [1, 1, 1, 4], [1] * 12])
+@pytest.mark.parametrize(
+    "sizes", [[3] * 20, [2, 2, 2, 5, 9, 30], [1, 7, 7], [1, 1, 1, 4], [1] * 12]
+)
 def test_variance_and_covariance_are_the_unbiased_ones(sizes: list[int]) -> None:
-    """``sum over strata of (n / N)^2 S / n``, with S the unbiased covariance and classes of one taken together."""
+    """``sum over strata of (n / N)^2 S / n``, with S the unbiased covariance and classes of one
+    taken together.
+    """
     values = random_values(2, sum(sizes))
     ends = list(itertools.accumulate(sizes))
     strata = [list(range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
@@ -44,14 +62,18 @@ def test_variance_and_covariance_are_the_unbiased_ones(sizes: list[int]) -> None
     expected = sum(len(s) / sum(sizes) ** 2 * np.cov(values[:, s].numpy()) for s in strata)
     groups = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     means = bootstrap_means(values, groups, resamples=40_000)
-    assert means.mean(0).tolist() == pytest.approx(values.mean(1).tolist(), abs=5 * math.sqrt(expected.max() / 40_000))
+    assert means.mean(0).tolist() == pytest.approx(
+        values.mean(1).tolist(), abs=5 * math.sqrt(expected.max() / 40_000)
+    )
     assert np.cov(means.T.numpy()) == pytest.approx(expected, abs=0.04 * expected.max())
 
 
 def test_one_class_is_scipys_bootstrap_of_a_sample() -> None:
     values = random_values(1, 200)[0].exp()
     low, high = percentile_interval(bootstrap_means(values, torch.zeros(200, dtype=torch.int64)))
-    theirs = scipy.stats.bootstrap((values.numpy(),), np.mean, method="percentile", rng=0).confidence_interval
+    theirs = scipy.stats.bootstrap(
+        (values.numpy(),), np.mean, method="percentile", rng=0
+    ).confidence_interval
     width = theirs.high - theirs.low
     assert (low.item(), high.item()) == pytest.approx((theirs.low, theirs.high), abs=0.04 * width)
 
@@ -63,21 +85,29 @@ def test_each_class_keeps_its_share() -> None:
     assert means.eq(members.double().mean(1)).all()
 
 
-@pytest.mark.parametrize("groups", [[0] * 4 + [1] * 4 + [2] * 8, [0, 1] + [2] * 6 + [3] * 8, [0] + [1] * 2 + [2] * 13])
+@pytest.mark.parametrize(
+    "groups", [[0] * 4 + [1] * 4 + [2] * 8, [0, 1] + [2] * 6 + [3] * 8, [0] + [1] * 2 + [2] * 13]
+)
 def test_parts_are_resampled_together_and_weighted(groups: list[int]) -> None:
     """Also where the weights of a stratum differ: a class of one is resampled with another one."""
     right, other, labels = random_values(3, 16) > 0, random_values(2, 16), torch.tensor(groups)
     weight = (1 / labels.bincount().double())[labels]
-    parts = bootstrap_each([(right, None), (right, weight), (other, None)], labels, resamples=50, seed=3)
+    parts = bootstrap_each(
+        [(right, None), (right, weight), (other, None)], labels, resamples=50, seed=3
+    )
     alone = [right.double(), right * weight, other]
     for part, values in zip(parts, alone, strict=True):
-        torch.testing.assert_close(part, bootstrap_means(values, labels, resamples=50, seed=3), rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            part, bootstrap_means(values, labels, resamples=50, seed=3), rtol=0, atol=1e-12
+        )
 
 
 def test_classes_may_have_any_numbers_and_order() -> None:
     values, groups = random_values(1, 40)[0], torch.arange(40) % 4
     renamed = torch.tensor([-7, 3, 50, 999])[groups]
-    assert bootstrap_means(values, renamed, resamples=20).equal(bootstrap_means(values, groups, resamples=20))
+    assert bootstrap_means(values, renamed, resamples=20).equal(
+        bootstrap_means(values, groups, resamples=20)
+    )
 
 
 def test_a_cell_is_resampled_as_if_alone_whatever_its_shape() -> None:
@@ -126,7 +156,8 @@ def test_blocks_are_independent_of_one_another(monkeypatch: pytest.MonkeyPatch) 
     means = bootstrap_means(random_values(1, 30)[0], torch.arange(30) % 3, resamples=5000)
     assert len(means.unique()) > 4990
     assert means.std().item() == pytest.approx(
-        math.sqrt(sum(10 / 900 * random_values(1, 30)[0, c::3].var().item() for c in range(3))), rel=0.05
+        math.sqrt(sum(10 / 900 * random_values(1, 30)[0, c::3].var().item() for c in range(3))),
+        rel=0.05,
     )
 
 
@@ -142,11 +173,16 @@ def test_nan_stays_in_its_cell() -> None:
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("values", "groups", "resamples"), [((3, 4), 5, 9), ((), 1, 9), ((1,), 1, 9), ((2, 0), 0, 9), ((4,), 4, 0)]
+    ("values", "groups", "resamples"),
+    [((3, 4), 5, 9), ((), 1, 9), ((1,), 1, 9), ((2, 0), 0, 9), ((4,), 4, 0)],
 )
-def test_what_cannot_be_resampled_is_refused(values: tuple[int, ...], groups: int, resamples: int) -> None:
+def test_what_cannot_be_resampled_is_refused(
+    values: tuple[int, ...], groups: int, resamples: int
+) -> None:
     with pytest.raises(InputError, match=r"samples|values|resamples"):
-        bootstrap_means(torch.zeros(values), torch.zeros(groups, dtype=torch.int64), resamples=resamples)
+        bootstrap_means(
+            torch.zeros(values), torch.zeros(groups, dtype=torch.int64), resamples=resamples
+        )
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
@@ -165,7 +201,9 @@ def test_interval_may_end_at_infinity_but_is_never_made_of_it() -> None:
     assert [end.item() for end in percentile_interval(resampled, 0.9)] == [pytest.approx(5), 95]
     assert percentile_interval(resampled, 0.92)[1].item() == math.inf
     mostly = torch.tensor([3.0, 4.0] + [math.inf] * 39)
-    assert percentile_interval(mostly, 0.95)[0].item() == 4  # the second of 41 exactly: no share of the third
+    assert (
+        percentile_interval(mostly, 0.95)[0].item() == 4
+    )  # the second of 41 exactly: no share of the third
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
@@ -184,7 +222,10 @@ def test_no_resamples_have_no_interval() -> None:
 def test_bootstrap_p_is_the_level_at_which_the_interval_reaches_zero() -> None:
     resampled = random_values(999, 4) + torch.tensor([0.0, 1.5, -2.0, 9.0])
     for p, cell in zip(bootstrap_p(resampled).tolist(), resampled.T, strict=True):
-        wide, narrow = (percentile_interval(cell, 1 - share) for share in (max(p - 0.003, 1e-4), min(p + 0.003, 0.999)))
+        wide, narrow = (
+            percentile_interval(cell, 1 - share)
+            for share in (max(p - 0.003, 1e-4), min(p + 0.003, 0.999))
+        )
         assert wide[0] <= 0 <= wide[1] or p == pytest.approx(0.002)
         assert not narrow[0] <= 0 <= narrow[1] or p > 0.99
 

@@ -13,13 +13,17 @@ KS = [200, 250, 300, 400, 512]
 
 
 def curves(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(*shape, len(KS), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.rand(
+        *shape, len(KS), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 def test_a_curve_with_a_gap_is_unknown_and_no_other_is() -> None:
     curves = torch.tensor([[0.1, torch.nan, 0.3], [0.2, 0.4, 0.3]])
     assert rising(curves).isnan().tolist() == [[True] * 3, [False] * 3]
-    torch.testing.assert_close(rising(curves)[1], torch.tensor([0.2, 0.35, 0.35]).double(), rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        rising(curves)[1], torch.tensor([0.2, 0.35, 0.35]).double(), rtol=0, atol=1e-7
+    )
 
 
 def test_area_is_the_mean_of_the_difference_over_all_k() -> None:
@@ -35,7 +39,9 @@ def test_area_is_the_mean_of_the_difference_over_all_k() -> None:
 
 def test_area_keeps_unit_and_sign() -> None:
     curve = curves(4)
-    torch.testing.assert_close(area_between(curve + 0.25, curve, KS), torch.full((4,), 0.25, dtype=torch.float64))
+    torch.testing.assert_close(
+        area_between(curve + 0.25, curve, KS), torch.full((4,), 0.25, dtype=torch.float64)
+    )
     assert area_between(curve, curve.flip(0), KS).equal(-area_between(curve.flip(0), curve, KS))
 
 
@@ -46,7 +52,9 @@ def test_small_differences_of_curves_are_not_rounded_away() -> None:
 
 
 def test_one_k_has_the_difference_there() -> None:
-    assert area_between(torch.tensor([[0.5], [0.25]]), torch.tensor([[0.25], [0.75]]), [64]).tolist() == [0.25, -0.5]
+    assert area_between(
+        torch.tensor([[0.5], [0.25]]), torch.tensor([[0.25], [0.75]]), [64]
+    ).tolist() == [0.25, -0.5]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +81,10 @@ def test_neurons_needed_by_hand(curve: list[float], target: float, expected: flo
 
 
 def test_neurons_needed_stepping_back_from_the_last_k() -> None:
-    curve, target = curves(50, 4), 0.8 * torch.rand(50, 4, generator=torch.Generator().manual_seed(2)).double()
+    curve, target = (
+        curves(50, 4),
+        0.8 * torch.rand(50, 4, generator=torch.Generator().manual_seed(2)).double(),
+    )
     found = neurons_needed(curve, KS, target)
     assert found.shape == (50, 4)
     assert found.isinf().any()
@@ -89,7 +100,9 @@ def test_neurons_needed_stepping_back_from_the_last_k() -> None:
 
 
 def test_one_k_needs_it_or_is_not_enough() -> None:
-    assert neurons_needed(torch.tensor([[0.5], [0.4]]), [64], torch.tensor([0.45, 0.45])).tolist() == [64, math.inf]
+    assert neurons_needed(
+        torch.tensor([[0.5], [0.4]]), [64], torch.tensor([0.45, 0.45])
+    ).tolist() == [64, math.inf]
 
 
 @pytest.mark.parametrize("ks", [[], [200, 200, 300], [300, 200, 250], [200, 300]])

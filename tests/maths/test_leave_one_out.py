@@ -16,14 +16,18 @@ OUTLIER = random_case(30, 5, 8, seed=20)
 CASES = {
     **EXACT,
     **{name: case for name, case in SPREAD.items() if name != "one sample"},
-    "one large neuron": with_rows(OUTLIER, image=((slice(None), 2), 40.0), text=((slice(None), 2), 3.0)),
+    "one large neuron": with_rows(
+        OUTLIER, image=((slice(None), 2), 40.0), text=((slice(None), 2), 3.0)
+    ),
     "a neuron that never changes": with_rows(OUTLIER, image=((slice(None), 2), 0.1)),
     "one neuron decides": with_rows(OUTLIER, image=((slice(None), 1), 9.0), text=((2, 1), 5.0)),
 }
 
 
 def ablated(case: Case, ablation: str, neuron: int | None) -> tuple[list[bool], float, float]:
-    """Which samples are right, mean cross-entropy and mean margin, from the definitions; `neuron` None ablates none."""
+    """Which samples are right, mean cross-entropy and mean margin, from the definitions; `neuron`
+    None ablates none.
+    """
     image = case.image.clone()
     values = ablation_values(case.image, ablation)
     if neuron is not None:
@@ -35,7 +39,11 @@ def ablated(case: Case, ablation: str, neuron: int | None) -> tuple[list[bool], 
         right.append(oracles.ranking(row, text, everything)[0] == label)
         margins.append(logits[label] - max(logit for c, logit in enumerate(logits) if c != label))
         largest = max(logits)
-        losses.append(largest - logits[label] + math.log(math.fsum(math.exp(logit - largest) for logit in logits)))
+        losses.append(
+            largest
+            - logits[label]
+            + math.log(math.fsum(math.exp(logit - largest) for logit in logits))
+        )
     return right, math.fsum(losses) / len(losses), math.fsum(margins) / len(margins)
 
 
@@ -54,7 +62,11 @@ def check(case: Case, found: LeaveOneOut, ablation: str) -> None:
         assert found.loss_change[j].item() == pytest.approx(new_loss - loss, abs=1e-10)
         assert found.margin_change[j].item() == pytest.approx(new_margin - margin, abs=1e-10)
         for c in range(len(case.text)):
-            own = [before - after for (before, after), label in zip(pairs, labels, strict=True) if label == c]
+            own = [
+                before - after
+                for (before, after), label in zip(pairs, labels, strict=True)
+                if label == c
+            ]
             expected = sum(own) / len(own) if own else math.nan
             assert found.recall_drop[j, c].item() == pytest.approx(expected, abs=1e-15, nan_ok=True)
     assert found.lost.tolist() == lost and found.gained.tolist() == gained
@@ -80,7 +92,9 @@ def test_blocks_change_nothing(ablation: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("purescope.maths.cells.BLOCK_SAMPLES", 7)
     parts = leave_one_out(*case, ablation=ablation)
     for name, value in vars(whole).items():
-        torch.testing.assert_close(getattr(parts, name), value, equal_nan=True, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            getattr(parts, name), value, equal_nan=True, rtol=1e-12, atol=1e-12
+        )
 
 
 def test_the_loss_is_pytorch_s_at_clip_s_scale_and_at_any_other() -> None:
@@ -91,7 +105,9 @@ def test_the_loss_is_pytorch_s_at_clip_s_scale_and_at_any_other() -> None:
         for j in range(32):
             masked = image.index_fill(1, torch.tensor([j]), 0.0)
             after = torch.nn.functional.cross_entropy(scale * masked @ text.T, labels)
-            assert found.loss_change[j].item() == pytest.approx((after - before).item(), rel=1e-9, abs=1e-10)
+            assert found.loss_change[j].item() == pytest.approx(
+                (after - before).item(), rel=1e-9, abs=1e-10
+            )
 
 
 def test_adding_to_the_logits_of_all_classes_changes_no_drop() -> None:
@@ -105,7 +121,10 @@ def test_adding_to_the_logits_of_all_classes_changes_no_drop() -> None:
 def test_neurons_in_another_order_give_the_same_in_that_order() -> None:
     image, text, labels = random_case(60, 6, 10, seed=14)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
-    first, second = leave_one_out(image, text, labels), leave_one_out(image[:, order], text[:, order], labels)
+    first, second = (
+        leave_one_out(image, text, labels),
+        leave_one_out(image[:, order], text[:, order], labels),
+    )
     assert torch.equal(first.accuracy_drop[order], second.accuracy_drop)
     torch.testing.assert_close(first.margin_change[order], second.margin_change, rtol=0, atol=1e-12)
 
@@ -128,6 +147,10 @@ def test_a_neuron_at_its_mean_has_nothing_to_lose() -> None:
     ],
 )
 def test_bad_input_is_named(change: dict[str, Tensor | str], says: str) -> None:
-    given = {"image": torch.ones(4, 3), "text": torch.ones(2, 3), "labels": torch.tensor([0, 1, 0, 1])} | change
+    given = {
+        "image": torch.ones(4, 3),
+        "text": torch.ones(2, 3),
+        "labels": torch.tensor([0, 1, 0, 1]),
+    } | change
     with pytest.raises(InputError, match=says):
         leave_one_out(**given)  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""Every measure of both tables: the definition as loops, what no measure may depend on, and known values."""
+"""Every measure of both tables: the definition as loops, what no measure may depend on, and known
+values.
+"""
 
 import math
 import sys
@@ -44,9 +46,19 @@ BOUNDS = {
     "pearson": (0, 1),
     "polysemanticity": (0, 2),
 }
-BY_DIRECTION = {"l1", "l2", "linf", "median", "signed_mean", "r2"}  # the length of a single neuron is nothing to them
+BY_DIRECTION = {
+    "l1",
+    "l2",
+    "linf",
+    "median",
+    "signed_mean",
+    "r2",
+}  # the length of a single neuron is nothing to them
 UNSIGNED = {*BOUNDS} - {"signed_mean", "polysemanticity"}
-TURNED = {*BOUNDS} - {"pearson", "polysemanticity"}  # by a rotation of the width, which for activations means nothing
+TURNED = {*BOUNDS} - {
+    "pearson",
+    "polysemanticity",
+}  # by a rotation of the width, which for activations means nothing
 OF_WEIGHTS = sorted(TURNED)
 
 
@@ -66,7 +78,9 @@ def by_cosines(reduce: Callable[[list[float]], float]) -> Callable[[Rows], list[
     def measure(rows: Rows) -> list[float]:
         values = []
         for j, row in enumerate(rows):
-            cosines = [oracles.cosine(row, other) for i, other in enumerate(rows) if i != j] or [0.0]
+            cosines = [oracles.cosine(row, other) for i, other in enumerate(rows) if i != j] or [
+                0.0
+            ]
             values.append(reduce(cosines) if any(row) else math.nan)
         return values
 
@@ -74,7 +88,9 @@ def by_cosines(reduce: Callable[[list[float]], float]) -> Callable[[Rows], list[
 
 
 def explained_at_ridge(rows: Rows) -> list[float]:
-    """Ridge regression of each unit row on the others, by numpy's least squares on rows with the ridge appended."""
+    """Ridge regression of each unit row on the others, by numpy's least squares on rows with the
+    ridge appended.
+    """
     units, values = np.array([oracles.unit(row) for row in rows]), []
     for j, row in enumerate(units):
         others = np.delete(units, j, axis=0).T
@@ -88,7 +104,9 @@ def explained_at_ridge(rows: Rows) -> list[float]:
 def received(rows: Rows) -> list[float]:
     """Squares of what the other rows have along each row's direction, summed."""
     return [
-        math.fsum(oracles.dot(oracles.unit(row), other) ** 2 for i, other in enumerate(rows) if i != j)
+        math.fsum(
+            oracles.dot(oracles.unit(row), other) ** 2 for i, other in enumerate(rows) if i != j
+        )
         for j, row in enumerate(rows)
     ]
 
@@ -96,7 +114,10 @@ def received(rows: Rows) -> list[float]:
 def relative_interference(rows: Rows) -> list[float]:
     squares = [oracles.dot(row, row) for row in rows if any(row)]
     mean = math.fsum(squares) / max(1, len(squares))
-    return [value / mean if any(row) else math.nan for row, value in zip(rows, received(rows), strict=True)]
+    return [
+        value / mean if any(row) else math.nan
+        for row, value in zip(rows, received(rows), strict=True)
+    ]
 
 
 def shared_dimension(rows: Rows) -> list[float]:
@@ -116,7 +137,9 @@ def mean_correlation(rows: Rows) -> list[float]:
             for i, other in enumerate(rows)
             if i != j
         ]
-        values.append(math.fsum(correlations) / max(1, len(correlations)) if varied[j] else math.nan)
+        values.append(
+            math.fsum(correlations) / max(1, len(correlations)) if varied[j] else math.nan
+        )
     return values
 
 
@@ -131,7 +154,9 @@ def pairwise_monosemanticity(rows: Rows, embeddings: Rows) -> list[float]:
         weights = [(value - low) / (high - low) if high > low else 0.0 for value in row]
         pairs = [(n, m) for n in range(len(row)) for m in range(len(row)) if n != m]
         total = math.fsum(weights[n] * weights[m] for n, m in pairs)
-        alike = math.fsum(weights[n] * weights[m] * oracles.cosine(embeddings[n], embeddings[m]) for n, m in pairs)
+        alike = math.fsum(
+            weights[n] * weights[m] * oracles.cosine(embeddings[n], embeddings[m]) for n, m in pairs
+        )
         scores.append(alike / total if total > 1e-9 else math.nan)
     return scores
 
@@ -149,14 +174,18 @@ ORACLES: dict[str, Callable[[Rows], list[float]]] = {
     "polysemanticity": one_minus_monosemanticity,
 }
 # For measures that lengths matter to, and for activations: no entries that squares lose.
-ORDINARY = {name: rows for name, rows in MATRICES.items() if name not in ("tiny and huge", "subnormal")}
+ORDINARY = {
+    name: rows for name, rows in MATRICES.items() if name not in ("tiny and huge", "subnormal")
+}
 
 
 @pytest.mark.parametrize("measure", sorted(BY_DIRECTION))
 @pytest.mark.parametrize("name", MATRICES)
 def test_measures_of_directions_are_their_definition(name: str, measure: str) -> None:
     rows = MATRICES[name]
-    assert MEASURES[measure].of(rows).tolist() == pytest.approx(ORACLES[measure](plain(rows)), abs=1e-10, nan_ok=True)
+    assert MEASURES[measure].of(rows).tolist() == pytest.approx(
+        ORACLES[measure](plain(rows)), abs=1e-10, nan_ok=True
+    )
 
 
 @pytest.mark.parametrize("measure", sorted(MEASURES.keys() - BY_DIRECTION))
@@ -165,7 +194,9 @@ def test_measures_of_rows_are_their_definition(name: str, measure: str) -> None:
     rows = ORDINARY[name]
     if MEASURES[measure].needs == "activations":
         rows = torch.cat([rows, rows[:, :1] + 1], dim=1)  # two samples at least
-    assert MEASURES[measure].of(rows).tolist() == pytest.approx(ORACLES[measure](rows.tolist()), abs=1e-9, nan_ok=True)
+    assert MEASURES[measure].of(rows).tolist() == pytest.approx(
+        ORACLES[measure](rows.tolist()), abs=1e-9, nan_ok=True
+    )
 
 
 # --- what holds for every measure
@@ -189,7 +220,9 @@ def test_measures_stay_within_bounds_and_dead_neurons_have_none(measure: str, ro
 @pytest.mark.parametrize("measure", MEASURES)
 @settings(max_examples=25)
 @given(seed=seeds, neurons=st.integers(1, 7), width=st.integers(2, 6))
-def test_permuting_neurons_permutes_every_measure(measure: str, seed: int, neurons: int, width: int) -> None:
+def test_permuting_neurons_permutes_every_measure(
+    measure: str, seed: int, neurons: int, width: int
+) -> None:
     rows, of = signed(neurons, width, seed), MEASURES[measure].of
     permutation = torch.randperm(neurons, generator=torch.Generator().manual_seed(seed))
     np.testing.assert_allclose(of(rows[permutation]), of(rows)[permutation], rtol=1e-9, atol=1e-11)
@@ -206,7 +239,9 @@ def test_the_scale_of_a_layer_changes_no_measure(measure: str, seed: int, scale:
 @pytest.mark.parametrize("measure", sorted(BY_DIRECTION))
 @settings(max_examples=25)
 @given(seed=seeds, scales=st.lists(st.floats(1e-3, 1e3), min_size=6, max_size=6))
-def test_the_length_of_a_neuron_changes_no_measure_of_directions(measure: str, seed: int, scales: list[float]) -> None:
+def test_the_length_of_a_neuron_changes_no_measure_of_directions(
+    measure: str, seed: int, scales: list[float]
+) -> None:
     rows, of = signed(6, 4, seed), MEASURES[measure].of
     scaled = rows * torch.tensor(scales, dtype=torch.float64)[:, None]
     np.testing.assert_allclose(of(scaled), of(rows), rtol=0, atol=1e-10)
@@ -215,7 +250,9 @@ def test_the_length_of_a_neuron_changes_no_measure_of_directions(measure: str, s
 @pytest.mark.parametrize("measure", sorted(UNSIGNED))
 @settings(max_examples=25)
 @given(seed=seeds, flips=st.lists(st.sampled_from([-1.0, 1.0]), min_size=6, max_size=6))
-def test_the_sign_of_a_neuron_changes_no_unsigned_measure(measure: str, seed: int, flips: list[float]) -> None:
+def test_the_sign_of_a_neuron_changes_no_unsigned_measure(
+    measure: str, seed: int, flips: list[float]
+) -> None:
     rows, of = signed(6, 4, seed), MEASURES[measure].of
     flipped = rows * torch.tensor(flips, dtype=torch.float64)[:, None]
     np.testing.assert_allclose(of(flipped), of(rows), rtol=0, atol=1e-10)
@@ -274,7 +311,9 @@ def test_opposites_cancel_in_the_signed_mean_alone() -> None:
 
 def test_dimensions_are_shared_out_among_the_neurons() -> None:
     """Elhage et al.'s tetrahedron, pentagon and pair: 3/4, 2/5 and 1/2 of a dimension each."""
-    pentagon = torch.tensor([[math.cos(2 * math.pi * j / 5), math.sin(2 * math.pi * j / 5)] for j in range(5)]).double()
+    pentagon = torch.tensor(
+        [[math.cos(2 * math.pi * j / 5), math.sin(2 * math.pi * j / 5)] for j in range(5)]
+    ).double()
     tetrahedron = torch.tensor([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]).double()
     pair = torch.tensor([[1.0], [-1.0]]).double()
     for rows, share in ((pentagon, 2 / 5), (tetrahedron, 3 / 4), (pair, 1 / 2)):
@@ -337,7 +376,9 @@ def test_cosines_under_a_covariance_of_lower_rank() -> None:
     assert overlap(under_covariance(weights, covariance)).tolist() == pytest.approx([1, 1])
 
 
-@pytest.mark.parametrize(("neurons", "width", "bound"), [(4, 3, 1 / 3), (2, 1, 1), (3, 2, 1 / 2), (3, 3, 0), (1, 5, 0)])
+@pytest.mark.parametrize(
+    ("neurons", "width", "bound"), [(4, 3, 1 / 3), (2, 1, 1), (3, 2, 1 / 2), (3, 3, 0), (1, 5, 0)]
+)
 def test_welch_bound_of_simplices(neurons: int, width: int, bound: float) -> None:
     assert welch_bound(neurons, width) == pytest.approx(bound)
 
@@ -347,7 +388,9 @@ def test_welch_bound_of_simplices(neurons: int, width: int, bound: float) -> Non
 def test_no_layer_is_below_the_welch_bound(rows: Tensor) -> None:
     live = rows[~dead_neurons(rows)]
     if len(live) > 1:
-        assert LAYER_MEASURES["mutual_coherence"](rows) >= welch_bound(len(live), rows.shape[1]) - 1e-9
+        assert (
+            LAYER_MEASURES["mutual_coherence"](rows) >= welch_bound(len(live), rows.shape[1]) - 1e-9
+        )
 
 
 # --- whole layers, by numpy
@@ -368,8 +411,12 @@ def defect(rows: Tensor) -> float:
 
 LAYER_ORACLES: dict[str, Callable[[Tensor], float]] = {
     "effective_rank": entropy_rank,
-    "participation_ratio": lambda rows: float((singular(rows) ** 2).sum() ** 2 / (singular(rows) ** 4).sum()),
-    "stable_rank": lambda rows: float(np.linalg.norm(rows.numpy()) ** 2 / np.linalg.norm(rows.numpy(), 2) ** 2),
+    "participation_ratio": lambda rows: float(
+        (singular(rows) ** 2).sum() ** 2 / (singular(rows) ** 4).sum()
+    ),
+    "stable_rank": lambda rows: float(
+        np.linalg.norm(rows.numpy()) ** 2 / np.linalg.norm(rows.numpy(), 2) ** 2
+    ),
     "orthogonality_defect": defect,
     "condition_number": lambda rows: float(np.linalg.cond(rows.numpy())),
     "mutual_coherence": lambda rows: max(
@@ -402,7 +449,9 @@ def test_layer_measures_ignore_scale_permutation_rotation_and_dead_neurons(measu
 
 @pytest.mark.parametrize("measure", LAYER_MEASURES)
 def test_layer_measures_of_orthogonal_neurons(measure: str) -> None:
-    assert LAYER_MEASURES[measure](-3 * torch.eye(4, 6)) == pytest.approx(ORTHOGONAL.get(measure, 4))
+    assert LAYER_MEASURES[measure](-3 * torch.eye(4, 6)) == pytest.approx(
+        ORTHOGONAL.get(measure, 4)
+    )
 
 
 @pytest.mark.parametrize("measure", LAYER_MEASURES)
@@ -419,9 +468,14 @@ def test_layer_measures_of_nothing_alive(measure: str) -> None:
 
 
 def test_what_is_as_good_as_zero_is_a_share_of_the_largest_singular_value() -> None:
-    """LAPACK's and numpy's rule: the longer side of the matrix times the rounding of its numbers."""
+    """LAPACK's and numpy's rule: the longer side of the matrix times the rounding of its
+    numbers.
+    """
     eps = torch.finfo(torch.float64).eps
-    for shape in ((2, 100), (100, 2)):  # 100 eps is as good as zero, whichever side is the longer one
+    for shape in (
+        (2, 100),
+        (100, 2),
+    ):  # 100 eps is as good as zero, whichever side is the longer one
         rows = torch.zeros(shape, dtype=torch.float64)
         rows[0, 0], rows[1, 1] = 1, 40 * eps
         assert LAYER_MEASURES["condition_number"](rows) == math.inf
@@ -449,7 +503,8 @@ def test_ranks_order_as_they_must(rows: Tensor) -> None:
     if dead_neurons(rows).all():
         return
     stable, participation, effective = (
-        LAYER_MEASURES[name](rows) for name in ("stable_rank", "participation_ratio", "effective_rank")
+        LAYER_MEASURES[name](rows)
+        for name in ("stable_rank", "participation_ratio", "effective_rank")
     )
     rank = int(np.linalg.matrix_rank(rows.numpy()))
     assert 1 - 1e-9 <= stable <= participation + 1e-9 <= rank + 1e-6
@@ -460,14 +515,18 @@ def test_ranks_order_as_they_must(rows: Tensor) -> None:
 
 
 def test_gaussian_references_are_what_is_known_in_closed_form() -> None:
-    """E|cos| is `random_overlap`; E cos^2 = 1/w, so D has mean near 1 / (1 + (d - 1) / w); mean cosine 0."""
+    """E|cos| is `random_overlap`; E cos^2 = 1/w, so D has mean near 1 / (1 + (d - 1) / w); mean
+    cosine 0.
+    """
     l1 = gaussian_reference("l1", 40, 16)
     assert abs(l1.mean - random_overlap(16)) < 3 * l1.sd / math.sqrt(20)
     signed_mean = gaussian_reference("signed_mean", 40, 16)
     assert abs(signed_mean.mean) < 4 * signed_mean.sd / math.sqrt(20)
     # A signed mean over 39 cosines of variance 1/16, which are nearly independent of each other.
     assert signed_mean.neuron_sd == pytest.approx(math.sqrt(1 / 16 / 39), rel=0.15)
-    assert gaussian_reference("superposition", 40, 16).mean == pytest.approx(1 - 1 / (1 + 39 / 16), abs=0.03)
+    assert gaussian_reference("superposition", 40, 16).mean == pytest.approx(
+        1 - 1 / (1 + 39 / 16), abs=0.03
+    )
 
 
 @pytest.mark.parametrize("measure", MEASURES | LAYER_MEASURES)
@@ -486,7 +545,9 @@ def test_gaussian_references_are_drawn_by_their_seed() -> None:
 
 
 def test_what_has_no_reference() -> None:
-    with pytest.raises(InputError, match=r"unknown measure 'effective_rnk'(?s:.*)did you mean 'effective_rank'"):
+    with pytest.raises(
+        InputError, match=r"unknown measure 'effective_rnk'(?s:.*)did you mean 'effective_rank'"
+    ):
         gaussian_reference("effective_rnk", 3, 3)
     with pytest.raises(InputError, match=r"1 draws(?s:.*)at least 2"):
         gaussian_reference("l1", 3, 3, draws=1)
@@ -515,7 +576,9 @@ def test_turns_of_images_and_neurons_change_nothing(monkeypatch: pytest.MonkeyPa
     module = sys.modules["purescope.maths.measures"]
     monkeypatch.setattr(module, "_IMAGES", 8)
     monkeypatch.setattr(module, "_NUMBERS", 150)
-    torch.testing.assert_close(monosemanticity(rows, others), at_once[0], atol=1e-12, rtol=0, equal_nan=True)
+    torch.testing.assert_close(
+        monosemanticity(rows, others), at_once[0], atol=1e-12, rtol=0, equal_nan=True
+    )
     assert at_once[0].isnan().tolist() == [neuron == 3 for neuron in range(7)]
     torch.testing.assert_close(variance(rows), at_once[1], atol=1e-12, rtol=0)
     np.testing.assert_allclose(at_once[1], rows.double().numpy().var(axis=0), atol=1e-12)

@@ -25,10 +25,14 @@ def random_p(tests: int, seed: int) -> Tensor:
 @pytest.mark.slow
 @each
 @pytest.mark.parametrize("tests", [1, 2, 7, 56])
-def test_adjusted_p_is_that_of_statsmodels(name: str, adjust: Callable[[Tensor], Tensor], tests: int) -> None:
+def test_adjusted_p_is_that_of_statsmodels(
+    name: str, adjust: Callable[[Tensor], Tensor], tests: int
+) -> None:
     for seed in range(5):
         p = random_p(tests, seed)
-        assert adjust(p).tolist() == pytest.approx(multipletests(p.numpy(), method=name)[1].tolist(), abs=1e-15)
+        assert adjust(p).tolist() == pytest.approx(
+            multipletests(p.numpy(), method=name)[1].tolist(), abs=1e-15
+        )
 
 
 def test_holm_rejects_one_after_another_until_the_first_that_stands() -> None:
@@ -51,7 +55,9 @@ def test_benjamini_hochberg_rejects_up_to_the_last_below_the_line() -> None:
 
 
 @each
-def test_nan_is_no_test_and_any_shape_is_one_family(name: str, adjust: Callable[[Tensor], Tensor]) -> None:
+def test_nan_is_no_test_and_any_shape_is_one_family(
+    name: str, adjust: Callable[[Tensor], Tensor]
+) -> None:
     p = random_p(12, 0)
     with_nan = torch.full((3, 6), math.nan, dtype=torch.float64)
     places = torch.tensor([0, 1, 2, 4, 5, 7, 9, 11, 13, 15, 16, 17])
@@ -67,6 +73,8 @@ def test_nan_is_no_test_and_any_shape_is_one_family(name: str, adjust: Callable[
 
 @each
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, math.inf])
-def test_what_is_no_probability_is_refused(name: str, adjust: Callable[[Tensor], Tensor], wrong: float) -> None:
+def test_what_is_no_probability_is_refused(
+    name: str, adjust: Callable[[Tensor], Tensor], wrong: float
+) -> None:
     with pytest.raises(InputError, match="p = "):
         adjust(torch.tensor([0.5, wrong]))

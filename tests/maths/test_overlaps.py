@@ -27,7 +27,9 @@ from tests import oracles
 
 
 def signed(rows: int, width: int, seed: int = 0) -> Tensor:
-    return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 BASE = signed(5, 7)
@@ -43,7 +45,8 @@ MATRICES = {
     "all rows equal": BASE[:1].repeat(6, 1),
     "all dead": torch.zeros(4, 3).double(),
     "orthogonal": torch.diag(torch.tensor([1.0, -2.0, 3.0, -0.5]).double()),
-    "tiny and huge": BASE * torch.tensor([1e-300, 1e300, 1e-5, 1.0, -1e150], dtype=torch.float64)[:, None],
+    "tiny and huge": BASE
+    * torch.tensor([1e-300, 1e300, 1e-5, 1.0, -1e150], dtype=torch.float64)[:, None],
     "subnormal": torch.tensor([[5e-324, 0.0], [1.0, 0.0], [1.0, 1.0]], dtype=torch.float64),
 }
 
@@ -53,7 +56,9 @@ seeds = st.integers(0, 2**31)
 
 @st.composite
 def matrices(draw: st.DrawFn, rows: int | None = None) -> Tensor:
-    """Signed: small whole numbers, which make duplicates, flips and zero rows by themselves, or anything near them."""
+    """Signed: small whole numbers, which make duplicates, flips and zero rows by themselves, or
+    anything near them.
+    """
     rows = draw(st.integers(1, 7)) if rows is None else rows
     width = draw(st.integers(1, 5))
     entries = draw(st.lists(st.integers(-3, 3), min_size=rows * width, max_size=rows * width))
@@ -69,12 +74,14 @@ def plain(rows: Tensor) -> list[list[float]]:
 @pytest.mark.parametrize("name", MATRICES)
 def test_overlap_is_the_definition(name: str) -> None:
     rows = MATRICES[name]
-    assert overlap(rows).tolist() == pytest.approx(oracles.overlap(plain(rows)), abs=1e-12, nan_ok=True)
+    assert overlap(rows).tolist() == pytest.approx(
+        oracles.overlap(plain(rows)), abs=1e-12, nan_ok=True
+    )
 
 
 def test_overlap_worked_by_hand() -> None:
-    # Angles: 0 and 1 at 60 degrees (cos 1/2), 2 opposite to 0 (|cos| 1), so 1 and 2 at 120 (|cos| 1/2).
-    # Means of the two others: (1/2 + 1)/2, (1/2 + 1/2)/2, (1 + 1/2)/2.
+    # Angles: 0 and 1 at 60 degrees (cos 1/2), 2 opposite to 0 (|cos| 1), so 1 and 2 at 120 (|cos|
+    # 1/2). Means of the two others: (1/2 + 1)/2, (1/2 + 1/2)/2, (1 + 1/2)/2.
     rows = torch.tensor([[2.0, 0.0], [1.0, math.sqrt(3)], [-5.0, 0.0]])
     assert overlap(rows).tolist() == pytest.approx([0.75, 0.5, 0.75])
     assert purity(rows).tolist() == pytest.approx([4 / 3, 2, 4 / 3])
@@ -122,14 +129,18 @@ def test_total_is_the_sum_over_both_towers(name: str) -> None:
     text = signed(len(image), 3, seed=1)
     text[0] = 0
     expected = oracles.total_overlap(plain(image), plain(text))
-    assert total_overlap(Projections(image, text)).tolist() == pytest.approx(expected, abs=1e-11, nan_ok=True)
+    assert total_overlap(Projections(image, text)).tolist() == pytest.approx(
+        expected, abs=1e-11, nan_ok=True
+    )
 
 
 @settings(max_examples=50)
 @given(matrices(), seeds)
 def test_permuting_neurons_permutes_overlap(rows: Tensor, seed: int) -> None:
     permutation = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    np.testing.assert_allclose(overlap(rows[permutation]), overlap(rows)[permutation], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        overlap(rows[permutation]), overlap(rows)[permutation], rtol=0, atol=1e-12
+    )
 
 
 @settings(max_examples=50)
@@ -138,8 +149,12 @@ def test_permuting_neurons_permutes_overlap(rows: Tensor, seed: int) -> None:
     st.lists(st.floats(1e-3, 1e3), min_size=7, max_size=7),
     st.lists(st.booleans(), min_size=7, max_size=7),
 )
-def test_scaling_or_flipping_a_row_changes_no_overlap(rows: Tensor, scales: list[float], flips: list[bool]) -> None:
-    factors = torch.tensor([-s if flip else s for s, flip in zip(scales, flips, strict=True)], dtype=torch.float64)
+def test_scaling_or_flipping_a_row_changes_no_overlap(
+    rows: Tensor, scales: list[float], flips: list[bool]
+) -> None:
+    factors = torch.tensor(
+        [-s if flip else s for s, flip in zip(scales, flips, strict=True)], dtype=torch.float64
+    )
     changed = rows * factors[: len(rows), None]
     np.testing.assert_allclose(overlap(changed), overlap(rows), rtol=0, atol=1e-12)
 
@@ -160,7 +175,8 @@ def test_rotating_the_input_space_changes_no_overlap(rows: Tensor, seed: int) ->
 
 @pytest.mark.parametrize(("width", "expected"), [(1, 1.0), (2, 2 / math.pi), (3, 0.5), (5, 3 / 8)])
 def test_random_overlap_has_its_known_values(width: int, expected: float) -> None:
-    # E|cos| on the circle is the mean of |cos t|, 2/pi; on the sphere the height is uniform, 1/2; in one dimension 1.
+    # E|cos| on the circle is the mean of |cos t|, 2/pi; on the sphere the height is uniform, 1/2;
+    # in one dimension 1.
     assert random_overlap(width) == pytest.approx(expected)
 
 
@@ -196,7 +212,9 @@ def test_bad_projections_are_refused(name: str) -> None:
 
 @pytest.mark.usefixtures("unchecked")
 def test_towers_must_have_the_same_neurons() -> None:
-    with pytest.raises(InputError, match=r"3 neurons in the image projection, 2 in the text(?s:.*)transpose"):
+    with pytest.raises(
+        InputError, match=r"3 neurons in the image projection, 2 in the text(?s:.*)transpose"
+    ):
         Projections(torch.ones(3, 2), torch.ones(2, 2))
 
 
@@ -214,8 +232,12 @@ def test_activation_space_has_a_row_of_activations_for_each_neuron() -> None:
 def test_centred_cosines_are_pearsons_r(shift: float) -> None:
     image, text = signed(50, 6) + shift, signed(7, 6, seed=1) - shift
     space = activation_space(image, text, centred=True)
-    np.testing.assert_allclose(cosine_gram(space.image), np.corrcoef(image.numpy(), rowvar=False), rtol=0, atol=1e-8)
-    np.testing.assert_allclose(cosine_gram(space.text), np.corrcoef(text.numpy(), rowvar=False), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(
+        cosine_gram(space.image), np.corrcoef(image.numpy(), rowvar=False), rtol=0, atol=1e-8
+    )
+    np.testing.assert_allclose(
+        cosine_gram(space.text), np.corrcoef(text.numpy(), rowvar=False), rtol=0, atol=1e-8
+    )
 
 
 def test_centring_matters() -> None:
@@ -260,7 +282,9 @@ def test_strategies_take_an_activation_space() -> None:
     image, text = signed(30, 8), signed(4, 8, seed=1)
     space = activation_space(image, text, centred=True)
     for strategy in STRATEGIES:
-        order = order_neurons(space, strategy=strategy, image=image, text=text, labels=torch.arange(30) % 4)
+        order = order_neurons(
+            space, strategy=strategy, image=image, text=text, labels=torch.arange(30) % 4
+        )
         assert sorted(order.tolist()) == list(range(8))
 
 
@@ -272,7 +296,9 @@ def test_overlap_relative_to_random_is_one_for_random_weights_of_any_width() -> 
 
 
 def test_unit_rows_keep_the_direction_of_any_row() -> None:
-    np.testing.assert_allclose(unit_rows(MATRICES["tiny and huge"]).abs(), unit_rows(BASE).abs(), atol=1e-12)
+    np.testing.assert_allclose(
+        unit_rows(MATRICES["tiny and huge"]).abs(), unit_rows(BASE).abs(), atol=1e-12
+    )
     assert unit_rows(torch.zeros(2, 3)).equal(torch.zeros(2, 3).double())
 
 
@@ -296,7 +322,9 @@ def test_some_columns_at_a_time_give_the_same_cosines(
 
 def test_some_columns_may_be_tiny_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row is brought into range by the largest of all its columns, not of some."""
-    rows = torch.tensor([[1e-300, 2e-300, 1e300], [0.0, 1e300, 1e-300], [-1.0, 1.0, 1.0]], dtype=torch.float64)
+    rows = torch.tensor(
+        [[1e-300, 2e-300, 1e300], [0.0, 1e300, 1e-300], [-1.0, 1.0, 1.0]], dtype=torch.float64
+    )
     monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_WIDE", 2)
     monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_BLOCK", 2)
     third = 1 / math.sqrt(3)

@@ -54,7 +54,9 @@ def test_values_that_rounding_sets_apart_are_equal() -> None:
     assert percentile_of(torch.tensor(0.3, dtype=torch.float64), draws).item() == 50
     tiny = torch.tensor([1e-15, 3e-15], dtype=torch.float64)
     assert percentile_of(torch.tensor(2e-15, dtype=torch.float64), tiny).item() == 50
-    assert permutation_p(torch.tensor(2e-15, dtype=torch.float64), tiny, "less").item() == pytest.approx(2 / 3)
+    assert permutation_p(
+        torch.tensor(2e-15, dtype=torch.float64), tiny, "less"
+    ).item() == pytest.approx(2 / 3)
 
 
 def test_infinity_is_a_value_like_others() -> None:
@@ -72,7 +74,9 @@ def test_nan_stays_in_its_cell() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(("value", "draws"), [((3,), (0, 3)), ((3,), (5, 2)), ((3,), (5,)), ((), ())])
+@pytest.mark.parametrize(
+    ("value", "draws"), [((3,), (0, 3)), ((3,), (5, 2)), ((3,), (5,)), ((), ())]
+)
 def test_what_cannot_be_counted_is_refused(value: tuple[int, ...], draws: tuple[int, ...]) -> None:
     for function in (permutation_p, percentile_of):
         with pytest.raises(InputError, match="draws"):

@@ -10,17 +10,25 @@ import torch
 from torch import Tensor
 
 from purescope.maths.intervals import bootstrap_means, percentile_interval
-from purescope.maths.silhouette import silhouette_pseudovalues_by_k, silhouette_samples_by_k, silhouette_strata
+from purescope.maths.silhouette import (
+    silhouette_pseudovalues_by_k,
+    silhouette_samples_by_k,
+    silhouette_strata,
+)
 
 
 def pseudovalues(image: Tensor, labels: Tensor) -> Tensor:
     """With all neurons, in float64."""
     neurons = image.shape[1]
-    return silhouette_pseudovalues_by_k(image.double(), labels, torch.arange(neurons), [neurons])[1][0, 0]
+    return silhouette_pseudovalues_by_k(image.double(), labels, torch.arange(neurons), [neurons])[
+        1
+    ][0, 0]
 
 
 def weighted(image: Tensor, labels: Sequence[int], weights: Sequence[float]) -> list[float]:
-    """Silhouettes where each sample counts as often as its weight says, by loops over all distances."""
+    """Silhouettes where each sample counts as often as its weight says, by loops over all
+    distances.
+    """
     unit = [row / row.norm() if row.norm() > 0 else row for row in image.double()]
     found = []
     for i, mine in enumerate(labels):
@@ -52,7 +60,9 @@ def test_they_are_the_derivatives_of_the_mean_by_each_samples_weight(zeros: bool
         for sign in (1, -1):
             weights = [1.0 + sign * step * (j == i) for j in range(10)]
             ends.append(sum(weighted(image, labels, weights)))
-        assert values[i].item() == pytest.approx(plain[i] + (ends[0] - ends[1]) / (2 * step), abs=1e-6)
+        assert values[i].item() == pytest.approx(
+            plain[i] + (ends[0] - ends[1]) / (2 * step), abs=1e-6
+        )
 
 
 @pytest.mark.parametrize("sizes", [(3, 3), (5, 1, 4), (2, 2, 2), (1, 1, 6, 2)])
@@ -62,8 +72,12 @@ def test_their_mean_is_the_silhouette(sizes: tuple[int, ...]) -> None:
     expected = sklearn.metrics.silhouette_score(image.numpy(), labels.numpy(), metric="cosine")
     assert pseudovalues(image, labels).mean().item() == pytest.approx(expected, abs=1e-6)
     kept = torch.tensor([5, 2, 1])
-    there = silhouette_samples_by_k(image, labels, torch.cat([kept, torch.tensor([0, 3, 4, 6, 7])]), [3])[0, 0]
-    assert pseudovalues(image[:, kept], labels).mean().item() == pytest.approx(there.mean().item(), abs=1e-5)
+    there = silhouette_samples_by_k(
+        image, labels, torch.cat([kept, torch.tensor([0, 3, 4, 6, 7])]), [3]
+    )[0, 0]
+    assert pseudovalues(image[:, kept], labels).mean().item() == pytest.approx(
+        there.mean().item(), abs=1e-5
+    )
 
 
 def test_vectors_that_point_the_same_way_have_no_derivative() -> None:
@@ -80,7 +94,9 @@ def test_classes_of_one_or_two_are_resampled_together() -> None:
 @pytest.mark.parametrize(("classes", "each"), [(20, 2), (20, 3), (20, 10), (10, 50)])
 @pytest.mark.parametrize("noise", [0.5, 1.0])
 def test_intervals_cover(classes: int, each: int, noise: float) -> None:
-    """Of 300 data sets of the same classes: 93 to 97 % and what 300 leave open; classes of two at least as much."""
+    """Of 300 data sets of the same classes: 93 to 97 % and what 300 leave open; classes of two at
+    least as much.
+    """
     rng = np.random.default_rng([classes, each])
     centres = rng.normal(size=(classes, 16))
     labels = torch.arange(classes).repeat_interleave(each)
@@ -107,9 +123,14 @@ def test_each_order_and_k_is_as_if_alone(
     labels = labels[torch.randperm(len(labels), generator=generator)]
     image = torch.randn(len(labels), 12, generator=generator, dtype=dtype)
     image[3] = 0
-    orders, ks = torch.stack([torch.randperm(12, generator=generator) for _ in range(3)]), [1, 5, 12]
+    orders, ks = (
+        torch.stack([torch.randperm(12, generator=generator) for _ in range(3)]),
+        [1, 5, 12],
+    )
     scores, values = silhouette_pseudovalues_by_k(image, labels, orders, ks)
-    assert scores.equal(silhouette_samples_by_k(image, labels, orders, ks)) and values.dtype == dtype
+    assert (
+        scores.equal(silhouette_samples_by_k(image, labels, orders, ks)) and values.dtype == dtype
+    )
     close = {"rtol": 0, "atol": 3e-5 if dtype == torch.float32 else 1e-12}
     for place, order in enumerate(orders):
         for number, k in enumerate(ks):
@@ -117,13 +138,17 @@ def test_each_order_and_k_is_as_if_alone(
                 values[place, number].double(), pseudovalues(image[:, order[:k]], labels), **close
             )
     monkeypatch.setattr("purescope.maths.cells.BLOCK_SAMPLES", 7)
-    torch.testing.assert_close(silhouette_pseudovalues_by_k(image, labels, orders, ks)[1], values, **close)
+    torch.testing.assert_close(
+        silhouette_pseudovalues_by_k(image, labels, orders, ks)[1], values, **close
+    )
 
 
 def test_a_narrow_cone_is_measured_in_float64() -> None:
     """Its distances are of 1e-6: in float32 nothing of them is left."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 4
-    image = 1 + 1e-3 * (torch.randn(4, 16, generator=generator)[labels] + torch.randn(60, 16, generator=generator))
+    image = 1 + 1e-3 * (
+        torch.randn(4, 16, generator=generator)[labels] + torch.randn(60, 16, generator=generator)
+    )
     values = silhouette_pseudovalues_by_k(image, labels, torch.arange(16), [16])[1][0, 0]
     torch.testing.assert_close(values.double(), pseudovalues(image, labels), rtol=0, atol=1e-6)

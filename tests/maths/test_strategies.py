@@ -36,12 +36,18 @@ def live(projections: Projections) -> list[int]:
     return [j for j in range(projections.neurons) if not dead[j]]
 
 
-def given_for(projections: Projections, *, measure: str = "l1", towers: str = "both") -> StrategyInput:
+def given_for(
+    projections: Projections, *, measure: str = "l1", towers: str = "both"
+) -> StrategyInput:
     """With features of three classes in four images each, which vary from neuron to neuron."""
     labels = torch.arange(12) % 3
     text = torch.nn.functional.normalize(signed(3, projections.neurons, seed=8), dim=1)
-    image = torch.nn.functional.normalize(text[labels] + 2 * signed(12, projections.neurons, seed=9), dim=1)
-    return StrategyInput(projections, image=image, text=text, labels=labels, measure=measure, towers=towers)
+    image = torch.nn.functional.normalize(
+        text[labels] + 2 * signed(12, projections.neurons, seed=9), dim=1
+    )
+    return StrategyInput(
+        projections, image=image, text=text, labels=labels, measure=measure, towers=towers
+    )
 
 
 def quiet_order(projections: Projections, strategy: str, seed: int = 0) -> list[int]:
@@ -50,7 +56,9 @@ def quiet_order(projections: Projections, strategy: str, seed: int = 0) -> list[
 
 
 def permuted_input(given: StrategyInput, permutation: Tensor) -> StrategyInput:
-    projections = Projections(given.projections.image[permutation], given.projections.text[permutation])
+    projections = Projections(
+        given.projections.image[permutation], given.projections.text[permutation]
+    )
     assert given.image is not None and given.text is not None
     image, text = given.image[:, permutation], given.text[:, permutation]
     return replace(given, projections=projections, image=image, text=text)
@@ -65,7 +73,9 @@ def projection_pairs(draw: st.DrawFn) -> Projections:
 def test_every_strategy_is_covered_here() -> None:
     assert STRATEGIES.keys() == BY_DIRECTION | BY_LENGTH | BY_FEATURES
     assert {name for name, strategy in STRATEGIES.items() if strategy.seeded} == {"random"}
-    assert {name for name, strategy in STRATEGIES.items() if strategy.needs != "weights"} == BY_FEATURES
+    assert {
+        name for name, strategy in STRATEGIES.items() if strategy.needs != "weights"
+    } == BY_FEATURES
     assert all(strategy.what for strategy in STRATEGIES.values())
 
 
@@ -75,7 +85,9 @@ def test_every_strategy_is_covered_here() -> None:
 @pytest.mark.parametrize("strategy", RANKED)
 @pytest.mark.parametrize("tower", ["image", "text", "both"])
 @pytest.mark.parametrize("name", MATRICES)
-def test_order_is_the_definition_on_degenerate_matrices(name: str, tower: str, strategy: str) -> None:
+def test_order_is_the_definition_on_degenerate_matrices(
+    name: str, tower: str, strategy: str
+) -> None:
     rows = MATRICES[name]
     other = rows if tower == "both" else signed(len(rows), 4, seed=2)
     projections = Projections(other, rows) if tower == "text" else Projections(rows, other)
@@ -84,15 +96,24 @@ def test_order_is_the_definition_on_degenerate_matrices(name: str, tower: str, s
 
 
 @pytest.mark.parametrize("strategy", RANKED)
-@pytest.mark.parametrize(("neurons", "image", "text"), [(64, 48, 32), (100, 10, 200), (512, 384, 512), (1, 3, 3)])
-def test_prefixes_are_the_experiments_selection(neurons: int, image: int, text: int, strategy: str) -> None:
-    projections = Projections(signed(neurons, image, seed=3).float(), signed(neurons, text, seed=4).float())
+@pytest.mark.parametrize(
+    ("neurons", "image", "text"), [(64, 48, 32), (100, 10, 200), (512, 384, 512), (1, 3, 3)]
+)
+def test_prefixes_are_the_experiments_selection(
+    neurons: int, image: int, text: int, strategy: str
+) -> None:
+    projections = Projections(
+        signed(neurons, image, seed=3).float(), signed(neurons, text, seed=4).float()
+    )
     totals = total_overlap(projections).sort().values
-    # Where neighbours are nearer than float32 sums can tell, the experiment's own order is a matter of rounding.
+    # Where neighbours are nearer than float32 sums can tell, the experiment's own order is a matter
+    # of rounding.
     blurred = 1e-4
     order = quiet_order(projections, strategy)
     for sam in {1, neurons // 2 or 1, max(1, neurons - 1), neurons}:
-        kept = oracles.experiment_order(projections.image, projections.text, sam, largest=RANKED[strategy])
+        kept = oracles.experiment_order(
+            projections.image, projections.text, sam, largest=RANKED[strategy]
+        )
         edge = totals[sam - 1] if not RANKED[strategy] else totals[neurons - sam]
         unsure = {j for j, t in enumerate(total_overlap(projections)) if abs(t - edge) < blurred}
         assert set(order[:sam]) - unsure == set(kept) - unsure
@@ -101,7 +122,8 @@ def test_prefixes_are_the_experiments_selection(neurons: int, image: int, text: 
 
 @pytest.mark.parametrize("strategy", RANKED)
 def test_order_is_the_experiments_to_the_last_place(strategy: str) -> None:
-    # Neuron j of d is turned away from its neighbours by 1/(j+2) radians: no two totals are near each other.
+    # Neuron j of d is turned away from its neighbours by 1/(j+2) radians: no two totals are near
+    # each other.
     angles = torch.tensor([0.11 * j + 1 / (j + 2) for j in range(12)])
     rows = torch.stack([angles.cos(), angles.sin()], dim=1)
     projections = Projections(rows, -3 * rows)
@@ -123,7 +145,8 @@ def test_order_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("strategy", RANKED)
 def test_ties_stand_by_index_however_the_sums_were_taken(strategy: str) -> None:
-    # 40 copies of one row, and flips of it: all totals are equal, and their float64 sums are not always.
+    # 40 copies of one row, and flips of it: all totals are equal, and their float64 sums are not
+    # always.
     row = signed(1, 33, seed=5)
     signs = torch.tensor([1.0, -1.0, 2.5, -0.1], dtype=torch.float64).repeat(10)[:, None]
     projections = Projections(signs * row, signed(1, 9, seed=6).repeat(40, 1))
@@ -196,7 +219,9 @@ def test_an_order_holds_every_neuron_once_and_dead_ones_last(
 @settings(max_examples=40)
 @given(projections=projection_pairs())
 def test_totals_never_fall_back_along_an_order(strategy: str, projections: Projections) -> None:
-    totals = total_overlap(projections)[quiet_order(projections, strategy)][: len(live(projections))]
+    totals = total_overlap(projections)[quiet_order(projections, strategy)][
+        : len(live(projections))
+    ]
     steps = -totals.diff() if RANKED[strategy] else totals.diff()
     assert (steps > -2e-9).all()
 
@@ -217,12 +242,16 @@ def test_permuting_neurons_permutes_the_totals_kept_by_every_prefix(
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES.keys() - BY_INDEX))
 @settings(max_examples=25)
 @given(seed=seeds, neurons=st.integers(3, 9))
-def test_no_strategy_but_by_index_knows_how_neurons_are_numbered(strategy: str, seed: int, neurons: int) -> None:
+def test_no_strategy_but_by_index_knows_how_neurons_are_numbered(
+    strategy: str, seed: int, neurons: int
+) -> None:
     given = given_for(Projections(signed(neurons, 4, seed), signed(neurons, 6, seed + 1)))
     permutation = torch.randperm(neurons, generator=torch.Generator().manual_seed(seed))
     before = STRATEGIES[strategy].order(given, 0).tolist()
     after = permutation[STRATEGIES[strategy].order(permuted_input(given, permutation), 0)].tolist()
-    ties = 2 if strategy == "greedy_purity" else 0  # the last two left overlap with each other alone
+    ties = (
+        2 if strategy == "greedy_purity" else 0
+    )  # the last two left overlap with each other alone
     assert after[ties:] == before[ties:]
     assert sorted(after) == sorted(before)
 
@@ -235,8 +264,12 @@ def test_scaling_or_flipping_neurons_changes_no_order(
 ) -> None:
     # Powers of two scale without rounding, so that ties remain.
     factor = st.sampled_from([-4.0, -1.0, 0.25, 1.0, 8.0])
-    factors = data.draw(st.lists(factor, min_size=projections.neurons, max_size=projections.neurons))
-    scaled = Projections(projections.image * torch.tensor(factors, dtype=torch.float64)[:, None], projections.text)
+    factors = data.draw(
+        st.lists(factor, min_size=projections.neurons, max_size=projections.neurons)
+    )
+    scaled = Projections(
+        projections.image * torch.tensor(factors, dtype=torch.float64)[:, None], projections.text
+    )
     assert quiet_order(scaled, strategy, seed) == quiet_order(projections, strategy, seed)
 
 
@@ -272,7 +305,11 @@ IMAGE, TEXT = signed(8, 5, seed=11), signed(8, 7, seed=12)
 def test_purity_is_by_the_measure_that_was_asked_for(measure: str) -> None:
     given = given_for(Projections(IMAGE, TEXT), measure=measure)
     assert given.image is not None and given.text is not None
-    space = activation_space(given.image, given.text) if MEASURES[measure].needs == "activations" else given.projections
+    space = (
+        activation_space(given.image, given.text)
+        if MEASURES[measure].needs == "activations"
+        else given.projections
+    )
     of = MEASURES[measure].of
     expected = oracles.order((of(space.image) + of(space.text)).tolist())
     assert STRATEGIES["high_purity"].order(given, 0).tolist() == expected
@@ -323,7 +360,9 @@ def test_a_tower_that_tells_nothing_leaves_the_order_to_the_other(towers: str) -
 
 
 def test_equal_scores_share_their_mean_rank() -> None:
-    """Image ranks 1.5, 1.5, 3 and 4, text ranks 2, 3, 1 and 4; twice the means 3.5, 4.5, 4 and 8."""
+    """Image ranks 1.5, 1.5, 3 and 4, text ranks 2, 3, 1 and 4; twice the means 3.5, 4.5, 4 and
+    8.
+    """
     image, text = torch.tensor([0.1, 0.1, 0.2, 0.3]), torch.tensor([0.2, 0.3, 0.1, 0.4])
     assert TOWERS["rank_mean"](image, text).tolist() == [1.75, 2.25, 2, 4]
 
@@ -345,19 +384,29 @@ def greedily_dropped(image: Tensor, text: Tensor) -> list[int]:
 @given(projections=projection_pairs())
 def test_greedy_purity_is_the_definition(projections: Projections) -> None:
     alive = live(projections)
-    rows = [torch.tensor(plain(tower[alive])).double() for tower in (projections.image, projections.text)]
+    rows = [
+        torch.tensor(plain(tower[alive])).double()
+        for tower in (projections.image, projections.text)
+    ]
     expected = [alive[j] for j in greedily_dropped(*rows)] if alive else []
     assert quiet_order(projections, "greedy_purity")[: len(alive)] == expected
 
 
 def test_a_tie_is_a_share_of_the_largest_variance() -> None:
     """Neuron 1 varies more than neuron 0 by rounding alone, however little neuron 2 varies."""
-    image = torch.tensor([1.0, 1 + 1e-12, 1e-5], dtype=torch.float64) * torch.tensor([[1.0], [-1.0]]).double()
+    image = (
+        torch.tensor([1.0, 1 + 1e-12, 1e-5], dtype=torch.float64)
+        * torch.tensor([[1.0], [-1.0]]).double()
+    )
     tower = torch.eye(3)
-    order = order_neurons(Projections(tower, tower), "activation_variance", image=image, text=tower.double())
+    order = order_neurons(
+        Projections(tower, tower), "activation_variance", image=image, text=tower.double()
+    )
     assert order.tolist() == [0, 1, 2]
     little = torch.tensor([1e-6, 2e-6, 3e-6], dtype=torch.float64) * image.sign()
-    order = order_neurons(Projections(tower, tower), "activation_variance", image=little, text=tower.double())
+    order = order_neurons(
+        Projections(tower, tower), "activation_variance", image=little, text=tower.double()
+    )
     assert order.tolist() == [2, 1, 0]
 
 
@@ -388,7 +437,12 @@ def test_greedy_purity_knows_one_measure() -> None:
 @pytest.mark.parametrize("neurons", [3, 9, 12, 30])
 def test_pivots_are_scipys(neurons: int) -> None:
     projections = Projections(signed(neurons, 5, seed=1), 9 * signed(neurons, 7, seed=2))
-    stacked = np.hstack([rows.numpy() / np.linalg.norm(rows.numpy()) for rows in (projections.image, projections.text)])
+    stacked = np.hstack(
+        [
+            rows.numpy() / np.linalg.norm(rows.numpy())
+            for rows in (projections.image, projections.text)
+        ]
+    )
     pivots = scipy.linalg.qr(stacked.T, pivoting=True, mode="r")[1]
     rank = min(neurons, 12)
     order = quiet_order(projections, "pivoted_qr")
@@ -397,15 +451,22 @@ def test_pivots_are_scipys(neurons: int) -> None:
 
 
 def test_pivots_by_hand() -> None:
-    """The longest first; of the others the one with most beside it, not the longer one almost along it."""
+    """The longest first; of the others the one with most beside it, not the longer one almost along
+    it.
+    """
     rows = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.9, 0.1], [0.0, 0.5]], dtype=torch.float64)
     assert quiet_order(Projections(rows, rows), "pivoted_qr") == [1, 3, 0, 2]
 
 
 def test_weight_norm_multiplies_the_towers() -> None:
-    image, text = torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0], [-6.0], [2.0]])
+    image, text = (
+        torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, 2.0]]),
+        torch.tensor([[1.0], [-6.0], [2.0]]),
+    )
     assert quiet_order(Projections(image, text), "weight_norm") == [1, 0, 2]  # 5, 6, 4
-    assert quiet_order(Projections(1e200 * image.double(), 1e200 * text.double()), "weight_norm") == [1, 0, 2]
+    assert quiet_order(
+        Projections(1e200 * image.double(), 1e200 * text.double()), "weight_norm"
+    ) == [1, 0, 2]
 
 
 def test_first_k_is_by_index() -> None:
@@ -454,7 +515,9 @@ def test_what_a_strategy_lacks_is_named(strategy: str) -> None:
     with pytest.raises(InputError, match=f"{strategy} without features(?s:.*)image= and text="):
         order_neurons(given.projections, strategy, labels=given.labels, image=given.image)
     if STRATEGIES[strategy].needs == "labels":
-        with pytest.raises(InputError, match=f"{strategy} without labels(?s:.*)not those to be evaluated on"):
+        with pytest.raises(
+            InputError, match=f"{strategy} without labels(?s:.*)not those to be evaluated on"
+        ):
             order_neurons(given.projections, strategy, image=given.image, text=given.text)
 
 
@@ -464,7 +527,9 @@ def test_a_measure_of_activations_asks_for_them() -> None:
 
 
 def test_features_of_another_model_are_refused() -> None:
-    with pytest.raises(InputError, match=r"image features of shape \[4, 7\], projections of 8 neurons"):
+    with pytest.raises(
+        InputError, match=r"image features of shape \[4, 7\], projections of 8 neurons"
+    ):
         StrategyInput(Projections(IMAGE, TEXT), image=signed(4, 7))
 
 
@@ -477,10 +542,13 @@ def test_an_unknown_measure_or_tower_gets_a_suggestion() -> None:
 
 def test_an_unknown_strategy_gets_a_suggestion() -> None:
     projections = Projections(signed(3, 2), signed(3, 2))
-    with pytest.raises(InputError, match=r"unknown strategy 'high_purty'(?s:.*)did you mean 'high_purity'"):
+    with pytest.raises(
+        InputError, match=r"unknown strategy 'high_purty'(?s:.*)did you mean 'high_purity'"
+    ):
         order_neurons(projections, "high_purty")
     with pytest.raises(
-        InputError, match=r"expected: one of activation_variance, ape, first_k, greedy_purity, high_purity"
+        InputError,
+        match=r"expected: one of activation_variance, ape, first_k, greedy_purity, high_purity",
     ):
         order_neurons(projections, "xyzzy")
 
@@ -533,7 +601,9 @@ def test_ks_are_ascending_whole_numbers(name: str) -> None:
 @pytest.mark.parametrize("name", BAD_KEEPS)
 def test_bad_ks_are_refused(name: str) -> None:
     keep, message = BAD_KEEPS[name]
-    with pytest.raises(InputError, match=f"{message} to keep\n.*a whole number from 1 to 10(?s:.*)--keep"):
+    with pytest.raises(
+        InputError, match=f"{message} to keep\n.*a whole number from 1 to 10(?s:.*)--keep"
+    ):
         check_keep(keep, neurons=10)
 
 
@@ -574,7 +644,9 @@ def test_a_text_names_ks(text: str, ks: list[int]) -> None:
     ],
 )
 def test_a_bad_text_is_quoted_back(text: str, part: str) -> None:
-    with pytest.raises(InputError, match=re.escape(f"--keep {text!r}: {part}") + r"(?s:.*)200:500:50"):
+    with pytest.raises(
+        InputError, match=re.escape(f"--keep {text!r}: {part}") + r"(?s:.*)200:500:50"
+    ):
         parse_keep(text)
 
 

@@ -1,4 +1,6 @@
-"""LaCLIP's forward pass from the definition of its format: one image, one sentence, one head at a time."""
+"""LaCLIP's forward pass from the definition of its format: one image, one sentence, one head at a
+time.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -58,7 +60,10 @@ def text_features(weights: Weights, tokens: Tensor) -> Tensor:
     for i in range(count(weights, "transformer.resblocks.")):
         block = f"transformer.resblocks.{i}"
         normed = layer_norm(weights, f"{block}.ln_1", x, 1e-5)
-        qkv = normed @ weights[f"{block}.attn.in_proj_weight"].T + weights[f"{block}.attn.in_proj_bias"]
+        qkv = (
+            normed @ weights[f"{block}.attn.in_proj_weight"].T
+            + weights[f"{block}.attn.in_proj_bias"]
+        )
         outputs = [attend(q, k, v, causal=True) for q, k, v in heads_of(qkv, heads)]
         x = x + linear(weights, f"{block}.attn.out_proj", torch.cat(outputs, dim=1))
         hidden = linear(weights, f"{block}.mlp.c_fc", layer_norm(weights, f"{block}.ln_2", x, 1e-5))
@@ -68,7 +73,9 @@ def text_features(weights: Weights, tokens: Tensor) -> Tensor:
 
 
 def count(weights: Weights, prefix: str) -> int:
-    return 1 + max(int(name.removeprefix(prefix).split(".")[0]) for name in weights if name.startswith(prefix))
+    return 1 + max(
+        int(name.removeprefix(prefix).split(".")[0]) for name in weights if name.startswith(prefix)
+    )
 
 
 def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
@@ -84,7 +91,9 @@ def layer_norm(weights: Weights, name: str, x: Tensor, eps: float) -> Tensor:
 def heads_of(qkv: Tensor, heads: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Queries, keys and values lie side by side; each is cut into heads."""
     q, k, v = qkv.chunk(3, dim=1)
-    return list(zip(q.chunk(heads, dim=1), k.chunk(heads, dim=1), v.chunk(heads, dim=1), strict=True))
+    return list(
+        zip(q.chunk(heads, dim=1), k.chunk(heads, dim=1), v.chunk(heads, dim=1), strict=True)
+    )
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:

@@ -22,7 +22,13 @@ SENTENCES = ["a photo of a cat", "a red flag"]
 OWN: dict[str, Any] = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16, "head_width": 32},
-    "text_cfg": {"context_length": 16, "vocab_size": VOCABULARY, "width": 32, "heads": 1, "layers": 1},
+    "text_cfg": {
+        "context_length": 16,
+        "vocab_size": VOCABULARY,
+        "width": 32,
+        "heads": 1,
+        "layers": 1,
+    },
 }
 PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "resize_mode": "squash"}
 NOTE = "ignore:.*tells no mean and deviation:UserWarning"
@@ -35,7 +41,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = write_open_clip(place / "folder", OWN)
     for name in ("weights.pt", "weights", "epoch_1.ckpt"):
         torch.save(
-            {"state_dict": {f"module.{key}": tensor for key, tensor in model.state_dict().items()}}, place / name
+            {"state_dict": {f"module.{key}": tensor for key, tensor in model.state_dict().items()}},
+            place / name,
         )
     (place / "bare.json").write_text(json.dumps(OWN))
     (place / "whole.json").write_text(json.dumps({"model_cfg": OWN, "preprocess_cfg": PREPROCESS}))
@@ -48,11 +55,19 @@ def assert_same(model: Model, other: Model) -> None:
     assert torch.equal(model.encode_text(SENTENCES), other.encode_text(SENTENCES))
 
 
-@pytest.mark.parametrize("file", ["weights.pt", "weights", "epoch_1.ckpt", "folder/open_clip_model.safetensors"])
+@pytest.mark.parametrize(
+    "file", ["weights.pt", "weights", "epoch_1.ckpt", "folder/open_clip_model.safetensors"]
+)
 @pytest.mark.parametrize("form", ["--arch", "open_clip:"])
-def test_an_architecture_of_ones_own(file: str, form: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_architecture_of_ones_own(
+    file: str, form: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(place)
-    model = load_model(file, arch="whole.json") if form == "--arch" else load_model(f"open_clip:whole.json/{file}")
+    model = (
+        load_model(file, arch="whole.json")
+        if form == "--arch"
+        else load_model(f"open_clip:whole.json/{file}")
+    )
     assert_same(model, load_model("folder"))
     assert (model.preprocess.mean, model.preprocess.resize) == ((0.5, 0.5, 0.5), "squash")
     assert json.loads(model.identity["architecture"]) == OWN
@@ -60,7 +75,9 @@ def test_an_architecture_of_ones_own(file: str, form: str, place: Path, monkeypa
 
 
 def test_one_without_preprocess_takes_open_clips_default_and_says_so(place: Path) -> None:
-    with pytest.warns(UserWarning, match=r'bare\.json: tells no mean and deviation .*add "preprocess_cfg"'):
+    with pytest.warns(
+        UserWarning, match=r'bare\.json: tells no mean and deviation .*add "preprocess_cfg"'
+    ):
         model = load_model(f"{place}/weights.pt", arch=f"{place}/bare.json")
     assert model.preprocess.mean == (0.48145466, 0.4578275, 0.40821073)
 
@@ -81,9 +98,15 @@ def test_one_with_a_vocabulary_beside_it(tmp_path: Path) -> None:
 FAULTS: dict[str, tuple[str, str]] = {
     "no JSON": ("{", r"own\.json: no JSON"),
     "a list": ("[]", r"own\.json: no model"),
-    "half": (json.dumps({"vision_cfg": {}}), r"own\.json: no model\n  expected: model_cfg with embed_dim"),
+    "half": (
+        json.dumps({"vision_cfg": {}}),
+        r"own\.json: no model\n  expected: model_cfg with embed_dim",
+    ),
     "an unknown key": (json.dumps({**OWN, "quick": True}), r"own\.json.* unknown key 'quick'"),
-    "other sizes": (json.dumps({**OWN, "embed_dim": 20}), r"weights\.pt: the weights do not fit. wrong shape"),
+    "other sizes": (
+        json.dumps({**OWN, "embed_dim": 20}),
+        r"weights\.pt: the weights do not fit. wrong shape",
+    ),
 }
 
 
@@ -99,8 +122,14 @@ def test_what_is_wrong_in_it_is_named(fault: str, place: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("load", "message"),
     [
-        (lambda at: load_model(f"{at}/weights.pt", arch=f"{at}/none.json"), r"none\.json: No such file"),
-        (lambda at: load_model(f"open_clip:{at}/none.json/{at}/weights.pt"), r"no file .*none\.json"),
+        (
+            lambda at: load_model(f"{at}/weights.pt", arch=f"{at}/none.json"),
+            r"none\.json: No such file",
+        ),
+        (
+            lambda at: load_model(f"open_clip:{at}/none.json/{at}/weights.pt"),
+            r"no file .*none\.json",
+        ),
         (lambda at: load_model(f"open_clip:{at}/bare.json/none.pt"), r"no file none\.pt"),
         (
             lambda at: load_model(f"{at}/weights.pt", arch="my-arch"),
@@ -126,7 +155,9 @@ def test_it_is_open_clips_own_model(place: Path, monkeypatch: pytest.MonkeyPatch
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     model = load_model(f"{place}/weights.pt", arch=f"{place}/whole.json")
     with torch.no_grad():
-        torch.testing.assert_close(model.encode_image(images), theirs.encode_image(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            model.encode_image(images), theirs.encode_image(images), rtol=1e-4, atol=1e-5
+        )
 
 
 COMMANDS: dict[str, list[str]] = {
@@ -140,13 +171,18 @@ COMMANDS: dict[str, list[str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_take_it(command: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_take_it(
+    command: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import numpy as np
 
     monkeypatch.chdir(place)
     rng = np.random.default_rng(0)
     np.savez(
-        tmp_path / "f.npz", image=rng.normal(size=(12, 24)), text=rng.normal(size=(3, 24)), labels=np.arange(12) % 3
+        tmp_path / "f.npz",
+        image=rng.normal(size=(12, 24)),
+        text=rng.normal(size=(3, 24)),
+        labels=np.arange(12) % 3,
     )
     names = {"OUT": str(tmp_path / "out"), "features:F": f"features:{tmp_path / 'f.npz'}"}
     words = [names.get(word, word) for word in COMMANDS[command]]

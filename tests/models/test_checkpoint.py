@@ -45,14 +45,20 @@ def test_scores_saved_by_an_older_numpy_are_readable(tmp_path: Path) -> None:
     old = tmp_path / "old.pt"
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(old, "w") as target:
         for name in source.namelist():
-            target.writestr(name, source.read(name).replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+            target.writestr(
+                name, source.read(name).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+            )
     assert b"numpy.core.multiarray" in old.read_bytes()
     assert read_tensors(old).keys() == WEIGHTS.keys()
 
 
 @pytest.mark.parametrize("place", ["extras", "state_dict", "whole file", "legacy", "plain pickle"])
-@pytest.mark.parametrize("function", [os.mkdir, builtins.exec, Path.mkdir], ids=["mkdir", "exec", "Path.mkdir"])
-def test_code_in_a_file_is_refused_and_not_run(function: Callable[..., Any], place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "function", [os.mkdir, builtins.exec, Path.mkdir], ids=["mkdir", "exec", "Path.mkdir"]
+)
+def test_code_in_a_file_is_refused_and_not_run(
+    function: Callable[..., Any], place: str, tmp_path: Path
+) -> None:
     proof, path = tmp_path / "proof", tmp_path / "model.pt"
     code = f"import os; os.mkdir({str(proof)!r})"
     arguments = {builtins.exec: code, os.mkdir: str(proof), Path.mkdir: proof}
@@ -96,7 +102,9 @@ def test_weights_of_half_precision_need_room_for_single_precision(
     if room == 4000:
         assert read_tensors(tmp_path / "model.pt")["a"].shape == (1000,)
     else:
-        with pytest.raises(ModelError, match=r"declares 2\.0 KB, and working with them takes 4\.0 KB"):
+        with pytest.raises(
+            ModelError, match=r"declares 2\.0 KB, and working with them takes 4\.0 KB"
+        ):
             read_tensors(tmp_path / "model.pt")
 
 
@@ -104,7 +112,10 @@ NOT_CHECKPOINTS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", r"begins with b''"),
     "text": (b"hello, I am no checkpoint", r"no torch checkpoint, it begins with b'hell'"),
     "JPEG": (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100), r"no torch checkpoint, it begins with"),
-    "plain pickle": (pickle.dumps({"state_dict": {"a": 1}}, protocol=2), r"not a readable torch checkpoint"),
+    "plain pickle": (
+        pickle.dumps({"state_dict": {"a": 1}}, protocol=2),
+        r"not a readable torch checkpoint",
+    ),
     "new pickle": (pickle.dumps([1.5, "a"], protocol=5), r"not a readable torch checkpoint"),
     "half a zip": (b"PK\x03\x04" + bytes(100), r"truncated"),
 }
@@ -190,7 +201,9 @@ def test_files_of_torch_without_weights(content: Any, message: str, tmp_path: Pa
 
 def test_the_prefix_goes_only_if_all_have_it(tmp_path: Path) -> None:
     mixed = {"module.a": torch.zeros(1), "b": torch.zeros(1)}
-    assert read_tensors(write_laclip(tmp_path / "model.pt", mixed, prefix="")).keys() == mixed.keys()
+    assert (
+        read_tensors(write_laclip(tmp_path / "model.pt", mixed, prefix="")).keys() == mixed.keys()
+    )
 
 
 def test_weights_do_not_stay_tied_to_the_file(tmp_path: Path) -> None:
@@ -204,13 +217,19 @@ def test_weights_do_not_stay_tied_to_the_file(tmp_path: Path) -> None:
 def test_fit_takes_the_wanted_dtype() -> None:
     found = {name: tensor.half() for name, tensor in WEIGHTS.items()}
     fitted = fit(Path("model.pt"), found, WEIGHTS)
-    assert {name: tensor.dtype for name, tensor in fitted.items()} == {n: t.dtype for n, t in WEIGHTS.items()}
+    assert {name: tensor.dtype for name, tensor in fitted.items()} == {
+        n: t.dtype for n, t in WEIGHTS.items()
+    }
 
 
-@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.uint16, torch.float8_e4m3fn], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.int8, torch.bool, torch.uint16, torch.float8_e4m3fn], ids=str
+)
 def test_weights_that_want_a_scale_are_refused(dtype: torch.dtype) -> None:
     found = {**WEIGHTS, "a": WEIGHTS["a"].to(dtype)}
-    with pytest.raises(ModelError, match=rf"wrong type: a {dtype}(?s:.*)before they were quantised"):
+    with pytest.raises(
+        ModelError, match=rf"wrong type: a {dtype}(?s:.*)before they were quantised"
+    ):
         fit(Path("model.pt"), found, WEIGHTS)
 
 
@@ -243,12 +262,18 @@ def test_the_first_few_of_many_are_named() -> None:
 def test_fingerprint_is_the_hash_of_its_definition() -> None:
     digest = hashlib.sha256()
     for name, shape in (("a", "[2, 3]"), ("b", "[]"), ("c", "[1]")):
-        digest.update(f"{name} {WEIGHTS[name].dtype} {shape}\n".encode() + WEIGHTS[name].numpy().tobytes())
+        digest.update(
+            f"{name} {WEIGHTS[name].dtype} {shape}\n".encode() + WEIGHTS[name].numpy().tobytes()
+        )
     assert fingerprint(WEIGHTS) == digest.hexdigest()
     assert fingerprint(dict(reversed(WEIGHTS.items()))) == digest.hexdigest()
 
 
-CHANGES = {"shape": {"a": WEIGHTS["a"].T}, "dtype": {"b": WEIGHTS["b"].double()}, "name": {"d": WEIGHTS["c"]}}
+CHANGES = {
+    "shape": {"a": WEIGHTS["a"].T},
+    "dtype": {"b": WEIGHTS["b"].double()},
+    "name": {"d": WEIGHTS["c"]},
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -257,4 +282,12 @@ def test_fingerprint_tells_shapes_dtypes_and_names_apart(change: str) -> None:
 
 
 def test_fingerprint_of_any_dtype() -> None:
-    assert len({fingerprint({"a": WEIGHTS["a"].to(dtype)}) for dtype in (torch.float16, torch.bfloat16)}) == 2
+    assert (
+        len(
+            {
+                fingerprint({"a": WEIGHTS["a"].to(dtype)})
+                for dtype in (torch.float16, torch.bfloat16)
+            }
+        )
+        == 2
+    )

@@ -1,4 +1,6 @@
-"""Bare files in CLIP's layout: OpenAI's archives and state dicts, and open_clip's with and without a name."""
+"""Bare files in CLIP's layout: OpenAI's archives and state dicts, and open_clip's with and without
+a name.
+"""
 
 import json
 import warnings
@@ -39,7 +41,9 @@ def vit() -> Any:
 
 @pytest.fixture
 def tiny() -> Iterator[Callable[..., str]]:
-    """Registers small architectures with open_clip, by its own function, and takes them out again."""
+    """Registers small architectures with open_clip, by its own function, and takes them out
+    again.
+    """
     from open_clip import factory
 
     paths, configs = list(factory._MODEL_CONFIG_PATHS), dict(factory._MODEL_CONFIGS)
@@ -59,7 +63,13 @@ def config_of(quick_gelu: bool, head_width: int = 64) -> dict[str, Any]:
         "embed_dim": 24,
         **({"quick_gelu": True} if quick_gelu else {}),
         "vision_cfg": {**VISIONS["vit"], "head_width": head_width},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1},
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": 49408,
+            "width": 64,
+            "heads": 1,
+            "layers": 1,
+        },
     }
 
 
@@ -93,7 +103,11 @@ def test_an_archive_of_openai_is_its_model(theirs: Any, tmp_path: Path) -> None:
     assert_features(path, theirs)
     model = load_model(str(path))
     assert model.identity["format"] == "openai"
-    image = "ReLU" if isinstance(theirs.visual, open_clip.modified_resnet.ModifiedResNet) else "QuickGELU"
+    image = (
+        "ReLU"
+        if isinstance(theirs.visual, open_clip.modified_resnet.ModifiedResNet)
+        else "QuickGELU"
+    )
     assert model.identity["activation"] == f"image {image}, text QuickGELU"
     assert (model.preprocess.mean[0], model.preprocess.interpolation) == (0.48145466, "bicubic")
     assert model.projections.image.dtype == torch.float32
@@ -102,7 +116,9 @@ def test_an_archive_of_openai_is_its_model(theirs: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_archive_is_what_torch_and_open_clip_read(theirs: Any, tmp_path: Path) -> None:
-    """Every tensor of the archive's own state_dict, equal; and open_clip's reader gives the same model."""
+    """Every tensor of the archive's own state_dict, equal; and open_clip's reader gives the same
+    model.
+    """
     path = write_torchscript(tmp_path / "model.pt", theirs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -148,7 +164,10 @@ def test_an_openai_file_is_never_read_with_another_activation(
 ) -> None:
     path = write_torchscript(tmp_path / "model.pt", vit)
     arch = tiny(tmp_path, "tiny", config_of(quick_gelu=False))
-    with pytest.raises(ModelError, match=r"tiny has no QuickGELU, and \S+model.pt is OpenAI's(?s:.*)an architecture"):
+    with pytest.raises(
+        ModelError,
+        match=r"tiny has no QuickGELU, and \S+model.pt is OpenAI's(?s:.*)an architecture",
+    ):
         load_model(str(path), arch=arch)
     twin = tiny(tmp_path, "tiny-quickgelu", config_of(quick_gelu=True))
     with pytest.raises(ModelError, match="give tiny-quickgelu in place of tiny"):
@@ -161,7 +180,9 @@ def test_an_openai_file_is_never_read_with_another_activation(
 def test_a_training_file_of_open_clip_by_the_name_of_its_architecture(
     prefix: str, vit: Any, tmp_path: Path, tiny: Callable[..., str]
 ) -> None:
-    path = write_laclip(tmp_path / "epoch_1.pt", vit.state_dict(), prefix=prefix, extras={"epoch": 1, "name": "run"})
+    path = write_laclip(
+        tmp_path / "epoch_1.pt", vit.state_dict(), prefix=prefix, extras={"epoch": 1, "name": "run"}
+    )
     arch = tiny(tmp_path, "tiny", config_of(quick_gelu=True, head_width=32))
     expected = open_clip.create_model(arch, pretrained=str(path)).eval()
     assert_features(path, expected, arch=arch)
@@ -183,8 +204,12 @@ def test_an_architecture_with_one_preprocess_brings_it(
     monkeypatch.setitem(pretrained._PRETRAINED, "tiny", {"a": squashed, "b": squashed})
     found = load_model(str(path), arch=arch).preprocess
     assert (found.mean, found.resize) == ((0.5, 0.5, 0.5), "squash")
-    monkeypatch.setitem(pretrained._PRETRAINED, "tiny", {"a": squashed, "b": pretrained._pcfg(hf_hub="x/y/")})
-    with pytest.warns(UserWarning, match=r"of tiny have different ones \(a: mean 0\.5, .* name a tag .*: tiny/TAG"):
+    monkeypatch.setitem(
+        pretrained._PRETRAINED, "tiny", {"a": squashed, "b": pretrained._pcfg(hf_hub="x/y/")}
+    )
+    with pytest.warns(
+        UserWarning, match=r"of tiny have different ones \(a: mean 0\.5, .* name a tag .*: tiny/TAG"
+    ):
         found = load_model(str(path), arch=arch).preprocess
     assert (found.mean[0], found.resize) == (0.48145466, "shortest")
     for spec, options in ((str(path), {"arch": f"{arch}/a"}), (f"open_clip:{arch}/a/{path}", {})):
@@ -200,32 +225,46 @@ def test_a_bare_file_is_taken_for_open_clips_architecture_of_its_shapes(
     vit: Any, tmp_path: Path, tiny: Callable[..., str]
 ) -> None:
     path = save(tmp_path / "laion400m_laclip.pt", vit, marks=False)
-    with pytest.raises(ModelError, match=r"none of open_clip's architectures has these shapes(?s:.*)--arch NAME"):
+    with pytest.raises(
+        ModelError, match=r"none of open_clip's architectures has these shapes(?s:.*)--arch NAME"
+    ):
         load_model(str(path))
     tiny(tmp_path, "tiny-quickgelu", config_of(quick_gelu=True, head_width=32))
     tiny(tmp_path, "tiny", config_of(quick_gelu=False, head_width=32))
-    with pytest.warns(UserWarning, match="taken for open_clip's tiny with GELU; .* give --arch tiny-quickgelu"):
+    with pytest.warns(
+        UserWarning, match="taken for open_clip's tiny with GELU; .* give --arch tiny-quickgelu"
+    ):
         model = load_model(str(path))
     expected = open_clip.create_model("tiny", pretrained=str(path)).eval()
-    torch.testing.assert_close(model.encode_image(images_for(vit)), features_of(expected)[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model.encode_image(images_for(vit)), features_of(expected)[0], rtol=1e-4, atol=1e-5
+    )
     tiny(tmp_path, "other", config_of(quick_gelu=False, head_width=64))
     with pytest.raises(ModelError, match=r"several of open_clip's architectures \(other, tiny\)"):
         load_model(str(path))
 
 
 @pytest.mark.parametrize("kind", VISIONS)
-def test_sizes_are_those_of_the_position_embeddings(kind: str, tmp_path: Path, tiny: Callable[..., str]) -> None:
+def test_sizes_are_those_of_the_position_embeddings(
+    kind: str, tmp_path: Path, tiny: Callable[..., str]
+) -> None:
     vision = VISIONS[kind]
     theirs = openai_model(vision={**vision, "image_size": 96})
     config = {**config_of(quick_gelu=True), "vision_cfg": vision}
-    arch = tiny(tmp_path, "tiny", {**config, "text_cfg": {**config["text_cfg"], "context_length": 77}})
+    arch = tiny(
+        tmp_path, "tiny", {**config, "text_cfg": {**config["text_cfg"], "context_length": 77}}
+    )
     path = save(tmp_path / "model.pt", theirs, marks=False)
     told = rf"takes images of 96 pixels, not {vision['image_size']} and sentences of 16 tokens, not 77 as tiny"
     with pytest.warns(UserWarning, match=told):
         model = load_model(str(path), arch=arch)
     assert model.preprocess.size == 96
-    torch.testing.assert_close(model.encode_image(images_for(theirs)), features_of(theirs)[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(model.encode_text(SENTENCES), features_of(theirs)[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model.encode_image(images_for(theirs)), features_of(theirs)[0], rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(
+        model.encode_text(SENTENCES), features_of(theirs)[1], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_another_size_of_a_known_architecture_is_found_from_shapes() -> None:
@@ -238,7 +277,10 @@ def test_another_size_of_a_known_architecture_is_found_from_shapes() -> None:
 
 
 def test_sizes_of_a_tower_of_timm() -> None:
-    tensors = {"visual.trunk.pos_embed": torch.zeros(1, 16, 8), "visual.trunk.patch_embed.proj.weight": WEIGHT}
+    tensors = {
+        "visual.trunk.pos_embed": torch.zeros(1, 16, 8),
+        "visual.trunk.patch_embed.proj.weight": WEIGHT,
+    }
     found = Architecture("tiny", {"vision_cfg": {"image_size": 32}, "text_cfg": {}}, {})
     with pytest.warns(UserWarning, match="images of 64 pixels, not 32"):
         assert fitted_sizes(Path("a.pt"), found, tensors)["vision_cfg"]["image_size"] == 64
@@ -248,9 +290,15 @@ def test_sizes_of_a_tower_of_timm() -> None:
     assert fitted_sizes(Path("a.pt"), found, oblong) is found.model
 
 
-def test_a_bare_file_in_openais_precisions_is_asked_about(vit: Any, tmp_path: Path, tiny: Callable[..., str]) -> None:
+def test_a_bare_file_in_openais_precisions_is_asked_about(
+    vit: Any, tmp_path: Path, tiny: Callable[..., str]
+) -> None:
     tiny(tmp_path, "tiny", config_of(quick_gelu=False))
-    half = {name: tensor.half() for name, tensor in vit.state_dict().items() if tensor.ndim > 1 and "emb" not in name}
+    half = {
+        name: tensor.half()
+        for name, tensor in vit.state_dict().items()
+        if tensor.ndim > 1 and "emb" not in name
+    }
     path = save(tmp_path / "model.pt", vit, marks=False, **half)
     with pytest.raises(ModelError, match=r"GELU or QuickGELU(?s:.*)--arch tiny-quickgelu"):
         load_model(str(path))
@@ -269,7 +317,9 @@ def test_the_architectures_of_published_files_are_found_from_shapes(name: str) -
 
 def test_an_architecture_is_for_a_bare_file(vit: Any, tmp_path: Path) -> None:
     path = save(tmp_path / "model.pt", vit)
-    with pytest.raises(ModelError, match=r"no architecture 'ViT-B-23'(?s:.*)to fix:   did you mean 'ViT-B-32'"):
+    with pytest.raises(
+        ModelError, match=r"no architecture 'ViT-B-23'(?s:.*)to fix:   did you mean 'ViT-B-32'"
+    ):
         load_model(str(path), arch="ViT-B-23")
     for spec in (str(tmp_path), "bundled:clip", "open_clip:ViT-B-32/openai"):
         with pytest.raises(ModelError, match="an architecture for a bare file only"):
@@ -278,22 +328,39 @@ def test_an_architecture_is_for_a_bare_file(vit: Any, tmp_path: Path) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Tensors], dict[str, Any]], str]] = {
     "no positions": (
-        lambda t: {name: tensor for name, tensor in t.items() if name != "visual.positional_embedding"},
+        lambda t: {
+            name: tensor for name, tensor in t.items() if name != "visual.positional_embedding"
+        },
         r"missing: visual\.positional_embedding",
     ),
-    "a flat weight": (lambda t: {**t, "positional_embedding": torch.zeros(3)}, r"positional_embedding \[3\]"),
-    "an empty weight": (lambda t: {**t, "visual.positional_embedding": torch.zeros(0, 128)}, r"\[0, 128\]"),
+    "a flat weight": (
+        lambda t: {**t, "positional_embedding": torch.zeros(3)},
+        r"positional_embedding \[3\]",
+    ),
+    "an empty weight": (
+        lambda t: {**t, "visual.positional_embedding": torch.zeros(0, 128)},
+        r"\[0, 128\]",
+    ),
     "an odd width": (
         lambda t: {**t, "visual.conv1.weight": torch.zeros(100, 3, 16, 16)},
         r"image width 100\s+expected: CLIP's towers, whose heads are 64 wide",
     ),
-    "one position": (lambda t: {**t, "visual.positional_embedding": torch.zeros(1, 128)}, "no positions of patches"),
+    "one position": (
+        lambda t: {**t, "visual.positional_embedding": torch.zeros(1, 128)},
+        "no positions of patches",
+    ),
     "a layer too few": (
         lambda t: {name: tensor for name, tensor in t.items() if "resblocks.0.ln_1" not in name},
         r"missing: \S+resblocks\.0\.ln_1",
     ),
-    "another vocabulary": (lambda t: {**t, "token_embedding.weight": torch.zeros(9, 64)}, "49408 tokens for a vocab"),
-    "NaN": (lambda t: {**t, "ln_final.bias": torch.full((64,), torch.nan)}, r"NaN or infinite: ln_final\.bias"),
+    "another vocabulary": (
+        lambda t: {**t, "token_embedding.weight": torch.zeros(9, 64)},
+        "49408 tokens for a vocab",
+    ),
+    "NaN": (
+        lambda t: {**t, "ln_final.bias": torch.full((64,), torch.nan)},
+        r"NaN or infinite: ln_final\.bias",
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""What a configuration may say: the tables against the libraries that they are of, and what is refused."""
+"""What a configuration may say: the tables against the libraries that they are of, and what is
+refused.
+"""
 
 import dataclasses
 import inspect
@@ -19,7 +21,16 @@ from purescope.errors import ModelError
 from purescope.models import load_model
 from purescope.models.configuration import DECODER, MODEL, TEXT_TOWER, VISION, checked_model
 from purescope.models.convert import convert
-from purescope.models.plain import FLAG, NOTHING, NUMBER, TEXT, WHOLE, dictionary_of, list_of, one_of
+from purescope.models.plain import (
+    FLAG,
+    NOTHING,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    dictionary_of,
+    list_of,
+    one_of,
+)
 from purescope.models.tokenizer_files import CLASSES, OPTIONS, Folder, private_folder, rebuild
 from purescope.models.transformers_config import TEXT_TOWERS, rebuilt_text_tower
 from purescope.models.vocabulary import open_clip_hf_tokenizer
@@ -70,7 +81,12 @@ def test_a_default_text_tower_keeps_what_it_is(kind: str, tmp_path: Path) -> Non
     rebuilt = rebuilt_text_tower(tmp_path / "config.json")
     again = transformers.AutoConfig.for_model(**rebuilt)
     changed = {key for key, value in config.to_dict().items() if again.to_dict().get(key) != value}
-    assert changed <= {"num_decoder_layers", "decoder_layers", "decoder_ffn_dim", "decoder_attention_heads"}
+    assert changed <= {
+        "num_decoder_layers",
+        "decoder_layers",
+        "decoder_ffn_dim",
+        "decoder_attention_heads",
+    }
 
 
 SMALL: dict[str, dict[str, int]] = {
@@ -97,14 +113,20 @@ SMALL: dict[str, dict[str, int]] = {
 
 
 @pytest.mark.parametrize("kind", TEXT_TOWERS)
-def test_every_text_tower_gives_open_clips_features(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_text_tower_gives_open_clips_features(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And so does its copy, with the configuration of the tower in it."""
     folder = tmp_path / "model"
     folder.mkdir()
     monkeypatch.chdir(folder)  # open_clip looks for the tower there
     config = transformers.AutoConfig.for_model(kind, vocab_size=64, **SMALL[kind])
     config.save_pretrained(folder / "tower")
-    text = {"hf_model_name": "tower", "hf_tokenizer_name": "org/words", "hf_model_pretrained": False}
+    text = {
+        "hf_model_name": "tower",
+        "hf_tokenizer_name": "org/words",
+        "hf_model_pretrained": False,
+    }
     text |= {"hf_proj_type": "linear", "hf_pooler_type": "mean_pooler", "context_length": 12}
     theirs = write_open_clip(folder, {**CONFIGS["vit"], "custom_text": True, "text_cfg": text})
     tokenizer = word_tokenizer()
@@ -113,7 +135,9 @@ def test_every_text_tower_gives_open_clips_features(kind: str, tmp_path: Path, m
     sentences = ["a photo of a cat", "red flag"]
     with torch.no_grad():
         expected = theirs.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(sentences))
-    torch.testing.assert_close(load_model(".").encode_text(sentences), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        load_model(".").encode_text(sentences), expected, rtol=1e-4, atol=1e-5
+    )
     convert(".", tmp_path / "copy")
     shutil.rmtree(folder / "tower")
     found = load_model(str(tmp_path / "copy")).encode_text(sentences)
@@ -121,11 +145,15 @@ def test_every_text_tower_gives_open_clips_features(kind: str, tmp_path: Path, m
 
 
 def classes() -> list[Any]:
-    """Those of the table that this version of transformers has, and whose own libraries are installed."""
+    """Those of the table that this version of transformers has, and whose own libraries are
+    installed.
+    """
     found = []
     for name in sorted(CLASSES | {f"{name}Fast" for name in CLASSES}):
         kind = getattr(transformers, name, None)
-        if isinstance(kind, type) and not getattr(kind, "_backends", None):  # a stand-in, whose own library is missing
+        if isinstance(kind, type) and not getattr(
+            kind, "_backends", None
+        ):  # a stand-in, whose own library is missing
             found.append(kind)
     return list(dict.fromkeys(found))
 
@@ -138,7 +166,15 @@ def test_everything_that_a_tokenizer_can_be_told_is_in_the_table(kind: Any) -> N
         if "__init__" in vars(base) and base.__module__.startswith("transformers")
         for name in inspect.signature(vars(base)["__init__"]).parameters
     }
-    files = {"vocab", "merges", "vocab_file", "merges_file", "tokenizer_file", "spm_file", "tokenizer_object"}
+    files = {
+        "vocab",
+        "merges",
+        "vocab_file",
+        "merges_file",
+        "tokenizer_file",
+        "spm_file",
+        "tokenizer_object",
+    }
     assert told - OPTIONS.keys() - files <= {"self", "args", "kwargs", "_spm_precompiled_charsmap"}
 
 
@@ -168,9 +204,13 @@ def test_a_tokenizer_is_what_transformers_makes_of_its_own_files(kind: Any, tmp_
 
 
 def test_open_clips_tokenizer_that_should_lower_case_and_does_not_is_told(tmp_path: Path) -> None:
-    """open_clip leaves sentences as they are, whatever `do_lower_case` says: so do we, and a note says it."""
+    """open_clip leaves sentences as they are, whatever `do_lower_case` says: so do we, and a note
+    says it.
+    """
     cased(tmp_path, do_lower_case=True)
-    with pytest.warns(UserWarning, match=r"is to lower-case sentences \(do_lower_case\), and open_clip's does not"):
+    with pytest.warns(
+        UserWarning, match=r"is to lower-case sentences \(do_lower_case\), and open_clip's does not"
+    ):
         found = open_clip_hf_tokenizer(tmp_path, 16, {}, mode=None)
     assert not found(["A cat"]).equal(found(["a cat"]))
     lower = open_clip_hf_tokenizer(tmp_path, 16, {"clean": "lower"}, mode=None)
@@ -181,31 +221,52 @@ def test_a_tokenizer_of_its_own_file(tmp_path: Path) -> None:
     word_tokenizer().save_pretrained(tmp_path)
     for name in ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend"):
         config = json.loads((tmp_path / "tokenizer_config.json").read_text())
-        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": name}))
+        (tmp_path / "tokenizer_config.json").write_text(
+            json.dumps(config | {"tokenizer_class": name})
+        )
         assert open_clip_hf_tokenizer(tmp_path, 12, {}, mode=None).vocab_size == 9
 
 
 def test_files_as_they_were_kept_before(tmp_path: Path) -> None:
-    """A vocabulary, merges and maps of tokens, without a class: it follows from the kind of model."""
+    """A vocabulary, merges and maps of tokens, without a class: it follows from the kind of
+    model.
+    """
     letters = [chr(code) for code in range(33, 127)]
     words = ["<s>", "<pad>", "</s>", "<unk>", *letters, "Ġ", "ca", "cat"]
     (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\nc a\nca t\n")
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
-    special = {"bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": False, "rstrip": False}}
+    special = {
+        "bos_token": "<s>",
+        "eos_token": {"content": "</s>", "lstrip": False, "rstrip": False},
+    }
     (tmp_path / "special_tokens_map.json").write_text(json.dumps(special))
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<mine>": len(words)}))
     expected = transformers.AutoTokenizer.from_pretrained(tmp_path)
     found = open_clip_hf_tokenizer(tmp_path, 12, {}, mode=None)
     assert found.kind == type(expected).__name__
-    rows = expected(["cat <mine>"], padding="max_length", truncation=True, max_length=12)["input_ids"]
+    rows = expected(["cat <mine>"], padding="max_length", truncation=True, max_length=12)[
+        "input_ids"
+    ]
     assert found(["cat <mine>"]).tolist() == rows
 
 
 FAULTS: dict[str, tuple[str, object, str]] = {
-    "a token with a class": ("tokenizer_config.json", {"pad_token": {"content": "x", "class": "y"}}, "pad_token is"),
-    "another type": ("tokenizer_config.json", {"__type": "x", "bos_token": {"__type": "M"}}, "bos_token is"),
-    "a path for a model": ("tokenizer_config.json", {"sp_model_kwargs": {"model_file": "/x"}}, "sp_model_kwargs is"),
+    "a token with a class": (
+        "tokenizer_config.json",
+        {"pad_token": {"content": "x", "class": "y"}},
+        "pad_token is",
+    ),
+    "another type": (
+        "tokenizer_config.json",
+        {"__type": "x", "bos_token": {"__type": "M"}},
+        "bos_token is",
+    ),
+    "a path for a model": (
+        "tokenizer_config.json",
+        {"sp_model_kwargs": {"model_file": "/x"}},
+        "sp_model_kwargs is",
+    ),
     "a list": ("tokenizer_config.json", [1], "holds a list"),
     "no JSON": ("tokenizer_config.json", None, "no JSON"),
     "numbers for words": ("added_tokens.json", {"a": "b"}, "no map of tokens"),
@@ -230,7 +291,9 @@ def test_what_is_wrong_in_the_files_of_a_tokenizer(fault: str, tmp_path: Path) -
 
 
 def test_private_folders_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a good tokenizer, after a broken one, and when nobody has one any more that reads its file again."""
+    """After a good tokenizer, after a broken one, and when nobody has one any more that reads its
+    file again.
+    """
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     word_tokenizer().save_pretrained(tmp_path / "good")
@@ -257,10 +320,14 @@ def test_a_link_in_a_folder_is_followed_as_in_a_cache_of_the_hub(tmp_path: Path)
         (tmp_path / "snapshot" / file.name).symlink_to(file)
     rebuild(tmp_path / "snapshot", tmp_path / "target")
     assert not any(file.is_symlink() for file in (tmp_path / "target").iterdir())
-    assert (tmp_path / "target" / "tokenizer.json").read_bytes() == (tmp_path / "blobs" / "tokenizer.json").read_bytes()
+    assert (tmp_path / "target" / "tokenizer.json").read_bytes() == (
+        tmp_path / "blobs" / "tokenizer.json"
+    ).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["", "/x", "../x", "a/../../x", "~", "~root/x", "\\\\host\\x", "c:x", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["", "/x", "../x", "a/../../x", "~", "~root/x", "\\\\host\\x", "c:x", "a\0b"]
+)
 def test_names_that_lead_out_of_a_folder(name: str) -> None:
     assert not is_inside(name)
 
@@ -286,18 +353,24 @@ def test_kinds_of_values(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("section", ["", "vision_cfg", "text_cfg"])
-def test_an_unknown_key_is_refused_with_the_one_that_was_meant(section: str, tmp_path: Path) -> None:
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(
+    section: str, tmp_path: Path
+) -> None:
     write_open_clip(tmp_path, CONFIGS["vit"])
     path = tmp_path / "open_clip_config.json"
     config = json.loads(path.read_text())
     place = config["model_cfg"][section] if section else config["model_cfg"]
     place["embed_dmi" if not section else "widht"] = 1
     path.write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=r"unknown key '(widht|embed_dmi)'(?s:.*)did you mean '(width|embed_dim)'"):
+    with pytest.raises(
+        ModelError, match=r"unknown key '(widht|embed_dmi)'(?s:.*)did you mean '(width|embed_dim)'"
+    ):
         load_model(str(tmp_path))
 
 
-def test_a_vocabulary_of_a_repository_is_fetched_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vocabulary_of_a_repository_is_fetched_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import gzip
 
     from open_clip.tokenizer import default_bpe
@@ -307,7 +380,11 @@ def test_a_vocabulary_of_a_repository_is_fetched_with_it(tmp_path: Path, monkeyp
     (root / "refs").mkdir(parents=True)
     (root / "refs" / "main").write_text("0" * 40)
     folder = root / "snapshots" / ("0" * 40)
-    text = {**CONFIGS["vit"]["text_cfg"], "vocab_size": 614, "tokenizer_kwargs": {"bpe_path": "words/merges.txt.gz"}}
+    text = {
+        **CONFIGS["vit"]["text_cfg"],
+        "vocab_size": 614,
+        "tokenizer_kwargs": {"bpe_path": "words/merges.txt.gz"},
+    }
     write_open_clip(folder, {**CONFIGS["vit"], "text_cfg": text})
     with pytest.raises(ModelError, match=r"words/merges\.txt\.gz of org/clip: not on this disk"):
         load_model("open_clip:hf-hub:org/clip")
@@ -316,4 +393,6 @@ def test_a_vocabulary_of_a_repository_is_fetched_with_it(tmp_path: Path, monkeyp
     (folder / "words" / "merges.txt.gz").write_bytes(gzip.compress("\n".join(merges).encode()))
     model = load_model("open_clip:hf-hub:org/clip")
     assert "614 entries" in model.identity["tokenizer"]
-    assert model.encode_text(["a cat"]).equal(load_model(f"local-dir:{folder}").encode_text(["a cat"]))
+    assert model.encode_text(["a cat"]).equal(
+        load_model(f"local-dir:{folder}").encode_text(["a cat"])
+    )

@@ -19,7 +19,13 @@ from purescope.errors import ModelError, OutputError
 from purescope.models import load_model
 from purescope.models.convert import convert
 from purescope.models.model import Model
-from tests.checkpoints import laclip_tensors, openai_model, write_laclip, write_open_clip, write_torchscript
+from tests.checkpoints import (
+    laclip_tensors,
+    openai_model,
+    write_laclip,
+    write_open_clip,
+    write_torchscript,
+)
 from tests.models.test_open_clip import CONFIGS, TEXT
 
 SENTENCES = ["a photo of a cat", "a red flag"]
@@ -45,19 +51,29 @@ def assert_open_clip_reads(folder: Path, model: Model) -> None:
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(SENTENCES)
     images = images_for(model)
     with torch.no_grad():
-        image, text = theirs.eval().encode_image(images, normalize=False), theirs.encode_text(tokens, normalize=False)
+        image, text = (
+            theirs.eval().encode_image(images, normalize=False),
+            theirs.encode_text(tokens, normalize=False),
+        )
     torch.testing.assert_close(model.encode_image(images), image, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model.encode_text(SENTENCES), text, rtol=1e-5, atol=1e-5)
     from tests.models.test_model import noise
 
     picture = noise(70, 90)
-    assert torch.equal(model.preprocess.normalise(model.preprocess.pixels(picture)[None])[0], transform(picture))
+    assert torch.equal(
+        model.preprocess.normalise(model.preprocess.pixels(picture)[None])[0], transform(picture)
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["vit", "resnet", "coca", "siglip"])
 def test_models_of_open_clip(family: str, tmp_path: Path) -> None:
-    preprocess = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "interpolation": "bilinear", "resize_mode": "squash"}
+    preprocess = {
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.2, 0.3, 0.4],
+        "interpolation": "bilinear",
+        "resize_mode": "squash",
+    }
     write_open_clip(tmp_path / "model", CONFIGS[family], preprocess=preprocess, dtype=torch.float16)
     assert convert(str(tmp_path / "model"), tmp_path / "copy") == "open_clip"
     model = load_model(str(tmp_path / "model"))
@@ -74,17 +90,27 @@ def test_an_archive_of_openai(tmp_path: Path) -> None:
     assert_open_clip_reads(tmp_path / "copy", model)
 
 
-def test_a_vocabulary_of_its_own_comes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vocabulary_of_its_own_comes_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     merges = gzip.decompress(Path(default_bpe()).read_bytes()).decode().split("\n")[:101]
     options = {"vocab_size": 512 + 100 + 2, "tokenizer_kwargs": {"bpe_path": "words/merges.txt.gz"}}
     write_open_clip(tmp_path / "model", {**CONFIGS["vit"], "text_cfg": {**TEXT, **options}})
     (tmp_path / "model" / "words").mkdir()
-    (tmp_path / "model" / "words" / "merges.txt.gz").write_bytes(gzip.compress("\n".join(merges).encode()))
+    (tmp_path / "model" / "words" / "merges.txt.gz").write_bytes(
+        gzip.compress("\n".join(merges).encode())
+    )
     convert(str(tmp_path / "model"), tmp_path / "copy")
     assert_same(load_model(str(tmp_path / "copy")), load_model(str(tmp_path / "model")))
 
 
-TAKEN = ("open_clip_model.safetensors", "open_clip_config.json", "pytorch_model.bin", "-x.gz", "merges")
+TAKEN = (
+    "open_clip_model.safetensors",
+    "open_clip_config.json",
+    "pytorch_model.bin",
+    "-x.gz",
+    "merges",
+)
 
 
 @pytest.mark.slow
@@ -131,7 +157,11 @@ def test_a_vocabulary_that_is_a_link(tmp_path: Path) -> None:
 
 def test_only_an_old_copy_of_ours_is_removed(tmp_path: Path) -> None:
     path = small(tmp_path / "model.pt")
-    names = {".copy.mine.partial": "config.json", ".copy.12.partial": "config.json", ".copy.13.partial": "thesis.txt"}
+    names = {
+        ".copy.mine.partial": "config.json",
+        ".copy.12.partial": "config.json",
+        ".copy.13.partial": "thesis.txt",
+    }
     for folder, file in names.items():
         (tmp_path / folder).mkdir()
         (tmp_path / folder / file).write_text("x")
@@ -145,7 +175,9 @@ def test_only_an_old_copy_of_ours_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head_width", [16, None])
-def test_a_laclip_checkpoint_takes_a_form_that_says_so(head_width: int | None, tmp_path: Path) -> None:
+def test_a_laclip_checkpoint_takes_a_form_that_says_so(
+    head_width: int | None, tmp_path: Path
+) -> None:
     width = {16: 64, None: 384}[head_width]
     tensors = laclip_tensors(width=width, depth=1, head_width=head_width)
     path = write_laclip(tmp_path / "model.pt", tensors)
@@ -169,7 +201,10 @@ def test_models_of_transformers(family: str, tmp_path: Path) -> None:
     model = load_model(str(tmp_path / family))
     assert_same(load_model(str(tmp_path / "copy")), model)
     again = transformers.AutoModel.from_pretrained(tmp_path / "copy")
-    assert all(torch.equal(weight, theirs.state_dict()[name]) for name, weight in again.state_dict().items())
+    assert all(
+        torch.equal(weight, theirs.state_dict()[name])
+        for name, weight in again.state_dict().items()
+    )
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "copy")
     assert tuple(processor.image_mean) == model.preprocess.mean
 
@@ -186,12 +221,17 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
     for out, message in ((tmp_path / "full", "full: holds mine"), (path, "Not a directory")):
-        with pytest.raises(OutputError, match=rf"{message}\s+expected: a folder that is not there, or empty"):
+        with pytest.raises(
+            OutputError, match=rf"{message}\s+expected: a folder that is not there, or empty"
+        ):
             convert(str(path), out)
     (tmp_path / "empty").mkdir()
     convert(str(path), tmp_path / "empty")
     convert(str(path), tmp_path / "new" / "folder")
-    assert load_model(str(tmp_path / "empty")).identity == load_model(str(tmp_path / "new" / "folder")).identity
+    assert (
+        load_model(str(tmp_path / "empty")).identity
+        == load_model(str(tmp_path / "new" / "folder")).identity
+    )
     assert (tmp_path / "full" / "mine").read_text() == "mine"
 
 
@@ -214,9 +254,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     write_open_clip(tmp_path / "model", CONFIGS["vit"])
     run = CliRunner().invoke(cli, ["convert", str(tmp_path / "model"), str(tmp_path / "copy")])
     assert run.output == (
-        f"{tmp_path / 'copy'}: in the form of open_clip\n  open_clip loads it as local-dir:{tmp_path / 'copy'}\n"
+        f"{tmp_path / 'copy'}: in the form of open_clip\n  open_clip loads it as "
+        f"local-dir:{tmp_path / 'copy'}\n"
     )
-    run = CliRunner().invoke(cli, ["convert", str(small(tmp_path / "model.pt")), str(tmp_path / "ours")])
+    run = CliRunner().invoke(
+        cli, ["convert", str(small(tmp_path / "model.pt")), str(tmp_path / "ours")]
+    )
     assert run.output == f"{tmp_path / 'ours'}: in the form of purescope\n"
     with pytest.raises(SystemExit, match="2"):
         main(["convert", str(tmp_path / "model"), str(tmp_path / "copy")])

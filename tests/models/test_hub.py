@@ -1,4 +1,6 @@
-"""What comes from the hub, offline: a cache on this disk in the hub's own layout, and what is said without one."""
+"""What comes from the hub, offline: a cache on this disk in the hub's own layout, and what is said
+without one.
+"""
 
 import json
 import shutil
@@ -36,7 +38,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
-    """An empty cache of the hub; called, it gives the folder for the files of a repository in it."""
+    """An empty cache of the hub; called, it gives the folder for the files of a repository in
+    it.
+    """
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
     def repository(name: str) -> Path:
@@ -57,11 +61,15 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_repository_in_open_clips_form(cache: Cache) -> None:
-    theirs = write_open_clip(cache("org/my-clip"), CONFIGS["vit"], preprocess={"mean": [0.5, 0.5, 0.5]})
+    theirs = write_open_clip(
+        cache("org/my-clip"), CONFIGS["vit"], preprocess={"mean": [0.5, 0.5, 0.5]}
+    )
     model = load_model("open_clip:hf-hub:org/my-clip")
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(model.encode_image(images), theirs.encode_image(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            model.encode_image(images), theirs.encode_image(images), rtol=1e-4, atol=1e-5
+        )
     assert (model.label, model.preprocess.mean) == ("my-clip", (0.5, 0.5, 0.5))
 
 
@@ -76,11 +84,20 @@ def test_a_repository_of_transformers(cache: Cache) -> None:
     ("spec", "missing"),
     [
         ("open_clip:hf-hub:org/none", "open_clip_config.json of org/none: not on this disk"),
-        ("open_clip:hf-hub:org/half", "open_clip_model.safetensors or open_clip_pytorch_model.bin of org/half"),
+        (
+            "open_clip:hf-hub:org/half",
+            "open_clip_model.safetensors or open_clip_pytorch_model.bin of org/half",
+        ),
         ("hf:org/none", "the repository org/none: not on this disk"),
         ("hf:org/half", r"config\.json: No such file"),
-        ("open_clip:ViT-B-32/laion2b_s34b_b79k", "of laion/CLIP-ViT-B-32-laion2B-s34B-b79K: not on this disk"),
-        ("open_clip:ViT-B-16-quickgelu/openai", "of timm/vit_base_patch16_clip_224.openai: not on this disk"),
+        (
+            "open_clip:ViT-B-32/laion2b_s34b_b79k",
+            "of laion/CLIP-ViT-B-32-laion2B-s34B-b79K: not on this disk",
+        ),
+        (
+            "open_clip:ViT-B-16-quickgelu/openai",
+            "of timm/vit_base_patch16_clip_224.openai: not on this disk",
+        ),
         ("open_clip:RN50-quickgelu/cc12m", r"not on this disk"),
     ],
 )
@@ -99,8 +116,12 @@ def test_offline_what_is_missing_is_named_before_any_call(
 def test_offline_what_a_folder_wants_from_the_hub_is_named(prefix: str, tmp_path: Path) -> None:
     write_open_clip(tmp_path / "model", CONFIGS["vit"])
     config = {**CONFIGS["vit"], "text_cfg": {"hf_model_name": "roberta-base"}}
-    (tmp_path / "model" / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
-    with pytest.raises(ModelError, match=r"wants the text tower roberta-base.*not on this disk, and offline"):
+    (tmp_path / "model" / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": {}})
+    )
+    with pytest.raises(
+        ModelError, match=r"wants the text tower roberta-base.*not on this disk, and offline"
+    ):
         load_model(f"{prefix}{tmp_path / 'model'}", offline=True)
 
 
@@ -119,7 +140,9 @@ def test_what_the_hub_says_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     with pytest.raises(ModelError, match=r"a of x/y cannot be had from the hub: no route\s+to fix"):
         fetch_file("x/y", ["a"], offline=False)
-    with pytest.raises(ModelError, match=r"files of x/y cannot be had from the hub: no route\s+to fix"):
+    with pytest.raises(
+        ModelError, match=r"files of x/y cannot be had from the hub: no route\s+to fix"
+    ):
         fetch_folder("x/y", ["a"], offline=False)
 
 
@@ -153,7 +176,11 @@ def tag(monkeypatch: pytest.MonkeyPatch, arch: str, **tags: dict[str, Any]) -> N
 
 
 def test_a_tag_of_open_clip(
-    vit: Any, cache: Cache, tmp_path: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    vit: Any,
+    cache: Cache,
+    tmp_path: Path,
+    tiny: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from safetensors.torch import save_file
 
@@ -167,14 +194,19 @@ def test_a_tag_of_open_clip(
     torch.testing.assert_close(model.encode_image(images_for(vit)), image, rtol=1e-4, atol=1e-5)
     assert (model.label, model.preprocess.resize) == ("tiny mine", "squash")
     with pytest.raises(
-        ModelError, match=r"no weights 'mien' of tiny\s+expected: one of mine\s+to fix:   did you mean 'mine'"
+        ModelError,
+        match=r"no weights 'mien' of tiny\s+expected: one of mine\s+to fix:   did you mean 'mine'",
     ):
         load_model(f"open_clip:{arch}/mien")
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_tag_that_was_trained_with_quick_gelu_is_refused_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match=r"ViT-B-16 has no QuickGELU, .*openai was.*(?s:.*)give ViT-B-16-quickgelu"):
+def test_a_tag_that_was_trained_with_quick_gelu_is_refused_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(
+        ModelError, match=r"ViT-B-16 has no QuickGELU, .*openai was.*(?s:.*)give ViT-B-16-quickgelu"
+    ):
         load_model("open_clip:ViT-B-16/openai")
     with pytest.raises(ModelError, match=r"ViT-B-32 has no QuickGELU"):
         load_model("open_clip:ViT-B/32/laion400m_e32")
@@ -182,13 +214,24 @@ def test_a_tag_that_was_trained_with_quick_gelu_is_refused_without(monkeypatch: 
 
 @pytest.mark.slow
 def test_a_tag_with_an_address_is_found_where_open_clip_keeps_it(
-    vit: Any, cache: Cache, tmp_path: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    vit: Any,
+    cache: Cache,
+    tmp_path: Path,
+    tiny: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An archive of OpenAI, as its own tags were before the hub had them."""
     monkeypatch.setenv("HOME", str(tmp_path))
     arch = tiny(tmp_path, "tiny-quickgelu", config_of(quick_gelu=True))
-    tag(monkeypatch, arch, openai=pretrained._pcfg(url="https://example.org/Tiny.pt", quick_gelu=True))
-    with pytest.raises(ModelError, match=r"clip/Tiny\.pt, the weights of tiny-quickgelu/openai, *: not on this disk"):
+    tag(
+        monkeypatch,
+        arch,
+        openai=pretrained._pcfg(url="https://example.org/Tiny.pt", quick_gelu=True),
+    )
+    with pytest.raises(
+        ModelError,
+        match=r"clip/Tiny\.pt, the weights of tiny-quickgelu/openai, *: not on this disk",
+    ):
         load_model(f"open_clip:{arch}/openai")
     (tmp_path / ".cache" / "clip").mkdir(parents=True)
     write_torchscript(tmp_path / ".cache" / "clip" / "Tiny.pt", vit)
@@ -221,7 +264,11 @@ def test_a_text_tower_of_transformers_in_open_clip(
     import transformers
 
     text = transformers.RobertaConfig(
-        vocab_size=64, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48
+        vocab_size=64,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=48,
     )
     where = tmp_path / "model" / "roberta" if place == "in its folder" else cache("org/roberta")
     text.save_pretrained(where)
@@ -262,10 +309,15 @@ def test_code_that_a_text_tower_names_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_tokenizer_that_comes_from_the_hub(vit: Any, cache: Cache, tmp_path: Path, tiny: Callable[..., str]) -> None:
+def test_a_tokenizer_that_comes_from_the_hub(
+    vit: Any, cache: Cache, tmp_path: Path, tiny: Callable[..., str]
+) -> None:
     """As SigLIP's in open_clip: named by the architecture, kept in a repository."""
     config = config_of(quick_gelu=False)
-    config["text_cfg"] |= {"hf_tokenizer_name": "org/words", "tokenizer_kwargs": {"clean": "canonicalize"}}
+    config["text_cfg"] |= {
+        "hf_tokenizer_name": "org/words",
+        "tokenizer_kwargs": {"clean": "canonicalize"},
+    }
     arch = tiny(tmp_path, "tiny", config)
     path = tmp_path / "model.pt"
     torch.save(vit.state_dict(), path)
@@ -286,10 +338,14 @@ def test_the_cache_is_what_the_hub_reads(cache: Cache, tmp_path: Path) -> None:
         load_model("hf:org/model")
 
 
-def test_a_user_without_a_home_is_told_where_files_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_is_told_where_files_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def homeless(*_: Any, **__: Any) -> str:
         raise RuntimeError("Could not determine home directory.")  # as pathlib says it
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", homeless)
-    with pytest.raises(ModelError, match=r"this user has no home folder(.|\n)*to fix: +set HF_HOME"):
+    with pytest.raises(
+        ModelError, match=r"this user has no home folder(.|\n)*to fix: +set HF_HOME"
+    ):
         fetch_file("someone/model", ["model.safetensors"], offline=True)

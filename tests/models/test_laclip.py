@@ -60,25 +60,35 @@ def tokens_of(sentence: str) -> Tensor:
     return tokens
 
 
-def test_image_features_are_those_of_the_definition(model: Model, tensors: Tensors, images: Tensor) -> None:
-    expected = torch.stack([image_features(double(tensors), image.double(), heads=3) for image in images])
+def test_image_features_are_those_of_the_definition(
+    model: Model, tensors: Tensors, images: Tensor
+) -> None:
+    expected = torch.stack(
+        [image_features(double(tensors), image.double(), heads=3) for image in images]
+    )
     torch.testing.assert_close(model.encode_image(images), expected.float(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_text_features_are_those_of_the_definition(model: Model, tensors: Tensors) -> None:
-    expected = torch.stack([text_features(double(tensors), tokens_of(sentence)) for sentence in SENTENCES])
+    expected = torch.stack(
+        [text_features(double(tensors), tokens_of(sentence)) for sentence in SENTENCES]
+    )
     torch.testing.assert_close(model.encode_text(SENTENCES), expected.float(), rtol=1e-5, atol=1e-5)
 
 
 def test_text_is_tokenized_as_clip_does(model: Model, tensors: Tensors) -> None:
     cat = torch.tensor(CAT + [0] * (77 - len(CAT)))
     expected = text_features(double(tensors), cat).float()
-    torch.testing.assert_close(model.encode_text(["A  photo of a cat "])[0], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        model.encode_text(["A  photo of a cat "])[0], expected, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
-    "mistake", [{"eps": 1e-5}, {"activation": quick_gelu}, {"normed": False}], ids=lambda mistake: next(iter(mistake))
+    "mistake",
+    [{"eps": 1e-5}, {"activation": quick_gelu}, {"normed": False}],
+    ids=lambda mistake: next(iter(mistake)),
 )
 def test_the_comparison_sees_what_is_easily_mistaken(
     mistake: dict[str, Any], model: Model, tensors: Tensors, images: Tensor
@@ -88,7 +98,9 @@ def test_the_comparison_sees_what_is_easily_mistaken(
     assert (wrong - model.encode_image(images)[0]).abs().max() > 1e-3
 
 
-def test_timm_vit_takes_the_visual_weights_as_they_are(model: Model, tensors: Tensors, images: Tensor) -> None:
+def test_timm_vit_takes_the_visual_weights_as_they_are(
+    model: Model, tensors: Tensors, images: Tensor
+) -> None:
     from timm.models.vision_transformer import VisionTransformer
 
     visual = VisionTransformer(
@@ -138,10 +150,14 @@ def test_identity_tells_models_apart(model: Model, tensors: Tensors, tmp_path: P
     differs = {key for key in other.identity if other.identity[key] != model.identity[key]}
     assert differs == {"weights", "logit_scale"}
     assert model.identity["format"] == "laclip"
-    assert float(model.identity["logit_scale"]) == pytest.approx(tensors["logit_scale"].exp().item(), rel=1e-5)
+    assert float(model.identity["logit_scale"]) == pytest.approx(
+        tensors["logit_scale"].exp().item(), rel=1e-5
+    )
 
 
-@pytest.mark.parametrize("form", ["training", "no prefix", "no wrapper", "legacy", "half", "safetensors"])
+@pytest.mark.parametrize(
+    "form", ["training", "no prefix", "no wrapper", "legacy", "half", "safetensors"]
+)
 def test_every_form_of_one_checkpoint_is_the_same_model(
     form: str, model: Model, tensors: Tensors, images: Tensor, tmp_path: Path
 ) -> None:
@@ -189,13 +205,22 @@ def test_sizes_are_found_from_shapes(name: str, qk_norm: bool) -> None:
     found = find_architecture(Path("model.pt"), tensors)
     assert (found.name, found.heads, found.qk_norm) == (name, heads, qk_norm)
     assert (found.image_size, found.patch, found.neurons) == (224, 16, 512)
-    assert (found.text_width, found.text_depth, found.context, found.vocabulary) == (512, 12, 77, 49408)
+    assert (found.text_width, found.text_depth, found.context, found.vocabulary) == (
+        512,
+        12,
+        77,
+        49408,
+    )
 
 
-def test_a_checkpoint_without_query_norms_needs_a_known_width(tmp_path: Path, images: Tensor) -> None:
+def test_a_checkpoint_without_query_norms_needs_a_known_width(
+    tmp_path: Path, images: Tensor
+) -> None:
     tensors = laclip_tensors(width=384, depth=1, head_width=None)
     model = load_model(str(write_laclip(tmp_path / "slip.pt", tensors)))
-    expected, wrong = (image_features(double(tensors), images[0].double(), heads=n).float() for n in (12, 6))
+    expected, wrong = (
+        image_features(double(tensors), images[0].double(), heads=n).float() for n in (12, 6)
+    )
     torch.testing.assert_close(model.encode_image(images)[0], expected, rtol=1e-5, atol=1e-5)
     assert (wrong - expected).abs().max() > 1e-3
     with pytest.raises(ModelError, match=r"width 64 tells no number of heads"):
@@ -215,14 +240,20 @@ def broken(tensors: Tensors, name: str, value: float) -> Tensors:
 NORM, CLASS_TOKEN = "visual.norm.weight", "visual.cls_token"
 FAULTS: dict[str, tuple[Callable[[Tensors], dict[str, Any]], str]] = {
     "one missing": (lambda t: without(t, NORM), rf"missing: {NORM}"),
-    "a missing projection": (lambda t: without(t, "image_projection"), r"missing: image_projection"),
+    "a missing projection": (
+        lambda t: without(t, "image_projection"),
+        r"missing: image_projection",
+    ),
     "many missing": (
         lambda t: {name: tensor for name, tensor in t.items() if "resblocks.1.attn" not in name},
         r"missing: transformer\.resblocks\.1\.attn\.\S+, \S+, \S+ and 1 more",
     ),
     "surplus": (lambda t: dict(t, image_mlp=torch.zeros(1)), r"surplus: image_mlp"),
     "wrong shape": (lambda t: dict(t, **{NORM: torch.ones(5)}), rf"{NORM} \[5\] instead of \[48\]"),
-    "a flat projection": (lambda t: dict(t, image_projection=torch.ones(5)), r"image_projection \[5\]"),
+    "a flat projection": (
+        lambda t: dict(t, image_projection=torch.ones(5)),
+        r"image_projection \[5\]",
+    ),
     "an empty projection": (
         lambda t: dict(t, image_projection=torch.ones(0, 5)),
         r"image_projection \[0, 5\]",
@@ -236,7 +267,10 @@ FAULTS: dict[str, tuple[Callable[[Tensors], dict[str, Any]], str]] = {
         r"visual\.pos_embed \[1, 4",
     ),
     "NaN": (lambda t: broken(t, NORM, float("nan")), rf"NaN or infinite: {NORM}"),
-    "infinity": (lambda t: broken(t, CLASS_TOKEN, float("-inf")), rf"NaN or infinite: {CLASS_TOKEN}"),
+    "infinity": (
+        lambda t: broken(t, CLASS_TOKEN, float("-inf")),
+        rf"NaN or infinite: {CLASS_TOKEN}",
+    ),
     "another vocabulary": (
         lambda t: dict(t, **{"token_embedding.weight": torch.ones(100, 128)}),
         r"token_embedding\.weight has 100 rows",
@@ -249,7 +283,10 @@ FAULTS: dict[str, tuple[Callable[[Tensors], dict[str, Any]], str]] = {
         lambda t: dict(t, **{"visual.blocks.0.attn.q_norm.weight": torch.ones(7)}),
         r"q_norm of 7 cuts the width 48",
     ),
-    "a list of numbers": (lambda t: dict(t, image_projection=[1.0]), r"not plain tensors: image_projection"),
+    "a list of numbers": (
+        lambda t: dict(t, image_projection=[1.0]),
+        r"not plain tensors: image_projection",
+    ),
     "a tensor without values": (
         lambda t: dict(t, **{NORM: torch.empty(48, device="meta")}),
         r"not plain tensors: visual\.norm\.weight",
@@ -274,7 +311,9 @@ def test_what_does_not_fit_is_named(fault: str, light: Tensors, tmp_path: Path) 
 
 def test_all_faults_are_told_at_once(light: Tensors, tmp_path: Path) -> None:
     changed = dict(without(light, "ln_final.bias"), more=torch.zeros(1), **{NORM: torch.ones(5)})
-    with pytest.raises(ModelError, match=r"missing: ln_final\.bias; surplus: more; wrong shape: visual\.norm"):
+    with pytest.raises(
+        ModelError, match=r"missing: ln_final\.bias; surplus: more; wrong shape: visual\.norm"
+    ):
         load_model(str(write_laclip(tmp_path / "broken.pt", changed)))
 
 

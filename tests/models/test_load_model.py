@@ -42,7 +42,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("A=local-dir:my-run_clip", "A"),
     ],
 )
-def test_names_and_labels(spec: str, label: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_and_labels(
+    spec: str, label: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(place)
     model = load_model(spec)
     assert (model.label, model.spec) == (label, spec)
@@ -74,7 +76,10 @@ def test_a_label_is_part_of_file_names(label: str, place: Path) -> None:
         ("openclip:ViT-B-32/openai", "did you mean 'open_clip:ViT-B-32/openai'"),
         ("ViT-B/32", "did you mean 'open_clip:ViT-B/32/TAG'"),
         ("openai/clip-vit-base", "did you mean 'hf:openai/clip-vit-base'"),
-        ("weights/gone.pt", r"no model or file 'weights/gone.pt'\n  expected: .*`purescope models` lists$"),
+        (
+            "weights/gone.pt",
+            r"no model or file 'weights/gone.pt'\n  expected: .*`purescope models` lists$",
+        ),
         ("lr=3/another.bin", r"`purescope models` lists$"),
         ("", "no model or file ''"),
         ("A=", "no model or file ''"),
@@ -86,16 +91,27 @@ def test_a_label_is_part_of_file_names(label: str, place: Path) -> None:
         ("a\0b", "no model or file"),
     ],
 )
-def test_unknown_names(spec: str, message: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_names(
+    spec: str, message: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(place)
     with pytest.raises(ModelError, match=message):
         load_model(spec)
 
 
 FOLDERS: dict[str, tuple[list[str], str]] = {
-    "sentence-transformers": (["0_CLIPModel/config.json", "modules.json"], "name the inner folder: .*0_CLIPModel"),
-    "an adapter": (["adapter_config.json", "adapter_model.safetensors"], "merge the adapter into its model first"),
-    "DCP": ([".metadata", "__0_0.distcp"], "write it as one file first: .* dcp_to_torch .* FILE.pt"),
+    "sentence-transformers": (
+        ["0_CLIPModel/config.json", "modules.json"],
+        "name the inner folder: .*0_CLIPModel",
+    ),
+    "an adapter": (
+        ["adapter_config.json", "adapter_model.safetensors"],
+        "merge the adapter into its model first",
+    ),
+    "DCP": (
+        [".metadata", "__0_0.distcp"],
+        "write it as one file first: .* dcp_to_torch .* FILE.pt",
+    ),
     "DeepSpeed": (["mp_rank_00_model_states.pt"], "name the file: .*mp_rank_00_model_states.pt"),
     "something else": (["readme.txt"], "check the path"),
 }
@@ -107,7 +123,9 @@ def test_folders_without_a_model_say_what_they_are(kind: str, tmp_path: Path) ->
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    with pytest.raises(ModelError, match=rf"expected: a folder with open_clip_config\.json(?s:.*)to fix:   {fix}"):
+    with pytest.raises(
+        ModelError, match=rf"expected: a folder with open_clip_config\.json(?s:.*)to fix:   {fix}"
+    ):
         load_model(str(tmp_path))
 
 
@@ -120,7 +138,9 @@ def test_weights_of_an_adapter(tmp_path: Path) -> None:
 def test_a_bundled_model(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bundled" / "models").mkdir(parents=True)
     (tmp_path / "bundled" / "models" / "laclip").symlink_to(place / "my-run_clip")
-    monkeypatch.setattr("purescope.models.files", lambda package: tmp_path if package == "purescope" else None)
+    monkeypatch.setattr(
+        "purescope.models.files", lambda package: tmp_path if package == "purescope" else None
+    )
     assert load_model("bundled:laclip").label == "Bundled LaCLIP"
     assert {row.spec: row.present for row in available_models()} == {
         "bundled:clip": False,
@@ -172,7 +192,9 @@ def test_precision(precision: str, name: str, place: Path) -> None:
         assert not torch.equal(features, expected)
         assert torch.nn.functional.cosine_similarity(features, expected).min() > 0.99
     with torch.autocast("cpu", getattr(torch, {"bf16": "bfloat16", "fp16": "float16"}[precision])):
-        assert torch.equal(rough.encode_image(images), exact.encode_image(images)), "autocast, to the bit"
+        assert torch.equal(rough.encode_image(images), exact.encode_image(images)), (
+            "autocast, to the bit"
+        )
     assert (exact.identity["precision"], rough.identity["precision"]) == ("fp32", precision)
 
 
@@ -196,8 +218,12 @@ def test_cuda(name: str, place: Path) -> None:
     here, there = (load_model(str(place / name), device=device) for device in ("cpu", "cuda"))
     images = torch.randn(4, 3, here.preprocess.size, here.preprocess.size)
     assert there.encode_image(images).device.type == "cpu"
-    torch.testing.assert_close(there.encode_image(images), here.encode_image(images), rtol=1e-2, atol=1e-3)
-    torch.testing.assert_close(there.encode_text(["a cat"]), here.encode_text(["a cat"]), rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(
+        there.encode_image(images), here.encode_image(images), rtol=1e-2, atol=1e-3
+    )
+    torch.testing.assert_close(
+        there.encode_text(["a cat"]), here.encode_text(["a cat"]), rtol=1e-2, atol=1e-3
+    )
 
 
 def test_loading_leaves_the_users_logging_alone(place: Path) -> None:

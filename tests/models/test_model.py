@@ -15,7 +15,9 @@ IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224,
 
 
 def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    values = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    values = np.random.default_rng(width * 1000 + height).integers(
+        0, 256, (height, width, 3), dtype=np.uint8
+    )
     return Image.fromarray(values).convert(mode)
 
 
@@ -41,7 +43,9 @@ def by_torchvision(preprocess: Preprocess, image: Image.Image) -> Tensor:
     st.sampled_from(["shortest", "squash"]),
     st.sampled_from(["RGB", "L", "RGBA", "P", "CMYK"]),
 )
-def test_equal_to_torchvision(width: int, height: int, size: int, interpolation: str, resize: str, mode: str) -> None:
+def test_equal_to_torchvision(
+    width: int, height: int, size: int, interpolation: str, resize: str, mode: str
+) -> None:
     preprocess = Preprocess(size, **IMAGENET, interpolation=interpolation, resize=resize)
     image = noise(width, height, mode)
     found = preprocess.normalise(preprocess.pixels(image)[None])[0]
@@ -86,7 +90,10 @@ def test_normalise_leaves_its_input() -> None:
 def test_openai_values() -> None:
     from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
-    assert (OPENAI_PREPROCESS.mean, OPENAI_PREPROCESS.std) == (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    assert (OPENAI_PREPROCESS.mean, OPENAI_PREPROCESS.std) == (
+        OPENAI_DATASET_MEAN,
+        OPENAI_DATASET_STD,
+    )
     assert (OPENAI_PREPROCESS.size, OPENAI_PREPROCESS.interpolation) == (224, "bicubic")
 
 
@@ -105,8 +112,12 @@ def test_what_is_no_preprocess(change: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 1010), (1010, 3)])
-def test_only_what_is_kept_of_a_line_is_resized(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line of 3 x 4,000 pixels would be one of 224 x 298,666 first, 268 MB; rounding is all that may differ."""
+def test_only_what_is_kept_of_a_line_is_resized(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line of 3 x 4,000 pixels would be one of 224 x 298,666 first, 268 MB; rounding is all that
+    may differ.
+    """
     sizes: list[tuple[int, int]] = []
     resize = Image.Image.resize
 
@@ -117,7 +128,9 @@ def test_only_what_is_kept_of_a_line_is_resized(shape: tuple[int, int], monkeypa
     image = noise(*shape)
     whole = [224 * side // 3 for side in shape]
     left, top = (round((side - 224) / 2) for side in whole)
-    expected = np.asarray(resize(image, whole, Image.Resampling.BICUBIC))[top : top + 224, left : left + 224]
+    expected = np.asarray(resize(image, whole, Image.Resampling.BICUBIC))[
+        top : top + 224, left : left + 224
+    ]
     monkeypatch.setattr(Image.Image, "resize", spy)
     found = OPENAI_PREPROCESS.pixels(image).permute(1, 2, 0).numpy()
     assert sizes == [(224, 224)]

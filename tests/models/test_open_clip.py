@@ -39,7 +39,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "vit": {
         "embed_dim": 24,
         "quick_gelu": True,
-        "vision_cfg": {"image_size": 32, "layers": 2, "width": 48, "head_width": 16, "patch_size": 16},
+        "vision_cfg": {
+            "image_size": 32,
+            "layers": 2,
+            "width": 48,
+            "head_width": 16,
+            "patch_size": 16,
+        },
         "text_cfg": TEXT,
     },
     "resnet": {
@@ -50,7 +56,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "timm": {
         "embed_dim": 24,
         "custom_text": True,
-        "vision_cfg": {"image_size": 160, "timm_model_name": "test_vit", "timm_pool": "token"},  # test_vit's own size
+        "vision_cfg": {
+            "image_size": 160,
+            "timm_model_name": "test_vit",
+            "timm_pool": "token",
+        },  # test_vit's own size
         "text_cfg": {**TEXT, "proj_bias": True},
     },
 }
@@ -64,7 +74,13 @@ CONFIGS["coca"] = {
         "output_tokens": True,
     },
     "text_cfg": {**TEXT, "embed_cls": True, "output_tokens": True},
-    "multimodal_cfg": {"context_length": 16, "vocab_size": 49408, "width": 24, "heads": 2, "layers": 1},
+    "multimodal_cfg": {
+        "context_length": 16,
+        "vocab_size": 49408,
+        "width": 24,
+        "heads": 2,
+        "layers": 1,
+    },
 }
 CONFIGS["mlp head"] = timm_config("test_vit", timm_pool="token", timm_proj="mlp")
 CONFIGS["attention pool"] = timm_config("test_convnext", timm_pool="abs_attn", timm_proj="")
@@ -127,7 +143,10 @@ def test_features_and_preprocess_are_open_clips(folder: Path, model: Model) -> N
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(SENTENCES)
     images = images_for(model.preprocess.size)
     with torch.no_grad():
-        image, text = theirs.encode_image(images, normalize=False), theirs.encode_text(tokens, normalize=False)
+        image, text = (
+            theirs.encode_image(images, normalize=False),
+            theirs.encode_text(tokens, normalize=False),
+        )
     torch.testing.assert_close(model.encode_image(images), image, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model.encode_text(SENTENCES), text, rtol=1e-5, atol=1e-5)
 
@@ -148,7 +167,11 @@ def take_out(model: Any, place: str) -> Tensor:
     identity = torch.nn.Linear(projection.in_features, projection.in_features, bias=False)
     torch.nn.init.eye_(identity.weight)
     setattr(above, name, identity)
-    return torch.zeros(projection.out_features) if projection.bias is None else projection.bias.detach()
+    return (
+        torch.zeros(projection.out_features)
+        if projection.bias is None
+        else projection.bias.detach()
+    )
 
 
 def test_features_are_the_trunk_times_the_projection(folder: Path, model: Model) -> None:
@@ -159,22 +182,31 @@ def test_features_are_the_trunk_times_the_projection(folder: Path, model: Model)
     images = images_for(model.preprocess.size)
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(SENTENCES)
     image_bias = take_out(theirs, IMAGE_PLACES[folder.name])
-    text_bias = take_out(theirs, "text.text_projection" if hasattr(theirs, "text") else "text_projection")
+    text_bias = take_out(
+        theirs, "text.text_projection" if hasattr(theirs, "text") else "text_projection"
+    )
     with torch.no_grad():
-        image, text = theirs.encode_image(images, normalize=False), theirs.encode_text(tokens, normalize=False)
+        image, text = (
+            theirs.encode_image(images, normalize=False),
+            theirs.encode_text(tokens, normalize=False),
+        )
     expected = image @ model.projections.image.T + image_bias
     torch.testing.assert_close(model.encode_image(images), expected, rtol=1e-4, atol=1e-4)
     expected = text @ model.projections.text.T + text_bias
     torch.testing.assert_close(model.encode_text(SENTENCES), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_siglips_image_tower_has_no_projection_and_the_alternative_is_named(folder: Path, model: Model) -> None:
+def test_siglips_image_tower_has_no_projection_and_the_alternative_is_named(
+    folder: Path, model: Model
+) -> None:
     if folder.name != "siglip":
         assert model.projections.neurons == model.neurons == 24
         return
     assert model.weight_space == "the image tower ends without a projection"
     assert model.neurons == 96
-    with pytest.raises(ModelError, match=r"siglip: the image tower ends without a projection(?s:.*)activations"):
+    with pytest.raises(
+        ModelError, match=r"siglip: the image tower ends without a projection(?s:.*)activations"
+    ):
         _ = model.projections
     space = activation_space(model.encode_image(images_for(160)), model.encode_text(SENTENCES))
     assert sorted(order_neurons(space).tolist()) == list(range(96))
@@ -211,7 +243,10 @@ def test_identity(folder: Path, model: Model) -> None:
     assert identity["projection_bias"] == BIASED.get(folder.name, "none")
     image = "timm's own" if "timm_model_name" in config["vision_cfg"] else "GELU"
     image = {"vit": "QuickGELU", "resnet": "ReLU"}.get(folder.name, image)
-    assert identity["activation"] == f"image {image}, text {'QuickGELU' if folder.name == 'vit' else 'GELU'}"
+    assert (
+        identity["activation"]
+        == f"image {image}, text {'QuickGELU' if folder.name == 'vit' else 'GELU'}"
+    )
     assert "49408 entries" in identity["tokenizer"]
 
 
@@ -244,7 +279,9 @@ def test_no_weights_are_drawn_to_be_replaced(folder: Path) -> None:
 
 
 def test_a_vocabulary_of_the_folders_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the bundled models: half precision, and CLIP's merges cut short in a file beside the weights."""
+    """As the bundled models: half precision, and CLIP's merges cut short in a file beside the
+    weights.
+    """
     merges = gzip.decompress(Path(default_bpe()).read_bytes()).decode().split("\n")[:101]
     text = {**TEXT, "vocab_size": 512 + 100 + 2, "tokenizer_kwargs": {"bpe_path": "merges.txt.gz"}}
     config = {**CONFIGS["resnet"], "text_cfg": text}
@@ -290,7 +327,9 @@ def save(**changes: Tensor) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         path = folder / "open_clip_model.safetensors"
         tensors = load_file(path)
-        save_file({**tensors, **{name.replace("__", "."): value for name, value in changes.items()}}, path)
+        save_file(
+            {**tensors, **{name.replace("__", "."): value for name, value in changes.items()}}, path
+        )
 
     return change
 
@@ -309,7 +348,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no model": (write(CONFIG, "{}"), rf"{CONFIG}: no model"),
     "half a model": (set_in(MODEL, "text_cfg", value=None), rf"{CONFIG}: no model"),
     "broken weights": (write(WEIGHTS, "hello"), rf"{WEIGHTS}: not a readable safetensors"),
-    "unknown option": (set_in(MODEL, TOWER, "colour", value=1), r"cannot build this model_cfg.*colour"),
+    "unknown option": (
+        set_in(MODEL, TOWER, "colour", value=1),
+        r"cannot build this model_cfg.*colour",
+    ),
     "impossible option": (set_in(MODEL, TOWER, "width", value=49), r"cannot build this model_cfg"),
     "unknown timm model": (
         set_in(MODEL, TOWER, "timm_model_name", value="vit_none"),
@@ -319,7 +361,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         set_in(MODEL, TOWER, "width", value=32),
         r"wrong shape: visual\.\S+ \[\S+ instead of \[",
     ),
-    "more layers": (set_in(MODEL, TOWER, "layers", value=3), r"missing: visual\.transformer\.resblocks\.2\."),
+    "more layers": (
+        set_in(MODEL, TOWER, "layers", value=3),
+        r"missing: visual\.transformer\.resblocks\.2\.",
+    ),
     "fewer layers": (
         set_in(MODEL, TOWER, "layers", value=1),
         r"surplus: visual\.transformer\.resblocks\.1\.",
@@ -360,11 +405,23 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         set_in(MODEL, "text_cfg", "tokenizer_kwargs", value={"colour": 1}),
         r"no tokenizer from .*colour",
     ),
-    "padded images": (set_in("preprocess_cfg", "resize_mode", value="longest"), r"resize_mode 'shortest' or 'squash'"),
-    "grey images": (set_in("preprocess_cfg", "mean", value=[0.5]), r"mean and std of three numbers"),
+    "padded images": (
+        set_in("preprocess_cfg", "resize_mode", value="longest"),
+        r"resize_mode 'shortest' or 'squash'",
+    ),
+    "grey images": (
+        set_in("preprocess_cfg", "mean", value=[0.5]),
+        r"mean and std of three numbers",
+    ),
     "one number": (set_in("preprocess_cfg", "mean", value=0.5), r"mean and std of three numbers"),
-    "words for numbers": (set_in("preprocess_cfg", "std", value=["1", "1", "1"]), r"mean and std of three numbers"),
-    "no spread": (set_in("preprocess_cfg", "std", value=[1, 0, 1]), r"preprocess_cfg: preprocess std .*\s.*no zero"),
+    "words for numbers": (
+        set_in("preprocess_cfg", "std", value=["1", "1", "1"]),
+        r"mean and std of three numbers",
+    ),
+    "no spread": (
+        set_in("preprocess_cfg", "std", value=[1, 0, 1]),
+        r"preprocess_cfg: preprocess std .*\s.*no zero",
+    ),
     "no dictionary": (set_in("preprocess_cfg", value=[1]), r"preprocess_cfg \[1\]"),
     "features of another width": (
         drop_projection,
@@ -400,7 +457,9 @@ def test_counters_of_batch_norms_may_be_missing(tmp_path: Path) -> None:
     images = images_for(64)
     with torch.no_grad():
         expected = theirs.encode_image(images)
-    torch.testing.assert_close(load_model(str(tmp_path)).encode_image(images), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        load_model(str(tmp_path)).encode_image(images), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_vocabulary_larger_than_the_tower(tmp_path: Path) -> None:
@@ -427,10 +486,14 @@ def test_a_text_tower_without_projection(tmp_path: Path) -> None:
         ("vision_cfg", "image_size", [[None]]),
     ],
 )
-def test_a_value_of_another_type_is_refused(tower: str, key: str, value: object, tmp_path: Path) -> None:
+def test_a_value_of_another_type_is_refused(
+    tower: str, key: str, value: object, tmp_path: Path
+) -> None:
     write_open_clip(tmp_path / "model", CONFIGS["vit"])
     config = {**CONFIGS["vit"], tower: {**CONFIGS["vit"][tower], key: value, "pool_type": "eos"}}
-    (tmp_path / "model" / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    (tmp_path / "model" / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": {}})
+    )
     with pytest.raises(ModelError):
         load_model(f"local-dir:{tmp_path / 'model'}")
 

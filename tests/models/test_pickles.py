@@ -1,4 +1,6 @@
-"""Small checkpoints that cost much to read, or that two readers read as two: refused before anything reads them."""
+"""Small checkpoints that cost much to read, or that two readers read as two: refused before
+anything reads them.
+"""
 
 import struct
 import warnings
@@ -67,19 +69,28 @@ PICKLES: dict[str, tuple[bytes, str]] = {
         r"would run torch\._utils\._rebuild_device_tensor",
     ),
     "a number of any length": (b"\x8b" + struct.pack("<I", 1000) + bytes(999) + b"\x01K\x01", "operation LONG4"),
-    "room for numbers": (text("a") + b"K\x01r\xff\xff\xff\x7f", "remembers a value as number 2,147,483,647"),
+    "room for numbers": (text("a") + b"K\x01r\xff\xff\xff\x7f", "remembers a value as number "
+        "2,147,483,647"),
     "more than there is": (text("a") + b"X\xff\xff\xff\x7fb", "not a readable torch checkpoint"),
 }  # fmt: skip
 
 
 def write(path: Path, form: str, tree: bytes) -> Path:
-    """A pickle as torch keeps it: in a zip, in an archive of TorchScript, or by itself as it once did."""
+    """A pickle as torch keeps it: in a zip, in an archive of TorchScript, or by itself as it once
+    did.
+    """
     if form == "old":
         path.write_bytes(tree)
         return path
     more = {"m/constants.pkl": PROTOCOL + b")."} if form == "TorchScript" else {}
     with zipfile.ZipFile(path, "w") as archive:
-        content = {"m/data.pkl": tree, "m/byteorder": b"little", "m/version": b"3\n", "m/data/0": bytes(4), **more}
+        content = {
+            "m/data.pkl": tree,
+            "m/byteorder": b"little",
+            "m/version": b"3\n",
+            "m/data/0": bytes(4),
+            **more,
+        }
         for name, part in content.items():
             archive.writestr(name, part)
     return path
@@ -107,7 +118,13 @@ def test_the_second_pickle_of_an_old_file(tmp_path: Path) -> None:
     magic = PROTOCOL + b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
     tree = PROTOCOL + b"}" + PICKLES["a key of tuples"][0] + b"s."
     with pytest.raises(ModelError, match="elements, with those of all tuples"):
-        read_tensors(write(tmp_path / "model.pt", "old", magic + PROTOCOL + b"M\xe9\x03." + PROTOCOL + b"}." + tree))
+        read_tensors(
+            write(
+                tmp_path / "model.pt",
+                "old",
+                magic + PROTOCOL + b"M\xe9\x03." + PROTOCOL + b"}." + tree,
+            )
+        )
 
 
 EXTRAS: dict[str, Any] = {
@@ -129,7 +146,9 @@ EXTRAS: dict[str, Any] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("old", [False, True])
 def test_what_honest_checkpoints_hold(old: bool, tmp_path: Path) -> None:
-    weights = {f"layers.{i}.weight": torch.nn.Parameter(torch.full((2, 3), float(i))) for i in range(60)}
+    weights = {
+        f"layers.{i}.weight": torch.nn.Parameter(torch.full((2, 3), float(i))) for i in range(60)
+    }
     optimiser = torch.optim.AdamW(weights.values())
     sum(weight.sum() for weight in weights.values()).backward()
     optimiser.step()
@@ -144,7 +163,12 @@ def test_modules_in_modules(tmp_path: Path) -> None:
     """The name of each is as long as the way to it."""
 
     def tree(depth: int) -> bytes:
-        tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nFloatStorage\n" + text("0")
+        tensor = (
+            b"ctorch._utils\n_rebuild_tensor_v2\n(("
+            + text("storage")
+            + b"ctorch\nFloatStorage\n"
+            + text("0")
+        )
         tensor += text("cpu") + b"K\x01tQK\x00))\x89}tR"
         step = b"q\x02h\x00)\x81}" + text("a") + b"h\x02sb"
         start = b"c__torch__\nM\nq\x00)\x81}" + text("w") + tensor + b"sb"

@@ -18,7 +18,13 @@ from safetensors.torch import load_file, save_file
 from purescope.errors import ModelError
 from purescope.models import load_model
 from purescope.models.checkpoint import read_tensors
-from tests.checkpoints import laclip_tensors, openai_model, write_laclip, write_open_clip, write_torchscript
+from tests.checkpoints import (
+    laclip_tensors,
+    openai_model,
+    write_laclip,
+    write_open_clip,
+    write_torchscript,
+)
 from tests.models.test_open_clip import CONFIGS, TEXT
 from tests.models.test_transformers import word_tokenizer, write
 
@@ -62,7 +68,12 @@ OPEN_CLIP: dict[str, tuple[str, str, object, str]] = {
     "image layers": ("vision_cfg", "layers", 200_000, "200,001 layers"),
     "text layers": ("text_cfg", "layers", 200_000, "200,002 layers"),
     "blocks of a ResNet": ("vision_cfg", "layers", [1, 1, 10**6, 1], "1,000,004 layers"),
-    "a few layers too many": ("vision_cfg", "layers", 60, r"missing: visual\.transformer\.resblocks\.2\."),
+    "a few layers too many": (
+        "vision_cfg",
+        "layers",
+        60,
+        r"missing: visual\.transformer\.resblocks\.2\.",
+    ),
     "layers of a decoder": ("multimodal_cfg", "layers", 10**6, "1,000,003 layers"),
     "image width": ("vision_cfg", "width", 16 * 10**6, "vision_cfg has a weight of"),
     "text width": ("text_cfg", "width", 10**6, "text_cfg has a weight of"),
@@ -95,7 +106,9 @@ def test_attention_that_takes_gigabytes_without_a_weight(open_clip: Path) -> Non
     path = open_clip / "open_clip_config.json"
     for key, value in {"image_size": 2048, "head_width": 1}.items():
         set_in(path, "model_cfg", "vision_cfg", key, value=value)
-    with pytest.raises(ModelError, match=r"vision_cfg has 48 heads over 16,384 tokens: 154,618,822,656 bytes"):
+    with pytest.raises(
+        ModelError, match=r"vision_cfg has 48 heads over 16,384 tokens: 154,618,822,656 bytes"
+    ):
         load_model(str(open_clip))
 
 
@@ -116,7 +129,11 @@ TRANSFORMERS: dict[str, tuple[str, object, str]] = {
     "width": ("vision_config.hidden_size", 3 * 10**8, "wrong shape|cannot build"),
     "inner width": ("vision_config.intermediate_size", 10**9, "wrong shape"),
     "vocabulary": ("text_config.vocab_size", 10**9, "wrong shape"),
-    "positions": ("text_config.max_position_embeddings", 10**9, "max_position_embeddings is 1,000,000,000"),
+    "positions": (
+        "text_config.max_position_embeddings",
+        10**9,
+        "max_position_embeddings is 1,000,000,000",
+    ),
     "images": ("vision_config.image_size", 10**6, "wrong shape"),
     "neurons": ("projection_dim", 10**9, "wrong shape"),
 }
@@ -143,9 +160,13 @@ TOWERS: dict[str, dict[str, Any]] = {
 def test_sizes_of_text_towers(kind: str, open_clip: Path) -> None:
     pytest.importorskip("transformers")
     path = open_clip / "open_clip_config.json"
-    set_in(path, "model_cfg", "text_cfg", value={"hf_model_name": "tower", "hf_tokenizer_name": "x"})
+    set_in(
+        path, "model_cfg", "text_cfg", value={"hf_model_name": "tower", "hf_tokenizer_name": "x"}
+    )
     (open_clip / "tower").mkdir()
-    (open_clip / "tower" / "config.json").write_text(json.dumps({"model_type": kind, **TOWERS[kind]}))
+    (open_clip / "tower" / "config.json").write_text(
+        json.dumps({"model_type": kind, **TOWERS[kind]})
+    )
     with pytest.raises(ModelError, match=r"1,000,000 layers|missing: text|is 1,000,000,000"):
         load_model(str(open_clip))
 
@@ -155,18 +176,30 @@ def test_attention_of_a_text_tower(open_clip: Path) -> None:
     text = {"hf_model_name": "tower", "hf_tokenizer_name": "x", "context_length": 4096}
     set_in(open_clip / "open_clip_config.json", "model_cfg", "text_cfg", value=text)
     (open_clip / "tower").mkdir()
-    (open_clip / "tower" / "config.json").write_text(json.dumps({"model_type": "mt5", "num_heads": 40}))
+    (open_clip / "tower" / "config.json").write_text(
+        json.dumps({"model_type": "mt5", "num_heads": 40})
+    )
     with pytest.raises(ModelError, match=r"it has 40 heads over 4,096 tokens"):
         load_model(str(open_clip))
 
 
-@pytest.mark.parametrize("options", [{"decoder_layers": 10**6}, {"decoder_ffn_dim": 10**9}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"decoder_layers": 10**6}, {"decoder_ffn_dim": 10**9}], ids=str
+)
 def test_the_decoder_of_a_text_tower_is_not_built(options: dict[str, int], open_clip: Path) -> None:
     pytest.importorskip("transformers")
     path = open_clip / "open_clip_config.json"
     set_in(path, "model_cfg", "text_cfg", value={"hf_model_name": ".", "hf_tokenizer_name": "x"})
-    small = {"d_model": 16, "encoder_layers": 1, "encoder_ffn_dim": 16, "encoder_attention_heads": 1, "vocab_size": 64}
-    (open_clip / "config.json").write_text(json.dumps({"model_type": "m2m_100", **small, **options}))
+    small = {
+        "d_model": 16,
+        "encoder_layers": 1,
+        "encoder_ffn_dim": 16,
+        "encoder_attention_heads": 1,
+        "vocab_size": 64,
+    }
+    (open_clip / "config.json").write_text(
+        json.dumps({"model_type": "m2m_100", **small, **options})
+    )
     with pytest.raises(ModelError, match="missing: text"):
         load_model(str(open_clip))
 
@@ -175,8 +208,13 @@ def test_the_decoder_of_a_text_tower_is_not_built(options: dict[str, int], open_
 @pytest.mark.parametrize("per_block", [1, 12])
 def test_thousands_of_blocks(per_block: int, tmp_path: Path) -> None:
     """As names alone: an image tower of LaCLIP is counted by them."""
-    tensors, one = laclip_tensors(), torch.zeros(1)  # of one storage, since torch takes its time to write thousands
-    more = {f"visual.blocks.{i}.x{j}": one for i in range(6000 // per_block) for j in range(per_block)}
+    tensors, one = (
+        laclip_tensors(),
+        torch.zeros(1),
+    )  # of one storage, since torch takes its time to write thousands
+    more = {
+        f"visual.blocks.{i}.x{j}": one for i in range(6000 // per_block) for j in range(per_block)
+    }
     with pytest.raises(ModelError, match=r"layers, and 6,\d+ tensors of weights"):
         load_model(str(write_laclip(tmp_path / "model.pt", {**tensors, **more})))
 
@@ -270,7 +308,13 @@ def test_a_pickle_that_declares_any_size(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [17, 300])
 def test_a_vocabulary_that_unpacks_to_any_size(megabytes: int, open_clip: Path) -> None:
-    set_in(open_clip / "open_clip_config.json", "model_cfg", "text_cfg", "tokenizer_kwargs", value={"bpe_path": "m.gz"})
+    set_in(
+        open_clip / "open_clip_config.json",
+        "model_cfg",
+        "text_cfg",
+        "tokenizer_kwargs",
+        value={"bpe_path": "m.gz"},
+    )
     with gzip.open(open_clip / "m.gz", "wb", compresslevel=1) as file:
         for _ in range(megabytes):
             file.write(b"a b\n" * 250_000)
@@ -317,16 +361,30 @@ STRANGE: dict[Callable[[Path], None], str] = {
 @pytest.mark.parametrize("strange", STRANGE, ids=lambda strange: strange.__name__)
 @pytest.mark.parametrize(
     "name",
-    ["open_clip_config.json", "open_clip_model.safetensors", "m.gz", "tokenizer.json", "tokenizer_config.json"],
+    [
+        "open_clip_config.json",
+        "open_clip_model.safetensors",
+        "m.gz",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ],
 )
-def test_files_of_open_clip_that_are_none(name: str, strange: Callable[[Path], None], open_clip: Path) -> None:
+def test_files_of_open_clip_that_are_none(
+    name: str, strange: Callable[[Path], None], open_clip: Path
+) -> None:
     if name == "m.gz":
         options = {**TEXT, "tokenizer_kwargs": {"bpe_path": name}}
         set_in(open_clip / "open_clip_config.json", "model_cfg", "text_cfg", value=options)
     if name.startswith("tokenizer"):
         pytest.importorskip("transformers")
         word_tokenizer().save_pretrained(open_clip)
-        set_in(open_clip / "open_clip_config.json", "model_cfg", "text_cfg", "hf_tokenizer_name", value="x")
+        set_in(
+            open_clip / "open_clip_config.json",
+            "model_cfg",
+            "text_cfg",
+            "hf_tokenizer_name",
+            value="x",
+        )
     strange(open_clip / name)
     message = "no tokenizer" if name == "m.gz" and strange in (sparse, deep) else STRANGE[strange]
     with pytest.raises(ModelError, match=message):
@@ -336,9 +394,17 @@ def test_files_of_open_clip_that_are_none(name: str, strange: Callable[[Path], N
 @pytest.mark.parametrize("strange", STRANGE, ids=lambda strange: strange.__name__)
 @pytest.mark.parametrize(
     "name",
-    ["config.json", "model.safetensors", "model.safetensors.index.json", "preprocessor_config.json", "tokenizer.json"],
+    [
+        "config.json",
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "preprocessor_config.json",
+        "tokenizer.json",
+    ],
 )
-def test_files_of_transformers_that_are_none(name: str, strange: Callable[[Path], None], transformers: Path) -> None:
+def test_files_of_transformers_that_are_none(
+    name: str, strange: Callable[[Path], None], transformers: Path
+) -> None:
     if "index" in name:
         (transformers / "model.safetensors").unlink()
     strange(transformers / name)
@@ -348,10 +414,30 @@ def test_files_of_transformers_that_are_none(name: str, strange: Callable[[Path]
 
 REPLACE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
 TOKENIZERS: dict[str, tuple[str, str, object, str]] = {
-    "doubled": ("tokenizer.json", "normalizer", {"type": "Sequence", "normalizers": [REPLACE] * 14}, "more of a"),
-    "long": ("tokenizer.json", "normalizer", {"type": "Prepend", "prepend": "b" * 10**6}, "more of a sentence"),
-    "words": ("tokenizer.json", "added_tokens", [{"id": i, "content": f"a{i}"} for i in range(30_000)], "30,000 words"),
-    "special": ("tokenizer_config.json", "additional_special_tokens", [f"{i:0500}" for i in range(3000)], "3,000 w"),
+    "doubled": (
+        "tokenizer.json",
+        "normalizer",
+        {"type": "Sequence", "normalizers": [REPLACE] * 14},
+        "more of a",
+    ),
+    "long": (
+        "tokenizer.json",
+        "normalizer",
+        {"type": "Prepend", "prepend": "b" * 10**6},
+        "more of a sentence",
+    ),
+    "words": (
+        "tokenizer.json",
+        "added_tokens",
+        [{"id": i, "content": f"a{i}"} for i in range(30_000)],
+        "30,000 words",
+    ),
+    "special": (
+        "tokenizer_config.json",
+        "additional_special_tokens",
+        [f"{i:0500}" for i in range(3000)],
+        "3,000 w",
+    ),
     "numbered": (
         "tokenizer_config.json",
         "added_tokens_decoder",
@@ -395,6 +481,8 @@ def test_a_tensor_in_two_parts(transformers: Path) -> None:
 @pytest.mark.slow
 def test_thousands_of_names(open_clip: Path) -> None:
     """Each is looked at once."""
-    save_file({f"a{i}": torch.zeros(1) for i in range(20_000)}, open_clip / "open_clip_model.safetensors")
+    save_file(
+        {f"a{i}": torch.zeros(1) for i in range(20_000)}, open_clip / "open_clip_model.safetensors"
+    )
     with pytest.raises(ModelError, match=r"surplus: a0, a1, a10 and 19,997 more"):
         load_model(str(open_clip))

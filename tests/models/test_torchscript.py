@@ -49,7 +49,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def change(whole: Path, path: Path, edit: Callable[[str, bytes], bytes | None], compression: int = 0) -> Path:
+def change(
+    whole: Path, path: Path, edit: Callable[[str, bytes], bytes | None], compression: int = 0
+) -> Path:
     """A copy with edited entries; None leaves one out."""
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
         for name in source.namelist():
@@ -60,7 +62,9 @@ def change(whole: Path, path: Path, edit: Callable[[str, bytes], bytes | None], 
 
 
 def with_tree(whole: Path, path: Path, tree: bytes) -> Path:
-    return change(whole, path, lambda name, content: tree if name.endswith("/data.pkl") else content)
+    return change(
+        whole, path, lambda name, content: tree if name.endswith("/data.pkl") else content
+    )
 
 
 def test_every_tensor_is_torchs_own(whole: Path) -> None:
@@ -75,7 +79,9 @@ def test_every_tensor_is_torchs_own(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("function", [os.mkdir, os.system, exec, getattr], ids=lambda f: f.__name__)
-def test_a_tree_that_calls_a_function_is_refused(function: Any, whole: Path, tmp_path: Path) -> None:
+def test_a_tree_that_calls_a_function_is_refused(
+    function: Any, whole: Path, tmp_path: Path
+) -> None:
     proof = tmp_path / "proof"
     arguments = {os.mkdir: (str(proof),), os.system: (f"mkdir {proof}",), getattr: (proof, "mkdir")}
     arguments[exec] = (f"import os; os.mkdir({str(proof)!r})",)
@@ -92,7 +98,9 @@ def test_a_tree_that_calls_a_function_is_refused(function: Any, whole: Path, tmp
 
 REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
 MODULE = b"c__torch__\nA\n)\x81"
-STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x0ctQ"
+STORAGE = (
+    b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x0ctQ"
+)
 TREES = {
     "empty": b"",
     "no modules": pickle.dumps({"a": 1}, protocol=2),
@@ -108,8 +116,14 @@ TREES = {
     + STORAGE
     + b"K\x0a(K\x05t(K\x01t\x89NtRsb.",
     "modules inside each other": b"c__torch__\nA\n)\x81q\x00}X\x01\x00\x00\x00ah\x00sb.",
-    "another storage": MODULE + b"}X\x01\x00\x00\x00a" + STORAGE.replace(b"\x000X", b"\x009X") + b"sb.",
-    "another length": MODULE + b"}X\x01\x00\x00\x00a" + STORAGE.replace(b"K\x0c", b"K\x0d") + b"sb.",
+    "another storage": MODULE
+    + b"}X\x01\x00\x00\x00a"
+    + STORAGE.replace(b"\x000X", b"\x009X")
+    + b"sb.",
+    "another length": MODULE
+    + b"}X\x01\x00\x00\x00a"
+    + STORAGE.replace(b"K\x0c", b"K\x0d")
+    + b"sb.",
     "no storage": MODULE + b"}X\x01\x00\x00\x00aK\x01Qsb.",
 }
 
@@ -117,7 +131,9 @@ TREES = {
 @pytest.mark.parametrize("tree", TREES)
 def test_a_tree_of_something_else(tree: str, whole: Path, tmp_path: Path) -> None:
     path = with_tree(whole, tmp_path / "bad.pt", TREES[tree])
-    with pytest.raises(ModelError, match=r"not a readable torch checkpoint|holds an empty dict") as caught:
+    with pytest.raises(
+        ModelError, match=r"not a readable torch checkpoint|holds an empty dict"
+    ) as caught:
         read_tensors(path)
     assert str(path) in str(caught.value)
 
@@ -130,8 +146,14 @@ def test_the_trees_above_are_wrong_in_one_thing_only(whole: Path, tmp_path: Path
 
 
 def test_a_storage_that_is_missing_or_packed(whole: Path, tmp_path: Path) -> None:
-    missing = change(whole, tmp_path / "a.pt", lambda name, content: None if name.endswith("/data/0") else content)
-    packed = change(whole, tmp_path / "b.pt", lambda _, content: content, compression=zipfile.ZIP_DEFLATED)
+    missing = change(
+        whole,
+        tmp_path / "a.pt",
+        lambda name, content: None if name.endswith("/data/0") else content,
+    )
+    packed = change(
+        whole, tmp_path / "b.pt", lambda _, content: content, compression=zipfile.ZIP_DEFLATED
+    )
     for path in (missing, packed):
         with pytest.raises(ModelError, match="not a readable torch checkpoint"):
             read_tensors(path)

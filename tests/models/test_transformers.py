@@ -25,14 +25,32 @@ transformers = pytest.importorskip("transformers")
 
 SENTENCES = ["a photo of a cat", "A red flag", "words beyond the context " * 30]
 FAMILIES = ("clip", "siglip")
-TEXT = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 3}
-TEXT |= {"vocab_size": 600, "max_position_embeddings": 16, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 0}
-VISION = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 3}
+TEXT = {
+    "hidden_size": 48,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+}
+TEXT |= {
+    "vocab_size": 600,
+    "max_position_embeddings": 16,
+    "bos_token_id": 512,
+    "eos_token_id": 513,
+    "pad_token_id": 0,
+}
+VISION = {
+    "hidden_size": 48,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+}
 VISION |= {"image_size": 32, "patch_size": 16}
 
 
 def write(folder: Path, family: str, **changes: Any) -> Any:
-    """A folder with a small model, random weights, a tokenizer and a processor; returns transformers' model."""
+    """A folder with a small model, random weights, a tokenizer and a processor; returns
+    transformers' model.
+    """
     text, vision = {**TEXT, **changes.get("text", {})}, {**VISION, **changes.get("vision", {})}
     if family == "clip":
         text["hidden_size"] = 32
@@ -41,7 +59,9 @@ def write(folder: Path, family: str, **changes: Any) -> Any:
         model = transformers.CLIPModel(transformers.CLIPConfig(**both))
         processor: Any = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32)
         symbols = [chr(code) for code in range(33, 127)]
-        vocabulary = {word: i for i, word in enumerate([*symbols, *(symbol + "</w>" for symbol in symbols)])}
+        vocabulary = {
+            word: i for i, word in enumerate([*symbols, *(symbol + "</w>" for symbol in symbols)])
+        }
         vocabulary |= {"<|startoftext|>": 512, "<|endoftext|>": 513}
         tokenizer: Any = transformers.CLIPTokenizer(vocab=vocabulary, merges=[])
     else:
@@ -61,7 +81,9 @@ def word_tokenizer() -> Any:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
     words = ["<pad>", "</s>", "<unk>", "a", "photo", "of", "cat", "red", "flag"]
-    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    backend = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
     backend.normalizer, backend.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", eos_token="</s>"
@@ -69,13 +91,29 @@ def word_tokenizer() -> Any:
 
 
 def cased(folder: Path, **config: Any) -> None:
-    """Gemma's tokenizer, which SigLIP 2 has, in place of the one in a folder: it tells capital letters apart."""
+    """Gemma's tokenizer, which SigLIP 2 has, in place of the one in a folder: it tells capital
+    letters apart.
+    """
     from tokenizers import Tokenizer, models, normalizers, processors
 
-    symbols = ["<pad>", "<eos>", "<bos>", "<unk>", "\u2581", *string.ascii_letters, *string.punctuation]
-    backend = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[], unk_token="<unk>"))
+    symbols = [
+        "<pad>",
+        "<eos>",
+        "<bos>",
+        "<unk>",
+        "\u2581",
+        *string.ascii_letters,
+        *string.punctuation,
+    ]
+    backend = Tokenizer(
+        models.BPE(
+            vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[], unk_token="<unk>"
+        )
+    )
     backend.normalizer = normalizers.Replace(" ", "\u2581")
-    backend.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    backend.post_processor = processors.TemplateProcessing(
+        single="$A <eos>", special_tokens=[("<eos>", 1)]
+    )
     backend.save(str(folder / "tokenizer.json"))
     tokens = {f"{name}_token": f"<{name}>" for name in ("pad", "eos", "bos", "unk")}
     config = {"tokenizer_class": "GemmaTokenizer", **tokens, **config}
@@ -96,7 +134,9 @@ def test_sentences_for_a_model_of_lower_case_are_lower_cased(
     """SigLIP 2 was trained on them, and its tokenizer leaves them as they are."""
     folder = shutil.copytree(wholes / "siglip", tmp_path / "siglip2")
     cased(folder, **config)
-    with pytest.warns(UserWarning, match="siglip2: sentences are lower-cased, as the model was trained"):
+    with pytest.warns(
+        UserWarning, match="siglip2: sentences are lower-cased, as the model was trained"
+    ):
         model = load_model(str(folder))
     assert not tells_case(model)
     assert model.identity["tokenizer"].startswith("GemmaTokenizer of lower-cased sentences, ")
@@ -132,7 +172,9 @@ def images() -> Tensor:
 
 def tokens_for(folder: Path) -> Any:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    return tokenizer(SENTENCES, padding="max_length", truncation=True, max_length=16, return_tensors="pt")
+    return tokenizer(
+        SENTENCES, padding="max_length", truncation=True, max_length=16, return_tensors="pt"
+    )
 
 
 def pooled(output: Any) -> Tensor:
@@ -147,16 +189,23 @@ def test_features_are_transformers_own(folder: Path, model: Model) -> None:
     tokens = tokens if folder.name == "clip" else {"input_ids": tokens["input_ids"]}
     tokens = {key: value for key, value in tokens.items() if key in ("input_ids", "attention_mask")}
     with torch.no_grad():
-        image, text = pooled(other.get_image_features(images())), pooled(other.get_text_features(**tokens))
+        image, text = (
+            pooled(other.get_image_features(images())),
+            pooled(other.get_text_features(**tokens)),
+        )
     torch.testing.assert_close(model.encode_image(images()), image, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model.encode_text(SENTENCES), text, rtol=1e-4, atol=1e-5)
     assert model.neurons == image.shape[1]
 
 
-def test_clips_features_are_the_pooled_output_times_the_projection(folder: Path, model: Model) -> None:
+def test_clips_features_are_the_pooled_output_times_the_projection(
+    folder: Path, model: Model
+) -> None:
     if folder.name == "siglip":
         assert model.weight_space == "the image tower ends without a projection"
-        with pytest.raises(ModelError, match=r"siglip: the image tower ends without a projection(?s:.*)activations"):
+        with pytest.raises(
+            ModelError, match=r"siglip: the image tower ends without a projection(?s:.*)activations"
+        ):
             _ = model.projections
         return
     other = theirs(folder)
@@ -170,10 +219,14 @@ def test_clips_features_are_the_pooled_output_times_the_projection(folder: Path,
 
 @pytest.mark.parametrize("shape", [(90, 60), (33, 80), (60, 70), (32, 32)])
 def test_preprocess_is_the_processors(shape: tuple[int, int], folder: Path, model: Model) -> None:
-    """Of those that resize with Pillow; torchvision's kernels for tensors, their default now, round differently."""
+    """Of those that resize with Pillow; torchvision's kernels for tensors, their default now, round
+    differently.
+    """
     picture = noise(*shape)
     name = {"clip": "CLIPImageProcessor", "siglip": "SiglipImageProcessor"}[folder.name]
-    processor = getattr(transformers, f"{name}Pil", getattr(transformers, name)).from_pretrained(folder)
+    processor = getattr(transformers, f"{name}Pil", getattr(transformers, name)).from_pretrained(
+        folder
+    )
     expected = processor(picture, return_tensors="pt")["pixel_values"][0]
     found = model.preprocess.normalise(model.preprocess.pixels(picture)[None])[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
@@ -187,7 +240,9 @@ def test_identity(folder: Path, model: Model) -> None:
     assert identity["projection_bias"] == {"clip": "none", "siglip": "text"}[folder.name]
     assert json.loads(identity["architecture"])["vision_config"]["image_size"] == 32
     assert "transformers_version" not in identity["architecture"]
-    assert float(identity["logit_scale"]) == pytest.approx(theirs(folder).logit_scale.exp().item(), rel=1e-4)
+    assert float(identity["logit_scale"]) == pytest.approx(
+        theirs(folder).logit_scale.exp().item(), rel=1e-4
+    )
 
 
 def test_a_path_and_its_name_are_one_model(folder: Path, model: Model) -> None:
@@ -223,20 +278,28 @@ def test_copies_of_a_model_are_independent(folder: Path) -> None:
         assert torch.equal(twin.encode_text(twin.tokenize(SENTENCES)), text)
 
 
-def test_weights_in_parts_in_half_precision_and_with_positions(folder: Path, model: Model, tmp_path: Path) -> None:
+def test_weights_in_parts_in_half_precision_and_with_positions(
+    folder: Path, model: Model, tmp_path: Path
+) -> None:
     """As large and as old checkpoints are kept."""
     parts = shutil.copytree(folder, tmp_path / folder.name)
-    tensors = {name: tensor.half() for name, tensor in load_file(parts / "model.safetensors").items()}
+    tensors = {
+        name: tensor.half() for name, tensor in load_file(parts / "model.safetensors").items()
+    }
     tensors["text_model.embeddings.position_ids"] = torch.arange(16)[None]
     (parts / "model.safetensors").unlink()
     names = sorted(tensors)
     place = {name: f"model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(names)}
     for file in set(place.values()):
         save_file({name: tensors[name] for name in names if place[name] == file}, parts / file)
-    (parts / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": place}))
+    (parts / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": place})
+    )
     edit("config.json", dtype="float16")(parts)
     found = load_model(str(parts))
-    torch.testing.assert_close(found.encode_image(images()), model.encode_image(images()), rtol=0.1, atol=0.02)
+    torch.testing.assert_close(
+        found.encode_image(images()), model.encode_image(images()), rtol=0.1, atol=0.02
+    )
     assert next(iter(found.encode_text(["a"]))).dtype == torch.float32
 
 
@@ -282,7 +345,8 @@ def without_pooling(folder: Path) -> None:
     edit("config.json", vision_config__vision_use_head=False)(folder)
     tensors = load_file(folder / "model.safetensors")
     save_file(
-        {name: t for name, t in tensors.items() if "vision_model.head." not in name}, folder / "model.safetensors"
+        {name: t for name, t in tensors.items() if "vision_model.head." not in name},
+        folder / "model.safetensors",
     )
 
 
@@ -292,28 +356,76 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no configuration": ("clip", drop("config.json"), r"config\.json: No such file"),
     "no JSON": ("clip", put("config.json", "{"), r"config\.json: no JSON"),
     "a list": ("clip", put("config.json", "[]"), r"config\.json: holds a list"),
-    "another model": ("clip", edit("config.json", model_type="blip"), r"model_type 'blip'\s+expected: clip or siglip"),
-    "images of any size": ("siglip", edit("config.json", model_type="siglip2"), r"SigLIP 2 among the latter where"),
+    "another model": (
+        "clip",
+        edit("config.json", model_type="blip"),
+        r"model_type 'blip'\s+expected: clip or siglip",
+    ),
+    "images of any size": (
+        "siglip",
+        edit("config.json", model_type="siglip2"),
+        r"SigLIP 2 among the latter where",
+    ),
     "an impossible width": (
         "clip",
         edit("config.json", vision_config__hidden_size=49),
         "cannot build this clip model",
     ),
-    "words for numbers": ("clip", edit("config.json", vision_config__hidden_size="x"), "cannot build this clip model"),
-    "another width": ("clip", edit("config.json", vision_config__hidden_size=24), r"wrong shape: \S+ \["),
-    "more layers": ("siglip", edit("config.json", text_config__num_hidden_layers=3), r"missing: text_model"),
+    "words for numbers": (
+        "clip",
+        edit("config.json", vision_config__hidden_size="x"),
+        "cannot build this clip model",
+    ),
+    "another width": (
+        "clip",
+        edit("config.json", vision_config__hidden_size=24),
+        r"wrong shape: \S+ \[",
+    ),
+    "more layers": (
+        "siglip",
+        edit("config.json", text_config__num_hidden_layers=3),
+        r"missing: text_model",
+    ),
     "surplus": ("clip", set_weight("more", torch.zeros(1)), r"surplus: more"),
-    "NaN": ("clip", set_weight("visual_projection.weight", torch.full((24, 48), torch.nan)), r"NaN or infinite: vis"),
+    "NaN": (
+        "clip",
+        set_weight("visual_projection.weight", torch.full((24, 48), torch.nan)),
+        r"NaN or infinite: vis",
+    ),
     "no weights": ("clip", drop("model.safetensors"), r"no model\.safetensors among config\.json"),
-    "broken weights": ("clip", put("model.safetensors", "hello"), r"model\.safetensors: not a readable safetensors"),
+    "broken weights": (
+        "clip",
+        put("model.safetensors", "hello"),
+        r"model\.safetensors: not a readable safetensors",
+    ),
     "parts elsewhere": ("clip", in_parts("../model.safetensors"), r"index\.json: no list of parts"),
     "parts that are missing": ("clip", in_parts("b.safetensors"), r"b\.safetensors: no such file"),
     "no pooling": ("siglip", without_pooling, "vision_use_head False"),
-    "no processor": ("clip", drop(PROCESSOR), r"clip: no preprocessor_config\.json, (?s:.*)copy it from the model"),
-    "a pointer": ("clip", put("model.safetensors", POINTER), r"model\.safetensors: a git-lfs pointer"),
-    "a pointer for a configuration": ("clip", put("config.json", POINTER), r"config\.json: a git-lfs pointer"),
-    "a pointer for a tokenizer": ("clip", put("tokenizer.json", POINTER), r"tokenizer\.json: a git-lfs pointer"),
-    "another processor": ("clip", edit(PROCESSOR, image_processor_type="ViTImageProcessor"), "type ViTImage"),
+    "no processor": (
+        "clip",
+        drop(PROCESSOR),
+        r"clip: no preprocessor_config\.json, (?s:.*)copy it from the model",
+    ),
+    "a pointer": (
+        "clip",
+        put("model.safetensors", POINTER),
+        r"model\.safetensors: a git-lfs pointer",
+    ),
+    "a pointer for a configuration": (
+        "clip",
+        put("config.json", POINTER),
+        r"config\.json: a git-lfs pointer",
+    ),
+    "a pointer for a tokenizer": (
+        "clip",
+        put("tokenizer.json", POINTER),
+        r"tokenizer\.json: a git-lfs pointer",
+    ),
+    "another processor": (
+        "clip",
+        edit(PROCESSOR, image_processor_type="ViTImageProcessor"),
+        "type ViTImage",
+    ),
     "another size": (
         "clip",
         edit(PROCESSOR, size={"shortest_edge": 48}, crop_size=48),
@@ -327,7 +439,11 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no crop": ("clip", edit(PROCESSOR, do_center_crop=False), r"size .* with crop_size"),
     "longest side": ("clip", edit(PROCESSOR, size={"longest_edge": 32}), r"size .*longest_edge"),
     "an oblong": ("siglip", edit(PROCESSOR, size={"height": 32, "width": 64}), r"size .*64"),
-    "words for a size": ("siglip", edit(PROCESSOR, size={"height": [3], "width": [3]}), r"size .*\[3\]"),
+    "words for a size": (
+        "siglip",
+        edit(PROCESSOR, size={"height": [3], "width": [3]}),
+        r"size .*\[3\]",
+    ),
     "no scaling": ("clip", edit(PROCESSOR, do_rescale=False), r"do_rescale off"),
     "another scale": ("clip", edit(PROCESSOR, rescale_factor=1 / 127.5), r"rescale_factor 0\.0078"),
     "another filter": ("clip", edit(PROCESSOR, resample=0), r"resample 0"),
@@ -345,7 +461,9 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "clip",
         lambda folder: (
             edit("config.json", text_config__vocab_size=100)(folder),
-            set_weight("text_model.embeddings.token_embedding.weight", torch.zeros(100, 32))(folder),
+            set_weight("text_model.embeddings.token_embedding.weight", torch.zeros(100, 32))(
+                folder
+            ),
         ),
         r"514 tokens for a vocab_size of 100",
     ),
@@ -372,8 +490,12 @@ def test_what_is_wrong_in_a_folder_is_named(fault: str, wholes: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_code_that_a_configuration_names_is_not_run(family: str, wholes: Path, tmp_path: Path) -> None:
-    """Neither a module beside it nor a kernel of the hub: what says how to load is left out of what is loaded."""
+def test_code_that_a_configuration_names_is_not_run(
+    family: str, wholes: Path, tmp_path: Path
+) -> None:
+    """Neither a module beside it nor a kernel of the hub: what says how to load is left out of what
+    is loaded.
+    """
     folder = shutil.copytree(wholes / family, tmp_path / family)
     put("evil.py", "raise SystemExit('this was run')")(folder)
     edit(
@@ -399,14 +521,18 @@ def test_the_form_in_which_newer_processors_are_saved(wholes: Path, tmp_path: Pa
         load_model(str(folder))
 
 
-def test_without_transformers_the_extra_is_named(wholes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_transformers_the_extra_is_named(
+    wholes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'purescope\[hf\]'"):
         load_model(str(wholes / "clip"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("key", "value"), [("model_type", [None]), ("text_config", "x"), ("projection_dim", "x")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("model_type", [None]), ("text_config", "x"), ("projection_dim", "x")]
+)
 def test_a_value_of_another_type_is_refused(key: str, value: object, tmp_path: Path) -> None:
     write(tmp_path, "clip")
     path = tmp_path / "config.json"

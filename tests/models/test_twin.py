@@ -74,8 +74,14 @@ def test_a_copy_of_one_is_one(elsewhere: Path) -> None:
     convert("bundled:clip", elsewhere / "copy")
     model, copy = load_model("bundled:clip"), load_model(str(elsewhere / "copy"))
     assert_open_clips(elsewhere / "copy", model)
-    assert [copy.identity[key] == model.identity[key] for key in ("architecture", "tokenizer")] == [True, True]
-    configs = [json.loads((at / "open_clip_config.json").read_text()) for at in (FOLDERS / "clip", elsewhere / "copy")]
+    assert [copy.identity[key] == model.identity[key] for key in ("architecture", "tokenizer")] == [
+        True,
+        True,
+    ]
+    configs = [
+        json.loads((at / "open_clip_config.json").read_text())
+        for at in (FOLDERS / "clip", elsewhere / "copy")
+    ]
     assert configs[0]["model_cfg"] == configs[1]["model_cfg"]
 
 
@@ -103,5 +109,7 @@ def test_a_twin_of_other_tokens_is_refused(fault: str, tmp_path: Path) -> None:
         content["model"] = None
     if fault != "missing":
         path.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match=r"tokenizer\.json: (missing|another vocabulary than bpe_path names)"):
+    with pytest.raises(
+        ModelError, match=r"tokenizer\.json: (missing|another vocabulary than bpe_path names)"
+    ):
         load_model(str(folder))

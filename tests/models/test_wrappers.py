@@ -16,9 +16,16 @@ from purescope.models.wrappers import find_weights
 from tests.checkpoints import laclip_tensors, openai_marks
 
 PATH = Path("run/last.pt")
-MODEL = {"logit_scale": torch.tensor(1.5), "visual.conv1.weight": torch.ones(2), "ln_final.bias": torch.zeros(2)}
+MODEL = {
+    "logit_scale": torch.tensor(1.5),
+    "visual.conv1.weight": torch.ones(2),
+    "ln_final.bias": torch.zeros(2),
+}
 OTHER = {name: tensor + 1 for name, tensor in MODEL.items()}
-OPTIMIZER = {"state": {0: {"exp_avg": torch.ones(2), "step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-3}]}
+OPTIMIZER = {
+    "state": {0: {"exp_avg": torch.ones(2), "step": torch.tensor(3.0)}},
+    "param_groups": [{"lr": 1e-3}],
+}
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -30,12 +37,19 @@ def assert_is(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "module", "net", "model.state_dict"])
+@pytest.mark.parametrize(
+    "key", ["state_dict", "model_state_dict", "model", "module", "net", "model.state_dict"]
+)
 def test_the_one_model_of_a_checkpoint_is_found_under_any_key(key: str) -> None:
     content: Any = MODEL
     for name in reversed(key.split(".")):
         content = {name: content}
-    beside = {"epoch": 3, "optimizer_state_dict": OPTIMIZER, "scaler": {}, "loss": torch.tensor(0.5)}
+    beside = {
+        "epoch": 3,
+        "optimizer_state_dict": OPTIMIZER,
+        "scaler": {},
+        "loss": torch.tensor(0.5),
+    }
     assert_is(find_weights(PATH, {**beside, **content}), MODEL)
 
 
@@ -44,7 +58,10 @@ def test_the_one_model_of_a_checkpoint_is_found_under_any_key(key: str) -> None:
     [
         ({"model": MODEL, "model_ema": OTHER}, ["model", "model_ema"]),
         ({"state_dict": MODEL, "state_dict_ema": OTHER}, ["state_dict", "state_dict_ema"]),
-        ({"state_dict": {**under("model.", MODEL), **under("teacher.", OTHER)}}, ["model", "teacher"]),
+        (
+            {"state_dict": {**under("model.", MODEL), **under("teacher.", OTHER)}},
+            ["model", "teacher"],
+        ),
         ({"state_dict": {**under("module.", MODEL), **under("ema.", OTHER)}}, ["module", "ema"]),
         ({"a": {"model": MODEL}, "b": {"model": OTHER}}, ["a.model", "b.model"]),
         ({"a": under("x.", MODEL), "b": under("x.", OTHER)}, ["a.x", "b.x"]),
@@ -53,7 +70,9 @@ def test_the_one_model_of_a_checkpoint_is_found_under_any_key(key: str) -> None:
 )
 def test_of_several_models_none_is_chosen_in_silence(content: Any, parts: list[str]) -> None:
     names = ", ".join(f"last.pt#{part}" for part in parts)
-    with pytest.raises(ModelError, match=f"run/last.pt: holds 2 models\n  expected: one of {names}\n"):
+    with pytest.raises(
+        ModelError, match=f"run/last.pt: holds 2 models\n  expected: one of {names}\n"
+    ):
         find_weights(PATH, content)
     assert_is(find_weights(PATH, content, parts[0]), MODEL)
     assert_is(find_weights(PATH, content, parts[1]), OTHER)
@@ -74,13 +93,17 @@ WRAPPERS = ["_orig_mod.", "module.", "_fsdp_wrapped_module."]
 def test_wrappers_go_in_any_order_and_number(count: int) -> None:
     for wrappers in permutations(WRAPPERS * 2, count):
         assert_is(find_weights(PATH, under("".join(wrappers), MODEL)), MODEL)
-        assert_is(find_weights(PATH, {"state_dict": under("".join(["model.", *wrappers]), MODEL)}), MODEL)
+        assert_is(
+            find_weights(PATH, {"state_dict": under("".join(["model.", *wrappers]), MODEL)}), MODEL
+        )
 
 
 def test_a_tower_may_be_compiled_alone() -> None:
     inner = {name.replace("visual.", "visual._orig_mod."): tensor for name, tensor in MODEL.items()}
     assert_is(find_weights(PATH, inner), MODEL)
-    with pytest.raises(ModelError, match=r"holds weights twice, as such and as visual\._orig_mod\.conv1"):
+    with pytest.raises(
+        ModelError, match=r"holds weights twice, as such and as visual\._orig_mod\.conv1"
+    ):
         find_weights(PATH, {**MODEL, **inner})
 
 
@@ -90,8 +113,13 @@ def test_a_name_that_only_looks_like_a_wrapper_stays() -> None:
 
 
 def test_heads_beside_a_model_are_left_out_and_named() -> None:
-    content = {"state_dict": {**under("clipmodel.", MODEL), "ff_head.weight": torch.ones(3), "steps": 4}}
-    with pytest.warns(UserWarning, match=r"left out what lies beside the model clipmodel\.\*: ff_head\.weight, steps"):
+    content = {
+        "state_dict": {**under("clipmodel.", MODEL), "ff_head.weight": torch.ones(3), "steps": 4}
+    }
+    with pytest.warns(
+        UserWarning,
+        match=r"left out what lies beside the model clipmodel\.\*: ff_head\.weight, steps",
+    ):
         assert_is(find_weights(PATH, content), MODEL)
 
 
@@ -110,20 +138,29 @@ def test_a_file_of_safetensors_is_known_by_what_it_holds(name: str, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "weights"])
 def test_a_pointer_of_git_lfs_is_named(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-    with pytest.raises(ModelError, match=rf"{name}: a git-lfs pointer, (?s:.*)to fix:   git lfs pull"):
+    (tmp_path / name).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    )
+    with pytest.raises(
+        ModelError, match=rf"{name}: a git-lfs pointer, (?s:.*)to fix:   git lfs pull"
+    ):
         read_tensors(tmp_path / name)
 
 
 @pytest.mark.slow
 def test_a_part_is_named_after_the_file(tmp_path: Path) -> None:
-    first, second = laclip_tensors(depth=1, text_depth=1), laclip_tensors(depth=1, text_depth=1, seed=1)
+    first, second = (
+        laclip_tensors(depth=1, text_depth=1),
+        laclip_tensors(depth=1, text_depth=1, seed=1),
+    )
     torch.save({"model": first, "model_ema": second}, tmp_path / "last.pt")
     model = load_model(f"{tmp_path}/last.pt#model_ema")
     assert (model.label, model.spec) == ("last model ema", f"{tmp_path}/last.pt#model_ema")
     torch.testing.assert_close(model.projections.image, second["image_projection"].T)
     assert load_model(f"A={tmp_path}/last.pt#model").label == "A"
-    with pytest.raises(ModelError, match=r"holds 2 models(?s:.*)last\.pt#model, last\.pt#model_ema"):
+    with pytest.raises(
+        ModelError, match=r"holds 2 models(?s:.*)last\.pt#model, last\.pt#model_ema"
+    ):
         load_model(f"{tmp_path}/last.pt")
     (tmp_path / "last.pt").rename(tmp_path / "a#b.pt")
     assert load_model(f"{tmp_path}/a#b.pt#model").label == "a#b model"

@@ -1,4 +1,6 @@
-"""Which changes are made, in which order they are tried, and which of them are known to change nothing."""
+"""Which changes are made, in which order they are tried, and which of them are known to change
+nothing.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,7 +73,9 @@ def reason(error: Exception) -> str:
 
 
 @pytest.mark.parametrize(("kind", "line", "expected"), CASES)
-def test_a_kind_of_change_makes_what_it_says(kind: str, line: str, expected: tuple[str, ...]) -> None:
+def test_a_kind_of_change_makes_what_it_says(
+    kind: str, line: str, expected: tuple[str, ...]
+) -> None:
     text = f"first = 'é–×'\n{line}\nlast = first\n"
     made = [change for change in changes_of(text, "a.py") if change.kind == kind]
     assert tuple(change.after for change in made) == expected
@@ -92,7 +96,12 @@ def test_what_is_for_readers_stays() -> None:
 def test_a_change_over_lines_is_told_in_one_and_says_where_it_is() -> None:
     text = "class A:\n    def f(self, a, b):\n        return (\n            a\n            + b  # a + sign\n        )\n"
     (change,) = changes_of(text, "a.py")
-    assert (change.function, change.line, change.column, change.name) == ("A.f", 5, 12, "a.py:5:12:arithmetic")
+    assert (change.function, change.line, change.column, change.name) == (
+        "A.f",
+        5,
+        12,
+        "a.py:5:12:arithmetic",
+    )
     assert (change.before, change.after) == ("+ b # a + sign", "- b # a + sign")
 
 
@@ -118,17 +127,25 @@ def test_the_same_changes_are_chosen_wherever_their_lines_stand() -> None:
 
 
 def test_every_module_has_its_share() -> None:
-    by_module = {"long.py": changes(200, "long.py"), "short.py": changes(2, "short.py"), "empty.py": []}
+    by_module = {
+        "long.py": changes(200, "long.py"),
+        "short.py": changes(2, "short.py"),
+        "empty.py": [],
+    }
     chosen = choose(by_module, 44, seed=0)
     files = [change.file for change in chosen]
-    assert (files.count("long.py"), files.count("short.py")) == (40, 4)  # as 20 : 2, the roots of 400 and 4
+    assert (files.count("long.py"), files.count("short.py")) == (
+        40,
+        4,
+    )  # as 20 : 2, the roots of 400 and 4
     assert len(choose(by_module, 10**6, seed=0)) == 404
 
 
 def test_a_change_that_changes_nothing_is_known_by_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "equivalent.toml"
     path.write_text(
-        "[[equivalent]]\nfile = 'a.py'\nfunction = ''\nbefore = 'a1 = b1 < c1 + d1'\nafter = 'a1 = b1 <= c1 + d1'\n"
+        "[[equivalent]]\nfile = 'a.py'\nfunction = ''\nbefore = 'a1 = b1 < c1 + d1'\nafter = 'a1 = "
+        "b1 <= c1 + d1'\n"
         "reason = 'they are never equal'\n"
     )
     known = read_equivalents(path)
@@ -139,7 +156,10 @@ def test_a_change_that_changes_nothing_is_known_by_what_it_is(tmp_path: Path) ->
 
 
 def test_the_list_of_equivalents_gives_reasons() -> None:
-    assert all(len(reason) > 10 for reason in read_equivalents(ROOT / "mutants" / "equivalent.toml").values())
+    assert all(
+        len(reason) > 10
+        for reason in read_equivalents(ROOT / "mutants" / "equivalent.toml").values()
+    )
 
 
 @pytest.mark.parametrize("row", TESTS)
@@ -155,11 +175,14 @@ def test_the_longest_row_is_a_files() -> None:
 
 
 @pytest.mark.parametrize("survivors", [1, 2])
-def test_the_status_says_whether_enough_was_caught(survivors: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_status_says_whether_enough_was_caught(
+    survivors: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     chosen = changes(15, "maths/overlaps.py")
     assert len(chosen) == 30
     outcomes: Mapping[Change, Outcome] = {
-        change: Outcome(number < survivors, "", {}, 0, "") for number, change in enumerate(chosen[:-10])
+        change: Outcome(number < survivors, "", {}, 0, "")
+        for number, change in enumerate(chosen[:-10])
     }
     assert report(chosen, outcomes) == (0 if 1 - survivors / 20 >= ENOUGH else 1)
     printed = capsys.readouterr().out

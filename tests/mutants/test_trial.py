@@ -38,7 +38,8 @@ def test_changes_are_caught_or_survive_and_the_tree_is_not_written_to(tmp_path: 
     files = {
         "src/tiny.py": MODULE,
         "tests/test_tiny.py": TEST,
-        "pyproject.toml": "[tool.pytest.ini_options]\naddopts = ['--import-mode=importlib', '-p', 'no:xdist']\n",
+        "pyproject.toml": "[tool.pytest.ini_options]\naddopts = ['--import-mode=importlib', '-p', "
+        "'no:xdist']\n",
     }
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,9 @@ def test_changes_are_caught_or_survive_and_the_tree_is_not_written_to(tmp_path: 
         stdout=subprocess.PIPE,
         text=True,
     )
-    outcomes = {name: (passed, why) for name, passed, why in map(json.loads, done.stdout.splitlines())}
+    outcomes = {
+        name: (passed, why) for name, passed, why in map(json.loads, done.stdout.splitlines())
+    }
     failed = "tests/test_tiny.py::test_clip"
     assert outcomes == {
         "unchanged": (True, ""),
@@ -60,5 +63,9 @@ def test_changes_are_caught_or_survive_and_the_tree_is_not_written_to(tmp_path: 
         "for ever": (False, "took more of the processor's time than it may"),
         "no module": (False, "tests/test_tiny.py"),
     }
-    left = {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*") if path.is_file()}
+    left = {
+        path.relative_to(root).as_posix(): path.read_text()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
     assert left == files

@@ -36,15 +36,24 @@ def made(
     classes: int = 66,
     silhouette: float = 0.1,
 ) -> Made:
-    """Accuracies as above, a random one at every draw, and silhouettes `silhouette` times as large."""
+    """Accuracies as above, a random one at every draw, and silhouettes `silhouette` times as
+    large.
+    """
     random = np.random.default_rng(0).uniform(0.2, 0.4, (draws, len(ks)))
     cells = [("full", 0, 512, FULL)]
     cells += [("high_purity", 0, k, HIGH[i]) for i, k in enumerate(ks)]
     cells += [("low_purity", 0, k, LOW[i]) for i, k in enumerate(ks)]
-    cells += [("random", draw, k, random[draw, i]) for draw in range(draws) for i, k in enumerate(ks)]
+    cells += [
+        ("random", draw, k, random[draw, i]) for draw in range(draws) for i, k in enumerate(ks)
+    ]
     # Shuffled: what is drawn must not hang on the order of the rows.
-    rows = pd.DataFrame(cells, columns=["strategy", "draw", "k", "value"]).sample(frac=1, random_state=1)
-    parts = [rows.assign(metric="accuracy"), rows.assign(metric="silhouette", value=rows.value * silhouette)]
+    rows = pd.DataFrame(cells, columns=["strategy", "draw", "k", "value"]).sample(
+        frac=1, random_state=1
+    )
+    parts = [
+        rows.assign(metric="accuracy"),
+        rows.assign(metric="silhouette", value=rows.value * silhouette),
+    ]
     table = pd.concat(parts, ignore_index=True).assign(
         model=model,
         dataset=dataset,
@@ -122,7 +131,12 @@ def neurons_table(model: str = "a $x$", neurons: int = 40) -> pd.DataFrame:
         for what in ("overlap", "random")
     }
     table = pd.DataFrame(
-        {"model": model, "neuron": random.permutation(neurons), "rank": range(1, neurons + 1), **drawn}
+        {
+            "model": model,
+            "neuron": random.permutation(neurons),
+            "rank": range(1, neurons + 1),
+            **drawn,
+        }
     )
     return table.assign(
         total_overlap=(table.image_overlap + table.text_overlap) * (neurons - 1),
@@ -131,22 +145,41 @@ def neurons_table(model: str = "a $x$", neurons: int = 40) -> pd.DataFrame:
     )
 
 
-def importance_table(model: str = "a $x$", dataset: str = "emoji", neurons: int = 30) -> pd.DataFrame:
+def importance_table(
+    model: str = "a $x$", dataset: str = "emoji", neurons: int = 30
+) -> pd.DataFrame:
     """Of importance, with numbers of both signs."""
     random = np.random.default_rng(1)
     columns = ("accuracy_drop", "low", "high", "loss_change", "margin_change")
     table = pd.DataFrame({name: random.normal(0, 0.01, neurons) for name in columns})
-    positive = ("variance", "image_norm", "text_norm", "image_purity", "text_purity", "total_overlap")
+    positive = (
+        "variance",
+        "image_norm",
+        "text_norm",
+        "image_purity",
+        "text_purity",
+        "total_overlap",
+    )
     table = table.assign(**{name: random.uniform(1, 9, neurons) for name in positive})
     return table.assign(model=model, dataset=dataset, ablation="zero", neuron=range(neurons))
 
 
 def layer_table(model: str = "a $x$") -> pd.DataFrame:
     """Two blocks of a text tower, and two stems and a block of an image tower."""
-    rows = [("image", 0, "stem", 1.1, 0.9), ("image", 0, "stem", 1.2, 0.8), ("image", 1, "mlp", 2.0, 0.7)]
-    rows += [("text", depth, kind, depth + 0.5, 0.5 / depth) for depth in (1, 2) for kind in ("attention", "mlp")]
+    rows = [
+        ("image", 0, "stem", 1.1, 0.9),
+        ("image", 0, "stem", 1.2, 0.8),
+        ("image", 1, "mlp", 2.0, 0.7),
+    ]
+    rows += [
+        ("text", depth, kind, depth + 0.5, 0.5 / depth)
+        for depth in (1, 2)
+        for kind in ("attention", "mlp")
+    ]
     columns = ["tower", "depth", "kind", "relative_overlap", "relative_effective_rank"]
     table = pd.DataFrame(rows, columns=columns)
     names = [f"{tower}.{number}" for number, tower in enumerate(table.tower)]
-    table = table.assign(model=model, space="weights", dataset="", token="", name=names, neurons=4, width=9, dead=0)
+    table = table.assign(
+        model=model, space="weights", dataset="", token="", name=names, neurons=4, width=9, dead=0
+    )
     return table.reindex(columns=list(LAYERS.described))

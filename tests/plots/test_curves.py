@@ -17,7 +17,22 @@ from purescope.plots.curves import plot_accuracy, plot_gap, plot_silhouette
 from purescope.plots.neurons import plot_overlap
 from purescope.plots.panels import gap_figure, pruning_figure, write_figures
 from purescope.plots.saving import save_figure
-from tests.plots.made import FULL, HIGH, KS, LOW, bands, check_band, corners, edges, joined, labels, line, made, x, y
+from tests.plots.made import (
+    FULL,
+    HIGH,
+    KS,
+    LOW,
+    bands,
+    check_band,
+    corners,
+    edges,
+    joined,
+    labels,
+    line,
+    made,
+    x,
+    y,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -75,7 +90,9 @@ def test_words_on_the_axes() -> None:
     assert ax.get_ylabel() == "Zero-shot accuracy (%)"
 
 
-def test_a_legend_stands_outside_the_data_of_our_figures_and_is_left_to_the_owner_of_others() -> None:
+def test_a_legend_stands_outside_the_data_of_our_figures_and_is_left_to_the_owner_of_others() -> (
+    None
+):
     ours = plot_accuracy(made().table)
     assert isinstance(ours.figure, Figure)
     (legend,) = ours.figure.legends
@@ -101,7 +118,10 @@ def test_few_draws(draws: int) -> None:
 
 def test_a_single_k_shows_points_and_a_band_of_some_width() -> None:
     ax = plot_accuracy(made(ks=(256,)).table)
-    assert all(line(ax, label).get_marker() not in ("", "None") for label in ("highest", "lowest", "random"))
+    assert all(
+        line(ax, label).get_marker() not in ("", "None")
+        for label in ("highest", "lowest", "random")
+    )
     assert len(bands(ax)) == 2
     assert all(min(edges(band)) < 256 < max(edges(band)) for band in bands(ax))
     assert ax.get_xticks().tolist() == [256]
@@ -123,7 +143,11 @@ def test_a_table_of_several_asks_which() -> None:
         plot_silhouette(table, model="CLIPP", dataset="flags")
     # One name is enough where it leaves one of the other.
     assert plot_accuracy(table, model="CLIP").get_title(loc="left").startswith("CLIP on flags")
-    assert plot_accuracy(table, dataset="emoji").get_title(loc="left").startswith("CC3M LaCLIP on emoji")
+    assert (
+        plot_accuracy(table, dataset="emoji")
+        .get_title(loc="left")
+        .startswith("CC3M LaCLIP on emoji")
+    )
 
 
 def test_a_table_without_what_is_asked_for() -> None:
@@ -141,11 +165,15 @@ def test_overlap_histogram_counts_every_live_neuron_once() -> None:
     text = torch.randn(40, 16, generator=generator)
     text[3] = 0
     ax = plot_overlap(Projections(torch.randn(40, 64, generator=generator), text), model="tiny")
-    assert labels(ax)[:2] == ["image tower: 40 neurons of width 64", "text tower: 39 neurons of width 16"]
+    assert labels(ax)[:2] == [
+        "image tower: 40 neurons of width 64",
+        "text tower: 39 neurons of width 16",
+    ]
     scores = overlap(text)[torch.arange(40) != 3].numpy()
     area = corners(ax.patches[1].get_path())
     assert area[:, 0].min() <= scores.min() < scores.max() <= area[:, 0].max()
-    # The outline runs along the bars' tops and back along zero: the tops' distinct x are the edges of the bins.
+    # The outline runs along the bars' tops and back along zero: the tops' distinct x are the edges
+    # of the bins.
     edges = np.unique(area[:, 0])
     tops = [area[np.isclose(area[:, 0], edge), 1] for edge in edges]
     for left, right, low, high in zip(tops[:-1], tops[1:], edges[:-1], edges[1:], strict=True):
@@ -153,7 +181,9 @@ def test_overlap_histogram_counts_every_live_neuron_once() -> None:
         assert count in left
         assert count in right
     for width in (64, 16):
-        np.testing.assert_allclose(x(line(ax, f"random neurons of width {width}")), random_overlap(width))
+        np.testing.assert_allclose(
+            x(line(ax, f"random neurons of width {width}")), random_overlap(width)
+        )
 
 
 def test_overlap_of_equal_widths_has_one_reference_and_of_equal_neurons_one_bar() -> None:
@@ -233,7 +263,9 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         save_figure(Figure(), tmp_path / "file" / "figure")
 
 
-def test_an_interrupted_save_leaves_the_old_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_save_leaves_the_old_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (path,) = save_figure(Figure(), tmp_path / "figure", ("svg",))
     before = path.read_bytes()
 

@@ -1,4 +1,6 @@
-"""All figures of a folder: which, of what size, with which fonts, and `purescope plot` as a user types it."""
+"""All figures of a folder: which, of what size, with which fonts, and `purescope plot` as a user
+types it.
+"""
 
 import re
 import shutil
@@ -52,7 +54,8 @@ STEMS = [
     "importance_emoji",
     f"layers_{slug(HOSTILE)}",
 ]
-# Each way to lay a page out: in a column of two, over both, and in the only one; and the files that tests read.
+# Each way to lay a page out: in a column of two, over both, and in the only one; and the files that
+# tests read.
 FORMATS_OF: dict[tuple[str, str], list[str]] = {
     ("acl", "column"): ["pdf", "svg", "png"],
     ("acl", "text"): ["pdf"],
@@ -67,7 +70,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
     write_results(joined(made(HOSTILE), made("clip")), out)
     write_table(neurons_table(HOSTILE), out, NEURONS)
-    without = importance_table("clip").assign(total_overlap=np.nan, image_purity=np.nan, text_purity=np.nan)
+    without = importance_table("clip").assign(
+        total_overlap=np.nan, image_purity=np.nan, text_purity=np.nan
+    )
     importance = importance_table(HOSTILE)
     write_table(pd.concat([importance, without], ignore_index=True), out, IMPORTANCE)
     write_table(importance_and_purity(importance), out, CORRELATIONS)
@@ -86,7 +91,9 @@ class Printed:
 
 
 @pytest.fixture(scope="module")
-def printed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Printed]:
+def printed(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Printed]:
     """The folder's figures for a venue and a width, drawn once for all tests, one after another."""
 
     @cache
@@ -99,7 +106,9 @@ def printed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
         with pytest.MonkeyPatch.context() as patch, style("paper", venue=venue, width=width):
             patch.setattr("purescope.plots.saving.save_figure", keep)
-            written = draw_folder(folder, tmp_path_factory.mktemp("printed"), FORMATS_OF[venue, width]).written
+            written = draw_folder(
+                folder, tmp_path_factory.mktemp("printed"), FORMATS_OF[venue, width]
+            ).written
         return Printed(figures, list(written))
 
     return drawn
@@ -126,14 +135,20 @@ def page(pdf: Path) -> tuple[float, float]:
 
 def test_all_that_a_run_has_is_drawn(folder: Path, tmp_path: Path) -> None:
     drawn = draw_folder(folder, tmp_path, ["svg"])
-    assert [path.relative_to(tmp_path).as_posix() for path in drawn.written] == [f"{stem}.svg" for stem in STEMS]
+    assert [path.relative_to(tmp_path).as_posix() for path in drawn.written] == [
+        f"{stem}.svg" for stem in STEMS
+    ]
     assert sorted(tmp_path.iterdir()) == sorted(drawn.written)
     (missing,) = drawn.missing
     assert missing.startswith("training curves: no track.parquet")
     for path in drawn.written:
         root = ElementTree.parse(path).getroot()
         assert not [element for element in root.iter() if element.tag.endswith(("}b", "}script"))]
-    texts = [element.text for element in ElementTree.parse(drawn.written[0]).getroot().iter() if element.text]
+    texts = [
+        element.text
+        for element in ElementTree.parse(drawn.written[0]).getroot().iter()
+        if element.text
+    ]
     assert HOSTILE in texts
 
 
@@ -174,10 +189,15 @@ def tables() -> list[pd.DataFrame]:
 
 
 @pytest.mark.parametrize("venue", VENUES)
-def test_up_to_four_panels_stand_in_one_column_where_a_venue_has_two(tables: list[pd.DataFrame], venue: str) -> None:
+def test_up_to_four_panels_stand_in_one_column_where_a_venue_has_two(
+    tables: list[pd.DataFrame], venue: str
+) -> None:
     column, wide = VENUES[venue]
     with style("paper", venue=venue):
-        panels = {len(figure.axes): figure for figure in (*map(pruning_figure, tables), gap_figure(tables[2]))}
+        panels = {
+            len(figure.axes): figure
+            for figure in (*map(pruning_figure, tables), gap_figure(tables[2]))
+        }
     assert sorted(panels) == [2, 3, 4, 6] or (column == wide and sorted(panels) == [2, 4, 6])
     for count, figure in panels.items():
         assert figure.get_figwidth() == (column if count <= 4 else wide)
@@ -191,7 +211,9 @@ def test_up_to_four_panels_stand_in_one_column_where_a_venue_has_two(tables: lis
 def test_a_stack_says_once_what_its_panels_count() -> None:
     with style("paper", venue="ieee"):
         (top, *rest, last) = pruning_figure(joined(made("a"), made("b"))).axes
-        assert [ax.get_xlabel() for ax in (top, *rest)] == [""] * 3 and last.get_xlabel() == "Neurons kept (k of 512)"
+        assert [ax.get_xlabel() for ax in (top, *rest)] == [
+            ""
+        ] * 3 and last.get_xlabel() == "Neurons kept (k of 512)"
         assert [ax.get_title(loc="left") for ax in (top, *rest, last)] == ["a", "", "b", ""]
         other = Made(made("b").table.assign(neurons=640), made("b").random)
         labels = [ax.get_xlabel() for ax in gap_figure(joined(made("a"), other)).axes]
@@ -216,7 +238,11 @@ def test_nothing_leaves_the_page_or_lies_on_another_panel(
         assert len(figure.legends) <= 1
         parts = [ax.get_tightbbox() for ax in figure.axes if ax.axison]
         parts += [legend.get_window_extent() for legend in figure.legends]
-        assert not [pair for pair in combinations(parts, 2) if pair[0].padded(-1).overlaps(pair[1].padded(-1))]  # type: ignore[union-attr]
+        assert not [
+            pair
+            for pair in combinations(parts, 2)
+            if pair[0].padded(-1).overlaps(pair[1].padded(-1))
+        ]  # type: ignore[union-attr]
         texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
         assert {text.get_fontsize() for text in texts} <= {8.0, 9.0}
 
@@ -227,17 +253,26 @@ def test_figures_drawn_at_once_are_those_drawn_one_after_another(
     """And so are the order they are told in, their warnings and their errors."""
     write_results(made("旗").table, tmp_path / "run")
     monkeypatch.setattr("purescope.plots.saving.WORTH", 2)
-    stems = ["neuron_pruning_emoji", "purity_gap_emoji", "experiment_旗_emoji", "published_style_旗"]
+    stems = [
+        "neuron_pruning_emoji",
+        "purity_gap_emoji",
+        "experiment_旗_emoji",
+        "published_style_旗",
+    ]
     runs = []
     for name, processes in (("a", 1), ("b", 2)):
-        (tmp_path / name / f"{stems[-1]}.svg").mkdir(parents=True)  # where the last figure cannot be written
+        (tmp_path / name / f"{stems[-1]}.svg").mkdir(
+            parents=True
+        )  # where the last figure cannot be written
         told: list[Path] = []
         with (
             pytest.warns(UserWarning, match="no font here has cjk unified") as caught,
             pytest.raises(OutputError, match=r"cannot write(.|\n)*choose another --out") as error,
             style("paper", venue="acl"),
         ):
-            draw_folder(tmp_path / "run", tmp_path / name, ["svg"], processes=processes, tell=told.append)
+            draw_folder(
+                tmp_path / "run", tmp_path / name, ["svg"], processes=processes, tell=told.append
+            )
         assert [path.stem for path in told] == stems[:-1]
         runs.append(
             [(path.name, path.read_bytes()) for path in told]
@@ -269,12 +304,17 @@ def test_a_style_ends_with_its_block() -> None:
 def test_type_is_as_large_as_the_style_says(name: str) -> None:
     with style(name):
         ax = plot_pruning(made().table)
-        sizes = {label.get_fontsize() for label in (ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels())}
+        sizes = {
+            label.get_fontsize()
+            for label in (ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels())
+        }
     assert sizes == ({9.0, 8.0} if name == "paper" else {10.0, 9.0})
 
 
 def test_letters_that_no_font_has_are_told_once(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match="overlap: no font here has cjk unified ideograph-65d7") as caught:
+    with pytest.warns(
+        UserWarning, match="overlap: no font here has cjk unified ideograph-65d7"
+    ) as caught:
         save_figure(Figure(), tmp_path / "empty")
         figure = plot_overlap(neurons_table("旗")).figure
         assert isinstance(figure, Figure)
@@ -284,13 +324,23 @@ def test_letters_that_no_font_has_are_told_once(tmp_path: Path) -> None:
 
 def test_a_training_and_a_reproduction_are_known_by_their_files(tmp_path: Path) -> None:
     pairs = [(step, training.make_model(step)) for step in (1, 20)]
-    track(pairs, [training.make_dataset()], out=tmp_path / "track", settings=TrackSettings(keep=[3], draws=3))
+    track(
+        pairs,
+        [training.make_dataset()],
+        out=tmp_path / "track",
+        settings=TrackSettings(keep=[3], draws=3),
+    )
     drawn = draw_folder(tmp_path / "track", tmp_path / "out", ["svg"])
     assert [path.name for path in drawn.written] == ["dynamics.svg"] and len(drawn.missing) == 5
 
     alone = pd.concat([track(pairs, []).assign(model=model) for model in ("a", "b")])
     titles = [ax.get_title(loc="left") for ax in dynamics_figure(alone).axes]
-    assert titles == ["a", "b", "", ""]  # without data the models stand side by side, overlap above order
+    assert titles == [
+        "a",
+        "b",
+        "",
+        "",
+    ]  # without data the models stand side by side, overlap above order
 
     for part in ("paper", "native"):
         write_results(made("clip").table, tmp_path / "both" / part)
@@ -299,18 +349,27 @@ def test_a_training_and_a_reproduction_are_known_by_their_files(tmp_path: Path) 
     drawn = draw_folder(tmp_path / "both", tmp_path / "out", ["svg"], published=theirs)
     names = [path.relative_to(tmp_path / "out").as_posix() for path in drawn.written]
     stems = [stem for stem in STEMS[:6] if slug(HOSTILE) not in stem]
-    assert len(stems) == 4 and names == [f"{part}/{stem}.svg" for part in ("paper", "native") for stem in stems]
+    assert len(stems) == 4 and names == [
+        f"{part}/{stem}.svg" for part in ("paper", "native") for stem in stems
+    ]
     assert "high purity, published" in drawn.written[3].read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_drawn(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no results in(.|\n)*purescope sweep"):
         draw_folder(tmp_path, tmp_path)
-    with pytest.raises(InputError, match=r"there is no folder .*gone\n(.|\n)*to fix:   name one, or make one: `pure"):
+    with pytest.raises(
+        InputError,
+        match=r"there is no folder .*gone\n(.|\n)*to fix:   name one, or make one: `pure",
+    ):
         draw_folder(tmp_path / "gone", tmp_path)
-    with pytest.raises(InputError, match=rf"no results in(.|\n)*to fix:   did you mean .*{folder.name}"):
+    with pytest.raises(
+        InputError, match=rf"no results in(.|\n)*to fix:   did you mean .*{folder.name}"
+    ):
         draw_folder(folder.parent, tmp_path)
-    with pytest.raises(InputError, match=rf"no folder(.|\n)*to fix:   did you mean .*{folder.name}\?"):
+    with pytest.raises(
+        InputError, match=rf"no folder(.|\n)*to fix:   did you mean .*{folder.name}\?"
+    ):
         draw_folder(folder.with_name(f"{folder.name}s"), tmp_path)
     with pytest.raises(InputError, match="unknown figure format 'eps'"):
         draw_folder(folder, tmp_path, ["eps"])
@@ -324,12 +383,18 @@ def test_the_command_prints_what_it_wrote_and_draws_the_same_bytes_again(
     folder: Path, printed: Callable[[str, str], Printed], tmp_path: Path
 ) -> None:
     run = shutil.copytree(folder, tmp_path / "run")
-    result = CliRunner().invoke(command, [str(run), "--style", "paper", "--venue", "acl", "--format", "pdf,svg"])
+    result = CliRunner().invoke(
+        command, [str(run), "--style", "paper", "--venue", "acl", "--format", "pdf,svg"]
+    )
     assert result.exit_code == 0, result.output
     figures = run / "figures" / "paper_acl"
     names = [str(figures / f"{stem}.{suffix}") for stem in STEMS for suffix in ("pdf", "svg")]
     assert result.stdout.splitlines()[: len(names)] == names
-    before = {path.name: path.read_bytes() for path in printed("acl", "column").files if path.suffix != ".png"}
+    before = {
+        path.name: path.read_bytes()
+        for path in printed("acl", "column").files
+        if path.suffix != ".png"
+    }
     assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
     assert "Not drawn: training curves: no track.parquet" in result.output
     assert result.stderr.splitlines()[0] == f"drawing the figures of {run}"
@@ -339,7 +404,9 @@ def test_the_command_says_what_it_could_not_draw(folder: Path, tmp_path: Path) -
     (tmp_path / "run").mkdir()
     (layers,) = folder.glob("layers_*.csv")
     shutil.copy(layers, tmp_path / "run")
-    result = CliRunner().invoke(command, [str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--format", "svg"])
+    result = CliRunner().invoke(
+        command, [str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--format", "svg"]
+    )
     assert result.exit_code == 0, result.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{STEMS[-1]}.svg"]
     told = [line for line in result.output.splitlines() if line.startswith("Not drawn: ")]
@@ -348,7 +415,9 @@ def test_the_command_says_what_it_could_not_draw(folder: Path, tmp_path: Path) -
 
 def test_a_wrong_call_is_told(folder: Path, tmp_path: Path) -> None:
     for option, word in (("--venue", "icml"), ("--width", "text")):
-        assert f"{option} goes with" in CliRunner().invoke(command, [str(folder), option, word]).output
+        assert (
+            f"{option} goes with" in CliRunner().invoke(command, [str(folder), option, word]).output
+        )
     assert isinstance(CliRunner().invoke(command, [str(tmp_path)]).exception, InputError)
     venues = next(option for option in command.params if option.name == "venue").type
     assert list(venues.choices) == list(VENUES)  # type: ignore[attr-defined]

@@ -41,7 +41,9 @@ def test_overlap_of_a_table_has_as_many_random_neurons_as_outlines() -> None:
         "image tower: as many random neurons",
         "text tower: as many random neurons",
     ]
-    for patch, column in enumerate(("image_overlap", "text_overlap", "image_random", "text_random")):
+    for patch, column in enumerate(
+        ("image_overlap", "text_overlap", "image_random", "text_random")
+    ):
         tops(ax, patch, table[column].dropna().to_numpy())
     assert ax.get_title(loc="left") == "a $x$: 40 neurons"
     theirs = Figure().subplots()
@@ -62,7 +64,9 @@ def test_towers_and_random_neurons_are_told_apart_by_lines_alone_and_alike_in_th
 def look(patch: Patch) -> tuple[str, str]:
     """The line and the fill."""
     start, dashes = patch._dash_pattern  # type: ignore[attr-defined]
-    return repr((float(start), [*map(float, dashes or ())])), to_hex(patch.get_facecolor(), keep_alpha=True)  # type: ignore[attr-defined]
+    return repr((float(start), [*map(float, dashes or ())])), to_hex(
+        patch.get_facecolor(), keep_alpha=True
+    )  # type: ignore[attr-defined]
 
 
 def test_overlap_asks_for_a_model_and_for_a_table_of_neurons() -> None:
@@ -75,7 +79,9 @@ def test_overlap_asks_for_a_model_and_for_a_table_of_neurons() -> None:
 
 
 def test_neurons_that_are_all_dead_are_said_to_be() -> None:
-    dead = neurons_table().assign(image_overlap=np.nan, text_overlap=np.nan, image_random=np.nan, text_random=np.nan)
+    dead = neurons_table().assign(
+        image_overlap=np.nan, text_overlap=np.nan, image_random=np.nan, text_random=np.nan
+    )
     with pytest.raises(InputError, match="without overlaps"):
         plot_overlap(dead)
     assert plot_overlap(Projections(torch.eye(3), torch.zeros(3, 4))).patches
@@ -132,7 +138,9 @@ def points(ax: Axes) -> Floats:
     ("importance", "scale", "turned"),
     [("accuracy_drop", 100, False), ("loss_change", 1000, False), ("margin_change", 1, True)],
 )
-def test_points_are_the_neurons_with_up_and_right_for_more(importance: str, scale: float, turned: bool) -> None:
+def test_points_are_the_neurons_with_up_and_right_for_more(
+    importance: str, scale: float, turned: bool
+) -> None:
     table = importance_table()
     table.loc[5, "total_overlap"] = np.nan
     alive = table.dropna(subset=["total_overlap"])
@@ -146,17 +154,30 @@ def test_points_are_the_neurons_with_up_and_right_for_more(importance: str, scal
     assert plot_importance(table, ax=theirs) is theirs
 
 
-@pytest.mark.parametrize(("against", "purity"), [("total_overlap", "both"), ("text_purity", "text")])
+@pytest.mark.parametrize(
+    ("against", "purity"), [("total_overlap", "both"), ("text_purity", "text")]
+)
 def test_rho_is_that_of_the_correlations(against: str, purity: str) -> None:
     table = importance_table()
     correlations = importance_and_purity(table)
-    (row,) = correlations[(correlations.importance == "loss_change") & (correlations.purity == purity)].itertuples()
-    ax = plot_importance(table, importance="loss_change", against=against, correlations=correlations)
-    numbers = [f"{getattr(row, name):+.2f}".replace("-", "\N{MINUS SIGN}") for name in ("rho", "low", "high")]
+    (row,) = correlations[
+        (correlations.importance == "loss_change") & (correlations.purity == purity)
+    ].itertuples()
+    ax = plot_importance(
+        table, importance="loss_change", against=against, correlations=correlations
+    )
+    numbers = [
+        f"{getattr(row, name):+.2f}".replace("-", "\N{MINUS SIGN}")
+        for name in ("rho", "low", "high")
+    ]
     said = ax.get_xlabel().replace("\n", " ")
     assert "= {} (95 %: {} to {})".format(*numbers) in said
     with pytest.raises(InputError, match="without accuracy_drop and the purity of"):
-        plot_importance(table, against=against, correlations=correlations[correlations.importance == "loss_change"])
+        plot_importance(
+            table,
+            against=against,
+            correlations=correlations[correlations.importance == "loss_change"],
+        )
 
 
 def test_importance_that_cannot_be_drawn() -> None:

@@ -13,7 +13,9 @@ from tests.report.remembered import Remembered
 
 @pytest.fixture(autouse=True, scope="session")
 def remembered() -> Iterator[None]:
-    """All pages share what was drawn for one of them; a test that is of the drawing takes the process that draws."""
+    """All pages share what was drawn for one of them; a test that is of the drawing takes the
+    process that draws.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("purescope.report.writing.drawing", Remembered().drawing)
         yield
@@ -22,7 +24,9 @@ def remembered() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all that a sweep of two models on two data sets writes, and its report."""
-    out = make_folder(tmp_path_factory.mktemp("report") / "run", notes=["a doubt about <b>farm</b>"])
+    out = make_folder(
+        tmp_path_factory.mktemp("report") / "run", notes=["a doubt about <b>farm</b>"]
+    )
     write_report(out)
     return out
 
@@ -35,8 +39,12 @@ def page(made: Path) -> Element:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium as the machine has it; without one, what needs it is skipped and named in the last lines."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    """Chromium as the machine has it; without one, what needs it is skipped and named in the last
+    lines.
+    """
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if found is None:
         pytest.skip("no browser; to get one: apt-get install chromium")
     with sync_playwright() as started:

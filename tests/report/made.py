@@ -85,7 +85,9 @@ def _made(out: Path) -> Path:
 
 def _projections(seed: int) -> Projections:
     generator = torch.Generator().manual_seed(seed)
-    image, text = (torch.randn(NEURONS_MADE, width, generator=generator) + 0.4 for width in (24, 32))
+    image, text = (
+        torch.randn(NEURONS_MADE, width, generator=generator) + 0.4 for width in (24, 32)
+    )
     return Projections(image, text)
 
 
@@ -94,7 +96,9 @@ def _features(model: str, dataset: str, classes: Sequence[str], seed: int) -> Fe
     text = normalize(torch.randn(len(classes), NEURONS_MADE, generator=generator), dim=1)
     labels = torch.arange(IMAGES) % len(classes)
     image = text[labels] + 0.25 * torch.randn(IMAGES, NEURONS_MADE, generator=generator)
-    return Features(normalize(image, dim=1), text, labels, tuple(classes), model=model, dataset=dataset)
+    return Features(
+        normalize(image, dim=1), text, labels, tuple(classes), model=model, dataset=dataset
+    )
 
 
 def _vocabulary(model: str, words: Sequence[str]) -> pd.DataFrame:
@@ -115,18 +119,27 @@ def _vocabulary(model: str, words: Sequence[str]) -> pd.DataFrame:
 
 def _thumbnails(datasets: Sequence[str]) -> pd.DataFrame:
     rows = [
-        {"dataset": dataset, "image": image, "thumbnail": thumbnail(Image.new("RGB", (60, 40), (image * 5, 90, 160)))}
+        {
+            "dataset": dataset,
+            "image": image,
+            "thumbnail": thumbnail(Image.new("RGB", (60, 40), (image * 5, 90, 160))),
+        }
         for dataset in datasets
         for image in range(IMAGES)
     ]
     return pd.DataFrame(rows)
 
 
-def _manifest(models: Sequence[str], datasets: Sequence[str], notes: Sequence[str]) -> dict[str, Any]:
+def _manifest(
+    models: Sequence[str], datasets: Sequence[str], notes: Sequence[str]
+) -> dict[str, Any]:
     manifest = {
         "purescope": "0.1.0",
         "settings": {"seed": 0, "resamples": 100},
-        "models": [{"label": model, "spec": f"bundled:{model}", "weights": "0123456789abcdef"} for model in models],
+        "models": [
+            {"label": model, "spec": f"bundled:{model}", "weights": "0123456789abcdef"}
+            for model in models
+        ],
         "datasets": [{"name": name, "spec": f"bundled:{name}"} for name in datasets],
         "versions": {"purescope": "0.1.0", "torch": "2.6"},
         "started": "2026-01-02T03:04:05+00:00",

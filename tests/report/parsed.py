@@ -1,4 +1,6 @@
-"""A page read as a browser without scripts would: elements, attributes, text; and what is wrong with its markup."""
+"""A page read as a browser without scripts would: elements, attributes, text; and what is wrong
+with its markup.
+"""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -18,7 +20,9 @@ class Element:
         found = []
         for child in self.children:
             if isinstance(child, Element):
-                if (not tag or child.tag == tag) and all(child.has(*item) for item in attributes.items()):
+                if (not tag or child.tag == tag) and all(
+                    child.has(*item) for item in attributes.items()
+                ):
                     found.append(child)
                 found += child.all(tag, **attributes)
         return found

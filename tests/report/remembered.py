@@ -9,9 +9,11 @@ from purescope.report.pictures import Pictures
 
 
 class Remembered(Pictures):
-    """What `purescope.report.pictures.drawing` gives, but a figure that was drawn for a page before is not again.
+    """What `purescope.report.pictures.drawing` gives, but a figure that was drawn for a page before
+    is not again.
 
-    Nearly all figures of two folders that differ in one table are the same; the process that draws takes half the time.
+    Nearly all figures of two folders that differ in one table are the same; the process that draws
+    takes half the time.
     """
 
     def __init__(self) -> None:

@@ -81,15 +81,21 @@ def visit(window: Visit, made: Path) -> Iterator[Go]:
 
 @pytest.fixture(scope="module")
 def standing(browser: Browser, made: Path) -> Iterator[Visit]:
-    """A report that is loaded once, for tests that choose the k or the neuron that they look at, and change no more."""
-    found = load(opened(browser, permissions=["clipboard-read", "clipboard-write"]), made / "report.html")
+    """A report that is loaded once, for tests that choose the k or the neuron that they look at,
+    and change no more.
+    """
+    found = load(
+        opened(browser, permissions=["clipboard-read", "clipboard-write"]), made / "report.html"
+    )
     yield found
     found.page.context.close()
 
 
 @pytest.fixture
 def page(standing: Visit) -> Iterator[Page]:
-    """That report, of the first model and data set and with all strategies; it says nothing meanwhile."""
+    """That report, of the first model and data set and with all strategies; it says nothing
+    meanwhile.
+    """
     yield standing.page
     assert standing.said == []
 
@@ -99,7 +105,13 @@ def strange(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """The report of a folder in which every name is hostile, loaded once."""
     names = [name[:100] for name in HOSTILE]
     out = tmp_path_factory.mktemp("strange") / "run"
-    make_folder(out, models=names[:2], datasets=names[2:6], classes=HOSTILE, words=["côte d’ivoire", *HOSTILE])
+    make_folder(
+        out,
+        models=names[:2],
+        datasets=names[2:6],
+        classes=HOSTILE,
+        words=["côte d’ivoire", *HOSTILE],
+    )
     report = write_report(out)
     found = load(opened(browser, permissions=["clipboard-read", "clipboard-write"]), report)
     yield found
@@ -117,7 +129,12 @@ def cells(page: Page, table: str = "at") -> list[dict[str, str]]:
 
 def accuracy(made: Path, model: str, dataset: str, strategy: str, k: int) -> float:
     table = read(made)
-    rows = table[(table.model == model) & (table.dataset == dataset) & (table.strategy == strategy) & (table.k == k)]
+    rows = table[
+        (table.model == model)
+        & (table.dataset == dataset)
+        & (table.strategy == strategy)
+        & (table.k == k)
+    ]
     return float(rows.value[rows.metric == "accuracy"].median())
 
 
@@ -146,7 +163,9 @@ def test_it_opens_from_a_file_in_silence_and_asks_for_nothing(visit: Go, made: P
     assert seen.page.locator(".live svg").count() >= 2 + 1 + 2 + 2 + 1
     assert seen.said == []
     assert {re.split("[:,]", address)[0] for address in seen.asked} <= {"file", "data"}
-    assert [address for address in seen.asked if address.startswith("file")] == [(made / "report.html").as_uri()]
+    assert [address for address in seen.asked if address.startswith("file")] == [
+        (made / "report.html").as_uri()
+    ]
     look(seen.page, "report-desktop")
 
 
@@ -156,21 +175,26 @@ def test_the_slider_moves_table_curves_and_confusions(page: Page, made: Path) ->
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     before = confusions.inner_text()
-    rule = page.locator('[data-chart="explorer"] .live .mark-rule path, [data-chart="explorer"] .live .mark-rule line')
+    rule = page.locator(
+        '[data-chart="explorer"] .live .mark-rule path, [data-chart="explorer"] .live .mark-rule line'
+    )
     places = rule.evaluate_all("all => all.map(one => one.getAttribute('transform'))")
     slider.focus()
     page.keyboard.press("Home")
     for k in KS:
         expect(page.locator("#k-shown")).to_have_text(f"{k} of 20, {5 * k} %")
         assert slider.get_attribute("aria-valuetext") == f"{k} of 20, {5 * k} %"
-        for row, strategy in zip(cells(page), ("high_purity", "low_purity", "random"), strict=False):
+        for row, strategy in zip(
+            cells(page), ("high_purity", "low_purity", "random"), strict=False
+        ):
             assert row["Kept"] == strategy
             assert float(row["Accuracy, %"]) == accuracy(made, "First", "pets", strategy, k)
         assert f"k={k}" in page.url
         page.keyboard.press("ArrowRight")
     assert confusions.inner_text() != before
     page.wait_for_function(
-        "([rules, before]) => rules.some((one, at) => one.getAttribute('transform') !== before[at])",
+        "([rules, before]) => rules.some((one, at) => one.getAttribute('transform') !== "
+        "before[at])",
         arg=[rule.element_handles(), places],
     )
 
@@ -199,7 +223,9 @@ def test_switches_change_what_is_shown(visit: Go, made: Path) -> None:
     page.get_by_role("checkbox", name="lowest purity").uncheck()
     expect(page.locator("#at tbody tr")).to_have_count(4)
     expect(points).not_to_have_count(many)
-    assert "Second on farm" in str(page.locator('[data-chart="explorer"]').get_attribute("aria-label"))
+    assert "Second on farm" in str(
+        page.locator('[data-chart="explorer"]').get_attribute("aria-label")
+    )
     page.select_option("#metric", label="Silhouette")
     expect(page.locator("#explorer-note")).to_contain_text("Silhouette")
     expect(page.locator(".of-model:visible h3").first).to_have_text("Second")
@@ -225,11 +251,14 @@ def test_an_address_brings_the_same_view_back(visit: Go) -> None:
 
 def test_hover_says_all_that_is_drawn_at_the_nearest_k(page: Page, made: Path) -> None:
     results = read(made)
-    here = results[(results.model == "First") & (results.dataset == "pets") & (results.metric == "accuracy")]
+    here = results[
+        (results.model == "First") & (results.dataset == "pets") & (results.metric == "accuracy")
+    ]
     box = page.locator('[data-chart="explorer"]')
     box.scroll_into_view_if_needed()
     plot = box.locator(".live .mark-rect path").evaluate_all(
-        "all => all.map(one => one.getBoundingClientRect()).map(r => [r.left, r.right, r.top, r.bottom])"
+        "all => all.map(one => one.getBoundingClientRect()).map(r => [r.left, r.right, r.top, "
+        "r.bottom])"
     )
     assert len(plot) == len(KS) and [right for _, right, *_ in plot[:-1]] == pytest.approx(
         [left for left, *_ in plot[1:]]
@@ -238,14 +267,19 @@ def test_hover_says_all_that_is_drawn_at_the_nearest_k(page: Page, made: Path) -
     for k, (left, right, top, bottom) in zip(KS, plot, strict=True):
         page.mouse.move(left + 0.4 * (right - left), top + 0.3 * (bottom - top))
         expect(tooltip.locator("h2")).to_have_text(f"{k} neurons kept")
-        told = dict(row.all_inner_texts() for row in map(lambda one: one.locator("td"), tooltip.locator("tr").all()))
+        told = dict(
+            row.all_inner_texts()
+            for row in map(lambda one: one.locator("td"), tooltip.locator("tr").all())
+        )
         high = here[(here.strategy == "high_purity") & (here.k == k)].iloc[0]
         draws = 100 * here.value[(here.strategy == "random") & (here.k == k)]
         full = here.value[here.strategy == "full"].iloc[0]
         assert told == {
-            "highest purity": f"{100 * high.value:.1f} % ({100 * high.low:.1f} to {100 * high.high:.1f})",
+            "highest purity": f"{100 * high.value:.1f} % ({100 * high.low:.1f} to "
+            f"{100 * high.high:.1f})",
             "lowest purity": told["lowest purity"],
-            "random, median": f"{draws.median():.1f} % ({draws.quantile(0.05):.1f} to {draws.quantile(0.95):.1f})",
+            "random, median": f"{draws.median():.1f} % ({draws.quantile(0.05):.1f} to "
+            f"{draws.quantile(0.95):.1f})",
             "all 20 neurons": f"{100 * full:.1f} %",
             "chance": "25.0 %",
         }
@@ -261,9 +295,17 @@ def test_any_neuron_has_its_card(page: Page, made: Path) -> None:
     expect(card).to_contain_text(f"rank {row['rank']} of 20")
     expect(card).to_contain_text(f"{row.text_overlap:.4f}")
     examples = pd.read_parquet(made / "examples.parquet")
-    here = examples[(examples.model == "First") & (examples.dataset == "pets") & (examples.neuron == 13)]
-    shown = card.locator(".thumbs").first.locator("li").evaluate_all("all => all.map(one => one.className)")
-    assert shown == [f"thumb t0-{image}" for image in here[here.place > 0].sort_values("place").image[:4]]
+    here = examples[
+        (examples.model == "First") & (examples.dataset == "pets") & (examples.neuron == 13)
+    ]
+    shown = (
+        card.locator(".thumbs")
+        .first.locator("li")
+        .evaluate_all("all => all.map(one => one.className)")
+    )
+    assert shown == [
+        f"thumb t0-{image}" for image in here[here.place > 0].sort_values("place").image[:4]
+    ]
     picture = card.locator(".thumb").first.evaluate("one => getComputedStyle(one).backgroundImage")
     assert picture.startswith('url("data:image/webp')
     near = card.locator(".near button").first
@@ -280,7 +322,9 @@ def test_a_number_that_no_neuron_has_is_said(page: Page) -> None:
     for wrong in ("99", "20", "-1", "2.5"):
         field.fill(wrong)
         field.blur()
-        expect(said).to_have_text(f"There is no neuron {wrong}, only 0 to 19. Still shown: neuron 13.")
+        expect(said).to_have_text(
+            f"There is no neuron {wrong}, only 0 to 19. Still shown: neuron 13."
+        )
         expect(field).to_have_attribute("aria-invalid", "true")
         expect(field).to_have_value(wrong)
         expect(page.locator("#card-shown h4")).to_have_text("Neuron 13")
@@ -294,15 +338,23 @@ def test_a_number_that_no_neuron_has_is_said(page: Page) -> None:
 
 
 def test_neurons_are_found_by_word_and_class(page: Page, made: Path) -> None:
-    field, said, found = page.locator("#neuron"), page.locator("#found-said"), page.locator("#found button")
+    field, said, found = (
+        page.locator("#neuron"),
+        page.locator("#found-said"),
+        page.locator("#found button"),
+    )
     words = read(made, WORDS)
     here = words[(words.model == "First") & (words.word == "cow") & (words.place <= 5)]
     best = here.sort_values("score", ascending=False, kind="stable").drop_duplicates("neuron")
     field.fill(" COW ")
     expect(found).to_have_count(min(12, len(best)))
-    expect(said).to_have_text(f"{len(best)} neurons with “COW” in a closest word or class; the 12 closest:")
+    expect(said).to_have_text(
+        f"{len(best)} neurons with “COW” in a closest word or class; the 12 closest:"
+    )
     first = best.iloc[0]
-    expect(found.first).to_have_text(f"neuron {first.neuron}: cow ({first.dataset}) {first.score:.1f}")
+    expect(found.first).to_have_text(
+        f"neuron {first.neuron}: cow ({first.dataset}) {first.score:.1f}"
+    )
     shown = [int(text.split()[1].rstrip(":")) for text in found.all_inner_texts()]
     scores = best.set_index("neuron").score.round(4)
     assert [scores[one] for one in shown] == sorted(scores, reverse=True)[:12]
@@ -344,7 +396,9 @@ def test_names_are_found_without_their_accents_and_stay_text(strange: Visit) -> 
     field.fill("<script>alert(1)")
     expect(found.first).to_contain_text(HOSTILE[0])
     assert found.count() == 12
-    assert strange.page.locator("#found *").evaluate_all("all => [...new Set(all.map(one => one.tagName))]") == [
+    assert strange.page.locator("#found *").evaluate_all(
+        "all => [...new Set(all.map(one => one.tagName))]"
+    ) == [
         "LI",
         "BUTTON",
         "SMALL",
@@ -358,13 +412,20 @@ def test_a_live_card_says_what_the_still_one_says(page: Page, made: Path) -> Non
         page.locator("#neuron").fill(still.locator("h4").inner_text().split()[1])
         live = page.locator("#card-shown")
         own = live.locator("dd").evaluate_all(
-            "all => all.map(one => [...one.childNodes].slice(0, 2).map(n => n.textContent).join(''))"
+            "all => all.map(one => [...one.childNodes].slice(0, 2).map(n => "
+            "n.textContent).join(''))"
         )
         assert own == still.locator("dd").evaluate_all(
-            "all => all.map(one => [...one.childNodes].slice(0, 2).map(n => n.textContent).join('').trim())"
+            "all => all.map(one => [...one.childNodes].slice(0, 2).map(n => "
+            "n.textContent).join('').trim())"
         )
-        near = [told.split(": ")[1].split(", ") for told in still.locator(".nearest").all_inner_texts()]
-        shown = [live.locator(".near ul").nth(at).locator("button").all_inner_texts()[:4] for at in (0, 1)]
+        near = [
+            told.split(": ")[1].split(", ") for told in still.locator(".nearest").all_inner_texts()
+        ]
+        shown = [
+            live.locator(".near ul").nth(at).locator("button").all_inner_texts()[:4]
+            for at in (0, 1)
+        ]
         assert [[re.sub("[ ()]", "", one) for one in told] for told in near] == [
             [one.replace(" ", "") for one in told] for told in shown
         ]
@@ -382,18 +443,37 @@ def test_script_and_still_page_write_numbers_alike(page: Page, made: Path) -> No
     shares = [None, *(tenth / 10 for tenth in range(1001))]
     said = page.evaluate(f"shares => {{ {found[0]}; return shares.map(purer); }}", shares)
     assert said == [purer(share) for share in shares]
-    values = [sign * number / 1600 for number in range(1700) for sign in (1, -1)] + [0.00145, 0.0445]
-    for show, call in ((percent, "percent"), (points, "points"), (plain, "plain"), (short, "short")):
-        written = page.evaluate(f"values => {{ {found[0]}; return values.map((value) => {call}(value)); }}", values)
+    values = [sign * number / 1600 for number in range(1700) for sign in (1, -1)] + [
+        0.00145,
+        0.0445,
+    ]
+    for show, call in (
+        (percent, "percent"),
+        (points, "points"),
+        (plain, "plain"),
+        (short, "short"),
+    ):
+        written = page.evaluate(
+            f"values => {{ {found[0]}; return values.map((value) => {call}(value)); }}", values
+        )
         assert written == [show(value) for value in values]
 
 
-def test_recall_that_would_be_written_as_nothing_is_left_out(visit: Go, made: Path, tmp_path: Path) -> None:
+def test_recall_that_would_be_written_as_nothing_is_left_out(
+    visit: Go, made: Path, tmp_path: Path
+) -> None:
     shutil.copytree(made, tmp_path / "run")
     table = read(made, CLASS_IMPORTANCE)
     drops = {0: (0.004, -0.004, 0.03), 1: (0.004,)}
     rows = [
-        {"model": "First", "dataset": dataset, "ablation": "zero", "neuron": neuron, "class": name, "recall_drop": drop}
+        {
+            "model": "First",
+            "dataset": dataset,
+            "ablation": "zero",
+            "neuron": neuron,
+            "class": name,
+            "recall_drop": drop,
+        }
         for dataset in ("pets", "farm")
         for neuron, values in drops.items()
         for name, drop in zip(("cat", "dog", "hen"), values, strict=False)
@@ -459,7 +539,13 @@ def test_what_is_copied_is_no_formula(visit: Go, tmp_path: Path) -> None:
     """Labels, class names and words are anybody's; numbers, negative ones too, stay numbers."""
     names = {
         "models": ("=HYPERLINK(1)",),
-        "datasets": ("+cmd|' /C calc'!A0", "-1+2", " =3", "\N{FULLWIDTH EQUALS SIGN}4+1", "@SUM(1)"),
+        "datasets": (
+            "+cmd|' /C calc'!A0",
+            "-1+2",
+            " =3",
+            "\N{FULLWIDTH EQUALS SIGN}4+1",
+            "@SUM(1)",
+        ),
     }
     out = make_folder(tmp_path / "run", **names, classes=("\t=1", "\r=1", "cat", "= dog"))
     page = visit(write_report(out)).page
@@ -490,7 +576,9 @@ def is_number(text: str) -> bool:
     return True
 
 
-def test_a_copy_of_an_interval_has_both_ends_and_names_what_it_is_of(page: Page, made: Path) -> None:
+def test_a_copy_of_an_interval_has_both_ends_and_names_what_it_is_of(
+    page: Page, made: Path
+) -> None:
     page.locator("#k").focus()
     page.keyboard.press("End")
     with page.expect_download() as download:
@@ -505,13 +593,22 @@ def test_a_copy_of_an_interval_has_both_ends_and_names_what_it_is_of(page: Page,
         & (results.strategy == "high_purity")
         & (results.k == 16)
     ].iloc[0]
-    assert [row["strategy"] for row in rows] == ["high_purity", "low_purity", "random", "full", "chance"]
+    assert [row["strategy"] for row in rows] == [
+        "high_purity",
+        "low_purity",
+        "random",
+        "full",
+        "chance",
+    ]
     assert [float(rows[0][name]) for name in ("accuracy", "accuracy_low", "accuracy_high")] == [
         high.value,
         high.low,
         high.high,
     ]
-    assert float(rows[4]["accuracy"]) == 0.25 and rows[4]["accuracy_low"] == rows[4]["silhouette"] == ""
+    assert (
+        float(rows[4]["accuracy"]) == 0.25
+        and rows[4]["accuracy_low"] == rows[4]["silhouette"] == ""
+    )
 
 
 def test_intervals_sort_by_their_lower_end_and_stay_sorted(visit: Go) -> None:
@@ -522,7 +619,9 @@ def test_intervals_sort_by_their_lower_end_and_stay_sorted(visit: Go) -> None:
         page.locator("#k").focus()
         page.keyboard.press(key)
         expect(heading).to_have_attribute("aria-sort", "ascending")
-        values = page.locator("#at tbody tr td:nth-child(3)").evaluate_all("all => all.map(one => one.dataset.value)")
+        values = page.locator("#at tbody tr td:nth-child(3)").evaluate_all(
+            "all => all.map(one => one.dataset.value)"
+        )
         lows = [float(value.split()[0]) for value in values if value]
         assert len(lows) == 4 and lows == sorted(lows)
 
@@ -534,9 +633,12 @@ def test_the_neurons_that_are_kept_can_be_taken_along(page: Page, made: Path) ->
     for strategy, words in (("high_purity", "highest purity"), ("low_purity", "lowest purity")):
         page.get_by_role("button", name=f"Copy the 4 of {words}").click()
         expect(page.locator("#taken")).to_have_text(f"Indices of the 4 of {words} copied")
-        rows = orders[(orders.model == "First") & (orders.dataset == "pets") & (orders.strategy == strategy)]
+        rows = orders[
+            (orders.model == "First") & (orders.dataset == "pets") & (orders.strategy == strategy)
+        ]
         assert (
-            page.evaluate("navigator.clipboard.readText().then(JSON.parse)") == rows.neuron[rows.place <= 4].to_list()
+            page.evaluate("navigator.clipboard.readText().then(JSON.parse)")
+            == rows.neuron[rows.place <= 4].to_list()
         )
     expect(page.locator("#takes button")).to_have_count(2)
 
@@ -566,7 +668,9 @@ def test_the_last_strategy_cannot_be_switched_off(visit: Go) -> None:
     expect(page.locator("#at tbody tr")).to_have_count(3)
 
 
-def test_a_browser_that_cannot_run_the_script_shows_the_still_page(browser: Browser, made: Path) -> None:
+def test_a_browser_that_cannot_run_the_script_shows_the_still_page(
+    browser: Browser, made: Path
+) -> None:
     page = browser.new_page()
     page.add_init_script("delete window.DecompressionStream")
     page.goto((made / "report.html").as_uri())
@@ -583,7 +687,9 @@ def test_latex_is_escaped(strange: Visit) -> None:
     page.locator("#areas").get_by_role("button", name="LaTeX").click()
     expect(page.locator("#areas").get_by_role("status")).to_have_text("Copied")
     text = page.evaluate("navigator.clipboard.readText()")
-    assert text.startswith("\\begin{tabular}{lllrrrrrr}\n\\toprule\nModel & Data set & Kept & Mean accuracy, \\% &")
+    assert text.startswith(
+        "\\begin{tabular}{lllrrrrrr}\n\\toprule\nModel & Data set & Kept & Mean accuracy, \\% &"
+    )
     escaped = "\\$x\\_1\\$ \\& 50 \\% \\{more\\} \\#\\textasciitilde{}\\textasciicircum{}\\textbackslash{}"
     assert f"{HOSTILE[0]} & {escaped} & highest purity & " in text
     assert text.endswith("\\bottomrule\n\\end{tabular}\n")
@@ -604,7 +710,14 @@ def test_hostile_names_stay_text(strange: Visit) -> None:
 def test_without_scripts_all_is_still_there(browser: Browser, made: Path) -> None:
     page = opened(browser, java_script_enabled=False).page
     page.goto((made / "report.html").as_uri())
-    for selector in (".verdict", "#explorer svg", "#at tbody tr", "#panels-plain svg", ".card", "#areas td"):
+    for selector in (
+        ".verdict",
+        "#explorer svg",
+        "#at tbody tr",
+        "#panels-plain svg",
+        ".card",
+        "#areas td",
+    ):
         expect(page.locator(selector).first).to_be_visible()
     for selector in ("#controls", "#finder", "#theme", "#panels"):
         expect(page.locator(selector)).to_be_hidden()
@@ -620,7 +733,9 @@ def test_text_can_be_read_in_either_theme(scheme: Literal["light", "dark"], visi
     page.locator("#theme").click()
     expect(page.locator("#theme")).to_have_text({"light": "Light", "dark": "Dark"}[scheme])
     assert page.evaluate(_CONTRAST) == []
-    assert (page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")) == (scheme == "dark")
+    assert (page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")) == (
+        scheme == "dark"
+    )
     page.evaluate("localStorage.clear()")
 
 
@@ -660,8 +775,11 @@ _CONTRAST = """() => {
 
 def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Go) -> None:
     page = visit().page
-    nameless = page.locator("button:visible, input:visible, select:visible, a:visible").evaluate_all(
-        "all => all.filter(one => !(one.labels?.length || one.getAttribute('aria-label') || one.textContent.trim()))"
+    nameless = page.locator(
+        "button:visible, input:visible, select:visible, a:visible"
+    ).evaluate_all(
+        "all => all.filter(one => !(one.labels?.length || one.getAttribute('aria-label') || "
+        "one.textContent.trim()))"
         ".map(one => one.outerHTML)"
     )
     assert nameless == []
@@ -670,7 +788,8 @@ def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Go) -
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate(
-                "document.activeElement.id || document.activeElement.value || document.activeElement.textContent"
+                "document.activeElement.id || document.activeElement.value || "
+                "document.activeElement.textContent"
             )
         )
     assert reached[0].startswith("Skip")
@@ -678,7 +797,9 @@ def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Go) -
         assert name in reached
     page.locator("#neuron").focus()
     page.keyboard.press("ArrowUp")
-    expect(page.locator("#card-shown h4")).to_have_text(f"Neuron {page.locator('#neuron').input_value()}")
+    expect(page.locator("#card-shown h4")).to_have_text(
+        f"Neuron {page.locator('#neuron').input_value()}"
+    )
     page.get_by_role("radio", name="number").check()
     page.locator("#neuron").fill("3")
     first = page.locator("#card-shown h4").inner_text()
@@ -708,9 +829,21 @@ def test_on_paper_it_is_still_light_and_whole(visit: Go) -> None:
     page = visit(color_scheme="dark").page
     scroll_through(page)
     page.emulate_media(media="print")
-    for selector in ("#controls", "#finder", "#theme", "nav", "#explorer .still", ".tools >> nth=0"):
+    for selector in (
+        "#controls",
+        "#finder",
+        "#theme",
+        "nav",
+        "#explorer .still",
+        ".tools >> nth=0",
+    ):
         expect(page.locator(selector)).to_be_hidden()
-    for selector in ("#explorer .live svg", "#panels-plain svg >> nth=0", "#at table", ".card >> nth=20"):
+    for selector in (
+        "#explorer .live svg",
+        "#panels-plain svg >> nth=0",
+        "#at table",
+        ".card >> nth=20",
+    ):
         expect(page.locator(selector)).to_be_visible()
     page.emulate_media(media="print", color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(253, 253, 251)"
@@ -719,15 +852,24 @@ def test_on_paper_it_is_still_light_and_whole(visit: Go) -> None:
 
 def test_paper_shows_what_was_chosen_under_its_own_name(visit: Go, made: Path) -> None:
     page = visit().page
-    before = page.locator("#importance-1 h3").inner_text() if page.locator("#importance-1 h3").count() else ""
+    before = (
+        page.locator("#importance-1 h3").inner_text()
+        if page.locator("#importance-1 h3").count()
+        else ""
+    )
     page.select_option("#dataset", label="farm")
     page.select_option("#metric", label="Silhouette")
     page.emulate_media(media="print")
     expect(page.locator("#explorer-title")).to_have_text("First on farm")
     results = read(made)
-    full = results[(results.model == "First") & (results.dataset == "farm") & (results.strategy == "full")]
+    full = results[
+        (results.model == "First") & (results.dataset == "farm") & (results.strategy == "full")
+    ]
     label = page.locator("#explorer .chart").get_attribute("aria-label") or ""
-    assert f"All 20 neurons: {full.value[full.metric == 'silhouette'].iloc[0]:.3f}" in label.replace("\u2212", "-")
+    assert (
+        f"All 20 neurons: {full.value[full.metric == 'silhouette'].iloc[0]:.3f}"
+        in label.replace("\u2212", "-")
+    )
     expect(page.locator("#explorer .live svg")).to_be_visible()
     # One that was not drawn yet keeps its picture, and the name of that.
     assert not before or page.locator("#importance-1 h3").inner_text() == before

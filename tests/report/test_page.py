@@ -86,12 +86,17 @@ def test_nothing_is_asked_of_the_network(page: Element) -> None:
     assert asked and all(re.match(r"#|data:image/", address) for address in asked)
     styles = "".join(element.text for element in page.all("style"))
     assert "@import" not in styles
-    assert all(address.startswith("data:image/webp;base64,") for address in re.findall(r"url\(([^)]*)", styles))
+    assert all(
+        address.startswith("data:image/webp;base64,")
+        for address in re.findall(r"url\(([^)]*)", styles)
+    )
 
 
 def test_the_scripts_that_run_are_those_of_the_policy(page: Element) -> None:
     policy = page.one("meta", **{"http-equiv": "Content-Security-Policy"}).attributes["content"]
-    running = [one for one in page.all("script") if one.attributes.get("type", "module") == "module"]
+    running = [
+        one for one in page.all("script") if one.attributes.get("type", "module") == "module"
+    ]
     assert len(running) == 3
     assert all(f"'sha256-{document._sha(one.text)}'" in policy for one in running)
     notice = (Path(document.__file__).parent / "page" / "notice.txt").read_text()
@@ -101,12 +106,26 @@ def test_the_scripts_that_run_are_those_of_the_policy(page: Element) -> None:
 def test_names_are_data_and_never_markup(tmp_path: Path) -> None:
     strange = [name[:100] for name in HOSTILE]
     out = make_folder(
-        tmp_path, models=strange[:2], datasets=strange[2:6], classes=HOSTILE, words=HOSTILE, notes=HOSTILE
+        tmp_path,
+        models=strange[:2],
+        datasets=strange[2:6],
+        classes=HOSTILE,
+        words=HOSTILE,
+        notes=HOSTILE,
     )
     page = parse(write_report(out))
     kinds = [one.attributes.get("type", "") for one in page.all("script")]
-    assert sorted(kinds) == ["", "application/gzip", "application/json", "application/json", "module", "module"]
-    assert len(page.all("img")) == 4 and not [one for one in page.all() if "onerror" in one.attributes]
+    assert sorted(kinds) == [
+        "",
+        "application/gzip",
+        "application/json",
+        "application/json",
+        "module",
+        "module",
+    ]
+    assert len(page.all("img")) == 4 and not [
+        one for one in page.all() if "onerror" in one.attributes
+    ]
     options = [one.text for one in page.one("select", id="model").all("option")]
     assert options == strange[:2]
     assert json.loads(page.one("script", id="data").text)["datasets"] == strange[2:6]
@@ -120,7 +139,9 @@ def test_the_verdict_is_the_verdicts(made: Path, page: Element) -> None:
     told = page.one("section", class_="answer").text
     for model in ("First", "Second"):
         verdict = judge(read(made), read(made, COMPARISONS), model=model)
-        assert verdict.claim in told and verdict.evidence.replace("-", "\u2212") in told.replace("-", "\u2212")
+        assert verdict.claim in told and verdict.evidence.replace("-", "\u2212") in told.replace(
+            "-", "\u2212"
+        )
         assert not re.search(r"[ (]-\d", told)
     assert "a doubt about <b>farm</b>" in page.one("details", class_="notes").text
 
@@ -130,9 +151,16 @@ def test_only_numbers_of_the_verdict_get_a_minus(tmp_path: Path) -> None:
     answer = parse(write_report(made)).one("div", class_="verdict")
     verdict = judge(read(tmp_path), read(tmp_path, COMPARISONS), model="-1 (-2) is -3")
     told = answer.one("p", class_="note").text
-    assert answer.one("p", class_="claim").text == verdict.claim and told.replace("\u2212", "-") == verdict.evidence
+    assert (
+        answer.one("p", class_="claim").text == verdict.claim
+        and told.replace("\u2212", "-") == verdict.evidence
+    )
     assert verdict.claim.startswith("-1 (-2) is -3: whether high-purity neurons keep more is ")
-    for difference in (verdict.overall.over_random, verdict.overall.over_low, verdict.overall.low_over_random):
+    for difference in (
+        verdict.overall.over_random,
+        verdict.overall.over_low,
+        verdict.overall.low_over_random,
+    ):
         assert " is " + str(difference).replace("-", "\u2212") in told
 
 
@@ -141,19 +169,37 @@ def test_the_answer_says_what_half_of_the_neurons_keeps(made: Path, page: Elemen
     for model, answer in zip(("First", "Second"), page.all("div", class_="verdict"), strict=True):
         rows = results[(results.model == model) & (results.metric == "accuracy")]
         full = rows[rows.strategy == "full"].set_index("dataset").value
-        means = rows[rows.k == 8].groupby(["strategy", "dataset"]).value.mean()  # 8 is the nearest below half of 20
+        means = (
+            rows[rows.k == 8].groupby(["strategy", "dataset"]).value.mean()
+        )  # 8 is the nearest below half of 20
         kept = (100 * (means / full).groupby("strategy").mean()).round().astype(int)
         of_model = curves[curves.model == model].groupby("strategy")
-        below = np.sqrt(of_model.apply(lambda part: ((part.kept - part.kept_low) ** 2).sum())) / len(full)
+        below = np.sqrt(
+            of_model.apply(lambda part: ((part.kept - part.kept_low) ** 2).sum())
+        ) / len(full)
         low = (100 * (of_model.kept.mean() - below)).round().astype(int)
-        told = answer.one("p", class_="half").text.replace("\u00a0", " ")  # which keeps numbers and % together
-        assert told.startswith(f"Of the {100 * full.mean():.1f} % that all 20 neurons get right (chance: 25.0 %), ")
-        said = {"high_purity": "the 8 purest", "low_purity": "the 8 least pure", "random": "8 random ones"}
-        shares = {name: int(re.findall(rf"{words}(?: keep)? (\d+) %", told)[0]) for name, words in said.items()}
+        told = answer.one("p", class_="half").text.replace(
+            "\u00a0", " "
+        )  # which keeps numbers and % together
+        assert told.startswith(
+            f"Of the {100 * full.mean():.1f} % that all 20 neurons get right (chance: 25.0 %), "
+        )
+        said = {
+            "high_purity": "the 8 purest",
+            "low_purity": "the 8 least pure",
+            "random": "8 random ones",
+        }
+        shares = {
+            name: int(re.findall(rf"{words}(?: keep)? (\d+) %", told)[0])
+            for name, words in said.items()
+        }
         assert shares == kept.to_dict()
         in_order = [int(share) for share in re.findall(r" (\d+) % \(\d+ to \d+\)(?:,|\.$)", told)]
         assert in_order == sorted(shares.values(), reverse=True)
-        ends = {name: int(re.findall(rf"{words}(?: keep)? \d+ % \((\d+) to", told)[0]) for name, words in said.items()}
+        ends = {
+            name: int(re.findall(rf"{words}(?: keep)? \d+ % \((\d+) to", told)[0])
+            for name, words in said.items()
+        }
         assert ends == low.to_dict()
 
 
@@ -161,15 +207,25 @@ def test_it_is_said_whether_a_model_is_purer_than_chance(made: Path, page: Eleme
     table = read(made, NEURONS)
     for model in ("First", "Second"):
         part = table[table.model == model]
-        times = {tower: part[f"{tower}_overlap"].mean() / part[f"{tower}_random"].mean() for tower in ("image", "text")}
+        times = {
+            tower: part[f"{tower}_overlap"].mean() / part[f"{tower}_random"].mean()
+            for tower in ("image", "text")
+        }
         told = f"in the image tower {times['image']:.2f} times, in the text tower {times['text']:.2f} times"
         assert min(times.values()) > 1  # as made
-        assert f"Mean overlap is {told} that of random neurons: the model is no purer than chance." in page.text
+        assert (
+            f"Mean overlap is {told} that of random neurons: the model is no purer than chance."
+            in page.text
+        )
     folder = read_folder(made)
     purer = table.assign(image_overlap=table.image_random / 2)
     said = beside_random(replace(folder, tables={**folder.tables, "neurons": purer}), 0)
-    assert "image tower 0.50 times" in said and said.endswith("the model is purer than chance in the image tower.")
-    assert beside_random(replace(folder, tables={**folder.tables, "neurons": table.iloc[:0]}), 0) == ""
+    assert "image tower 0.50 times" in said and said.endswith(
+        "the model is purer than chance in the image tower."
+    )
+    assert (
+        beside_random(replace(folder, tables={**folder.tables, "neurons": table.iloc[:0]}), 0) == ""
+    )
 
 
 def test_the_answer_names_a_better_strategy_and_nothing_that_was_not_measured(made: Path) -> None:
@@ -180,9 +236,13 @@ def test_the_answer_names_a_better_strategy_and_nothing_that_was_not_measured(ma
         tables = {**folder.tables, "results": results, "curves": curves}
         return answers(replace(folder, tables=tables))[0].half
 
-    pca = curves[curves.strategy == "high_purity"].assign(strategy="pca", kept=1.0, kept_low=1.0, kept_high=1.0)
+    pca = curves[curves.strategy == "high_purity"].assign(
+        strategy="pca", kept=1.0, kept_low=1.0, kept_high=1.0
+    )
     told = [half(results, pd.concat([curves, pca.assign(kept=kept)])) for kept in (1.0, 0.0)]
-    assert ", the first 8 by PCA basis keep 100 % (100 to 100), " in told[0] and "PCA" not in told[1]
+    assert (
+        ", the first 8 by PCA basis keep 100 % (100 to 100), " in told[0] and "PCA" not in told[1]
+    )
     assert half(results[results.strategy != "full"], curves) == ""
     assert half(results, curves.assign(kept=np.nan)) == ""
     assert "chance" not in half(results.assign(chance=np.nan), curves)
@@ -197,8 +257,20 @@ def test_numbers_of_the_page_are_the_tables(made: Path, page: Element) -> None:
     kept = [row.all("th")[0].text for row in rows]
     assert kept == ["highest purity", "lowest purity", "random", "all neurons", "chance"]
     chances = [cell.attributes["data-value"] for cell in rows[-1].all("td")]
-    assert chances == ["0.25", "", "1.0", "0.25", "", "", "", "", ""]  # top 5 of 4 classes is all of them
-    for row, strategy in zip(rows[:-1], ("high_purity", "low_purity", "random", "full"), strict=True):
+    assert chances == [
+        "0.25",
+        "",
+        "1.0",
+        "0.25",
+        "",
+        "",
+        "",
+        "",
+        "",
+    ]  # top 5 of 4 classes is all of them
+    for row, strategy in zip(
+        rows[:-1], ("high_purity", "low_purity", "random", "full"), strict=True
+    ):
         cells = dict(zip(heads[:3], [*row.all("th"), *row.all("td")], strict=False))
         at = here[(here.strategy == strategy) & (here.metric == "accuracy")]
         values = at.value if strategy == "full" else at.value[at.k == k]
@@ -212,8 +284,13 @@ def test_numbers_of_the_page_are_the_tables(made: Path, page: Element) -> None:
         & (comparisons.k == str(k))
     ].iloc[0]
     cells = [*rows[0].all("th"), *rows[0].all("td")]
-    assert float(cells[heads.index("Minus random")].attributes["data-value"]) == difference.difference
-    assert float(cells[heads.index("p (Holm)")].attributes["data-value"]) == difference.permutation_holm
+    assert (
+        float(cells[heads.index("Minus random")].attributes["data-value"]) == difference.difference
+    )
+    assert (
+        float(cells[heads.index("p (Holm)")].attributes["data-value"])
+        == difference.permutation_holm
+    )
 
 
 def test_every_row_of_the_areas_is_there_to_the_last_digit(made: Path, page: Element) -> None:
@@ -231,7 +308,9 @@ def test_curves_in_the_data_are_the_tables(made: Path, page: Element) -> None:
     assert data["models"] == ["First", "Second"] and data["datasets"] == ["pets", "farm"]
     assert len(data["curves"]) == 2 * 2 * 4
     one = data["curves"]["1/0/silhouette"]
-    rows = results[(results.model == "Second") & (results.dataset == "pets") & (results.metric == "silhouette")]
+    rows = results[
+        (results.model == "Second") & (results.dataset == "pets") & (results.metric == "silhouette")
+    ]
     high = rows[rows.strategy == "high_purity"].sort_values("k")
     told = [row for row in one["rows"] if row["strategy"] == "high_purity"]
     assert [(row["k"], row["value"], row["low"], row["high"]) for row in told] == [
@@ -259,7 +338,11 @@ def test_confusion_changes_are_differences_of_counts(made: Path, page: Element) 
 def test_cards_of_the_ends_stand_without_scripts(made: Path, page: Element) -> None:
     neurons = read(made, NEURONS)
     first = neurons[neurons.model == "First"].sort_values("rank")
-    shown = [one.attributes["id"] for one in page.all("article") if one.attributes["id"].startswith("card-0-")]
+    shown = [
+        one.attributes["id"]
+        for one in page.all("article")
+        if one.attributes["id"].startswith("card-0-")
+    ]
     assert shown == [f"card-0-{n}" for n in [*first.neuron.head(6), *first.neuron.tail(6)[::-1]]]
     card = page.one("article", id=f"card-0-{first.neuron.iloc[0]}")
     assert f"{first.image_overlap.iloc[0]:.4f}" in card.text and "rank 1 of 20" in card.text
@@ -267,12 +350,18 @@ def test_cards_of_the_ends_stand_without_scripts(made: Path, page: Element) -> N
     neuron = first.neuron.iloc[0]
     cosines = np.load(made / "cosines_first.npz")["image"].astype(np.float64)[neuron]
     cosines[neuron] = 0
-    near = ", ".join(f"{n} ({cosines[n]:.2f})" for n in np.abs(cosines).argsort()[::-1][:4]).replace("-", "\u2212")
+    near = ", ".join(
+        f"{n} ({cosines[n]:.2f})" for n in np.abs(cosines).argsort()[::-1][:4]
+    ).replace("-", "\u2212")
     assert f"nearest: {near}" in card.text
     lost = read(made, CLASS_IMPORTANCE)
     lost = lost[(lost.model == "First") & (lost.dataset == "pets")]
     neuron = lost.neuron[lost.neuron.isin([*first.neuron.head(6), *first.neuron.tail(6)])].iloc[0]
-    most = lost[lost.neuron == neuron].sort_values("recall_drop", key=lambda drop: -drop.abs(), kind="stable").iloc[0]
+    most = (
+        lost[lost.neuron == neuron]
+        .sort_values("recall_drop", key=lambda drop: -drop.abs(), kind="stable")
+        .iloc[0]
+    )
     told = f"Recall lost: {most['class']} {100 * most.recall_drop:+.0f}".replace("-", "\u2212")
     assert told in page.one("article", id=f"card-0-{neuron}").text
     assert [one.text for one in card.all("div", class_="strip")[0].all("span")] == ["most"]
@@ -280,24 +369,32 @@ def test_cards_of_the_ends_stand_without_scripts(made: Path, page: Element) -> N
     explained = page.one("div", id="cards-reading").text
     assert "drawn at random" in explained and "standard deviations" in explained
     assert len(card.all("li", class_="thumb")) == 2 * (4 + 2)
-    assert all(one.attributes["role"] == "img" and one.attributes["aria-label"] for one in card.all("li"))
+    assert all(
+        one.attributes["role"] == "img" and one.attributes["aria-label"] for one in card.all("li")
+    )
 
 
 def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
     details = json.loads(gzip.decompress(base64.b64decode(page.one("script", id="details").text)))
     importance = read(made, IMPORTANCE)
-    rows = importance[(importance.model == "Second") & (importance.dataset == "farm")].sort_values("neuron")
+    rows = importance[(importance.model == "Second") & (importance.dataset == "farm")].sort_values(
+        "neuron"
+    )
     assert details["1/1"]["drop"] == rows.accuracy_drop.to_list()
     examples = pd.read_parquet(made / "examples.parquet")
-    here = examples[(examples.model == "Second") & (examples.dataset == "farm") & (examples.neuron == 3)]
-    assert [entry[0] for entry in details["1/1"]["most"][3]] == here[here.place > 0].sort_values("place").image[
-        :4
-    ].to_list()
+    here = examples[
+        (examples.model == "Second") & (examples.dataset == "farm") & (examples.neuron == 3)
+    ]
+    assert [entry[0] for entry in details["1/1"]["most"][3]] == here[here.place > 0].sort_values(
+        "place"
+    ).image[:4].to_list()
     neurons = json.loads(page.one("script", id="data").text)["neurons"]["1"]
     cosines = np.load(made / "cosines_second.npz")["text"].astype(np.float64)
     np.fill_diagonal(cosines, 0)
     assert neurons["text"]["near"][5][0] == np.abs(cosines[5]).argmax()
-    assert neurons["text"]["cosine"][5][0] == pytest.approx(cosines[5][np.abs(cosines[5]).argmax()], rel=1e-3)
+    assert neurons["text"]["cosine"][5][0] == pytest.approx(
+        cosines[5][np.abs(cosines[5]).argmax()], rel=1e-3
+    )
     table = read(made, NEURONS)
     table = table[table.model == "Second"]
     row = table[table.neuron == 5].iloc[0]
@@ -334,7 +431,9 @@ def test_a_dead_neuron_is_not_compared(tmp_path: Path, single: Path) -> None:
     table.loc[table.neuron == 7, gone] = np.nan
     write_table(table, tmp_path / "run", NEURONS)
     page = parse(write_report(tmp_path / "run"))
-    assert json.loads(page.one("script", id="data").text)["neurons"]["0"]["image"]["below"][7] is None
+    assert (
+        json.loads(page.one("script", id="data").text)["neurons"]["0"]["image"]["below"][7] is None
+    )
 
 
 def test_the_k_nearest_to_half_comes_first(made: Path) -> None:
@@ -362,8 +461,14 @@ def test_the_axis_names_the_ks(ks: list[int], ticks: list[int], few: list[int]) 
 def test_the_ks_stand_at_the_axes(page: Element) -> None:
     data = json.loads(page.one("script", id="data").text)
     assert data["curves"]["0/0/accuracy"]["ticks"] == [*KS]
-    for name, ks in (("key-0", KS), ("explorer", KS), ("panel-0-0-accuracy", (KS[0], KS[2], KS[3]))):
-        (picture,) = [one for one in page.all("div", class_="chart") if one.attributes["data-chart"] == name]
+    for name, ks in (
+        ("key-0", KS),
+        ("explorer", KS),
+        ("panel-0-0-accuracy", (KS[0], KS[2], KS[3])),
+    ):
+        (picture,) = [
+            one for one in page.all("div", class_="chart") if one.attributes["data-chart"] == name
+        ]
         said = [one.text for one in picture.all("text")]
         assert said[: len(ks)] == [str(k) for k in ks]
         assert ("neurons" in said or "all 20" in "".join(said)) == (name[:5] != "panel")
@@ -374,7 +479,10 @@ def test_an_axis_of_models_of_several_sizes_names_none(made: Path) -> None:
     there = curves(folder)
     chosen, seen = _chosen(folder, there), looks(folder.strategies)
     for neurons, title in ((NEURONS_MADE, "Neurons kept, of 20"), (30, "Neurons kept")):
-        several = {key: replace(one, neurons=neurons) if key[0] == "Second" else one for key, one in there.items()}
+        several = {
+            key: replace(one, neurons=neurons) if key[0] == "Second" else one
+            for key, one in there.items()
+        }
         figure = explorer(folder, several, seen, chosen)
         assert figure and f'"{title}"' in json.dumps(figure.spec)
 
@@ -400,7 +508,9 @@ def test_every_picture_says_in_numbers_what_it_shows(page: Element) -> None:
     assert len(maps) == 4 and all(re.search(r"\d", one.attributes["alt"]) for one in maps)
 
 
-def test_what_does_not_fit_is_left_out_and_told(tmp_path: Path, single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_left_out_and_told(
+    tmp_path: Path, single: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(single, tmp_path / "run")
     full = (single / "report.html").stat().st_size
     thumbnails = sum(map(len, re.findall(r"\.t\d+-\d+\{.*", (single / "report.html").read_text())))
@@ -451,7 +561,9 @@ def test_names_of_lines_that_would_stand_on_each_other_are_one(
     assert [level["value"] for level in found] == [0.25 + away, 0.25]
 
 
-def test_a_model_without_projections_has_curves_and_no_neurons(tmp_path: Path, single: Path) -> None:
+def test_a_model_without_projections_has_curves_and_no_neurons(
+    tmp_path: Path, single: Path
+) -> None:
     shutil.copytree(single, tmp_path / "run")
     for name in ("neurons.parquet", "cosines_first.npz", "thumbnails.parquet"):
         (tmp_path / "run" / name).unlink()
@@ -467,18 +579,32 @@ def test_a_bound_is_no_number_of_neurons_needed(tmp_path: Path, single: Path) ->
     table = read(single, CURVES)
     table.loc[:, ["needed", "needed_low"]] = float(min(KS))
     write_table(table.assign(needed_high=9.0), tmp_path / "run", CURVES)
-    cells = parse(write_report(tmp_path / "run")).one("div", id="areas").one("tbody").all("tr")[0].all("td")
+    cells = (
+        parse(write_report(tmp_path / "run"))
+        .one("div", id="areas")
+        .one("tbody")
+        .all("tr")[0]
+        .all("td")
+    )
     assert [cell.text for cell in cells][-3:] == ["≤ 4", "≤ 4", "9"]
     assert [cell.attributes["data-value"] for cell in cells][-3:] == ["4.0", "4.0", "9.0"]
 
 
 def test_two_models_are_compared_first(tmp_path: Path, made: Path) -> None:
     shutil.copytree(made, tmp_path / "run")
-    row = {"first": "First", "second": "Second", "metric": "accuracy", "first_value": 0.75, "second_value": 0.5}
+    row = {
+        "first": "First",
+        "second": "Second",
+        "metric": "accuracy",
+        "first_value": 0.75,
+        "second_value": 0.5,
+    }
     ends = {"low": 0.125, "high": 0.375, "p": 0.001, "p_holm": 0.002}
     sets = [("pets", 0.25, 0.002), ("farm", -0.25, 0.04), ("zoo", 0.25, 0.06)]
     rows = [
-        row | ends | {"dataset": name, "difference": difference, "p_holm": p, "strategy": strategy, "k": k}
+        row
+        | ends
+        | {"dataset": name, "difference": difference, "p_holm": p, "strategy": strategy, "k": k}
         for name, difference, p in sets
         for strategy, k in (("full", "all"), ("gap", "area"), ("random", "8"))
     ]
@@ -486,11 +612,17 @@ def test_two_models_are_compared_first(tmp_path: Path, made: Path) -> None:
     page = parse(write_report(tmp_path / "run"))
     first = page.all("div", class_="verdict")[0]
     assert first.one("p", class_="claim").text == (
-        "More accurate with all neurons, on the same images: First on pets; Second on farm; not decided on zoo."
+        "More accurate with all neurons, on the same images: First on pets; Second on farm; not "
+        "decided on zoo."
     )
-    assert "pets +25.00 (+12.50 to +37.50), farm \u221225.00 (" in first.one("p", class_="note").text
+    assert (
+        "pets +25.00 (+12.50 to +37.50), farm \u221225.00 (" in first.one("p", class_="note").text
+    )
     table = page.one("div", id="rivals-table")
-    shown = [[cell.text for cell in [*row.all("th"), *row.all("td")]] for row in table.one("tbody").all("tr")]
+    shown = [
+        [cell.text for cell in [*row.all("th"), *row.all("td")]]
+        for row in table.one("tbody").all("tr")
+    ]
     assert shown[0] == [
         "pets", "all neurons", "all neurons", "Accuracy", "75.0", "50.0", "+25.00", "+12.50 to +37.50", "0.002"
     ]  # fmt: skip
@@ -499,10 +631,16 @@ def test_two_models_are_compared_first(tmp_path: Path, made: Path) -> None:
 
 def test_one_k_one_set_and_no_draws_are_enough(tmp_path: Path, single: Path) -> None:
     table = read(single, RESULTS)
-    table = table[(table.model == "First") & (table.dataset == "pets") & table.k.isin((4, NEURONS_MADE))]
+    table = table[
+        (table.model == "First") & (table.dataset == "pets") & table.k.isin((4, NEURONS_MADE))
+    ]
     write_table(table[table.strategy != "random"], tmp_path, RESULTS)
     curves = read(single, CURVES)
-    write_table(curves[(curves.model == "First") & (curves.dataset == "pets")].assign(half=4), tmp_path, CURVES)
+    write_table(
+        curves[(curves.model == "First") & (curves.dataset == "pets")].assign(half=4),
+        tmp_path,
+        CURVES,
+    )
     page = parse(write_report(tmp_path))
     answer = page.one("div", class_="verdict")
     empty, half, claim = (one.text for one in answer.all("p"))
@@ -513,7 +651,15 @@ def test_one_k_one_set_and_no_draws_are_enough(tmp_path: Path, single: Path) -> 
 @pytest.mark.parametrize("kind", ["layers", "track", "purity"])
 def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, made: Path) -> None:
     if kind == "layers":
-        space = {"model": "M", "dataset": "", "space": "weights", "token": "", "width": 8, "dead": 0, "neurons": 4}
+        space = {
+            "model": "M",
+            "dataset": "",
+            "space": "weights",
+            "token": "",
+            "width": 8,
+            "dead": 0,
+            "neurons": 4,
+        }
         rows = [
             {**space, "tower": tower, "depth": depth, "kind": "mlp", "name": f"{tower}.{depth}"}
             | {
@@ -528,10 +674,26 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
     elif kind == "track":
         towers = {f"{tower}_relative_overlap": 2.0 for tower in ("image", "text")}
         accuracies = {
-            name: 0.5 for name in ("accuracy", "high_purity", "low_purity", "random", "random_low", "random_high")
+            name: 0.5
+            for name in (
+                "accuracy",
+                "high_purity",
+                "low_purity",
+                "random",
+                "random_low",
+                "random_high",
+            )
         }
         rows = [
-            {"model": "M", "step": step, "dataset": "pets", "n": 9, "rank_last": 0.5, **towers, **accuracies}
+            {
+                "model": "M",
+                "step": step,
+                "dataset": "pets",
+                "n": 9,
+                "rank_last": 0.5,
+                **towers,
+                **accuracies,
+            }
             for step in (1, 2)
         ]
         empty = {"string": "", "int64": 1, "float64": float("nan"), "object": [0]}
@@ -539,24 +701,33 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
         pd.DataFrame([rest | row for row in rows]).to_parquet(tmp_path / "track.parquet")
     else:
         neurons = read(made, NEURONS)
-        part = neurons[neurons.model == "First"].drop(columns=["model", "image_random", "text_random"])
+        part = neurons[neurons.model == "First"].drop(
+            columns=["model", "image_random", "text_random"]
+        )
         part.to_csv(tmp_path / "purity_first.csv", index=False)
     page = parse(write_report(tmp_path))
-    sections = {one.attributes["id"] for one in page.one("main").all("section") if "id" in one.attributes}
+    sections = {
+        one.attributes["id"] for one in page.one("main").all("section") if "id" in one.attributes
+    }
     assert sections == {{"layers": "layers", "track": "training", "purity": "neurons"}[kind]}
     goes = "against that of random neurons, goes in the image tower from"
     assert [one.text for one in page.all("p", class_="claim")] == {
         "layers": [
-            f"M: the overlap of weights, {goes} 1.00 times (mlp) to 3.00 times (mlp), in the text tower from 1.00 "
+            f"M: the overlap of weights, {goes} 1.00 times (mlp) to 3.00 times (mlp), in the text "
+            f"tower from 1.00 "
             "times (mlp) to 3.00 times (mlp)."
         ],
-        "track": [f"M, step 1 to 2: overlap, {goes} 2.00 to 2.00 times, in the text tower from 2.00 to 2.00 times."],
+        "track": [
+            f"M, step 1 to 2: overlap, {goes} 2.00 to 2.00 times, in the text tower from 2.00 to "
+            f"2.00 times."
+        ],
         "purity": [],
     }[kind]
     rests = [one.text for one in page.one("section", class_="rests").all("dd")]
     assert {
         "layers": "M: 6 layers in 2 towers" in rests,
-        "track": {"M: 2 checkpoints, step 1 to 2, 1 neurons", "pets: 9 images, 1 classes"} <= set(rests),
+        "track": {"M: 2 checkpoints, step 1 to 2, 1 neurons", "pets: 9 images, 1 classes"}
+        <= set(rests),
         "purity": rests == ["first"],
     }[kind]
 
@@ -564,7 +735,13 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
 def test_a_reproduction_shows_published_and_ours_and_leads_to_the_runs(tmp_path: Path) -> None:
     names = ("published", "paper", "native", "paper_difference", "native_difference")
     rows = [
-        {"dataset": "pets", "metric": "accuracy", "strategy": strategy, "k": k, "marker_partly_hidden": False}
+        {
+            "dataset": "pets",
+            "metric": "accuracy",
+            "strategy": strategy,
+            "k": k,
+            "marker_partly_hidden": False,
+        }
         | dict(zip(names, (0.5, 0.51, 0.52, 0.01, 0.02), strict=True))
         for strategy in ("high_purity", "random", "low_purity")
         for k in (200, 250)
@@ -582,7 +759,10 @@ def test_a_reproduction_shows_published_and_ours_and_leads_to_the_runs(tmp_path:
 def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no results in"):
         write_report(tmp_path)
-    with pytest.raises(InputError, match=r"there is no folder .*gone\n(.|\n)*to fix:   name one, or make one: `pure"):
+    with pytest.raises(
+        InputError,
+        match=r"there is no folder .*gone\n(.|\n)*to fix:   name one, or make one: `pure",
+    ):
         write_report(tmp_path / "gone")
     (tmp_path / "track.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"track\.parquet cannot be read"):
@@ -593,14 +773,18 @@ def test_nothing_to_show_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_mistyped_folder_is_answered_with_the_one_near_it(made: Path) -> None:
-    with pytest.raises(InputError, match=rf"there is no folder(.|\n)*to fix:   did you mean .*{made.name}\?"):
+    with pytest.raises(
+        InputError, match=rf"there is no folder(.|\n)*to fix:   did you mean .*{made.name}\?"
+    ):
         write_report(made.with_name(made.name[:-1]))
 
 
 def test_the_same_folder_gives_the_same_page_and_the_script_is_bundled_once_for_all(
     tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the process that draws, and never by this one, which V8 would take along when memory runs out."""
+    """By the process that draws, and never by this one, which V8 would take along when memory runs
+    out.
+    """
     assert pictures._library, "a page was written before"
     monkeypatch.setattr(pictures, "_library", [])
     monkeypatch.setattr("purescope.report.writing.drawing", pictures.drawing)

@@ -1,4 +1,6 @@
-"""Evidence and comparison as runs: their tables, what they agree with, and that a stopped one goes on."""
+"""Evidence and comparison as runs: their tables, what they agree with, and that a stopped one goes
+on.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,15 @@ from purescope.tables.schemas import COMPARISONS, RIVALS
 from tests.checkpoints import laclip_tensors, write_laclip
 from tests.undrawn import run_compare, run_evidence, run_sweep
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*(told from chance|recall is 0)"),
+]
 
 NEURONS = 32
-SETTINGS = Settings(keep=(8, 16, 24), draws=60, resamples=200, strategies=("high_purity", "low_purity", "svd"))
+SETTINGS = Settings(
+    keep=(8, 16, 24), draws=60, resamples=200, strategies=("high_purity", "low_purity", "svd")
+)
 TABLES = ("results", "comparisons", "curves", "nulls", "variants", "importance", "correlations")
 
 
@@ -71,14 +78,18 @@ def test_every_table_is_of_every_pair_and_on_disk(evidence: Any, name: str) -> N
     out, tables = evidence
     pairs = {(m.label, d.dataset) for m in MODELS for d in DATA}
     assert set(tables[name][["model", "dataset"]].itertuples(index=False, name=None)) == pairs
-    pd.testing.assert_frame_equal(pd.read_parquet(out / f"{name}.parquet"), tables[name], check_dtype=False)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(out / f"{name}.parquet"), tables[name], check_dtype=False
+    )
     assert len(pd.read_csv(out / f"{name}.csv")) == len(tables[name])
 
 
 def test_evidence_is_the_sweep_and_more(evidence: Any, tmp_path: Path) -> None:
     table = pd.DataFrame(run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS))
     pd.testing.assert_frame_equal(evidence[1]["results"], table, check_exact=True)
-    pd.testing.assert_frame_equal(evidence[1]["comparisons"], read_table(tmp_path, COMPARISONS), check_exact=True)
+    pd.testing.assert_frame_equal(
+        evidence[1]["comparisons"], read_table(tmp_path, COMPARISONS), check_exact=True
+    )
 
 
 def test_one_neuron_each_and_all_of_them(evidence: Any) -> None:
@@ -128,7 +139,9 @@ def test_the_default_is_every_strategy_and_a_thousand_draws() -> None:
 
 
 def test_the_command_has_the_same_defaults() -> None:
-    context = evidence_command.make_context("evidence", ["bundled:clip", "--data", "x", "--out", "y"])
+    context = evidence_command.make_context(
+        "evidence", ["bundled:clip", "--data", "x", "--out", "y"]
+    )
     assert options.settings(dict(context.params)) == doors.evidence_settings()
 
 
@@ -138,16 +151,25 @@ def test_two_models_are_compared_on_each_data_set(tmp_path: Path) -> None:
     assert set(rivals.dataset) == {"first", "second", "all"}
     assert set(rivals["first"]) == {"One"}
     assert set(rivals.second) == {"Two"}
-    full = tables["results"].query("strategy == 'full' and metric == 'accuracy'").set_index(["model", "dataset"]).value
+    full = (
+        tables["results"]
+        .query("strategy == 'full' and metric == 'accuracy'")
+        .set_index(["model", "dataset"])
+        .value
+    )
     for name in ("first", "second"):
-        found = rivals[(rivals.dataset == name) & (rivals.strategy == "full") & (rivals.metric == "accuracy")].iloc[0]
+        found = rivals[
+            (rivals.dataset == name) & (rivals.strategy == "full") & (rivals.metric == "accuracy")
+        ].iloc[0]
         assert found.difference == pytest.approx(full["One", name] - full["Two", name])
     pd.testing.assert_frame_equal(read_table(tmp_path, RIVALS), rivals, check_exact=True)
     assert read_manifest(tmp_path)["tables"] == [*tables]
 
 
 @pytest.mark.parametrize("stopped", ["at the last pair", "at the comparison"])
-def test_a_stopped_comparison_goes_on(stopped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_comparison_goes_on(
+    stopped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = run_compare(*MODELS, DATA, tmp_path / "whole", settings=SETTINGS)
     seen: list[str] = []
 
@@ -157,7 +179,9 @@ def test_a_stopped_comparison_goes_on(stopped: str, tmp_path: Path, monkeypatch:
             raise StopHere
         return (compare_models if stopped == "at the comparison" else measure_pair)(*arguments)
 
-    name = "runs.doors.compare_models" if stopped == "at the comparison" else "runs.run.measure_pair"
+    name = (
+        "runs.doors.compare_models" if stopped == "at the comparison" else "runs.run.measure_pair"
+    )
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         patch.setattr(f"purescope.{name}", stopping)
         run_compare(*MODELS, DATA, tmp_path / "out", settings=SETTINGS)
@@ -171,7 +195,14 @@ def test_a_stopped_comparison_goes_on(stopped: str, tmp_path: Path, monkeypatch:
 def test_rotations_are_as_many_as_asked_for_and_every_option_is_varied(evidence: Any) -> None:
     nulls, variants = evidence[1]["nulls"], evidence[1]["variants"]
     assert set(nulls[nulls.null.isin(["rotation", "shuffled purity"])].draws) == {5}
-    assert set(variants.option) == {"as swept", "measure", "towers", "space", "ablation", "renormalise"}
+    assert set(variants.option) == {
+        "as swept",
+        "measure",
+        "towers",
+        "space",
+        "ablation",
+        "renormalise",
+    }
 
 
 def test_the_sweep_itself_is_no_variant_of_it(evidence: Any) -> None:
@@ -188,8 +219,19 @@ def test_the_sweep_itself_is_no_variant_of_it(evidence: Any) -> None:
 def test_the_commands(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = plant(1.0, neurons=24, images=60, seed=1).features
     save_features(made, tmp_path / "made.npz")
-    models = [str(write_laclip(tmp_path / f"{name}.pt", laclip_tensors(seed=name))) for name in (1, 2)]
-    few = ["--draws", "30", "--resamples", "50", "--keep", "8,16", "--strategies", "high_purity,low_purity"]
+    models = [
+        str(write_laclip(tmp_path / f"{name}.pt", laclip_tensors(seed=name))) for name in (1, 2)
+    ]
+    few = [
+        "--draws",
+        "30",
+        "--resamples",
+        "50",
+        "--keep",
+        "8,16",
+        "--strategies",
+        "high_purity,low_purity",
+    ]
     few += ["--rotations", "2", "--no-figures", "--no-report"]
     spec = f"features:{tmp_path / 'made.npz'}"
     try:
@@ -197,6 +239,8 @@ def test_the_commands(command: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     except SystemExit as end:
         assert not end.code
     said = " ".join(capsys.readouterr().out.split())
-    for words in {"evidence": ("rotated, 95 %", "In "), "compare": ("difference (95 % interval)",)}[command]:
+    for words in {"evidence": ("rotated, 95 %", "In "), "compare": ("difference (95 % interval)",)}[
+        command
+    ]:
         assert words in said
     assert "high-purity neurons keep" in said

@@ -1,4 +1,6 @@
-"""Whose folder it is: one writer at a time, nothing behind a link, nothing of others, and no other run's tables."""
+"""Whose folder it is: one writer at a time, nothing behind a link, nothing of others, and no other
+run's tables.
+"""
 
 import json
 import os
@@ -58,8 +60,12 @@ def again(out: Path, **options: Any) -> pd.DataFrame:
 # --- one way in for paths
 
 
-def test_home_is_home_whatever_the_shell_did(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--out=~/z` comes as it is typed: everything stands in the home folder, nothing in one called "~"."""
+def test_home_is_home_whatever_the_shell_did(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--out=~/z` comes as it is typed: everything stands in the home folder, nothing in one called
+    "~".
+    """
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -68,8 +74,12 @@ def test_home_is_home_whatever_the_shell_did(finished: Path, tmp_path: Path, mon
     assert not any((tmp_path / "work").iterdir())
 
 
-def test_a_folder_called_tilde_is_no_home(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pandas takes a relative path that begins with "~" for home: what is read is what was written here."""
+def test_a_folder_called_tilde_is_no_home(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pandas takes a relative path that begins with "~" for home: what is read is what was written
+    here.
+    """
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     run_sweep([], [OTHER.features], tmp_path / "home" / "z", settings=SETTINGS)
     monkeypatch.chdir(tmp_path)
@@ -81,7 +91,9 @@ def test_a_folder_called_tilde_is_no_home(out: Path, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\0b", "caf\udce9"])
-def test_a_folder_without_a_usable_name_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_a_usable_name_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for use in (to_folder, again):
         with pytest.raises(OutputError, match=r"a folder (without a name|called)"):
@@ -96,7 +108,9 @@ def test_a_second_run_into_a_folder_is_refused(out: Path) -> None:
     before = read_results(out)
     with lock_folder(out):
         for options in ({}, {"overwrite": True}):
-            with pytest.raises(OutputError, match=r"another run is writing into .*(?s:.)*choose another --out"):
+            with pytest.raises(
+                OutputError, match=r"another run is writing into .*(?s:.)*choose another --out"
+            ):
                 again(out, **options)
     assert again(out).equals(before)
     assert not (out / ".lock").exists()
@@ -131,7 +145,10 @@ def test_a_folder_that_cannot_be_says_why(kind: str, tmp_path: Path) -> None:
         case "below a file":
             path.write_text("x")
             path = path / "deeper"
-    with pytest.raises(OutputError, match=r"it(, or what should be the folder above it,)? is a|leads back to itself"):
+    with pytest.raises(
+        OutputError,
+        match=r"it(, or what should be the folder above it,)? is a|leads back to itself",
+    ):
         again(path)
 
 
@@ -141,7 +158,11 @@ def test_a_folder_that_cannot_be_says_why(kind: str, tmp_path: Path) -> None:
 def test_what_links_lead_to_stays(out: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    names = ("neuron_pruning_planted.png", "purity_gap_planted.svg", "planted_planted_accuracy_vs_sam.csv")
+    names = (
+        "neuron_pruning_planted.png",
+        "purity_gap_planted.svg",
+        "planted_planted_accuracy_vs_sam.csv",
+    )
     for name in names:
         (elsewhere / name).write_text("mine")
     (out / "figures").symlink_to(elsewhere)
@@ -152,12 +173,16 @@ def test_what_links_lead_to_stays(out: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"figures is a link to .*elsewhere"):
         again(out)
     again(out, overwrite=True)
-    assert {path.name: path.read_text() for path in elsewhere.iterdir()} == dict.fromkeys(names, "mine")
+    assert {path.name: path.read_text() for path in elsewhere.iterdir()} == dict.fromkeys(
+        names, "mine"
+    )
     assert not (out / "results.csv").is_symlink() and not (out / "result_planted").is_symlink()
 
 
 FOREIGN = {
-    "a manifest of somebody else's": lambda out: (out / "manifest.json").write_text('{"name": "my site"}'),
+    "a manifest of somebody else's": lambda out: (out / "manifest.json").write_text(
+        '{"name": "my site"}'
+    ),
     "no manifest": lambda out: (out / "manifest.json").unlink(),
     "a damaged one": lambda out: (out / "manifest.json").write_text('{"name": "my'),
     "a list": lambda out: (out / "manifest.json").write_text("[1]"),
@@ -174,7 +199,9 @@ FOREIGN = {
 def test_only_a_folder_with_our_manifest_is_ours(kind: str, overwrite: bool, out: Path) -> None:
     FOREIGN[kind](out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(OutputError, match=r"of no known run|manifest\.json (cannot be read|holds a list)"):
+    with pytest.raises(
+        OutputError, match=r"of no known run|manifest\.json (cannot be read|holds a list)"
+    ):
         again(out, overwrite=overwrite)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
@@ -184,7 +211,9 @@ def test_what_is_left_of_our_manifest_can_be_replaced(out: Path) -> None:
     manifest = out / "manifest.json"
     manifest.write_bytes(manifest.read_bytes()[: manifest.stat().st_size // 2])
     for use in (again, write_report):
-        with pytest.raises(OutputError, match=r"manifest\.json cannot be read: .*(?s:.)*--overwrite"):
+        with pytest.raises(
+            OutputError, match=r"manifest\.json cannot be read: .*(?s:.)*--overwrite"
+        ):
             use(out)  # type: ignore[operator]
     again(out, overwrite=True)
     assert "finished" in (read_manifest(out) or {})
@@ -204,7 +233,10 @@ def test_a_table_of_another_run_is_not_gone_on_with(name: str, out: Path, tmp_pa
     run_sweep([], [OTHER.features], tmp_path / "other", settings=SETTINGS)
     before = (out / f"{name}.parquet").read_bytes()
     shutil.copy(tmp_path / "other" / f"{name}.parquet", out)
-    with pytest.warns(UserWarning, match=rf"measured anew, since .*{name}\.parquet is not the file that its run wrote"):
+    with pytest.warns(
+        UserWarning,
+        match=rf"measured anew, since .*{name}\.parquet is not the file that its run wrote",
+    ):
         again(out)
     assert (out / f"{name}.parquet").read_bytes() == before
     with warnings.catch_warnings():
@@ -215,13 +247,21 @@ def test_a_table_of_another_run_is_not_gone_on_with(name: str, out: Path, tmp_pa
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda manifest: manifest["versions"].update(torch="1.0"), "its versions differ: torch 1.0 there, "),
-        (lambda manifest: manifest["versions"].pop("numpy"), "its versions differ: numpy none there, "),
+        (
+            lambda manifest: manifest["versions"].update(torch="1.0"),
+            "its versions differ: torch 1.0 there, ",
+        ),
+        (
+            lambda manifest: manifest["versions"].pop("numpy"),
+            "its versions differ: numpy none there, ",
+        ),
         (lambda manifest: manifest.pop("timings"), "does not say which pairs"),
         (lambda manifest: manifest.pop("hashes"), "the manifest has no hash of it"),
     ],
 )
-def test_why_a_run_is_measured_anew_is_said(change: Callable[[dict[str, Any]], object], says: str, out: Path) -> None:
+def test_why_a_run_is_measured_anew_is_said(
+    change: Callable[[dict[str, Any]], object], says: str, out: Path
+) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     change(manifest)
     (out / "manifest.json").write_text(json.dumps(manifest))
@@ -243,7 +283,11 @@ def test_results_that_cannot_be_are_shown_nowhere(column: str, out: Path) -> Non
     for use in (read_results, write_report, lambda out: draw_folder(out, out / "figures")):
         with pytest.raises(InputError) as caught:
             use(out)  # type: ignore[operator]
-        assert str(path) in caught.value.came and column in caught.value.came and "--overwrite" in caught.value.fix
+        assert (
+            str(path) in caught.value.came
+            and column in caught.value.came
+            and "--overwrite" in caught.value.fix
+        )
 
 
 def damaged(schema_file: str) -> dict[str, Callable[[Path], object]]:
@@ -254,7 +298,10 @@ def damaged(schema_file: str) -> dict[str, Callable[[Path], object]]:
         "another table": lambda out: pd.DataFrame({"a": [1]}).to_parquet(out / schema_file),
         "a folder": lambda out: ((out / schema_file).unlink(), (out / schema_file).mkdir()),
         "a pipe": lambda out: ((out / schema_file).unlink(), os.mkfifo(out / schema_file)),
-        "endless": lambda out: ((out / schema_file).unlink(), (out / schema_file).symlink_to("/dev/zero")),
+        "endless": lambda out: (
+            (out / schema_file).unlink(),
+            (out / schema_file).symlink_to("/dev/zero"),
+        ),
     }
 
 
@@ -276,9 +323,19 @@ def test_a_damaged_table_is_one_sentence_with_its_path(how: str, out: Path) -> N
 @pytest.mark.parametrize("pattern", ["layers_a.csv", "purity_a.csv"])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"hello\n", b"model,rank\na,b\n", b"\xff\xfe\0", b'"', b"a,b\n1,2,3\n4,5\n", b"model\n" + b"x" * 10**6],
+    [
+        b"",
+        b"hello\n",
+        b"model,rank\na,b\n",
+        b"\xff\xfe\0",
+        b'"',
+        b"a,b\n1,2,3\n4,5\n",
+        b"model\n" + b"x" * 10**6,
+    ],
 )
-def test_a_damaged_csv_file_is_one_sentence_with_its_path(pattern: str, content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_csv_file_is_one_sentence_with_its_path(
+    pattern: str, content: bytes, tmp_path: Path
+) -> None:
     (tmp_path / pattern).write_bytes(content)
     with pytest.raises(InputError) as caught:
         write_report(tmp_path)
@@ -286,11 +343,24 @@ def test_a_damaged_csv_file_is_one_sentence_with_its_path(pattern: str, content:
 
 
 TYPES = [None, 3, "abc", [3], {"a": [1]}, {"a": {}}, [{"label": 3}]]
-PARTS = ("purescope", "versions", "tables", "settings", "models", "datasets", "timings", "notes", "hashes", "threads")
+PARTS = (
+    "purescope",
+    "versions",
+    "tables",
+    "settings",
+    "models",
+    "datasets",
+    "timings",
+    "notes",
+    "hashes",
+    "threads",
+)
 
 
 def test_a_manifest_of_any_types_is_shown_or_refused(tmp_path: Path) -> None:
-    """Never a traceback: what a page takes from the manifest is what the manifest is checked for."""
+    """Never a traceback: what a page takes from the manifest is what the manifest is checked
+    for.
+    """
     write_manifest_of_layers(tmp_path)
     refused = 0
     for key in (*PARTS, "started", "finished"):
@@ -313,7 +383,9 @@ def write_manifest_of_layers(folder: Path) -> None:
     pd.DataFrame(row).to_csv(folder / "layers_a.csv", index=False)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "1" * 10_000, '"\\ud800"', "\0", "NaN"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "1" * 10_000, '"\\ud800"', "\0", "NaN"]
+)
 def test_a_manifest_that_hurts_is_refused(text: str, out: Path) -> None:
     (out / "manifest.json").write_text(text)
     for use in (write_report, again):
@@ -330,14 +402,18 @@ def test_somebody_elses_manifest_is_said_and_left_out(out: Path) -> None:
 def test_a_changed_table_is_said(out: Path) -> None:
     table = pd.read_parquet(out / "importance.parquet")
     table.assign(variance=0.5).to_parquet(out / "importance.parquet", index=False)
-    with pytest.warns(UserWarning, match=r"importance\.parquet is not the file that its run wrote.*shown as it is"):
+    with pytest.warns(
+        UserWarning, match=r"importance\.parquet is not the file that its run wrote.*shown as it is"
+    ):
         write_report(out)
 
 
 def test_many_rows_in_few_bytes_are_refused(tmp_path: Path, out: Path) -> None:
     rows = 30_000_000
     codes = np.zeros(rows, np.int8)
-    table = pd.DataFrame({name: pd.Categorical.from_codes(codes, ["a"]) for name in ("model", "dataset", "word")})
+    table = pd.DataFrame(
+        {name: pd.Categorical.from_codes(codes, ["a"]) for name in ("model", "dataset", "word")}
+    )
     table.to_parquet(out / "words.parquet", index=False)
     assert (out / "words.parquet").stat().st_size < 500_000
     with pytest.raises(InputError, match=r"words\.parquet declares .* in a file of"):
@@ -376,11 +452,15 @@ def test_a_file_of_another_model_or_dataset_is_not_replaced(
     with pytest.raises(OutputError, match=r"importance_.*\.csv holds .*, and would be replaced by"):
         CliRunner().invoke(cli, [*command, f"features:{files[1]}"], catch_exceptions=False)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert CliRunner().invoke(cli, [*command, f"features:{files[0]}"]).exit_code == 0, "its own are made again"
+    assert CliRunner().invoke(cli, [*command, f"features:{files[0]}"]).exit_code == 0, (
+        "its own are made again"
+    )
 
 
 @pytest.mark.parametrize(("one", "other"), [("A", "a"), ("\u00df", "ss"), ("\u00e9", "e\u0301")])
-def test_names_that_a_file_system_may_take_for_one_are_refused_in_a_run(one: str, other: str, tmp_path: Path) -> None:
+def test_names_that_a_file_system_may_take_for_one_are_refused_in_a_run(
+    one: str, other: str, tmp_path: Path
+) -> None:
     sets = [replace(MADE.features, dataset=name) for name in (one, other)]
     with pytest.raises(DatasetError, match="share a name"):
         run_sweep([], sets, tmp_path / "out", settings=SETTINGS)

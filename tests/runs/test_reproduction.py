@@ -1,4 +1,6 @@
-"""The published experiment end to end, on miniatures in the real formats; and what the published numbers say."""
+"""The published experiment end to end, on miniatures in the real formats; and what the published
+numbers say.
+"""
 
 import math
 import re
@@ -29,7 +31,9 @@ SETTINGS = Settings(draws=3, resamples=20)
 def any_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
     """CIFAR and STL-10 are verified by checksum, which a miniature cannot have."""
     for module in (torchvision.datasets.cifar, torchvision.datasets.stl10):
-        monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: Path(path).parent.is_dir())
+        monkeypatch.setattr(
+            module, "check_integrity", lambda path, md5=None: Path(path).parent.is_dir()
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +62,17 @@ def run(*arguments: object) -> int:
 
 def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsys) -> None:
     root, out = make(tmp_path / "data", *TITLES), tmp_path / "out"
-    command = ["reproduce", checkpoint, "--data-root", root, "--out", out, "--draws", 3, "--no-cache"]
+    command = [
+        "reproduce",
+        checkpoint,
+        "--data-root",
+        root,
+        "--out",
+        out,
+        "--draws",
+        3,
+        "--no-cache",
+    ]
     command += ["--resamples", 50, "--rotations", 2, "--no-figures", "--no-report"]
     assert run(*command) == 0
     printed = capsys.readouterr()
@@ -74,8 +88,14 @@ def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsy
     written = pd.read_csv(out / "reproduction.csv")
     assert written.published.isna().all() and not written.marker_partly_hidden.any()
     assert len(written) == 8 * 2 * (1 + 3 * 7)
-    row = written[written.eval("dataset == 'pets' and metric == 'accuracy' and strategy == 'random' and k == 9")]
-    draws = tables["paper"].query("dataset == 'pets' and metric == 'accuracy' and strategy == 'random' and k == 9")
+    row = written[
+        written.eval(
+            "dataset == 'pets' and metric == 'accuracy' and strategy == 'random' and k == 9"
+        )
+    ]
+    draws = tables["paper"].query(
+        "dataset == 'pets' and metric == 'accuracy' and strategy == 'random' and k == 9"
+    )
     assert row.paper.item() == pytest.approx(draws.value.mean()) and len(draws) == 3
     text = (out / "reproduction.md").read_text()
     assert all(sentence in text for sentence in oddities()) and "nothing was published" in text
@@ -83,19 +103,30 @@ def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsy
     assert not list(out.rglob("figures")) and not list(out.rglob("report.html"))
     assert "report.html" not in printed.out
 
-    before = (out / "paper" / "manifest.json").stat().st_mtime_ns, (out / "reproduction.csv").read_bytes()
+    before = (
+        (out / "paper" / "manifest.json").stat().st_mtime_ns,
+        (out / "reproduction.csv").read_bytes(),
+    )
     assert run(*command) == 0  # goes on where nothing is left to do
     assert (out / "reproduction.csv").read_bytes() == before[1]
 
 
-def test_missing_sets_are_named_with_how_to_get_them_before_anything_is_read(tmp_path, capsys) -> None:
+def test_missing_sets_are_named_with_how_to_get_them_before_anything_is_read(
+    tmp_path, capsys
+) -> None:
     root = make(tmp_path / "data", "cifar10", "dtd")
     (tmp_path / "unread.pt").touch()
-    assert run("reproduce", tmp_path / "unread.pt", "--data-root", root, "--out", tmp_path / "out") == 2
+    assert (
+        run("reproduce", tmp_path / "unread.pt", "--data-root", root, "--out", tmp_path / "out")
+        == 2
+    )
     said = capsys.readouterr().err
     assert "5 of 7 data sets are not in" in said
     assert "in " + str(root) + ": cifar100, food101, caltech101, pets, eurosat\n" in said
-    assert "--download (download=True) fetches them there, --data" in said and "purescope sweep" not in said
+    assert (
+        "--download (download=True) fetches them there, --data" in said
+        and "purescope sweep" not in said
+    )
     assert f"`purescope datasets --check {root}` says how to get each" in said
     assert not (tmp_path / "out").exists()
 
@@ -104,11 +135,25 @@ def test_a_folder_of_data_sets_must_be_named(tmp_path, capsys) -> None:
     (tmp_path / "unread.pt").touch()
     assert run("reproduce", tmp_path / "unread.pt", "--out", tmp_path / "out") == 2
     assert "--data-root" in capsys.readouterr().err
-    assert run("reproduce", tmp_path / "unread.pt", "--data-root", tmp_path / "gone", "--out", tmp_path / "out") == 2
-    assert re.search(r"no folder .*gone\n.*\n  to fix:   --data-root DIR .*--download", capsys.readouterr().err)
+    assert (
+        run(
+            "reproduce",
+            tmp_path / "unread.pt",
+            "--data-root",
+            tmp_path / "gone",
+            "--out",
+            tmp_path / "out",
+        )
+        == 2
+    )
+    assert re.search(
+        r"no folder .*gone\n.*\n  to fix:   --data-root DIR .*--download", capsys.readouterr().err
+    )
 
 
-def test_that_the_numbers_are_of_another_model_is_told_before_anything_about_data(tmp_path, capsys) -> None:
+def test_that_the_numbers_are_of_another_model_is_told_before_anything_about_data(
+    tmp_path, capsys
+) -> None:
     assert run("reproduce", "A=bundled:clip", "--out", tmp_path / "out") == 2
     first, second, *_ = capsys.readouterr().err.splitlines()
     assert "published numbers are of CC3M LaCLIP, and bundled:clip is another model" in first
@@ -118,7 +163,11 @@ def test_that_the_numbers_are_of_another_model_is_told_before_anything_about_dat
 def test_some_sets_and_a_name_of_ones_own(checkpoint, tmp_path) -> None:
     root = make(tmp_path / "data", "cifar10", "stl10")
     found = run_reproduction(
-        f"Mine={checkpoint}", tmp_path / "out", sources=Sources(data_root=root), data=["STL10"], settings=SETTINGS
+        f"Mine={checkpoint}",
+        tmp_path / "out",
+        sources=Sources(data_root=root),
+        data=["STL10"],
+        settings=SETTINGS,
     )
     assert set(found.table.dataset) == {"stl10"} and set(found.results["native"].model) == {"Mine"}
     assert not any("STL-10" in note for note in found.notes)
@@ -162,7 +211,9 @@ def test_ours_stand_beside_the_published_numbers_of_the_same_cell() -> None:
     cells = table.set_index(["metric", "strategy", "k"])
     at = cells.loc[("accuracy", "high_purity", 200)]
     assert (at.published, at.paper, at.native) == (0.1218, 0.5, 0.25)
-    assert at.paper_difference == pytest.approx(0.3782) and at.native_difference == pytest.approx(0.1282)
+    assert at.paper_difference == pytest.approx(0.3782) and at.native_difference == pytest.approx(
+        0.1282
+    )
     assert cells.loc[("accuracy", "random", 300)].paper == 0.25
     assert math.isnan(cells.loc[("accuracy", "random", 333)].published)
     means = means_over_k(table).loc[("pets", "accuracy", "high_purity")]
@@ -209,7 +260,9 @@ def test_counts_of_what_does_not_fit_are_those_of_a_plain_loop() -> None:
     def above(first: str, second: str) -> int:
         return sum(values[dataset, first, k] > values[dataset, second, k] for dataset, k in points)
 
-    falls = sum(values[d, "high_purity", k] < values[d, "high_purity", k - 50] for d, k in points if k > 200)
+    falls = sum(
+        values[d, "high_purity", k] < values[d, "high_purity", k - 50] for d, k in points if k > 200
+    )
     told = "\n".join(oddities())
     assert f"low purity at {above('high_purity', 'low_purity')} of 56 points" in told
     assert f"above random at {above('high_purity', 'random')};" in told
@@ -219,4 +272,7 @@ def test_counts_of_what_does_not_fit_are_those_of_a_plain_loop() -> None:
 def test_protocols_differ_in_what_the_text_says(tmp_path) -> None:
     """Class names and templates of the text's examples are those of the data sets."""
     dataset = load_dataset("caltech101", data_root=make(tmp_path, "caltech101"))
-    assert dict(zip(dataset.classes, dataset.display_names, strict=True))["Faces_easy"] == "centered face"
+    assert (
+        dict(zip(dataset.classes, dataset.display_names, strict=True))["Faces_easy"]
+        == "centered face"
+    )

@@ -1,4 +1,6 @@
-"""A run that is stopped goes on: what it finished is kept, and the end is the same as without a stop."""
+"""A run that is stopped goes on: what it finished is kept, and the end is the same as without a
+stop.
+"""
 
 import json
 import shutil
@@ -56,7 +58,10 @@ from tests.undrawn import run, run_sweep
 from tests.words import FEW, few_words
 
 # Random features are no better than chance, and told so.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*(told from chance|is below chance|recall is 0)")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*(told from chance|is below chance|recall is 0)"),
+]
 
 NEURONS = 6
 SETTINGS = Settings(keep=(2, 5), draws=2, resamples=20)
@@ -80,7 +85,9 @@ def model(label: str, seed: int) -> Model:
 
 
 def data(name: str, seed: int) -> Features:
-    return Features(rows(12, seed), rows(3, seed + 1), torch.arange(12) % 3, ("a", "b", "c"), "unknown", name)
+    return Features(
+        rows(12, seed), rows(3, seed + 1), torch.arange(12) % 3, ("a", "b", "c"), "unknown", name
+    )
 
 
 MODELS = [model("One", 0), model("Two", 2)]
@@ -90,7 +97,11 @@ DATA = [data("first", 10), data("second", 20)]
 def content(out: Path) -> dict[str, bytes]:
     """Every file but the manifest, which holds times."""
     files = (path for path in out.rglob("*") if path.is_file() and path.name != "manifest.json")
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files if path.suffix != ".svg"}
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in files
+        if path.suffix != ".svg"
+    }
 
 
 def read(out: Path) -> dict[str, Any]:
@@ -158,7 +169,9 @@ def stop_after(times: int, monkeypatch: pytest.MonkeyPatch, name: str = "measure
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 3])
-def test_a_stopped_run_goes_on_where_it_stopped(pairs: int, whole: Path, tmp_path: Path, measured: list[Any]) -> None:
+def test_a_stopped_run_goes_on_where_it_stopped(
+    pairs: int, whole: Path, tmp_path: Path, measured: list[Any]
+) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         stop_after(pairs, patch)
         run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
@@ -182,7 +195,13 @@ def test_a_stopped_run_goes_on_where_it_stopped(pairs: int, whole: Path, tmp_pat
     ],
 )
 def test_a_run_that_is_stopped_after_its_pairs_goes_on(
-    name: str, times: int, encoded: int, whole: Path, tmp_path: Path, measured: list[Any], monkeypatch: Any
+    name: str,
+    times: int,
+    encoded: int,
+    whole: Path,
+    tmp_path: Path,
+    measured: list[Any],
+    monkeypatch: Any,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         stop_after(times, patch, name)
@@ -190,7 +209,9 @@ def test_a_run_that_is_stopped_after_its_pairs_goes_on(
     assert ("finished" in read(tmp_path / "stopped")) == (name == "_report")
     measured.clear()
     vocabulary_table, told = _run.vocabulary_table, []
-    monkeypatch.setattr(_run, "vocabulary_table", lambda *a, **o: told.append(a) or vocabulary_table(*a, **o))
+    monkeypatch.setattr(
+        _run, "vocabulary_table", lambda *a, **o: told.append(a) or vocabulary_table(*a, **o)
+    )
     run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
     assert not measured and len(told) == encoded
     assert content(tmp_path / "stopped") == content(whole)
@@ -204,7 +225,9 @@ def test_a_run_that_measured_nothing_leaves_its_folder_to_another(
         run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
     run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=replace(SETTINGS, seed=9))
-    with pytest.raises(OutputError, match=r"its settings and models and datasets differ \(.*seed 9 there, 0 here"):
+    with pytest.raises(
+        OutputError, match=r"its settings and models and datasets differ \(.*seed 9 there, 0 here"
+    ):
         run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
 
 
@@ -217,16 +240,37 @@ PORTRAYED = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
 
 def test_every_run_writes_what_a_page_needs(tmp_path: Path) -> None:
     images = [noise(seed) for seed in range(12)]
-    pets = Dataset("pets", "", ("a_b", "c"), torch.arange(12) % 2, images, ("a b", "c"), ("two {}.", "{}!"), {}, "x")
+    pets = Dataset(
+        "pets",
+        "",
+        ("a_b", "c"),
+        torch.arange(12) % 2,
+        images,
+        ("a b", "c"),
+        ("two {}.", "{}!"),
+        {},
+        "x",
+    )
     bare = replace(model("Bare", 5), weight_space="its image tower ends in a pooling")
     settings = replace(SETTINGS, space="centred")
     tables = run([*MODELS, bare], [*DATA[:1], pets], tmp_path, settings=settings)
-    kinds = (RESULTS, COMPARISONS, CURVES, ATTRIBUTIONS, *PORTRAYED, NEURON_TABLE, THUMBNAILS, VERDICTS)
+    kinds = (
+        RESULTS,
+        COMPARISONS,
+        CURVES,
+        ATTRIBUTIONS,
+        *PORTRAYED,
+        NEURON_TABLE,
+        THUMBNAILS,
+        VERDICTS,
+    )
     assert read(tmp_path)["tables"] == [schema.name for schema in kinds] == [*tables]
     pairs = {(label, name) for label in ("One", "Two", "Bare") for name in ("first", "pets")}
     for schema in kinds:
         on_disk = read_table(tmp_path, schema)
-        pd.testing.assert_frame_equal(on_disk, check_table(tables[schema.name], schema), check_exact=True)
+        pd.testing.assert_frame_equal(
+            on_disk, check_table(tables[schema.name], schema), check_exact=True
+        )
         if schema in PORTRAYED:
             found = on_disk if schema is not WORDS else on_disk[on_disk.dataset != VOCABULARY]
             assert set(found[["model", "dataset"]].itertuples(index=False, name=None)) == pairs
@@ -256,7 +300,13 @@ def test_thumbnails_are_of_the_images_that_were_measured(tmp_path: Path) -> None
         noise(number).save(path)
     (tmp_path / "pets" / "a" / "2.png").write_bytes(b"broken")
     sources = Sources(on_bad_image="skip")
-    tables = run(MODELS[:1], [f"folder:{tmp_path / 'pets'}"], tmp_path / "out", settings=SETTINGS, sources=sources)
+    tables = run(
+        MODELS[:1],
+        [f"folder:{tmp_path / 'pets'}"],
+        tmp_path / "out",
+        settings=SETTINGS,
+        sources=sources,
+    )
     kept = [0, 4, 6, 1, 3, 5, 7]
     from purescope.studies.thumbnails import thumbnail
 
@@ -274,7 +324,13 @@ def test_words_are_encoded_once_a_model_whatever_the_run(tmp_path: Path) -> None
 
     told = replace(MODELS[0], encode_text=encode_text)
     for name in ("one", "other"):
-        run([told], DATA, tmp_path / name, settings=SETTINGS, sources=Sources(cache=tmp_path / "cache"))
+        run(
+            [told],
+            DATA,
+            tmp_path / name,
+            settings=SETTINGS,
+            sources=Sources(cache=tmp_path / "cache"),
+        )
     assert asked == [f"a photo of a {word}." for word in FEW]
 
 
@@ -312,17 +368,29 @@ def test_a_report_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_is_noted_while_loading_stands_in_the_manifest_once(tmp_path: Path) -> None:
-    np.savez(tmp_path / "f.npz", image=rows(12, 1).numpy(), text=rows(3, 2).numpy(), labels=np.arange(12) % 3)
+    np.savez(
+        tmp_path / "f.npz",
+        image=rows(12, 1).numpy(),
+        text=rows(3, 2).numpy(),
+        labels=np.arange(12) % 3,
+    )
     for _ in range(2):
         with pytest.warns(UserWarning, match="does not say which model made it") as told:
-            run([model("a", 0)], [f"features:{tmp_path / 'f.npz'}"], tmp_path / "out", settings=SETTINGS)
+            run(
+                [model("a", 0)],
+                [f"features:{tmp_path / 'f.npz'}"],
+                tmp_path / "out",
+                settings=SETTINGS,
+            )
         assert len([note for note in told if "does not say which model" in str(note.message)]) == 1
         notes = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
         assert len([note for note in notes if "does not say which model made it" in note]) == 1
 
 
 def test_notes_of_what_was_done_before_are_told_again(tmp_path: Path) -> None:
-    lonely = replace(DATA[0], labels=torch.arange(12), text=rows(12, 1), classes=tuple("abcdefghijkl"))
+    lonely = replace(
+        DATA[0], labels=torch.arange(12), text=rows(12, 1), classes=tuple("abcdefghijkl")
+    )
     with (
         pytest.MonkeyPatch.context() as patch,
         pytest.raises(StopHere),
@@ -332,7 +400,10 @@ def test_notes_of_what_was_done_before_are_told_again(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="no silhouette") as told:
         run_sweep(MODELS, [lonely], tmp_path, settings=SETTINGS)
     sentences = [str(warning.message) for warning in told]
-    assert sorted(s[:12] for s in sentences if "no silhouette" in s) == ["One on first", "Two on first"]
+    assert sorted(s[:12] for s in sentences if "no silhouette" in s) == [
+        "One on first",
+        "Two on first",
+    ]
 
 
 def small_set(**changes: Any) -> Dataset:
@@ -344,8 +415,12 @@ def small_set(**changes: Any) -> Dataset:
     return replace(made, **changes)
 
 
-def test_notes_of_data_stand_in_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was told when a set was loaded, by the run or before it; told once, and kept when the run is made again."""
+def test_notes_of_data_stand_in_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was told when a set was loaded, by the run or before it; told once, and kept when the
+    run is made again.
+    """
 
     def load(spec: str, sources: Sources) -> Dataset:
         warnings.warn("pictures are not whole", stacklevel=2)
@@ -369,7 +444,8 @@ def test_everything_is_measured_anew(how: str, tmp_path: Path, measured: list[An
     if how == "another version":
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"purescope": "0.0.1"}))
         with pytest.warns(
-            UserWarning, match=r"measured anew, since its versions differ: purescope 0\.0\.1 there, 0\.1"
+            UserWarning,
+            match=r"measured anew, since its versions differ: purescope 0\.0\.1 there, 0\.1",
         ):
             run_sweep(MODELS[:1], DATA[:2], tmp_path, settings=SETTINGS)
     elif how == "no table":
@@ -385,7 +461,9 @@ def test_a_finished_run_is_read_again(tmp_path: Path, measured: list[Any]) -> No
     first = run_sweep(MODELS[:1], DATA, tmp_path, settings=SETTINGS)
     before = content(tmp_path)
     measured.clear()
-    pd.testing.assert_frame_equal(run_sweep(MODELS[:1], DATA, tmp_path, settings=SETTINGS), first, check_exact=True)
+    pd.testing.assert_frame_equal(
+        run_sweep(MODELS[:1], DATA, tmp_path, settings=SETTINGS), first, check_exact=True
+    )
     assert measured == []
     assert content(tmp_path) == before
     with pytest.raises(OutputError, match="its settings differ"):
@@ -401,7 +479,9 @@ def test_progress_is_not_shown_for_what_needs_no_encoding(tmp_path: Path) -> Non
 
 def test_a_model_without_projection_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
     bare = replace(MODELS[0], weight_space="its image tower ends in a pooling")
-    with pytest.raises(ModelError, match=r"One: its image tower ends in a pooling\n.*\n.*--space activations"):
+    with pytest.raises(
+        ModelError, match=r"One: its image tower ends in a pooling\n.*\n.*--space activations"
+    ):
         run_sweep([bare], DATA, tmp_path / "out", settings=SETTINGS)
     assert not (tmp_path / "out").exists()
     table = run_sweep([bare], DATA, tmp_path / "out", settings=replace(SETTINGS, space="centred"))
@@ -411,7 +491,9 @@ def test_a_model_without_projection_is_refused_before_anything_is_encoded(tmp_pa
 def test_a_doubtful_result_is_told_and_recorded(tmp_path: Path) -> None:
     shifted = replace(DATA[0], image=torch.eye(3, NEURONS).repeat(20, 1), text=torch.eye(3, NEURONS)[[1, 2, 0]],
                       labels=torch.arange(60) % 3)  # fmt: skip
-    with pytest.warns(UserWarning, match=r"One on first: .*are the class names in the right order\?"):
+    with pytest.warns(
+        UserWarning, match=r"One on first: .*are the class names in the right order\?"
+    ):
         run_sweep(MODELS[:1], [shifted], tmp_path, settings=SETTINGS)
     assert "right order?" in " ".join(json.loads((tmp_path / "manifest.json").read_text())["notes"])
 
@@ -428,8 +510,16 @@ def made_by(model: Model, **identity: str) -> Features:
     ("features", "settings", "says"),
     [
         (made_by(MODELS[1]), SETTINGS, "not those of One: their weights differ"),
-        (made_by(MODELS[0], protocol="paper"), SETTINGS, "under protocol paper, not native(?s:.*)--protocol paper"),
-        (made_by(MODELS[0]), replace(SETTINGS, protocol="paper"), "under protocol native, not paper"),
+        (
+            made_by(MODELS[0], protocol="paper"),
+            SETTINGS,
+            "under protocol paper, not native(?s:.*)--protocol paper",
+        ),
+        (
+            made_by(MODELS[0]),
+            replace(SETTINGS, protocol="paper"),
+            "under protocol native, not paper",
+        ),
     ],
 )
 def test_features_of_something_else_are_refused_before_anything_is_measured(
@@ -442,7 +532,9 @@ def test_features_of_something_else_are_refused_before_anything_is_measured(
         features_of(MODELS[0], features, settings, Sources(), quiet)
 
 
-def test_features_are_taken_whatever_precision_they_were_made_in_unless_one_is_named(tmp_path: Path) -> None:
+def test_features_are_taken_whatever_precision_they_were_made_in_unless_one_is_named(
+    tmp_path: Path,
+) -> None:
     here = replace(MODELS[0], identity={**MODELS[0].identity, "precision": "fp32"})
     there = made_by(here, model_precision="bf16", model_format="another")
     run_sweep([here], [there], tmp_path / "auto", settings=SETTINGS)
@@ -462,21 +554,31 @@ def test_a_file_that_does_not_say_what_made_it_is_told_once(tmp_path: Path) -> N
 def test_features_alone_are_ranked_by_their_activations(tmp_path: Path) -> None:
     arrays = {name: getattr(DATA[0], name).numpy() for name in ("image", "text", "labels")}
     named = tmp_path / "mine.npz"
-    np.savez(named, **arrays, classes=[f"c{i}" for i in range(len(DATA[0].text))], model="My encoder", dataset="pets")
+    np.savez(
+        named,
+        **arrays,
+        classes=[f"c{i}" for i in range(len(DATA[0].text))],
+        model="My encoder",
+        dataset="pets",
+    )
     settings = replace(SETTINGS, space="activations")
     table = run_sweep([], [f"features:{named}"], tmp_path / "out", settings=settings)
     notes = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
-    assert not [note for note in notes if "does not say which model" in note]  # there is none that they must fit
-    direct = ps_sweep(read_features(named), space="activations", keep=settings.keep, draws=settings.draws)
+    assert not [
+        note for note in notes if "does not say which model" in note
+    ]  # there is none that they must fit
+    direct = ps_sweep(
+        read_features(named), space="activations", keep=settings.keep, draws=settings.draws
+    )
     assert set(table.model) == {"My encoder"} and set(table.dataset) == {"pets"}
     same = ["strategy", "draw", "k", "metric", "value"]
     pd.testing.assert_frame_equal(table[same], direct[same])
     assert VOCABULARY not in set(read_table(tmp_path / "out", WORDS).dataset)
     again = content(tmp_path / "out")
     run_sweep([], [f"features:{named}"], tmp_path / "out", settings=settings)
-    assert {name: made for name, made in content(tmp_path / "out").items() if name.endswith(".csv")} == {
-        name: made for name, made in again.items() if name.endswith(".csv")
-    }
+    assert {
+        name: made for name, made in content(tmp_path / "out").items() if name.endswith(".csv")
+    } == {name: made for name, made in again.items() if name.endswith(".csv")}
 
 
 def test_a_run_without_models_says_when_it_needs_one(tmp_path: Path) -> None:
@@ -510,7 +612,10 @@ def test_words_that_would_not_be_used_are_refused(name: str, tmp_path: Path) -> 
     (tmp_path / "words.json").write_text('["a {c}", "b {c}"]')
     file = save_features(made_by(MODELS[0]), tmp_path / "mine.npz")
     sources = Sources(**{name: tmp_path / "words.json"})  # type: ignore[arg-type]
-    for spec, settings in ((f"features:{file}", SETTINGS), ("bundled:flags", replace(SETTINGS, protocol="paper"))):
+    for spec, settings in (
+        (f"features:{file}", SETTINGS),
+        ("bundled:flags", replace(SETTINGS, protocol="paper")),
+    ):
         with pytest.raises(InputError, match=f"--{name} would not be used"):
             run_sweep(MODELS[:1], [spec], tmp_path / "out", settings=settings, sources=sources)
     assert not (tmp_path / "out").exists()
@@ -518,9 +623,21 @@ def test_words_that_would_not_be_used_are_refused(name: str, tmp_path: Path) -> 
 
 def test_the_manifest_has_the_prompts_that_were_used(tmp_path: Path) -> None:
     images = [Image.new("RGB", (2, 2), (i, 9 * i, 255 - i)) for i in range(12)]
-    pets = Dataset("pets", "", ("a_b", "c"), torch.arange(12) % 2, images, ("a b", "c"), ("two {}.", "{}!"), {}, "x")
+    pets = Dataset(
+        "pets",
+        "",
+        ("a_b", "c"),
+        torch.arange(12) % 2,
+        images,
+        ("a b", "c"),
+        ("two {}.", "{}!"),
+        {},
+        "x",
+    )
     for protocol, templates in (("native", ["two {}.", "{}!"]), ("paper", ["a photo of a {}"])):
-        run_sweep(MODELS[:1], [pets], tmp_path / protocol, settings=replace(SETTINGS, protocol=protocol))
+        run_sweep(
+            MODELS[:1], [pets], tmp_path / protocol, settings=replace(SETTINGS, protocol=protocol)
+        )
         assert read(tmp_path / protocol)["datasets"][0]["templates"] == templates
     names = [read(tmp_path / protocol)["datasets"][0]["names"] for protocol in ("native", "paper")]
     assert names[0] != names[1]
@@ -532,7 +649,10 @@ def test_the_manifest_has_the_prompts_that_were_used(tmp_path: Path) -> None:
 def test_overwriting_leaves_nothing_of_the_run_before(out: Path, tmp_path: Path) -> None:
     run_sweep(MODELS[1:], DATA[:1], tmp_path / "alone", settings=SETTINGS)
     figures = [tmp_path / "out" / "figures" / f"purity_gap_first.{end}" for end in ("png", "svg")]
-    others = [tmp_path / "out" / name for name in ("notes.csv", "result_mine/notes.txt", "figures/mine.png")]
+    others = [
+        tmp_path / "out" / name
+        for name in ("notes.csv", "result_mine/notes.txt", "figures/mine.png")
+    ]
     for path in (*figures, *others, tmp_path / "out" / "nulls.parquet"):
         path.parent.mkdir(exist_ok=True)
         path.write_text("x")
@@ -544,7 +664,9 @@ def test_overwriting_leaves_nothing_of_the_run_before(out: Path, tmp_path: Path)
     assert not (tmp_path / "out" / "result_one").exists()
 
 
-def test_a_finished_run_mends_what_was_lost_or_damaged(whole: Path, out: Path, measured: list[Any]) -> None:
+def test_a_finished_run_mends_what_was_lost_or_damaged(
+    whole: Path, out: Path, measured: list[Any]
+) -> None:
     (out / "results.csv").write_text("junk")
     for name in ("curves.csv", "confusions.csv", "cosines_two.npz", "neurons.parquet"):
         (out / name).unlink()
@@ -561,7 +683,9 @@ DAMAGED = {
 }
 
 
-@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in DAMAGED.items() for value in values])
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in DAMAGED.items() for value in values]
+)
 def test_a_damaged_manifest_is_refused_until_it_may_be_replaced(
     key: str, value: Any, single: Path, tmp_path: Path, measured: list[Any]
 ) -> None:
@@ -573,7 +697,9 @@ def test_a_damaged_manifest_is_refused_until_it_may_be_replaced(
         lambda: run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS),
         lambda: write_report(tmp_path),
     ):
-        with pytest.raises(OutputError, match=rf"manifest\.json {key} is no list of {key}(?s:.*)--overwrite"):
+        with pytest.raises(
+            OutputError, match=rf"manifest\.json {key} is no list of {key}(?s:.*)--overwrite"
+        ):
             use()
     assert not measured and content(tmp_path) == before
     run_sweep(MODELS[:1], DATA[:1], tmp_path, settings=SETTINGS, overwrite=True)
@@ -582,7 +708,9 @@ def test_a_damaged_manifest_is_refused_until_it_may_be_replaced(
 
 
 def test_a_pair_may_have_no_row_in_a_table(tmp_path: Path) -> None:
-    """As correlations are empty where a model has no projection; it is not measured again and again for that."""
+    """As correlations are empty where a model has no projection; it is not measured again and again
+    for that.
+    """
     calls = []
 
     def of_pair(found: Measured, model: Model, tables: Tables) -> Tables:
@@ -590,7 +718,9 @@ def test_a_pair_may_have_no_row_in_a_table(tmp_path: Path) -> None:
         return {"nulls": pd.DataFrame(columns=[*NULLS.columns])}
 
     for _ in range(2):
-        tables = run(MODELS[:1], DATA[:2], tmp_path, study=Study(of_pair, [NULLS]), settings=SETTINGS)
+        tables = run(
+            MODELS[:1], DATA[:2], tmp_path, study=Study(of_pair, [NULLS]), settings=SETTINGS
+        )
         assert tables["nulls"].empty and len(tables["results"])
     assert calls == ["first", "second"]
 
@@ -602,7 +732,9 @@ def test_what_a_kill_left_is_removed(whole: Path, tmp_path: Path) -> None:
         with suppress(KeyboardInterrupt), monkey_killed(), atomic_path(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
-    assert len([path for path in tmp_path.rglob(".*") if path.is_file()]) == len(before) + 1  # and the manifest
+    assert (
+        len([path for path in tmp_path.rglob(".*") if path.is_file()]) == len(before) + 1
+    )  # and the manifest
     (tmp_path / ".mine.csv").write_text("x")
     run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
     assert content(tmp_path) == before | {".mine.csv": b"x"}
@@ -627,7 +759,13 @@ def test_a_run_is_the_same_however_it_is_spelt(
     monkeypatch.chdir(tmp_path)
     for root in ("", f"{tmp_path}/", "./"):
         sources = Sources(classnames=f"{root}words.json")
-        run_sweep([replace(MODELS[0], spec=root)], [f"folder:{root}pets"], "out", settings=SETTINGS, sources=sources)
+        run_sweep(
+            [replace(MODELS[0], spec=root)],
+            [f"folder:{root}pets"],
+            "out",
+            settings=SETTINGS,
+            sources=sources,
+        )
     assert len(measured) == 1
     assert read(tmp_path / "out")["datasets"][0]["spec"] == "folder:./pets"
 
@@ -653,7 +791,12 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured(
 
 
 def test_the_longest_names_make_files(tmp_path: Path) -> None:
-    run_sweep([replace(MODELS[0], label="é" * 50)], [replace(DATA[0], dataset="x" * 100)], tmp_path, settings=SETTINGS)
+    run_sweep(
+        [replace(MODELS[0], label="é" * 50)],
+        [replace(DATA[0], dataset="x" * 100)],
+        tmp_path,
+        settings=SETTINGS,
+    )
     assert len(list(tmp_path.glob("result_*/*_vs_sam.csv"))) == 2
 
 
@@ -675,6 +818,10 @@ def test_the_attribution_is_asked_as_often_as_is_said(tmp_path: Path) -> None:
         run_sweep(MODELS[:1], [features], out, settings=SETTINGS, rotations=rotations)
         drawn[rotations] = read_table(out, ATTRIBUTIONS).null.value_counts().to_dict()
         assert read(out)["settings"]["rotations"] == rotations
-    assert drawn == {None: {"none": 1, "rotation": 200, "norms": 200}, 0: {}, 3: {"none": 1, "rotation": 3, "norms": 3}}
+    assert drawn == {
+        None: {"none": 1, "rotation": 200, "norms": 200},
+        0: {},
+        3: {"none": 1, "rotation": 3, "norms": 3},
+    }
     with pytest.raises(OutputError, match="rotations"):
         run_sweep(MODELS[:1], [features], tmp_path / "0", settings=SETTINGS, rotations=3)

@@ -1,4 +1,6 @@
-"""High minus random under nulls, by plain steps; how often the attribution is right says `test_planted`."""
+"""High minus random under nulls, by plain steps; how often the attribution is right says
+`test_planted`.
+"""
 
 import itertools
 from collections import Counter
@@ -16,7 +18,13 @@ from purescope.maths.bases import random_rotations, rotate
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
-from purescope.studies.attribution import attribution_table, is_cheap, matched_orders, norm_groups, norms_of
+from purescope.studies.attribution import (
+    attribution_table,
+    is_cheap,
+    matched_orders,
+    norm_groups,
+    norms_of,
+)
 from purescope.studies.nulls import rotate_model
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, case_of, measure_strategies
@@ -55,12 +63,16 @@ def by_plain_steps(high: Any) -> dict[str, list[float]]:
     base = np.mean([area(order, features.image, features.text) for order in random_orders(11)])
     found: dict[str, list[float]] = {"none": [area(mine, features.image, features.text) - base]}
     there = []
-    for basis, drawn in zip(random_rotations(NEURONS, DRAWS, SEED).double(), random_orders(DRAWS), strict=True):
+    for basis, drawn in zip(
+        random_rotations(NEURONS, DRAWS, SEED).double(), random_orders(DRAWS), strict=True
+    ):
         image, text = (rotate(rows, basis) for rows in (features.image, features.text))
         turned = Features(image, text, features.labels, features.classes, model="m", dataset="d")
         order = high(rotate(projections, basis), turned)
         there.append((area(order, image, text), area(drawn, image, text)))
-    found["rotation"] = [of_high - np.mean([of_random for _, of_random in there]) for of_high, _ in there]
+    found["rotation"] = [
+        of_high - np.mean([of_random for _, of_random in there]) for of_high, _ in there
+    ]
     return found
 
 
@@ -70,25 +82,41 @@ def test_the_difference_and_its_rotations_are_what_they_are_by_plain_steps() -> 
     for null, values in expected.items():
         assert differences(table, null) == pytest.approx(values, abs=1e-6)
     assert set(table.model) == {"planted"} and set(table.dataset) == {"effect 1"}
-    at_hand = attribution_table(measure(), MADE.projections, rotate_model(MADE.projections, draws=DRAWS, seed=SEED))
-    pd.testing.assert_frame_equal(at_hand[at_hand.null == "rotation"], table[table.null == "rotation"])
+    at_hand = attribution_table(
+        measure(), MADE.projections, rotate_model(MADE.projections, draws=DRAWS, seed=SEED)
+    )
+    pd.testing.assert_frame_equal(
+        at_hand[at_hand.null == "rotation"], table[table.null == "rotation"]
+    )
 
 
 @pytest.mark.parametrize(
-    "options", [{"measure": "l2"}, {"towers": "image"}, {"space": "activations"}, {"space": "centred"}], ids=str
+    "options",
+    [{"measure": "l2"}, {"towers": "image"}, {"space": "activations"}, {"space": "centred"}],
+    ids=str,
 )
 def test_purity_is_that_of_the_sweep(options: dict[str, str]) -> None:
     measured = measure(**options)
 
     def high(projections: Projections, features: Features) -> Tensor:
         turned = measure_strategies(
-            features, projections, Options(keep=KEEP, draws=0, strategies=["high_purity"], resamples=2, **options)
+            features,
+            projections,
+            Options(keep=KEEP, draws=0, strategies=["high_purity"], resamples=2, **options),
         )
         given = turned.options
-        space = projections if given.space == "weights" else Projections(features.image.T, features.text.T)
+        space = (
+            projections
+            if given.space == "weights"
+            else Projections(features.image.T, features.text.T)
+        )
         if given.space == "centred":
-            space = Projections(*(rows - rows.mean(1, keepdim=True) for rows in (space.image, space.text)))
-        seen = StrategyInput(space, features.image, features.text, measure=given.measure, towers=given.towers)
+            space = Projections(
+                *(rows - rows.mean(1, keepdim=True) for rows in (space.image, space.text))
+            )
+        seen = StrategyInput(
+            space, features.image, features.text, measure=given.measure, towers=given.towers
+        )
         return STRATEGIES["high_purity"].order(seen, 0)
 
     found = attribution_table(measured, MADE.projections, draws=DRAWS)
@@ -97,11 +125,15 @@ def test_purity_is_that_of_the_sweep(options: dict[str, str]) -> None:
 
 
 def test_orders_of_the_same_norms_are_measured_beside_the_random_ones() -> None:
-    """Where all neurons have one norm they are random orders; where each has its own group they would be the order."""
+    """Where all neurons have one norm they are random orders; where each has its own group they
+    would be the order.
+    """
     measured = measure()
     table = attribution_table(measured, MADE.projections, draws=DRAWS)
     norms = torch.stack([MADE.projections.image.norm(dim=1), MADE.projections.text.norm(dim=1)])
-    orders = matched_orders(order_neurons(MADE.projections, "high_purity"), norms, draws=DRAWS, seed=SEED)
+    orders = matched_orders(
+        order_neurons(MADE.projections, "high_purity"), norms, draws=DRAWS, seed=SEED
+    )
     image, text = MADE.features.image, MADE.features.text
     base = np.mean([area(order, image, text) for order in random_orders(11)])
     expected = [area(order, image, text) - base for order in orders]
@@ -109,7 +141,9 @@ def test_orders_of_the_same_norms_are_measured_beside_the_random_ones() -> None:
 
 
 def test_a_matched_order_has_a_neuron_of_about_the_same_norms_at_each_place() -> None:
-    """Of 130 living neurons: four strata by the image tower's norm, each of four groups by the text tower's."""
+    """Of 130 living neurons: four strata by the image tower's norm, each of four groups by the text
+    tower's.
+    """
     generator = torch.Generator().manual_seed(0)
     norms = torch.rand(2, 133, generator=generator)
     norms[0, [3, 30]], norms[1, 77] = 0, 0  # dead
@@ -117,18 +151,24 @@ def test_a_matched_order_has_a_neuron_of_about_the_same_norms_at_each_place() ->
     order = torch.randperm(133, generator=generator)
     orders = matched_orders(order, norms, draws=300, seed=1)
     groups = norm_groups(norms)
-    assert torch.cat(groups).sort().values.equal(live.nonzero()[:, 0]) and {len(group) for group in groups} == {8, 9}
+    assert torch.cat(groups).sort().values.equal(live.nonzero()[:, 0]) and {
+        len(group) for group in groups
+    } == {8, 9}
     image, text = norms
     strata = [torch.cat(groups[first : first + 4]) for first in range(0, 16, 4)]
     assert all(image[low].max() <= image[high].min() for low, high in itertools.pairwise(strata))
     for first in range(0, 16, 4):
-        assert all(text[a].max() <= text[b].min() for a, b in itertools.pairwise(groups[first : first + 4]))
+        assert all(
+            text[a].max() <= text[b].min() for a, b in itertools.pairwise(groups[first : first + 4])
+        )
     group_of = torch.full((133,), -1)
     for number, group in enumerate(groups):
         group_of[group] = number
     for drawn in orders:
         assert drawn.sort().values.tolist() == list(range(133))
-        assert drawn[~live[order]].equal(order[~live[order]]) and group_of[drawn].equal(group_of[order])
+        assert drawn[~live[order]].equal(order[~live[order]]) and group_of[drawn].equal(
+            group_of[order]
+        )
     first = Counter(orders[:, int(live[order].nonzero()[0])].tolist())
     assert len(first) in (8, 9) and max(first.values()) < 2 * 300 / 8
     assert matched_orders(order, norms, draws=2, seed=1).equal(orders[:2])
@@ -149,9 +189,15 @@ def test_without_random_orders_or_high_purity_nothing_is_asked(changes: dict[str
 
 
 def test_what_is_cheap_grows_with_images_classes_and_neurons() -> None:
-    assert is_cheap(images=1_000, classes=100, neurons=512) and is_cheap(images=100_000, classes=10, neurons=64)
-    assert not is_cheap(images=1_000, classes=1_000, neurons=512)  # 2 x 10^11 to rotate, 3 x 10^11 to evaluate
-    assert not is_cheap(images=50_000, classes=10, neurons=512) and is_cheap(50_000, 10, 512, draws=20)
+    assert is_cheap(images=1_000, classes=100, neurons=512) and is_cheap(
+        images=100_000, classes=10, neurons=64
+    )
+    assert not is_cheap(
+        images=1_000, classes=1_000, neurons=512
+    )  # 2 x 10^11 to rotate, 3 x 10^11 to evaluate
+    assert not is_cheap(images=50_000, classes=10, neurons=512) and is_cheap(
+        50_000, 10, 512, draws=20
+    )
 
 
 def test_norms_are_told_apart_in_double_precision() -> None:

@@ -1,4 +1,6 @@
-"""Importance of single neurons: the table, its intervals, its correlation with purity, and the command."""
+"""Importance of single neurons: the table, its intervals, its correlation with purity, and the
+command.
+"""
 
 import math
 from dataclasses import replace
@@ -15,7 +17,12 @@ from purescope.errors import InputError
 from purescope.features.features import Features
 from purescope.maths.leave_one_out import leave_one_out
 from purescope.maths.overlaps import Projections, overlap, purity
-from purescope.studies.importance import class_importance, drop_interval, importance_and_purity, neuron_importance
+from purescope.studies.importance import (
+    class_importance,
+    drop_interval,
+    importance_and_purity,
+    neuron_importance,
+)
 
 NAMES = tuple("abcdefg")
 
@@ -41,11 +48,17 @@ def projections() -> Projections:
 
 
 def score_limits(lost: int, gained: int, samples: int) -> tuple[float, float]:
-    """Tango's interval from its definition: the likelihood at a given drop is maximised by setting its slope to 0."""
+    """Tango's interval from its definition: the likelihood at a given drop is maximised by setting
+    its slope to 0.
+    """
 
     def statistic(drop: float) -> float:
-        def slope(q: float) -> float:  # of lost log(q + drop) + gained log(q) + level log(1 - 2 q - drop)
-            return lost / (q + drop) + gained / q - 2 * (samples - lost - gained) / (1 - 2 * q - drop)
+        def slope(
+            q: float,
+        ) -> float:  # of lost log(q + drop) + gained log(q) + level log(1 - 2 q - drop)
+            return (
+                lost / (q + drop) + gained / q - 2 * (samples - lost - gained) / (1 - 2 * q - drop)
+            )
 
         least, most = max(0.0, -drop), (1 - drop) / 2
         inner = (least + 1e-12, most - 1e-12)
@@ -59,20 +72,31 @@ def score_limits(lost: int, gained: int, samples: int) -> tuple[float, float]:
     )
 
 
-@pytest.mark.parametrize(("lost", "gained", "samples"), [(0, 0, 50), (3, 0, 40), (0, 3, 40), (9, 4, 60), (30, 30, 100)])
+@pytest.mark.parametrize(
+    ("lost", "gained", "samples"), [(0, 0, 50), (3, 0, 40), (0, 3, 40), (9, 4, 60), (30, 30, 100)]
+)
 def test_the_interval_is_the_score_test_turned_round(lost: int, gained: int, samples: int) -> None:
     low, high = drop_interval(torch.tensor(lost), torch.tensor(gained), samples)
     assert (low.item(), high.item()) == pytest.approx(score_limits(lost, gained, samples), abs=1e-7)
     mirrored = drop_interval(torch.tensor(gained), torch.tensor(lost), samples)
-    assert (-mirrored[1].item(), -mirrored[0].item()) == pytest.approx((low.item(), high.item()), abs=1e-12)
+    assert (-mirrored[1].item(), -mirrored[0].item()) == pytest.approx(
+        (low.item(), high.item()), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(("share_lost", "share_gained"), [(0.08, 0.03), (0.05, 0.05), (0.02, 0.01)])
 def test_the_interval_covers_the_true_drop(share_lost: float, share_gained: float) -> None:
     shares = torch.tensor([share_lost, share_gained, 1 - share_lost - share_gained]).expand(2000, 3)
-    drawn = torch.multinomial(shares, 400, replacement=True, generator=torch.Generator().manual_seed(0))
+    drawn = torch.multinomial(
+        shares, 400, replacement=True, generator=torch.Generator().manual_seed(0)
+    )
     low, high = drop_interval((drawn == 0).sum(1), (drawn == 1).sum(1), 400)
-    covered = ((low <= share_lost - share_gained) & (share_lost - share_gained <= high)).double().mean().item()
+    covered = (
+        ((low <= share_lost - share_gained) & (share_lost - share_gained <= high))
+        .double()
+        .mean()
+        .item()
+    )
     assert 0.93 <= covered <= 0.97
 
 
@@ -82,10 +106,17 @@ def test_the_interval_covers_the_true_drop(share_lost: float, share_gained: floa
 def test_the_table_has_every_neuron_with_what_it_costs(features, projections) -> None:
     table = neuron_importance(features, projections)
     without = leave_one_out(features.image, features.text, features.labels)
-    assert sorted(table.neuron) == list(range(30)) and set(table.model) == {"clip"} and set(table.ablation) == {"zero"}
+    assert (
+        sorted(table.neuron) == list(range(30))
+        and set(table.model) == {"clip"}
+        and set(table.ablation) == {"zero"}
+    )
     assert table.accuracy_drop.is_monotonic_decreasing
     row = table.set_index("neuron").loc[11]
-    assert row.accuracy_drop == without.accuracy_drop[11] and row.loss_change == without.loss_change[11]
+    assert (
+        row.accuracy_drop == without.accuracy_drop[11]
+        and row.loss_change == without.loss_change[11]
+    )
     assert row.low < row.accuracy_drop < row.high
     assert row.variance == pytest.approx(features.image[:, 11].double().numpy().var())
     assert row.image_purity == pytest.approx(1 / overlap(projections.image)[11].item())
@@ -96,15 +127,24 @@ def test_equal_drops_stand_in_the_order_of_their_losses(features) -> None:
     table = neuron_importance(features)
     tied = table[table.duplicated("accuracy_drop", keep=False)]
     assert len(tied) > 10
-    assert all(part.loss_change.is_monotonic_decreasing for _, part in tied.groupby("accuracy_drop"))
+    assert all(
+        part.loss_change.is_monotonic_decreasing for _, part in tied.groupby("accuracy_drop")
+    )
     assert "image_purity" not in table
 
 
 def test_ablations_differ_and_are_recorded(features) -> None:
-    tables = {name: neuron_importance(features, ablation=name, seed=3) for name in ("zero", "mean", "resample")}
+    tables = {
+        name: neuron_importance(features, ablation=name, seed=3)
+        for name in ("zero", "mean", "resample")
+    }
     assert all(set(table.ablation) == {name} for name, table in tables.items())
-    losses = {name: table.set_index("neuron").loss_change.sort_index() for name, table in tables.items()}
-    assert not losses["zero"].equals(losses["mean"]) and not losses["mean"].equals(losses["resample"])
+    losses = {
+        name: table.set_index("neuron").loss_change.sort_index() for name, table in tables.items()
+    }
+    assert not losses["zero"].equals(losses["mean"]) and not losses["mean"].equals(
+        losses["resample"]
+    )
 
 
 def test_class_drops_average_to_the_drop_of_balanced_classes(features) -> None:
@@ -123,7 +163,9 @@ def test_projections_of_another_model_are_refused(features) -> None:
 # --- importance and purity
 
 
-def test_correlations_are_scipy_s_and_signed_so_that_more_matters_more(features, projections) -> None:
+def test_correlations_are_scipy_s_and_signed_so_that_more_matters_more(
+    features, projections
+) -> None:
     table = neuron_importance(features, projections)
     found = importance_and_purity(table).set_index(["importance", "purity"])
     assert len(found) == 9
@@ -141,7 +183,11 @@ def test_what_norm_explains_is_not_purity_s(features, projections) -> None:
     table = neuron_importance(features, projections)
     purest = -table.total_overlap
     table = table.assign(image_norm=purest, accuracy_drop=purest + 1e-3 * table.loss_change)
-    row = importance_and_purity(table).set_index(["importance", "purity"]).loc[("accuracy_drop", "both")]
+    row = (
+        importance_and_purity(table)
+        .set_index(["importance", "purity"])
+        .loc[("accuracy_drop", "both")]
+    )
     assert row.rho > 0.9 and not abs(row.partial) > 0.9
 
 
@@ -161,20 +207,37 @@ def test_dead_neurons_are_left_out_and_tables_are_kept_apart(features, projectio
 
 @pytest.mark.slow
 def test_the_command_prints_the_ends_and_writes_every_neuron(tmp_path) -> None:
-    arguments = ["CC3M LaCLIP=bundled:laclip", "--data", "bundled:flags", "--out", str(tmp_path), "--top", "3"]
-    result = CliRunner().invoke(command, [*arguments, "--ablation", "mean", "--per-class"], catch_exceptions=False)
+    arguments = [
+        "CC3M LaCLIP=bundled:laclip",
+        "--data",
+        "bundled:flags",
+        "--out",
+        str(tmp_path),
+        "--top",
+        "3",
+    ]
+    result = CliRunner().invoke(
+        command, [*arguments, "--ablation", "mean", "--per-class"], catch_exceptions=False
+    )
     assert result.exit_code == 0
     assert "CC3M LaCLIP on flags" in result.output and "mean ablation" in result.output
-    assert "Spearman's correlation of purity and accuracy drop" in result.output and "512 neurons" in result.output
+    assert (
+        "Spearman's correlation of purity and accuracy drop" in result.output
+        and "512 neurons" in result.output
+    )
     table = pd.read_csv(tmp_path / "importance_cc3m_laclip_flags.csv")
     assert sorted(table.neuron) == list(range(512)) and set(table.model) == {"CC3M LaCLIP"}
     assert str(table.neuron[0]) in result.output and str(table.neuron[511]) in result.output
-    classes = pd.read_csv(tmp_path / "class_importance_cc3m_laclip_flags.csv", keep_default_na=False)
+    classes = pd.read_csv(
+        tmp_path / "class_importance_cc3m_laclip_flags.csv", keep_default_na=False
+    )
     assert len(classes) == 512 * classes["class"].nunique()
 
 
 def test_classes_of_one_name_are_told_apart() -> None:
     eye = torch.eye(2)
-    table = class_importance(Features(eye, eye, torch.arange(2), ("crane", "crane"), model="a", dataset="birds"))
+    table = class_importance(
+        Features(eye, eye, torch.arange(2), ("crane", "crane"), model="a", dataset="birds")
+    )
     assert table["class"].tolist() == ["crane", "crane (2)"] * 2
     assert table.recall_drop.tolist() == [0, 0, 0, 1]

@@ -8,7 +8,13 @@ import pytest
 
 from purescope.maths.bases import BASES
 from purescope.maths.strategies import STRATEGIES as ALL_STRATEGIES
-from purescope.studies.comparisons import adjust, compare_strategies, curve_table, pooled_difference, pooled_p
+from purescope.studies.comparisons import (
+    adjust,
+    compare_strategies,
+    curve_table,
+    pooled_difference,
+    pooled_p,
+)
 from purescope.studies.leaderboard import Standing, half_kept, leaderboard, uses_labels, winner
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
@@ -26,7 +32,10 @@ def measured() -> list[Measured]:
     sets = data_sets(made, 2)
     # Another model, worse in all, whose rows stand among those of the first.
     other = replace(sets[0], image=sets[0].image.flip(0), model="other")
-    return [measure_strategies(features, made.projections, options) for features in (sets[0], other, sets[1])]
+    return [
+        measure_strategies(features, made.projections, options)
+        for features in (sets[0], other, sets[1])
+    ]
 
 
 def board(measured: list[Measured], model: str) -> list[Standing]:
@@ -62,20 +71,31 @@ def test_numbers_are_means_over_data_sets(measured: list[Measured]) -> None:
         ]
         area = np.mean([np.trapezoid(value, KS) / (KS[-1] - KS[0]) for value in values])
         assert standing.area == pytest.approx(area, abs=1e-12)
-        needed = [curve_table(one).set_index("strategy").needed[standing.strategy] for one in (first, second)]
+        needed = [
+            curve_table(one).set_index("strategy").needed[standing.strategy]
+            for one in (first, second)
+        ]
         assert standing.needed == pytest.approx(np.mean(needed))
         if standing.strategy == "random":
             assert standing.over_random is None and standing.p is None
             continue
         mine = areas[(areas["first"] == standing.strategy) & (areas.second == "random")]
         assert standing.over_random == pooled_difference(mine)
-        random = np.mean([np.trapezoid(one.draws[:, :, 0].mean(0), KS) / (KS[-1] - KS[0]) for one in (first, second)])
+        random = np.mean(
+            [
+                np.trapezoid(one.draws[:, :, 0].mean(0), KS) / (KS[-1] - KS[0])
+                for one in (first, second)
+            ]
+        )
         assert standing.over_random is not None
         assert standing.over_random.value == pytest.approx(area - random, abs=1e-12)
-        # Holm's: the smallest of m times m, the next times m - 1, and none smaller than one before it.
+        # Holm's: the smallest of m times m, the next times m - 1, and none smaller than one before
+        # it.
         ranked = sorted(raw.values())
         place = ranked.index(raw[standing.strategy])
-        assert standing.p == min(1, max((len(raw) - i) * p for i, p in enumerate(ranked[: place + 1])))
+        assert standing.p == min(
+            1, max((len(raw) - i) * p for i, p in enumerate(ranked[: place + 1]))
+        )
 
 
 @pytest.mark.slow
@@ -88,7 +108,9 @@ def test_a_model_has_its_own(measured: list[Measured]) -> None:
 
 def test_without_random_orders_there_are_areas_and_no_tests() -> None:
     made = plant(1.0, neurons=16, images=60, classes=3, seed=0)
-    one = measure_strategies(made.features, made.projections, Options(keep=[4, 8], draws=0, resamples=50))
+    one = measure_strategies(
+        made.features, made.projections, Options(keep=[4, 8], draws=0, resamples=50)
+    )
     found = leaderboard(one.table, compare_strategies(one), curve_table(one), model="planted")
     assert [standing.strategy for standing in found] == ["high_purity", "low_purity"]
     assert all(standing.over_random is None and standing.p is None for standing in found)
@@ -96,10 +118,19 @@ def test_without_random_orders_there_are_areas_and_no_tests() -> None:
 
 def test_the_winner_is_judged_on_images_that_it_was_not_chosen_on() -> None:
     """On the first half a, on the second b is best; each is worth little on the other half."""
-    table = pd.DataFrame({"model": "m", "dataset": ["one", "two"], "metric": "accuracy", "strategy": "full"})
+    table = pd.DataFrame(
+        {"model": "m", "dataset": ["one", "two"], "metric": "accuracy", "strategy": "full"}
+    )
     table = table.assign(value=0.9, chance=0.1, n=200)
-    rows = [("random", 0.5, 0.5, 0.5), ("a", 0.55, 0.7, 0.52), ("b", 0.54, 0.51, 0.6), ("c", 0.5, 0.4, 0.4)]
-    curves = pd.DataFrame(rows, columns=["strategy", "area", "area_first", "area_second"]).assign(model="m")
+    rows = [
+        ("random", 0.5, 0.5, 0.5),
+        ("a", 0.55, 0.7, 0.52),
+        ("b", 0.54, 0.51, 0.6),
+        ("c", 0.5, 0.4, 0.4),
+    ]
+    curves = pd.DataFrame(rows, columns=["strategy", "area", "area_first", "area_second"]).assign(
+        model="m"
+    )
     curves = pd.concat([curves.assign(dataset="one"), curves.assign(dataset="two")])
     found = winner(table, curves, model="m")
     assert found is not None and found.strategy == "a" and found.here == pytest.approx(0.05)
@@ -121,8 +152,12 @@ def test_strategies_that_look_at_labels_are_known() -> None:
 
 
 def halves_kept(kept: dict[str, tuple[float, float]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Two data sets with accuracies 0.5 and 0.7 of all neurons, and what half of them keep there, each +- 0.1."""
-    full = [("m", f"set {place}", "full", "accuracy", value) for place, value in enumerate((0.5, 0.7))]
+    """Two data sets with accuracies 0.5 and 0.7 of all neurons, and what half of them keep there,
+    each +- 0.1.
+    """
+    full = [
+        ("m", f"set {place}", "full", "accuracy", value) for place, value in enumerate((0.5, 0.7))
+    ]
     table = pd.DataFrame(full, columns=["model", "dataset", "strategy", "metric", "value"])
     rows = [
         ("m", f"set {place}", name, 32, value, value - 0.1, value + 0.1)
@@ -143,10 +178,17 @@ def test_half_keeps_the_mean_over_sets_and_the_best_looks_at_no_labels() -> None
         "pca": (1, 0),
     }
     table, curves = halves_kept(kept)
-    table = pd.concat([table, table.assign(model="another", value=0.9), table.assign(strategy="random", value=0.3)])
+    table = pd.concat(
+        [
+            table,
+            table.assign(model="another", value=0.9),
+            table.assign(strategy="random", value=0.3),
+        ]
+    )
     said = half_kept(table, curves, model="m", called=str.upper)
     assert said == (
-        "Of the 60.0 % that all 64 neurons get right (chance: 10.0 %), the first 32 by SVD keep 98 % (91 to 105), 32 "
+        "Of the 60.0 % that all 64 neurons get right (chance: 10.0 %), the first 32 by SVD keep 98 "
+        "% (91 to 105), 32 "
         "random ones 85 % (78 to 92), the 32 purest 65 % (58 to 72)."
     )
 

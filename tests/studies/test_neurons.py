@@ -42,7 +42,9 @@ def test_neurons_have_their_overlaps_and_ranks() -> None:
     table = neuron_portraits("clip", given).set_index("neuron").sort_index()
     total = oracles.total_overlap(given.image.tolist(), given.text.tolist())
     assert table.total_overlap.tolist() == pytest.approx(total, nan_ok=True)
-    assert table.image_overlap.tolist() == pytest.approx(oracles.overlap(given.image.tolist()), nan_ok=True)
+    assert table.image_overlap.tolist() == pytest.approx(
+        oracles.overlap(given.image.tolist()), nan_ok=True
+    )
     assert (1 / table.text_purity).tolist() == pytest.approx(oracles.overlap(given.text.tolist()))
     assert table.sort_values("rank").index.tolist() == oracles.order(total)
     assert table["rank"][4] == NEURONS and np.isnan(table.image_purity[4])
@@ -54,7 +56,9 @@ def test_random_overlaps_are_those_of_gaussian_weights_of_that_width() -> None:
         values = table[f"{tower}_random"]
         assert values.is_monotonic_increasing
         # E|cos| of two Gaussian directions is Gamma(w/2) / (sqrt(pi) Gamma((w+1)/2))
-        expected = torch.lgamma(torch.tensor(width / 2)) - torch.lgamma(torch.tensor((width + 1) / 2))
+        expected = torch.lgamma(torch.tensor(width / 2)) - torch.lgamma(
+            torch.tensor((width + 1) / 2)
+        )
         assert values.mean() == pytest.approx(float(expected.exp()) / np.pi**0.5, rel=0.01)
     again = neuron_portraits("clip", Projections(torch.eye(400, 60), torch.eye(400, 9)), seed=3)
     pd.testing.assert_frame_equal(table, again, check_exact=True)
@@ -106,7 +110,9 @@ def test_the_vocabulary_goes_through_the_text_tower_once_a_model(tmp_path: Path)
         return torch.tensor([[len(text), "shark" in text, 1.0] for text in some])
 
     preprocess = Preprocess(2, (0.5,) * 3, (0.5,) * 3)
-    model = Model("clip", "", "", 3, preprocess, lambda pixels: pixels, encode_text, {"weights": "x"})
+    model = Model(
+        "clip", "", "", 3, preprocess, lambda pixels: pixels, encode_text, {"weights": "x"}
+    )
     table = vocabulary_table(model, "native", tmp_path)
     words = vocabulary("native")
     assert texts == [f"a photo of a {word}." for word in words.names]
@@ -114,7 +120,9 @@ def test_the_vocabulary_goes_through_the_text_tower_once_a_model(tmp_path: Path)
     sharks = table[(table.neuron == 1) & (table.place <= 3)].word
     assert all("shark" in word for word in sharks)
     assert set(table.dataset) == {VOCABULARY}
-    pd.testing.assert_frame_equal(vocabulary_table(model, "native", tmp_path), table, check_exact=True)
+    pd.testing.assert_frame_equal(
+        vocabulary_table(model, "native", tmp_path), table, check_exact=True
+    )
     assert len(texts) == len(words.names), "kept in the cache"
     assert vocabulary("paper").texts()[0] == "a photo of a tench"
 
@@ -129,9 +137,12 @@ def opened(content: bytes) -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((640, 480), (48, 36)), ((30, 96), (15, 48)), ((28, 28), (28, 28)), ((3000, 2), (48, 1))]
+    ("size", "expected"),
+    [((640, 480), (48, 36)), ((30, 96), (15, 48)), ((28, 28), (28, 28)), ((3000, 2), (48, 1))],
 )
-def test_the_longer_side_is_48_pixels_at_most(size: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_the_longer_side_is_48_pixels_at_most(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
     assert opened(thumbnail(Image.new("RGB", size, "red"))).size == expected
 
 
@@ -179,7 +190,11 @@ def test_each_image_that_examples_name_is_read_once() -> None:
     table = thumbnail_table(EXAMPLES, [dataset("x", Images()), dataset("y", [noisy(9)] * 4)])
     assert sorted(read) == [1, 3]
     assert list(zip(table.dataset, table.image, strict=True)) == [("x", 1), ("x", 3), ("y", 0)]
-    assert table.thumbnail.tolist() == [thumbnail(noisy(1)), thumbnail(noisy(3)), thumbnail(noisy(9))]
+    assert table.thumbnail.tolist() == [
+        thumbnail(noisy(1)),
+        thumbnail(noisy(3)),
+        thumbnail(noisy(9)),
+    ]
     shown = np.asarray(opened(table.thumbnail[0]).convert("RGB"), float)
     expected = np.asarray(noisy(1).resize((48, 48), Image.Resampling.BICUBIC), float)
     assert np.abs(shown - expected).mean() < 20

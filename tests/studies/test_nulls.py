@@ -20,7 +20,13 @@ from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import Projections, activation_space, overlap
 from purescope.maths.scores import TOWERS, StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
-from purescope.studies.nulls import VARIANT_DRAWS, Rotations, null_table, rotate_model, variant_table
+from purescope.studies.nulls import (
+    VARIANT_DRAWS,
+    Rotations,
+    null_table,
+    rotate_model,
+    variant_table,
+)
 from purescope.studies.settings import SPACES, Options
 from purescope.studies.sweeps import Measured, measure_strategies, sweep
 from purescope.studies.synthetic import plant
@@ -29,7 +35,13 @@ from purescope.tables.schemas import NULLS, VARIANTS
 NEURONS, DRAWS, SEED = 24, 40, 9
 KEEP = [4, 9, 16]
 MADE = plant(1.0, neurons=NEURONS, images=120, classes=5, signal=0.3, seed=2)
-OVERLAPS = ("image overlap", "text overlap", "image overlap's spread", "text overlap's spread", "towers' spearman")
+OVERLAPS = (
+    "image overlap",
+    "text overlap",
+    "image overlap's spread",
+    "text overlap's spread",
+    "towers' spearman",
+)
 AREAS = ("high", "low", "gap")
 
 
@@ -45,19 +57,25 @@ def nulls() -> pd.DataFrame:
 
 def gaussian(seed: int) -> Projections:
     generator = torch.Generator().manual_seed(seed)
-    return Projections(torch.randn(NEURONS, 60, generator=generator), torch.randn(NEURONS, 40, generator=generator))
+    return Projections(
+        torch.randn(NEURONS, 60, generator=generator), torch.randn(NEURONS, 40, generator=generator)
+    )
 
 
 def area(order: Tensor, features: Features = MADE.features, **options: Any) -> float:
     """Mean accuracy over the ks, by numpy."""
-    curve = accuracy_by_k(features.image, features.text, features.labels, order, KEEP, **options).top1[0]
+    curve = accuracy_by_k(
+        features.image, features.text, features.labels, order, KEEP, **options
+    ).top1[0]
     return float(np.trapezoid(curve, KEEP) / (KEEP[-1] - KEEP[0]))
 
 
 def by_plain_steps(projections: Projections, features: Features) -> dict[str, float]:
     """Every statistic of one model on one data set."""
     image, text = overlap(projections.image).numpy(), overlap(projections.text).numpy()
-    high, low = (area(order_neurons(projections, name), features) for name in ("high_purity", "low_purity"))
+    high, low = (
+        area(order_neurons(projections, name), features) for name in ("high_purity", "low_purity")
+    )
     return {
         "image overlap": image.mean(),
         "text overlap": text.mean(),
@@ -72,17 +90,25 @@ def by_plain_steps(projections: Projections, features: Features) -> dict[str, fl
 
 def in_basis(basis: Tensor) -> dict[str, float]:
     features = MADE.features
-    turned = replace(features, image=rotate(features.image, basis), text=rotate(features.text, basis))
+    turned = replace(
+        features, image=rotate(features.image, basis), text=rotate(features.text, basis)
+    )
     return by_plain_steps(rotate(MADE.projections, basis), turned)
 
 
 def check_row(row: Any, value: float, draws: list[float]) -> None:
-    """Against numpy and scipy. Orders in float32 and in float64 features may differ in one image."""
+    """Against numpy and scipy. Orders in float32 and in float64 features may differ in one
+    image.
+    """
     assert row.value == pytest.approx(value, abs=1e-6)
     assert row.draws == len(draws)
     assert row.null_mean == pytest.approx(np.mean(draws), abs=1e-5)
-    assert (row.null_low, row.null_high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])), abs=1e-5)
-    assert row.percentile == pytest.approx(scipy.stats.percentileofscore(np.round(draws, 9), round(value, 9), "mean"))
+    assert (row.null_low, row.null_high) == pytest.approx(
+        tuple(np.quantile(draws, [0.025, 0.975])), abs=1e-5
+    )
+    assert row.percentile == pytest.approx(
+        scipy.stats.percentileofscore(np.round(draws, 9), round(value, 9), "mean")
+    )
     if len(draws) == 1:
         assert math.isnan(row.null_deviation) and math.isnan(row.z)
         return
@@ -96,8 +122,15 @@ def check_row(row: Any, value: float, draws: list[float]) -> None:
 
 
 def test_every_null_is_there_once(nulls: pd.DataFrame) -> None:
-    of_weights = [*(name for name, measure in MEASURES.items() if measure.needs == "weights"), *LAYER_MEASURES]
-    expected = {("gaussian weights", f"{tower} {name}") for tower in ("image", "text") for name in of_weights}
+    of_weights = [
+        *(name for name, measure in MEASURES.items() if measure.needs == "weights"),
+        *LAYER_MEASURES,
+    ]
+    expected = {
+        ("gaussian weights", f"{tower} {name}")
+        for tower in ("image", "text")
+        for name in of_weights
+    }
     expected |= {(null, name) for null in ("rotation", "svd basis") for name in (*OVERLAPS, *AREAS)}
     expected |= {("shuffled purity", "gap"), ("shuffled towers", "towers' spearman")}
     assert list(nulls) == list(NULLS.columns)
@@ -127,7 +160,9 @@ def test_shuffled_purity_row(nulls: pd.DataFrame) -> None:
 def test_shuffled_towers_row(nulls: pd.DataFrame) -> None:
     """Where towers do not agree Spearman's correlation has mean 0 and deviation 1 / sqrt(d - 1)."""
     row = nulls[nulls.null == "shuffled towers"].iloc[0]
-    image, text = (overlap(tower).numpy() for tower in (MADE.projections.image, MADE.projections.text))
+    image, text = (
+        overlap(tower).numpy() for tower in (MADE.projections.image, MADE.projections.text)
+    )
     assert row.value == pytest.approx(scipy.stats.spearmanr(image, text).statistic)
     assert row.draws == 1000
     assert abs(row.null_mean) < 4 / math.sqrt(1000 * (NEURONS - 1))
@@ -143,10 +178,14 @@ def test_gaussian_rows(nulls: pd.DataFrame) -> None:
         reference = gaussian_reference("l1", *projection.shape, draws=int(row.draws))
         assert row.value == pytest.approx(overlap(projection).mean().item())
         assert row.z == pytest.approx((row.value - reference.mean) / reference.sd)
-        assert row.null_mean == pytest.approx(math.sqrt(2 / math.pi / projection.shape[1]), rel=0.01)
+        assert row.null_mean == pytest.approx(
+            math.sqrt(2 / math.pi / projection.shape[1]), rel=0.01
+        )
         assert row.z > 10  # planted: neurons share a direction
         values = np.linalg.svd(projection.numpy(), compute_uv=False)
-        assert rows.value[f"{tower} stable_rank"] == pytest.approx((values**2).sum() / values[0] ** 2)
+        assert rows.value[f"{tower} stable_rank"] == pytest.approx(
+            (values**2).sum() / values[0] ** 2
+        )
         assert rows.value[f"{tower} condition_number"] == pytest.approx(values[0] / values[-1])
 
 
@@ -168,8 +207,12 @@ def test_a_joint_rotation_leaves_accuracy_at_full_width_as_it_is() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_gaussian_projections_are_one_more_rotation_of_themselves() -> None:
-    """Their law is the same in any basis: p-values are uniform, percentiles spread, z about standard normal."""
-    features = replace(MADE.features, image=MADE.features.image[:10], labels=MADE.features.labels[:10])  # not looked at
+    """Their law is the same in any basis: p-values are uniform, percentiles spread, z about
+    standard normal.
+    """
+    features = replace(
+        MADE.features, image=MADE.features.image[:10], labels=MADE.features.labels[:10]
+    )  # not looked at
     found = []
     for seed in range(25):
         projections = gaussian(1000 + seed)
@@ -225,15 +268,21 @@ def test_rotations_at_hand_are_used() -> None:
     model = rotate_model(MADE.projections, draws=DRAWS, seed=SEED)
     assert isinstance(model, Rotations) and model.orders.shape == (DRAWS, 2, NEURONS)
     first = random_rotations(NEURONS, 2, 0)[0]
-    assert rotate_model(MADE.projections, draws=2).bases[0].equal(first)  # the seed is 0, if none is given
+    assert (
+        rotate_model(MADE.projections, draws=2).bases[0].equal(first)
+    )  # the seed is 0, if none is given
     measured = measure()
     given = null_table(measured, MADE.projections, model, draws=DRAWS)
     pd.testing.assert_frame_equal(given, null_table(measured, MADE.projections, draws=DRAWS))
-    fewer = null_table(measured, MADE.projections, rotate_model(MADE.projections, draws=5, seed=1), draws=DRAWS)
+    fewer = null_table(
+        measured, MADE.projections, rotate_model(MADE.projections, draws=5, seed=1), draws=DRAWS
+    )
     assert set(fewer[fewer.null == "rotation"].draws) == {5}
 
 
-@pytest.mark.parametrize("options", [{"ablation": "mean"}, {"ablation": "resample"}, {"renormalise": True}])
+@pytest.mark.parametrize(
+    "options", [{"ablation": "mean"}, {"ablation": "resample"}, {"renormalise": True}]
+)
 def test_curves_are_evaluated_as_the_sweep_evaluates_them(options: dict[str, Any]) -> None:
     measured = measure(**options)
     rows = null_table(measured, MADE.projections, draws=5).set_index(["null", "statistic"])
@@ -249,7 +298,9 @@ def test_a_model_without_weights_is_held_against_nulls_of_its_activations(space:
     measured = measure(None, space=space)
     table = null_table(measured, None, draws=10)
     assert set(table.null) == {"rotation", "svd basis", "shuffled purity", "shuffled towers"}
-    activations = activation_space(MADE.features.image, MADE.features.text, centred=space == "centred")
+    activations = activation_space(
+        MADE.features.image, MADE.features.text, centred=space == "centred"
+    )
     rows = table[table.null == "rotation"].set_index("statistic")
     for statistic, value in by_plain_steps(activations, MADE.features).items():
         assert rows.value[statistic] == pytest.approx(value, abs=1e-6)
@@ -274,7 +325,9 @@ def test_no_variant_is_missing() -> None:
     ):
         expected += [(option, name) for name in names if name != swept]
     assert list(table) == list(VARIANTS.columns)
-    assert sorted(table[["option", "choice"]].itertuples(index=False, name=None)) == sorted(expected)
+    assert sorted(table[["option", "choice"]].itertuples(index=False, name=None)) == sorted(
+        expected
+    )
 
 
 SWEPT = {"plainly": {}, "otherwise": {"measure": "l2", "towers": "z_sum", "space": "centred"}}
@@ -288,7 +341,11 @@ def test_every_variant_is_a_sweep_with_that_option(swept: str) -> None:
     measured = measure(**SWEPT[swept])
     for row in variant_table(measured, MADE.projections).itertuples():
         other = row.option in ("ablation", "renormalise")
-        changed = {} if row.option == "as swept" else {str(row.option): True if row.choice == "true" else row.choice}
+        changed = (
+            {}
+            if row.option == "as swept"
+            else {str(row.option): True if row.choice == "true" else row.choice}
+        )
         draws = VARIANT_DRAWS if other else 19
         table = sweep(MADE.features, MADE.projections, **{**options, "draws": draws, **changed})
         table = table[(table.metric == "accuracy") & (table.strategy != "full")]
@@ -305,7 +362,12 @@ def test_every_variant_is_a_sweep_with_that_option(swept: str) -> None:
 
 
 def test_the_first_variant_is_the_sweep_itself() -> None:
-    for options in ({}, {"ablation": "resample"}, {"renormalise": True}, {"measure": "pearson", "towers": "image"}):
+    for options in (
+        {},
+        {"ablation": "resample"},
+        {"renormalise": True},
+        {"measure": "pearson", "towers": "image"},
+    ):
         measured = measure(**options)
         first = variant_table(measured, MADE.projections).iloc[0]
         high, low = np.trapezoid(measured.values[:, :, 0], KEEP, axis=1) / (KEEP[-1] - KEEP[0])

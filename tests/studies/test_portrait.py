@@ -43,7 +43,9 @@ def made(seed: int = 0) -> Features:
 
 def whole_numbers() -> Features:
     """Few different values: many logits are equal, at every k."""
-    image, text = (gaussian(rows, NEURONS, seed=seed).round() for rows, seed in ((IMAGES, 5), (CLASSES, 6)))
+    image, text = (
+        gaussian(rows, NEURONS, seed=seed).round() for rows, seed in ((IMAGES, 5), (CLASSES, 6))
+    )
     return Features(image, text, torch.arange(IMAGES) % CLASSES, NAMES, "clip", "ties")
 
 
@@ -51,7 +53,9 @@ PROJECTIONS = Projections(gaussian(NEURONS, 9, seed=2), gaussian(NEURONS, 7, see
 
 
 def swept(features: Features, options: Options = OPTIONS) -> Measured:
-    return measure_strategies(features, PROJECTIONS if options.space == "weights" else None, options)
+    return measure_strategies(
+        features, PROJECTIONS if options.space == "weights" else None, options
+    )
 
 
 def matrix(confusions: pd.DataFrame, strategy: str, k: int) -> np.ndarray:
@@ -71,12 +75,15 @@ def matrix(confusions: pd.DataFrame, strategy: str, k: int) -> np.ndarray:
     [(made(), False), (made(), True), (whole_numbers(), False)],
     ids=["spread", "renormalised", "ties"],
 )
-def test_confusions_are_scikit_learn_s_of_the_masked_evaluation(features: Features, renormalise: bool) -> None:
+def test_confusions_are_scikit_learn_s_of_the_masked_evaluation(
+    features: Features, renormalise: bool
+) -> None:
     features = replace(features, image=features.image.double(), text=features.text.double())
     measured = swept(features, replace(OPTIONS, renormalise=renormalise))
     confusions = portrait(measured, PROJECTIONS)["confusions"]
     orders = {
-        name: order_neurons(PROJECTIONS, name, seed=OPTIONS.seed) for name in ("high_purity", "low_purity", "random")
+        name: order_neurons(PROJECTIONS, name, seed=OPTIONS.seed)
+        for name in ("high_purity", "low_purity", "random")
     }
     cells = [(name, k) for name in orders for k in measured.ks] + [("full", NEURONS)]
     for name, k in cells:
@@ -113,7 +120,9 @@ def test_a_mistake_is_the_largest_logit_with_the_ablation_s_values() -> None:
     masked[:, order[:8]] = features.image[:, order[:8]]
     predicted = (masked.double() @ features.text.double().T).argmax(1)
     expected = confusion_matrix(features.labels, predicted, labels=range(CLASSES))
-    np.testing.assert_array_equal(matrix(portrait(measured, PROJECTIONS)["confusions"], "low_purity", 8), expected)
+    np.testing.assert_array_equal(
+        matrix(portrait(measured, PROJECTIONS)["confusions"], "low_purity", 8), expected
+    )
 
 
 @given(st.data())
@@ -121,11 +130,20 @@ def test_who_is_wrong_is_taken_for_the_class_that_stands_first(data: st.DataObje
     neurons, classes, images = (data.draw(st.integers(low, 6)) for low in (1, 2, 1))
     values = st.integers(-2, 2)
     draw = lambda rows: torch.tensor(  # noqa: E731
-        data.draw(st.lists(st.lists(values, min_size=neurons, max_size=neurons), min_size=rows, max_size=rows))
+        data.draw(
+            st.lists(
+                st.lists(values, min_size=neurons, max_size=neurons), min_size=rows, max_size=rows
+            )
+        )
     ).double()
     image, text = draw(images), draw(classes)
-    labels = torch.tensor(data.draw(st.lists(st.integers(0, classes - 1), min_size=images, max_size=images)))
-    order, ks = torch.tensor(data.draw(st.permutations(range(neurons)))), list(range(1, neurons + 1))
+    labels = torch.tensor(
+        data.draw(st.lists(st.integers(0, classes - 1), min_size=images, max_size=images))
+    )
+    order, ks = (
+        torch.tensor(data.draw(st.permutations(range(neurons)))),
+        list(range(1, neurons + 1)),
+    )
     others = best_other_by_k(image, text, labels, order, ks)[0]
     right = ranks_by_k(image, text, labels, order, ks)[0] == 0
     for at, k in enumerate(ks):
@@ -136,7 +154,9 @@ def test_who_is_wrong_is_taken_for_the_class_that_stands_first(data: st.DataObje
 
 
 def test_strategies_that_were_not_swept_and_bases_have_no_confusions() -> None:
-    bare = portrait(swept(made(), replace(OPTIONS, strategies=("svd", "low_purity"), draws=0)), PROJECTIONS)
+    bare = portrait(
+        swept(made(), replace(OPTIONS, strategies=("svd", "low_purity"), draws=0)), PROJECTIONS
+    )
     assert set(bare["confusions"].strategy) == {"full", "low_purity"}
 
 
@@ -151,14 +171,20 @@ def test_a_model_without_projections_is_shown_in_its_activations() -> None:
 
 @pytest.mark.parametrize("ablation", ["zero", "resample"])
 def test_importance_is_that_of_the_run_s_ablation_and_seed(ablation: str) -> None:
-    features = replace(made(), labels=torch.arange(IMAGES) % (CLASSES - 1))  # a class without images
+    features = replace(
+        made(), labels=torch.arange(IMAGES) % (CLASSES - 1)
+    )  # a class without images
     tables = portrait(swept(features, replace(OPTIONS, ablation=ablation)), PROJECTIONS)
     expected = neuron_importance(features, PROJECTIONS, ablation=ablation, seed=OPTIONS.seed)
-    pd.testing.assert_frame_equal(tables["importance"], expected, check_dtype=False, check_exact=True)
+    pd.testing.assert_frame_equal(
+        tables["importance"], expected, check_dtype=False, check_exact=True
+    )
     classes = class_importance(features, ablation=ablation, seed=OPTIONS.seed)
     expected = classes[classes.recall_drop.abs() > 0].reset_index(drop=True)
     assert 0 < len(expected) < len(classes)
-    pd.testing.assert_frame_equal(tables["class_importance"], expected, check_dtype=False, check_exact=True)
+    pd.testing.assert_frame_equal(
+        tables["class_importance"], expected, check_dtype=False, check_exact=True
+    )
 
 
 # --- examples
@@ -176,7 +202,9 @@ def test_examples_are_the_first_and_the_last_in_order(features: Features, images
         for sign, ends in ((1, most), (-1, least)):
             for place, i in enumerate(ends, 1):
                 name = NAMES[features.labels[i]]
-                expected.append(("clip", features.dataset, neuron, sign * place, i, name, values[i]))
+                expected.append(
+                    ("clip", features.dataset, neuron, sign * place, i, name, values[i])
+                )
     assert list(table.itertuples(index=False, name=None)) == expected
 
 
@@ -217,11 +245,21 @@ def test_classes_of_one_name_are_told_apart_in_every_table() -> None:
 
 def test_orders_are_those_of_the_strategies() -> None:
     features = made()
-    options = Options(keep=5, draws=1, resamples=10, seed=4, strategies=("low_purity", "importance", "svd", "first_k"))
+    options = Options(
+        keep=5,
+        draws=1,
+        resamples=10,
+        seed=4,
+        strategies=("low_purity", "importance", "svd", "first_k"),
+    )
     table = order_table(swept(features, options), PROJECTIONS)
-    assert table.strategy.unique().tolist() == ["low_purity", "importance", "first_k"], "a basis has no neurons to name"
+    assert table.strategy.unique().tolist() == ["low_purity", "importance", "first_k"], (
+        "a basis has no neurons to name"
+    )
     for _, rows in table.groupby("strategy"):
-        assert rows.place.tolist() == [*range(1, NEURONS + 1)] and sorted(rows.neuron) == [*range(NEURONS)]
+        assert rows.place.tolist() == [*range(1, NEURONS + 1)] and sorted(rows.neuron) == [
+            *range(NEURONS)
+        ]
     expected = order_neurons(PROJECTIONS, "low_purity").tolist()
     assert table.neuron[table.strategy == "low_purity"].tolist() == expected
     assert table.neuron[table.strategy == "first_k"].tolist() == [*range(NEURONS)]

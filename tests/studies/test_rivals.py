@@ -25,7 +25,9 @@ OPTIONS = Options(keep=KS, draws=5, resamples=400)
 
 def measured(planted: Planted, model: str, options: Options = OPTIONS, **changes: Any) -> Measured:
     fields = {"model": model, "dataset": "shapes", **changes}
-    kept = {name: getattr(planted.features, name) for name in ("image", "text", "labels", "classes")}
+    kept = {
+        name: getattr(planted.features, name) for name in ("image", "text", "labels", "classes")
+    }
     return measure_strategies(Features(**{**kept, **fields}), planted.projections, options)
 
 
@@ -54,14 +56,18 @@ def row(table: pd.DataFrame, *key: str) -> pd.Series:
 
 @pytest.mark.parametrize("strategy", ["high_purity", "low_purity"])
 @pytest.mark.parametrize("k", KS)
-def test_each_k_is_mcnemars_test_of_the_images_that_one_gets_right(table: pd.DataFrame, strategy: str, k: int) -> None:
+def test_each_k_is_mcnemars_test_of_the_images_that_one_gets_right(
+    table: pd.DataFrame, strategy: str, k: int
+) -> None:
     one, two = right(FIRST, strategy, k), right(SECOND, strategy, k)
     found = row(table, strategy, str(k), "accuracy")
     assert found.first_value == pytest.approx(one.mean(), abs=1e-12)
     assert found.second_value == pytest.approx(two.mean(), abs=1e-12)
     assert found.difference == pytest.approx(one.mean() - two.mean(), abs=1e-12)
     only_one, only_two = int((one & ~two).sum()), int((two & ~one).sum())
-    expected = scipy.stats.binomtest(only_one, only_one + only_two).pvalue if only_one + only_two else 1.0
+    expected = (
+        scipy.stats.binomtest(only_one, only_one + only_two).pvalue if only_one + only_two else 1.0
+    )
     assert found.p == pytest.approx(expected, rel=1e-9)
     assert found.low <= found.difference <= found.high
 
@@ -78,7 +84,9 @@ def test_areas_and_gap_are_those_of_the_curves(table: pd.DataFrame) -> None:
             (areas["first", strategy], areas["second", strategy])
         )
     gap = row(table, "gap", "area", "accuracy")
-    expected = [areas[name, "high_purity"] - areas[name, "low_purity"] for name in ("first", "second")]
+    expected = [
+        areas[name, "high_purity"] - areas[name, "low_purity"] for name in ("first", "second")
+    ]
     assert (gap.first_value, gap.second_value) == pytest.approx(expected)
     assert gap.p < 0.05, "one was planted to carry by purity, the other not"
 
@@ -93,7 +101,9 @@ def test_the_full_embedding_is_compared_in_every_metric(table: pd.DataFrame) -> 
             ("top5_accuracy", found.top5),
             ("mean_class_recall", found.recall),
         ):
-            assert row(table, "full", "all", metric)[column] == pytest.approx(value.item(), abs=1e-9)
+            assert row(table, "full", "all", metric)[column] == pytest.approx(
+                value.item(), abs=1e-9
+            )
     assert not np.isnan(row(table, "full", "all", "silhouette").difference)
 
 
@@ -154,11 +164,15 @@ def test_purity_is_compared_over_the_neurons_of_each() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_overlaps_of_models_drawn_alike_differ_as_often_as_5_percent() -> None:
-    """Also of two widths, and with a direction that all neurons share by chance: the pairs are not independent."""
+    """Also of two widths, and with a direction that all neurons share by chance: the pairs are not
+    independent.
+    """
 
     def drawn(seed: int, width: int) -> Projections:
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.randn(48, width, generator=generator) + 0.3 * torch.randn(48, 1, generator=generator)
+        rows = torch.randn(48, width, generator=generator) + 0.3 * torch.randn(
+            48, 1, generator=generator
+        )
         return Projections(rows, rows)
 
     counts = Counter[bool]()

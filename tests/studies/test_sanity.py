@@ -24,12 +24,17 @@ def honest(classes: int, images: int, signal: float, seed: int = 0) -> Features:
     generator = torch.Generator().manual_seed(seed)
     text = torch.randn(classes, 64, generator=generator)
     labels = torch.arange(images) % classes
-    return features(signal * text[labels] + torch.randn(images, 64, generator=generator), text, labels)
+    return features(
+        signal * text[labels] + torch.randn(images, 64, generator=generator), text, labels
+    )
 
 
 def accuracy(result: Features) -> float:
     labels = result.labels.tolist()
-    right = [int((result.text @ row).argmax()) == label for row, label in zip(result.image, labels, strict=True)]
+    right = [
+        int((result.text @ row).argmax()) == label
+        for row, label in zip(result.image, labels, strict=True)
+    ]
     return sum(right) / len(right)
 
 
@@ -47,7 +52,9 @@ SIGNALS = [0.1, 0.2, 0.4, 1.0]
 
 @pytest.mark.parametrize(("classes", "images"), SIZES)
 @pytest.mark.parametrize("signal", [0.0, *SIGNALS])
-def test_honest_results_raise_no_doubt_about_the_order(classes: int, images: int, signal: float) -> None:
+def test_honest_results_raise_no_doubt_about_the_order(
+    classes: int, images: int, signal: float
+) -> None:
     for seed in range(3):
         assert order_doubts(honest(classes, images, signal, seed)) == []
 
@@ -59,7 +66,9 @@ def test_names_shifted_by_one_are_found(classes: int, images: int, signal: float
     (doubt,) = order_doubts(renamed(result, torch.arange(classes).roll(1)))
     assert "are the class names in the right order?" in doubt
     lifted = float(doubt.split("would be ")[1].split(" %")[0]) / 100
-    assert 0 < lifted <= accuracy(result) + 0.01, "a lower bound, but for what the odd confusion adds"
+    assert 0 < lifted <= accuracy(result) + 0.01, (
+        "a lower bound, but for what the odd confusion adds"
+    )
     if signal == 1:
         assert lifted == pytest.approx(accuracy(result), abs=0.02)
         # Images of class 0 lie where text 0 did, which is called "name 1" now.
@@ -76,7 +85,10 @@ def test_half_of_the_names_out_of_step_is_found() -> None:
     order = torch.arange(20)
     order[10:] = order[10:].roll(1)
     (doubt,) = order_doubts(renamed(honest(20, 400, 1.0), order))
-    assert "of 'name 10' called 'name 11', of 'name 11' called 'name 12', of 'name 12' called 'name 13':" in doubt
+    assert (
+        "of 'name 10' called 'name 11', of 'name 11' called 'name 12', of 'name 12' called 'name "
+        "13':" in doubt
+    )
 
 
 def test_one_image_a_class_tells_nothing() -> None:
@@ -87,11 +99,16 @@ def test_a_handful_of_images_tells_nothing() -> None:
     """Two classes and six images: whatever the labels, chance explains it."""
     text = torch.eye(2)
     for wrong in itertools.product([0, 1], repeat=6):
-        assert order_doubts(features(text[list(wrong)], text, torch.tensor([0, 0, 0, 1, 1, 1]))) == []
+        assert (
+            order_doubts(features(text[list(wrong)], text, torch.tensor([0, 0, 0, 1, 1, 1]))) == []
+        )
 
 
 def test_chance_level() -> None:
-    assert "12.0 % of 100 images cannot be told from chance, 10.0 % for 10 classes" in doubts(right_in(12, 100, 10))[0]
+    assert (
+        "12.0 % of 100 images cannot be told from chance, 10.0 % for 10 classes"
+        in doubts(right_in(12, 100, 10))[0]
+    )
     assert not [doubt for doubt in doubts(right_in(30, 100, 10)) if "chance" in doubt]
 
 
@@ -106,7 +123,9 @@ def test_a_class_that_is_never_right_is_named_if_it_has_images_enough() -> None:
     labels = torch.tensor([0] * 40 + [1] * 40 + [2] * 10 + [3] * 2)
     called = torch.tensor([0] * 40 + [1] * 40 + [1] * 10 + [1] * 2)
     result = features(torch.eye(5)[called], torch.eye(5), labels)
-    assert doubts(result) == ["recall is 0 for 1 of 5 classes: 'name 2'"], "3 has too few images, and 4 none"
+    assert doubts(result) == ["recall is 0 for 1 of 5 classes: 'name 2'"], (
+        "3 has too few images, and 4 none"
+    )
 
 
 def test_many_classes_that_are_never_right_are_counted() -> None:
@@ -125,7 +144,9 @@ def test_predictions_are_the_largest_logit() -> None:
 
 
 def test_names_are_assigned_once_and_well() -> None:
-    """Against every assignment there is: the greedy one is right for at least half as many images as the best."""
+    """Against every assignment there is: the greedy one is right for at least half as many images
+    as the best.
+    """
     rng = random.Random(0)
     for _ in range(50):
         labels = torch.tensor([rng.randrange(4) for _ in range(20)])
@@ -134,7 +155,10 @@ def test_names_are_assigned_once_and_well() -> None:
         given = [name for name in names.tolist() if name >= 0]
         assert len(given) == len(set(given))
         best = max(
-            sum(order[label] == name for label, name in zip(labels.tolist(), called.tolist(), strict=True))
+            sum(
+                order[label] == name
+                for label, name in zip(labels.tolist(), called.tolist(), strict=True)
+            )
             for order in itertools.permutations(range(5))
         )
         assert best / 2 <= int((names[labels] == called).sum()) <= best

@@ -45,7 +45,12 @@ def make_features(labels: Tensor | None = None, **changes: Any) -> Features:
     text = torch.nn.functional.normalize(rows(CLASSES, NEURONS, 2), dim=1)
     image = torch.nn.functional.normalize(rows(len(labels), NEURONS, 3) + 3 * text[labels], dim=1)
     names = tuple(f"class {c}" for c in range(CLASSES))
-    fields = {"model": "CC3M LaCLIP", "dataset": "cifar10", "identity": {"protocol": "paper"}, **changes}
+    fields = {
+        "model": "CC3M LaCLIP",
+        "dataset": "cifar10",
+        "identity": {"protocol": "paper"},
+        **changes,
+    }
     return Features(image, text, labels, names, **fields)
 
 
@@ -71,14 +76,19 @@ def test_there_is_one_row_for_each_cell(table: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("renormalise", [False, True])
 def test_values_are_masking_by_the_definition(renormalise: bool) -> None:
-    table = sweep(FEATURES, PROJECTIONS, keep=KEEP, draws=2, seed=11, renormalise=renormalise, resamples=50)
+    table = sweep(
+        FEATURES, PROJECTIONS, keep=KEEP, draws=2, seed=11, renormalise=renormalise, resamples=50
+    )
     image, text, labels = FEATURES.image.tolist(), FEATURES.text.tolist(), FEATURES.labels.tolist()
     totals = oracles.total_overlap(PROJECTIONS.image.tolist(), PROJECTIONS.text.tolist())
     orders = {
         ("full", 0): list(range(NEURONS)),
         ("high_purity", 0): oracles.order(totals),
         ("low_purity", 0): oracles.order(totals, largest=True),
-        **{("random", draw): order_neurons(PROJECTIONS, "random", seed=11 + draw).tolist() for draw in range(2)},
+        **{
+            ("random", draw): order_neurons(PROJECTIONS, "random", seed=11 + draw).tolist()
+            for draw in range(2)
+        },
     }
     for (strategy, draw, k), part in table.groupby(["strategy", "draw", "k"]):
         kept = orders[strategy, draw][:k]
@@ -94,13 +104,19 @@ def test_pruning_changes_the_numbers_that_are_compared(table: pd.DataFrame) -> N
     # Else every test above could pass on a sweep that ignores its orders.
     at_three = table[(table.k == 3) & (table.metric == "accuracy")]
     assert at_three.value.nunique() > 2
-    assert set(at_three.value) != set(table[(table.strategy == "full") & (table.metric == "accuracy")].value)
+    assert set(at_three.value) != set(
+        table[(table.strategy == "full") & (table.metric == "accuracy")].value
+    )
 
 
 def test_full_is_every_strategy_at_full_width(table: pd.DataFrame) -> None:
     full = table[table.strategy == "full"].set_index("metric").value
-    for _, part in table[(table.k == NEURONS) & (table.strategy != "full")].groupby(["strategy", "draw"]):
-        np.testing.assert_allclose(part.set_index("metric").value[full.index], full, rtol=0, atol=1e-6)
+    for _, part in table[(table.k == NEURONS) & (table.strategy != "full")].groupby(
+        ["strategy", "draw"]
+    ):
+        np.testing.assert_allclose(
+            part.set_index("metric").value[full.index], full, rtol=0, atol=1e-6
+        )
 
 
 def test_binomial_intervals_are_wilsons_and_of_counted_fractions_only(table: pd.DataFrame) -> None:
@@ -120,7 +136,9 @@ def test_intervals_are_of_the_bootstrap_over_images(table: pd.DataFrame) -> None
     assert ((table.low <= table.value) & (table.value <= table.high))[~drawn].all()
     cell = table[(table.strategy == "high_purity") & (table.k == 7)].set_index("metric")
     kept = order_neurons(PROJECTIONS)
-    right = (ranks_by_k(FEATURES.image, FEATURES.text, FEATURES.labels, kept, [7])[0, 0] == 0).double()
+    right = (
+        ranks_by_k(FEATURES.image, FEATURES.text, FEATURES.labels, kept, [7])[0, 0] == 0
+    ).double()
     of_class = [right[FEATURES.labels == c] for c in range(CLASSES)]
     # The standard error of a stratified mean, by the textbook, and of the mean over classes.
     share = [(len(members) / IMAGES) ** 2 for members in of_class]
@@ -141,8 +159,12 @@ def test_one_small_class_is_enough_for_recalls_to_have_their_own_interval() -> N
     assert sizes.min() == 3 and sizes.max() >= 10
     table = sweep(features, PROJECTIONS, keep=KEEP, draws=0, resamples=50)
     cells = table[(table.strategy == "high_purity") & (table.metric == "mean_class_recall")]
-    ranks = ranks_by_k(features.image, features.text, features.labels, order_neurons(PROJECTIONS), KEEP)[0]
-    of_class = torch.stack([(ranks == 0)[:, features.labels == c].sum(1) for c in range(CLASSES)], dim=1)
+    ranks = ranks_by_k(
+        features.image, features.text, features.labels, order_neurons(PROJECTIONS), KEEP
+    )[0]
+    of_class = torch.stack(
+        [(ranks == 0)[:, features.labels == c].sum(1) for c in range(CLASSES)], dim=1
+    )
     low, high = mean_recall_interval(of_class.double(), sizes)
     assert (cells.low.tolist(), cells.high.tolist()) == (low.tolist(), high.tolist())
 
@@ -161,12 +183,17 @@ def test_draws_beyond_fifty_have_no_silhouette() -> None:
     assert drawn["silhouette"] == 49
     alone = sweep(FEATURES, PROJECTIONS, keep=3, draws=1, seed=52, resamples=100)
     last = table[table.draw == 52].set_index("metric").value
-    assert last.to_dict() == alone[alone.strategy == "random"].set_index("metric").value[last.index].to_dict()
+    assert (
+        last.to_dict()
+        == alone[alone.strategy == "random"].set_index("metric").value[last.index].to_dict()
+    )
 
 
 @pytest.mark.parametrize("strategy", [name for name in (*STRATEGIES, *BASES) if name != "random"])
 def test_every_strategy_can_be_swept(strategy: str) -> None:
-    table = sweep(FEATURES, PROJECTIONS, keep=[6, NEURONS], strategies=[strategy], draws=0, resamples=50)
+    table = sweep(
+        FEATURES, PROJECTIONS, keep=[6, NEURONS], strategies=[strategy], draws=0, resamples=50
+    )
     assert set(table.strategy) == {"full", strategy}
     # Of all neurons there is one choice, and in any basis they say the same.
     whole = table[table.k == NEURONS].pivot(index="metric", columns="strategy", values="value")
@@ -174,7 +201,9 @@ def test_every_strategy_can_be_swept(strategy: str) -> None:
 
 
 def test_a_strategy_that_looks_at_labels_is_judged_on_images_it_has_not_seen() -> None:
-    """Labels of pure noise: importance found on the images themselves would lift accuracy far above chance."""
+    """Labels of pure noise: importance found on the images themselves would lift accuracy far above
+    chance.
+    """
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(2, (200,), generator=generator)
     image = torch.nn.functional.normalize(torch.randn(200, 300, generator=generator), dim=1)
@@ -191,27 +220,48 @@ def test_a_strategy_that_looks_at_labels_is_judged_on_images_it_has_not_seen() -
 
 @pytest.mark.parametrize("ablation", ["mean", "resample"])
 def test_dropped_neurons_take_the_values_asked_for(ablation: str) -> None:
-    table = sweep(FEATURES, PROJECTIONS, keep=KEEP, draws=0, ablation=ablation, seed=3, resamples=50)
+    table = sweep(
+        FEATURES, PROJECTIONS, keep=KEEP, draws=0, ablation=ablation, seed=3, resamples=50
+    )
     dropped = ablation_values(FEATURES.image, ablation, seed=3)
     assert dropped is not None
     order = order_neurons(PROJECTIONS)
     for k in KEEP:
         masked = dropped.expand_as(FEATURES.image).clone()
         masked[:, order[:k]] = FEATURES.image[:, order[:k]]
-        expected = accuracy_by_k(masked, FEATURES.text, FEATURES.labels, torch.arange(NEURONS), [NEURONS]).top1.item()
-        found = table[(table.strategy == "high_purity") & (table.k == k) & (table.metric == "accuracy")].value.item()
+        expected = accuracy_by_k(
+            masked, FEATURES.text, FEATURES.labels, torch.arange(NEURONS), [NEURONS]
+        ).top1.item()
+        found = table[
+            (table.strategy == "high_purity") & (table.k == k) & (table.metric == "accuracy")
+        ].value.item()
         assert found == pytest.approx(expected, abs=1e-12)
     assert set(table.ablation) == {ablation}
 
 
 def test_every_row_says_what_it_was_measured_on(table: pd.DataFrame) -> None:
-    said = {"model": "CC3M LaCLIP", "dataset": "cifar10", "n": IMAGES, "classes": CLASSES, "neurons": NEURONS}
+    said = {
+        "model": "CC3M LaCLIP",
+        "dataset": "cifar10",
+        "n": IMAGES,
+        "classes": CLASSES,
+        "neurons": NEURONS,
+    }
     for column, expected in (
-        said | {"measure": "l1", "towers": "both", "ablation": "zero", "renormalise": False, "protocol": "paper"}
+        said
+        | {
+            "measure": "l1",
+            "towers": "both",
+            "ablation": "zero",
+            "renormalise": False,
+            "protocol": "paper",
+        }
     ).items():
         assert set(table[column]) == {expected}
     assert (table.seed == 11 + table.draw).all()
-    assert sweep(FEATURES, PROJECTIONS, keep=3, draws=0, renormalise=True, resamples=50).renormalise.all()
+    assert sweep(
+        FEATURES, PROJECTIONS, keep=3, draws=0, renormalise=True, resamples=50
+    ).renormalise.all()
 
 
 def test_the_same_seed_gives_the_same_table(table: pd.DataFrame) -> None:
@@ -223,9 +273,15 @@ def test_a_draw_depends_on_its_seed_alone(table: pd.DataFrame) -> None:
     # Draw 2 of seed 11 is draw 0 of seed 13: a run can be continued.
     later = sweep(FEATURES, PROJECTIONS, keep=KEEP, draws=1, seed=13, resamples=50)
     drawn = table[(table.strategy == "random") & (table.draw == 2)]
-    # Alike but for rounding: how many orders share a matrix product changes the last digits of a float32 silhouette.
-    assert later[later.strategy == "random"].value.tolist() == pytest.approx(drawn.value.tolist(), abs=1e-7)
-    assert drawn.value.tolist() != table[(table.strategy == "random") & (table.draw == 1)].value.tolist()
+    # Alike but for rounding: how many orders share a matrix product changes the last digits of a
+    # float32 silhouette.
+    assert later[later.strategy == "random"].value.tolist() == pytest.approx(
+        drawn.value.tolist(), abs=1e-7
+    )
+    assert (
+        drawn.value.tolist()
+        != table[(table.strategy == "random") & (table.draw == 1)].value.tolist()
+    )
 
 
 def test_no_draws_are_no_random_rows() -> None:
@@ -253,7 +309,14 @@ def test_dead_neurons_are_warned_of_once(seed: int) -> None:
     image = PROJECTIONS.image.clone()
     image[3] = 0
     with pytest.warns(UserWarning, match="1 of 12 neurons have norm zero") as caught:
-        sweep(FEATURES, Projections(image, PROJECTIONS.text), keep=KEEP, draws=3, seed=seed, resamples=50)
+        sweep(
+            FEATURES,
+            Projections(image, PROJECTIONS.text),
+            keep=KEEP,
+            draws=3,
+            seed=seed,
+            resamples=50,
+        )
     assert len(caught) == 1
 
 
@@ -283,7 +346,10 @@ def test_nothing_is_warned_of_otherwise() -> None:
             {"projections": Projections(rows(3, 12, 0), rows(3, 12, 1))},
             "features of 12 neurons, projections of 3\n.*\n.*transpose both projections",
         ),
-        ({"projections": None}, "features of 12 neurons, no projections\n.*\n.*space='activations'"),
+        (
+            {"projections": None},
+            "features of 12 neurons, no projections\n.*\n.*space='activations'",
+        ),
         ({"space": "activation"}, "did you mean 'activations'"),
         ({"measure": "l3"}, "unknown measure 'l3'"),
         ({"towers": "images"}, "did you mean 'image'"),
@@ -297,12 +363,22 @@ def test_nothing_is_warned_of_otherwise() -> None:
 )
 def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        sweep(**{"features": FEATURES, "projections": PROJECTIONS, "keep": KEEP, "draws": 1, **changes})
+        sweep(
+            **{
+                "features": FEATURES,
+                "projections": PROJECTIONS,
+                "keep": KEEP,
+                "draws": 1,
+                **changes,
+            }
+        )
 
 
 @pytest.mark.parametrize("space", ["activations", "centred"])
 def test_neurons_are_ranked_in_the_space_asked_for(space: str) -> None:
-    """The order from numpy's cosines of columns, or its correlations; the values those of that order in any space."""
+    """The order from numpy's cosines of columns, or its correlations; the values those of that
+    order in any space.
+    """
     totals = np.zeros(12)
     for rows_of_tower in (FEATURES.image, FEATURES.text):
         columns = rows_of_tower.double().numpy().T
@@ -316,7 +392,9 @@ def test_neurons_are_ranked_in_the_space_asked_for(space: str) -> None:
     table = sweep(FEATURES, keep=KEEP, draws=1, space=space, resamples=50)
     assert set(table.space) == {space}
     cells = table[(table.strategy == "high_purity") & (table.metric == "accuracy")].sort_values("k")
-    expected = accuracy_by_k(FEATURES.image, FEATURES.text, FEATURES.labels, order, cells.k.tolist()).top1
+    expected = accuracy_by_k(
+        FEATURES.image, FEATURES.text, FEATURES.labels, order, cells.k.tolist()
+    ).top1
     assert cells.value.tolist() == expected[0].tolist()
 
 
@@ -326,11 +404,15 @@ def test_neurons_are_ranked_in_the_space_asked_for(space: str) -> None:
 @pytest.fixture(scope="module")
 def measured() -> Measured:
     strategies = ["high_purity", "ape", "svd"]
-    return measure_strategies(FEATURES, PROJECTIONS, Options(KEEP, strategies, draws=5, seed=11, resamples=300))
+    return measure_strategies(
+        FEATURES, PROJECTIONS, Options(KEEP, strategies, draws=5, seed=11, resamples=300)
+    )
 
 
 def answers(order: Tensor, basis: Tensor | None = None) -> Tensor:
-    """``[k, image]``: which images are right with all but the first k neurons, or axes, set to zero."""
+    """``[k, image]``: which images are right with all but the first k neurons, or axes, set to
+    zero.
+    """
     image, text = FEATURES.image.double(), FEATURES.text.double()
     image, text = (image, text) if basis is None else (image @ basis, text @ basis)
     right = []
@@ -350,13 +432,17 @@ def test_each_strategy_is_measured_by_its_own_order_or_axes(measured: Measured) 
     ]
     assert measured.strategies == ("high_purity", "ape", "svd") and measured.ks == tuple(KEEP)
     assert measured.right.equal(torch.stack(expected))
-    torch.testing.assert_close(measured.values[:, :, 0], measured.right.double().mean(2), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        measured.values[:, :, 0], measured.right.double().mean(2), rtol=0, atol=1e-12
+    )
     assert measured.full_right.equal(answers(torch.arange(NEURONS))[-1])
     assert measured.full[0].item() == measured.full_right.double().mean()
 
 
 def test_random_orders_are_their_share_and_the_one_of_median_accuracy(measured: Measured) -> None:
-    drawn = torch.stack([answers(order_neurons(PROJECTIONS, "random", seed=11 + draw)) for draw in range(5)])
+    drawn = torch.stack(
+        [answers(order_neurons(PROJECTIONS, "random", seed=11 + draw)) for draw in range(5)]
+    )
     torch.testing.assert_close(measured.drawn_right, drawn.double().mean(0), rtol=0, atol=1e-12)
     torch.testing.assert_close(measured.draws[:, :, 0], drawn.double().mean(2), rtol=0, atol=1e-12)
     assert measured.first_right.equal(drawn[0])
@@ -366,8 +452,16 @@ def test_random_orders_are_their_share_and_the_one_of_median_accuracy(measured: 
 
 
 def test_resamples_are_paired(measured: Measured) -> None:
-    """All that is resampled is so by the same images: as one call of the bootstrap on the answers."""
-    cells = torch.cat([measured.right.double().flatten(0, 1), measured.drawn_right, measured.right[:1, -1].double()])
+    """All that is resampled is so by the same images: as one call of the bootstrap on the
+    answers.
+    """
+    cells = torch.cat(
+        [
+            measured.right.double().flatten(0, 1),
+            measured.drawn_right,
+            measured.right[:1, -1].double(),
+        ]
+    )
     means = bootstrap_means(cells, FEATURES.labels, resamples=300, seed=11)
     strategies, drawn, full = means.split([9, 3, 1], dim=1)
     close = {"rtol": 0, "atol": 1e-12}
@@ -377,7 +471,15 @@ def test_resamples_are_paired(measured: Measured) -> None:
 
 
 def test_a_table_is_the_sweeps(measured: Measured) -> None:
-    table = sweep(FEATURES, PROJECTIONS, keep=KEEP, strategies=measured.strategies, draws=5, seed=11, resamples=300)
+    table = sweep(
+        FEATURES,
+        PROJECTIONS,
+        keep=KEEP,
+        strategies=measured.strategies,
+        draws=5,
+        seed=11,
+        resamples=300,
+    )
     pd.testing.assert_frame_equal(measured.table, table)
 
 
@@ -395,7 +497,9 @@ def test_no_strategies_are_random_orders_and_all_neurons() -> None:
 def test_options_are_the_sweeps() -> None:
     """One list of options, with one default each."""
     parameters = inspect.signature(sweep).parameters
-    named = {name: p.default for name, p in parameters.items() if name not in ("features", "projections")}
+    named = {
+        name: p.default for name, p in parameters.items() if name not in ("features", "projections")
+    }
     assert {field.name: field.default for field in dataclasses.fields(Options)} == named
 
 
@@ -412,5 +516,7 @@ def test_a_strategy_that_looks_at_labels_is_fitted_on_the_other_half() -> None:
             labels=FEATURES.labels[fit],
         )
         expected[:, half == judged] = answers(order)[:, half == judged]
-    found = measure_strategies(FEATURES, PROJECTIONS, Options(KEEP, ["importance"], draws=0, resamples=10))
+    found = measure_strategies(
+        FEATURES, PROJECTIONS, Options(KEEP, ["importance"], draws=0, resamples=10)
+    )
     assert found.right[0].equal(expected)

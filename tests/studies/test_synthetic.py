@@ -23,24 +23,33 @@ from purescope.studies.verdict import Verdict
 
 
 def data_sets(made: Planted, count: int, *, model: str = "planted") -> list[Features]:
-    """The images of a planted model in as many data sets of equal size: other images, the same neurons."""
+    """The images of a planted model in as many data sets of equal size: other images, the same
+    neurons.
+    """
     image, labels = made.features.image.chunk(count), made.features.labels.chunk(count)
     return [
-        replace(made.features, image=image[i], labels=labels[i], model=model, dataset=f"set {i}") for i in range(count)
+        replace(made.features, image=image[i], labels=labels[i], model=model, dataset=f"set {i}")
+        for i in range(count)
     ]
 
 
 def accuracies(measured: Measured) -> pd.DataFrame:
-    """What verdict and leaderboard read of `measured.table`, which takes longer to make than all the rest."""
+    """What verdict and leaderboard read of `measured.table`, which takes longer to make than all
+    the rest.
+    """
     curves = [("random", draw, values) for draw, values in enumerate(measured.draws)]
-    curves += [(name, 0, values) for name, values in zip(measured.strategies, measured.values, strict=True)]
+    curves += [
+        (name, 0, values) for name, values in zip(measured.strategies, measured.values, strict=True)
+    ]
     rows = [
         (strategy, draw, k, value)
         for strategy, draw, values in curves
         for k, value in zip(measured.ks, values[:, 0].tolist(), strict=True)
     ]
     table = pd.DataFrame(rows, columns=["strategy", "draw", "k", "value"])
-    return table.assign(model=measured.features.model, dataset=measured.features.dataset, metric="accuracy")
+    return table.assign(
+        model=measured.features.model, dataset=measured.features.dataset, metric="accuracy"
+    )
 
 
 # --- the generator
@@ -57,19 +66,23 @@ def test_overlap_rises_with_the_share_planted() -> None:
 
 @pytest.mark.parametrize("effect", [-1.0, 0.0, 0.5, 1.0])
 def test_amplitude_follows_purity_as_strongly_as_asked(effect: float) -> None:
-    """By least squares over many neurons: from the most mixed to the purest it rises by 2 x effect x signal."""
+    """By least squares over many neurons: from the most mixed to the purest it rises by 2 x effect
+    x signal.
+    """
     made = plant(effect, neurons=2000, images=2, classes=2, signal=0.25, seed=1)
     order = overlap(made.projections.image).argsort().argsort().double() / 1999
     fit = scipy.stats.linregress(order, made.amplitude)
     assert fit.slope == pytest.approx(-2 * effect * 0.25, abs=0.03)
     assert made.amplitude.mean().item() == pytest.approx(0.25, rel=0.05)
-    # Neurons differ in worth whatever the effect: luck of up to half the mean amplitude, either way.
+    # Neurons differ in worth whatever the effect: luck of up to half the mean amplitude, either
+    # way.
     residual = made.amplitude.numpy() - fit.intercept - fit.slope * order.numpy()
     assert residual.std() == pytest.approx(0.25 * 0.5 / np.sqrt(3), rel=0.1)
 
 
 def test_features_carry_the_amplitude_planted() -> None:
-    """Class features regressed on: what a neuron's activation has of its class feature is its amplitude, up to scale.
+    """Class features regressed on: what a neuron's activation has of its class feature is its
+    amplitude, up to scale.
 
     Rows of features are scaled to norm 1, each by nearly the same number in many dimensions.
     """
@@ -88,7 +101,9 @@ def test_the_better_half_keeps_more_accuracy_and_none_does_without_an_effect() -
             pure_first = made.pure.double().argsort(descending=True, stable=True)
             orders = torch.stack([pure_first, pure_first.flip(0)])
             features = made.features
-            high, low = accuracy_by_k(features.image, features.text, features.labels, orders, [32]).top1.flatten()
+            high, low = accuracy_by_k(
+                features.image, features.text, features.labels, orders, [32]
+            ).top1.flatten()
             found.append(float(high - low))
         gaps[effect] = np.mean(found), scipy.stats.sem(found)
     assert gaps[1.0][0] > 5 * gaps[1.0][1]
@@ -112,7 +127,8 @@ def test_less_than_two_of_anything_is_refused(sizes: dict[str, int]) -> None:
 
 # --- the verdict, over many planted models
 
-# The stated power: 64 neurons, 120 images of 6 classes in each data set, amplitudes from 0.5 x luck to twice the mean.
+# The stated power: 64 neurons, 120 images of 6 classes in each data set, amplitudes from 0.5 x luck
+# to twice the mean.
 NEURONS, CLASSES, IMAGES, KEEP, RESAMPLES = 64, 6, 120, (16, 32), 200
 
 # Where purity has nothing to do with what a neuron is worth, whatever else neurons are like.
@@ -128,19 +144,34 @@ NULLS = {
 
 
 def verdict_on(
-    effect: float, seed: int, *, sets: int = 1, draws: int = 59, world: World | None = None, rotations: int = 0
+    effect: float,
+    seed: int,
+    *,
+    sets: int = 1,
+    draws: int = 59,
+    world: World | None = None,
+    rotations: int = 0,
 ) -> Verdict:
-    """The verdict on a planted model; where it decides, with its attribution by so many rotations."""
-    made = plant(effect, neurons=NEURONS, images=IMAGES * sets, classes=CLASSES, seed=seed, world=world)
+    """The verdict on a planted model; where it decides, with its attribution by so many
+    rotations.
+    """
+    made = plant(
+        effect, neurons=NEURONS, images=IMAGES * sets, classes=CLASSES, seed=seed, world=world
+    )
     options = Options(keep=KEEP, draws=draws, resamples=RESAMPLES, seed=100_000 + 1000 * seed)
-    measured = [measure_strategies(features, made.projections, options) for features in data_sets(made, sets)]
+    measured = [
+        measure_strategies(features, made.projections, options)
+        for features in data_sets(made, sets)
+    ]
     comparisons = [compare_strategies(of_set) for of_set in measured]
     table = pd.concat([accuracies(of_set) for of_set in measured])
     compared = adjust(pd.concat(comparisons)) if sets > 1 else comparisons[0]
     verdict = judge(table, compared, model="planted")
     if not rotations or verdict.overall.outcome == "not decided":
         return verdict
-    nulls = pd.concat([attribution_table(of_set, made.projections, draws=rotations) for of_set in measured])
+    nulls = pd.concat(
+        [attribution_table(of_set, made.projections, draws=rotations) for of_set in measured]
+    )
     return judge(table, compared, nulls, model="planted")
 
 
@@ -155,9 +186,15 @@ def test_planted_effects_are_found(effect: float, right: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", NULLS)
-def test_where_purity_means_nothing_the_claim_is_neither_supported_nor_contradicted(name: str) -> None:
-    """Of 59 random orders none may be as extreme at 5 %, which happens to 2 in 60 of nulls: 3.3 %, at most."""
-    findings = [verdict_on(0.0, seed, world=NULLS[name], rotations=59).overall for seed in range(25)]
+def test_where_purity_means_nothing_the_claim_is_neither_supported_nor_contradicted(
+    name: str,
+) -> None:
+    """Of 59 random orders none may be as extreme at 5 %, which happens to 2 in 60 of nulls: 3.3 %,
+    at most.
+    """
+    findings = [
+        verdict_on(0.0, seed, world=NULLS[name], rotations=59).overall for seed in range(25)
+    ]
     found = Counter((finding.outcome, finding.attribution) for finding in findings)
     supported = sum(count for (outcome, _), count in found.items() if outcome == "supported")
     assert supported <= 0.05 * 25, found
@@ -167,12 +204,14 @@ def test_where_purity_means_nothing_the_claim_is_neither_supported_nor_contradic
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("effect", "models", "right"), [(1.0, 8, "supported"), (-1.0, 8, "contradicted"), (0.0, 12, "not decided")]
+    ("effect", "models", "right"),
+    [(1.0, 8, "supported"), (-1.0, 8, "contradicted"), (0.0, 12, "not decided")],
 )
 def test_the_verdict_on_three_data_sets_of_a_model_is_right_on_95_percent(
     effect: float, models: int, right: str
 ) -> None:
-    """The neurons' luck is the same in all three, and is mistaken for an effect no more often for that.
+    """The neurons' luck is the same in all three, and is mistaken for an effect no more often for
+    that.
 
     A few, for time: docs/evidence.md has more.
     """

@@ -24,7 +24,9 @@ Set = tuple[Ends, Ends, Ends, float, float]
 
 
 def comparisons(*sets: Set, draws: int = 199) -> pd.DataFrame:
-    """For each data set: high minus random, high minus low, low minus random; p of high and of low purity."""
+    """For each data set: high minus random, high minus low, low minus random; p of high and of low
+    purity.
+    """
     rows: list[dict[str, Any]] = []
     for place, (over_random, over_low, low, p, low_p) in enumerate(sets):
         pairs = {
@@ -33,17 +35,33 @@ def comparisons(*sets: Set, draws: int = 199) -> pd.DataFrame:
             ("low_purity", "random"): (low, low_p),
         }
         for (first, second), ((value, least, most), of_pair) in pairs.items():
-            row = {"first": first, "second": second, "difference": value, "low": least, "high": most}
-            row |= {"deviation": (most - least) / 4, "permutation_p": of_pair, "dataset": f"set {place}"}
+            row = {
+                "first": first,
+                "second": second,
+                "difference": value,
+                "low": least,
+                "high": most,
+            }
+            row |= {
+                "deviation": (most - least) / 4,
+                "permutation_p": of_pair,
+                "dataset": f"set {place}",
+            }
             rows.append(row)
-    return pd.DataFrame(rows, columns=list(COMPARISONS.columns)).assign(model="m", k=AREA, draws=draws)
+    return pd.DataFrame(rows, columns=list(COMPARISONS.columns)).assign(
+        model="m", k=AREA, draws=draws
+    )
 
 
 RANDOM = [0.5 + place / 100_000 for place in range(-20, 20)]  # as alike as can be
 
 
-def results(high: float, random: list[float], sets: int = 1, full: dict[int, float] | None = None) -> pd.DataFrame:
-    """Accuracy at two ks, alike on all data sets; of all neurons 0.9 of 200 images of 10 classes, or `full`."""
+def results(
+    high: float, random: list[float], sets: int = 1, full: dict[int, float] | None = None
+) -> pd.DataFrame:
+    """Accuracy at two ks, alike on all data sets; of all neurons 0.9 of 200 images of 10 classes,
+    or `full`.
+    """
     rows = [
         {"dataset": f"set {place}", "strategy": strategy, "draw": draw, "k": k, "value": value}
         for place in range(sets)
@@ -59,7 +77,9 @@ def results(high: float, random: list[float], sets: int = 1, full: dict[int, flo
     return pd.DataFrame(rows).assign(model="m", metric="accuracy", n=200, chance=0.1)
 
 
-def attributions(value: float, rotated: list[float], matched: list[float], sets: int = 1) -> pd.DataFrame:
+def attributions(
+    value: float, rotated: list[float], matched: list[float], sets: int = 1
+) -> pd.DataFrame:
     """Alike on all data sets."""
     nulls = {"none": [value], "rotation": rotated, "norms": matched}
     rows = [
@@ -101,9 +121,16 @@ def attributions(value: float, rotated: list[float], matched: list[float], sets:
 def test_the_outcome_by_its_rule(
     over_random: Ends, over_low: Ends, low: Ends, p: float, low_p: float, outcome: str
 ) -> None:
-    verdict = judge(results(0.9, RANDOM), comparisons((over_random, over_low, low, p, low_p)), model="m")
+    verdict = judge(
+        results(0.9, RANDOM), comparisons((over_random, over_low, low, p, low_p)), model="m"
+    )
     found = verdict.overall
-    assert (found.about, found.sets, found.outcome, found.attribution) == ("set 0", 1, outcome, "not asked")
+    assert (found.about, found.sets, found.outcome, found.attribution) == (
+        "set 0",
+        1,
+        outcome,
+        "not asked",
+    )
     assert (found.over_random, found.over_low) == (Difference(*over_random), Difference(*over_low))
     assert (found.low_over_random, found.p, found.low_p) == (Difference(*low), p, low_p)
     assert verdict.by_dataset == (found,)
@@ -131,8 +158,13 @@ def test_the_attribution_by_its_rule(
 ) -> None:
     ends = (value, value - 0.001, value + 0.001)
     given = comparisons((ends, ends, ACROSS, 0.01, 0.5))
-    found = judge(results(0.9, RANDOM), given, attributions(value, rotated, matched), model="m").overall
-    assert found.outcome == ("supported" if value > 0 else "contradicted") and found.attribution == attribution
+    found = judge(
+        results(0.9, RANDOM), given, attributions(value, rotated, matched), model="m"
+    ).overall
+    assert (
+        found.outcome == ("supported" if value > 0 else "contradicted")
+        and found.attribution == attribution
+    )
     assert found.rotation is not None and found.norms is not None
     assert found.rotation.draws == 39 and found.rotation.mean == pytest.approx(sum(rotated) / 39)
     assert found.norms.mean == pytest.approx(sum(matched) / 39)
@@ -145,27 +177,41 @@ def test_an_attribution_is_asked_of_every_data_set_or_of_none() -> None:
     both = judge(results(0.9, drawn, sets=2), given, asked, model="m")
     assert [each.attribution for each in (both.overall, *both.by_dataset)] == ["beyond both"] * 3
     half = judge(results(0.9, drawn, sets=2), given, asked[asked.dataset == "set 1"], model="m")
-    assert [each.attribution for each in (half.overall, *half.by_dataset)] == ["not asked", "not asked", "beyond both"]
+    assert [each.attribution for each in (half.overall, *half.by_dataset)] == [
+        "not asked",
+        "not asked",
+        "beyond both",
+    ]
 
 
 def test_the_sentence_says_with_which_numbers() -> None:
     given = comparisons((ABOVE, (0.05, 0.04, 0.06), BELOW, 0.014, 0.3), draws=1999)
     verdict = judge(results(0.9, RANDOM), given, attributions(0.02, LOW, LOW), model="m")
     assert verdict.sentence == (
-        "m: high-purity neurons keep more than random and than low-purity ones: the claim is supported. Neither other "
-        "axes nor orders of the same norms do as much: it is purity, or goes with it. Over all k and set 0, high "
-        "purity minus random is +2.00 points (+1.00 to +3.00), high minus low is +5.00 points (+4.00 to +6.00), low "
-        "minus random is -2.00 points (-3.00 to -1.00): 95 % intervals, over images. Among 1,999 random orders, high "
-        "purity has p = 0.014, low purity p = 0.3. On 39 random axes high purity minus random is +0.19 points (p = "
+        "m: high-purity neurons keep more than random and than low-purity ones: the claim is "
+        "supported. Neither other "
+        "axes nor orders of the same norms do as much: it is purity, or goes with it. Over all k "
+        "and set 0, high "
+        "purity minus random is +2.00 points (+1.00 to +3.00), high minus low is +5.00 points "
+        "(+4.00 to +6.00), low "
+        "minus random is -2.00 points (-3.00 to -1.00): 95 % intervals, over images. Among 1,999 "
+        "random orders, high "
+        "purity has p = 0.014, low purity p = 0.3. On 39 random axes high purity minus random is "
+        "+0.19 points (p = "
         "0.05 of the difference as it is), in 39 orders of the same norms +0.19 (p = 0.05)."
     )
     unasked = judge(results(0.9, RANDOM), given, model="m").sentence
-    assert "was not asked; `purescope sweep --rotations 200` does, as `purescope evidence`. Over all k" in unasked
+    assert (
+        "was not asked; `purescope sweep --rotations 200` does, as `purescope evidence`. Over all k"
+        in unasked
+    )
     assert "random axes" not in unasked
 
 
 def test_what_could_have_been_found_stands_beside_not_decided() -> None:
-    """Of 200 orders with a spread of 2 points and an interval of images of 1 point to either side."""
+    """Of 200 orders with a spread of 2 points and an interval of images of 1 point to either
+    side.
+    """
     drawn = torch.linspace(-1, 1, 200).double()
     drawn = 0.5 + 0.02 * drawn / drawn.std()
     given = comparisons((ACROSS, ACROSS, ACROSS, 0.5, 0.5))
@@ -173,7 +219,10 @@ def test_what_could_have_been_found_stands_beside_not_decided() -> None:
     images = 0.01 / 1.96
     expected = 1.96 * 0.02 + 0.8416 * math.hypot(0.02, images)
     assert verdict.overall.detectable == pytest.approx(expected, rel=1e-4)
-    assert f"A difference of {100 * expected:.2f} points would be found in 80 % of such data." in verdict.claim
+    assert (
+        f"A difference of {100 * expected:.2f} points would be found in 80 % of such data."
+        in verdict.claim
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,13 +246,19 @@ def test_images_and_random_orders_that_disagree_are_told_apart(
 
 
 def test_all_data_sets_together_are_one_test_on_their_mean() -> None:
-    """No data set decides by itself; their mean stands above all of 199 random orders: p = 2 / 200."""
+    """No data set decides by itself; their mean stands above all of 199 random orders: p = 2 /
+    200.
+    """
     weak = (0.02, -0.001, 0.041)
     table = comparisons(*[(weak, weak, ACROSS, 0.2, 0.5)] * 4)
     drawn = [0.5 + i / 100_000 for i in range(199)]
     verdict = judge(results(0.9, drawn, sets=4), table, model="m")
     assert [finding.outcome for finding in verdict.by_dataset] == ["not decided"] * 4
-    assert (verdict.overall.outcome, verdict.overall.about, verdict.overall.sets) == ("supported", "", 4)
+    assert (verdict.overall.outcome, verdict.overall.about, verdict.overall.sets) == (
+        "supported",
+        "",
+        4,
+    )
     assert verdict.overall.p == pytest.approx(0.01)
     assert verdict.overall.over_random.value == pytest.approx(0.02)
     assert verdict.overall.over_random.low == pytest.approx(0.02 - 1.96 * 0.0105 / 2, abs=1e-5)
@@ -217,11 +272,15 @@ def test_all_data_sets_together_are_one_test_on_their_mean() -> None:
     assert judge(results(0.1, drawn, sets=4), below, model="m").overall.outcome == "contradicted"
 
 
-@pytest.mark.parametrize(("ends", "low", "outcome"), [(ABOVE, ACROSS, "supported"), (BELOW, ACROSS, "contradicted")])
+@pytest.mark.parametrize(
+    ("ends", "low", "outcome"), [(ABOVE, ACROSS, "supported"), (BELOW, ACROSS, "contradicted")]
+)
 def test_two_ends_of_a_random_ranking_differ_twice_as_much_as_one_differs_from_the_mean(
     ends: Ends, low: Ends, outcome: str
 ) -> None:
-    """High minus low is 2 points either way; of 79 orders, 2 in 80 are at least as far from the mean on that side."""
+    """High minus low is 2 points either way; of 79 orders, 2 in 80 are at least as far from the
+    mean on that side.
+    """
     for spread, found in ((0.0099, outcome), (0.0101, "not decided")):
         random = [0.5 + spread * math.cos(math.pi * place / 78) for place in range(79)]
         verdict = judge(results(0.9, random), comparisons((ends, ends, low, 0.01, 0.5)), model="m")
@@ -240,7 +299,11 @@ def test_each_data_set_is_named_with_its_outcome() -> None:
     verdict = judge(results(0.5, [0.5] * 199, sets=4), table, model="m")
     assert [finding.about for finding in verdict.by_dataset] == ["set 0", "set 1", "set 2", "set 3"]
     assert "supported on set 0, set 3, contradicted on set 1, not decided on 1" in verdict.sentence
-    decided = judge(results(0.5, [0.5] * 199, sets=2), comparisons(*[(ABOVE, ABOVE, ACROSS, 0.01, 0.5)] * 2), model="m")
+    decided = judge(
+        results(0.5, [0.5] * 199, sets=2),
+        comparisons(*[(ABOVE, ABOVE, ACROSS, 0.01, 0.5)] * 2),
+        model="m",
+    )
     assert decided.sentence.endswith("By data set: supported on set 0, set 1.")
 
 
@@ -257,28 +320,48 @@ def test_p_values_of_data_sets_are_holms_over_those_that_count() -> None:
     ("accuracy", "outcome", "said"),
     [(0.12, "at chance", "cannot be told from chance"), (0.02, "below chance", "is below chance")],
 )
-def test_what_is_no_better_than_chance_takes_no_part_and_is_named(accuracy: float, outcome: str, said: str) -> None:
+def test_what_is_no_better_than_chance_takes_no_part_and_is_named(
+    accuracy: float, outcome: str, said: str
+) -> None:
     """Of 200 images and 10 classes three standard errors are 6.4 points."""
-    sets = [(ABOVE, ABOVE, ACROSS, 0.01, 0.5), (BELOW, BELOW, ACROSS, 0.01, 0.5), (ABOVE, ABOVE, ACROSS, 0.01, 0.5)]
+    sets = [
+        (ABOVE, ABOVE, ACROSS, 0.01, 0.5),
+        (BELOW, BELOW, ACROSS, 0.01, 0.5),
+        (ABOVE, ABOVE, ACROSS, 0.01, 0.5),
+    ]
     drawn = [0.5 + i / 100_000 for i in range(199)]
     verdict = judge(results(0.9, drawn, sets=3, full={1: accuracy}), comparisons(*sets), model="m")
     assert [each.outcome for each in verdict.by_dataset] == ["supported", outcome, "supported"]
     assert (verdict.overall.outcome, verdict.overall.sets) == ("supported", 2)
     assert verdict.overall.over_random.value == pytest.approx(0.02)
     assert verdict.sentence.endswith(f"Left out: set 1 (accuracy {said}).")
-    assert "supported on set 0, set 2." in verdict.sentence and "Over all k and 2 data sets" in verdict.sentence
+    assert (
+        "supported on set 0, set 2." in verdict.sentence
+        and "Over all k and 2 data sets" in verdict.sentence
+    )
     one = judge(results(0.9, drawn, sets=2, full={1: accuracy}), comparisons(*sets[:2]), model="m")
-    assert one.overall == one.by_dataset[0] and "Over all k and set 0" in one.sentence and "Left out" in one.sentence
+    assert (
+        one.overall == one.by_dataset[0]
+        and "Over all k and set 0" in one.sentence
+        and "Left out" in one.sentence
+    )
     none = judge(results(0.9, drawn, full={0: accuracy}), comparisons(*sets[:1]), model="m")
     assert none.overall.outcome == outcome and none.overall.sets == 0
-    assert none.sentence.startswith("m: accuracy with all neurons") and "points" not in none.sentence
+    assert (
+        none.sentence.startswith("m: accuracy with all neurons") and "points" not in none.sentence
+    )
     assert none.evidence.startswith("Left out: set 0")
 
 
 def test_verdicts_are_read_from_their_table_as_they_were() -> None:
     sets = [(ABOVE, ABOVE, BELOW, 0.01, 0.02), (BELOW, BELOW, ACROSS, 0.01, 0.5)]
     drawn = [0.5 + i / 100_000 for i in range(199)]
-    asked = judge(results(0.9, drawn, sets=2), comparisons(*sets), attributions(0.02, LOW, HIGH, sets=2), model="m")
+    asked = judge(
+        results(0.9, drawn, sets=2),
+        comparisons(*sets),
+        attributions(0.02, LOW, HIGH, sets=2),
+        model="m",
+    )
     table = verdict_table([asked])
     assert table.dataset.tolist() == ["", "set 0", "set 1"] and table.rotations.tolist() == [39] * 3
     assert read_verdicts(table) == [asked]
@@ -313,7 +396,10 @@ def test_other_models_and_comparisons_are_left_alone() -> None:
         comparisons((BELOW, BELOW, ACROSS, 0.01, 0.5)).assign(first="weight_norm", second="x"),
         comparisons((BELOW, BELOW, ACROSS, 0.01, 0.5)).assign(k="200"),
     ]
-    assert judge(results(0.9, RANDOM), pd.concat([*others, mine]), model="m").overall.outcome == "supported"
+    assert (
+        judge(results(0.9, RANDOM), pd.concat([*others, mine]), model="m").overall.outcome
+        == "supported"
+    )
 
 
 @pytest.mark.parametrize("second", ["random", "low_purity"])
@@ -330,11 +416,15 @@ def test_a_sweeps_own_tables_are_judged() -> None:
     """Through the tables as they are written: the same as from accuracy alone."""
     made = plant(1.0, neurons=32, images=240, classes=4, seed=0)
     options = Options(keep=[8, 16], draws=59, resamples=200, seed=50)
-    measured = [measure_strategies(features, made.projections, options) for features in data_sets(made, 2)]
+    measured = [
+        measure_strategies(features, made.projections, options) for features in data_sets(made, 2)
+    ]
     adjusted = adjust(pd.concat([compare_strategies(one) for one in measured]))
     whole = judge(pd.concat([one.table for one in measured]), adjusted, model="planted")
     assert isinstance(whole, Verdict) and whole.overall.draws == 59
-    assert whole == judge(pd.concat([accuracies(one) for one in measured]), adjusted, model="planted")
+    assert whole == judge(
+        pd.concat([accuracies(one) for one in measured]), adjusted, model="planted"
+    )
     assert whole.overall.outcome == "supported"
     alone = judge(measured[0].table, compare_strategies(measured[0]), model="planted")
     assert alone.overall.about == "set 0"

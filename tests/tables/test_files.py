@@ -1,4 +1,6 @@
-"""The tidy table and its files: the schema both ways, the experiment's CSV to the byte, and nothing half written."""
+"""The tidy table and its files: the schema both ways, the experiment's CSV to the byte, and nothing
+half written.
+"""
 
 import json
 from collections.abc import Callable
@@ -26,11 +28,15 @@ KS = [200, 250, 500]
 
 def value(strategy: str, k: int, metric: str) -> float:
     """Different in every cell, and with more digits than a rounding writer would keep."""
-    number = ("full", "high_purity", "low_purity", "random").index(strategy) + METRICS.index(metric) / 8
+    number = ("full", "high_purity", "low_purity", "random").index(strategy) + METRICS.index(
+        metric
+    ) / 8
     return (number + k / 1000) / 7
 
 
-def result_table(model: str = "CC3M LaCLIP", dataset: str = "cifar10", **columns: Any) -> pd.DataFrame:
+def result_table(
+    model: str = "CC3M LaCLIP", dataset: str = "cifar10", **columns: Any
+) -> pd.DataFrame:
     runs = [("full", 0, 512)] + [
         (strategy, draw, k)
         for strategy, draw in [("high_purity", 0), ("low_purity", 0), ("random", 0), ("random", 1)]
@@ -69,7 +75,11 @@ def result_table(model: str = "CC3M LaCLIP", dataset: str = "cifar10", **columns
 
 
 def written(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 # --- schema
@@ -80,13 +90,19 @@ def test_columns_come_in_order_and_typed() -> None:
     shuffled = table[sorted(table)].assign(note="extra")
     checked = check_table(shuffled)
     assert list(checked) == [*RESULTS.columns, "note"]
-    assert {column: str(dtype) for column, dtype in checked[[*RESULTS.columns]].dtypes.items()} == RESULTS.columns
-    assert (checked[[*table]] == table).sum().sum() == (table == table).sum().sum()  # NaN is not itself
+    assert {
+        column: str(dtype) for column, dtype in checked[[*RESULTS.columns]].dtypes.items()
+    } == RESULTS.columns
+    assert (checked[[*table]] == table).sum().sum() == (
+        table == table
+    ).sum().sum()  # NaN is not itself
 
 
 @pytest.mark.parametrize("column", RESULTS.columns)
 def test_a_missing_column_is_named(column: str) -> None:
-    with pytest.raises(InputError, match=f"without the columns {column}\n.*model, dataset, strategy"):
+    with pytest.raises(
+        InputError, match=f"without the columns {column}\n.*model, dataset, strategy"
+    ):
         check_table(result_table().drop(columns=column))
 
 
@@ -107,7 +123,9 @@ def test_a_wrong_type_is_refused_on_write_and_read(name: str, tmp_path: Path) ->
     column, wrong, message = WRONG[name]
     table = result_table()
     table[column] = (
-        [*table[column].tolist()[:-1], wrong] if name != "digits for a number" else table[column].astype(str)
+        [*table[column].tolist()[:-1], wrong]
+        if name != "digits for a number"
+        else table[column].astype(str)
     )
     with pytest.raises(InputError, match=message):
         write_results(table, tmp_path)
@@ -120,7 +138,9 @@ def test_a_wrong_type_is_refused_on_write_and_read(name: str, tmp_path: Path) ->
 
 def test_a_cell_may_stand_once() -> None:
     table = result_table()
-    twice = pd.concat([table, table.iloc[[9, 11]].assign(value=0.0)])  # the index stands twice as well
+    twice = pd.concat(
+        [table, table.iloc[[9, 11]].assign(value=0.0)]
+    )  # the index stands twice as well
     first = ", ".join(f"{name} {table.iloc[9][name]}" for name in RESULTS.key)
     assert first.startswith("model CC3M LaCLIP, dataset cifar10, strategy high")
     with pytest.raises(InputError, match=f"2 cells stand twice, first {first}\n"):
@@ -128,12 +148,16 @@ def test_a_cell_may_stand_once() -> None:
 
 
 def test_a_table_without_rows_has_no_wrong_value() -> None:
-    empty = pd.DataFrame(columns=[*TRACK.columns, "high_purity_3"])  # a further column, of no type yet
+    empty = pd.DataFrame(
+        columns=[*TRACK.columns, "high_purity_3"]
+    )  # a further column, of no type yet
     assert list(check_table(empty, TRACK)) == [*TRACK.columns, "high_purity_3"]
 
 
 def test_a_written_table_is_read_back(tmp_path: Path) -> None:
-    table = pd.concat([result_table(), result_table(dataset="dtd"), result_table(model="plain CLIP")])
+    table = pd.concat(
+        [result_table(), result_table(dataset="dtd"), result_table(model="plain CLIP")]
+    )
     write_results(table, tmp_path)
     expected = check_table(table)
     pd.testing.assert_frame_equal(read_results(tmp_path), expected)
@@ -175,7 +199,9 @@ SURPLUS: dict[str, tuple[Callable[[int], list[Any]], bool, str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SURPLUS)
-def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_surplus_column_cannot_fill_the_memory(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("purescope.files.memory.SMALL", 1_000_000)
     make, shared, message = SURPLUS[kind]
     write_results(result_table(), tmp_path)
@@ -191,7 +217,10 @@ def test_a_surplus_column_cannot_fill_the_memory(kind: str, tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("table", "declared"),
     [
-        (pyarrow.table({"k": np.zeros(1_000_000)}), "64.0 MB"),  # equal numbers are one in what the footer declares
+        (
+            pyarrow.table({"k": np.zeros(1_000_000)}),
+            "64.0 MB",
+        ),  # equal numbers are one in what the footer declares
         (pyarrow.table({"orders": [np.zeros(1_000_000)]}), "8.0 MB"),  # a list is one cell
     ],
     ids=["rows", "lists"],
@@ -201,7 +230,9 @@ def test_what_takes_nothing_in_the_file_cannot_fill_the_memory(
 ) -> None:
     monkeypatch.setattr("purescope.files.memory.SMALL", 1000)
     file = tmp_path / "many.parquet"
-    pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary="k" in table.column_names)
+    pyarrow.parquet.write_table(
+        table, file, compression="zstd", use_dictionary="k" in table.column_names
+    )
     assert file.stat().st_size < 10_000
     with pytest.raises(InputError, match=rf"many\.parquet declares {declared}"):
         read_parquet(file)
@@ -212,8 +243,14 @@ def test_a_csv_table_may_lack_what_its_name_says(tmp_path: Path) -> None:
     row = dict.fromkeys(PURITY.columns, 1.0) | {"model": "NA", "rank": 1, "neuron": 0}
     pd.DataFrame([row]).to_csv(tmp_path / "with.csv", index=False)
     pd.DataFrame([row]).drop(columns="model").to_csv(tmp_path / "without.csv", index=False)
-    read = {name: read_csv_table(tmp_path / f"{name}.csv", PURITY, model="file") for name in ("with", "without")}
-    assert {name: table.model.tolist() for name, table in read.items()} == {"with": ["NA"], "without": ["file"]}
+    read = {
+        name: read_csv_table(tmp_path / f"{name}.csv", PURITY, model="file")
+        for name in ("with", "without")
+    }
+    assert {name: table.model.tolist() for name, table in read.items()} == {
+        "with": ["NA"],
+        "without": ["file"],
+    }
 
 
 def test_a_surplus_column_is_kept(tmp_path: Path) -> None:
@@ -237,14 +274,22 @@ def test_wide_files_are_the_experiments_to_the_byte(tmp_path: Path) -> None:
     for metric in ("accuracy", "silhouette"):
         lines = ["sam,Model,Full Features,Min Sparse Features,Max Sparse Features"]
         for k in KS:
-            cells = [value("full", 512, metric), value("high_purity", k, metric), value("low_purity", k, metric)]
+            cells = [
+                value("full", 512, metric),
+                value("high_purity", k, metric),
+                value("low_purity", k, metric),
+            ]
             lines.append(f"{k},CC3M LaCLIP," + ",".join(map(repr, cells)))
         expected = "\n".join([*lines, ""]).encode()
         assert files[f"result_cc3m_laclip/cifar10_laclip_{metric}_vs_sam.csv"] == expected
 
 
 def test_every_model_and_dataset_has_its_own_files(tmp_path: Path) -> None:
-    parts = [result_table(model, data) for model in ("CC3M LaCLIP", "CLIP") for data in ("cifar10", "cifar100")]
+    parts = [
+        result_table(model, data)
+        for model in ("CC3M LaCLIP", "CLIP")
+        for data in ("cifar10", "cifar100")
+    ]
     for number, part in enumerate(parts):
         part["value"] += number / 100
     write_results(pd.concat(parts), tmp_path)
@@ -259,7 +304,8 @@ def test_every_model_and_dataset_has_its_own_files(tmp_path: Path) -> None:
         strict=True,
     ):
         wide = pd.read_csv(
-            tmp_path / f"result_{folder}" / f"{stem}_accuracy_vs_sam.csv", converters={"Full Features": float}
+            tmp_path / f"result_{folder}" / f"{stem}_accuracy_vs_sam.csv",
+            converters={"Full Features": float},
         )
         assert (
             wide["Full Features"].tolist()
@@ -272,7 +318,11 @@ def test_a_silhouette_that_is_nan_leaves_its_fields_empty(tmp_path: Path) -> Non
     table = result_table()
     table.loc[table.metric == "silhouette", "value"] = np.nan
     write_results(table, tmp_path)
-    lines = (tmp_path / "result_cc3m_laclip/cifar10_laclip_silhouette_vs_sam.csv").read_text().splitlines()
+    lines = (
+        (tmp_path / "result_cc3m_laclip/cifar10_laclip_silhouette_vs_sam.csv")
+        .read_text()
+        .splitlines()
+    )
     assert lines[1:] == [f"{k},CC3M LaCLIP,,," for k in KS]
 
 
@@ -289,7 +339,11 @@ def test_the_full_width_may_be_among_the_ks() -> None:
     [
         ("CC3M LaCLIP", "cifar10", "result_cc3m_laclip/cifar10_laclip_accuracy_vs_sam.csv"),
         ("CLIP", "CIFAR10", "result_clip/cifar10_clip_accuracy_vs_sam.csv"),
-        ("ViT-B/16 (laion2b)", "my/dir", "result_vit_b_16_laion2b/my_dir_laion2b_accuracy_vs_sam.csv"),
+        (
+            "ViT-B/16 (laion2b)",
+            "my/dir",
+            "result_vit_b_16_laion2b/my_dir_laion2b_accuracy_vs_sam.csv",
+        ),
         ("../../etc", "..", "result_etc/unnamed_etc_accuracy_vs_sam.csv"),
     ],
 )
@@ -305,8 +359,12 @@ def test_a_slug_is_safe_in_a_path() -> None:
 def test_labels_that_share_a_file_are_refused_before_anything_is_written(
     other: tuple[str, str], tmp_path: Path
 ) -> None:
-    table = pd.concat([result_table(dataset="cifar_10"), result_table(dataset="cifar10"), result_table(*other)])
-    with pytest.raises(InputError, match=r"share the file .*_laclip_accuracy_vs_sam.csv(?s:.*)label="):
+    table = pd.concat(
+        [result_table(dataset="cifar_10"), result_table(dataset="cifar10"), result_table(*other)]
+    )
+    with pytest.raises(
+        InputError, match=r"share the file .*_laclip_accuracy_vs_sam.csv(?s:.*)label="
+    ):
         write_results(table, tmp_path)
     assert not written(tmp_path)
 
@@ -352,7 +410,9 @@ plt.show()
 """
 
 
-def test_the_experiments_plotting_snippets_run_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_experiments_plotting_snippets_run_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_results(result_table(), tmp_path)
     monkeypatch.chdir(tmp_path)
     plt.switch_backend("Agg")
@@ -365,7 +425,10 @@ def test_the_experiments_plotting_snippets_run_unchanged(tmp_path: Path, monkeyp
     plt.close("all")
     assert list(curves) == ["Full (512)", "Min Sparse (High Purity)", "Max Sparse (Low Purity)"]
     # The snippets read as pandas does by itself, which is to the last bit since 3.1 only.
-    high, low = (np.array([value(strategy, k, "accuracy") for k in KS]) for strategy in ("high_purity", "low_purity"))
+    high, low = (
+        np.array([value(strategy, k, "accuracy") for k in KS])
+        for strategy in ("high_purity", "low_purity")
+    )
     np.testing.assert_allclose(curves["Min Sparse (High Purity)"], high, rtol=1e-14)
     np.testing.assert_allclose(gap, high - low, rtol=1e-12)
     assert (tmp_path / "neuron_pruning_cifar10.png").stat().st_size > 1000
@@ -408,7 +471,10 @@ def test_a_file_stays_when_the_writer_fails(error: type[BaseException], tmp_path
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(OSError(28, "No space left on device"), "No space left"), (OSError("broken pipe"), "broken pipe")],
+    [
+        (OSError(28, "No space left on device"), "No space left"),
+        (OSError("broken pipe"), "broken pipe"),
+    ],
 )
 def test_a_disk_that_fails_is_an_output_error(error: OSError, words: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
@@ -430,7 +496,9 @@ def test_a_folder_that_cannot_be_is_an_output_error(tmp_path: Path) -> None:
     assert written(tmp_path) == {"out": b"a file"}
 
 
-def test_results_that_fail_to_write_leave_the_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_that_fail_to_write_leave_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_results(result_table(), tmp_path)
     before = written(tmp_path)
 
@@ -457,7 +525,9 @@ def test_a_manifest_is_read_back_in_any_alphabet(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "", "[1]", "3", "null"])
 def test_a_manifest_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(OutputError, match=r"manifest.json (cannot be read|holds a)(?s:.*)or remove the file"):
+    with pytest.raises(
+        OutputError, match=r"manifest.json (cannot be read|holds a)(?s:.*)or remove the file"
+    ):
         read_manifest(tmp_path)
 
 

@@ -1,4 +1,6 @@
-"""Every column of every table refuses what cannot stand in it, and what a run measures stands in all of them."""
+"""Every column of every table refuses what cannot stand in it, and what a run measures stands in
+all of them.
+"""
 
 import math
 from collections.abc import Iterator
@@ -38,30 +40,58 @@ RANGES: tuple[tuple[float, float, str], ...] = (
     (-math.inf, math.inf, "results.seed layers.depth track.step examples.place"),
     (2, math.inf, "results.classes"),
     (1, math.inf, "*.k *.rank *.place *.neurons *.width confusions.count nulls.draws results.n"),
-    (1, math.inf, "*.image_purity *.text_purity curves.needed*"),  # 1 / a mean of cosines; a number of neurons
+    (
+        1,
+        math.inf,
+        "*.image_purity *.text_purity curves.needed*",
+    ),  # 1 / a mean of cosines; a number of neurons
     (0, 100, "*.percentile"),
     (0, 1, "*.p *_p *.p_* *_holm *_bh"),
     (
         0,
         1,
-        "results.binomial_* results.chance curves.area variants.high variants.low *.random track.random_*",
+        "results.binomial_* results.chance curves.area variants.high variants.low *.random "
+        "track.random_*",
     ),
-    (0, 1, "curves.area_first curves.area_second track.accuracy track.high_purity track.low_purity"),
+    (
+        0,
+        1,
+        "curves.area_first curves.area_second track.accuracy track.high_purity track.low_purity",
+    ),
     (0, 1, "*.image_overlap *.text_overlap *.image_random *.text_random"),  # a mean of |cosine|
     (-math.inf, math.inf, "rivals.difference"),  # also of relative overlaps
     (-2, 2, "reproduction.*_difference"),  # also of silhouettes
-    (-1, 1, "comparisons.difference *.accuracy_drop *.recall_drop importance.low importance.high track.gap*"),
-    (-1, 1, "attributions.difference verdicts.over_random verdicts.over_low verdicts.low_over_random verdicts.*_mean"),
+    (
+        -1,
+        1,
+        "comparisons.difference *.accuracy_drop *.recall_drop importance.low importance.high "
+        "track.gap*",
+    ),
+    (
+        -1,
+        1,
+        "attributions.difference verdicts.over_random verdicts.over_low verdicts.low_over_random "
+        "verdicts.*_mean",
+    ),
     (-math.inf, math.inf, "verdicts.*_low verdicts.*_high curves.kept_*"),
     (-1, math.inf, "rivals.*_value"),  # also of relative overlaps
     (-1, 1, "results.value reproduction.* track.silhouette"),
     (-1, 1, "correlations.* track.rank_*"),
-    (-math.inf, math.inf, "*.low *.high curves.area_* nulls.value nulls.z nulls.null_mean nulls.null_low"),
-    (-math.inf, math.inf, "nulls.null_high *.loss_change *.margin_change examples.activation words.score"),
+    (
+        -math.inf,
+        math.inf,
+        "*.low *.high curves.area_* nulls.value nulls.z nulls.null_mean nulls.null_low",
+    ),
+    (
+        -math.inf,
+        math.inf,
+        "nulls.null_high *.loss_change *.margin_change examples.activation words.score",
+    ),
     (0, math.inf, "*"),
 )
 KNOWN_THROUGHOUT = {
-    f"importance.{name}" for name in ("accuracy_drop", "low", "high", "loss_change", "margin_change", "variance")
+    f"importance.{name}"
+    for name in ("accuracy_drop", "low", "high", "loss_change", "margin_change", "variance")
 } | {"attributions.difference", "examples.activation", "words.score"}
 
 
@@ -72,14 +102,22 @@ def test_a_number_has_the_range_of_what_it_is() -> None:
             if column.dtype in ("string", "bool", "object"):
                 continue
             name = f"{schema.name}.{column_name}"
-            low, high = next(range_ for *range_, names in RANGES if any(fnmatch(name, one) for one in names.split()))
+            low, high = next(
+                range_
+                for *range_, names in RANGES
+                if any(fnmatch(name, one) for one in names.split())
+            )
             assert (column.low, column.high) == (low, high), name
-            # Only what is one over an overlap or over chance, or a number of neurons that no k reaches, has no end.
+            # Only what is one over an overlap or over chance, or a number of neurons that no k
+            # reaches, has no end.
             endless = any(
-                fnmatch(name, one) for one in ("*.image_purity", "*.text_purity", "curves.needed*", "layers.rel*")
+                fnmatch(name, one)
+                for one in ("*.image_purity", "*.text_purity", "curves.needed*", "layers.rel*")
             )
             assert column.infinite == endless, name
-            assert column.missing == (column.dtype == "float64" and name not in KNOWN_THROUGHOUT), name
+            assert column.missing == (column.dtype == "float64" and name not in KNOWN_THROUGHOUT), (
+                name
+            )
 
 
 def table_of(schema: Schema) -> pd.DataFrame:
@@ -99,7 +137,9 @@ def faults() -> Iterator[tuple[Schema, str, object]]:
                 yield from ((schema, name, column.high + step),) if column.high < math.inf else ()
             if column.dtype == "float64":
                 yield from ((schema, name, math.nan),) if not column.missing else ()
-                yield from ((schema, name, end) for end in (math.inf, -math.inf) if not column.infinite)
+                yield from (
+                    (schema, name, end) for end in (math.inf, -math.inf) if not column.infinite
+                )
 
 
 @pytest.mark.parametrize("schema", KNOWN, ids=lambda schema: schema.name)
@@ -107,7 +147,9 @@ def test_what_can_stand_in_a_table_is_taken(schema: Schema) -> None:
     assert len(check_table(table_of(schema), schema)) == 1
     for name, column in schema.described.items():
         if column.missing:
-            assert check_table(table_of(schema).assign(**{name: math.nan}), schema)[name].isna().all()
+            assert (
+                check_table(table_of(schema).assign(**{name: math.nan}), schema)[name].isna().all()
+            )
 
 
 @pytest.mark.parametrize("schema", KNOWN, ids=lambda schema: schema.name)
@@ -117,7 +159,10 @@ def test_the_ends_of_a_range_are_in_it(schema: Schema) -> None:
         for end, outwards in ((column.low, -1e-7), (column.high, 1e-7)):
             for value in (end, end + outwards) if column.dtype == "float64" else (end,):
                 if column.dtype in ("float64", "int64") and math.isfinite(end):
-                    assert not column.wrong(pd.Series([value], dtype=column.dtype)).any(), (name, value)
+                    assert not column.wrong(pd.Series([value], dtype=column.dtype)).any(), (
+                        name,
+                        value,
+                    )
 
 
 @pytest.mark.slow
@@ -127,7 +172,11 @@ def test_what_cannot_stand_in_a_column_is_refused() -> None:
         table = table_of(schema).assign(**{name: wrong}).astype(schema.columns)
         with pytest.raises(InputError) as caught:
             check_table(table, schema)
-        assert f"column {name} of a table of {schema.name}" in caught.value.came, (schema.name, name, wrong)
+        assert f"column {name} of a table of {schema.name}" in caught.value.came, (
+            schema.name,
+            name,
+            wrong,
+        )
         assert caught.value.expected, (schema.name, name, wrong)
         count += 1
     assert count > 300
@@ -152,7 +201,9 @@ def test_a_row_that_contradicts_itself_is_refused(change: dict[str, object], say
     ("schema", "name", "wrong"),
     [(TRACK, "high_purity_3", 7.5), (TRACK, "random_3", "high"), (PURITY, "image_linf", "1e999x")],
 )
-def test_further_columns_are_held_to_what_they_hold(schema: Schema, name: str, wrong: object) -> None:
+def test_further_columns_are_held_to_what_they_hold(
+    schema: Schema, name: str, wrong: object
+) -> None:
     fine = table_of(schema).assign(**{name: np.float64(0.5)})
     assert name in check_table(fine, schema)
     with pytest.raises(InputError, match=f"column {name}"):

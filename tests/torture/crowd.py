@@ -1,7 +1,9 @@
-"""``python -m tests.torture.crowd FOLDER PROCESSES SEEDS``: processes that encode into one cache at the same time.
+"""``python -m tests.torture.crowd FOLDER PROCESSES SEEDS``: processes that encode into one cache at
+the same time.
 
-Every third kills itself after a random time. The others must all get the same features, and leave every shard whole.
-Does so once for each number from 0 to SEEDS, and prints counts as JSON, a line each.
+Every third kills itself after a random time. The others must all get the same features, and leave
+every shard whole. Does so once for each number from 0 to SEEDS, and prints counts as JSON, a line
+each.
 """
 
 import hashlib
@@ -53,12 +55,22 @@ def crowd(folder: Path, processes: int, rng: random.Random) -> dict[str, int]:
     statuses = [os.waitpid(child, 0)[1] for child in children]
     failed = [status for status in statuses if status and not os.WIFSIGNALED(status)]
     # A process that was killed may have left half a digest.
-    digests = {(folder / f"digest-{number}").read_text() for number, status in enumerate(statuses) if status == 0}
+    digests = {
+        (folder / f"digest-{number}").read_text()
+        for number, status in enumerate(statuses)
+        if status == 0
+    }
     entries = Cache(folder / "cache").entries()
     damaged = sum(entry.is_damaged(shard) for entry in entries for shard in entry.shards)
     missing = sum(not entry.is_there(shard) for entry in entries for shard in entry.shards)
     ended = statuses.count(0)
-    return {"ended": ended, "failed": len(failed), "results": len(digests), "damaged": damaged, "missing": missing}
+    return {
+        "ended": ended,
+        "failed": len(failed),
+        "results": len(digests),
+        "damaged": damaged,
+        "missing": missing,
+    }
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""``python -m tests.torture.fuzz FOLDER SEED KIND=COUNT...``: damaged and made files, within 4 GB and 20 s each.
+"""``python -m tests.torture.fuzz FOLDER SEED KIND=COUNT...``: damaged and made files, within 4 GB
+and 20 s each.
 
-Each case writes one file of a kind anew, damaged in one way (`tests.torture.mutations`), and reads all of it. Counted
-is what must never be: a traceback, a wrong result, code that was run, a prompt, a process that was started, a file
-touched outside of the folder, something left in the temporary folder, a case that takes too long. Each case has a seed
-of its own: ``--only=N`` runs it alone. Prints counts as JSON, and each fault on standard error.
+Each case writes one file of a kind anew, damaged in one way (`tests.torture.mutations`), and reads
+all of it. Counted is what must never be: a traceback, a wrong result, code that was run, a prompt,
+a process that was started, a file touched outside of the folder, something left in the temporary
+folder, a case that takes too long. Each case has a seed of its own: ``--only=N`` runs it alone.
+Prints counts as JSON, and each fault on standard error.
 """
 
 import faulthandler
@@ -27,7 +29,15 @@ WRITING = {  # where their arguments have a path that is changed, and the folder
     "os.remove": [(0, 1)], "os.rmdir": [(0, 1)], "os.mkdir": [(0, 2)], "os.rename": [(0, 2), (1, 3)],
     "os.link": [(1, 3)], "os.symlink": [(1, 2)], "os.truncate": [(0, 9)], "os.chmod": [(0, 2)],
 }  # fmt: skip
-STARTING = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn", "builtins.input")
+STARTING = (
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "pty.spawn",
+    "builtins.input",
+)
 
 
 class TooLong(BaseException):
@@ -54,13 +64,17 @@ class Watch:
                 path = arguments[at]
                 if not isinstance(path, int):
                     below = arguments[folder_at] if len(arguments) > folder_at else -1
-                    base = f"/proc/self/fd/{below}" if isinstance(below, int) and below >= 0 else "."
+                    base = (
+                        f"/proc/self/fd/{below}" if isinstance(below, int) and below >= 0 else "."
+                    )
                     full = str(Path(base).resolve() / os.fsdecode(path))
                     self.seen[f"{event} {full}"[:200]] += not self.inside(full)
 
     def writes(self, arguments: tuple[Any, ...]) -> bool:
         _, mode, flags = arguments
-        return bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) or any(c in str(mode or "") for c in "wax+")
+        return bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) or any(
+            c in str(mode or "") for c in "wax+"
+        )
 
     def inside(self, path: str) -> bool:
         return str(Path.cwd() / path).startswith((self.folder, "/dev/null"))
@@ -74,7 +88,9 @@ def main() -> None:
     folder, seed = Path(sys.argv[1]).resolve(), sys.argv[2]
     wanted = dict(word.rsplit("=", 1) for word in sys.argv[3:])
     only = wanted.pop("--only", None)
-    kinds = {name: range(int(count)) if only is None else (int(only),) for name, count in wanted.items()}
+    kinds = {
+        name: range(int(count)) if only is None else (int(only),) for name, count in wanted.items()
+    }
     (folder / "tmp").mkdir(parents=True)
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder / "tmp")
     os.environ["HF_HUB_OFFLINE"] = "1"
@@ -112,7 +128,9 @@ def main() -> None:
                     fault = "a wrong result"
             except PurescopeError as error:
                 counts["refused"] += 1
-                if not 0 < len(str(error)) <= 2000 or str(error) != "\n".join(map(printable, str(error).split("\n"))):
+                if not 0 < len(str(error)) <= 2000 or str(error) != "\n".join(
+                    map(printable, str(error).split("\n"))
+                ):
                     fault = f"an error that is empty, long or not printable: {error}"
             except TooLong:
                 fault = "too long"
@@ -123,7 +141,11 @@ def main() -> None:
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 faulthandler.cancel_dump_traceback_later()
             fault = fault or "; ".join(name for name, times in watch.seen.items() if times)
-            left = sorted(path.name for path in (folder / "tmp").iterdir() if not path.name.startswith("torchinductor"))
+            left = sorted(
+                path.name
+                for path in (folder / "tmp").iterdir()
+                if not path.name.startswith("torchinductor")
+            )
             fault = fault or (f"left in the temporary folder: {left}" if left else "")
             if fault:
                 faults.append(f"{kind} {number} ({how}): {fault}")

@@ -1,7 +1,9 @@
-"""Folders of models that want to run code: each payload makes a file, and nothing else, if it is run.
+"""Folders of models that want to run code: each payload makes a file, and nothing else, if it is
+run.
 
-A payload changes a good folder. Its name says what it tries; what should come of it stands beside it: words of the
-refusal, or `LOADS`, where what it has added is left out and the model is as good as without.
+A payload changes a good folder. Its name says what it tries; what should come of it stands beside
+it: words of the refusal, or `LOADS`, where what it has added is left out and the model is as good
+as without.
 """
 
 import json
@@ -58,11 +60,17 @@ def change(folder: Path, name: str, **changes: Any) -> None:
 
 
 def text_cfg(folder: Path, **changes: Any) -> None:
-    change(folder, OPEN_CLIP, **{f"model_cfg__text_cfg__{key}": value for key, value in changes.items()})
+    change(
+        folder,
+        OPEN_CLIP,
+        **{f"model_cfg__text_cfg__{key}": value for key, value in changes.items()},
+    )
 
 
 def module(folder: Path, mark: Path, *names: str) -> None:
-    """Modules that leave the mark as soon as they are imported, with every class that may be asked for."""
+    """Modules that leave the mark as soon as they are imported, with every class that may be asked
+    for.
+    """
     code = f"import os\nos.makedirs({str(mark)!r}, exist_ok=True)\n"
     code += "from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast\n"
     code += "class C(PretrainedConfig):\n    model_type = 'custom'\n"
@@ -71,7 +79,11 @@ def module(folder: Path, mark: Path, *names: str) -> None:
         (folder / f"{name}.py").write_text(code)
 
 
-AUTO = {"AutoConfig": "custom.C", "AutoModel": "custom.M", "AutoTokenizer": ["custom.T", "custom.T"]}
+AUTO = {
+    "AutoConfig": "custom.C",
+    "AutoModel": "custom.M",
+    "AutoTokenizer": ["custom.T", "custom.T"],
+}
 LOADER_OPTIONS: dict[str, Any] = {
     "weights_only": False,
     "use_safetensors": False,
@@ -99,14 +111,31 @@ LOADER_OPTIONS: dict[str, Any] = {
     "auto_map": AUTO,
 }
 NOT_TOKENIZERS = (
-    *("AutoModel", "AutoModelForCausalLM", "AutoModelForImageClassification", "AutoProcessor", "AutoImageProcessor"),
-    *("AutoVideoProcessor", "AutoFeatureExtractor", "AutoTokenizer", "AutoConfig", "AutoBackbone", "AutoModelFast"),
+    *(
+        "AutoModel",
+        "AutoModelForCausalLM",
+        "AutoModelForImageClassification",
+        "AutoProcessor",
+        "AutoImageProcessor",
+    ),
+    *(
+        "AutoVideoProcessor",
+        "AutoFeatureExtractor",
+        "AutoTokenizer",
+        "AutoConfig",
+        "AutoBackbone",
+        "AutoModelFast",
+    ),
     *("BertModel", "CLIPModel", "CLIPProcessor", "pipeline", "custom.T", "T", "os.system"),
 )
 
 
-def weights_for_a_tokenizer(folder: Path, mark: Path, *, shards: str = "", file: str = "pytorch_model.bin") -> None:
-    """A tokenizer whose class is a model, with its weights as a pickle; or in a shard of any name."""
+def weights_for_a_tokenizer(
+    folder: Path, mark: Path, *, shards: str = "", file: str = "pytorch_model.bin"
+) -> None:
+    """A tokenizer whose class is a model, with its weights as a pickle; or in a shard of any
+    name.
+    """
     (folder / "config.json").write_text(json.dumps(BERT))
     change(folder, "tokenizer_config.json", tokenizer_class="BertModel")
     torch.save({"a": Mark(mark)}, folder / (shards or file))
@@ -145,7 +174,9 @@ def outside(name: str) -> Callable[[Path, Path], None]:
     def write(folder: Path, mark: Path) -> None:
         module(folder, mark)
         (folder / "config.json").write_text(json.dumps({"model_type": "custom", "auto_map": AUTO}))
-        text_cfg(folder, hf_model_name=name.replace("FOLDER", str(folder)), hf_pooler_type="mean_pooler")
+        text_cfg(
+            folder, hf_model_name=name.replace("FOLDER", str(folder)), hf_pooler_type="mean_pooler"
+        )
 
     return write
 
@@ -165,7 +196,9 @@ def pickled(name: str, **options: Any) -> Callable[[Path, Path], None]:
     return write
 
 
-def tokenizer_class(name: object, where: str = "tokenizer_config.json") -> Callable[[Path, Path], None]:
+def tokenizer_class(
+    name: object, where: str = "tokenizer_config.json"
+) -> Callable[[Path, Path], None]:
     def write(folder: Path, mark: Path) -> None:
         module(folder, mark)
         torch.save({"a": Mark(mark)}, folder / "pytorch_model.bin")
@@ -192,7 +225,11 @@ def everywhere(key: str, value: object) -> Callable[[Path, Path], None]:
         for name in (*names, *(("config",) if (folder / TRANSFORMERS).exists() else ())):
             change(folder, f"{name}.json", **{key: value})
         if (folder / TRANSFORMERS).exists():
-            change(folder, TRANSFORMERS, **{f"text_config__{key}": value, f"vision_config__{key}": value})
+            change(
+                folder,
+                TRANSFORMERS,
+                **{f"text_config__{key}": value, f"vision_config__{key}": value},
+            )
 
     return write
 
@@ -206,8 +243,18 @@ def templates(folder: Path, mark: Path) -> None:
 
 
 def shadows(folder: Path, mark: Path) -> None:
-    """Modules of the names that Python and the libraries look for, for when this is the current folder."""
-    names = ("sitecustomize", "usercustomize", "conftest", "sentencepiece", "tiktoken", "mistral_common", "custom")
+    """Modules of the names that Python and the libraries look for, for when this is the current
+    folder.
+    """
+    names = (
+        "sitecustomize",
+        "usercustomize",
+        "conftest",
+        "sentencepiece",
+        "tiktoken",
+        "mistral_common",
+        "custom",
+    )
     module(folder, mark, *names, "transformers_modules", "flash_attn", "xformers", "google", "nltk")
 
 
@@ -232,11 +279,17 @@ def index_of_pickles(folder: Path, mark: Path) -> None:
 
 
 AUTO_MAP = json.dumps({**BERT, "auto_map": AUTO})
-ESCAPED = json.dumps({"model_type": "custom", "auto_map": AUTO}).replace("auto_map", "auto\\u005fmap")
+ESCAPED = json.dumps({"model_type": "custom", "auto_map": AUTO}).replace(
+    "auto_map", "auto\\u005fmap"
+)
 OF_OPEN_CLIP: dict[str, Payload] = {
-    "loader options": Payload(kwargs(weights_only=False, use_safetensors=False), "unknown key 'weights_only'"),
+    "loader options": Payload(
+        kwargs(weights_only=False, use_safetensors=False), "unknown key 'weights_only'"
+    ),
     **{
-        f"loader option {name}": Payload(kwargs(**{name: value}), f"unknown key '{name}'|is the wrong|no tokenizer")
+        f"loader option {name}": Payload(
+            kwargs(**{name: value}), f"unknown key '{name}'|is the wrong|no tokenizer"
+        )
         for name, value in LOADER_OPTIONS.items()
     },
     "a model for a tokenizer": Payload(kwargs(), "class 'BertModel'"),
@@ -249,11 +302,18 @@ OF_OPEN_CLIP: dict[str, Payload] = {
     ),
     "auto_map": Payload(tower(AUTO_MAP), "wants code of its own"),
     "auto_map escaped": Payload(tower(ESCAPED), "wants code of its own"),
-    "auto_map twice": Payload(tower(AUTO_MAP[:-1] + ', "auto_map": null}'), "wants code of its own"),
-    "auto_map of a repository": Payload(
-        tower(json.dumps({"model_type": "custom", "auto_map": {"AutoConfig": "org/evil--custom.C"}})), "code of its own"
+    "auto_map twice": Payload(
+        tower(AUTO_MAP[:-1] + ', "auto_map": null}'), "wants code of its own"
     ),
-    "auto_map deeper": Payload(tower(json.dumps({**BERT, "text_config": {"auto_map": AUTO}})), r"missing: text\."),
+    "auto_map of a repository": Payload(
+        tower(
+            json.dumps({"model_type": "custom", "auto_map": {"AutoConfig": "org/evil--custom.C"}})
+        ),
+        "code of its own",
+    ),
+    "auto_map deeper": Payload(
+        tower(json.dumps({**BERT, "text_config": {"auto_map": AUTO}})), r"missing: text\."
+    ),
     "configuration_files": Payload(
         tower(
             json.dumps({"model_type": "custom", "configuration_files": ["config.4.0.0.json"]}),
@@ -275,30 +335,47 @@ OF_OPEN_CLIP: dict[str, Payload] = {
     "an unknown tower": Payload(tower(json.dumps({"model_type": "custom"})), "model_type 'custom'"),
     "a list for a kind": Payload(tower(json.dumps({"model_type": ["bert"]})), "model_type"),
     "an image tower of a hub": Payload(
-        lambda folder, mark: change(folder, OPEN_CLIP, model_cfg__vision_cfg__timm_model_name="hf-hub:org/evil"),
+        lambda folder, mark: change(
+            folder, OPEN_CLIP, model_cfg__vision_cfg__timm_model_name="hf-hub:org/evil"
+        ),
         "image tower from a hub",
     ),
     "an image tower of a folder": Payload(
-        lambda folder, mark: change(folder, OPEN_CLIP, model_cfg__vision_cfg__timm_model_name="local-dir:."),
+        lambda folder, mark: change(
+            folder, OPEN_CLIP, model_cfg__vision_cfg__timm_model_name="local-dir:."
+        ),
         "image tower from a hub",
     ),
     **{
         f"vocabulary {name}": Payload(vocabulary(name), "bpe_path|no tokenizer")
-        for name in ("/etc/passwd", "../x.gz", "~/x.gz", "/dev/zero", "C:\\x.gz", "open_clip_config.json")
+        for name in (
+            "/etc/passwd",
+            "../x.gz",
+            "~/x.gz",
+            "/dev/zero",
+            "C:\\x.gz",
+            "open_clip_config.json",
+        )
     },
     "an unknown section": Payload(
-        lambda folder, mark: change(folder, OPEN_CLIP, model_cfg__trust_remote_code=True), "unknown key 'trust_remote"
+        lambda folder, mark: change(folder, OPEN_CLIP, model_cfg__trust_remote_code=True),
+        "unknown key 'trust_remote",
     ),
     "a syntax mask": Payload(
-        lambda folder, mark: text_cfg(folder, tokenizer_kwargs={"reduction_mask": "syntax"}), "reduction_mask"
+        lambda folder, mark: text_cfg(folder, tokenizer_kwargs={"reduction_mask": "syntax"}),
+        "reduction_mask",
     ),
     "an expression": Payload(
-        lambda folder, mark: text_cfg(folder, tokenizer_kwargs={"additional_special_tokens": ["(a+)+$"]}), "expression"
+        lambda folder, mark: text_cfg(
+            folder, tokenizer_kwargs={"additional_special_tokens": ["(a+)+$"]}
+        ),
+        "expression",
     ),
     "a pickle .bin": Payload(pickled("open_clip_pytorch_model.bin"), "reading it would run"),
     "a pickle .pth": Payload(pickled("open_clip_pytorch_model.pth"), "reading it would run"),
     "an old pickle": Payload(
-        pickled("open_clip_pytorch_model.bin", _use_new_zipfile_serialization=False), "reading it would run"
+        pickled("open_clip_pytorch_model.bin", _use_new_zipfile_serialization=False),
+        "reading it would run",
     ),
     "a plain pickle": Payload(plain_pickle, "reading it would run"),
     "an npz": Payload(big_numpy, "not a readable torch checkpoint"),
@@ -309,7 +386,9 @@ OF_OPEN_CLIP: dict[str, Payload] = {
 OF_TRANSFORMERS: dict[str, Payload] = {
     **{f"class {name}": Payload(tokenizer_class(name), "no tokenizer") for name in NOT_TOKENIZERS},
     **{
-        f"class {name} in config.json": Payload(tokenizer_class(name, "config.json"), "no tokenizer")
+        f"class {name} in config.json": Payload(
+            tokenizer_class(name, "config.json"), "no tokenizer"
+        )
         for name in NOT_TOKENIZERS[:4]
     },
     "class of another type": Payload(tokenizer_class(["AutoModel"]), "tokenizer_class is"),
@@ -328,7 +407,10 @@ OF_TRANSFORMERS: dict[str, Payload] = {
     "an index of pickles": Payload(index_of_pickles, "no list of parts"),
     "a pickle .bin": Payload(pickled("pytorch_model.bin"), r"no model\.safetensors"),
     "another kind of model": Payload(
-        lambda folder, mark: (module(folder, mark), change(folder, TRANSFORMERS, model_type="custom", auto_map=AUTO)),
+        lambda folder, mark: (
+            module(folder, mark),
+            change(folder, TRANSFORMERS, model_type="custom", auto_map=AUTO),
+        ),
         "model_type 'custom'",
     ),
 }

@@ -1,10 +1,12 @@
-"""``python -m tests.torture.killed FOLDER KILLS SEED``: kill a run again and again, and see what is left of it.
+"""``python -m tests.torture.killed FOLDER KILLS SEED``: kill a run again and again, and see what is
+left of it.
 
-A run encodes two small models on two data sets into a cache and sweeps them. It is forked from a process that never ran
-a thread, and kills itself with SIGKILL: every other time just before its n-th step in the file system (opening,
-renaming, removing or making something), else after a random time. The same run is then started again on what is left,
-until one comes to its end. After each kill every shard in the cache must be whole and every table in place readable,
-and at each end all files must be those of a run that nobody killed, with no half-written ones beside the results.
+A run encodes two small models on two data sets into a cache and sweeps them. It is forked from a
+process that never ran a thread, and kills itself with SIGKILL: every other time just before its
+n-th step in the file system (opening, renaming, removing or making something), else after a random
+time. The same run is then started again on what is left, until one comes to its end. After each
+kill every shard in the cache must be whole and every table in place readable, and at each end all
+files must be those of a run that nobody killed, with no half-written ones beside the results.
 Prints counts as JSON.
 """
 
@@ -55,14 +57,26 @@ def model(label: str, seed: int) -> Model:
 
     space = Projections(weights.T.contiguous(), rows(NEURONS, 8, seed + 1))
     preprocess = Preprocess(4, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    return Model(label, "made by hand", space, NEURONS, preprocess, encode, encode_text, {"weights": label}, lanes=0)
+    return Model(
+        label,
+        "made by hand",
+        space,
+        NEURONS,
+        preprocess,
+        encode,
+        encode_text,
+        {"weights": label},
+        lanes=0,
+    )
 
 
 def dataset(name: str, seed: int) -> Dataset:
     pixels = np.random.default_rng(seed).integers(0, 256, (IMAGES, 4, 4, 3), dtype=np.uint8)
     images = [Image.fromarray(image) for image in pixels]
     labels = torch.arange(IMAGES) % 3
-    return Dataset(name, "made by hand", ("a", "b", "c"), labels, images, ("a", "b", "c"), ("a {}.",), {}, name)
+    return Dataset(
+        name, "made by hand", ("a", "b", "c"), labels, images, ("a", "b", "c"), ("a {}.",), {}, name
+    )
 
 
 def run(folder: Path) -> None:
@@ -108,12 +122,16 @@ def start(folder: Path, *, step: int | None = None, delay: float | None = None) 
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """What a run leaves, but for the manifest of the run, which holds times, locks, and what is half written."""
+    """What a run leaves, but for the manifest of the run, which holds times, locks, and what is
+    half written.
+    """
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in paths
-        if path.suffix != ".lock" and not path.name.startswith(".") and path != folder / "out" / "manifest.json"
+        if path.suffix != ".lock"
+        and not path.name.startswith(".")
+        and path != folder / "out" / "manifest.json"
     }
 
 
@@ -123,7 +141,9 @@ def half_written(folder: Path) -> int:
 
 
 def check(folder: Path, whole: dict[str, bytes]) -> dict[str, int]:
-    """What a kill left: shards that are not those of the whole run, and tables that cannot be read."""
+    """What a kill left: shards that are not those of the whole run, and tables that cannot be
+    read.
+    """
     lost = {"shards_damaged": 0, "tables_damaged": 0}
     for entry in Cache(folder / "cache").entries():
         lost["shards_damaged"] += sum(entry.is_damaged(shard) for shard in entry.shards)
@@ -147,7 +167,13 @@ def main() -> None:
     start(folder / "whole")
     seconds = time.perf_counter() - began
     whole = files(folder / "whole")
-    counts = {"kills": 0, "ends": 0, "ends_that_differ": 0, "shards_damaged": 0, "tables_damaged": 0}
+    counts = {
+        "kills": 0,
+        "ends": 0,
+        "ends_that_differ": 0,
+        "shards_damaged": 0,
+        "tables_damaged": 0,
+    }
     counts |= {"half_written": 0, "left_behind": 0}
     while counts["kills"] < kills:
         shutil.rmtree(folder / "killed", ignore_errors=True)

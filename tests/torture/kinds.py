@@ -45,7 +45,12 @@ TINY = {
 TIMM = {
     "embed_dim": 12,
     "custom_text": True,
-    "vision_cfg": {"image_size": 32, "timm_model_name": "test_resnet", "timm_pool": "avg", "timm_proj": "linear"},
+    "vision_cfg": {
+        "image_size": 32,
+        "timm_model_name": "test_resnet",
+        "timm_pool": "avg",
+        "timm_proj": "linear",
+    },
     "text_cfg": TINY["text_cfg"],
 }
 
@@ -53,8 +58,8 @@ TIMM = {
 class Kind(NamedTuple):
     """Files to damage, and how they are used.
 
-    `right` tells whether what comes out is right, where that can be told of bytes that were damaged at random. `share`
-    is how many of a thousand cases are of this kind.
+    `right` tells whether what comes out is right, where that can be told of bytes that were damaged
+    at random. `share` is how many of a thousand cases are of this kind.
     """
 
     write: Callable[[Path], list[Path]]
@@ -77,10 +82,21 @@ def draw(path: Path, seed: int) -> Path:
 
 
 def image_folder(folder: Path) -> list[Path]:
-    names = ("cat/1.png", "cat/2.jpg", "dog/1.webp", "dog/2.bmp", "dog/3.ppm", "dog/4.tif", "dog/5.gif")
+    names = (
+        "cat/1.png",
+        "cat/2.jpg",
+        "dog/1.webp",
+        "dog/2.bmp",
+        "dog/3.ppm",
+        "dog/4.tif",
+        "dog/5.gif",
+    )
     (folder / "images").mkdir()
     (folder / "images" / "classes.txt").write_text("cat\tA cat\ndog\tA dog\n")
-    return [folder / "images" / "classes.txt", *(draw(folder / "images" / one, at) for at, one in enumerate(names))]
+    return [
+        folder / "images" / "classes.txt",
+        *(draw(folder / "images" / one, at) for at, one in enumerate(names)),
+    ]
 
 
 def manifest(folder: Path) -> list[Path]:
@@ -88,7 +104,9 @@ def manifest(folder: Path) -> list[Path]:
     with (folder / "list.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "class_name", "label"])
-        writer.writerows([p.relative_to(folder), p.parent.name, int(p.parent.name == "dog")] for p in paths)
+        writer.writerows(
+            [p.relative_to(folder), p.parent.name, int(p.parent.name == "dog")] for p in paths
+        )
     table = pd.read_csv(folder / "list.csv")
     table.to_parquet(folder / "list.parquet")
     table.drop(columns="class_name").to_csv(folder / "numbers.csv", index=False)
@@ -97,7 +115,10 @@ def manifest(folder: Path) -> list[Path]:
 
 
 def use_manifest(folder: Path) -> int:
-    return sum(read_all(f"manifest:{folder / name}") for name in ("list.csv", "list.parquet", "numbers.csv"))
+    return sum(
+        read_all(f"manifest:{folder / name}")
+        for name in ("list.csv", "list.parquet", "numbers.csv")
+    )
 
 
 def tar(folder: Path) -> list[Path]:
@@ -116,7 +137,9 @@ def tar(folder: Path) -> list[Path]:
 
 
 def features(folder: Path) -> list[Path]:
-    made = Features(torch.eye(4), torch.eye(3, 4), torch.tensor([0, 1, 2, 0]), ("a", "b", "c"), "m", "d")
+    made = Features(
+        torch.eye(4), torch.eye(3, 4), torch.tensor([0, 1, 2, 0]), ("a", "b", "c"), "m", "d"
+    )
     return [save_features(made, folder / f"f{suffix}") for suffix in (".npz", ".safetensors")]
 
 
@@ -138,7 +161,9 @@ def results_folder(folder: Path) -> list[Path]:
 
 
 def rows(schema: Schema) -> pd.DataFrame:
-    return pd.DataFrame([{name: sample(column) for name, column in schema.described.items()}]).astype(schema.columns)
+    return pd.DataFrame(
+        [{name: sample(column) for name, column in schema.described.items()}]
+    ).astype(schema.columns)
 
 
 def use_results_folder(folder: Path) -> Any:
@@ -157,12 +182,17 @@ def stopped_run(folder: Path) -> list[Path]:
 def go_on(folder: Path) -> pd.DataFrame:
     """Run, or go on with what is there."""
     return run_sweep(
-        [], [FEATURES], folder / "out", settings=Settings(keep=[2], draws=1, space="activations", resamples=9)
+        [],
+        [FEATURES],
+        folder / "out",
+        settings=Settings(keep=[2], draws=1, space="activations", resamples=9),
     )
 
 
 FEATURES = Features(
-    torch.nn.functional.normalize(torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), dim=1),
+    torch.nn.functional.normalize(
+        torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), dim=1
+    ),
     torch.eye(3, 4),
     torch.arange(40) % 3,
     ("a", "b", "c"),
@@ -172,7 +202,9 @@ FEATURES = Features(
 
 
 def cache(folder: Path) -> list[Path]:
-    entry = Cache(folder).entry("images", {"weights": "x"}, rows=40, neurons=3, about={"model": "m", "dataset": "d"})
+    entry = Cache(folder).entry(
+        "images", {"weights": "x"}, rows=40, neurons=3, about={"model": "m", "dataset": "d"}
+    )
     entry.write(entry.shards[0], torch.arange(120.0).view(40, 3))
     return [entry.folder / "00000.safetensors", entry.folder / "manifest.json"]
 
@@ -181,7 +213,11 @@ def use_cache(folder: Path) -> torch.Tensor | None:
     """As a user who looks first, and then encodes."""
     kept = Cache(folder)
     assert len(kept.entries()) + len(kept.damaged()) == 1
-    if CliRunner().invoke(cache_command, ["ls", "--cache", str(folder)], catch_exceptions=False).exit_code:
+    if (
+        CliRunner()
+        .invoke(cache_command, ["ls", "--cache", str(folder)], catch_exceptions=False)
+        .exit_code
+    ):
         raise AssertionError("cache ls fails")
     entry = kept.entry("images", {"weights": "x"}, rows=40, neurons=3)
     assert (len(kept.entries()), kept.damaged()) == (1, [])
@@ -191,13 +227,17 @@ def use_cache(folder: Path) -> torch.Tensor | None:
 def words(folder: Path) -> list[Path]:
     image_folder(folder)
     (folder / "words.json").write_text(json.dumps({"images": ["a cat", "a dog"], "others": ["x"]}))
-    (folder / "templates.json").write_text(json.dumps({"images": ["a {c}.", "the {c}."], "others": ["a {c}"]}))
+    (folder / "templates.json").write_text(
+        json.dumps({"images": ["a {c}.", "the {c}."], "others": ["a {c}"]})
+    )
     return [folder / "words.json", folder / "templates.json"]
 
 
 def use_words(folder: Path) -> list[str]:
     spec = f"folder:{folder / 'images'}"
-    dataset = load_dataset(spec, classnames=folder / "words.json", templates=folder / "templates.json")
+    dataset = load_dataset(
+        spec, classnames=folder / "words.json", templates=folder / "templates.json"
+    )
     return prompts_for(dataset, "native").texts()
 
 
@@ -205,7 +245,9 @@ def saved_by_datasets(folder: Path) -> list[Path]:
     import datasets  # type: ignore[import-untyped]
 
     content = {"image": [str(path) for path in image_folder(folder)[1:5]], "label": [0, 1, 0, 1]}
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )
     saved = datasets.DatasetDict({"test": datasets.Dataset.from_dict(content, features=features)})
     saved.save_to_disk(str(folder / "saved"))
     return sorted(path for path in (folder / "saved").rglob("*") if path.is_file())
@@ -228,7 +270,10 @@ def open_clip_of_others(folder: Path) -> list[Path]:
         "hf_model_pretrained": False,
         "hf_proj_type": "linear",
     }
-    built = {**TIMM, "text_cfg": {**text, "hf_model_name": str(folder / "roberta"), "context_length": 8}}
+    built = {
+        **TIMM,
+        "text_cfg": {**text, "hf_model_name": str(folder / "roberta"), "context_length": 8},
+    }
     checkpoints.write_open_clip(folder, built)
     config = json.loads((folder / "open_clip_config.json").read_text())
     config["model_cfg"]["text_cfg"]["hf_model_name"] = "roberta"
@@ -253,14 +298,21 @@ def torchscript(folder: Path) -> list[Path]:
 
 def checkpoint(folder: Path) -> list[Path]:
     tensors = checkpoints.laclip_tensors(depth=1, text_depth=1)
-    return [checkpoints.write_laclip(folder / "m.pt", tensors, extras=checkpoints.training_extras(tensors))]
+    return [
+        checkpoints.write_laclip(
+            folder / "m.pt", tensors, extras=checkpoints.training_extras(tensors)
+        )
+    ]
 
 
 def encode(spec: str) -> bool:
     """A model that loads also encodes."""
     model = load_model(spec)
     size = model.preprocess.size
-    image, text = model.encode_image(torch.zeros(2, 3, size, size)), model.encode_text(["a cat", "b"])
+    image, text = (
+        model.encode_image(torch.zeros(2, 3, size, size)),
+        model.encode_text(["a cat", "b"]),
+    )
     return image.shape == text.shape == (2, model.neurons)
 
 
@@ -268,19 +320,36 @@ KINDS: dict[str, Kind] = {
     "images": Kind(image_folder, lambda folder: read_all(f"folder:{folder / 'images'}"), share=120),
     "manifests": Kind(manifest, use_manifest, share=130),
     "tars": Kind(tar, lambda folder: read_all(f"wds:{folder}"), share=130),
-    "features": Kind(features, lambda folder: [read_features(path) for path in folder.iterdir()], share=170),
-    "tables": Kind(table, read_results, lambda found: found.equals(check_table(result_table())), share=100),
+    "features": Kind(
+        features, lambda folder: [read_features(path) for path in folder.iterdir()], share=170
+    ),
+    "tables": Kind(
+        table, read_results, lambda found: found.equals(check_table(result_table())), share=100
+    ),
     "results folders": Kind(results_folder, use_results_folder, share=25),
     "stopped runs": Kind(stopped_run, go_on, share=10),
     "cache": Kind(
-        cache, use_cache, lambda rows: rows is None or torch.equal(rows, torch.arange(120.0).view(40, 3)), share=100
+        cache,
+        use_cache,
+        lambda rows: rows is None or torch.equal(rows, torch.arange(120.0).view(40, 3)),
+        share=100,
     ),
     "words": Kind(words, use_words, lambda texts: len(texts) > 1, share=95),
-    "saved by datasets": Kind(saved_by_datasets, lambda folder: read_all(f"hf:{folder / 'saved'}"), share=40),
+    "saved by datasets": Kind(
+        saved_by_datasets, lambda folder: read_all(f"hf:{folder / 'saved'}"), share=40
+    ),
     "checkpoints": Kind(checkpoint, lambda folder: encode(str(folder / "m.pt")), bool, share=20),
     "TorchScript": Kind(torchscript, lambda folder: encode(str(folder / "m.pt")), bool, share=8),
-    "open_clip folders": Kind(open_clip_folder, lambda folder: encode(f"local-dir:{folder}"), bool, share=22),
-    "open_clip's other towers": Kind(open_clip_of_others, lambda folder: encode(str(folder)), bool, share=10),
-    "CLIP of transformers": Kind(transformers_folder("clip"), lambda folder: encode(f"hf:{folder}"), bool, share=12),
-    "SigLIP of transformers": Kind(transformers_folder("siglip"), lambda folder: encode(str(folder)), bool, share=8),
+    "open_clip folders": Kind(
+        open_clip_folder, lambda folder: encode(f"local-dir:{folder}"), bool, share=22
+    ),
+    "open_clip's other towers": Kind(
+        open_clip_of_others, lambda folder: encode(str(folder)), bool, share=10
+    ),
+    "CLIP of transformers": Kind(
+        transformers_folder("clip"), lambda folder: encode(f"hf:{folder}"), bool, share=12
+    ),
+    "SigLIP of transformers": Kind(
+        transformers_folder("siglip"), lambda folder: encode(str(folder)), bool, share=8
+    ),
 }

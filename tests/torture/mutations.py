@@ -1,7 +1,8 @@
 """Ways to damage a file: bytes at random, and changes that a reader's first checks let pass.
 
-Each is a function of a path and a source of randomness, and changes the file in place. What stands in `OF_SUFFIX` knows
-the format: it writes sizes, checksums and headers anew, so that what it changed is reached by the reader.
+Each is a function of a path and a source of randomness, and changes the file in place. What stands
+in `OF_SUFFIX` knows the format: it writes sizes, checksums and headers anew, so that what it
+changed is reached by the reader.
 """
 
 import io
@@ -33,7 +34,9 @@ KEYS = (
 
 
 def damage(content: bytes, rng: random.Random) -> bytes:
-    """Cut, flip, overwrite, repeat or insert; in the first bytes, where headers are, as often as anywhere."""
+    """Cut, flip, overwrite, repeat or insert; in the first bytes, where headers are, as often as
+    anywhere.
+    """
     if not content:
         return b"\0"
     changed = bytearray(content)
@@ -80,7 +83,9 @@ def something_else(path: Path, rng: random.Random) -> None:
 
 
 def change_tree(tree: Any, rng: random.Random) -> Any:
-    """Give one value another type, take it out, repeat it, or put a key beside it that leads libraries astray."""
+    """Give one value another type, take it out, repeat it, or put a key beside it that leads
+    libraries astray.
+    """
     node, parent, keys = tree, None, []
     while isinstance(node, dict | list) and node and (not keys or rng.random() < 0.7):
         keys.append(rng.choice([*node] if isinstance(node, dict) else range(len(node))))
@@ -103,7 +108,9 @@ def change_tree(tree: Any, rng: random.Random) -> Any:
 
 def json_text(path: Path, rng: random.Random) -> None:
     """Change a value in JSON; or nest it deep, spell it otherwise, or say a key twice."""
-    text = json.dumps(change_tree(json.loads(path.read_text(encoding="utf-8")), rng), ensure_ascii=True)
+    text = json.dumps(
+        change_tree(json.loads(path.read_text(encoding="utf-8")), rng), ensure_ascii=True
+    )
     match rng.randrange(12):
         case 0:
             text = "[" * 50_000
@@ -120,7 +127,9 @@ def text_lines(path: Path, rng: random.Random) -> None:
     """Repeat, drop, empty or spoil lines and cells of a text."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     at = rng.randrange(len(lines))
-    strange = str(rng.choice([one for one in STRANGE if not isinstance(one, str) or one.isprintable()]))
+    strange = str(
+        rng.choice([one for one in STRANGE if not isinstance(one, str) or one.isprintable()])
+    )
     match rng.randrange(6):
         case 0:
             del lines[at]
@@ -140,7 +149,9 @@ def text_lines(path: Path, rng: random.Random) -> None:
 
 
 def zip_members(path: Path, rng: random.Random) -> None:
-    """Change a member of a zip and write its checksum anew; or repeat, compress, rename or drop one."""
+    """Change a member of a zip and write its checksum anew; or repeat, compress, rename or drop
+    one.
+    """
     with zipfile.ZipFile(path) as archive:
         members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     at = rng.randrange(len(members))
@@ -205,11 +216,25 @@ def tar_headers(path: Path, rng: random.Random) -> None:
     match rng.randrange(7):
         case 0:
             info.name = rng.choice(
-                ("../../x.png", "/x.png", "x" * 300 + ".png", "\x1b[2K.png", "a.cls", ".png", "é/ü.cls")
+                (
+                    "../../x.png",
+                    "/x.png",
+                    "x" * 300 + ".png",
+                    "\x1b[2K.png",
+                    "a.cls",
+                    ".png",
+                    "é/ü.cls",
+                )
             )
         case 1:
             info.type = rng.choice(
-                (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE)
+                (
+                    tarfile.SYMTYPE,
+                    tarfile.LNKTYPE,
+                    tarfile.FIFOTYPE,
+                    tarfile.CHRTYPE,
+                    tarfile.DIRTYPE,
+                )
             )
             info.linkname = "../../x"
         case 2:
@@ -217,11 +242,17 @@ def tar_headers(path: Path, rng: random.Random) -> None:
         case 3:
             read[at] = (info, damage(content, rng))
         case 4:
-            read[at] = (info, rng.choice((b"-1", b"99999999999999999999", b"1.0", b" ", b"\0", "٣".encode())))
+            read[at] = (
+                info,
+                rng.choice((b"-1", b"99999999999999999999", b"1.0", b" ", b"\0", "٣".encode())),
+            )
         case 5:
             del read[at]
         case 6:
-            info.pax_headers = {"path": "a" * 10_000, "size": rng.choice(("-5", "99999999999", "x"))}
+            info.pax_headers = {
+                "path": "a" * 10_000,
+                "size": rng.choice(("-5", "99999999999", "x")),
+            }
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         for info, content in read:
             info.size = len(content) if info.isreg() else 0

@@ -1,4 +1,6 @@
-"""Damaged files of every kind: each is read right, or refused in words; none runs code or ends in a traceback."""
+"""Damaged files of every kind: each is read right, or refused in words; none runs code or ends in a
+traceback.
+"""
 
 import io
 import json
@@ -29,7 +31,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_damaged_and_made_files_are_read_right_or_refused(tmp_path: Path) -> None:
-    """Within limits of memory and time, each kind in a process of its own when it takes long: see `fuzz`."""
+    """Within limits of memory and time, each kind in a process of its own when it takes long: see
+    `fuzz`.
+    """
     if not LONG:
         counts = fuzz(tmp_path, {name: max(3, kind.share // 12) for name, kind in KINDS.items()})
         assert counts["read"] > 20 and counts["refused"] > 40 and not counts["faults"]
@@ -83,7 +87,11 @@ READERS: dict[str, tuple[Callable[[Path, Path], None], str, Callable[[Path], Any
     "old checkpoint": (hostile_pickle, "m.pt", lambda path: load_model(str(path))),
     "features": (hostile_npz, "f.npz", read_features),
     "pickled features": (hostile_pickle, "f.npz", read_features),
-    "cifar": (hostile_pickle, "cifar-10-batches-py/test_batch", lambda path: read_cifar(path.parent.parent)),
+    "cifar": (
+        hostile_pickle,
+        "cifar-10-batches-py/test_batch",
+        lambda path: read_cifar(path.parent.parent),
+    ),
 }
 
 
@@ -110,7 +118,9 @@ def test_the_hostile_files_are_hostile(tmp_path: Path) -> None:
     assert (tmp_path / "mark").is_dir()
 
 
-@pytest.mark.parametrize("name", ["../../outside", "/outside", "a/../../outside", "..\\outside", "link"])
+@pytest.mark.parametrize(
+    "name", ["../../outside", "/outside", "a/../../outside", "..\\outside", "link"]
+)
 def test_nothing_in_a_tar_is_written_anywhere(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "in" / "deep"
     folder.mkdir(parents=True)

@@ -1,7 +1,8 @@
-"""No model runs code: every door through which one comes in, with every payload; `make torture` walks them all.
+"""No model runs code: every door through which one comes in, with every payload; `make torture`
+walks them all.
 
-A door is a way to name a model. The mark that a payload's code would leave is never there, nobody is asked anything,
-and what was left out of a configuration changes no number.
+A door is a way to name a model. The mark that a payload's code would leave is never there, nobody
+is asked anything, and what was left out of a configuration changes no number.
 """
 
 import os
@@ -50,7 +51,11 @@ def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         raise AssertionError(f"somebody was asked: {arguments}")
 
-    for place, name in ((socket.socket, "connect"), (socket, "getaddrinfo"), (sys.stdin, "readline")):
+    for place, name in (
+        (socket.socket, "connect"),
+        (socket, "getaddrinfo"),
+        (sys.stdin, "readline"),
+    ):
         monkeypatch.setattr(place, name, refuse)
     monkeypatch.setattr("builtins.input", refuse)
 
@@ -58,7 +63,10 @@ def nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub, and none of its modules of code."""
-    for place in ("huggingface_hub.constants.HF_HUB_CACHE", "huggingface_hub.constants.HUGGINGFACE_HUB_CACHE"):
+    for place in (
+        "huggingface_hub.constants.HF_HUB_CACHE",
+        "huggingface_hub.constants.HUGGINGFACE_HUB_CACHE",
+    ):
         monkeypatch.setattr(place, str(tmp_path / "hub"))
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     return tmp_path / "hub"
@@ -78,7 +86,9 @@ def opened(spec: str) -> Door:
 
     def door(folder: Path, cache: Path) -> object:
         repository = on_the_hub(folder, cache) if "REPOSITORY" in spec else ""
-        return load_model(spec.replace("FOLDER", str(folder)).replace("REPOSITORY", repository), label="x").identity
+        return load_model(
+            spec.replace("FOLDER", str(folder)).replace("REPOSITORY", repository), label="x"
+        ).identity
 
     return door
 
@@ -87,7 +97,10 @@ def converted(folder: Path, cache: Path) -> object:
     convert(str(folder), cache.parent / "copy")
     copy = cache.parent / "copy"
     written = "".join(path.read_text() for path in copy.rglob("*.json"))
-    assert not any(word in written for word in ("custom", "auto_map", "trust_remote", "evil", "passwd", "__globals__"))
+    assert not any(
+        word in written
+        for word in ("custom", "auto_map", "trust_remote", "evil", "passwd", "__globals__")
+    )
     assert not {path.suffix for path in copy.rglob("*")} & {".py", ".jinja", ".bin", ".pth"}
     return load_model(str(copy), label="x").identity
 
@@ -142,7 +155,11 @@ def hostile(name: str, good: Path, place: Path) -> tuple[Path, Payload]:
 
 def without_architecture(result: object) -> object:
     """It tells models apart by all that their configurations say, and is handed to no library."""
-    return {key: result[key] for key in result if key != "architecture"} if isinstance(result, dict) else result
+    return (
+        {key: result[key] for key in result if key != "architecture"}
+        if isinstance(result, dict)
+        else result
+    )
 
 
 @pytest.mark.parametrize(("name", "door"), list(walks()))
@@ -152,11 +169,18 @@ def test_no_payload_runs_at_any_door(
     folder, payload = hostile(name, good, tmp_path)
     loaded = set(sys.modules)
     if payload.outcome == LOADS:
-        found, right = DOORS[door](folder, cache), DOORS[door](good / name.split(",")[0], tmp_path / "other" / "hub")
+        found, right = (
+            DOORS[door](folder, cache),
+            DOORS[door](good / name.split(",")[0], tmp_path / "other" / "hub"),
+        )
         assert without_architecture(found) == without_architecture(right)
     else:
         # A repository that holds a tower of its own for open_clip is asked for another repository.
-        told = f"{payload.outcome}|not on this disk|cannot be had" if door == "open_clip:hf-hub:" else payload.outcome
+        told = (
+            f"{payload.outcome}|not on this disk|cannot be had"
+            if door == "open_clip:hf-hub:"
+            else payload.outcome
+        )
         with pytest.raises(ModelError, match=told):
             DOORS[door](folder, cache)
     assert not (tmp_path / "ran").exists()
@@ -172,7 +196,9 @@ def test_no_bare_file_runs_code(spec: str, suffix: str, tmp_path: Path) -> None:
     import torch
 
     path = tmp_path / f"step-1{suffix}"
-    torch.save({"state_dict": {"visual.conv1.weight": torch.zeros(1), "x": Mark(tmp_path / "ran")}}, path)
+    torch.save(
+        {"state_dict": {"visual.conv1.weight": torch.zeros(1), "x": Mark(tmp_path / "ran")}}, path
+    )
     with pytest.raises(ModelError, match=r"would run|not a readable"):
         track([str(path)]) if spec == "track" else load_model(spec.replace("FILE", str(path)))
     assert not (tmp_path / "ran").exists()
@@ -195,10 +221,17 @@ def test_the_payloads_are_harmful(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "wish"),
-    [("loader options", r"unpickle posix\.mkdir"), ("auto_map escaped", r"read the code in .*custom\.py")],
+    [
+        ("loader options", r"unpickle posix\.mkdir"),
+        ("auto_map escaped", r"read the code in .*custom\.py"),
+    ],
 )
-def test_the_second_wall_holds_without_the_first(name: str, wish: str, good: Path, tmp_path: Path) -> None:
-    """open_clip itself, with the hostile folder as it is, in the guard: what the first wall keeps away is refused."""
+def test_the_second_wall_holds_without_the_first(
+    name: str, wish: str, good: Path, tmp_path: Path
+) -> None:
+    """open_clip itself, with the hostile folder as it is, in the guard: what the first wall keeps
+    away is refused.
+    """
     import open_clip
     from transformers import AutoConfig
 
@@ -220,7 +253,13 @@ COMMANDS = {
 
 def run_closed(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False, timeout=120
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=120,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -262,8 +301,16 @@ def test_the_command_ends_with_2_and_asks_nobody(
     name: str, command: str, person: str, good: Path, tmp_path: Path
 ) -> None:
     folder, _ = hostile(name, good, tmp_path)
-    words = [word.replace("SPEC", str(folder)).replace("OUT", str(tmp_path / "out")) for word in COMMANDS[command]]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules"), "COLUMNS": "500"}
+    words = [
+        word.replace("SPEC", str(folder)).replace("OUT", str(tmp_path / "out"))
+        for word in COMMANDS[command]
+    ]
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_MODULES_CACHE": str(tmp_path / "modules"),
+        "COLUMNS": "500",
+    }
     run = {"closed": run_closed, "terminal": run_on_a_terminal}[person]
     code, output = run([sys.executable, "-m", "purescope", *words], environment)
     assert code == 2, output

@@ -1,4 +1,6 @@
-"""Kills and crowds: nothing computed is lost, and nothing wrong is read. ``make torture`` runs them long."""
+"""Kills and crowds: nothing computed is lost, and nothing wrong is read. ``make torture`` runs them
+long.
+"""
 
 import json
 import os
@@ -15,7 +17,15 @@ pytestmark = pytest.mark.slow
 
 def run(module: str, folder: Path, *numbers: int) -> list[dict[str, int]]:
     """The counts that a module of this folder prints, run in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-m", f"tests.torture.{module}", str(folder), *map(str, numbers)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        f"tests.torture.{module}",
+        str(folder),
+        *map(str, numbers),
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     counts = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]

@@ -1,6 +1,7 @@
 """The command line: one file for each subcommand; whatever is heavy is imported inside the command.
 
-Here nothing is imported before `main` has taken the signals over: until then, Ctrl-C would end in a traceback.
+Here nothing is imported before `main` has taken the signals over: until then, Ctrl-C would end in a
+traceback.
 """
 
 TYPE_CHECKING = False  # as typing's, which takes its time
@@ -9,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def main(arguments: "list[str] | None" = None) -> None:
-    """Run the command line; an error that the user can act on is printed without a traceback, with exit code 2.
+    """Run the command line; an error that the user can act on is printed without a traceback, with
+    exit code 2.
 
     Args:
         arguments: those of this process by default, which then ends with the command.

@@ -1,4 +1,6 @@
-"""``python -m purescope.cli``: as ``python -m purescope``, which says why the first folder is taken away."""
+"""``python -m purescope.cli``: as ``python -m purescope``, which says why the first folder is taken
+away.
+"""
 
 import sys
 

@@ -36,7 +36,14 @@ def show(folder: Path | None) -> None:
         about = entry.about.get("dataset", entry.about.get("templates", ""))
         model = entry.about.get("model", "")
         size = size_on_disk(entry.folder)
-        row = (entry.folder.name[:8], entry.kind, model, about, f"{entry.rows:,}", f"{kept / entry.rows:.0%}")
+        row = (
+            entry.folder.name[:8],
+            entry.kind,
+            model,
+            about,
+            f"{entry.rows:,}",
+            f"{kept / entry.rows:.0%}",
+        )
         table.add_row(*map(terminal.plain, row), f"{size / 1e6:.1f}")
         total += size
     for damaged in opened.damaged():
@@ -72,11 +79,15 @@ def verify(folder: Path | None) -> None:
     there = [(entry, shard) for entry in entries for shard in entry.present]
     damaged = [entry.folder for entry, shard in there if entry.is_damaged(shard)]
     if damaged or broken:
-        keys = sorted({folder.name[:8] for folder in (*damaged, *(entry.folder for entry in broken))})
+        keys = sorted(
+            {folder.name[:8] for folder in (*damaged, *(entry.folder for entry in broken))}
+        )
         raise InputError(
-            f"{len(damaged)} of {len(there)} shards and {len(broken)} of {len(entries) + len(broken)} manifests in "
+            f"{len(damaged)} of {len(there)} shards and {len(broken)} of "
+            f"{len(entries) + len(broken)} manifests in "
             f"{opened.folder} are damaged, of {', '.join(keys)}",
-            fix=f"they are made again when they are needed; or remove them: purescope cache rm {' '.join(keys)}",
+            fix=f"they are made again when they are needed; or remove them: purescope cache rm "
+            f"{' '.join(keys)}",
         )
     terminal.say(f"{len(there)} shards of {len(entries)} entries in {opened.folder} are whole")
 

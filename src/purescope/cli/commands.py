@@ -21,7 +21,8 @@ from purescope.cli.training import track
 def cli() -> None:
     """Which neurons of a CLIP-style embedding are pure, and what pruning the others costs.
 
-    Start with `purescope demo`: the whole experiment on the bundled models and images, in one to two minutes.
+    Start with `purescope demo`: the whole experiment on the bundled models and images, in one to
+    two minutes.
     """
 
 

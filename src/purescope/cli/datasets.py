@@ -19,7 +19,8 @@ from purescope.cli.paths import FOLDER, check_root
 def datasets(data_root: Path | None, check: Path | None) -> None:
     """What DATASET can be, and what of it is on this disk.
 
-    With --check the exit code is 2 where a dataset is there and incomplete; one that is missing is no fault.
+    With --check the exit code is 2 where a dataset is there and incomplete; one that is missing is
+    no fault.
     """
     check_root(data_root if check is None else check)
     if check is None:
@@ -34,10 +35,14 @@ def _list(data_root: Path | None) -> None:
 
     table = terminal.table("Datasets")
     for name in ("DATASET", "what it is", "images", "classes", "here"):
-        table.add_column(name, justify="right" if name in {"images", "classes"} else "left", overflow="fold")
+        table.add_column(
+            name, justify="right" if name in {"images", "classes"} else "left", overflow="fold"
+        )
     for row in available_datasets(data_root):
         counts = (f"{count:,}" if count is not None else "" for count in (row.images, row.classes))
-        spec, what, here = map(terminal.plain, (row.spec, row.what, "yes" if row.present else row.get))
+        spec, what, here = map(
+            terminal.plain, (row.spec, row.what, "yes" if row.present else row.get)
+        )
         table.add_row(spec, what, *counts, here)
     terminal.console().print(table)
 
@@ -50,9 +55,14 @@ def _check(root: Path) -> None:
     rows = check_datasets(root)
     table = terminal.table(f"Datasets in {root}")
     for name in ("DATASET", "state", "images", "classes"):
-        table.add_column(name, justify="left" if name in {"DATASET", "state"} else "right", overflow="fold")
+        table.add_column(
+            name, justify="left" if name in {"DATASET", "state"} else "right", overflow="fold"
+        )
     for row in rows:
-        images, classes = _of(row.images, row.expected_images), _of(row.classes, row.expected_classes)
+        images, classes = (
+            _of(row.images, row.expected_images),
+            _of(row.classes, row.expected_classes),
+        )
         table.add_row(terminal.plain(row.name), row.state, images, classes)
     screen = terminal.console()
     screen.print(table)

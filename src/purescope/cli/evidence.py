@@ -1,4 +1,6 @@
-"""``purescope evidence``: is the difference real, and what else explains it? ``purescope compare``: two models."""
+"""``purescope evidence``: is the difference real, and what else explains it? ``purescope compare``:
+two models.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from purescope.cli.screen import Table
 
 
-# As `purescope.runs.doors.evidence_settings`, which is too heavy to import for a help text; a test holds them together.
+# As `purescope.runs.doors.evidence_settings`, which is too heavy to import for a help text; a test
+# holds them together.
 DEFAULTS = {"strategies": "all", "draws": 1000}
 
 
@@ -40,21 +43,33 @@ DEFAULTS = {"strategies": "all", "draws": 1000}
 @options.measured
 @options.read
 def evidence(
-    models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: bool, rotations: int, **rest: Any
+    models: tuple[str, ...],
+    data: tuple[str, ...],
+    out: Path,
+    overwrite: bool,
+    rotations: int,
+    **rest: Any,
 ) -> None:
-    """A sweep of each MODEL with all strategies and 1,000 random orders, held against what else could explain it.
+    """A sweep of each MODEL with all strategies and 1,000 random orders, held against what else
+    could explain it.
 
-    Nulls: Gaussian weights, random rotations of both towers, shuffled purity. Variants: every measure of overlap, one
-    tower alone, other ablations. Single neurons: what is lost without each, and whether the pure ones matter more.
+    Nulls: Gaussian weights, random rotations of both towers, shuffled purity. Variants: every
+    measure of overlap, one tower alone, other ablations. Single neurons: what is lost without each,
+    and whether the pure ones matter more.
 
     \b
     Example:
-      purescope evidence bundled:clip bundled:laclip --data bundled:flags --data bundled:icons --out evidence
+      purescope evidence bundled:clip bundled:laclip --data bundled:flags --data bundled:icons --out
+      evidence
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, options.datasets(data), **options.places(rest))
     from purescope.runs.doors import run_evidence
 
-    drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
+    drawing, sources, settings = (
+        options.drawing(rest),
+        options.sources(rest),
+        options.settings(rest),
+    )
     with terminal.telling():
         tables = run_evidence(
             models,
@@ -76,21 +91,38 @@ def evidence(
 
 
 def _against_nulls(tables: "Tables", model: str) -> "Table":
-    """High minus low purity beside what rotations and shuffles make of it, and what purity says of single neurons."""
+    """High minus low purity beside what rotations and shuffles make of it, and what purity says of
+    single neurons.
+    """
     from purescope.studies.comparisons import interval, points
 
-    nulls, correlations = (tables[name][tables[name].model == model] for name in ("nulls", "correlations"))
-    screen = terminal.table(f"{model}: high minus low purity over all k, in points; purity and loss without a neuron")
+    nulls, correlations = (
+        tables[name][tables[name].model == model] for name in ("nulls", "correlations")
+    )
+    screen = terminal.table(
+        f"{model}: high minus low purity over all k, in points; purity and loss without a neuron"
+    )
     screen.add_column("dataset")
-    for name in ("high - low", "rotated, 95 %", "shuffled, 95 %", "Spearman (95 %)", "given norm, variance"):
+    for name in (
+        "high - low",
+        "rotated, 95 %",
+        "shuffled, 95 %",
+        "Spearman (95 %)",
+        "given norm, variance",
+    ):
         screen.add_column(name, justify="right")
     gaps = nulls[nulls.statistic == "gap"].set_index(["dataset", "null"])
-    told = correlations[(correlations.importance == "loss_change") & (correlations.purity == "both")]
+    told = correlations[
+        (correlations.importance == "loss_change") & (correlations.purity == "both")
+    ]
     for dataset in nulls.dataset.unique():
         rotated, shuffled = gaps.loc[(dataset, "rotation")], gaps.loc[(dataset, "shuffled purity")]
         ranges = [interval(row.null_low, row.null_high) for row in (rotated, shuffled)]
         screen.add_row(
-            terminal.plain(dataset), points(rotated.value), *ranges, *_correlation(told[told.dataset == dataset])
+            terminal.plain(dataset),
+            points(rotated.value),
+            *ranges,
+            *_correlation(told[told.dataset == dataset]),
         )
     return screen
 
@@ -106,12 +138,17 @@ def _correlation(rows: "pd.DataFrame") -> tuple[str, str]:
 
 
 def _variants(variants: "pd.DataFrame", model: str) -> str:
-    """In how many variants of the experiment high purity beats random orders; the sweep itself is none of them."""
+    """In how many variants of the experiment high purity beats random orders; the sweep itself is
+    none of them.
+    """
     rows = variants[(variants.model == model) & (variants.option != "as swept")]
     return (
-        f"In {len(rows)} variants (measure, towers, space, ablation, renormalisation; on each dataset) high purity is "
-        f"above 97.5 % of the random orders in {(rows.percentile > 97.5).sum()}, below 97.5 % of them in "
-        f"{(rows.percentile < 2.5).sum()}, among them in {rows.percentile.between(2.5, 97.5).sum()}.\n"
+        f"In {len(rows)} variants (measure, towers, space, ablation, renormalisation; on each "
+        f"dataset) high purity is "
+        f"above 97.5 % of the random orders in {(rows.percentile > 97.5).sum()}, below 97.5 % of "
+        f"them in "
+        f"{(rows.percentile < 2.5).sum()}, among them in "
+        f"{rows.percentile.between(2.5, 97.5).sum()}.\n"
     )
 
 
@@ -135,18 +172,30 @@ _SHOWN = {
 @options.measured
 @options.read
 def compare(
-    first: str, second: str, data: tuple[str, ...], out: Path, overwrite: bool, rotations: int | None, **rest: Any
+    first: str,
+    second: str,
+    data: tuple[str, ...],
+    out: Path,
+    overwrite: bool,
+    rotations: int | None,
+    **rest: Any,
 ) -> None:
-    """Accuracy, silhouette, purity and pruning curves of models A and B, and which differences are real.
+    """Accuracy, silhouette, purity and pruning curves of models A and B, and which differences are
+    real.
 
     \b
     Example:
-      purescope compare bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out clip-or-laclip
+      purescope compare bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out
+      clip-or-laclip
     """  # noqa: D301 click's mark for lines to leave alone
     check_named((first, second), options.datasets(data), **options.places(rest))
     from purescope.runs.doors import run_compare
 
-    drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
+    drawing, sources, settings = (
+        options.drawing(rest),
+        options.sources(rest),
+        options.settings(rest),
+    )
     with terminal.telling():
         tables = run_compare(
             first,
@@ -164,7 +213,9 @@ def compare(
     for dataset in rivals.dataset.unique():
         screen.print(_table(rivals[rivals.dataset == dataset]))
         screen.print()
-    screen.print("p is Holm's over the datasets: McNemar's exact test for accuracy, else of the bootstrap.\n")
+    screen.print(
+        "p is Holm's over the datasets: McNemar's exact test for accuracy, else of the bootstrap.\n"
+    )
     terminal.summary(tables["results"], out, settings)
 
 
@@ -172,7 +223,9 @@ def _table(rows: "pd.DataFrame") -> "Table":
     from purescope.studies.comparisons import interval, points
 
     one, other, dataset = rows.iloc[0][["first", "second", "dataset"]]
-    screen = terminal.table(f"{one} and {other}" if dataset == "all" else f"{one} and {other} on {dataset}")
+    screen = terminal.table(
+        f"{one} and {other}" if dataset == "all" else f"{one} and {other} on {dataset}"
+    )
     for name in ("", one, other, "difference (95 % interval)", "p"):
         screen.add_column(terminal.plain(name), justify="right" if name else "left")
     found = rows.set_index(["strategy", "k", "metric"])

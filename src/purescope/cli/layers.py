@@ -25,7 +25,9 @@ from, or the mean over all tokens or positions."""
 @click.command(short_help="Show how pure every layer of models is, from the first to the last.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
-    "--data", metavar="DATASET", help="Also measure the neurons' activations, over this dataset's images and prompts."
+    "--data",
+    metavar="DATASET",
+    help="Also measure the neurons' activations, over this dataset's images and prompts.",
 )
 @click.option(
     "--out",
@@ -35,10 +37,14 @@ from, or the mean over all tokens or positions."""
 )
 @options.no_report
 @options.encoded
-def layers(models: tuple[str, ...], data: str | None, out: Path | None, no_report: bool, **rest: Any) -> None:
-    """Overlap (mean absolute cosine of neurons) and effective rank at every depth of each MODEL's towers.
+def layers(
+    models: tuple[str, ...], data: str | None, out: Path | None, no_report: bool, **rest: Any
+) -> None:
+    """Overlap (mean absolute cosine of neurons) and effective rank at every depth of each MODEL's
+    towers.
 
-    Beside each figure stands how many times that of random neurons of the same shape it is, as widths differ.
+    Beside each figure stands how many times that of random neurons of the same shape it is, as
+    widths differ.
 
     \b
     Examples:
@@ -64,7 +70,9 @@ def layers(models: tuple[str, ...], data: str | None, out: Path | None, no_repor
             model = named_model(spec, sources, precision="fp32")
             if out is not None:
                 refuse_others_file(out / f"layers_{slug(model.label)}.csv", {"model": model.label})
-            table = layer_table(model, dataset, batch_size=sources.batch_size, progress=terminal.progress)
+            table = layer_table(
+                model, dataset, batch_size=sources.batch_size, progress=terminal.progress
+            )
             screen.print(_by_depth(table, model.label))
             if out is not None:
                 write_csv(table, out / f"layers_{slug(model.label)}.csv")
@@ -91,7 +99,9 @@ def _by_depth(table: "pd.DataFrame", label: str) -> "Table":
             by_space = rows.set_index("space")
             first = rows.iloc[0]
             cells = [cell for space in spaces for cell in _figures(by_space, space)]
-            screen.add_row(str(tower), str(depth), terminal.plain(first.kind), str(first.neurons), *cells)
+            screen.add_row(
+                str(tower), str(depth), terminal.plain(first.kind), str(first.neurons), *cells
+            )
         screen.add_section()
     return screen
 
@@ -100,4 +110,8 @@ def _figures(by_space: "pd.DataFrame", space: str) -> list[str]:
     if space not in by_space.index:
         return ["", "", ""]
     row = by_space.loc[space]
-    return [f"{row.overlap:.4f}", f"{row.relative_overlap:.2f}", f"{row.relative_effective_rank:.2f}"]
+    return [
+        f"{row.overlap:.4f}",
+        f"{row.relative_overlap:.2f}",
+        f"{row.relative_effective_rank:.2f}",
+    ]

@@ -1,4 +1,6 @@
-"""``purescope models``, what MODEL can be and what of it is on this disk; ``purescope convert``, a safe copy of one."""
+"""``purescope models``, what MODEL can be and what of it is on this disk; ``purescope convert``, a
+safe copy of one.
+"""
 
 from pathlib import Path
 
@@ -26,15 +28,17 @@ def models() -> None:
 @click.option(
     "--arch",
     metavar="ARCH",
-    help="Architecture of a bare file of open_clip's weights: its name, ARCH/TAG for the preprocess of one of its "
+    help="Architecture of a bare file of open_clip's weights: its name, ARCH/TAG for the "
+    "preprocess of one of its "
     "tags, or a file of your own, FILE.json, with a model_cfg.",
 )
 @click.option("--offline", is_flag=True, help="Fetch nothing.")
 def convert(checkpoint: str, out: Path, arch: str | None, offline: bool) -> None:
     """Write a copy of CKPT into the new folder OUT, for whose reading no code is needed.
 
-    CKPT is anything that loads. OUT takes open_clip's local-dir: form wherever open_clip has the architecture,
-    transformers' for models of transformers, and purescope's own for LaCLIP checkpoints.
+    CKPT is anything that loads. OUT takes open_clip's local-dir: form wherever open_clip has the
+    architecture, transformers' for models of transformers, and purescope's own for LaCLIP
+    checkpoints.
 
     \b
     Example:

@@ -1,4 +1,6 @@
-"""``purescope purity``: how pure the neurons of a model are; needs no images but for their activations."""
+"""``purescope purity``: how pure the neurons of a model are; needs no images but for their
+activations.
+"""
 
 import shlex
 from pathlib import Path
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     "--out",
     type=RESULTS,
     metavar="DIR",
-    help="Also write all neurons, ranked, to purity_LABEL.csv, and the histogram to purity_LABEL.png and .svg.",
+    help="Also write all neurons, ranked, to purity_LABEL.csv, and the histogram to "
+    "purity_LABEL.png and .svg.",
 )
 @click.option(
     "--top",
@@ -46,7 +49,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where overlap is measured; activations are those over --data.",
 )
-@click.option("--data", metavar="DATASET", help="Whose images and class prompts the activations are of.")
+@click.option(
+    "--data", metavar="DATASET", help="Whose images and class prompts the activations are of."
+)
 @options.read
 def purity(
     models: tuple[str, ...],
@@ -57,7 +62,8 @@ def purity(
     data: str | None,
     **rest: Any,
 ) -> None:
-    """Overlap (mean absolute cosine with the others) and purity (1 / overlap) of each MODEL's neurons.
+    """Overlap (mean absolute cosine with the others) and purity (1 / overlap) of each MODEL's
+    neurons.
 
     \b
     Examples:
@@ -72,7 +78,11 @@ def purity(
     if (space == "weights") == (data is not None):
         raise click.UsageError("give --data with --space activations or centred, and only then")
     sources, settings = options.sources(rest), Settings(space=space)
-    how = [("--arch", sources.arch), ("--space", space if data else None), ("--data", data or "bundled:flags")]
+    how = [
+        ("--arch", sources.arch),
+        ("--space", space if data else None),
+        ("--data", data or "bundled:flags"),
+    ]
     given = [word for option, value in how if value is not None for word in (option, value)]
     sweep = ["purescope", "sweep", *models, *given, "--out", "results"]
     screen = terminal.console()
@@ -93,11 +103,17 @@ def purity(
             screen.print(_ends(neurons, top))
             if out is not None:
                 screen.say(f"All neurons, ranked: {_write(name, projections, neurons, out)}")
-    steps = [("Prune by purity", sweep)] if out is None else [("Report", ["purescope", "report", str(out)])]
+    steps = (
+        [("Prune by purity", sweep)]
+        if out is None
+        else [("Report", ["purescope", "report", str(out)])]
+    )
     terminal.next_steps(screen, {what: terminal.typed(shlex.join(words)) for what, words in steps})
 
 
-def _towers(name: str, projections: "Projections", neurons: "pd.DataFrame", *, centred: bool) -> "Table":
+def _towers(
+    name: str, projections: "Projections", neurons: "pd.DataFrame", *, centred: bool
+) -> "Table":
     """Overlap of each tower, beside what random neurons would have."""
     from purescope.maths.overlaps import random_overlap
 
@@ -106,9 +122,16 @@ def _towers(name: str, projections: "Projections", neurons: "pd.DataFrame", *, c
         table.add_column(column, justify="left" if column == "tower" else "right")
     for tower, projection in (("image", projections.image), ("text", projections.text)):
         width, values = projection.shape[1], neurons[f"{tower}_overlap"]
-        random = random_overlap(width - 1 if centred else width)  # a mean that is taken away leaves one less
+        random = random_overlap(
+            width - 1 if centred else width
+        )  # a mean that is taken away leaves one less
         figures = (values.mean(), values.min(), values.max(), random)
-        table.add_row(tower, str(width), *(f"{value:.4f}" for value in figures), f"{values.mean() / random:.2f}")
+        table.add_row(
+            tower,
+            str(width),
+            *(f"{value:.4f}" for value in figures),
+            f"{values.mean() / random:.2f}",
+        )
     return table
 
 
@@ -119,7 +142,9 @@ def _ends(neurons: "pd.DataFrame", top: int) -> "Table":
         table.add_column(terminal.plain(column.replace("_", " ")), justify="right")
     for part in (neurons.head(top), neurons.tail(top)):
         for row in part.itertuples(index=False):
-            table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+            table.add_row(
+                *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row)
+            )
         table.add_section()
     return table
 

@@ -34,9 +34,15 @@ _OPTIONS: dict[str, Option] = {
         metavar="DIR",
         help="Folder for the results: one without results, or that of the same run.",
     ),
-    "overwrite": click.option("--overwrite", is_flag=True, help="Replace the results of another run in --out."),
-    "no-figures": click.option("--no-figures", is_flag=True, help="Draw no figures; `purescope plot DIR` does later."),
-    "no-report": click.option("--no-report", is_flag=True, help="Draw no report; `purescope report DIR` does later."),
+    "overwrite": click.option(
+        "--overwrite", is_flag=True, help="Replace the results of another run in --out."
+    ),
+    "no-figures": click.option(
+        "--no-figures", is_flag=True, help="Draw no figures; `purescope plot DIR` does later."
+    ),
+    "no-report": click.option(
+        "--no-report", is_flag=True, help="Draw no report; `purescope report DIR` does later."
+    ),
     "keep": click.option(
         "--keep",
         metavar="KS",
@@ -48,7 +54,8 @@ _OPTIONS: dict[str, Option] = {
         metavar="NAMES",
         default="high_purity,low_purity",
         show_default=True,
-        help="How neurons are chosen, separated by commas, or all: high_purity low_purity first_k weight_norm "
+        help="How neurons are chosen, separated by commas, or all: high_purity low_purity first_k "
+        "weight_norm "
         "activation_variance greedy_purity pivoted_qr ape importance random_rotation svd pca.",
     ),
     "draws": click.option(
@@ -60,21 +67,28 @@ _OPTIONS: dict[str, Option] = {
         help="Random orders to compare with; silhouettes are measured for the first 50.",
     ),
     "seed": click.option(
-        "--seed", type=int, default=0, show_default=True, metavar="SEED", help="Seed of the first random order."
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        metavar="SEED",
+        help="Seed of the first random order.",
     ),
     "protocol": click.option(
         "--protocol",
         type=click.Choice(["native", "paper"]),
         default="native",
         show_default=True,
-        help="Preprocess and prompts: the checkpoint's and the dataset's own, or those of the experiment's script.",
+        help="Preprocess and prompts: the checkpoint's and the dataset's own, or those of the "
+        "experiment's script.",
     ),
     "space": click.option(
         "--space",
         type=click.Choice(["weights", "activations", "centred"]),
         default="weights",
         show_default=True,
-        help="Where overlap is measured: the projections' weights, or the neurons' activations over each dataset "
+        help="Where overlap is measured: the projections' weights, or the neurons' activations "
+        "over each dataset "
         "(as they are, or with their means taken away).",
     ),
     "measure": click.option(
@@ -82,7 +96,8 @@ _OPTIONS: dict[str, Option] = {
         metavar="NAME",
         default="l1",
         show_default=True,
-        help="What makes a neuron impure: l1 (the experiment's) l2 linf median signed_mean r2 interference "
+        help="What makes a neuron impure: l1 (the experiment's) l2 linf median signed_mean r2 "
+        "interference "
         "superposition pearson polysemanticity.",
     ),
     "towers": click.option(
@@ -100,7 +115,9 @@ _OPTIONS: dict[str, Option] = {
         help="What dropped neurons are set to: zero, their mean, or their values on another image.",
     ),
     "renormalise": click.option(
-        "--renormalise", is_flag=True, help="Give class features unit norm again over the kept neurons."
+        "--renormalise",
+        is_flag=True,
+        help="Give class features unit norm again over the kept neurons.",
     ),
     "resamples": click.option(
         "--resamples",
@@ -114,7 +131,8 @@ _OPTIONS: dict[str, Option] = {
         "--rotations",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Random rotations, and orders of the same norms, that ask whether it is purity that does it; 0 does not "
+        help="Random rotations, and orders of the same norms, that ask whether it is purity that "
+        "does it; 0 does not "
         "ask. Default: 200 where they take seconds, else 0.",
     ),
     "precision": click.option(
@@ -127,19 +145,33 @@ _OPTIONS: dict[str, Option] = {
     "arch": click.option(
         "--arch",
         metavar="ARCH",
-        help="Architecture of bare files of open_clip's weights: its name, ARCH/TAG for the preprocess of one of its "
-        "tags, or a file of your own, FILE.json, with a model_cfg. Where only some files need it, name them "
+        help="Architecture of bare files of open_clip's weights: its name, ARCH/TAG for the "
+        "preprocess of one of its "
+        "tags, or a file of your own, FILE.json, with a model_cfg. Where only some files need it, "
+        "name them "
         "open_clip:ARCH/FILE.",
     ),
-    "offline": click.option("--offline", is_flag=True, help="Fetch nothing, and say what is missing."),
+    "offline": click.option(
+        "--offline", is_flag=True, help="Fetch nothing, and say what is missing."
+    ),
     "classnames": click.option(
-        "--classnames", type=FILE, metavar="FILE", help="JSON of class names, as CLIP_benchmark has them."
+        "--classnames",
+        type=FILE,
+        metavar="FILE",
+        help="JSON of class names, as CLIP_benchmark has them.",
     ),
     "templates": click.option(
-        "--templates", type=FILE, metavar="FILE", help="JSON of templates, as CLIP_benchmark has them."
+        "--templates",
+        type=FILE,
+        metavar="FILE",
+        help="JSON of templates, as CLIP_benchmark has them.",
     ),
-    "data-root": click.option("--data-root", type=FOLDER, metavar="DIR", help="Folder of the torchvision datasets."),
-    "download": click.option("--download", is_flag=True, help="Fetch a missing torchvision dataset into --data-root."),
+    "data-root": click.option(
+        "--data-root", type=FOLDER, metavar="DIR", help="Folder of the torchvision datasets."
+    ),
+    "download": click.option(
+        "--download", is_flag=True, help="Fetch a missing torchvision dataset into --data-root."
+    ),
     "on-bad-image": click.option(
         "--on-bad-image",
         type=click.Choice(["error", "skip"]),
@@ -166,7 +198,8 @@ _OPTIONS: dict[str, Option] = {
         "--cache",
         type=FOLDER,
         metavar="DIR",
-        help="Folder where features are kept, so that none is encoded twice; `purescope cache ls` shows the default.",
+        help="Folder where features are kept, so that none is encoded twice; `purescope cache ls` "
+        "shows the default.",
     ),
     "no-cache": click.option("--no-cache", is_flag=True, help="Keep no features."),
 }
@@ -188,7 +221,9 @@ _ENCODED = (
 
 
 def evaluated(command: Command) -> Command:
-    """Add the options of a run: what it is evaluated on, where its results go, and what is drawn of them."""
+    """Add the options of a run: what it is evaluated on, where its results go, and what is drawn of
+    them.
+    """
     return _add(("data", "out", "overwrite", *_DRAWN), command)
 
 
@@ -223,12 +258,16 @@ def ablated(command: Command) -> Command:
 
 
 def reproduced(command: Command) -> Command:
-    """Add what a repetition of the experiment leaves open: nothing that changes what is measured."""
+    """Add what a repetition of the experiment leaves open: nothing that changes what is
+    measured.
+    """
     return _add(_REPRODUCED, command)
 
 
 def read(command: Command) -> Command:
-    """Add the options for finding, reading and keeping data: the fields of `purescope.runs.inputs.Sources`."""
+    """Add the options for finding, reading and keeping data: the fields of
+    `purescope.runs.inputs.Sources`.
+    """
     return _add((*_ENCODED, "cache", "no-cache"), command)
 
 
@@ -254,17 +293,23 @@ def settings(options: dict[str, Any]) -> "Settings":
     from purescope.runs.inputs import Settings
     from purescope.studies.settings import all_strategies
 
-    found = {field.name: options.pop(field.name) for field in fields(Settings) if field.name in options}
+    found = {
+        field.name: options.pop(field.name) for field in fields(Settings) if field.name in options
+    }
     if found.get("keep") is not None:
         found["keep"] = parse_keep(found["keep"])
     if "strategies" in found:
         names = found["strategies"]
-        found["strategies"] = all_strategies() if names == "all" else [name.strip() for name in names.split(",")]
+        found["strategies"] = (
+            all_strategies() if names == "all" else [name.strip() for name in names.split(",")]
+        )
     return Settings(**found)
 
 
 def drawing(options: dict[str, Any]) -> dict[str, bool]:
-    """Take what is to be drawn out of a command's options, as the arguments ``figures`` and ``report`` of a run."""
+    """Take what is to be drawn out of a command's options, as the arguments ``figures`` and
+    ``report`` of a run.
+    """
     return {name: not options.pop(f"no_{name}") for name in ("figures", "report")}
 
 
@@ -276,11 +321,19 @@ def sources(options: dict[str, Any]) -> "Sources":
         options["cache"] = None
     elif options.get("cache", "") is None:
         options["cache"] = default_cache()
-    return Sources(**{field.name: options.pop(field.name) for field in fields(Sources) if field.name in options})
+    return Sources(
+        **{
+            field.name: options.pop(field.name)
+            for field in fields(Sources)
+            if field.name in options
+        }
+    )
 
 
 def places(options: dict[str, Any]) -> dict[str, Any]:
-    """Where a command's datasets are to be found, as `purescope.cli.paths.check_named` asks; nothing is taken out."""
+    """Where a command's datasets are to be found, as `purescope.cli.paths.check_named` asks;
+    nothing is taken out.
+    """
     return {name: options[name] for name in ("data_root", "download") if name in options}
 
 
@@ -296,7 +349,9 @@ def default_cache() -> "Path | None":
 
 
 def datasets(data: tuple[str, ...]) -> list[str]:
-    """The names that ``--data`` holds: a path may have commas in it; a list of plain names is split at them."""
+    """The names that ``--data`` holds: a path may have commas in it; a list of plain names is split
+    at them.
+    """
     return [name for item in data for name in _split(item)]
 
 

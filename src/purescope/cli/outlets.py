@@ -1,4 +1,6 @@
-"""Standard output and standard error: whatever becomes of them, the command does its work and says what it can."""
+"""Standard output and standard error: whatever becomes of them, the command does its work and says
+what it can.
+"""
 
 import codecs
 import errno
@@ -16,7 +18,16 @@ from purescope.errors import printable
 # What is drawn with other letters, for a terminal or a file that has none of them.
 _PLAIN = {
     **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)),
-    **{"─": "-", "–": "-", "\N{MINUS SIGN}": "-", "…": "...", "≤": "<=", "×": "x", "’": "'", "→": "->"},
+    **{
+        "─": "-",
+        "–": "-",
+        "\N{MINUS SIGN}": "-",
+        "…": "...",
+        "≤": "<=",
+        "×": "x",
+        "’": "'",
+        "→": "->",
+    },
 }
 # What moves colours and the cursor in a line: rich's, click's and tqdm's.
 _NOTHING = re.compile(r"((?!))")
@@ -25,9 +36,11 @@ _ON_A_TERMINAL = re.compile(r"(\x1b\[[0-9;?]*[A-Za-z]|\r)")
 
 
 def open_missing() -> None:
-    """Open what stands for standard input, output and error where the process was started without one of them.
+    """Open what stands for standard input, output and error where the process was started without
+    one of them.
 
-    Otherwise the next file that is opened gets its number, and what a library writes there ends in that file.
+    Otherwise the next file that is opened gets its number, and what a library writes there ends in
+    that file.
     """
     for number in range(3):
         try:
@@ -72,7 +85,8 @@ class Outlet(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if not self.failure and self._stream is not None:
-            # `printing.line` has made one line of what comes from outside: newlines are ours. This is the second wall.
+            # `printing.line` has made one line of what comes from outside: newlines are ours. This
+            # is the second wall.
             parts = self._passing().split(text)
             parts[::2] = ("\n".join(map(printable, part.split("\n"))) for part in parts[::2])
             shown = "".join(parts)
@@ -99,7 +113,9 @@ class Outlet(io.TextIOBase):
     def _fail(self, error: OSError | ValueError) -> None:
         self.failure = (isinstance(error, OSError) and error.strerror) or str(error)
         if self._stream in (sys.__stdout__, sys.__stderr__):
-            with suppress(OSError, ValueError):  # what Python still holds of it goes nowhere when it ends
+            with suppress(
+                OSError, ValueError
+            ):  # what Python still holds of it goes nowhere when it ends
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self.fileno())
                 os.close(nowhere)
@@ -120,16 +136,27 @@ class Outlets:
         self.out, self.err = out, err
 
     def close(self, code: int) -> int:
-        """Write what is left, say what could not be printed where that still can be, and give the exit code."""
+        """Write what is left, say what could not be printed where that still can be, and give the
+        exit code.
+        """
         for stream in (self.out, self.err):
             stream.flush()
         failed, whole = (self.out, self.err) if self.out.failure else (self.err, self.out)
         if not failed.failure or code:  # an error is told where it can be told already
             return code
-        what = "printing them failed" if failed is self.out else "what there is to say beside them could not be printed"
+        what = (
+            "printing them failed"
+            if failed is self.out
+            else "what there is to say beside them could not be printed"
+        )
         if Outlets.results is not None:
-            whole.write(f"purescope: the results are in {printable(str(Outlets.results))}; {what}: {failed.failure}\n")
-        elif failed.failure != os.strerror(errno.EPIPE):  # the reader of `purescope models | head` has gone
+            whole.write(
+                f"purescope: the results are in {printable(str(Outlets.results))}; {what}: "
+                f"{failed.failure}\n"
+            )
+        elif failed.failure != os.strerror(
+            errno.EPIPE
+        ):  # the reader of `purescope models | head` has gone
             whole.write(f"purescope: printing failed: {failed.failure}\n")
         whole.flush()
         return 1
@@ -154,7 +181,9 @@ def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(one) or one.encode("unicode_escape").decode() for one in letters), error.end
+    return "".join(
+        _PLAIN.get(one) or one.encode("unicode_escape").decode() for one in letters
+    ), error.end
 
 
 codecs.register_error("purescope", _in_plain_letters)

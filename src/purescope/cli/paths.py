@@ -1,7 +1,9 @@
-"""Paths on the command line: what every option and argument that takes one reads it by, and whether it is there.
+"""Paths on the command line: what every option and argument that takes one reads it by, and whether
+it is there.
 
-That is asked before torch is imported: a mistyped path is answered at once. Only what a look at the disk settles is
-refused here, with the error that opening it would raise. Everything else is left to those who open it.
+That is asked before torch is imported: a mistyped path is answered at once. Only what a look at the
+disk settles is refused here, with the error that opening it would raise. Everything else is left to
+those who open it.
 """
 
 import os
@@ -17,16 +19,25 @@ from purescope.specs import WEIGHTS, exists, is_folder, no_model, split_label, t
 
 
 class _Path(click.ParamType):  # type: ignore[type-arg]  # of which older releases of click have none
-    """As typed, before `Path` drops "./": ``~`` is home, also where no shell has expanded it (``--out=~/results``)."""
+    """As typed, before `Path` drops "./": ``~`` is home, also where no shell has expanded it
+    (``--out=~/results``).
+    """
 
     name = "path"
 
-    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
         name = f"{param.opts[-1]}: " if isinstance(param, click.Option) else ""
         try:
             return self._read(os.fspath(value))
         except PurescopeError as error:
-            raise type(error)(f"{name}{error.came}", expected=error.expected, fix=error.fix) from error
+            raise type(error)(
+                f"{name}{error.came}", expected=error.expected, fix=error.fix
+            ) from error
 
     def _read(self, value: str) -> Path:
         raise NotImplementedError
@@ -57,7 +68,9 @@ class _File(_Path):
 
     def _read(self, value: str) -> Path:
         if not value.strip() or "\0" in value:
-            raise InputError(f"a file called {value!r}", expected="the path of a file", fix="name one")
+            raise InputError(
+                f"a file called {value!r}", expected="the path of a file", fix="name one"
+            )
         path = to_path(value)
         if path.is_dir():
             raise InputError(f"{path} is a folder", expected="a file", fix="name a file in it")
@@ -70,7 +83,9 @@ def _check_above(path: Path) -> None:
     """Refuse a folder to write into that would lie in a file."""
     for above in path.parents:
         if above.is_file():
-            raise InputError(f"{path} cannot be used: {above} is a file", expected="a folder", fix="name another")
+            raise InputError(
+                f"{path} cannot be used: {above} is a file", expected="a folder", fix="name another"
+            )
 
 
 FOLDER = _Folder()
@@ -85,7 +100,11 @@ _TABLES = (".csv", ".tsv", ".parquet")
 
 
 def check_named(
-    models: Sequence[str] = (), data: Iterable[str] = (), *, data_root: Path | None = None, download: bool = False
+    models: Sequence[str] = (),
+    data: Iterable[str] = (),
+    *,
+    data_root: Path | None = None,
+    download: bool = False,
 ) -> None:
     """Refuse models and datasets that are paths of nothing.
 
@@ -118,7 +137,8 @@ def check_root(folder: Path | None) -> None:
 
 
 def check_results(folder: Path) -> None:
-    """Refuse a folder of results that is not there, where no folder beside it has a name that may have been meant.
+    """Refuse a folder of results that is not there, where no folder beside it has a name that may
+    have been meant.
 
     Raises:
         InputError: it is not there.
@@ -127,7 +147,8 @@ def check_results(folder: Path) -> None:
     if not is_folder(folder) and not get_close_matches(folder.name, beside):
         raise InputError(
             f"there is no folder {folder}",
-            expected="the --out folder of purescope sweep, demo, compare, evidence, track, layers or reproduce",
+            expected="the --out folder of purescope sweep, demo, compare, evidence, track, layers "
+            "or reproduce",
             fix="name one, or make one: `purescope demo`",
         )
 
@@ -136,7 +157,8 @@ def _check_root(folder: Path, purpose: str = "") -> None:
     if not is_folder(folder):
         raise DatasetError(
             f"there is no folder {folder}{purpose}",
-            expected="the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ or others in it",
+            expected="the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ "
+            "or others in it",
             fix="check the path",
         )
 
@@ -149,8 +171,13 @@ def _check_model(name: str) -> None:
             expected="a folder with open_clip_config.json and open_clip_model.safetensors",
             fix="check the path",
         )
-    # Of other names, without such an ending, only those who know all architectures can say what was meant.
-    if not (colon and prefix in MODEL_PREFIXES) and to_path(name).suffix in WEIGHTS and not exists(to_path(name)):
+    # Of other names, without such an ending, only those who know all architectures can say what was
+    # meant.
+    if (
+        not (colon and prefix in MODEL_PREFIXES)
+        and to_path(name).suffix in WEIGHTS
+        and not exists(to_path(name))
+    ):
         raise no_model(name)
 
 
@@ -162,8 +189,11 @@ def _check_data(name: str) -> None:
     if prefix == "folder" and rest and not is_folder(path):
         raise DatasetError(
             f"folder:{path} is not a folder",
-            expected="a folder with a sub-folder of images for each class: DIR/cat/1.jpg, DIR/dog/1.jpg",
+            expected="a folder with a sub-folder of images for each class: DIR/cat/1.jpg, "
+            "DIR/dog/1.jpg",
             fix="check the path",
         )
     if prefix == "manifest" and path.suffix.lower() in _TABLES and not exists(path):
-        raise DatasetError(f"there is no file {path}", expected="a table with a header", fix="check the path")
+        raise DatasetError(
+            f"there is no file {path}", expected="a table with a header", fix="check the path"
+        )

@@ -1,7 +1,8 @@
 """How anything reaches the screen: one line is one line, whoever wrote the names in it.
 
-What comes from outside (names of files, labels, classes, manifests, messages of libraries) goes through `line`, `plain`
-or the cell of a `purescope.cli.screen.Table`; markup and newlines are ours alone.
+What comes from outside (names of files, labels, classes, manifests, messages of libraries) goes
+through `line`, `plain` or the cell of a `purescope.cli.screen.Table`; markup and newlines are ours
+alone.
 """
 
 import logging
@@ -53,7 +54,9 @@ def say(text: object, *, err: bool = False) -> None:
 
 
 def complain(text: str, *, advice: Iterable[str] = ()) -> None:
-    """Print an error, in red where the terminal and NO_COLOR allow it; on standard output where the other one fails."""
+    """Print an error, in red where the terminal and NO_COLOR allow it; on standard output where the
+    other one fails.
+    """
     colour = None if not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" else False
     for err in (True, False):
         click.secho(line(text), fg="red", err=err, color=colour)
@@ -75,7 +78,9 @@ def clear() -> None:
 
 
 class _Steps(logging.Handler):
-    """What a run is doing: one passing line on a terminal, a line each where standard error is a file or a pipe."""
+    """What a run is doing: one passing line on a terminal, a line each where standard error is a
+    file or a pipe.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         clear()
@@ -94,19 +99,29 @@ class _Foreign(logging.Handler):
 
 
 def progress(iterable: Iterable[Any], label: str, total: int) -> Iterable[Any]:
-    """A bar with rate and time left, once something takes over two seconds; none when not on a terminal."""
+    """A bar with rate and time left, once something takes over two seconds; none when not on a
+    terminal.
+    """
     from tqdm import tqdm
 
     bar = "{desc}: {percentage:3.0f}% {bar} {n_fmt}/{total_fmt} batches [{elapsed}<{remaining}, {rate_fmt}]"
     shown: Iterable[Any] = tqdm(
-        iterable, line(label), total, delay=2, disable=None, leave=False, bar_format=bar, unit="batch"
+        iterable,
+        line(label),
+        total,
+        delay=2,
+        disable=None,
+        leave=False,
+        bar_format=bar,
+        unit="batch",
     )
     return shown
 
 
 @contextmanager
 def telling(most: int | None = None) -> Iterator[None]:
-    """Say on standard error what is being done, and print warnings as one line each in place of Python's two.
+    """Say on standard error what is being done, and print warnings as one line each in place of
+    Python's two.
 
     Args:
         most: how many to print; the manifest of a run has all that are about its results.

@@ -1,4 +1,6 @@
-"""``purescope reproduce``: the experiment as it was published, and the published numbers beside ours."""
+"""``purescope reproduce``: the experiment as it was published, and the published numbers beside
+ours.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +17,15 @@ if TYPE_CHECKING:
     from purescope.runs.reproduction import Reproduction
 
 _SHOWN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
-_TITLES = {"accuracy": "Zero-shot accuracy in %, mean over k", "silhouette": "Silhouette x 100, mean over k"}
+_TITLES = {
+    "accuracy": "Zero-shot accuracy in %, mean over k",
+    "silhouette": "Silhouette x 100, mean over k",
+}
 
 
-@click.command(short_help="Repeat the published experiment on CC3M LaCLIP, beside the published numbers.")
+@click.command(
+    short_help="Repeat the published experiment on CC3M LaCLIP, beside the published numbers."
+)
 @click.argument("checkpoint", metavar="CKPT")
 @click.option(
     "--data",
@@ -37,12 +44,18 @@ _TITLES = {"accuracy": "Zero-shot accuracy in %, mean over k", "silhouette": "Si
 )
 @options.reproduced
 def reproduce(
-    checkpoint: str, data: tuple[str, ...], out: Path, overwrite: bool, rotations: int | None, **rest: Any
+    checkpoint: str,
+    data: tuple[str, ...],
+    out: Path,
+    overwrite: bool,
+    rotations: int | None,
+    **rest: Any,
 ) -> None:
-    """Prune CKPT, the CC3M checkpoint of LaCLIP, as it was published: under both protocols, on the same data sets.
+    """Prune CKPT, the CC3M checkpoint of LaCLIP, as it was published: under both protocols, on the
+    same data sets.
 
-    The table that it prints and writes has the published numbers beside ours; reproduction.md says what is known of
-    the differences, and what in the published numbers does not fit together.
+    The table that it prints and writes has the published numbers beside ours; reproduction.md says
+    what is known of the differences, and what in the published numbers does not fit together.
 
     \b
     Examples:
@@ -52,7 +65,11 @@ def reproduce(
     check_named((checkpoint,), (), **options.places(rest))
     from purescope.runs.reproduction import run_reproduction
 
-    drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
+    drawing, sources, settings = (
+        options.drawing(rest),
+        options.sources(rest),
+        options.settings(rest),
+    )
     with terminal.telling(most=6):
         found = run_reproduction(
             checkpoint,
@@ -94,7 +111,9 @@ def _tell(found: "Reproduction") -> None:
 
 
 def beside(means: "pd.DataFrame", metric: str) -> "Table":
-    """Published, paper and native for each data set and choice of neurons; `means` as `means_over_k` has them."""
+    """Published, paper and native for each data set and choice of neurons; `means` as
+    `means_over_k` has them.
+    """
     title = _TITLES[metric]
     if means.published.isna().all():
         title += "; nothing was published at these"
@@ -105,6 +124,14 @@ def beside(means: "pd.DataFrame", metric: str) -> "Table":
         screen.add_column("\npaper", justify="right")
         screen.add_column("\nnative", justify="right")
     for dataset in dict.fromkeys(means.index.get_level_values("dataset")):
-        values = means.loc[dataset].reindex(list(_SHOWN))[["published", "paper", "native"]].to_numpy().ravel()
-        screen.add_row(terminal.plain(dataset), *("-" if value != value else f"{100 * value:.1f}" for value in values))
+        values = (
+            means.loc[dataset]
+            .reindex(list(_SHOWN))[["published", "paper", "native"]]
+            .to_numpy()
+            .ravel()
+        )
+        screen.add_row(
+            terminal.plain(dataset),
+            *("-" if value != value else f"{100 * value:.1f}" for value in values),
+        )
     return screen

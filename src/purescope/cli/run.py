@@ -1,7 +1,7 @@
 """One call of the command line, from its arguments to its exit code.
 
-Errors look alike on a terminal, ours and click's. Memory that is freed goes back to the system, in a process of the
-command line's own that reads many features.
+Errors look alike on a terminal, ours and click's. Memory that is freed goes back to the system, in
+a process of the command line's own that reads many features.
 """
 
 import ctypes
@@ -25,7 +25,9 @@ def told(error: PurescopeError) -> None:
 
 
 def usage(error: click.ClickException) -> None:
-    """Print an error of click's; one that is a help text, of a group without a command, as it is."""
+    """Print an error of click's; one that is a help text, of a group without a command, as it
+    is.
+    """
     if type(error).__name__ == "NoArgsIsHelpError":  # which click has from 8.2 on
         error.show()
     else:
@@ -44,17 +46,28 @@ def in_our_words(error: click.ClickException) -> PurescopeError:
     context = getattr(error, "ctx", None)
     read_on = f"see `{context.command_path if context else 'purescope COMMAND'} --help`"
     fix = f"{advice['fix']} Or {read_on}" if advice["fix"] else read_on
-    return PurescopeError(came[:1].lower() + came[1:].rstrip("."), expected=advice["expected"], fix=fix)
+    return PurescopeError(
+        came[:1].lower() + came[1:].rstrip("."), expected=advice["expected"], fix=fix
+    )
 
 
 def _said(error: click.ClickException) -> tuple[str, Advice]:
     meant = getattr(error, "possibilities", None)  # of options, and from click 8.4 on of commands
     if meant:
-        return error.message, {"expected": "", "fix": f"did you mean {' or '.join(map(repr, meant))}?"}
-    if isinstance(error, click.BadParameter) and error.param and isinstance(error.param.type, click.Choice):
+        return error.message, {
+            "expected": "",
+            "fix": f"did you mean {' or '.join(map(repr, meant))}?",
+        }
+    if (
+        isinstance(error, click.BadParameter)
+        and error.param
+        and isinstance(error.param.type, click.Choice)
+    ):
         refused = re.match(r"'(.*)' is not (?:one of )?'", error.message)
         if refused:
-            return f"{error.param.opts[-1]} {refused[1]}", near_miss(refused[1], map(str, error.param.type.choices))
+            return f"{error.param.opts[-1]} {refused[1]}", near_miss(
+                refused[1], map(str, error.param.type.choices)
+            )
     return error.format_message(), {"expected": "", "fix": ""}
 
 
@@ -64,12 +77,14 @@ _MANY = 1 << 24  # bytes of a file of features
 
 
 def return_freed_memory(arguments: Sequence[str] | None) -> None:
-    """Have the system take large arrays back as soon as they are freed, from now on, where a large file is named.
+    """Have the system take large arrays back as soon as they are freed, from now on, where a large
+    file is named.
 
-    glibc keeps what was freed, for each thread apart. As torch asks for aligned memory, the next array of the same size
-    does not fit into it: an array that is made in turns takes a new place each time, up to several times all features.
-    To give it back takes up to half as much time again, which is well spent on features that fill the memory. Where
-    there is no glibc nothing changes.
+    glibc keeps what was freed, for each thread apart. As torch asks for aligned memory, the next
+    array of the same size does not fit into it: an array that is made in turns takes a new place
+    each time, up to several times all features. To give it back takes up to half as much time
+    again, which is well spent on features that fill the memory. Where there is no glibc nothing
+    changes.
 
     Args:
         arguments: of the command; None for those of the process.
@@ -94,8 +109,8 @@ def run(arguments: Sequence[str] | None) -> int:
     """Run a command; what a user can act on is told without a traceback.
 
     Returns:
-        The exit code: 0; 1 where what was measured could not be printed; 2 where input, files or the machine are at
-        fault.
+        The exit code: 0; 1 where what was measured could not be printed; 2 where input, files or
+        the machine are at fault.
     """
     with outlets() as both, noted():
         return both.close(_run(arguments))
@@ -104,7 +119,9 @@ def run(arguments: Sequence[str] | None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         if not _has_current_folder():
-            complain("purescope: the current folder was deleted, or cannot be read: change to another")
+            complain(
+                "purescope: the current folder was deleted, or cannot be read: change to another"
+            )
             return 2
         from purescope.cli.commands import cli
 
@@ -120,9 +137,15 @@ def _run(arguments: Sequence[str] | None) -> int:
         say("purescope: stopped", err=True)
         return 130
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
+        if not isinstance(error, MemoryError) and not re.search(
+            "out of memory|can't allocate memory", str(error)
+        ):
             raise
-        told(PurescopeError(f"out of memory: {error}", fix="a smaller --batch-size, or fewer models at a time"))
+        told(
+            PurescopeError(
+                f"out of memory: {error}", fix="a smaller --batch-size, or fewer models at a time"
+            )
+        )
         return 2
 
 

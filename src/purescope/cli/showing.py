@@ -1,4 +1,6 @@
-"""``purescope report`` and ``purescope plot``: a page, or figures, of a folder that another command has filled."""
+"""``purescope report`` and ``purescope plot``: a page, or figures, of a folder that another command
+has filled.
+"""
 
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from purescope.cli.paths import RESULTS, check_results
 def report(folder: Path) -> None:
     """Write DIR/report.html from what DIR holds, and print where it stands; nothing is measured.
 
-    Every command with --out writes it by itself; this one renews it, or makes it for an older folder.
+    Every command with --out writes it by itself; this one renews it, or makes it for an older
+    folder.
 
     \b
     Examples:
@@ -42,19 +45,22 @@ _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tm
 @click.option(
     "--venue",
     type=click.Choice(_VENUES),
-    help="Whose columns figures in the paper style fit; cvpr is ICCV's and WACV's too.  [default: neurips]",
+    help="Whose columns figures in the paper style fit; cvpr is ICCV's and WACV's too.  [default: "
+    "neurips]",
 )
 @click.option(
     "--width",
     type=click.Choice(["column", "text"]),
-    help="Where the venue has two columns: up to four panels stacked in one of them, or side by side over both.  "
+    help="Where the venue has two columns: up to four panels stacked in one of them, or side by "
+    "side over both.  "
     "[default: column]",
 )
 @click.option(
     "--format",
     "formats",
     metavar="NAMES",
-    help="Of png, svg and pdf, separated by commas.  [default: png,svg; with --style paper png,svg,pdf]",
+    help="Of png, svg and pdf, separated by commas.  [default: png,svg; with --style paper "
+    "png,svg,pdf]",
 )
 @click.option(
     "--out",
@@ -62,7 +68,14 @@ _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tm
     metavar="DIR2",
     help="Folder for the figures.  [default: DIR/figures, or DIR/figures/paper_VENUE]",
 )
-def plot(folder: Path, style: str, venue: str | None, width: str | None, formats: str | None, out: Path | None) -> None:
+def plot(
+    folder: Path,
+    style: str,
+    venue: str | None,
+    width: str | None,
+    formats: str | None,
+    out: Path | None,
+) -> None:
     """Draw every figure that DIR has the data for.
 
     DIR is the --out folder of sweep, demo, compare, evidence, track, layers or reproduce.
@@ -82,7 +95,10 @@ def plot(folder: Path, style: str, venue: str | None, width: str | None, formats
     for option, given in (("--venue", venue), ("--width", width)):
         if given and style != "paper":
             raise click.UsageError(f"{option} goes with --style paper")
-    names = [name.strip() for name in (formats or ("png,svg,pdf" if style == "paper" else "png,svg")).split(",")]
+    names = [
+        name.strip()
+        for name in (formats or ("png,svg,pdf" if style == "paper" else "png,svg")).split(",")
+    ]
     if out is None:
         out = folder / "figures" / (f"paper_{venue or 'neurips'}" if style == "paper" else "")
     screen = terminal.console()
@@ -92,6 +108,13 @@ def plot(folder: Path, style: str, venue: str | None, width: str | None, formats
         screen.say(path)
 
     with terminal.telling(), drawn_in(style, venue=venue or "neurips", width=width or "column"):
-        drawn = draw_folder(folder, out, names, published=published_figures(), processes=get_num_threads(), tell=tell)
+        drawn = draw_folder(
+            folder,
+            out,
+            names,
+            published=published_figures(),
+            processes=get_num_threads(),
+            tell=tell,
+        )
     for line in drawn.missing:
         screen.say(f"Not drawn: {line}")

@@ -1,4 +1,5 @@
-"""SIGINT, SIGTERM and SIGHUP: all is tidied up, one line says so, and the exit code is the shell's for the signal.
+"""SIGINT, SIGTERM and SIGHUP: all is tidied up, one line says so, and the exit code is the shell's
+for the signal.
 
 Little is imported here: until the signals are taken, Ctrl-C ends in a traceback.
 """
@@ -20,18 +21,22 @@ if TYPE_CHECKING:
 
 
 class Stopped(BaseException):
-    """Raised in the main thread by a signal. No KeyboardInterrupt: libraries take that for theirs."""
+    """Raised in the main thread by a signal. No KeyboardInterrupt: libraries take that for
+    theirs.
+    """
 
 
 class Signals:
     """Signals that are heeded from `take` to `leave`.
 
-    The first one raises `Stopped` wherever the main thread is, so that each ``finally`` is run; those after it are
-    left alone, so that none of these is cut short. A thread waits for as long as that may take, and then ends the
-    process: native code may not come back for minutes. A signal that was ignored at the start (``nohup``) stays so.
+    The first one raises `Stopped` wherever the main thread is, so that each ``finally`` is run;
+    those after it are left alone, so that none of these is cut short. A thread waits for as long as
+    that may take, and then ends the process: native code may not come back for minutes. A signal
+    that was ignored at the start (``nohup``) stays so.
 
     Args:
-        for_good: whether the process ends with the command. What Python does after it is then not disturbed either.
+        for_good: whether the process ends with the command. What Python does after it is then not
+            disturbed either.
     """
 
     def __init__(self, *, for_good: bool) -> None:
@@ -59,7 +64,9 @@ class Signals:
         sys.unraisablehook = self._unraisable
 
     def watch(self) -> None:
-        """Begin to wait for a signal in a thread of its own, which is told of it even if the main thread is not."""
+        """Begin to wait for a signal in a thread of its own, which is told of it even if the main
+        thread is not.
+        """
         if self._before and self._for_good:
             self._pipe = os.pipe()
             for end in self._pipe:
@@ -71,7 +78,9 @@ class Signals:
         """Heed them no more."""
         self._done = True
         if self._for_good:
-            after = signal.SIG_IGN if self.came else signal.SIG_DFL  # all is written; no traceback of Python's own end
+            after = (
+                signal.SIG_IGN if self.came else signal.SIG_DFL
+            )  # all is written; no traceback of Python's own end
             for signum in self._before:
                 signal.signal(signum, after)
             return
@@ -80,7 +89,9 @@ class Signals:
         sys.unraisablehook = self._hook
 
     def stopped(self) -> int:
-        """Say that the command was stopped, where it can be said; what a shell gives for a process that it ended."""
+        """Say that the command was stopped, where it can be said; what a shell gives for a process
+        that it ended.
+        """
         self._said = True
         for stream in (sys.stderr, sys.stdout):
             try:
@@ -102,7 +113,9 @@ class Signals:
         raise Stopped
 
     def _unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        """Raise once more what was raised where Python drops it, as in ``__del__``; say nothing while it ends."""
+        """Raise once more what was raised where Python drops it, as in ``__del__``; say nothing
+        while it ends.
+        """
         if issubclass(unraisable.exc_type, Stopped):
             signum, self.came = self.came, 0
             _thread.start_new_thread(self._again, (signum,))
@@ -128,7 +141,9 @@ class Signals:
                 for child in psutil.Process().children(recursive=True):
                     child.kill()
                 if not self._said:
-                    os.write(2, self._line(signum).encode())  # not by the stream, which the main thread may hold
+                    os.write(
+                        2, self._line(signum).encode()
+                    )  # not by the stream, which the main thread may hold
             finally:
                 os._exit(128 + signum)
 
@@ -139,12 +154,15 @@ class Signals:
 
 
 def _is_in_an_import(frame: "FrameType | None") -> bool:
-    """Whether a module's own code runs that is being imported: some of torch's, in C++, dies of an exception.
+    """Whether a module's own code runs that is being imported: some of torch's, in C++, dies of an
+    exception.
 
     Between two modules, in Python's own code of imports, nothing does.
     """
     code = None if frame is None else frame.f_code
-    between = code is not None and _is_of_imports(code) and code.co_name != "_call_with_frames_removed"
+    between = (
+        code is not None and _is_of_imports(code) and code.co_name != "_call_with_frames_removed"
+    )
     importing = False
     while frame is not None:
         importing |= _is_of_imports(frame.f_code)

@@ -19,9 +19,15 @@ from purescope.cli.paths import RESULTS, check_named
 @options.measured
 @options.read
 def sweep(
-    models: tuple[str, ...], data: tuple[str, ...], out: Path, overwrite: bool, rotations: int | None, **rest: Any
+    models: tuple[str, ...],
+    data: tuple[str, ...],
+    out: Path,
+    overwrite: bool,
+    rotations: int | None,
+    **rest: Any,
 ) -> None:
-    """Keep the purest, least pure or random k neurons of each MODEL and measure what is left, for every k.
+    """Keep the purest, least pure or random k neurons of each MODEL and measure what is left, for
+    every k.
 
     \b
     MODEL    bundled:clip | path/to/checkpoint.pt | local-dir:FOLDER | open_clip:ARCH/TAG |
@@ -40,7 +46,11 @@ def sweep(
     check_named(models, options.datasets(data), **options.places(rest))
     from purescope.runs.run import run_sweep
 
-    drawing, sources, settings = options.drawing(rest), options.sources(rest), options.settings(rest)
+    drawing, sources, settings = (
+        options.drawing(rest),
+        options.sources(rest),
+        options.settings(rest),
+    )
     with terminal.telling():
         table = run_sweep(
             models,
@@ -69,7 +79,9 @@ The question is which class name fits each picture best; small curves show accur
 """
 
 
-@click.command(short_help="The whole experiment on the bundled models and images, in one to two minutes.")
+@click.command(
+    short_help="The whole experiment on the bundled models and images, in one to two minutes."
+)
 @click.option(
     "--out",
     type=RESULTS,
@@ -79,7 +91,9 @@ The question is which class name fits each picture best; small curves show accur
     help="Folder for the results.",
 )
 def demo(out: Path) -> None:
-    """Run the pruning experiment on two small models and six image sets that come with purescope."""
+    """Run the pruning experiment on two small models and six image sets that come with
+    purescope.
+    """
     from purescope.runs.inputs import Settings, Sources
     from purescope.runs.run import run_sweep
 
@@ -101,6 +115,8 @@ def demo(out: Path) -> None:
         out,
         **{
             "All neurons, ranked": terminal.typed("purescope purity bundled:laclip"),
-            "Your checkpoint and images": terminal.typed("purescope sweep MY.pt --data folder:MY_IMAGES --out results"),
+            "Your checkpoint and images": terminal.typed(
+                "purescope sweep MY.pt --data folder:MY_IMAGES --out results"
+            ),
         },
     )

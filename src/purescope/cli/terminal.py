@@ -18,18 +18,30 @@ if TYPE_CHECKING:
     from purescope.runs.inputs import Settings
     from purescope.studies.verdict import Verdict
 
-__all__ = ["clear", "plain", "progress", "say", "telling"]  # what comes from `printing`; the rest is below
+__all__ = [
+    "clear",
+    "plain",
+    "progress",
+    "say",
+    "telling",
+]  # what comes from `printing`; the rest is below
 
 NARROW = 100  # columns: a terminal with fewer is shown less of each
 CHOICES = ("high_purity", "random", "low_purity")
 _CHOSEN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
 # Numbers have the terminal's own colour; these can be told apart on a dark one and on a light one.
-_COLOURS = {"high_purity": PALETTE["high_purity"], "random": "default", "low_purity": PALETTE["low_purity"]}
+_COLOURS = {
+    "high_purity": PALETTE["high_purity"],
+    "random": "default",
+    "low_purity": PALETTE["low_purity"],
+}
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _SPACES = {"weights": "weights", "activations": "activations", "centred": "centred activations"}
 _PROTOCOLS = {
-    "native": "native: each checkpoint's preprocess, each dataset's prompts and cleaned class names",
-    "paper": "paper: OpenAI's preprocess, 'a photo of a {}' and raw class names, whatever the checkpoint",
+    "native": "native: each checkpoint's preprocess, each dataset's prompts and cleaned class "
+    "names",
+    "paper": "paper: OpenAI's preprocess, 'a photo of a {}' and raw class names, whatever the "
+    "checkpoint",
 }
 
 
@@ -48,16 +60,21 @@ def table(title: str, *columns: str, **options: Any) -> "Table":
 
 
 def result_table(results: "pd.DataFrame", model: str, width: int = WIDTH) -> "Table":
-    """One model's accuracy in per cent: for each data set, chance, all neurons, and each choice's way over the ks.
+    """One model's accuracy in per cent: for each data set, chance, all neurons, and each choice's
+    way over the ks.
 
-    Of several random orders it is the median. The curves of a data set share one scale, from the least to the most
-    accurate that it shows. Where `width` is narrow, images and chance are left out, and curves are shorter.
+    Of several random orders it is the median. The curves of a data set share one scale, from the
+    least to the most accurate that it shows. Where `width` is narrow, images and chance are left
+    out, and curves are shorter.
     """
     narrow = width < NARROW
     rows = results[(results.model == model) & (results.metric == "accuracy")]
     medians = 100 * rows.groupby(["dataset", "strategy", "k"], sort=False).value.median()
     ks = [int(k) for k in sorted(rows[rows.strategy != "full"].k.unique())]
-    screen = table(f"{model}: zero-shot accuracy in %, keeping {_ks_said(ks)} of {rows.neurons.iloc[0]:,} neurons")
+    screen = table(
+        f"{model}: zero-shot accuracy in %, keeping {_ks_said(ks)} of {rows.neurons.iloc[0]:,} "
+        f"neurons"
+    )
     for name in ("dataset", "all") if narrow else ("dataset", "images", "chance", "all"):
         screen.add_column(name, justify="left" if name == "dataset" else "right", no_wrap=True)
     chosen = [name for name in CHOICES if (rows.strategy == name).any()]
@@ -70,7 +87,10 @@ def result_table(results: "pd.DataFrame", model: str, width: int = WIDTH) -> "Ta
         curves = {name: [medians.get((dataset, name, k)) for k in ks] for name in chosen}
         seen = [value for curve in curves.values() for value in curve if value is not None]
         most = 8 if narrow else 16
-        cells = [_course(curve, min(seen), max(seen), _COLOURS[name], most) for name, curve in curves.items()]
+        cells = [
+            _course(curve, min(seen), max(seen), _COLOURS[name], most)
+            for name, curve in curves.items()
+        ]
         about = [] if narrow else [f"{first.n:,}", f"{100 / first.classes:.1f}"]
         full = medians[(dataset, "full", first.neurons)]
         screen.add_row(plain(str(dataset)), *about, f"{full:.1f}", *cells)
@@ -102,11 +122,15 @@ def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) 
     step = -(-len(values) // most)
     if high <= low:
         return "▄" * len(values[::step])
-    return "".join(_BLOCKS[1 + round(7 * (value - low) / (high - low) - 1e-9)] for value in values[::step])
+    return "".join(
+        _BLOCKS[1 + round(7 * (value - low) / (high - low) - 1e-9)] for value in values[::step]
+    )
 
 
 def verdicts(out: Path) -> "list[Verdict]":
-    """One verdict a model, where there are random draws and both purities to compare; `out` is the run's folder."""
+    """One verdict a model, where there are random draws and both purities to compare; `out` is the
+    run's folder.
+    """
     from purescope.studies.verdict import read_verdicts
     from purescope.tables.files import read_table
     from purescope.tables.schemas import VERDICTS
@@ -126,7 +150,9 @@ def verdict_line(verdict: "Verdict", about: str = "") -> str:
 
 
 def summary(results: "pd.DataFrame", out: Path, settings: "Settings") -> None:
-    """What a run found: accuracies and a verdict for each model, and its strategies if there are more than two."""
+    """What a run found: accuracies and a verdict for each model, and its strategies if there are
+    more than two.
+    """
     screen = console()
     screen.print(f"Protocol {_PROTOCOLS[settings.protocol]}.\nPurity of {_purity(settings)}.\n")
     accuracies(screen, results)
@@ -181,9 +207,13 @@ def next_steps(screen: "Console", steps: Mapping[str, str]) -> None:
 
 
 def typed(command: str) -> str:
-    """A command that begins with ``purescope`` as it works here: by its path where PATH has another one, or none."""
+    """A command that begins with ``purescope`` as it works here: by its path where PATH has another
+    one, or none.
+    """
     running, found = Path.cwd() / sys.argv[0], shutil.which("purescope")
-    if running.stem != "purescope" or (found is not None and Path(found).resolve() == running.resolve()):
+    if running.stem != "purescope" or (
+        found is not None and Path(found).resolve() == running.resolve()
+    ):
         return command
     shown = running.relative_to(Path.cwd()) if running.is_relative_to(Path.cwd()) else running
     return f"{shlex.quote(str(shown))}{command.removeprefix('purescope')}"
@@ -199,17 +229,31 @@ def strategy_table(results: "pd.DataFrame", out: Path, model: str) -> "Table":
     curves = read_table(out, CURVES)
     board = leaderboard(results, read_table(out, COMPARISONS), curves, model=model)
     best = winner(results, curves, model=model)
-    sets, fewest = len(above_chance(results, model)), results.k.min()  # the fewest that were tried are an upper bound
+    sets, fewest = (
+        len(above_chance(results, model)),
+        results.k.min(),
+    )  # the fewest that were tried are an upper bound
     screen = table(f"{model}: strategies, over all k and {sets} data set{'s' if sets > 1 else ''}")
     for name in ("strategy", "accuracy %", "minus random (95 % interval)", "p", "neurons for 95 %"):
         screen.add_column(name, justify="left" if name == "strategy" else "right")
     for row in board:
-        difference, p = ("" if row.over_random is None else str(row.over_random)), f"{row.p:.2g}" if row.p else ""
+        difference, p = (
+            ("" if row.over_random is None else str(row.over_random)),
+            f"{row.p:.2g}" if row.p else "",
+        )
         needed = f"≤ {row.needed:.0f}" if row.needed <= fewest else f"{row.needed:.0f}"
         screen.add_row(
-            plain(row.strategy) + (" *" if row.labels else ""), f"{100 * row.area:.2f}", difference, p, needed
+            plain(row.strategy) + (" *" if row.labels else ""),
+            f"{100 * row.area:.2f}",
+            difference,
+            p,
+            needed,
         )
-    marked = "* looks at labels, of images that it is not judged on. " if any(row.labels for row in board) else ""
+    marked = (
+        "* looks at labels, of images that it is not judged on. "
+        if any(row.labels for row in board)
+        else ""
+    )
     screen.caption = marked + (str(best) if best else "")
     return screen
 
@@ -241,5 +285,8 @@ def histogram(values: "pd.Series[float]", title: str, *, bins: int = 24, height:
 
     counts, edges = np.histogram(values.dropna(), bins)
     eighths = np.ceil(counts * 8 * height / max(counts.max(), 1)).astype(int)
-    lines = ["".join(_BLOCKS[min(8, max(0, e - 8 * row))] for e in eighths) for row in reversed(range(height))]
+    lines = [
+        "".join(_BLOCKS[min(8, max(0, e - 8 * row))] for e in eighths)
+        for row in reversed(range(height))
+    ]
     return "\n".join([*lines, f"{edges[0]:.4f} .. {edges[-1]:.4f} {title}"])

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from purescope.cli.screen import Table
 
 
-@click.command(short_help="Follow purity, accuracy and the pruning gap over the checkpoints of a training.")
+@click.command(
+    short_help="Follow purity, accuracy and the pruning gap over the checkpoints of a training."
+)
 @click.argument("checkpoints", nargs=-1, required=True, metavar="CKPT...")
 @click.option(
     "--data",
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     type=RESULTS,
     required=True,
     metavar="DIR",
-    help="Folder for table and figure: one without results, or that of an earlier call with the same settings, "
+    help="Folder for table and figure: one without results, or that of an earlier call with the "
+    "same settings, "
     "to which checkpoints and datasets are added.",
 )
 @click.option("--overwrite", is_flag=True, help="Forget what --out holds.")
@@ -37,14 +40,20 @@ if TYPE_CHECKING:
 @options.tracked
 @options.read
 def track(
-    checkpoints: tuple[str, ...], data: tuple[str, ...], out: Path, keep: str | None, overwrite: bool, **rest: Any
+    checkpoints: tuple[str, ...],
+    data: tuple[str, ...],
+    out: Path,
+    keep: str | None,
+    overwrite: bool,
+    **rest: Any,
 ) -> None:
-    """Purity, accuracy and what pruning by purity gains at each CKPT, and when the ranking of the neurons settles.
+    """Purity, accuracy and what pruning by purity gains at each CKPT, and when the ranking of the
+    neurons settles.
 
     \b
     CKPT     a checkpoint or a folder with a model, as MODEL of `purescope sweep`; a folder of them;
-             or a pattern, such as 'run/epoch_*.pt'. The number after step or epoch in a name, otherwise
-             the last one, is its step; LABEL@STEP=, LABEL= or @STEP= may stand before it
+             or a pattern, such as 'run/epoch_*.pt'. The number after step or epoch in a name,
+             otherwise the last one, is its step; LABEL@STEP=, LABEL= or @STEP= may stand before it
 
     \b
     Examples:
@@ -60,15 +69,27 @@ def track(
     from purescope.runs.inputs import check_words, named_dataset, named_model
     from purescope.studies.training import tracking
 
-    drawing, sources, precision = options.drawing(rest), options.sources(rest), rest.pop("precision")
+    drawing, sources, precision = (
+        options.drawing(rest),
+        options.sources(rest),
+        rest.pop("precision"),
+    )
     settings = tracking.TrackSettings(keep=parse_keep(keep) if keep is not None else None, **rest)
     with terminal.telling():
         check_words(settings.protocol, sources)
         sets = [named_dataset(spec, sources) for spec in options.datasets(data)]
         load = partial(named_model, sources=sources, precision=precision)
-        encode = partial(extract, batch_size=sources.batch_size, cache=sources.cache, progress=terminal.progress)
+        encode = partial(
+            extract, batch_size=sources.batch_size, cache=sources.cache, progress=terminal.progress
+        )
         table = tracking.track(
-            checkpoints, sets, out=out, settings=settings, load=load, encode=encode, overwrite=overwrite
+            checkpoints,
+            sets,
+            out=out,
+            settings=settings,
+            load=load,
+            encode=encode,
+            overwrite=overwrite,
         )
     screen = terminal.console()
     screen.print(_steps(table))
@@ -78,7 +99,10 @@ def track(
         write_dynamics(table, out)
     if drawing["report"]:
         write_report(out)
-    terminal.next_steps(screen, terminal.page(out) | {"Table and figure" if drawing["figures"] else "Table": str(out)})
+    terminal.next_steps(
+        screen,
+        terminal.page(out) | {"Table and figure" if drawing["figures"] else "Table": str(out)},
+    )
 
 
 _COLUMNS = {
@@ -108,7 +132,10 @@ def _steps(table: "pd.DataFrame") -> "Table":
     for model, part in table.groupby("model", sort=False):
         for _, row in part.iterrows():
             values = [(100 if name in _ACCURACIES else 1) * row[name] for name in shown]
-            cells = ["-" if v != v else form.format(v) for v, (_, form) in zip(values, shown.values(), strict=True)]
+            cells = [
+                "-" if v != v else form.format(v)
+                for v, (_, form) in zip(values, shown.values(), strict=True)
+            ]
             names = [terminal.plain(row.dataset)] if measured else []
             screen.add_row(terminal.plain(model), f"{row.step:,}", *names, *cells)
         screen.add_section()
@@ -116,12 +143,15 @@ def _steps(table: "pd.DataFrame") -> "Table":
 
 
 def _sentences(table: "pd.DataFrame") -> list[str]:
-    """What changed from the first to the last step, for each model; counts and differences, no significance."""
+    """What changed from the first to the last step, for each model; counts and differences, no
+    significance.
+    """
     told = []
     for model, rows in table.groupby("model", sort=False):
         first, last = rows.iloc[0], rows.iloc[-1]
         overlap = ", ".join(
-            f"{tower} {first[f'{tower}_relative_overlap']:.2f} to {last[f'{tower}_relative_overlap']:.2f}"
+            f"{tower} {first[f'{tower}_relative_overlap']:.2f} to "
+            f"{last[f'{tower}_relative_overlap']:.2f}"
             for tower in ("image", "text")
         )
         sentence = f"{model}, step {first.step:,} to {last.step:,}: overlap in units of random weights, {overlap}."
@@ -139,4 +169,8 @@ def _place(row: "pd.Series[Any]") -> str:
     """Of high purity among the random orders."""
     if row.high_purity > row.random_high:
         return "above 95 % of the random orders"
-    return "below 95 % of them" if row.high_purity < row.random_low else "within the middle 90 % of them"
+    return (
+        "below 95 % of them"
+        if row.high_purity < row.random_low
+        else "within the middle 90 % of them"
+    )

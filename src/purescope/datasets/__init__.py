@@ -51,24 +51,28 @@ def load_dataset(
     """The data set that `spec` names.
 
     Args:
-        spec: ``bundled:NAME``; ``folder:DIR``, a sub-folder of images for each class; ``manifest:FILE``, a CSV or
-            Parquet table of paths and labels; ``wds:DIR`` or ``wds:PATTERN``, tar shards as the CLIP benchmark has
-            them; ``hf:OWNER/REPO`` or ``hf:DIR``; or one of ``cifar10``, ``cifar100``, ``food101``, ``caltech101``,
-            ``pets``, ``dtd``, ``eurosat``, ``stl10``, in any case. ``NAME=`` before it is what to call the data set.
+        spec: ``bundled:NAME``; ``folder:DIR``, a sub-folder of images for each class;
+            ``manifest:FILE``, a CSV or Parquet table of paths and labels; ``wds:DIR`` or
+            ``wds:PATTERN``, tar shards as the CLIP benchmark has them; ``hf:OWNER/REPO`` or
+            ``hf:DIR``; or one of ``cifar10``, ``cifar100``, ``food101``, ``caltech101``, ``pets``,
+            ``dtd``, ``eurosat``, ``stl10``, in any case. ``NAME=`` before it is what to call the
+            data set.
         data_root: the folder that has the last eight, as torchvision lays them out.
         download: fetch those there if they are missing.
-        offline: ask nothing of any network, as HF_HUB_OFFLINE in the environment says, too; otherwise only
-            ``hf:OWNER/REPO`` does unasked.
-        on_bad_image: ``error`` stops at a broken image when it is reached, naming the file; ``skip`` looks at
-            every image now, leaves the broken ones out and lists them in `Dataset.skipped`.
-        classnames, templates: JSON files in the format of CLIP_benchmark, in place of the class names and templates
-            that protocol native has for this data set.
+        offline: ask nothing of any network, as HF_HUB_OFFLINE in the environment says, too;
+            otherwise only ``hf:OWNER/REPO`` does unasked.
+        on_bad_image: ``error`` stops at a broken image when it is reached, naming the file;
+            ``skip`` looks at every image now, leaves the broken ones out and lists them in
+            `Dataset.skipped`.
+        classnames, templates: JSON files in the format of CLIP_benchmark, in place of the class
+            names and templates that protocol native has for this data set.
 
     Returns:
         Labels ``[image]`` and class names; an image is read when its turn comes.
 
     Raises:
-        DatasetError: it is unknown, missing, empty or broken; the message says where it was looked for.
+        DatasetError: it is unknown, missing, empty or broken; the message says where it was looked
+            for.
         MissingExtraError: ``hf:`` without the extra.
         InputError: `on_bad_image` is neither; or `download` is asked for offline.
 
@@ -88,16 +92,21 @@ def load_dataset(
     if download and offline:
         raise InputError(
             "a download is asked for, and nothing may be fetched",
-            expected="--download (download=True), or --offline (offline=True) or HF_HUB_OFFLINE in the environment",
+            expected="--download (download=True), or --offline (offline=True) or HF_HUB_OFFLINE in "
+            "the environment",
             fix="leave one of the two out",
         )
     label, name = split_label(spec)
     if label is not None and not is_label(label):
         raise DatasetError(
-            f"label {label!r}", expected="a name that can be part of a file name", fix="give another: NAME=DATASET"
+            f"label {label!r}",
+            expected="a name that can be part of a file name",
+            fix="give another: NAME=DATASET",
         )
     with noting() as notes:
-        dataset = _load(name, to_path(data_root) if data_root is not None else None, download, offline)
+        dataset = _load(
+            name, to_path(data_root) if data_root is not None else None, download, offline
+        )
         dataset = _worded(dataset, spec, label, classnames, templates)
         dataset = without_bad_images(dataset) if on_bad_image == "skip" else dataset
     return replace(dataset, notes=tuple(notes))
@@ -141,8 +150,13 @@ def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[
     for name, benchmark in torchvision.BENCHMARKS.items():
         present = torchvision.is_present(name, root)
         get = "" if present else "--data-root DIR if you have it, with --download if not"
-        rows.append(Listing(name, benchmark.images, benchmark.classes, benchmark.title, present, get))
-    return [*rows, *(Listing(spec, None, None, what, present=True) for spec, what in _YOURS.items())]
+        rows.append(
+            Listing(name, benchmark.images, benchmark.classes, benchmark.title, present, get)
+        )
+    return [
+        *rows,
+        *(Listing(spec, None, None, what, present=True) for spec, what in _YOURS.items()),
+    ]
 
 
 _YOURS = {
@@ -152,7 +166,11 @@ _YOURS = {
     "hf:OWNER/REPO": "images of the Hugging Face hub, with the extra [hf]; or a folder",
     "features:FILE": "your features, .npz or .safetensors",
 }
-_SUFFIXES = {"manifest": (".csv", ".tsv", ".parquet"), "wds": (".tar",), "features": (".npz", ".safetensors")}
+_SUFFIXES = {
+    "manifest": (".csv", ".tsv", ".parquet"),
+    "wds": (".tar",),
+    "features": (".npz", ".safetensors"),
+}
 _BY_PREFIX: dict[str, Callable[[str], Dataset]] = {
     "bundled": _bundled.load,
     "folder": folder.load,

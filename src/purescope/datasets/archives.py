@@ -1,6 +1,8 @@
-"""What lies where in an uncompressed tar: headers are read once, bytes when asked for, and nothing is ever unpacked.
+"""What lies where in an uncompressed tar: headers are read once, bytes when asked for, and nothing
+is ever unpacked.
 
-`datasets` does unpack the files of a folder, into its cache on this disk: how much they come to is told before.
+`datasets` does unpack the files of a folder, into its cache on this disk: how much they come to is
+told before.
 """
 
 import os
@@ -16,7 +18,15 @@ from purescope.files.memory import SMALL, require_room, text_bytes
 from purescope.files.reading import open_regular, open_whole
 
 # What tarfile raises for damaged headers; a long chain of extended ones is a RecursionError.
-_BROKEN = (tarfile.TarError, OSError, ValueError, EOFError, RecursionError, OverflowError, MemoryError)
+_BROKEN = (
+    tarfile.TarError,
+    OSError,
+    ValueError,
+    EOFError,
+    RecursionError,
+    OverflowError,
+    MemoryError,
+)
 _CHANGED = "run it again once nothing changes the shards"
 _LONGEST = 2**16  # bytes of a member's name and attributes
 _FOR_ALL = 2**12  # characters of attributes that hold for all members, and are copied for each
@@ -37,7 +47,8 @@ def members(shard: Path) -> Iterator[Member]:
     """The regular files of a tar; folders, links, devices and sparse files are left out.
 
     Raises:
-        DatasetError: it is no tar, compressed, damaged, or ends too early; what `tarfile` passes over is found, too.
+        DatasetError: it is no tar, compressed, damaged, or ends too early; what `tarfile` passes
+            over is found, too.
     """
     try:
         with open_whole(shard) as file, tarfile.open(fileobj=_limited(file), mode="r:") as tar:
@@ -54,7 +65,8 @@ def members(shard: Path) -> Iterator[Member]:
             _check_end(file, tar.offset)
     except _BROKEN as error:
         raise DatasetError(
-            f"{shard} cannot be read: {getattr(error, 'strerror', None) or error or type(error).__name__}",
+            f"{shard} cannot be read: "
+            f"{getattr(error, 'strerror', None) or error or type(error).__name__}",
             expected="a whole, uncompressed tar",
             fix="fetch it again, or unpack it if it is compressed (gunzip)",
         ) from error
@@ -68,22 +80,30 @@ def read_member(shard: Path, member: Member) -> bytes:
     """
     if member.size > SMALL:
         what = f"{member.name} of {shard}"
-        require_room(member.size, stored=member.size, what=what, most_per_byte=1, error=DatasetError)
+        require_room(
+            member.size, stored=member.size, what=what, most_per_byte=1, error=DatasetError
+        )
     try:
         with open_regular(shard) as file:
             file.seek(member.offset)
             content = file.read(member.size)
     except OSError as error:
-        raise DatasetError(f"{member.name} of {shard} cannot be read: {error}", fix=_CHANGED) from error
+        raise DatasetError(
+            f"{member.name} of {shard} cannot be read: {error}", fix=_CHANGED
+        ) from error
     if len(content) != member.size:
         raise DatasetError(
-            f"{member.name} of {shard} has {len(content)} bytes", expected=f"{member.size}", fix=_CHANGED
+            f"{member.name} of {shard} has {len(content)} bytes",
+            expected=f"{member.size}",
+            fix=_CHANGED,
         )
     return content
 
 
 class _Headers:
-    """The headers of a tar: `tarfile` reads a long name or a list of attributes whole, whatever size it declares."""
+    """The headers of a tar: `tarfile` reads a long name or a list of attributes whole, whatever
+    size it declares.
+    """
 
     def __init__(self, file: typing.BinaryIO) -> None:
         self._file = file
@@ -99,7 +119,9 @@ class _Headers:
         return content
 
 
-def _limited(file: typing.BinaryIO) -> typing.Any:  # all that `tarfile` asks for, and not all that a file has
+def _limited(
+    file: typing.BinaryIO,
+) -> typing.Any:  # all that `tarfile` asks for, and not all that a file has
     return _Headers(file)
 
 
@@ -111,7 +133,9 @@ def _check_attributes(tar: tarfile.TarFile) -> None:
 
 
 def _check_end(file: typing.BinaryIO, offset: int) -> None:
-    """`tarfile` stops at whatever is no header: only a block of zeros, and nothing behind it, is the end."""
+    """`tarfile` stops at whatever is no header: only a block of zeros, and nothing behind it, is
+    the end.
+    """
     file.seek(offset)
     end = file.read(tarfile.BLOCKSIZE)
     if len(end) < tarfile.BLOCKSIZE:
@@ -120,7 +144,9 @@ def _check_end(file: typing.BinaryIO, offset: int) -> None:
         raise tarfile.ReadError(f"the header at byte {offset} is damaged")
     while rest := file.read(2**20):
         if rest.strip(b"\0"):
-            raise tarfile.ReadError(f"it goes on after its end at byte {offset}; are these several tars in one file?")
+            raise tarfile.ReadError(
+                f"it goes on after its end at byte {offset}; are these several tars in one file?"
+            )
 
 
 MOST_PER_BYTE = 1000
@@ -144,7 +170,9 @@ def check_unpacked(files: Iterable[Path], *, tar: bool) -> None:
     from datasets.utils.extract import Extractor  # type: ignore[import-untyped]
 
     for file in files:
-        packed = Extractor.infer_extractor_format(str(file))  # as `datasets` decides, by what it begins with
+        packed = Extractor.infer_extractor_format(
+            str(file)
+        )  # as `datasets` decides, by what it begins with
         if packed and not (packed == "tar" and tar):
             raise ValueError(f"{file} is packed ({packed}); unpack it and remove it")
         if packed == "tar":
@@ -157,14 +185,18 @@ def check_unpacked(files: Iterable[Path], *, tar: bool) -> None:
 
 
 def _check_tar(file: Path) -> None:
-    """Refuse members that `datasets` would unpack; `members` refuses sparse ones that are longer than the file."""
+    """Refuse members that `datasets` would unpack; `members` refuses sparse ones that are longer
+    than the file.
+    """
     for member in members(file):
         if member.name.lower().endswith(_PACKED):
             raise ValueError(f"{member.name} in {file} is packed; unpack it and pack the tar again")
 
 
 def _check_parquet(file: Path) -> None:
-    """Hold what the footer declares, and what dictionaries repeat, against the file and the memory."""
+    """Hold what the footer declares, and what dictionaries repeat, against the file and the
+    memory.
+    """
     import pyarrow.parquet
 
     stored = file.stat().st_size
@@ -172,7 +204,8 @@ def _check_parquet(file: Path) -> None:
     total, most = 0, 0
     with pyarrow.parquet.ParquetFile(file) as opened:
         footer = opened.metadata
-    # Not of each group: where what a footer says of a column in a group is damaged, pyarrow ends the process.
+    # Not of each group: where what a footer says of a column in a group is damaged, pyarrow ends
+    # the process.
     columns = [footer.schema.column(place) for place in range(footer.num_columns)]
     repeating = {column.path for column in columns if column.physical_type == "BYTE_ARRAY"}
     for index in range(footer.num_row_groups):
@@ -180,14 +213,17 @@ def _check_parquet(file: Path) -> None:
         declared = max(0, group.total_byte_size)
         total += declared
         # A group is unpacked as a whole, and goes to the cache before the next one is.
-        require_room(declared, stored=stored, what=file.name, most_per_byte=MOST_PER_BYTE, error=DatasetError)
+        require_room(
+            declared, stored=stored, what=file.name, most_per_byte=MOST_PER_BYTE, error=DatasetError
+        )
         if repeating:
             most += declared * max(0, group.num_rows)
     if most > limit:  # if each value were the longest one
         total = max(total, _repeated(file, sorted(repeating)))
     if total > limit:
         raise ValueError(
-            f"{file.name} unpacks to {total:,} bytes, from {stored:,}: more than {MOST_PER_BYTE:,} for each byte"
+            f"{file.name} unpacks to {total:,} bytes, from {stored:,}: more than {MOST_PER_BYTE:,} "
+            f"for each byte"
         )
 
 
@@ -203,8 +239,12 @@ def _repeated(file: Path, columns: list[str]) -> int:
                 table = opened.read_row_group(index, columns=[column])
                 for chunk in table.column(0).chunks:
                     leaf = chunk
-                    while pyarrow.types.is_nested(leaf.type) and not pyarrow.types.is_dictionary(leaf.type):
+                    while pyarrow.types.is_nested(leaf.type) and not pyarrow.types.is_dictionary(
+                        leaf.type
+                    ):
                         is_struct = pyarrow.types.is_struct(leaf.type)
                         leaf = leaf.field(0) if is_struct else leaf.flatten()
-                    total += text_bytes(leaf) if pyarrow.types.is_dictionary(leaf.type) else leaf.nbytes
+                    total += (
+                        text_bytes(leaf) if pyarrow.types.is_dictionary(leaf.type) else leaf.nbytes
+                    )
     return total

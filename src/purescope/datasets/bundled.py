@@ -1,9 +1,9 @@
 """``bundled:NAME``: the evaluation sets that come with purescope, Parquet files of WebP images.
 
-Columns: ``image`` (WebP bytes), ``label``, ``class_name``, ``source``, ``version``, ``licence``. Other ways
-to class the same images are views, in ``label_VIEW`` and ``class_name_VIEW``; an image without a label there
-is no part of that view. ``index.json`` names the sets: file, view, title, templates and, where a class name
-is no good in a sentence, a better one.
+Columns: ``image`` (WebP bytes), ``label``, ``class_name``, ``source``, ``version``, ``licence``.
+Other ways to class the same images are views, in ``label_VIEW`` and ``class_name_VIEW``; an image
+without a label there is no part of that view. ``index.json`` names the sets: file, view, title,
+templates and, where a class name is no good in a sentence, a better one.
 """
 
 import importlib.resources
@@ -72,7 +72,10 @@ def load(name: str) -> Dataset:
         templates=words.templates,
         source={
             "title": entry["title"],
-            **{key: "; ".join(sorted(set(_column(table, key)))) for key in ("source", "version", "licence")},
+            **{
+                key: "; ".join(sorted(set(_column(table, key))))
+                for key in ("source", "version", "licence")
+            },
             "fingerprint_of": "the Parquet file and the view",
         },
         fingerprint=fingerprint(classes, labels, [entry["view"].encode(), content]),
@@ -85,7 +88,9 @@ def _folder() -> Traversable:
 
 def _index() -> dict[str, typing.Any]:
     try:
-        index: dict[str, typing.Any] = json.loads((_folder() / "index.json").read_text(encoding="utf-8"))
+        index: dict[str, typing.Any] = json.loads(
+            (_folder() / "index.json").read_text(encoding="utf-8")
+        )
     except FileNotFoundError:
         return {}
     return index

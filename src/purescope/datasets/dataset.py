@@ -28,17 +28,19 @@ class Dataset:
         spec: what the user named it by.
         classes: raw class names; a label is an index into them. A class may have no image.
         labels: ``[image]`` int64, one for each image.
-        images: gives the RGB image of an index; reading may fail with a `DatasetError` that names the file.
+        images: gives the RGB image of an index; reading may fail with a `DatasetError` that names
+            the file.
         display_names: class names to put into prompts.
         templates: sentences with one ``{}`` for the name.
         source: where it is from: licence, version, split, what the fingerprint covers.
         fingerprint: a hash of the content.
         skipped: broken images that were left out, and why.
-        notes: what was told of it when it was loaded: choices made, and what is odd about it. Manifests have them.
+        notes: what was told of it when it was loaded: choices made, and what is odd about it.
+            Manifests have them.
 
     Raises:
-        DatasetError: fewer than two classes, one without a name, words that are longer or more than any are meant, no
-            image, a label outside the classes, or lengths differ.
+        DatasetError: fewer than two classes, one without a name, words that are longer or more than
+            any are meant, no image, a label outside the classes, or lengths differ.
 
     Examples:
         >>> from PIL import Image
@@ -72,11 +74,17 @@ class Dataset:
             raise self._wrong(named, expected="at least two to choose between", fix=fix)
         check_class_names(self.classes, DatasetError, where=f"the data set {self.name}: ")
         if len(self.display_names) != len(self.classes):
-            raise self._wrong(f"{len(self.display_names)} display names", expected=f"{len(self.classes)}")
-        check_lengths(self.display_names, self.templates, DatasetError, where=f"the data set {self.name}: ")
+            raise self._wrong(
+                f"{len(self.display_names)} display names", expected=f"{len(self.classes)}"
+            )
+        check_lengths(
+            self.display_names, self.templates, DatasetError, where=f"the data set {self.name}: "
+        )
         for template in self.templates or ("",):
             if template.count("{}") != 1:
-                raise self._wrong(f"the template {template!r}", expected="one {} for the class name")
+                raise self._wrong(
+                    f"the template {template!r}", expected="one {} for the class name"
+                )
         self._check_labels()
 
     def __len__(self) -> int:
@@ -86,7 +94,9 @@ class Dataset:
         names = ", ".join(self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
         entries = {"images": f"{len(self):,}", "classes": f"{len(self.classes):,}: {names}"}
         entries |= {"first template": self.templates[0]} if self.templates else {}
-        return definitions(f"Data set {self.name}", {"spec": self.spec} | entries | dict(self.source))
+        return definitions(
+            f"Data set {self.name}", {"spec": self.spec} | entries | dict(self.source)
+        )
 
     def _check_labels(self) -> None:
         if not len(self.images):
@@ -109,10 +119,11 @@ class Dataset:
 
 
 def without_bad_images(dataset: Dataset) -> Dataset:
-    """The data set without the images that cannot be read: listed in `skipped`, and counted in the log.
+    """The data set without the images that cannot be read: listed in `skipped`, and counted in the
+    log.
 
-    Every image is decoded once to find out, before anything is measured: labels and images stay in step
-    because both are taken by one list of indices.
+    Every image is decoded once to find out, before anything is measured: labels and images stay in
+    step because both are taken by one list of indices.
 
     Raises:
         DatasetError: no image can be read.
@@ -137,14 +148,18 @@ def without_bad_images(dataset: Dataset) -> Dataset:
             expected="images that Pillow opens",
             fix="fetch or copy the data set again",
         )
-    _log.warning("%s: skipped %d of %d images, first %s", dataset.name, len(skipped), len(faults), skipped[0])
+    _log.warning(
+        "%s: skipped %d of %d images, first %s", dataset.name, len(skipped), len(faults), skipped[0]
+    )
     labels = dataset.labels[kept]
     return replace(
         dataset,
         labels=labels,
         images=_chosen(dataset.images, kept),
         source={**dataset.source, "skipped": str(len(skipped))},
-        fingerprint=fingerprint(dataset.classes, labels, [dataset.fingerprint.encode(), repr(kept).encode()]),
+        fingerprint=fingerprint(
+            dataset.classes, labels, [dataset.fingerprint.encode(), repr(kept).encode()]
+        ),
         skipped=skipped,
     )
 
@@ -155,7 +170,9 @@ def _chosen(images: Images, rows: Sequence[int]) -> Images:
     return LazyImages(lambda index: images[rows[index]], len(rows))
 
 
-def fingerprint(classes: Sequence[str], labels: Int64[Tensor, " image"], contents: Iterable[bytes | memoryview]) -> str:
+def fingerprint(
+    classes: Sequence[str], labels: Int64[Tensor, " image"], contents: Iterable[bytes | memoryview]
+) -> str:
     """SHA-256 of class names, labels and what stands for the images.
 
     Examples:

@@ -1,11 +1,11 @@
 """Pillow within limits: what a picture declares is looked at before it is decoded.
 
-Pillow refuses more than 179 million pixels, and warns of more than 89 million without a name. Below, a file of a few
-kilobytes can still fill half a gigabyte, and several threads decode at once.
+Pillow refuses more than 179 million pixels, and warns of more than 89 million without a name.
+Below, a file of a few kilobytes can still fill half a gigabyte, and several threads decode at once.
 
-Pictures become RGB from transparency, grey of 16 bits, and numbers without a range. Pillow's own conversion drops
-transparency, under which icons are often black all over, and cuts grey of 16 bits off at 255, so that nearly all of a
-picture becomes white.
+Pictures become RGB from transparency, grey of 16 bits, and numbers without a range. Pillow's own
+conversion drops transparency, under which icons are often black all over, and cuts grey of 16 bits
+off at 255, so that nearly all of a picture becomes white.
 """
 
 import contextlib
@@ -84,7 +84,8 @@ def colours_of(image: Image.Image) -> Colours:
 
 
 def webp_colours(start: bytes) -> Colours:
-    r"""Tell what a WebP has, from its first 30 bytes: to open it with Pillow takes the memory of the whole picture.
+    r"""Tell what a WebP has, from its first 30 bytes: to open it with Pillow takes the memory of
+    the whole picture.
 
     Examples:
         >>> webp_colours(b"RIFF....WEBPVP8X" + bytes(4) + b"\x10" + bytes(9)).transparent
@@ -98,7 +99,11 @@ def webp_colours(start: bytes) -> Colours:
 
 def _is_transparent(image: Image.Image) -> bool:
     palette = image.palette.mode if image.mode == "P" and image.palette else ""
-    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or palette == "RGBA" or "transparency" in image.info
+    return (
+        image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
+        or palette == "RGBA"
+        or "transparency" in image.info
+    )
 
 
 def _rgba(image: Image.Image) -> Image.Image:
@@ -106,7 +111,9 @@ def _rgba(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: ImageFile.ImageFile) -> Image.Image:
-    """Bring grey of 16 bits down to 8, by its upper ones, as Pillow does with colours; leave all else as it is."""
+    """Bring grey of 16 bits down to 8, by its upper ones, as Pillow does with colours; leave all
+    else as it is.
+    """
     if image.mode == "F":
         raise _no_range("floating-point numbers")
     if not image.mode.startswith("I"):
@@ -137,13 +144,14 @@ def _tag(image: ImageFile.ImageFile, number: int) -> object:
 
 def _no_range(what: str) -> ValueError:
     return ValueError(
-        f"it holds {what}, and nothing says which are black and white: save it with 8 or 16 bits a channel"
+        f"it holds {what}, and nothing says which are black and white: save it with 8 or 16 bits a "
+        f"channel"
     )
 
 
 LARGE = 1 << 24
-"""Pixels of images that are decoded one at a time: 64 MB as Pillow holds them, and up to four times as much on the way.
-All photographs of 16 megapixels and less are decoded side by side."""
+"""Pixels of images that are decoded one at a time: 64 MB as Pillow holds them, and up to four times
+as much on the way. All photographs of 16 megapixels and less are decoded side by side."""
 
 SMALL = 1 << 26
 """Pixels that are decoded however small their file is: 256 MB as Pillow holds them."""
@@ -151,16 +159,20 @@ SMALL = 1 << 26
 MOST_PER_BYTE = 2000
 """Pixels that come out of one byte at most, of more than `SMALL`.
 
-A JPEG of one colour gives 170, a PNG of it 1,030, and no content gives nearly as many. Only blank pages in black and
-white, a bit a pixel, give more (PNG 8,000, TIFF 40,000): up to A4 at 600 dots an inch, 35 million pixels, they are
-small.
+A JPEG of one colour gives 170, a PNG of it 1,030, and no content gives nearly as many. Only blank
+pages in black and white, a bit a pixel, give more (PNG 8,000, TIFF 40,000): up to A4 at 600 dots an
+inch, 35 million pixels, they are small.
 """
 
 MOST_BYTES = 1 << 31
-"""Bytes of the largest file that is taken for an image: more than 179 million pixels of any kind have."""
+"""Bytes of the largest file that is taken for an image: more than 179 million pixels of any kind
+have.
+"""
 
 MOST_SCANS = 100
-"""Scans of a JPEG: progressive ones have some ten, and each passes over all pixels whatever few bytes it has."""
+"""Scans of a JPEG: progressive ones have some ten, and each passes over all pixels whatever few
+bytes it has.
+"""
 
 _MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # none of those that stand within a scan
 _SCAN, _END = 0xDA, 0xD9
@@ -168,7 +180,9 @@ _SCAN, _END = 0xDA, 0xD9
 _one_at_a_time = threading.Lock()
 
 
-def decode(file: BinaryIO | io.BytesIO, formats: tuple[str, ...], convert: Convert = on_white) -> Image.Image:
+def decode(
+    file: BinaryIO | io.BytesIO, formats: tuple[str, ...], convert: Convert = on_white
+) -> Image.Image:
     """Decode a picture.
 
     Args:
@@ -177,7 +191,8 @@ def decode(file: BinaryIO | io.BytesIO, formats: tuple[str, ...], convert: Conve
         convert: makes RGB of it.
 
     Raises:
-        ValueError: it declares more pixels than it can mean, or than are decoded, or passes over them without an end.
+        ValueError: it declares more pixels than it can mean, or than are decoded, or passes over
+            them without an end.
         Exception: whatever Pillow raises for a damaged one.
     """
     stored, start = _start(file)
@@ -203,7 +218,9 @@ def needs_more(start: bytes) -> bool:
 
 
 def look_at(file: BinaryIO | io.BytesIO, formats: tuple[str, ...]) -> Colours:
-    """Tell what a picture has beside plain colours, from its header; nothing of one that cannot be opened."""
+    """Tell what a picture has beside plain colours, from its header; nothing of one that cannot be
+    opened.
+    """
     stored, start = _start(file)
     if start.startswith(b"\xff\xd8") or stored > MOST_BYTES:  # a JPEG has neither
         return Colours()
@@ -223,8 +240,12 @@ def _start(file: BinaryIO | io.BytesIO) -> tuple[int, bytes]:
     return stored, file.read(64)
 
 
-def _open(file: BinaryIO | io.BytesIO, start: bytes, formats: tuple[str, ...]) -> ImageFile.ImageFile:
-    """Do as `Image.open` does, but for its warning of large images, which cannot be told to the right person here."""
+def _open(
+    file: BinaryIO | io.BytesIO, start: bytes, formats: tuple[str, ...]
+) -> ImageFile.ImageFile:
+    """Do as `Image.open` does, but for its warning of large images, which cannot be told to the
+    right person here.
+    """
     for name in formats:
         if name not in Image.OPEN:
             Image.init()
@@ -232,10 +253,14 @@ def _open(file: BinaryIO | io.BytesIO, start: bytes, formats: tuple[str, ...]) -
         if accepts is not None and accepts(start[:16]) is not True:
             continue
         file.seek(0)
-        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # as there: none of this format
+        with contextlib.suppress(
+            SyntaxError, IndexError, TypeError, struct.error
+        ):  # as there: none of this format
             return factory(file, "")
     if start.startswith(b"version https://git-lfs"):
-        raise UnidentifiedImageError("a git-lfs pointer, not the image that it stands for: git lfs pull")
+        raise UnidentifiedImageError(
+            "a git-lfs pointer, not the image that it stands for: git lfs pull"
+        )
     raise UnidentifiedImageError("cannot identify image file")
 
 
@@ -246,7 +271,9 @@ def _check_scans(file: BinaryIO | io.BytesIO) -> None:
     while part := file.read(1 << 20):
         found += (last + part).count(b"\xff\xda")
         last = part[-1:]
-    if found <= MOST_SCANS:  # as nearly always; more may also be in what is no scan: a profile, a film behind the image
+    if (
+        found <= MOST_SCANS
+    ):  # as nearly always; more may also be in what is no scan: a profile, a film behind the image
         return
     file.seek(0)
     scans = _scans(file.read())
@@ -276,19 +303,25 @@ def _check_size(size: tuple[int, int], stored: int) -> None:
     most = Image.MAX_IMAGE_PIXELS
     told = f"{size[0]:,} x {size[1]:,} pixels in {stored:,} bytes"
     if most is not None and pixels > 2 * most:
-        raise ValueError(f"{told}, where Pillow decodes at most {2 * most:,} pixels (PIL.Image.MAX_IMAGE_PIXELS)")
+        raise ValueError(
+            f"{told}, where Pillow decodes at most {2 * most:,} pixels (PIL.Image.MAX_IMAGE_PIXELS)"
+        )
     if pixels > max(SMALL, MOST_PER_BYTE * stored):
         raise ValueError(f"{told}: a file that small is a blank page, or made to fill the memory")
 
 
 def _check_room(image: ImageFile.ImageFile) -> None:
-    """Refuse a large image for which there is no memory: Pillow holds a pixel in 4 bytes, and others five times."""
+    """Refuse a large image for which there is no memory: Pillow holds a pixel in 4 bytes, and
+    others five times.
+    """
     copied = image.format == "WEBP" or colours_of(image) != Colours()
     needed = image.size[0] * image.size[1] * (20 if copied else 8)
     free = available_memory()
     if needed > free:
         width, height = image.size
-        raise ValueError(f"{width:,} x {height:,} pixels take {needed:,} bytes to decode, and {free:,} are free")
+        raise ValueError(
+            f"{width:,} x {height:,} pixels take {needed:,} bytes to decode, and {free:,} are free"
+        )
 
 
 def _webp_size(start: bytes) -> tuple[int, int] | None:
@@ -302,7 +335,9 @@ def _webp_size(start: bytes) -> tuple[int, int] | None:
         return None
     kind = start[12:16]
     if kind == b"VP8X":
-        return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
+        return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(
+            start[27:30], "little"
+        ) + 1
     if kind == b"VP8L":
         packed = int.from_bytes(start[21:25], "little")
         return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1

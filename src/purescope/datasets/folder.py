@@ -1,8 +1,9 @@
 """``folder:DIR``: a sub-folder of images for each class, as torchvision's ImageFolder takes it.
 
-The files below class folders are counted once, whatever links there are. Links are followed where they lead to
-something new. One that leads to a folder above it, or to what is counted already, would count its images again, in the
-worst case each of them forty times, until the system has enough.
+The files below class folders are counted once, whatever links there are. Links are followed where
+they lead to something new. One that leads to a folder above it, or to what is counted already,
+would count its images again, in the worst case each of them forty times, until the system has
+enough.
 
 """
 
@@ -26,7 +27,8 @@ from purescope.specs import short_name, to_path
 _Id = tuple[int, int]  # device and number: what a file is, by whatever path
 
 
-# What systems and programs put beside the files of users, thumbnails of them among it; in small letters.
+# What systems and programs put beside the files of users, thumbnails of them among it; in small
+# letters.
 _SYSTEM = frozenset({
     "__macosx", "temporary items", "network trash folder", "thevolumesettingsfolder",  # macOS
     "$recycle.bin", "recycler", "recycled", "system volume information", "msocache",  # Windows
@@ -41,7 +43,8 @@ _SYSTEM_PATTERN = re.compile(
 
 
 def is_system_folder(name: str) -> bool:
-    """Tell whether a folder is none of the user's: a bin, thumbnails, or what an archive of macOS leaves.
+    """Tell whether a folder is none of the user's: a bin, thumbnails, or what an archive of macOS
+    leaves.
 
     Examples:
         >>> [is_system_folder(name) for name in ("__MACOSX", "@eaDir", "lost+found", "#recycle", "macos", "@home")]
@@ -55,9 +58,11 @@ class ClassFiles:
     """What lies below the sub-folders of a root.
 
     Args:
-        files: of each sub-folder that is a class, by folders and then by names; of any kind and any ending.
+        files: of each sub-folder that is a class, by folders and then by names; of any kind and any
+            ending.
         left_out: links to what is counted elsewhere, and folders that a link has led to before.
-        system: folders that are passed over, for `is_system_folder` says that they are none of the user's.
+        system: folders that are passed over, for `is_system_folder` says that they are none of the
+            user's.
     """
 
     files: dict[str, list[Path]] = field(default_factory=dict)
@@ -66,24 +71,33 @@ class ClassFiles:
 
 
 def class_files(root: Path) -> ClassFiles:
-    """Find all files below each sub-folder of `root`, but for folders of the system and what begins with a dot.
+    """Find all files below each sub-folder of `root`, but for folders of the system and what begins
+    with a dot.
 
-    Folders come before links to them, and links among the classes before those within one: what comes first counts.
+    Folders come before links to them, and links among the classes before those within one: what
+    comes first counts.
 
     Raises:
         OSError: a folder cannot be read.
     """
     walk = _Walk(root)
     with os.scandir(root) as entries:
-        folders = sorted((e for e in entries if e.name[0] != "." and _is_dir(e)), key=lambda entry: entry.name)
+        folders = sorted(
+            (e for e in entries if e.name[0] != "." and _is_dir(e)), key=lambda entry: entry.name
+        )
     for entry in sorted(folders, key=lambda entry: entry.is_symlink()):
         if is_system_folder(entry.name):
             walk.system.append(root / entry.name)
         else:
             walk.class_folder(entry.name)
     walk.follow_links()
-    found = {name: sorted(paths, key=lambda path: (str(path.parent), path.name)) for name, paths in walk.found.items()}
-    return ClassFiles({name: found[name] for name in in_order(found)}, sorted(walk.left_out), sorted(walk.system))
+    found = {
+        name: sorted(paths, key=lambda path: (str(path.parent), path.name))
+        for name, paths in walk.found.items()
+    }
+    return ClassFiles(
+        {name: found[name] for name in in_order(found)}, sorted(walk.left_out), sorted(walk.system)
+    )
 
 
 class _Walk:
@@ -96,7 +110,9 @@ class _Walk:
         self.found: dict[str, list[Path]] = {}
         self.left_out: list[Path] = []
         self.system: list[Path] = []
-        self.links: list[tuple[str, Path]] = []  # with the class that each belongs to, still to be followed
+        self.links: list[
+            tuple[str, Path]
+        ] = []  # with the class that each belongs to, still to be followed
 
     def class_folder(self, name: str) -> None:
         """Walk a sub-folder of the root; a link to what is counted already makes no class."""
@@ -105,7 +121,9 @@ class _Walk:
             self._walk(name, self.root / name)
 
     def follow_links(self) -> None:
-        """Walk what links have led to so far, in the order of their paths, and what links in there lead to."""
+        """Walk what links have led to so far, in the order of their paths, and what links in there
+        lead to.
+        """
         while self.links:
             turn, self.links = sorted(self.links), []
             for name, path in turn:
@@ -172,7 +190,16 @@ def _id_of(path: Path) -> _Id:
 _log = logging.getLogger(__name__)
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-_NO_PICTURES = (".txt", ".json", ".csv", ".md", ".xml", ".html", ".db", ".ini")  # what may lie beside them
+_NO_PICTURES = (
+    ".txt",
+    ".json",
+    ".csv",
+    ".md",
+    ".xml",
+    ".html",
+    ".db",
+    ".ini",
+)  # what may lie beside them
 _SPLITS = (
     "train", "training", "test", "tests", "testing", "val", "vali", "valid", "validate", "validation", "validating",
     "dev", "eval", "evaluation", "holdout", "unlabeled", "unlabelled", "trainval", "testdev", "minival",
@@ -200,15 +227,16 @@ _LAYOUT = "a folder with a sub-folder of images for each class: DIR/cat/1.jpg, D
 def load(folder: str) -> Dataset:
     """The images below `folder`.
 
-    A class is a sub-folder; labels follow their sorted names, or their numbers where all are called by one. Class names
-    are those of the sub-folders, or come from ``DIR/classes.txt``: one name a line in that order, or lines of
-    sub-folder, tab, name. A sub-folder without images stays a class that can be chosen, and is reported, as are files
-    that are no images by their names, and folders that systems and programs make, as ``@eaDir``. Links are followed to
-    what is not counted yet; others are left out, and reported. What has a name that begins with a dot is passed over.
+    A class is a sub-folder; labels follow their sorted names, or their numbers where all are called
+    by one. Class names are those of the sub-folders, or come from ``DIR/classes.txt``: one name a
+    line in that order, or lines of sub-folder, tab, name. A sub-folder without images stays a class
+    that can be chosen, and is reported, as are files that are no images by their names, and folders
+    that systems and programs make, as ``@eaDir``. Links are followed to what is not counted yet;
+    others are left out, and reported. What has a name that begins with a dot is passed over.
 
     Raises:
-        DatasetError: it is missing, has no images in sub-folders, has splits for classes, or ``classes.txt`` does not
-            fit it.
+        DatasetError: it is missing, has no images in sub-folders, has splits for classes, or
+            ``classes.txt`` does not fit it.
     """
     root = to_path(folder)
     try:
@@ -224,7 +252,9 @@ def load(folder: str) -> Dataset:
         found = [[path for path in part if _is_image(path.name)] for part in files]
         empty = _empty_classes(root, classes, found)
         paths = [path for part in found for path in part]
-        labels = torch.tensor([label for label, part in enumerate(found) for _ in part], dtype=torch.int64)
+        labels = torch.tensor(
+            [label for label, part in enumerate(found) for _ in part], dtype=torch.int64
+        )
         images, looked = open_files(paths, root, f"folder:{root}")
         return Dataset(
             name=short_name(root.resolve().name),
@@ -235,11 +265,16 @@ def load(folder: str) -> Dataset:
             # Names in classes.txt were written to be read; folder names were not.
             display_names=tuple(map(clean_name, names) if names == classes else names),
             templates=PLAIN_TEMPLATES,
-            source={"sub_folders_without_images": ", ".join(empty), "fingerprint_of": FINGERPRINTED},
+            source={
+                "sub_folders_without_images": ", ".join(empty),
+                "fingerprint_of": FINGERPRINTED,
+            },
             fingerprint=fingerprint(names, labels, looked.contents),
         )
     except OSError as error:
-        raise DatasetError(f"folder:{folder} cannot be read: {error}", fix="check its permissions") from error
+        raise DatasetError(
+            f"folder:{folder} cannot be read: {error}", fix="check its permissions"
+        ) from error
 
 
 def _class_files(root: Path) -> ClassFiles:
@@ -249,11 +284,17 @@ def _class_files(root: Path) -> ClassFiles:
     if not below.files:
         entries = [entry for entry in root.iterdir() if entry.name[0] != "."]
         loose = sum(_is_image(entry.name) for entry in entries)
-        told = f"{loose} image{'s' * (loose != 1)} directly in it" if loose else f"{len(entries)} files and no image"
+        told = (
+            f"{loose} image{'s' * (loose != 1)} directly in it"
+            if loose
+            else f"{len(entries)} files and no image"
+        )
         raise DatasetError(
             f"folder:{root} {f'has no sub-folder, {told}' if entries else 'is empty'}",
             expected=_LAYOUT,
-            fix="put the images of each class into a sub-folder of its own" if loose else "check the path",
+            fix="put the images of each class into a sub-folder of its own"
+            if loose
+            else "check the path",
         )
     return below
 
@@ -263,9 +304,13 @@ def _class_names(root: Path, sub_folders: list[str]) -> list[str]:
     if not os.path.lexists(file):
         return sub_folders
     try:
-        lines = [line for line in read_text(file, encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [
+            line for line in read_text(file, encoding="utf-8-sig").splitlines() if line.strip()
+        ]
     except OSError as error:
-        raise DatasetError(f"{file} cannot be read: {error.strerror}", expected="a class name a line") from error
+        raise DatasetError(
+            f"{file} cannot be read: {error.strerror}", expected="a class name a line"
+        ) from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file} is not UTF-8 text: {error}", fix="save it as UTF-8") from error
     table = [line.partition("\t")[::2] for line in lines if "\t" in line]
@@ -273,8 +318,10 @@ def _class_names(root: Path, sub_folders: list[str]) -> list[str]:
     names = {sub_folder.strip(): name.strip() for sub_folder, name in pairs}
     if len(lines) != len(sub_folders) or set(names) != set(sub_folders):
         raise DatasetError(
-            f"{file} has {len(lines)} lines that name {len(names)} of {len(sub_folders)} sub-folders",
-            expected="one line for each sub-folder: its class name, in the order of the sub-folders,"
+            f"{file} has {len(lines)} lines that name {len(names)} of {len(sub_folders)} "
+            f"sub-folders",
+            expected="one line for each sub-folder: its class name, in the order of the "
+            "sub-folders,"
             " or sub-folder, tab, class name",
             fix=f"the sub-folders are {listed(sub_folders)}",
         )
@@ -283,12 +330,17 @@ def _class_names(root: Path, sub_folders: list[str]) -> list[str]:
 
 def _report_others(root: Path, paths: list[Path]) -> None:
     """Name what may be images and is not read: a set that lost its .heic files is another set."""
-    others = [path for path in paths if not _is_image(path.name) and path.suffix.lower() not in _NO_PICTURES]
+    others = [
+        path
+        for path in paths
+        if not _is_image(path.name) and path.suffix.lower() not in _NO_PICTURES
+    ]
     if others:
         endings = ", ".join(sorted({path.suffix.lower() or "no ending" for path in others})[:8])
         first = name_below(root, others[0])
         warnings.warn(
-            f"folder:{root}: {len(others)} files are no images by their names ({endings}) and are left out, first "
+            f"folder:{root}: {len(others)} files are no images by their names ({endings}) and are "
+            f"left out, first "
             f"{first}; read are {', '.join(_EXTENSIONS)}",
             stacklevel=3,
         )
@@ -303,8 +355,12 @@ def _report_left_out(root: Path, left_out: list[Path], what: str) -> None:
 
 def _refuse_splits(root: Path, below: ClassFiles) -> None:
     """Refuse a folder whose sub-folders are splits: each would be a class."""
-    filled = [name for name, files in below.files.items() if any(_is_image(path.name) for path in files)]
-    if not any(map(_is_split, filled)) or not all(_words(name) <= {*_SPLITS, *_BESIDE_SPLITS} for name in filled):
+    filled = [
+        name for name, files in below.files.items() if any(_is_image(path.name) for path in files)
+    ]
+    if not any(map(_is_split, filled)) or not all(
+        _words(name) <= {*_SPLITS, *_BESIDE_SPLITS} for name in filled
+    ):
         return
     test = next((name for name in filled if re.search("test", name, re.IGNORECASE)), filled[-1])
     raise DatasetError(
@@ -325,8 +381,10 @@ def _warn_of_same_sub_folders(root: Path, below: ClassFiles) -> None:
     shared = set.intersection(*inner.values()) if len(inner) > 1 else set()
     if len(shared) > 1:
         warnings.warn(
-            f"folder:{root}: all of its {len(inner)} sub-folders have the sub-folders {listed(sorted(shared))}: if "
-            f"those are the classes, name one of the {len(inner)}, as folder:{root / next(iter(inner))}",
+            f"folder:{root}: all of its {len(inner)} sub-folders have the sub-folders "
+            f"{listed(sorted(shared))}: if "
+            f"those are the classes, name one of the {len(inner)}, as "
+            f"folder:{root / next(iter(inner))}",
             stacklevel=3,
         )
 
@@ -358,5 +416,7 @@ def _empty_classes(root: Path, classes: list[str], found: list[list[Path]]) -> l
             fix="check the path, or convert images of other formats",
         )
     if empty:
-        _log.warning("folder:%s: no image in %d of %d sub-folders: %s", root, len(empty), len(classes), empty)
+        _log.warning(
+            "folder:%s: no image in %d of %d sub-folders: %s", root, len(empty), len(classes), empty
+        )
     return empty

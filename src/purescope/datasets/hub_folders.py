@@ -1,10 +1,11 @@
 """Where a data set leads `datasets` to: what its README says, and the files that were found by it.
 
-`datasets` resolves ``data_files`` with fsspec, which reads any path, asks any address, and knows schemes that fill
-variables of the environment into the addresses that they ask. Only patterns of files beside the README are left.
+`datasets` resolves ``data_files`` with fsspec, which reads any path, asks any address, and knows
+schemes that fill variables of the environment into the addresses that they ask. Only patterns of
+files beside the README are left.
 
-Of a folder that it has saved, `datasets` opens the files that ``state.json`` names, whatever their paths, and follows
-every link: such folders are looked at before it opens anything in them.
+Of a folder that it has saved, `datasets` opens the files that ``state.json`` names, whatever their
+paths, and follows every link: such folders are looked at before it opens anything in them.
 """
 
 import os
@@ -18,7 +19,9 @@ from purescope.specs import is_inside
 
 CARDS = ("README.md", ".huggingface.yaml")
 READERS = ("parquet", "csv", "json", "arrow", "imagefolder", "webdataset")
-"""Those of `datasets` that can make images with classes, and read nothing but the files that they are given."""
+"""Those of `datasets` that can make images with classes, and read nothing but the files that they
+are given.
+"""
 
 _WORDS = ("description", "features")  # names of classes may have colons, and lead nowhere
 _PREPARED = "cache"  # what was read once and is kept
@@ -30,7 +33,8 @@ def check_cards(cards: Iterable[Path]) -> None:
     """Refuse what leads anywhere but to files beside these, in a README and what stands for one.
 
     Raises:
-        OSError, ValueError: something does; the message says where. Other errors are those of a damaged file.
+        OSError, ValueError: something does; the message says where. Other errors are those of a
+            damaged file.
     """
     for card in cards:
         if not os.path.lexists(card):
@@ -44,7 +48,8 @@ def check_cards(cards: Iterable[Path]) -> None:
 
 
 def check_builder(builder: Any, folder: Path | None) -> list[Path]:
-    """Refuse files elsewhere than in a folder, or on the hub where there is none, and readers of other formats.
+    """Refuse files elsewhere than in a folder, or on the hub where there is none, and readers of
+    other formats.
 
     Args:
         builder: a `datasets.DatasetBuilder` that has found its files, and read none of them.
@@ -57,7 +62,10 @@ def check_builder(builder: Any, folder: Path | None) -> list[Path]:
         OSError, ValueError: as `check_cards`.
     """
     reader = reader_of(builder)
-    if not type(builder).__module__.startswith("datasets.packaged_modules.") or reader not in (*READERS, _PREPARED):
+    if not type(builder).__module__.startswith("datasets.packaged_modules.") or reader not in (
+        *READERS,
+        _PREPARED,
+    ):
         raise ValueError(f"its files are those of {reader}; those of {', '.join(READERS)} are read")
     found = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
     if folder is None:
@@ -66,7 +74,11 @@ def check_builder(builder: Any, folder: Path | None) -> list[Path]:
                 raise ValueError(f"it leads to {file}, which is not in its repository")
         return []
     for file in found:
-        if "::" in file or "://" in file or not _lies_in(Path(file), folder, links=_is_image(file, reader)):
+        if (
+            "::" in file
+            or "://" in file
+            or not _lies_in(Path(file), folder, links=_is_image(file, reader))
+        ):
             raise ValueError(f"it leads to {file}, which is not in its folder")
     return [Path(file) for file in found if not _is_image(file, reader)]
 
@@ -126,7 +138,9 @@ def _stays(pattern: str) -> bool:
 
 
 def _is_image(file: str, reader: str) -> bool:
-    """Whether a file is one of those images that are not opened before we do, as those of ``folder:`` are."""
+    """Whether a file is one of those images that are not opened before we do, as those of
+    ``folder:`` are.
+    """
     if reader != "imagefolder":
         return False
     from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder  # type: ignore[import-untyped]
@@ -135,10 +149,15 @@ def _is_image(file: str, reader: str) -> bool:
 
 
 def _lies_in(file: Path, folder: Path, *, links: bool) -> bool:
-    """Whether a file is in a folder; `links` may lead out of it. In the hub's cache, others lead to ``blobs``."""
+    """Whether a file is in a folder; `links` may lead out of it. In the hub's cache, others lead to
+    ``blobs``.
+    """
     if not is_below(file, [folder]):
         return False
-    allowed = [folder.resolve(), *(parent.parent / "blobs" for parent in folder.resolve().parents if _is_cache(parent))]
+    allowed = [
+        folder.resolve(),
+        *(parent.parent / "blobs" for parent in folder.resolve().parents if _is_cache(parent)),
+    ]
     return links or is_below(file.resolve(), allowed)
 
 
@@ -158,7 +177,14 @@ def is_below(file: Path, folders: Iterable[Path]) -> bool:
     return any(path.is_relative_to(os.path.abspath(folder)) for folder in folders)  # noqa: PTH100
 
 
-_STORED = (".arrow", ".parquet", ".tar", ".zip", ".csv", ".jsonl")  # what rows and images are kept in
+_STORED = (
+    ".arrow",
+    ".parquet",
+    ".tar",
+    ".zip",
+    ".csv",
+    ".jsonl",
+)  # what rows and images are kept in
 _SMALL = 1024  # bytes; a pointer of git-lfs has about 130
 DICT, STATE, INFO = "dataset_dict.json", "state.json", "dataset_info.json"
 
@@ -181,16 +207,22 @@ def check_folder(folder: Path) -> None:
 
 
 def _check_kinds(folder: Path) -> None:
-    """Refuse pipes and devices, and links to a folder that is walked anyway: it would be walked without an end."""
+    """Refuse pipes and devices, and links to a folder that is walked anyway: it would be walked
+    without an end.
+    """
     real = folder.resolve()
     folders = {_id_of(path) for path in (real, *real.parents)}
     links = []
     for parent, names, _ in os.walk(real, onerror=_raise):
         folders.add(_id_of(Path(parent)))
         # Those with two underscores `datasets` leaves out itself.
-        made = next((name for name in names if is_system_folder(name) and not name.startswith("__")), None)
+        made = next(
+            (name for name in names if is_system_folder(name) and not name.startswith("__")), None
+        )
         if made is not None:
-            raise ValueError(f"{Path(parent) / made} is made by a system, and its files would be read: remove it")
+            raise ValueError(
+                f"{Path(parent) / made} is made by a system, and its files would be read: remove it"
+            )
         with os.scandir(parent) as entries:
             for entry in entries:
                 if entry.is_symlink():
@@ -221,7 +253,9 @@ def _check_part(folder: Path, part: Path) -> None:
     _object(part / INFO)
     for key in ("_data_files", "_indices_data_files"):
         entries = state.get(key)
-        if entries is None and key != "_data_files":  # there is none where rows stand as they were written
+        if (
+            entries is None and key != "_data_files"
+        ):  # there is none where rows stand as they were written
             continue
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise ValueError(f"{key} in {part / STATE} is no list of files")
@@ -246,7 +280,11 @@ def _stored_names(file: Path, names: Any, key: str) -> list[str]:
     if not isinstance(names, list):
         raise ValueError(f"{key} in {file} is no list")
     for name in names:
-        if not isinstance(name, str) or name in ("", ".", "..") or set(name) & {"/", "\\", ":", "\0"}:
+        if (
+            not isinstance(name, str)
+            or name in ("", ".", "..")
+            or set(name) & {"/", "\\", ":", "\0"}
+        ):
             raise ValueError(f"{file} names {name!r}, which is no file in its folder")
     return names
 

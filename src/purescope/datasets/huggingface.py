@@ -1,7 +1,9 @@
-"""``hf:REPO`` and ``hf:FOLDER``: image data sets of the Hugging Face hub, and those that `datasets` has saved.
+"""``hf:REPO`` and ``hf:FOLDER``: image data sets of the Hugging Face hub, and those that `datasets`
+has saved.
 
-Options stand behind a question mark: ``hf:uoft-cs/cifar100?split=test&label=fine_label``. Images are read from
-the Arrow table and decoded by us, never by `datasets`: the same formats and the same errors as everywhere.
+Options stand behind a question mark: ``hf:uoft-cs/cifar100?split=test&label=fine_label``. Images
+are read from the Arrow table and decoded by us, never by `datasets`: the same formats and the same
+errors as everywhere.
 """
 
 import contextlib
@@ -45,7 +47,13 @@ _Split = typing.Any
 _Splits = Mapping[str, _Split]
 _Builder = typing.Any
 
-_LABELS = ("label", "labels", "class", "class_name", "category")  # of columns that hold the names themselves
+_LABELS = (
+    "label",
+    "labels",
+    "class",
+    "class_name",
+    "category",
+)  # of columns that hold the names themselves
 _OPTIONS = ("split", "config", "revision", "image", "label")
 
 
@@ -53,14 +61,15 @@ def load(name: str, *, offline: bool = False) -> Dataset:
     """The split of a data set that has one column of images and one of class labels.
 
     Args:
-        name: OWNER/REPO on the hub, or a folder: one that `save_to_disk` wrote, or of files that `load_dataset`
-            reads. Options: ``split`` (default: test, or the only one), ``config``, ``revision``, and ``image`` and
-            ``label``, the columns to take where there are several.
+        name: OWNER/REPO on the hub, or a folder: one that `save_to_disk` wrote, or of files that
+            `load_dataset` reads. Options: ``split`` (default: test, or the only one), ``config``,
+            ``revision``, and ``image`` and ``label``, the columns to take where there are several.
         offline: take what is on this disk, and fail before anything is asked of the hub.
 
     Raises:
         MissingExtraError: `datasets` is not installed.
-        DatasetError: it cannot be found or read; or the split or a column is missing or could be one of several.
+        DatasetError: it cannot be found or read; or the split or a column is missing or could be
+            one of several.
     """
     where, options = _parse(name)
     # A folder needs none: whatever is asked for it is asked by somebody else.
@@ -120,7 +129,9 @@ def _parse(name: str) -> tuple[str, Mapping[str, str]]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for option in options or [query]:
         if option not in _OPTIONS:
-            raise DatasetError(f"hf:{name} has the option {option!r}", **near_miss(option, _OPTIONS))
+            raise DatasetError(
+                f"hf:{name} has the option {option!r}", **near_miss(option, _OPTIONS)
+            )
     return where, options
 
 
@@ -133,7 +144,9 @@ def _open(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
     folder = to_path(where)
     if not is_folder(folder) and not re.fullmatch(r"[\w.-]+/[\w.-]+", where):
         raise DatasetError(
-            f"hf:{where} is no folder", expected="one, or OWNER/REPO on the Hugging Face hub", fix="check the path"
+            f"hf:{where} is no folder",
+            expected="one, or OWNER/REPO on the Hugging Face hub",
+            fix="check the path",
         )
     try:
         if is_folder(folder):
@@ -144,7 +157,8 @@ def _open(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
     # Its errors have no common base: builders raise whatever their files make them.
     except Exception as error:
         raise DatasetError(
-            f"hf:{where} cannot be {'read' if is_folder(folder) else 'fetched or read'}: {_first_line(error)}",
+            f"hf:{where} cannot be {'read' if is_folder(folder) else 'fetched or read'}: "
+            f"{_first_line(error)}",
             expected="a data set that `datasets.load_dataset` reads without running code",
             fix=""
             if is_folder(folder)
@@ -163,13 +177,17 @@ def _open_folder(folder: Path, options: Mapping[str, str]) -> _Splits:
     if "::" in str(folder):
         raise ValueError(f"{folder} would be taken for an address, for the :: in it")
     check_cards(folder / name for name in CARDS)
-    builder = datasets.load_dataset_builder(str(folder), options.get("config"), revision=options.get("revision"))
+    builder = datasets.load_dataset_builder(
+        str(folder), options.get("config"), revision=options.get("revision")
+    )
     check_unpacked(check_builder(builder, folder), tar=reader_of(builder) == "webdataset")
     return _prepared(builder)
 
 
 def _open_repository(where: str, options: Mapping[str, str], offline: bool) -> _Splits:
-    """What its README says is looked at before `datasets` follows it; what cannot be fetched, is not followed."""
+    """What its README says is looked at before `datasets` follows it; what cannot be fetched, is
+    not followed.
+    """
     import datasets
 
     revision = options.get("revision")
@@ -197,7 +215,9 @@ def _fetch_cards(repository: str, revision: str | None) -> list[Path]:
     cards = []
     for name in CARDS:
         try:
-            cards.append(Path(hf_hub_download(repository, name, repo_type="dataset", revision=revision)))
+            cards.append(
+                Path(hf_hub_download(repository, name, repo_type="dataset", revision=revision))
+            )
         except LocalEntryNotFoundError as error:  # nobody could be asked; a ValueError, too
             raise ConnectionError(str(error)) from error
         except EntryNotFoundError:
@@ -214,7 +234,9 @@ def _prepared(builder: _Builder) -> _Splits:
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
     """As HF_HUB_OFFLINE=1, which the libraries read only once, when they are imported."""
-    modules = [importlib.import_module(name) for name in ("datasets.config", "huggingface_hub.constants")]
+    modules = [
+        importlib.import_module(name) for name in ("datasets.config", "huggingface_hub.constants")
+    ]
     before = [vars(module)["HF_HUB_OFFLINE"] for module in modules]
     for module in modules:
         vars(module)["HF_HUB_OFFLINE"] = True
@@ -240,21 +262,26 @@ def _split(name: str, found: _Splits, split: str | None) -> tuple[str, _Split]:
 
 
 def _label_column(name: str, data: _Split, wanted: str | None) -> str:
-    """The column of class labels; where none has that type, the one that is named, or called label, if it has words.
+    """The column of class labels; where none has that type, the one that is named, or called label,
+    if it has words.
 
     Raises:
-        DatasetError: there is none; it holds numbers, whose names nobody knows; or there are several.
+        DatasetError: there is none; it holds numbers, whose names nobody knows; or there are
+            several.
     """
     features = data.features
     plain = [wanted] if wanted is not None else [column for column in _LABELS if column in features]
-    if wanted is None and any(type(feature).__name__ == "ClassLabel" for feature in features.values()):
+    if wanted is None and any(
+        type(feature).__name__ == "ClassLabel" for feature in features.values()
+    ):
         plain = []
     if len(plain) != 1 or type(features.get(plain[0])).__name__ != "Value":
         return _column(name, data, "ClassLabel", wanted)
     kind = features[plain[0]].dtype
     if kind not in ("string", "large_string"):
         raise DatasetError(
-            f"hf:{name}: the column {plain[0]} holds {kind}, and nothing says what the classes are called",
+            f"hf:{name}: the column {plain[0]} holds {kind}, and nothing says what the classes are "
+            f"called",
             expected="class labels (ClassLabel), or the names of classes as text",
             fix=f'datasets.Dataset.cast_column("{plain[0]}", datasets.ClassLabel(names=[...])) and save it again',
         )
@@ -268,16 +295,21 @@ def _class_names(feature: typing.Any, values: Sequence[typing.Any]) -> Sequence[
 
 def _column(name: str, data: _Split, kind: str, wanted: str | None) -> str:
     """The one column of this kind of feature."""
-    fitting: list[str] = [column for column, feature in data.features.items() if type(feature).__name__ == kind]
+    fitting: list[str] = [
+        column for column, feature in data.features.items() if type(feature).__name__ == kind
+    ]
     if wanted is not None:
         fitting = [column for column in fitting if column == wanted]
     if len(fitting) == 1:
         return fitting[0]
-    columns = listed([f"{column} ({type(feature).__name__})" for column, feature in data.features.items()])
+    columns = listed(
+        [f"{column} ({type(feature).__name__})" for column, feature in data.features.items()]
+    )
     raise DatasetError(
         f"hf:{name} has the columns {columns}",
         expected=f"one of type {kind}" + (f" called {wanted!r}" if wanted is not None else ""),
-        fix=_how_to_get(kind, data, wanted, fitting) + "; tar shards of the CLIP benchmark are read with wds:FOLDER",
+        fix=_how_to_get(kind, data, wanted, fitting)
+        + "; tar shards of the CLIP benchmark are read with wds:FOLDER",
     )
 
 
@@ -302,11 +334,17 @@ def _roots(folder: Path) -> list[Path]:
     from datasets import config
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    kept = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, config.EXTRACTED_DATASETS_PATH)
+    kept = (
+        config.HF_DATASETS_CACHE,
+        config.DOWNLOADED_DATASETS_PATH,
+        config.EXTRACTED_DATASETS_PATH,
+    )
     return [Path(HF_HUB_CACHE), *map(Path, kept)]
 
 
-def _images(name: str, column: "pyarrow.ChunkedArray", roots: list[Path]) -> tuple[LazyImages, Sequence[bytes]]:
+def _images(
+    name: str, column: "pyarrow.ChunkedArray", roots: list[Path]
+) -> tuple[LazyImages, Sequence[bytes]]:
     """The images, and what to fingerprint them by."""
     import pyarrow.compute
 
@@ -330,12 +368,16 @@ def _images(name: str, column: "pyarrow.ChunkedArray", roots: list[Path]) -> tup
             return read_bytes(path, most=MOST_BYTES)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise DatasetError(f"image {called(index)}: {reason}", expected="a file, or bytes in the table") from error
+            raise DatasetError(
+                f"image {called(index)}: {reason}", expected="a file, or bytes in the table"
+            ) from error
 
     def read(index: int, convert: Convert) -> Image.Image:
         return open_rgb(io.BytesIO(content(index)), called(index), convert=convert)
 
-    looked = look_at_images([Path(path or "").name for path in paths], lambda index: io.BytesIO(content(index)))
+    looked = look_at_images(
+        [Path(path or "").name for path in paths], lambda index: io.BytesIO(content(index))
+    )
     looked.warn(f"hf:{name}")
     return looked.images(read), looked.contents
 

@@ -35,14 +35,16 @@ _BROKEN = (
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
-# What is tried on bytes from anywhere. Not all that Pillow has: for EPS it starts Ghostscript, for the sake of which a
-# picture is a program.
+# What is tried on bytes from anywhere. Not all that Pillow has: for EPS it starts Ghostscript, for
+# the sake of which a picture is a program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 _Open: typing.TypeAlias = io.BufferedReader | io.BytesIO
 
 FINGERPRINTED = "class names, labels, file names and contents"
-"""What the fingerprint of a set of files covers, however large: a changed image of the same size is another image."""
+"""What the fingerprint of a set of files covers, however large: a changed image of the same size is
+another image.
+"""
 
 
 @typing.runtime_checkable
@@ -55,7 +57,8 @@ class Images(typing.Protocol):
 
 @dataclass(frozen=True)
 class LazyImages:
-    """Images that a function reads, one at a time; safe to ask from several threads where the function is.
+    """Images that a function reads, one at a time; safe to ask from several threads where the
+    function is.
 
     Args:
         read: gives the image of an index.
@@ -96,32 +99,44 @@ class LazyImages:
 
 
 def of_protocol(images: Images, protocol: str) -> Images:
-    """Return the images as a protocol has them: paper drops transparency, native puts white behind it."""
+    """Return the images as a protocol has them: paper drops transparency, native puts white behind
+    it.
+    """
     return images.of_paper if protocol == "paper" and isinstance(images, LazyImages) else images
 
 
 def open_rgb(
-    file: Path | io.BytesIO, name: str, formats: tuple[str, ...] = _FORMATS, *, convert: Convert = on_white
+    file: Path | io.BytesIO,
+    name: str,
+    formats: tuple[str, ...] = _FORMATS,
+    *,
+    convert: Convert = on_white,
 ) -> Image.Image:
-    """Read one image as RGB; an EXIF orientation is not applied, as torchvision's ImageFolder does not.
+    """Read one image as RGB; an EXIF orientation is not applied, as torchvision's ImageFolder does
+    not.
 
     Args:
         file: where the image is; a path must be that of a regular file.
         name: what to call it in an error.
-        formats: Pillow's names of the formats to try; knowing the one saves half the time of a small image.
+        formats: Pillow's names of the formats to try; knowing the one saves half the time of a
+            small image.
         convert: makes RGB of it.
 
     Raises:
-        DatasetError: it is not an image, or a damaged one, or one that is much larger than its file can mean.
+        DatasetError: it is not an image, or a damaged one, or one that is much larger than its file
+            can mean.
     """
     try:
-        with open_regular(file) if isinstance(file, Path) else contextlib.nullcontext(file) as stream:
+        with (
+            open_regular(file) if isinstance(file, Path) else contextlib.nullcontext(file) as stream
+        ):
             return decode(stream, formats, convert)
     except _BROKEN as error:
         raise DatasetError(
             f"image {name}: {getattr(error, 'strerror', None) or error or type(error).__name__}",
             expected=f"an image, in one of the formats {', '.join(formats)}",
-            fix="mend or remove it, or leave such images out with --on-bad-image skip (on_bad_image='skip')",
+            fix="mend or remove it, or leave such images out with --on-bad-image skip "
+            "(on_bad_image='skip')",
         ) from error
 
 
@@ -130,8 +145,8 @@ class Looked:
     """What was seen of the images of a set, before any is decoded.
 
     Args:
-        contents: what to fingerprint each by: its name, the SHA-256 of its bytes, and how it becomes RGB where Pillow's
-            own conversion is another.
+        contents: what to fingerprint each by: its name, the SHA-256 of its bytes, and how it
+            becomes RGB where Pillow's own conversion is another.
         colours: of each.
     """
 
@@ -144,17 +159,21 @@ class Looked:
         deep = sum(found.deep for found in self.colours)
         if clear:
             warnings.warn(
-                f"{where}: {clear} of {len(self.colours)} images have transparency: white is put behind it (protocol "
+                f"{where}: {clear} of {len(self.colours)} images have transparency: white is put "
+                f"behind it (protocol "
                 "paper drops it, as the experiment's script does)",
                 stacklevel=3,
             )
         if deep:
             warnings.warn(
-                f"{where}: {deep} of {len(self.colours)} images are grey with more than 8 bits: the upper 8 are read",
+                f"{where}: {deep} of {len(self.colours)} images are grey with more than 8 bits: "
+                f"the upper 8 are read",
                 stacklevel=3,
             )
 
-    def images(self, read: Callable[[int, Convert], Image.Image], *, paper: Convert | None = None) -> LazyImages:
+    def images(
+        self, read: Callable[[int, Convert], Image.Image], *, paper: Convert | None = None
+    ) -> LazyImages:
         """Images that `read` opens and converts.
 
         Args:
@@ -173,7 +192,9 @@ class Looked:
 def open_files(
     paths: Sequence[Path], root: Path, where: str, *, paper: Convert | None = None
 ) -> tuple[LazyImages, Looked]:
-    """Look at image files, which are called by their paths below `root` in errors, and `where` in warnings."""
+    """Look at image files, which are called by their paths below `root` in errors, and `where` in
+    warnings.
+    """
 
     def open_one(index: int) -> _Open:
         return open_regular(paths[index])
@@ -181,7 +202,10 @@ def open_files(
     looked = look_at_images([name_below(root, path) for path in paths], open_one)
     looked.warn(where)
     images = looked.images(
-        lambda index, convert: open_rgb(paths[index], name_below(root, paths[index]), convert=convert), paper=paper
+        lambda index, convert: open_rgb(
+            paths[index], name_below(root, paths[index]), convert=convert
+        ),
+        paper=paper,
     )
     return images, looked
 
@@ -189,7 +213,8 @@ def open_files(
 def look_at_images(names: Sequence[str], open_one: Callable[[int], _Open]) -> Looked:
     """Hash the images of a set and look at their headers, in threads.
 
-    One that cannot be read counts as empty, as does what is no regular file and what is larger than any image.
+    One that cannot be read counts as empty, as does what is no regular file and what is larger than
+    any image.
     """
 
     def look(index: int) -> tuple[bytes, Colours]:
@@ -201,12 +226,16 @@ def look_at_images(names: Sequence[str], open_one: Callable[[int], _Open]) -> Lo
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         found = list(pool.map(look, range(len(names))))
-    contents = [_named(name, digest) + reading(colours) for name, (digest, colours) in zip(names, found, strict=True)]
+    contents = [
+        _named(name, digest) + reading(colours)
+        for name, (digest, colours) in zip(names, found, strict=True)
+    ]
     return Looked(contents, [colours for _, colours in found])
 
 
 def look_at_starts(lengths: Sequence[int], read: Callable[[int, int], bytes]) -> list[Colours]:
-    """Look at the headers of images that lie in larger files, in threads; most are told by their first bytes.
+    """Look at the headers of images that lie in larger files, in threads; most are told by their
+    first bytes.
 
     Args:
         lengths: of each image, in bytes.
@@ -216,7 +245,11 @@ def look_at_starts(lengths: Sequence[int], read: Callable[[int, int], bytes]) ->
     def look(index: int) -> Colours:
         try:
             start = read(index, min(lengths[index], 64))
-            whole = read(index, lengths[index]) if needs_more(start) and lengths[index] <= MOST_BYTES else start
+            whole = (
+                read(index, lengths[index])
+                if needs_more(start) and lengths[index] <= MOST_BYTES
+                else start
+            )
             return look_at(io.BytesIO(whole), _FORMATS)
         except DatasetError:
             return Colours()
@@ -226,9 +259,11 @@ def look_at_starts(lengths: Sequence[int], read: Callable[[int, int], bytes]) ->
 
 
 def file_contents(paths: Sequence[Path], root: Path, *, most: int = MOST_BYTES) -> Iterator[bytes]:
-    """What to fingerprint a set of files by: the name of each with the SHA-256 of its bytes, which threads ask for.
+    """What to fingerprint a set of files by: the name of each with the SHA-256 of its bytes, which
+    threads ask for.
 
-    One that cannot be read counts as empty, as does what is no regular file and what has over `most` bytes.
+    One that cannot be read counts as empty, as does what is no regular file and what has over
+    `most` bytes.
     """
 
     def digest(path: Path) -> bytes:
@@ -246,7 +281,9 @@ def file_contents(paths: Sequence[Path], root: Path, *, most: int = MOST_BYTES) 
 def _digest(file: _Open, most: int) -> bytes:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").digest() if size <= most else hashlib.sha256().digest()
+    return (
+        hashlib.file_digest(file, "sha256").digest() if size <= most else hashlib.sha256().digest()
+    )
 
 
 def _named(name: str, digest: bytes) -> bytes:
@@ -254,7 +291,9 @@ def _named(name: str, digest: bytes) -> bytes:
 
 
 def reading(colours: Colours) -> bytes:
-    """Say for the fingerprint how an image is read where it was once read otherwise: caches have features of that."""
+    """Say for the fingerprint how an image is read where it was once read otherwise: caches have
+    features of that.
+    """
     return b"\0on white" * colours.transparent + b"\0upper bits" * colours.deep
 
 

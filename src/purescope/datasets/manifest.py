@@ -1,4 +1,6 @@
-"""``manifest:FILE``: a CSV or Parquet table with one image a row: its path, and its label or class name or both."""
+"""``manifest:FILE``: a CSV or Parquet table with one image a row: its path, and its label or class
+name or both.
+"""
 
 import csv
 import os
@@ -24,10 +26,13 @@ _PATH = ("path", "file", "filepath", "file_path", "filename", "file_name", "imag
 _LABEL = ("label", "label_id", "target")
 _CLASS = ("class", "class_name", "classname", "category")
 _SPLIT = ("split", "subset", "partition")
-_WHOLE = re.compile(r"[0-9]{1,9}(\.0*)?")  # 1.0 is 1: tables turn whole numbers into these where one was missing
+_WHOLE = re.compile(
+    r"[0-9]{1,9}(\.0*)?"
+)  # 1.0 is 1: tables turn whole numbers into these where one was missing
 # What a program writes for a number or for a missing one, whatever a column of words may hold.
 _NUMBER = re.compile(
-    r"[+\-\u2212]?(\d[\d_]*([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?|0x[\da-f]+|[+-]?(nan|inf|infinity)|<na>", re.IGNORECASE
+    r"[+\-\u2212]?(\d[\d_]*([.,]\d*)?|[.,]\d+)(e[+-]?\d+)?|0x[\da-f]+|[+-]?(nan|inf|infinity)|<na>",
+    re.IGNORECASE,
 )
 _EXAMPLE = "write a CSV with the header path,class_name and a line for each image: cat/1.jpg,cat"
 _COLUMNS = f"a column {' or '.join(_PATH)}, and one of {', '.join((*_LABEL, *_CLASS))}"
@@ -46,12 +51,13 @@ class _Rows:
 def load(name: str) -> Dataset:
     """The images that the table `name` lists.
 
-    Paths are relative to the folder of the table, or absolute. With labels, class names are those of a class
-    column, or the lines of ``classnames.txt`` beside the table; without, labels follow the sorted class names. A
-    label column of words is a class column.
+    Paths are relative to the folder of the table, or absolute. With labels, class names are those
+    of a class column, or the lines of ``classnames.txt`` beside the table; without, labels follow
+    the sorted class names. A label column of words is a class column.
 
     Raises:
-        DatasetError: the table cannot be read, lacks a column, contradicts itself, or lists files that are not there.
+        DatasetError: the table cannot be read, lacks a column, contradicts itself, or lists files
+            that are not there.
     """
     file = to_path(name)
     rows = _read(file)
@@ -73,22 +79,32 @@ def load(name: str) -> Dataset:
             fingerprint=fingerprint(classes, labels, looked.contents),
         )
     except OSError as error:
-        raise DatasetError(f"an image of {file} cannot be read: {error}", fix="check its permissions") from error
+        raise DatasetError(
+            f"an image of {file} cannot be read: {error}", fix="check its permissions"
+        ) from error
 
 
 def _read(file: Path) -> _Rows:
     reader = READERS.get(file.suffix.lower())
     if reader is None:
-        raise DatasetError(f"{file} is no table", expected=f"a file that ends in {' or '.join(READERS)}", fix=_EXAMPLE)
+        raise DatasetError(
+            f"{file} is no table",
+            expected=f"a file that ends in {' or '.join(READERS)}",
+            fix=_EXAMPLE,
+        )
     try:
         table = reader(file, {*_PATH, *_LABEL, *_CLASS, *_SPLIT}, [_PATH, (*_LABEL, *_CLASS)])
     except UnicodeDecodeError as error:
         raise DatasetError(
-            f"{file} cannot be read: {error}", expected="text in UTF-8", fix="save it as CSV in UTF-8"
+            f"{file} cannot be read: {error}",
+            expected="text in UTF-8",
+            fix="save it as CSV in UTF-8",
         ) from error
     except _unreadable() as error:
         fix = "check the path" if isinstance(error, FileNotFoundError) else _EXAMPLE
-        raise DatasetError(f"{file} cannot be read: {error}", expected="a table with a header", fix=fix) from error
+        raise DatasetError(
+            f"{file} cannot be read: {error}", expected="a table with a header", fix=fix
+        ) from error
     paths, labels, classes = (_column(table, names) for names in (_PATH, _LABEL, _CLASS))
     if paths is None or (labels is None and classes is None):
         came = f"{file} has the columns {listed(table.header) or 'none'}"
@@ -98,7 +114,10 @@ def _read(file: Path) -> _Rows:
     for column in (paths, labels, classes):
         if column is not None and not all(column):
             number = table.lines[list(map(bool, column)).index(False)]
-            raise DatasetError(f"{file}, line {number}: an empty cell", expected="a path, and a label or class name")
+            raise DatasetError(
+                f"{file}, line {number}: an empty cell",
+                expected="a path, and a label or class name",
+            )
     if classes is not None:
         _check_names(file, classes, table.lines)
     _warn_of_reading(file, table)
@@ -112,7 +131,8 @@ def _warn_of_reading(file: Path, table: Table) -> None:
     splits = sorted(set(_column(table, _SPLIT) or ()))
     if len(splits) > 1:
         warnings.warn(
-            f"{file}: all rows are read, those of the splits {listed(splits)} together; a table of one of them is read "
+            f"{file}: all rows are read, those of the splits {listed(splits)} together; a table of "
+            f"one of them is read "
             "alone",
             stacklevel=4,
         )
@@ -134,7 +154,16 @@ def _with_slashes(file: Path, paths: list[Path]) -> list[Path]:
 def _unreadable() -> tuple[type[Exception], ...]:
     import pyarrow
 
-    return OSError, ValueError, LookupError, TypeError, MemoryError, OverflowError, csv.Error, pyarrow.ArrowException
+    return (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        MemoryError,
+        OverflowError,
+        csv.Error,
+        pyarrow.ArrowException,
+    )
 
 
 def _column(table: Table, names: Sequence[str]) -> Sequence[str] | None:
@@ -143,7 +172,9 @@ def _column(table: Table, names: Sequence[str]) -> Sequence[str] | None:
 
 
 def _classes(file: Path, rows: _Rows) -> tuple[tuple[str, ...], torch.Tensor, bool]:
-    """Class names in the order of labels, the labels, and whether the names were written to be read."""
+    """Class names in the order of labels, the labels, and whether the names were written to be
+    read.
+    """
     names = rows.classes
     numbers = _numbers(file, rows)
     if numbers is None:
@@ -164,11 +195,16 @@ def _classes(file: Path, rows: _Rows) -> tuple[tuple[str, ...], torch.Tensor, bo
     missing = next((label for label in range(len(by_label)) if label not in by_label), None)
     if missing is not None:
         raise DatasetError(
-            f"{file} has labels up to {max(by_label)}, and no row with label {missing} to tell what it is called",
+            f"{file} has labels up to {max(by_label)}, and no row with label {missing} to tell "
+            f"what it is called",
             expected="labels 0, 1, 2, ... without a gap",
             fix="leave the label column out: labels follow the sorted class names then",
         )
-    return tuple(by_label[label] for label in range(len(by_label))), torch.tensor(numbers, dtype=torch.int64), False
+    return (
+        tuple(by_label[label] for label in range(len(by_label))),
+        torch.tensor(numbers, dtype=torch.int64),
+        False,
+    )
 
 
 def _numbers(file: Path, rows: _Rows) -> list[int] | None:
@@ -190,19 +226,25 @@ def _numbers(file: Path, rows: _Rows) -> list[int] | None:
 
 
 def _check_names(file: Path, names: Sequence[str], lines: Sequence[int]) -> None:
-    """Refuse numbers that stand for no class, and any that are not whole where all names are numbers: they are labels.
+    """Refuse numbers that stand for no class, and any that are not whole where all names are
+    numbers: they are labels.
 
     Whole ones are names, too: of the pictures of digits.
     """
     distinct = set(names)
     all_numbers = all(map(_NUMBER.fullmatch, distinct))
-    odd = {name for name in distinct if _NUMBER.fullmatch(name) and (name[0] in "-\u2212" or all_numbers)}
+    odd = {
+        name
+        for name in distinct
+        if _NUMBER.fullmatch(name) and (name[0] in "-\u2212" or all_numbers)
+    }
     odd -= {name for name in odd if name.isdecimal()}
     if odd:
         index = next(index for index, name in enumerate(names) if name in odd)
         raise DatasetError(
             f"{file}, line {lines[index]}: the class name {names[index]!r}",
-            expected="a name; -1, nan and the like stand for images without a class, and 1.0 for a label",
+            expected="a name; -1, nan and the like stand for images without a class, and 1.0 for a "
+            "label",
             fix="call a column of numbers label; leave out images without a class",
         )
 
@@ -212,24 +254,35 @@ def _listed(file: Path, rows: _Rows, numbers: Sequence[int]) -> tuple[str, ...]:
     if not os.path.lexists(names):
         raise DatasetError(
             f"{file} has labels and no class names",
-            expected=f"a column {' or '.join(_CLASS)}; or {names}, one name a line in the order of labels",
+            expected=f"a column {' or '.join(_CLASS)}; or {names}, one name a line in the order of "
+            f"labels",
         )
     classes = read_lines(names)
     for label, line in zip(numbers, rows.lines, strict=True):
         if label >= len(classes):
-            raise DatasetError(f"{file}, line {line}: the label {label}", expected=f"{len(classes)} names in {names}")
+            raise DatasetError(
+                f"{file}, line {line}: the label {label}",
+                expected=f"{len(classes)} names in {names}",
+            )
     return classes
 
 
-def _warn_of_two_classes(file: Path, paths: Sequence[Path], labels: Sequence[int], rows: _Rows) -> None:
-    """Warn of images that are listed under several classes, however their paths are written: one of them is wrong."""
+def _warn_of_two_classes(
+    file: Path, paths: Sequence[Path], labels: Sequence[int], rows: _Rows
+) -> None:
+    """Warn of images that are listed under several classes, however their paths are written: one of
+    them is wrong.
+    """
     real = {path: os.path.realpath(path) for path in dict.fromkeys(paths)}
     label_of: dict[str, int] = {}
-    twice = [i for i, path in enumerate(paths) if label_of.setdefault(real[path], labels[i]) != labels[i]]
+    twice = [
+        i for i, path in enumerate(paths) if label_of.setdefault(real[path], labels[i]) != labels[i]
+    ]
     if twice:
         first = ", ".join(f"{rows.paths[index]} (line {rows.lines[index]})" for index in twice[:3])
         warnings.warn(
-            f"{file} lists images under several classes, in {len(twice)} of its rows: {first}; each counts for all "
+            f"{file} lists images under several classes, in {len(twice)} of its rows: {first}; "
+            f"each counts for all "
             "that it is listed under",
             stacklevel=3,
         )

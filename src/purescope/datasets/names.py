@@ -1,4 +1,6 @@
-"""Class names from anywhere: each class has one that can be read and written, and equal ones are told."""
+"""Class names from anywhere: each class has one that can be read and written, and equal ones are
+told.
+"""
 
 import re
 import warnings
@@ -12,14 +14,17 @@ MOST_CLASSES = 1_000_000
 """Classes of one data set or features file: fifty times as many as the largest known has."""
 
 LONGEST_NAME = 1_000
-"""Characters of a class name or a template: the towers read the first hundred words of a sentence, and what cuts it
-into words takes half a minute for a word of 100,000 letters."""
+"""Characters of a class name or a template: the towers read the first hundred words of a sentence,
+and what cuts it into words takes half a minute for a word of 100,000 letters."""
 
 _MOST_TEMPLATES = 10_000  # of which 80 are the most that are known
 
 
-def check_class_names(names: Sequence[object], error: type[PurescopeError], *, where: str = "") -> None:
-    """Refuse what cannot be a class name: what is no text, is empty, endless, or cannot be written; and too many.
+def check_class_names(
+    names: Sequence[object], error: type[PurescopeError], *, where: str = ""
+) -> None:
+    """Refuse what cannot be a class name: what is no text, is empty, endless, or cannot be written;
+    and too many.
 
     Args:
         names: of the classes, in the order of labels.
@@ -63,7 +68,9 @@ def check_class_count(count: int, error: type[PurescopeError], *, where: str = "
         raise error(f"{where}there are {count:,} classes", expected=f"at most {MOST_CLASSES:,}")
 
 
-def check_lengths(names: Sequence[str], templates: Sequence[str], error: type[PurescopeError], *, where: str) -> None:
+def check_lengths(
+    names: Sequence[str], templates: Sequence[str], error: type[PurescopeError], *, where: str
+) -> None:
     """Refuse words for prompts that are longer than `LONGEST_NAME`, and templates without an end.
 
     Raises:
@@ -78,11 +85,15 @@ def check_lengths(names: Sequence[str], templates: Sequence[str], error: type[Pu
                 fix="shorten it",
             )
     if len(templates) > _MOST_TEMPLATES:
-        raise error(f"{where}there are {len(templates):,} templates", expected=f"at most {_MOST_TEMPLATES:,}")
+        raise error(
+            f"{where}there are {len(templates):,} templates",
+            expected=f"at most {_MOST_TEMPLATES:,}",
+        )
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Sort the names of classes: by value where all are whole numbers, as lists of names for them are.
+    """Sort the names of classes: by value where all are whole numbers, as lists of names for them
+    are.
 
     Examples:
         >>> in_order(["10", "9", "1"]), in_order(["b10", "b9"])
@@ -95,16 +106,20 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def warn_of_number_order(names: Sequence[str], what: str) -> None:
-    """Warn where names that are numbers stand in another order than torchvision's, which sorts them as words."""
+    """Warn where names that are numbers stand in another order than torchvision's, which sorts them
+    as words.
+    """
     if list(names) != sorted(names) and list(names) == in_order(names):
         warnings.warn(
-            f"{what}: classes are called by numbers, and stand in the order of these ({listed(names)}), not as words",
+            f"{what}: classes are called by numbers, and stand in the order of these "
+            f"({listed(names)}), not as words",
             stacklevel=3,
         )
 
 
 def warn_of_equal_names(names: Sequence[str], what: str) -> None:
-    """Warn of classes that share a name: their prompts are equal, so an image is never given to the later ones.
+    """Warn of classes that share a name: their prompts are equal, so an image is never given to the
+    later ones.
 
     Examples:
         >>> import warnings
@@ -121,9 +136,12 @@ def warn_of_equal_names(names: Sequence[str], what: str) -> None:
     for label, name in enumerate(names):
         if name in labels:
             labels[name].append(label)
-    shared = listed([f"{name!r} ({listed([str(label) for label in who])})" for name, who in labels.items()])
+    shared = listed(
+        [f"{name!r} ({listed([str(label) for label in who])})" for name, who in labels.items()]
+    )
     warnings.warn(
-        f"{what}: {sum(map(len, labels.values()))} classes share a name, {shared}: no prompt tells them apart, and the "
+        f"{what}: {sum(map(len, labels.values()))} classes share a name, {shared}: no prompt tells "
+        f"them apart, and the "
         "first of them is taken",
         stacklevel=3,
     )

@@ -1,4 +1,6 @@
-"""Prompts: the sentences a class is described with. The words themselves are data, in ``data/words.json``."""
+"""Prompts: the sentences a class is described with. The words themselves are data, in
+``data/words.json``.
+"""
 
 import functools
 import importlib.resources
@@ -43,7 +45,9 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Words:
-    """The field's words for one data set: its templates, and clean names for those raw ones that need it."""
+    """The field's words for one data set: its templates, and clean names for those raw ones that
+    need it.
+    """
 
     source: str
     templates: tuple[str, ...]
@@ -71,8 +75,8 @@ def prompts_for(dataset: Described, protocol: str) -> Prompts:
 
     Args:
         dataset: a `Dataset`.
-        protocol: ``paper``, raw class names in "a photo of a {}"; or ``native``, clean names in the data
-            set's own templates.
+        protocol: ``paper``, raw class names in "a photo of a {}"; or ``native``, clean names in the
+            data set's own templates.
 
     Raises:
         InputError: the protocol is neither.
@@ -91,7 +95,8 @@ def prompts_for(dataset: Described, protocol: str) -> Prompts:
 
 
 def vocabulary(protocol: str) -> Prompts:
-    """A thousand words for things of every kind: ImageNet's class names as OpenAI cleaned them, which open_clip has.
+    """A thousand words for things of every kind: ImageNet's class names as OpenAI cleaned them,
+    which open_clip has.
 
     Args:
         protocol: ``paper`` puts them into "a photo of a {}", ``native`` into "a photo of a {}."
@@ -107,10 +112,14 @@ def vocabulary(protocol: str) -> Prompts:
 
 @functools.cache
 def _imagenet_names() -> tuple[str, ...]:
-    """The words of open_clip, out of their own file: to import the whole of it would take seconds."""
+    """The words of open_clip, out of their own file: to import the whole of it would take
+    seconds.
+    """
     package = importlib.util.find_spec("open_clip")
     assert package is not None and package.origin is not None
-    names: tuple[str, ...] = runpy.run_path(str(Path(package.origin).with_name(_WORDS)))["IMAGENET_CLASSNAMES"]
+    names: tuple[str, ...] = runpy.run_path(str(Path(package.origin).with_name(_WORDS)))[
+        "IMAGENET_CLASSNAMES"
+    ]
     return names
 
 

@@ -1,6 +1,8 @@
-"""Tables of text from CSV and Parquet files: the columns that are wanted, with the number of each line.
+"""Tables of text from CSV and Parquet files: the columns that are wanted, with the number of each
+line.
 
-Files come from anywhere: a header may have any number of columns, and a footer may declare any number of rows.
+Files come from anywhere: a header may have any number of columns, and a footer may declare any
+number of rows.
 """
 
 import csv
@@ -33,7 +35,8 @@ class Table:
 
     Args:
         header: the names of all columns.
-        columns: those that were wanted, by their names in the file; the cells without the white space around them.
+        columns: those that were wanted, by their names in the file; the cells without the white
+            space around them.
         lines: a number for each row, to name it by.
         separator: what stands between the cells of a text.
     """
@@ -57,13 +60,16 @@ def plain(column: str) -> str:
 def read_csv(file: Path, wanted: Collection[str], needed: Sequence[Collection[str]] = ()) -> Table:
     """Read columns of a CSV whose plain names are wanted.
 
-    Its cells are separated by commas; by semicolons, tabs or bars where only so the header has a name of each
-    collection in `needed`.
+    Its cells are separated by commas; by semicolons, tabs or bars where only so the header has a
+    name of each collection in `needed`.
 
     Raises:
         OSError, ValueError, csv.Error: it cannot be read.
     """
-    with open_whole(file) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream:
+    with (
+        open_whole(file) as binary,
+        io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream,
+    ):
         separator = _separator(stream, needed)
         reader = csv.reader(stream, strict=True, delimiter=separator)
         header = next(reader, [])
@@ -73,7 +79,9 @@ def read_csv(file: Path, wanted: Collection[str], needed: Sequence[Collection[st
         lines = []
         for row in reader:
             if row and len(row) != len(header):
-                raise ValueError(f"line {reader.line_num} has {len(row)} cells, the header {len(header)}")
+                raise ValueError(
+                    f"line {reader.line_num} has {len(row)} cells, the header {len(header)}"
+                )
             if row:
                 lines.append(reader.line_num)
                 for column, place in zip(columns, places, strict=True):
@@ -88,8 +96,13 @@ def _separator(stream: io.TextIOWrapper, needed: Sequence[Collection[str]]) -> s
     line = stream.readline(_LONGEST)
     stream.seek(start)
     cells = {separator: _cells_of(line, separator) for separator in (",", ";", "\t", "|")}
-    fitting = (separator for separator, header in cells.items() if all(header & {*names} for names in needed))
-    # Where none has them, the one that separates anything, so that an error names the columns that are there.
+    fitting = (
+        separator
+        for separator, header in cells.items()
+        if all(header & {*names} for names in needed)
+    )
+    # Where none has them, the one that separates anything, so that an error names the columns that
+    # are there.
     several = (separator for separator, header in cells.items() if len(header) > 1)
     return next(itertools.chain(fitting, several), ",")
 
@@ -100,7 +113,9 @@ def _cells_of(line: str, separator: str) -> set[str]:
     return set()
 
 
-def read_parquet(file: Path, wanted: Collection[str], needed: Sequence[Collection[str]] = ()) -> Table:
+def read_parquet(
+    file: Path, wanted: Collection[str], needed: Sequence[Collection[str]] = ()
+) -> Table:
     """Read columns of a Parquet file whose plain names are wanted; lines are counted from 1.
 
     Raises:
@@ -117,8 +132,11 @@ def read_parquet(file: Path, wanted: Collection[str], needed: Sequence[Collectio
         for name in names:
             _check_type(name, schema.field(name).type)
         texts = [name for name in names if not pyarrow.types.is_primitive(schema.field(name).type)]
-        # A text that many rows share stays one: a column of it is small in the file, and need not be large here.
-        parquet = pyarrow.parquet.ParquetFile(stream, read_dictionary=texts, page_checksum_verification=True)
+        # A text that many rows share stays one: a column of it is small in the file, and need not
+        # be large here.
+        parquet = pyarrow.parquet.ParquetFile(
+            stream, read_dictionary=texts, page_checksum_verification=True
+        )
         rows = parquet.metadata.num_rows
         # Columns that nobody wants may be pictures, which unpack to what they take in the file.
         unpacked = max(0, unpacked_bytes(parquet.metadata) - stored)
@@ -131,7 +149,10 @@ def read_parquet(file: Path, wanted: Collection[str], needed: Sequence[Collectio
             needed=rows * len(names) * _CELL + _COPIES * unpacked,
         )
         table = parquet.read(columns=names)
-    columns = {name: [cell for chunk in table[name].chunks for cell in _cells(name, chunk)] for name in names}
+    columns = {
+        name: [cell for chunk in table[name].chunks for cell in _cells(name, chunk)]
+        for name in names
+    }
     return Table(schema.names, columns, range(1, table.num_rows + 1))
 
 
@@ -145,7 +166,13 @@ def _check_type(name: str, kind: "pyarrow.DataType") -> None:
     from pyarrow import types
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    fitting = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_null)
+    fitting = (
+        types.is_string,
+        types.is_large_string,
+        types.is_integer,
+        types.is_floating,
+        types.is_null,
+    )
     if not any(fits(kind) for fits in (*fitting, types.is_boolean)):
         told = "bytes" if types.is_binary(kind) or types.is_large_binary(kind) else str(kind)
         raise ValueError(f"the column {name} holds {told}, no text and no whole numbers")
@@ -170,7 +197,10 @@ def _check_lengths(name: str, cells: "pyarrow.Array") -> None:
     if types.is_string(cells.type) or types.is_large_string(cells.type):
         longest = compute.max(compute.binary_length(cells)).as_py() or 0
         if longest > 4 * _LONGEST:
-            raise ValueError(f"the column {name} has a cell of {longest:,} bytes, where {_LONGEST:,} letters are read")
+            raise ValueError(
+                f"the column {name} has a cell of {longest:,} bytes, where {_LONGEST:,} letters "
+                f"are read"
+            )
 
 
 def _text(name: str, cell: object) -> str:
@@ -179,7 +209,9 @@ def _text(name: str, cell: object) -> str:
         return f"{cell:.0f}" if math.isfinite(cell) and cell.is_integer() else repr(cell)
     text = "" if cell is None else str(cell).strip()
     if len(text) > _LONGEST:
-        raise ValueError(f"the column {name} has a cell of {len(text):,} characters, where {_LONGEST:,} are read")
+        raise ValueError(
+            f"the column {name} has a cell of {len(text):,} characters, where {_LONGEST:,} are read"
+        )
     return text
 
 

@@ -1,7 +1,8 @@
 """The experiment's seven benchmarks and STL-10, read with torchvision from a folder of data sets.
 
-The images evaluated are the test split; Caltech-101 and EuroSAT have none, and are taken whole. Which of them are on
-this disk, whether they are whole, and how to get those that are not, says `check_datasets`.
+The images evaluated are the test split; Caltech-101 and EuroSAT have none, and are taken whole.
+Which of them are on this disk, whether they are whole, and how to get those that are not, says
+`check_datasets`.
 
 """
 
@@ -28,9 +29,12 @@ from purescope.errors import DatasetError
 from purescope.files.guard import guarded
 from purescope.specs import is_folder, to_path
 
-_LAYOUT = "the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ or others in it"
+_LAYOUT = (
+    "the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ or others in it"
+)
 
-# The arrays in CIFAR's files, which are pickles: torchvision holds their sums against the published ones first.
+# The arrays in CIFAR's files, which are pickles: torchvision holds their sums against the published
+# ones first.
 _PICKLES = (
     "numpy.core.multiarray._reconstruct",
     "numpy._core.multiarray._reconstruct",
@@ -39,7 +43,8 @@ _PICKLES = (
     "_codecs.encode",
 )
 
-# What torchvision raises for files that are missing, incomplete or damaged, and for a download that fails.
+# What torchvision raises for files that are missing, incomplete or damaged, and for a download that
+# fails.
 _UNREADABLE = (
     RuntimeError,
     OSError,
@@ -60,11 +65,13 @@ class Benchmark:
         kind: its class in ``torchvision.datasets``.
         folder: where it is, below the folder of data sets.
         title, images, classes, licence, page: what to say about it.
-        files: what must be in the folder; torchvision says only that something is missing, or does not look.
+        files: what must be in the folder; torchvision says only that something is missing, or does
+            not look.
         split: which images are taken, and `options` what torchvision calls that.
         labels, names: the attributes with the labels and the class names.
         paths: the image files, for benchmarks that are files; None for those that are one array.
-        paper: how protocol paper converts them, where torchvision does not make RGB of them as it does of all others.
+        paper: how protocol paper converts them, where torchvision does not make RGB of them as it
+            does of all others.
     """
 
     kind: str
@@ -85,7 +92,10 @@ class Benchmark:
 
 def _caltech101_paths(data: typing.Any) -> list[Path]:
     root = Path(data.root) / "101_ObjectCategories"
-    return [root / data.categories[y] / f"image_{i:04d}.jpg" for y, i in zip(data.y, data.index, strict=True)]
+    return [
+        root / data.categories[y] / f"image_{i:04d}.jpg"
+        for y, i in zip(data.y, data.index, strict=True)
+    ]
 
 
 _WHOLE = "all images (it has no test split)"
@@ -104,7 +114,8 @@ BENCHMARKS = {
         options={"train": False}, labels="targets",
     ),
     "food101": Benchmark(
-        "Food101", "food-101", "101 dishes", 25_250, 101, "scientific fair use, images of their owners",
+        "Food101", "food-101", "101 dishes", 25_250, 101, "scientific fair use, images of their "
+            "owners",
         "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
         files=("images", "meta/test.json"),
         options={"split": "test"}, paths=lambda data: data._image_files,
@@ -176,11 +187,14 @@ def load(name: str, data_root: Path | None, *, download: bool = False) -> Datase
         raise DatasetError(
             f"{name} is no part of purescope, and no folder of data sets was given",
             expected=f"DIR with {benchmark.folder}/ in it",
-            fix="--data-root DIR (data_root='DIR'); and --download (download=True) to fetch it there",
+            fix="--data-root DIR (data_root='DIR'); and --download (download=True) to fetch it "
+            "there",
         )
     data = open_benchmark(name, data_root, download=download)
     classes = tuple(getattr(data, benchmark.names))
-    labels = torch.as_tensor([int(label) for label in getattr(data, benchmark.labels)], dtype=torch.int64)
+    labels = torch.as_tensor(
+        [int(label) for label in getattr(data, benchmark.labels)], dtype=torch.int64
+    )
     if benchmark.paths:
         paths = image_paths(name, data, data_root)
         images, looked = open_files(paths, data_root, name, paper=benchmark.paper)
@@ -216,8 +230,10 @@ def _warn_of_parts(name: str, images: int, classes: int) -> None:
     benchmark = BENCHMARKS[name]
     if (images, classes) != (benchmark.images, benchmark.classes):
         warnings.warn(
-            f"{name} is not whole: {images:,} images of {classes:,} classes, where the published set has "
-            f"{benchmark.images:,} of {benchmark.classes:,}; its numbers cannot be compared with published ones",
+            f"{name} is not whole: {images:,} images of {classes:,} classes, where the published "
+            f"set has "
+            f"{benchmark.images:,} of {benchmark.classes:,}; its numbers cannot be compared with "
+            f"published ones",
             stacklevel=3,
         )
 
@@ -236,9 +252,12 @@ def open_benchmark(name: str, data_root: Path, *, download: bool = False) -> typ
     if not download and not is_folder(folder):
         there = is_folder(data_root)
         raise DatasetError(
-            f"{name} is not in {data_root}" if there else f"there is no folder {data_root} to find {name} in",
+            f"{name} is not in {data_root}"
+            if there
+            else f"there is no folder {data_root} to find {name} in",
             expected=f"the folder {folder}",
-            fix="--data-root DIR (data_root='DIR') if it is elsewhere; or --download (download=True) to fetch it there",
+            fix="--data-root DIR (data_root='DIR') if it is elsewhere; or --download "
+            "(download=True) to fetch it there",
         )
     _check_kinds(name, folder)
     if not download:
@@ -261,12 +280,17 @@ def image_paths(name: str, data: typing.Any, data_root: Path) -> list[Path]:
     """The image files of a benchmark; none for those that are one array.
 
     Raises:
-        DatasetError: its lists name a file outside of its folder; links in the folder may lead anywhere.
+        DatasetError: its lists name a file outside of its folder; links in the folder may lead
+            anywhere.
     """
     benchmark = BENCHMARKS[name]
     folder = data_root / benchmark.folder
     paths = [Path(path) for path in benchmark.paths(data)] if benchmark.paths else []
-    out = [path for path in paths if not path.is_relative_to(folder) or ".." in path.relative_to(folder).parts]
+    out = [
+        path
+        for path in paths
+        if not path.is_relative_to(folder) or ".." in path.relative_to(folder).parts
+    ]
     if out:
         raise DatasetError(
             f"{name} in {folder} lists {len(out)} images outside of its folder, first {out[0]}",
@@ -291,7 +315,9 @@ def _check_kinds(name: str, folder: Path) -> None:
     paths = [folder / file for file in BENCHMARKS[name].files]
     odd = [path for path in paths if path.exists() and not path.is_file() and not path.is_dir()]
     if odd:
-        raise DatasetError(f"{name}: {odd[0]} is not a regular file", fix="remove the folder and fetch it again")
+        raise DatasetError(
+            f"{name}: {odd[0]} is not a regular file", fix="remove the folder and fetch it again"
+        )
 
 
 def _from_array(data: typing.Any, index: int) -> Image.Image:
@@ -305,7 +331,8 @@ class Checked:
 
     Args:
         name: of the benchmark.
-        state: ``missing`` where its folder is not there, ``incomplete`` where `problem` says what is wrong.
+        state: ``missing`` where its folder is not there, ``incomplete`` where `problem` says what
+            is wrong.
         images, classes: how many were found; None where they cannot be counted.
         expected_images, expected_classes: how many there are as published.
         problem: the missing file, the count that differs, or what torchvision says.
@@ -323,7 +350,8 @@ class Checked:
 
 
 def check_datasets(root: str | os.PathLike[str]) -> list[Checked]:
-    """Every benchmark of torchvision below `root`: opened, its files looked for and its images counted.
+    """Every benchmark of torchvision below `root`: opened, its files looked for and its images
+    counted.
 
     An empty image counts as one that is not there. Images are not decoded; `load_dataset` with
     ``on_bad_image="skip"`` does that.
@@ -367,7 +395,11 @@ def _count(name: str, root: Path) -> tuple[int, int, str]:
     paths = image_paths(name, data, root)
     gone = [path for path in paths if not _has_bytes(path)]
     if gone:
-        return listed - len(gone), classes, f"{len(gone)} images are not there or empty, first {gone[0]}"
+        return (
+            listed - len(gone),
+            classes,
+            f"{len(gone)} images are not there or empty, first {gone[0]}",
+        )
     if (listed, classes) != (benchmark.images, benchmark.classes):
         return listed, classes, "not as many images or classes as published"
     return listed, classes, ""
@@ -383,6 +415,8 @@ def _has_bytes(path: Path) -> bool:
 def _how_to_get(name: str, root: Path, state: str) -> str:
     benchmark = BENCHMARKS[name]
     first = f"remove {root / benchmark.folder}, then " if state == "incomplete" else ""
-    where = json.dumps(str(root), ensure_ascii=False)  # in double quotes, as a shell's single ones stand around it
+    where = json.dumps(
+        str(root), ensure_ascii=False
+    )  # in double quotes, as a shell's single ones stand around it
     fetch = f'import purescope; purescope.load_dataset("{name}", data_root={where}, download=True)'
     return f"{first}python -c {shlex.quote(fetch)}, or see {benchmark.page}"

@@ -1,9 +1,11 @@
-"""``wds:PATTERN``: tar shards of images and labels, in the layout that the CLIP benchmark community publishes.
+"""``wds:PATTERN``: tar shards of images and labels, in the layout that the CLIP benchmark community
+publishes.
 
 ROOT/classnames.txt                             one class name a line, in the order of labels
-ROOT/zeroshot_classification_templates.txt      one template a line, {c} for the name; may be missing
-ROOT/test/nshards.txt                           how many shards there are; may be missing
-ROOT/test/0.tar, 1.tar, ...                     KEY.jpg (or .jpeg, .png, .webp) and KEY.cls, a number, for each key
+ROOT/zeroshot_classification_templates.txt      one template a line, {c} for the name; may be
+missing ROOT/test/nshards.txt                           how many shards there are; may be missing
+ROOT/test/0.tar, 1.tar, ...                     KEY.jpg (or .jpeg, .png, .webp) and KEY.cls, a
+number, for each key
 """
 
 import io
@@ -22,7 +24,14 @@ from PIL import Image
 from purescope.datasets.archives import Member, members, read_member
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.decoding import Convert
-from purescope.datasets.images import FINGERPRINTED, Looked, file_contents, look_at_starts, open_rgb, reading
+from purescope.datasets.images import (
+    FINGERPRINTED,
+    Looked,
+    file_contents,
+    look_at_starts,
+    open_rgb,
+    reading,
+)
 from purescope.datasets.prompts import PLAIN_TEMPLATES
 from purescope.datasets.words import CLASSNAMES, TEMPLATES, read_lines, templates_in
 from purescope.errors import DatasetError, listed
@@ -31,7 +40,9 @@ from purescope.specs import exists, short_name, to_path
 _IMAGES = ("webp", "png", "jpg", "jpeg")  # the first one that a key has
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MOST_SHARDS = 100_000
-_LAYOUT = "a folder of tars, ROOT with ROOT/test/*.tar, a pattern DIR/*.tar or DIR/{0..4}.tar, or one tar"
+_LAYOUT = (
+    "a folder of tars, ROOT with ROOT/test/*.tar, a pattern DIR/*.tar or DIR/{0..4}.tar, or one tar"
+)
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,8 @@ def load(pattern: str) -> Dataset:
     """The samples of the shards that `pattern` names, in the order of the numbers in their names.
 
     Raises:
-        DatasetError: a shard is missing or damaged, a key lacks its image or its label, a label is no number or has no
-            class name, or there are no class names.
+        DatasetError: a shard is missing or damaged, a key lacks its image or its label, a label is
+            no number or has no class name, or there are no class names.
     """
     try:
         shards = _shards(pattern)
@@ -62,7 +73,9 @@ def load(pattern: str) -> Dataset:
 
     def read(index: int, convert: Convert) -> Image.Image:
         shard, image = samples[index].shard, samples[index].image
-        return open_rgb(io.BytesIO(read_member(shard, image)), f"{image.name} of {shard}", convert=convert)
+        return open_rgb(
+            io.BytesIO(read_member(shard, image)), f"{image.name} of {shard}", convert=convert
+        )
 
     shard_contents = file_contents(shards, above, most=sys.maxsize)
     looked = _look(samples)
@@ -74,7 +87,9 @@ def load(pattern: str) -> Dataset:
         labels=labels,
         images=looked.images(read),
         display_names=classes,
-        templates=templates_in(read_lines(templates), str(templates)) if own_templates else PLAIN_TEMPLATES,
+        templates=templates_in(read_lines(templates), str(templates))
+        if own_templates
+        else PLAIN_TEMPLATES,
         source={
             "split": ", ".join(dict.fromkeys(shard.parent.resolve().name for shard in shards)),
             "shards": str(len(shards)),
@@ -86,7 +101,9 @@ def load(pattern: str) -> Dataset:
 
 
 def _look(samples: Sequence[_Sample]) -> Looked:
-    """What the images have beside plain colours; their bytes are in the fingerprint with those of their shards."""
+    """What the images have beside plain colours; their bytes are in the fingerprint with those of
+    their shards.
+    """
 
     def read(index: int, length: int) -> bytes:
         shard, image = samples[index].shard, samples[index].image
@@ -103,11 +120,21 @@ def _shards(pattern: str) -> list[Path]:
     if exists(path) and not path.is_dir():
         return [path]
     if _RANGE.search(pattern) and not path.is_dir():
-        return _all_there([Path(name) for name in itertools.islice(_expand(str(path)), _MOST_SHARDS + 1)])
-    found = [*path.glob("*.tar")] or [*(path / "test").glob("*.tar")] if path.is_dir() else [*_glob(path)]
-    found = [shard for shard in found if not shard.name.startswith("._")]  # which macOS makes beside files of its own
+        return _all_there(
+            [Path(name) for name in itertools.islice(_expand(str(path)), _MOST_SHARDS + 1)]
+        )
+    found = (
+        [*path.glob("*.tar")] or [*(path / "test").glob("*.tar")]
+        if path.is_dir()
+        else [*_glob(path)]
+    )
+    found = [
+        shard for shard in found if not shard.name.startswith("._")
+    ]  # which macOS makes beside files of its own
     if not found:
-        raise DatasetError(f"wds:{pattern}: no shard is there", expected=_LAYOUT, fix="check the path")
+        raise DatasetError(
+            f"wds:{pattern}: no shard is there", expected=_LAYOUT, fix="check the path"
+        )
     if path.is_dir() or path.name == "*.tar":
         for folder, shards in itertools.groupby(sorted(found), key=lambda shard: shard.parent):
             _check_count(folder, len([*shards]))
@@ -123,7 +150,9 @@ def _all_there(shards: list[Path]) -> list[Path]:
             fix="name those that are there, or fetch the others",
         )
     if len(shards) > _MOST_SHARDS:
-        raise DatasetError(f"over {_MOST_SHARDS} shards, first {shards[0]}", fix="name fewer of them")
+        raise DatasetError(
+            f"over {_MOST_SHARDS} shards, first {shards[0]}", fix="name fewer of them"
+        )
     return shards
 
 
@@ -142,7 +171,9 @@ def _expand(pattern: str) -> Iterator[str]:
     if int(first) > int(last):
         raise DatasetError(f"{found[0]} in {pattern}", expected="{FIRST..LAST}, both included")
     for number in range(int(first), int(last) + 1):
-        yield from _expand(f"{pattern[: found.start()]}{number:0{len(first)}}{pattern[found.end() :]}")
+        yield from _expand(
+            f"{pattern[: found.start()]}{number:0{len(first)}}{pattern[found.end() :]}"
+        )
 
 
 def _glob(path: Path) -> Iterator[Path]:
@@ -151,14 +182,21 @@ def _glob(path: Path) -> Iterator[Path]:
     first = next((i for i, part in enumerate(parts) if re.search(r"[*?[]", part)), len(parts) - 1)
     try:
         # Pipes and devices are named when they are reached: only folders are no shards.
-        yield from (found for found in Path(*parts[:first]).glob(str(Path(*parts[first:]))) if not found.is_dir())
+        yield from (
+            found
+            for found in Path(*parts[:first]).glob(str(Path(*parts[first:])))
+            if not found.is_dir()
+        )
     except (ValueError, NotImplementedError, IndexError):  # "**" in a word, or no pattern at all
         return
 
 
 def _by_number(shard: Path) -> list[tuple[int, str]]:
     """10.tar comes after 9.tar."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(shard))]
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part)
+        for part in re.split(r"(\d+)", str(shard))
+    ]
 
 
 def _check_count(folder: Path, shards: int) -> None:
@@ -173,7 +211,9 @@ def _check_count(folder: Path, shards: int) -> None:
 
 
 def _class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
-    """The root of the set, which has the list of class names: the folder of the shards, or the one above."""
+    """The root of the set, which has the list of class names: the folder of the shards, or the one
+    above.
+    """
     for root in (folder, folder.resolve().parent):
         if os.path.lexists(root / CLASSNAMES):
             return root, read_lines(root / CLASSNAMES)
@@ -193,14 +233,16 @@ def _samples(shard: Path, classes: int) -> Iterator[_Sample]:
         if image is None or "cls" not in found:
             names = " and ".join(member.name for member in found.values())
             raise DatasetError(
-                f"{key} in {shard} has {' and '.join(f'.{suffix}' for suffix in found)} only: {names}",
+                f"{key} in {shard} has {' and '.join(f'.{suffix}' for suffix in found)} only: "
+                f"{names}",
                 expected=f"an image (.{', .'.join(_IMAGES)}) and its label (.cls)",
                 fix="call the two alike up to their endings",
             )
         yield _Sample(shard, image, _label(shard, found["cls"], classes))
     if extra:
         warnings.warn(
-            f"{shard}: {extra} files are further parts of images that have a picture and a label, and are left out",
+            f"{shard}: {extra} files are further parts of images that have a picture and a label, "
+            f"and are left out",
             stacklevel=3,
         )
 
@@ -208,7 +250,8 @@ def _samples(shard: Path, classes: int) -> Iterator[_Sample]:
 def _parts(shard: Path) -> dict[str, dict[str, Member]]:
     """The pictures and labels of a shard, by their names up to the last dot and by their endings.
 
-    The format splits names at their first dot, where many are called ``Track 2.0 (live).jpg``; see `_host`.
+    The format splits names at their first dot, where many are called ``Track 2.0 (live).jpg``; see
+    `_host`.
     """
     keys: dict[str, dict[str, Member]] = {}
     for member in members(shard):
@@ -237,7 +280,8 @@ def _is_whole(found: Mapping[str, Member]) -> bool:
 
 
 def _join_parts(shard: Path, keys: dict[str, dict[str, Member]]) -> int:
-    """Give keys what they lack from their parts, which are no keys then; return how many files are left over.
+    """Give keys what they lack from their parts, which are no keys then; return how many files are
+    left over.
 
     Raises:
         DatasetError: a key without a picture has several parts that are pictures.
@@ -251,7 +295,9 @@ def _join_parts(shard: Path, keys: dict[str, dict[str, Member]]) -> int:
     for host, names in parts.items():
         lacking = [suffix for suffix in ("cls",) if suffix not in keys[host]]
         lacking += [] if any(suffix in keys[host] for suffix in _IMAGES) else _IMAGES
-        fitting = [member for name in names for suffix, member in keys[name].items() if suffix in lacking]
+        fitting = [
+            member for name in names for suffix, member in keys[name].items() if suffix in lacking
+        ]
         pictures = [member.name for member in fitting if not member.name.lower().endswith(".cls")]
         if len(pictures) > 1:
             raise DatasetError(
@@ -268,5 +314,7 @@ def _label(shard: Path, member: Member, classes: int) -> int:
     expected = f"a whole number from 0 to {classes - 1}, for the {classes} names of {CLASSNAMES}"
     text = read_member(shard, member).strip() if member.size <= 20 else b"..."
     if not re.fullmatch(rb"[0-9]+", text) or int(text) >= classes:
-        raise DatasetError(f"{member.name} in {shard} is {text.decode('ascii', 'replace')!r}", expected=expected)
+        raise DatasetError(
+            f"{member.name} in {shard} is {text.decode('ascii', 'replace')!r}", expected=expected
+        )
     return int(text)

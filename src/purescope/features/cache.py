@@ -1,15 +1,17 @@
-"""Features on disk, so that nothing is encoded twice and an interrupted encoding goes on where it stopped.
+"""Features on disk, so that nothing is encoded twice and an interrupted encoding goes on where it
+stopped.
 
-An entry holds the features of one tower: of images, for one model, preprocess, precision and set of images; of classes,
-for one model, precision and set of prompts. What its numbers depend on is its key, so a changed checkpoint or prompt
-is another entry, and names and paths are no part of it::
+An entry holds the features of one tower: of images, for one model, preprocess, precision and set of
+images; of classes, for one model, precision and set of prompts. What its numbers depend on is its
+key, so a changed checkpoint or prompt is another entry, and names and paths are no part of it::
 
     CACHE/images/KEY/manifest.json         what the key stands for, how many rows there are
     CACHE/images/KEY/00000.safetensors     rows 0 to 1023, with a checksum
     CACHE/text/KEY/...
 
-A shard appears whole, by a rename, or not at all. Whoever makes one holds its lock, so that processes share the work of
-an entry; the system takes the lock of a killed process back. A damaged shard or manifest is made again.
+A shard appears whole, by a rename, or not at all. Whoever makes one holds its lock, so that
+processes share the work of an entry; the system takes the lock of a killed process back. A damaged
+shard or manifest is made again.
 
 Of an entry, what is missing is encoded, shared with other processes, and stored (`complete`).
 """
@@ -59,7 +61,10 @@ def default_folder() -> Path:
         OutputError: none is named, and this user has no home.
     """
     try:
-        folder = Path(os.environ.get("PURESCOPE_CACHE") or platformdirs.user_cache_dir("purescope", appauthor=False))
+        folder = Path(
+            os.environ.get("PURESCOPE_CACHE")
+            or platformdirs.user_cache_dir("purescope", appauthor=False)
+        )
     except (KeyError, RuntimeError) as error:  # in a container whose user has no name
         raise OutputError("this user has no home folder for a cache", fix=REMEDY) from error
     return folder
@@ -86,7 +91,13 @@ class Cache:
         self.folder = to_path(folder)
 
     def entry(
-        self, kind: str, identity: Mapping[str, str], *, rows: int, neurons: int, about: Mapping[str, str] | None = None
+        self,
+        kind: str,
+        identity: Mapping[str, str],
+        *,
+        rows: int,
+        neurons: int,
+        about: Mapping[str, str] | None = None,
     ) -> Entry:
         """The entry of this identity, new if there is none.
 
@@ -94,7 +105,14 @@ class Cache:
             OutputError: the folder cannot be written.
         """
         content = content_of(kind, identity, rows=rows, neurons=neurons)
-        entry = Entry(self.folder / kind / key_of(content), kind, rows, neurons, dict(identity), dict(about or {}))
+        entry = Entry(
+            self.folder / kind / key_of(content),
+            kind,
+            rows,
+            neurons,
+            dict(identity),
+            dict(about or {}),
+        )
         manifest = entry.folder / MANIFEST
         try:
             found = read_entry(entry.folder)
@@ -109,9 +127,13 @@ class Cache:
         try:
             clear(manifest)
             with atomic_path(manifest) as temporary:
-                temporary.write_text(json.dumps(content | {"about": entry.about}, indent=1), encoding="utf-8")
+                temporary.write_text(
+                    json.dumps(content | {"about": entry.about}, indent=1), encoding="utf-8"
+                )
         except (OSError, OutputError) as error:
-            raise OutputError(f"the cache {self.folder} cannot be written: {reason(error)}", fix=REMEDY) from error
+            raise OutputError(
+                f"the cache {self.folder} cannot be written: {reason(error)}", fix=REMEDY
+            ) from error
         return entry
 
     def entries(self) -> list[Entry]:
@@ -123,7 +145,8 @@ class Cache:
         return [entry for entry in self._all() if isinstance(entry, Entry)]
 
     def damaged(self) -> list[Damaged]:
-        """All entries whose manifest cannot be used; what they held is encoded again when it is needed.
+        """All entries whose manifest cannot be used; what they held is encoded again when it is
+        needed.
 
         Raises:
             InputError: a folder or a manifest may not be read.
@@ -181,7 +204,12 @@ class Cache:
         Raises:
             InputError: the cache may not be read.
         """
-        folders = [folder for kind in _KINDS for folder in entry_folders(self.folder / kind) if own_files(folder)]
+        folders = [
+            folder
+            for kind in _KINDS
+            for folder in entry_folders(self.folder / kind)
+            if own_files(folder)
+        ]
         return sorted(folders, key=_last_used, reverse=True)
 
 
@@ -203,8 +231,10 @@ def complete(
 
     Args:
         entry: where to look and to store.
-        encode: gives the features of batches of rows, in order; reads ahead of what is asked for as it likes.
-        batch: rows of a batch; none crosses a shard, so an interrupted encoding gives the same bits as another.
+        encode: gives the features of batches of rows, in order; reads ahead of what is asked for as
+            it likes.
+        batch: rows of a batch; none crosses a shard, so an interrupted encoding gives the same bits
+            as another.
         progress: wraps the batches that must be encoded, given their number.
 
     Raises:
@@ -263,5 +293,7 @@ def _try(lock: filelock.BaseFileLock) -> bool:
     except filelock.Timeout:
         return False
     except OSError as error:
-        raise OutputError(f"the cache cannot be written: {error.strerror or error}", fix=REMEDY) from error
+        raise OutputError(
+            f"the cache cannot be written: {error.strerror or error}", fix=REMEDY
+        ) from error
     return True

@@ -1,4 +1,6 @@
-"""Images through a model's image tower: a batch on each core, or decoding ahead of an accelerator."""
+"""Images through a model's image tower: a batch on each core, or decoding ahead of an
+accelerator.
+"""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,13 +27,16 @@ _SHARE = 64  # images that a core encodes at a time: larger activations leave it
 
 def batch_length(model: Model, batch_size: int) -> int:
     """How many of the images that the model gets at a time go into one call of `encode_image`."""
-    return min(_SHARE, -(-batch_size // torch.get_num_threads())) if model.lanes == 0 else batch_size
+    return (
+        min(_SHARE, -(-batch_size // torch.get_num_threads())) if model.lanes == 0 else batch_size
+    )
 
 
 def encode_images(
     model: Model, images: Images, preprocess: Preprocess, batches: Iterable[range], *, name: str
 ) -> Iterator[Float[Tensor, "n neuron"]]:
-    """Unit rows of the features of each batch, in order; `batches` is read a few ahead of what is asked for.
+    """Unit rows of the features of each batch, in order; `batches` is read a few ahead of what is
+    asked for.
 
     A batch that does not fit into memory is halved, and so are all after it; a warning says so.
 
@@ -42,19 +47,24 @@ def encode_images(
     """
     # Much of decoding holds Python's lock: on all cores at once it is slower than on half of them.
     decoders = BoundedSemaphore(max(1, torch.get_num_threads() // 2))
-    rows_of = Halving(lambda pixels: model.encode_image(preprocess.normalise(pixels)), name, "image")
+    rows_of = Halving(
+        lambda pixels: model.encode_image(preprocess.normalise(pixels)), name, "image"
+    )
 
     def encode(batch: Batch) -> Tensor:
         return rows_of(*batch)
 
     def decode(rows: range) -> Batch:
         with decoders:  # channels stay last, as images have them and convolutions want them
-            pixels = np.stack([preprocess.pixels(images[row]).permute(1, 2, 0).numpy() for row in rows])
+            pixels = np.stack(
+                [preprocess.pixels(images[row]).permute(1, 2, 0).numpy() for row in rows]
+            )
         return rows, torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
     if model.lanes == 0:
-        # Several small batches side by side, one a core, wait for nobody; one batch on all cores has them meet after
-        # every operation, and decoders beside it would take a core from each meeting.
+        # Several small batches side by side, one a core, wait for nobody; one batch on all cores
+        # has them meet after every operation, and decoders beside it would take a core from each
+        # meeting.
         yield from on_each_core(lambda rows: encode(decode(rows)), batches)
     elif model.lanes == 1:
         yield from map(encode, on_each_core(decode, batches))
@@ -105,7 +115,9 @@ class Halving:
 
     def _halves(self, rows: range, inputs: Inputs) -> Float[Tensor, "n neuron"]:
         middle = -(-len(rows) // 2)
-        return torch.cat([self(rows[:middle], inputs[:middle]), self(rows[middle:], inputs[middle:])])
+        return torch.cat(
+            [self(rows[:middle], inputs[:middle]), self(rows[middle:], inputs[middle:])]
+        )
 
     def _shrink(self, failed: int) -> None:
         largest = -(-failed // 2)
@@ -120,4 +132,6 @@ class Halving:
 
 def _is_out_of_memory(error: Exception) -> bool:
     # The cpu's allocator has no class of its own.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(
+        error
+    )

@@ -1,6 +1,7 @@
 """One entry of the cache: the features of one tower, in shards, each with a checksum.
 
-Which files of a cache's folder are its own is told here, too: nothing else in there is ever touched.
+Which files of a cache's folder are its own is told here, too: nothing else in there is ever
+touched.
 """
 
 import hashlib
@@ -134,9 +135,13 @@ class Entry:
     @property
     def present(self) -> list[range]:
         """The rows of each shard for which there is a file, whatever is in it."""
-        numbers = (re.fullmatch(r"(\d{5,7})\.safetensors", path.name) for path in own_files(self.folder))
+        numbers = (
+            re.fullmatch(r"(\d{5,7})\.safetensors", path.name) for path in own_files(self.folder)
+        )
         firsts = sorted({_SHARD * int(number[1]) for number in numbers if number})
-        return [range(first, min(first + _SHARD, self.rows)) for first in firsts if first < self.rows]
+        return [
+            range(first, min(first + _SHARD, self.rows)) for first in firsts if first < self.rows
+        ]
 
     def read(self, shard: range) -> Float[Tensor, "row neuron"] | None:
         """The rows of a shard; None where it is not there, or is damaged, with a warning then."""
@@ -153,13 +158,16 @@ class Entry:
     def _rows(self, shard: range) -> Float[Tensor, "row neuron"]:
         content = read_bytes(self._path(shard), most=4 * len(shard) * self.neurons + _HEADER)
         rows: Tensor = load(content)["rows"]
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])[
+            "__metadata__"
+        ]
         if metadata["checksum"] != self._checksum(shard, rows):
             raise ValueError("its checksum does not fit")
         return rows
 
     def write(self, shard: range, rows: Float[Tensor, "row neuron"]) -> None:
-        """Store the rows of a shard, whose lock is held, and remove what a killed process had begun of it.
+        """Store the rows of a shard, whose lock is held, and remove what a killed process had begun
+        of it.
 
         Raises:
             OutputError: the disk does not take it.
@@ -168,11 +176,14 @@ class Entry:
             clear(self._path(shard))
             for path in self.folder.glob(unfinished(self._path(shard).name)):
                 path.unlink(missing_ok=True)
-            # Not `save_file`, which writes into a file of its own beside this one, and leaves it there when killed.
+            # Not `save_file`, which writes into a file of its own beside this one, and leaves it
+            # there when killed.
             content = save({"rows": rows.contiguous()}, {"checksum": self._checksum(shard, rows)})
             write_bytes(content, self._path(shard))
         except (OSError, OutputError, safetensors.SafetensorError) as error:
-            raise OutputError(f"the cache does not take {self._path(shard)}: {reason(error)}", fix=REMEDY) from error
+            raise OutputError(
+                f"the cache does not take {self._path(shard)}: {reason(error)}", fix=REMEDY
+            ) from error
 
     def lock(self, shard: range) -> filelock.BaseFileLock:
         """To be held while a shard is made."""
@@ -202,17 +213,23 @@ class Entry:
         return self.folder / f"{shard.start // _SHARD:05d}.safetensors"
 
     def _checksum(self, shard: range, rows: Tensor) -> str:
-        digest = hashlib.sha256(f"{self.folder.name} {shard.start} {rows.dtype} {list(rows.shape)}\n".encode())
+        digest = hashlib.sha256(
+            f"{self.folder.name} {shard.start} {rows.dtype} {list(rows.shape)}\n".encode()
+        )
         expected = [len(shard), self.neurons]
         if rows.dtype != torch.float32 or list(rows.shape) != expected:
-            raise ValueError(f"{rows.dtype} of shape {list(rows.shape)} in place of float32 {expected}")
+            raise ValueError(
+                f"{rows.dtype} of shape {list(rows.shape)} in place of float32 {expected}"
+            )
         digest.update(rows.contiguous().numpy().data)
         return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """What is no entry any more: its manifest is gone, or is not the one that its key was made of; and why."""
+    """What is no entry any more: its manifest is gone, or is not the one that its key was made of;
+    and why.
+    """
 
     folder: Path
     why: str
@@ -225,12 +242,23 @@ def split(rows: range, length: int) -> list[range]:
         >>> split(range(5), 2)
         [range(0, 2), range(2, 4), range(4, 5)]
     """
-    return [range(first, min(first + length, rows.stop)) for first in range(rows.start, rows.stop, length)]
+    return [
+        range(first, min(first + length, rows.stop))
+        for first in range(rows.start, rows.stop, length)
+    ]
 
 
-def content_of(kind: str, identity: Mapping[str, str], *, rows: int, neurons: int) -> dict[str, Any]:
+def content_of(
+    kind: str, identity: Mapping[str, str], *, rows: int, neurons: int
+) -> dict[str, Any]:
     """What the manifest of an entry says, as far as it is part of its key."""
-    return {"version": _VERSION, "kind": kind, "rows": rows, "neurons": neurons, "identity": dict(identity)}
+    return {
+        "version": _VERSION,
+        "kind": kind,
+        "rows": rows,
+        "neurons": neurons,
+        "identity": dict(identity),
+    }
 
 
 def key_of(content: Mapping[str, Any]) -> str:
@@ -255,7 +283,9 @@ def read_entry(folder: Path) -> Entry | Damaged:
                 return Damaged(folder, f"it has {named[name]!r} {name}")
         if not _are_texts(about) or not _are_texts(named["identity"]):
             return Damaged(folder, "it does not say what it is about")
-        return Entry(folder, named["kind"], named["rows"], named["neurons"], named["identity"], about)
+        return Entry(
+            folder, named["kind"], named["rows"], named["neurons"], named["identity"], about
+        )
     except (FileNotFoundError, NotADirectoryError):
         return Damaged(folder, GONE)
     except PermissionError:
@@ -270,4 +300,8 @@ def _are_texts(value: Any) -> bool:
 
 def reason(error: Exception) -> str:
     """What happened, without the advice that fits another place."""
-    return error.came if isinstance(error, PurescopeError) else str(getattr(error, "strerror", None) or error)
+    return (
+        error.came
+        if isinstance(error, PurescopeError)
+        else str(getattr(error, "strerror", None) or error)
+    )

@@ -52,18 +52,22 @@ def extract(
     Args:
         model: what to encode with.
         dataset: what to encode.
-        protocol: ``native``, the checkpoint's own preprocess and the data set's own prompts; or ``paper``,
-            OpenAI's preprocess at the model's own input size, and "a photo of a {}" with raw class names.
-        batch_size: images that the model gets at a time; the result does not depend on it beyond rounding.
-        cache: a folder where features are kept, to be read again or to go on with after an interruption.
+        protocol: ``native``, the checkpoint's own preprocess and the data set's own prompts; or
+            ``paper``, OpenAI's preprocess at the model's own input size, and "a photo of a {}" with
+            raw class names.
+        batch_size: images that the model gets at a time; the result does not depend on it beyond
+            rounding.
+        cache: a folder where features are kept, to be read again or to go on with after an
+            interruption.
         progress: wraps the batches that must be encoded, for a progress bar.
 
     Returns:
-        Unit rows ``[image, neuron]`` and ``[class, neuron]``, float32 on the cpu, with labels, names and identity.
+        Unit rows ``[image, neuron]`` and ``[class, neuron]``, float32 on the cpu, with labels,
+        names and identity.
 
     Raises:
-        InputError: the protocol is unknown, the batch size is below 1, or the model gives NaN, infinity, or
-            different numbers of neurons for images and text.
+        InputError: the protocol is unknown, the batch size is below 1, or the model gives NaN,
+            infinity, or different numbers of neurons for images and text.
         DatasetError: an image cannot be read.
         ModelError: there is no memory for a single image or sentence.
         OutputError: the cache cannot be written.
@@ -96,7 +100,8 @@ def extract(
     prompts = prompts_for(dataset, protocol)
     preprocess = model.preprocess
     if protocol == "paper":
-        # The paper's 224 is the input of its models; one that takes another size can be given no other.
+        # The paper's 224 is the input of its models; one that takes another size can be given no
+        # other.
         preprocess = replace(OPENAI_PREPROCESS, size=model.preprocess.size, resize_first=True)
     name = f"{model.label} on {dataset.name}"
     start = time.perf_counter()
@@ -134,7 +139,9 @@ def text_features(
     def encode(classes: range) -> Float[Tensor, "class neuron"]:
         texts = Prompts(prompts.names[classes.start : classes.stop], prompts.templates).texts()
         batches = split(range(len(texts)), _SENTENCES)
-        rows = torch.cat([unit_rows_of(batch, texts[batch.start : batch.stop]) for batch in batches])
+        rows = torch.cat(
+            [unit_rows_of(batch, texts[batch.start : batch.stop]) for batch in batches]
+        )
         return unit_rows(rows.unflatten(0, (len(classes), -1)).mean(dim=1))
 
     whole = range(len(prompts.names))
@@ -178,7 +185,9 @@ def _image_rows(
         neurons=model.neurons,
         about={"model": model.label, "dataset": dataset.name},
     )
-    return complete(entry, encode, batch=batch, progress=lambda batches, total: progress(batches, name, total))
+    return complete(
+        entry, encode, batch=batch, progress=lambda batches, total: progress(batches, name, total)
+    )
 
 
 def _weights(model: Model) -> dict[str, str]:
@@ -186,7 +195,8 @@ def _weights(model: Model) -> dict[str, str]:
     if "weights" not in model.identity:
         raise InputError(
             f"the identity of {model.label} has no hash of its weights",
-            expected="identity['weights'], by which cached features are told from those of other models",
+            expected="identity['weights'], by which cached features are told from those of other "
+            "models",
             fix="add one, or encode without a cache",
         )
     return {f"model_{key}": value for key, value in model.identity.items()}

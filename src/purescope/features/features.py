@@ -14,7 +14,8 @@ from purescope.formats import definitions
 
 _LOGIT_SCALE = 100.0
 
-# Rows that are looked at together have so many numbers: no second copy of all features is ever made.
+# Rows that are looked at together have so many numbers: no second copy of all features is ever
+# made.
 _BLOCK = 1 << 19
 
 # Those of 8 bits keep one digit, or none, and need scales that no file here has.
@@ -27,7 +28,8 @@ class Features:
 
     Args:
         image: ``[image, neuron]``, unit rows over all neurons; a row of zeros stays zeros.
-        text: ``[class, neuron]``, unit rows: the mean over templates of unit text features, renormalised.
+        text: ``[class, neuron]``, unit rows: the mean over templates of unit text features,
+            renormalised.
         labels: ``[image]`` int64, each an index into `classes`.
         classes: raw class names, at least two.
         model, dataset: their short names.
@@ -35,8 +37,8 @@ class Features:
         seconds: that encoding took.
 
     Raises:
-        InputError: shapes do not fit, a value is NaN or infinite, a label is outside the classes, or a class has no
-            name.
+        InputError: shapes do not fit, a value is NaN or infinite, a label is outside the classes,
+            or a class has no name.
 
     Examples:
         >>> eye = torch.eye(2)
@@ -61,9 +63,11 @@ class Features:
 
     @property
     def logit_scale(self) -> float:
-        """What the model multiplies logits by, as ``identity["model_logit_scale"]`` says; 100 where nobody said.
+        """What the model multiplies logits by, as ``identity["model_logit_scale"]`` says; 100 where
+        nobody said.
 
-        100 is where CLIP's training stops it (Radford et al. 2021). Accuracies do not depend on it, losses do.
+        100 is where CLIP's training stops it (Radford et al. 2021). Accuracies do not depend on it,
+        losses do.
 
         Examples:
             >>> eye, labels = torch.eye(2), torch.tensor([0, 1])
@@ -79,8 +83,14 @@ class Features:
 
     def _repr_html_(self) -> str:
         images, neurons = self.image.shape
-        entries = {"images": f"{images:,}", "classes": f"{len(self.classes):,}", "neurons": f"{neurons:,}"}
-        known = {name: self.identity[name] for name in ("protocol", "templates") if name in self.identity}
+        entries = {
+            "images": f"{images:,}",
+            "classes": f"{len(self.classes):,}",
+            "neurons": f"{neurons:,}",
+        }
+        known = {
+            name: self.identity[name] for name in ("protocol", "templates") if name in self.identity
+        }
         return definitions(f"Features of {self.model} on {self.dataset}", entries | known)
 
 
@@ -88,7 +98,8 @@ def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> N
     """Check that arrays from anywhere are features, labels and class names of one data set.
 
     Raises:
-        InputError: types or shapes do not fit, a value is NaN or infinite, or a label is outside the classes.
+        InputError: types or shapes do not fit, a value is NaN or infinite, or a label is outside
+            the classes.
     """
     for array, name, rows in ((image, "image", "image"), (text, "text", "class")):
         if array.ndim != 2 or 0 in array.shape or array.dtype not in _NUMBERS:
@@ -129,7 +140,9 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
         raise InputError(
             f"the label {int(labels[row])} of image {row}",
             expected=f"0 to {classes - 1}, for {classes} classes",
-            fix="subtract 1: labels count from 0" if (int(labels.min()), int(labels.max())) == (1, classes) else "",
+            fix="subtract 1: labels count from 0"
+            if (int(labels.min()), int(labels.max())) == (1, classes)
+            else "",
         )
 
 
@@ -143,7 +156,8 @@ def check_finite(array: Float[Tensor, "row neuron"], name: str, *, first_row: in
         broken = (~array[block].isfinite()).any(dim=1).nonzero()
         if len(broken):
             raise InputError(
-                f"{name} row {first_row + block.start + int(broken[0, 0])} has a value that is NaN or infinite",
+                f"{name} row {first_row + block.start + int(broken[0, 0])} has a value that is NaN "
+                f"or infinite",
                 expected="finite features",
                 fix="look at that image or class; a lower precision may have overflowed",
             )
@@ -154,8 +168,8 @@ def unit_rows(
 ) -> Float[Tensor, "row neuron"]:
     """Scale each row to length 1, in float64, and give float32; a row of zeros stays zeros.
 
-    Whatever the scale of a row was, down to the smallest numbers that there are: 1e-300 as well as 1e300. What comes
-    out is written into `out`, which may be the array itself.
+    Whatever the scale of a row was, down to the smallest numbers that there are: 1e-300 as well as
+    1e300. What comes out is written into `out`, which may be the array itself.
 
     Examples:
         >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
@@ -164,7 +178,9 @@ def unit_rows(
         >>> unit_rows(torch.tensor([[3e-300, 4e-300]], dtype=torch.float64))
         tensor([[0.6000, 0.8000]])
     """
-    unit = torch.empty(array.shape, dtype=torch.float32, device=array.device) if out is None else out
+    unit = (
+        torch.empty(array.shape, dtype=torch.float32, device=array.device) if out is None else out
+    )
     for block in _blocks(array):
         rows, norms, _ = _in_range(array[block])
         unit[block] = rows / norms.masked_fill(norms == 0, 1)
@@ -191,13 +207,16 @@ def _is_unit(array: Float[Tensor, "row neuron"], tolerance: float) -> Bool[Tenso
 def _in_range(
     array: Float[Tensor, "row neuron"],
 ) -> tuple[Float64[Tensor, "row neuron"], Float64[Tensor, "row 1"], Float64[Tensor, "row 1"]]:
-    """Rows in float64 times a power of two, their lengths, and that power: no square leaves the range.
+    """Rows in float64 times a power of two, their lengths, and that power: no square leaves the
+    range.
 
-    A power of two changes no digit, so that ordinary rows give the numbers that they give without it.
+    A power of two changes no digit, so that ordinary rows give the numbers that they give without
+    it.
     """
     rows = array.double()
     exponent = torch.frexp(rows.abs().amax(dim=1, keepdim=True)).exponent
-    # Within 2^1000, which is a number itself: what remains of the smallest and largest rows squares well.
+    # Within 2^1000, which is a number itself: what remains of the smallest and largest rows squares
+    # well.
     scale = torch.pow(2.0, -exponent.clamp(-1000, 1000).double())
     rows = rows * scale
     return rows, rows.norm(dim=1, keepdim=True), scale

@@ -1,9 +1,9 @@
 """Features in files: ``.npz`` or ``.safetensors``, written by us or by anyone.
 
-Arrays ``image`` [image, neuron], ``text`` [class, neuron] and ``labels`` [image]. Class names are optional:
-an array of strings ``classes`` in npz, a JSON list under the metadata key ``classes`` in safetensors. So are
-the names ``model`` and ``dataset``: strings in npz, metadata in safetensors. What else we write is metadata,
-all strings; npz has it as one JSON string, the array ``metadata``.
+Arrays ``image`` [image, neuron], ``text`` [class, neuron] and ``labels`` [image]. Class names are
+optional: an array of strings ``classes`` in npz, a JSON list under the metadata key ``classes`` in
+safetensors. So are the names ``model`` and ``dataset``: strings in npz, metadata in safetensors.
+What else we write is metadata, all strings; npz has it as one JSON string, the array ``metadata``.
 """
 
 import io
@@ -90,15 +90,17 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     """Read features from a ``.npz`` or ``.safetensors`` file; nothing in it is executed.
 
     Args:
-        path: with arrays ``image`` ``[image, neuron]``, ``text`` ``[class, neuron]`` and ``labels`` ``[image]``, whole
-            numbers from 0; and, where they are known, the names ``classes``, ``model`` and ``dataset``.
+        path: with arrays ``image`` ``[image, neuron]``, ``text`` ``[class, neuron]`` and ``labels``
+            ``[image]``, whole numbers from 0; and, where they are known, the names ``classes``,
+            ``model`` and ``dataset``.
 
     Returns:
-        Float32 on the cpu. Without class names in the file, classes are called by their numbers. Rows that are not of
-        unit length are scaled to it, and `Features.identity` says so.
+        Float32 on the cpu. Without class names in the file, classes are called by their numbers.
+        Rows that are not of unit length are scaled to it, and `Features.identity` says so.
 
     Raises:
-        InputError: the file is missing or damaged, lacks an array, or its arrays do not fit `Features`.
+        InputError: the file is missing or damaged, lacks an array, or its arrays do not fit
+            `Features`.
 
     Examples:
         >>> import tempfile
@@ -121,7 +123,8 @@ def read_features(path: str | os.PathLike[str]) -> Features:
         raise InputError(f"{file}: {error.came}", expected=error.expected, fix=error.fix) from error
     except _UNREADABLE as error:
         raise InputError(
-            f"{file} cannot be read: {getattr(error, 'strerror', None) or error or type(error).__name__}",
+            f"{file} cannot be read: "
+            f"{getattr(error, 'strerror', None) or error or type(error).__name__}",
             expected=f"a complete {file.suffix} file of numeric arrays image, text and labels",
             fix="write it again, for example with purescope.save_features",
         ) from error
@@ -136,12 +139,15 @@ def _features(arrays: Mapping[str, Tensor], metadata: Metadata, *, name: str) ->
     classes = tuple(map(str, range(len(text)))) if names is None else names
     units, identity = {}, dict(metadata.identity)
     for tower, array in (("image", image), ("text", text)):
-        # Looked at as float32, which is what they become; lengths that float32 does not hold are scaled before.
+        # Looked at as float32, which is what they become; lengths that float32 does not hold are
+        # scaled before.
         if are_unit_rows(array, _UNIT_TOLERANCE):
             units[tower] = array.float()
         else:
             units[tower] = unit_rows(array, out=array if array.dtype == torch.float32 else None)
-            identity["scaled_to_unit"] = ", ".join(filter(None, [identity.get("scaled_to_unit"), tower]))
+            identity["scaled_to_unit"] = ", ".join(
+                filter(None, [identity.get("scaled_to_unit"), tower])
+            )
     return Features(
         image=units["image"],
         text=units["text"],
@@ -173,7 +179,8 @@ def _check_names(names: Collection[str], written: str) -> None:
     if missing:
         raise InputError(
             f"no array {' or '.join(missing)}, only {', '.join(names) or 'none'}",
-            expected="image [image, neuron], text [class, neuron], labels [image]; classes [class] for their names",
+            expected="image [image, neuron], text [class, neuron], labels [image]; classes [class] "
+            "for their names",
             fix=f"write it with {written}",
         )
 
@@ -187,14 +194,26 @@ def _read_npz(file: Path) -> tuple[dict[str, Tensor], Metadata]:
                 _check_words(name, members[name])
         _check_rows(members)
         # Those of another type than they become stand beside it.
-        copies = sum(4 * math.prod(m.shape) for m in (members["image"], members["text"]) if m.dtype != np.float32)
-        copies += 8 * math.prod(members["labels"].shape) if members["labels"].dtype != np.int64 else 0
+        copies = sum(
+            4 * math.prod(m.shape)
+            for m in (members["image"], members["text"])
+            if m.dtype != np.float32
+        )
+        copies += (
+            8 * math.prod(members["labels"].shape) if members["labels"].dtype != np.int64 else 0
+        )
         copies += _NAME * math.prod(members["text"].shape[:1])
         copies += _TIMES * sum(members[name].bytes for name in _WORDS if name in members)
         content.require_room(sum(member.bytes for member in members.values()) + copies)
-        texts = json.loads(_text(content, "metadata"), object_pairs_hook=unique_keys) if "metadata" in members else {}
+        texts = (
+            json.loads(_text(content, "metadata"), object_pairs_hook=unique_keys)
+            if "metadata" in members
+            else {}
+        )
         if not isinstance(texts, dict):
-            raise InputError("its array metadata is no object in JSON", expected="one whose values are texts")
+            raise InputError(
+                "its array metadata is no object in JSON", expected="one whose values are texts"
+            )
         if "classes" in members:
             texts["classes"] = json.dumps(content.read("classes").astype(str).tolist())
         for name in ("model", "dataset"):
@@ -205,17 +224,21 @@ def _read_npz(file: Path) -> tuple[dict[str, Tensor], Metadata]:
 
 
 def _check_rows(members: Mapping[str, Member]) -> None:
-    """Refuse names and labels that fit no other array before they are unpacked: zeros in any number are small here."""
+    """Refuse names and labels that fit no other array before they are unpacked: zeros in any number
+    are small here.
+    """
     image, text, labels = (members[name].shape for name in _ARRAYS)
     classes = math.prod(text[:1])
     check_class_count(classes, InputError)
     if "classes" in members and members["classes"].shape[0] != classes:
         raise InputError(
-            f"{members['classes'].shape[0]} class names for {classes} rows of text", expected="one for each row"
+            f"{members['classes'].shape[0]} class names for {classes} rows of text",
+            expected="one for each row",
         )
     if math.prod(labels) > max((*image, *text), default=0):
         raise InputError(
-            f"labels is {members['labels'].dtype} of shape {list(labels)}, and image is of shape {list(image)}",
+            f"labels is {members['labels'].dtype} of shape {list(labels)}, and image is of shape "
+            f"{list(image)}",
             expected="one for each image",
         )
 
@@ -238,7 +261,11 @@ def _text(content: Npz, name: str) -> str:
 def _tensor(name: str, array: np.ndarray) -> Tensor:
     if array.dtype.kind not in "biufc":
         wanted = "whole numbers from 0, one for each image" if name == "labels" else "numbers"
-        fix = "number the classes from 0, and give their names as the array classes" if name == "labels" else ""
+        fix = (
+            "number the classes from 0, and give their names as the array classes"
+            if name == "labels"
+            else ""
+        )
         raise InputError(f"{name} holds {array.dtype} and no numbers", expected=wanted, fix=fix)
     return torch.from_numpy(array)
 
@@ -246,7 +273,13 @@ def _tensor(name: str, array: np.ndarray) -> Tensor:
 def _write_npz(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
     classes = np.array(json.loads(metadata.pop("classes")))
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays, classes=classes, metadata=np.array(json.dumps(metadata)), allow_pickle=False)
+    np.savez(
+        buffer,
+        **arrays,
+        classes=classes,
+        metadata=np.array(json.dumps(metadata)),
+        allow_pickle=False,
+    )
     return buffer.getvalue()
 
 

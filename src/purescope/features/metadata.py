@@ -1,4 +1,6 @@
-"""What stands beside the arrays of a features file: names and where they are from, all as text, and checked."""
+"""What stands beside the arrays of a features file: names and where they are from, all as text, and
+checked.
+"""
 
 import json
 import math
@@ -86,5 +88,7 @@ def _wrong(name: str, value: object, expected: str) -> InputError:
     shown = repr(value)
     shown = shown if len(shown) <= 100 else f"{shown[:100]}..."
     return InputError(
-        f"its metadata {name} is {shown}", expected=expected, fix="write it again, with purescope.save_features"
+        f"its metadata {name} is {shown}",
+        expected=expected,
+        fix="write it again, with purescope.save_features",
     )

@@ -1,1 +1,3 @@
-"""Files from anywhere and to anywhere: read with limits, written whole, locked, guarded and vouched for."""
+"""Files from anywhere and to anywhere: read with limits, written whole, locked, guarded and vouched
+for.
+"""

@@ -1,8 +1,8 @@
 """Refuse what no model and no dataset needs, while a library opens one of them.
 
-The configuration of a model decides what open_clip, timm and transformers do with its folder. What they are handed is
-rebuilt from what purescope knows (`purescope.models`): that is the first wall. This is the second one, for what the
-first one has missed.
+The configuration of a model decides what open_clip, timm and transformers do with its folder. What
+they are handed is rebuilt from what purescope knows (`purescope.models`): that is the first wall.
+This is the second one, for what the first one has missed.
 """
 
 import functools
@@ -64,7 +64,9 @@ class RefusedError(RuntimeError):
 class _Guard:
     """One `with guarded(...)`: what is refused below which folders, and what has been."""
 
-    def __init__(self, roots: Collection[Path], pickles: Collection[str], network: bool, frame: FrameType) -> None:
+    def __init__(
+        self, roots: Collection[Path], pickles: Collection[str], network: bool, frame: FrameType
+    ) -> None:
         self.places = Places(map(str, roots))
         self.pickles = frozenset(pickles)
         self.network = network
@@ -87,16 +89,26 @@ class _Guard:
                     return "ask on the terminal"
                 reads = not (flags or 0) & (os.O_WRONLY | os.O_RDWR)
                 foreign = reads and is_code(path) and self.places.are_above(path)
-                return f"read the code in {os.fsdecode(path)}" if foreign and not _is_shown(frame) else None
+                return (
+                    f"read the code in {os.fsdecode(path)}"
+                    if foreign and not _is_shown(frame)
+                    else None
+                )
             case "exec":
                 path = getattr(arguments[0], "co_filename", "<string>")
                 return f"run the code in {path}" if self.places.are_above(path) else None
             case "import":
                 module, path = arguments[:2]
-                return f"import {module} from {path}" if path and self.places.are_above(path) else None
+                return (
+                    f"import {module} from {path}" if path and self.places.are_above(path) else None
+                )
             case "ctypes.dlopen":
                 path = arguments[0]
-                return f"load the library {os.fsdecode(path)}" if path and self.places.are_above(path) else None
+                return (
+                    f"load the library {os.fsdecode(path)}"
+                    if path and self.places.are_above(path)
+                    else None
+                )
             case "pickle.find_class":
                 name = ".".join(arguments[:2])
                 return None if name in self.pickles else f"unpickle {name}"
@@ -108,21 +120,31 @@ class _Guard:
                 return None if self._imports_a_library(frame) else f"{_PROCESSES[event]} ({event})"
 
     def _imports_a_library(self, frame: FrameType | None) -> bool:
-        """Whether, in the block, a module of this Python is being imported: some ask by a command where they are.
+        """Whether, in the block, a module of this Python is being imported: some ask by a command
+        where they are.
 
-        Text that is passed to `exec` can be called like a module; it is not the import system that runs it.
+        Text that is passed to `exec` can be called like a module; it is not the import system that
+        runs it.
         """
         while frame is not None and frame is not self.frame:
             code, caller = frame.f_code, frame.f_back
-            imported = caller is not None and caller.f_code is _IMPORTS and code.co_name == "<module>"
-            if imported and Path(code.co_filename).is_file() and not self.places.are_above(code.co_filename):
+            imported = (
+                caller is not None and caller.f_code is _IMPORTS and code.co_name == "<module>"
+            )
+            if (
+                imported
+                and Path(code.co_filename).is_file()
+                and not self.places.are_above(code.co_filename)
+            ):
                 return True
             frame = caller
         return False
 
 
 def _asks(event: str, arguments: tuple[Any, ...]) -> str | None:
-    """What would be asked of a network; a socket of this machine is called by a path, and is none."""
+    """What would be asked of a network; a socket of this machine is called by a path, and is
+    none.
+    """
     address = arguments[0 if event in _LOOK_UPS else 1]
     host = address if event in _LOOK_UPS else address[0] if isinstance(address, tuple) else None
     return None if host is None else f"{_NETWORK[event]} {host} ({event})"
@@ -145,22 +167,28 @@ def guarded(
     pickles: Collection[str] = (),
     network: bool = True,
 ) -> Iterator[None]:
-    """Refuse to run code from these folders, to unpickle, to ask and to start processes, in this thread.
+    """Refuse to run code from these folders, to unpickle, to ask and to start processes, in this
+    thread.
 
-    A hook of `sys.addaudithook` sees these actions wherever in the libraries they are taken, in this thread and in
-    those that it starts with `threading`. An action is refused by an exception; where a library swallows that, leaving
-    the block raises all the same. Covered, while the block lasts:
+    A hook of `sys.addaudithook` sees these actions wherever in the libraries they are taken, in
+    this thread and in those that it starts with `threading`. An action is refused by an exception;
+    where a library swallows that, leaving the block raises all the same. Covered, while the block
+    lasts:
 
-    - to read (not to show), execute or import a module, or to load a shared library, from below `roots` or from the
-      folders where transformers and datasets keep code of repositories; links are followed,
-    - to look a name up in a pickle, but for `pickles`; our reader of checkpoints and torch's `weights_only` reader do
-      not look names up in this way,
+    - to read (not to show), execute or import a module, or to load a shared library, from below
+      `roots` or from the folders where transformers and datasets keep code of repositories; links
+      are followed,
+    - to look a name up in a pickle, but for `pickles`; our reader of checkpoints and torch's
+      `weights_only` reader do not look names up in this way,
     - `input`, and to open the terminal,
-    - to start a process by `subprocess`, `os` or `pty`, except while a library of this Python is being imported,
-    - without `network`, to look an address up, to connect and to send; in the thread in which fsspec asks, too.
+    - to start a process by `subprocess`, `os` or `pty`, except while a library of this Python is
+      being imported,
+    - without `network`, to look an address up, to connect and to send; in the thread in which
+      fsspec asks, too.
 
-    Not covered: what a library does in native code (a process that C++ starts, a faulty decoder of an image), text
-    that is passed to `exec`, files that are written, other threads, and whatever was imported before.
+    Not covered: what a library does in native code (a process that C++ starts, a faulty decoder of
+    an image), text that is passed to `exec`, files that are written, other threads, and whatever
+    was imported before.
 
     Args:
         roots: the folders of the model or the dataset, which nobody vouches for.
@@ -207,7 +235,8 @@ def _refusal(guard: _Guard, error: type[PurescopeError], what: str) -> Purescope
     return error(
         f"{what}: refused, it wanted to {guard.refusals[0]}{more}",
         expected="a model or dataset that is only read, and runs nothing",
-        fix="do not trust it; if you do, load it with the library that it is made for and save it again",
+        fix="do not trust it; if you do, load it with the library that it is made for and save it "
+        "again",
     )
 
 
@@ -263,13 +292,19 @@ def _guards() -> tuple[_Guard, ...]:
     if own or not _marked:
         return own
     ident = threading.get_ident()
-    started = (guards for thread, guards in list(_marked.items()) if thread.ident == ident and thread.is_alive())
+    started = (
+        guards
+        for thread, guards in list(_marked.items())
+        if thread.ident == ident and thread.is_alive()
+    )
     return next(started, ())
 
 
 @no_type_check  # as above
 def _is_of_fsspec() -> bool:
-    """Whether this is the thread in which fsspec asks for whoever has called it; it may be older than a guard."""
+    """Whether this is the thread in which fsspec asks for whoever has called it; it may be older
+    than a guard.
+    """
     thread = getattr(sys.modules.get("fsspec.asyn"), "iothread", [None])[0]
     return thread is not None and thread.ident == threading.get_ident()
 

@@ -1,4 +1,6 @@
-"""Files of the Hugging Face hub: from its cache on this disk, or downloaded into it; offline, only the former."""
+"""Files of the Hugging Face hub: from its cache on this disk, or downloaded into it; offline, only
+the former.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,11 +36,15 @@ def fetch_file(repository: str, names: Sequence[str], *, offline: bool) -> Path:
     wanted = " or ".join(names)
     if offline:
         raise missing_offline(f"{wanted} of {repository}")
-    raise ModelError(f"the hub's repository {repository} has no {wanted}", fix="check its name and its list of files")
+    raise ModelError(
+        f"the hub's repository {repository} has no {wanted}",
+        fix="check its name and its list of files",
+    )
 
 
 def fetch_folder(repository: str, patterns: Sequence[str], *, offline: bool) -> Path:
-    """A folder with those files of a repository whose names match; what is missing in it shows when it is read.
+    """A folder with those files of a repository whose names match; what is missing in it shows when
+    it is read.
 
     Raises:
         ModelError: it cannot be reached or, offline, is not on this disk.
@@ -48,7 +54,9 @@ def fetch_folder(repository: str, patterns: Sequence[str], *, offline: bool) -> 
 
     offline = is_offline(offline)
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(patterns), local_files_only=offline))
+        return Path(
+            snapshot_download(repository, allow_patterns=list(patterns), local_files_only=offline)
+        )
     except Exception as error:
         if offline and isinstance(error, LocalEntryNotFoundError):
             raise missing_offline(f"the repository {repository}") from error
@@ -65,7 +73,9 @@ def missing_offline(what: str) -> ModelError:
 
 def _unreachable(repository: str, name: str, error: Exception) -> ModelError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    if "home directory" in reason:  # of a user whom the system has no folder for, as in many containers
+    if (
+        "home directory" in reason
+    ):  # of a user whom the system has no folder for, as in many containers
         return ModelError(
             f"{name} of {repository}: this user has no home folder, where the hub's files are kept",
             fix="set HF_HOME to a folder for them, or HOME; or give a local folder or file",

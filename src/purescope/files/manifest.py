@@ -1,4 +1,6 @@
-"""The manifest of a results folder: what its numbers rest on, whose folder it is, which tables it vouches for."""
+"""The manifest of a results folder: what its numbers rest on, whose folder it is, which tables it
+vouches for.
+"""
 
 import hashlib
 import json
@@ -20,13 +22,17 @@ _LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "numpy", "panda
 
 
 def versions() -> dict[str, str]:
-    """Return what numbers depend on besides settings: purescope, the libraries that make them, and Python."""
+    """Return what numbers depend on besides settings: purescope, the libraries that make them, and
+    Python.
+    """
     libraries = {name: version(name) for name in _LIBRARIES}
     return {"purescope": __version__} | libraries | {"python": platform.python_version()}
 
 
 def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:
-    """Write ``manifest.json``: settings, identities, versions, timings and hashes of tables of a run."""
+    """Write ``manifest.json``: settings, identities, versions, timings and hashes of tables of a
+    run.
+    """
     with atomic_path(out / MANIFEST) as temporary:
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         # A byte of a path that is no UTF-8 is a lone surrogate, which JSON writes as this escape.
@@ -45,7 +51,9 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     try:
         manifest = read_json(path)
     except (ValueError, OSError) as error:
-        raise _damaged(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise _damaged(
+            path, f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from error
     if not isinstance(manifest, dict):
         raise _damaged(path, f"holds a {type(manifest).__name__}")
     if is_ours(manifest):
@@ -68,7 +76,9 @@ def is_ours(manifest: Mapping[str, Any] | None) -> bool:
 
 
 def looks_like_ours(out: Path) -> bool:
-    """Tell whether a damaged manifest is what is left of one of ours: its first words are those that we write first."""
+    """Tell whether a damaged manifest is what is left of one of ours: its first words are those
+    that we write first.
+    """
     try:
         with open_regular(out / MANIFEST) as file:
             start = b"".join(file.read(200).split())
@@ -99,7 +109,8 @@ def own_manifest(out: Path, *, overwrite: bool = False) -> dict[str, Any] | None
     if manifest is not None and not is_ours(manifest):
         raise OutputError(
             f"{out} holds {MANIFEST}, of no known run",
-            expected="a folder without results, or that of a purescope command: it has a manifest that says so",
+            expected="a folder without results, or that of a purescope command: it has a manifest "
+            "that says so",
             fix="choose another --out, or move this file away",
         )
     return manifest
@@ -125,12 +136,20 @@ def check_hash(path: Path, manifest: Mapping[str, Any]) -> None:
         InputError: its hash is none that the manifest has of it, or the manifest has none.
     """
     if not exists(path):
-        raise InputError(f"no {path.name} in {path.parent}", expected="all tables of the run", fix="make it again")
+        raise InputError(
+            f"no {path.name} in {path.parent}",
+            expected="all tables of the run",
+            fix="make it again",
+        )
     known = manifest.get("hashes", {}).get(path.name)
     if known is None or hash_of(path) not in known:
         raise InputError(
             f"{path} is not the file that its run wrote: "
-            + ("the manifest has no hash of it" if known is None else "its hash is not the one in the manifest"),
+            + (
+                "the manifest has no hash of it"
+                if known is None
+                else "its hash is not the one in the manifest"
+            ),
             expected="the tables of a run as they were written",
             fix=AGAIN,
         )
@@ -140,7 +159,8 @@ def _damaged(path: Path, what: str) -> OutputError:
     return OutputError(
         f"{path} {what}",
         expected="the manifest of a purescope run, as it was written",
-        fix="run the command that wrote it again, with --overwrite (overwrite=True); or remove the file: "
+        fix="run the command that wrote it again, with --overwrite (overwrite=True); or remove the "
+        "file: "
         "without it, the tables can still be shown",
     )
 
@@ -172,7 +192,9 @@ def _is_plain(value: Any) -> bool:
 
 
 def _is_named(*names: str) -> Test:
-    return lambda value: isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)
+    return lambda value: (
+        isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)
+    )
 
 
 def _is_timing(value: Any) -> bool:

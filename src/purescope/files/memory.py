@@ -1,4 +1,6 @@
-"""How much memory there is, and the refusal of what says that it needs more, or more than its file can mean."""
+"""How much memory there is, and the refusal of what says that it needs more, or more than its file
+can mean.
+"""
 
 import sys
 from pathlib import Path
@@ -19,7 +21,8 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int:
-    """Bytes that this process can still take: what is free on the machine, within its control group and its limits.
+    """Bytes that this process can still take: what is free on the machine, within its control group
+    and its limits.
 
     Examples:
         >>> available_memory() > 0
@@ -37,18 +40,34 @@ def available_memory() -> int:
 
 
 def _in_control_group() -> list[int]:
-    """What a container has left: files that the system keeps in memory count as taken, and make room when needed."""
+    """What a container has left: files that the system keeps in memory count as taken, and make
+    room when needed.
+    """
     names = (f"memory.{name}" for name in ("max", "current", "stat"))
     try:
         most, taken, parts = ((_CONTROL_GROUP / name).read_text() for name in names)
-        files = [line.split() for line in parts.splitlines() if line.startswith(("active_file", "inactive_file"))]
-        return [int(most) - int(taken) + sum(int(size) for _, size in files)] if most.strip() != "max" else []
+        files = [
+            line.split()
+            for line in parts.splitlines()
+            if line.startswith(("active_file", "inactive_file"))
+        ]
+        return (
+            [int(most) - int(taken) + sum(int(size) for _, size in files)]
+            if most.strip() != "max"
+            else []
+        )
     except (OSError, ValueError):  # none here, or of another kind
         return []
 
 
 def require_room(
-    declared: int, *, stored: int, what: str, most_per_byte: int, error: type[PurescopeError], needed: int = 0
+    declared: int,
+    *,
+    stored: int,
+    what: str,
+    most_per_byte: int,
+    error: type[PurescopeError],
+    needed: int = 0,
 ) -> None:
     """Refuse to unpack what a header declares, before anything is unpacked.
 
@@ -92,16 +111,23 @@ def unpacked_bytes(footer: "pyarrow.parquet.FileMetaData") -> int:
 
     What it says of a column is not asked for: where that is damaged, pyarrow ends the process.
     """
-    return sum(max(0, int(footer.row_group(place).total_byte_size)) for place in range(footer.num_row_groups))
+    return sum(
+        max(0, int(footer.row_group(place).total_byte_size))
+        for place in range(footer.num_row_groups)
+    )
 
 
 def text_bytes(array: "pyarrow.Array") -> int:
-    """Return how many bytes the texts of an array have, once each row has its own: a dictionary has one for all."""
+    """Return how many bytes the texts of an array have, once each row has its own: a dictionary has
+    one for all.
+    """
     import pyarrow
     import pyarrow.compute
 
     shared = isinstance(array, pyarrow.DictionaryArray)
-    lengths = pyarrow.compute.binary_length(array.dictionary if shared else array).cast(pyarrow.int64())
+    lengths = pyarrow.compute.binary_length(array.dictionary if shared else array).cast(
+        pyarrow.int64()
+    )
     return int(pyarrow.compute.sum(lengths.take(array.indices) if shared else lengths).as_py() or 0)
 
 

@@ -1,7 +1,9 @@
-"""NumPy's ``.npz`` from anywhere: what each member declares is read first, and nothing is unpacked that does not fit.
+"""NumPy's ``.npz`` from anywhere: what each member declares is read first, and nothing is unpacked
+that does not fit.
 
-An npz is a zip of ``.npy`` files, each an array behind a header with its type and shape. A header may declare any size,
-a few bytes may unpack to any number, two members may have one name, and objects are programs.
+An npz is a zip of ``.npy`` files, each an array behind a header with its type and shape. A header
+may declare any size, a few bytes may unpack to any number, two members may have one name, and
+objects are programs.
 """
 
 import io
@@ -53,7 +55,8 @@ class Npz:
 
     Raises:
         OSError: it cannot be opened.
-        ValueError, zipfile.BadZipFile: it is damaged, or made so that it cannot be told what is in it.
+        ValueError, zipfile.BadZipFile: it is damaged, or made so that it cannot be told what is in
+        it.
     """
 
     def __init__(self, file: Path, wanted: tuple[str, ...]) -> None:
@@ -69,7 +72,9 @@ class Npz:
                 if packed.setdefault(name, info) is not info:
                     raise ValueError(f"two arrays are called {name!r}")
             self.names = list(packed)
-            self.members = {name: _member(self._zip, name, packed[name]) for name in wanted if name in packed}
+            self.members = {
+                name: _member(self._zip, name, packed[name]) for name in wanted if name in packed
+            }
         except BaseException:
             self._stream.close()
             raise
@@ -106,7 +111,11 @@ class Npz:
         if not array.dtype.isnative:
             array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())
         # NumPy hands on to Python whatever number stands in place of a character.
-        if array.dtype.kind == "U" and array.size and int(array.reshape(-1).view(np.uint32).max()) > sys.maxunicode:
+        if (
+            array.dtype.kind == "U"
+            and array.size
+            and int(array.reshape(-1).view(np.uint32).max()) > sys.maxunicode
+        ):
             raise ValueError(f"the array {name} holds what is no character")
         return array
 
@@ -114,7 +123,9 @@ class Npz:
 def _check_directory(stream: BinaryIO) -> None:
     """Refuse a list of members that alone would fill the memory."""
     size = stream.seek(0, os.SEEK_END)
-    last = max(0, size - 22 - 65_535 - 20)  # its end may be followed by a comment, and preceded by a long form's
+    last = max(
+        0, size - 22 - 65_535 - 20
+    )  # its end may be followed by a comment, and preceded by a long form's
     stream.seek(last)
     end = stream.read()
     at = end.rfind(b"PK\5\6")
@@ -132,15 +143,21 @@ def _member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Membe
     if info.flag_bits & 1:
         raise ValueError(f"the array {name} is encrypted")
     if info.compress_type not in _COMPRESSION:
-        kind = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}.get(info.compress_type, info.compress_type)
-        raise ValueError(f"the array {name} is compressed as {kind}, which np.savez_compressed does not use")
+        kind = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}.get(
+            info.compress_type, info.compress_type
+        )
+        raise ValueError(
+            f"the array {name} is compressed as {kind}, which np.savez_compressed does not use"
+        )
     with archive.open(info) as stream:
         start = stream.read(8)
         if len(start) < 8 or not start.startswith(b"\x93NUMPY"):
             raise ValueError(f"{name} is no array of NumPy's")
         version = start[6], start[7]
         if version not in _READERS:
-            raise ValueError(f"the array {name} is of version {version[0]}.{version[1]}, for fields with names")
+            raise ValueError(
+                f"the array {name} is of version {version[0]}.{version[1]}, for fields with names"
+            )
         form, read = _READERS[version]
         length = stream.read(struct.calcsize(form))
         declared = struct.unpack(form, length)[0]
@@ -150,11 +167,17 @@ def _member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Membe
     try:
         shape, _, dtype = read(io.BytesIO(length + header))
     except Exception as error:  # it is parsed as Python's words, which can fail in many ways
-        raise ValueError(f"the header of the array {name}: {str(error).strip() or type(error).__name__}") from error
+        raise ValueError(
+            f"the header of the array {name}: {str(error).strip() or type(error).__name__}"
+        ) from error
     if dtype.hasobject:
-        raise ValueError(f"the array {name} holds Python objects, which are programs and are never opened")
+        raise ValueError(
+            f"the array {name} holds Python objects, which are programs and are never opened"
+        )
     member = Member(info, dtype, shape)
     here = info.file_size - len(start) - len(length) - len(header)
     if dtype.itemsize == 0 or any(size < 0 for size in shape) or member.bytes != here:
-        raise ValueError(f"the array {name} declares {list(shape)} of {dtype}, and has {here:,} bytes")
+        raise ValueError(
+            f"the array {name} declares {list(shape)} of {dtype}, and has {here:,} bytes"
+        )
     return member

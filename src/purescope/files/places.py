@@ -11,14 +11,18 @@ from typing import Any
 import purescope
 
 _CODE = (".py", ".pyc", ".pyw", ".so", ".pyd", ".dll", ".dylib")
-_DYNAMIC = ("transformers_modules", "datasets_modules")  # packages that are made of code of repositories
+_DYNAMIC = (
+    "transformers_modules",
+    "datasets_modules",
+)  # packages that are made of code of repositories
 
 
 class Places:
     """Folders that nobody vouches for, among those that hold libraries.
 
     Args:
-        roots: the folders; those where transformers and datasets keep code of repositories are added.
+        roots: the folders; those where transformers and datasets keep code of repositories are
+            added.
 
     Examples:
         >>> places = Places(["/data/model"])
@@ -31,14 +35,17 @@ class Places:
         self._own = own_folders() | _imported()
 
     def are_above(self, path: Any) -> bool:
-        """Whether the deepest known folder above a file is one of these, and not one of Python's own.
+        """Whether the deepest known folder above a file is one of these, and not one of Python's
+        own.
 
         A model's folder may hold the environment of Python, and the environment a model's folder.
         """
         if not isinstance(path, str | bytes) or os.fsdecode(path).startswith("<"):
             return False
         depths = ((_deepest(spelling, self._foreign), spelling) for spelling in _spellings(path))
-        return any(depth >= 0 and depth > _deepest(spelling, self._own) for depth, spelling in depths)
+        return any(
+            depth >= 0 and depth > _deepest(spelling, self._own) for depth, spelling in depths
+        )
 
 
 def is_code(path: Any) -> bool:
@@ -57,12 +64,16 @@ def own_folders() -> frozenset[str]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     folders = [sysconfig.get_path(name) for name in names] + [str(Path(purescope.__file__).parent)]
     folders += [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
-    folders += [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+    folders += [
+        entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")
+    ]
     return _both_spellings(folders)
 
 
 def _imported() -> frozenset[str]:
-    """Where packages lie that have been imported already: their modules may be, too, wherever they are developed."""
+    """Where packages lie that have been imported already: their modules may be, too, wherever they
+    are developed.
+    """
     paths = [
         path
         for name, module in list(sys.modules.items())
@@ -74,7 +85,9 @@ def _imported() -> frozenset[str]:
 
 def _module_caches() -> list[str]:
     """Where transformers and datasets put the code of a repository before they import it."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    home = os.environ.get("HF_HOME") or Path(
+        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
+    )
     modules = [sys.modules.get(name) for name in ("transformers.utils.hub", "datasets.config")]
     named = [getattr(module, "HF_MODULES_CACHE", "") for module in modules]
     paths = [*named, os.environ.get("HF_MODULES_CACHE", ""), Path(home, "modules")]
@@ -82,7 +95,9 @@ def _module_caches() -> list[str]:
 
 
 def _spellings(path: str | bytes) -> set[str]:
-    """A path as it is named, and as it is when its links are followed; both lower-case where the system says so."""
+    """A path as it is named, and as it is when its links are followed; both lower-case where the
+    system says so.
+    """
     try:
         name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 pathlib would leave ".." as it is
         return {os.path.normcase(name), os.path.normcase(os.path.realpath(name))}
@@ -102,4 +117,7 @@ def _kept_spellings(folders: frozenset[str]) -> frozenset[str]:
 
 def _deepest(path: str, folders: frozenset[str]) -> int:
     """The length of the longest of the folders that hold a file; -1 where none does."""
-    return max((len(folder) for folder in folders if path.startswith(folder.rstrip(os.sep) + os.sep)), default=-1)
+    return max(
+        (len(folder) for folder in folders if path.startswith(folder.rstrip(os.sep) + os.sep)),
+        default=-1,
+    )

@@ -1,7 +1,7 @@
 """Files from anywhere: only regular ones are read, and none that is larger than its kind can be.
 
-A pipe waits for a writer that never comes, ``/dev/zero`` never ends: whoever opens a path that somebody else has chosen
-opens it here.
+A pipe waits for a writer that never comes, ``/dev/zero`` never ends: whoever opens a path that
+somebody else has chosen opens it here.
 """
 
 import errno
@@ -16,7 +16,9 @@ from typing import Any
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 POINTER = "a git-lfs pointer, not the file that it stands for"
-"""What to say of a file of which only git-lfs's pointer was fetched; `git lfs pull` fetches the file."""
+"""What to say of a file of which only git-lfs's pointer was fetched; `git lfs pull` fetches the
+file.
+"""
 
 CONFIGURATION = 64_000_000
 """Bytes that a file of JSON or of words may have: a hundred times the largest that is known."""
@@ -44,10 +46,14 @@ def open_regular(path: Path) -> io.BufferedReader:
         ...         print(error.strerror)
         not a regular file
     """
-    # Looked at first: to open a pipe wakes whoever waits to write into it, to open a device may do anything.
+    # Looked at first: to open a pipe wakes whoever waits to write into it, to open a device may do
+    # anything.
     _refuse_irregular(path, path.stat().st_mode)
-    # It may be another one by now. Without O_NONBLOCK, to open a pipe is to wait for whoever writes into it.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | os.O_CLOEXEC)
+    # It may be another one by now. Without O_NONBLOCK, to open a pipe is to wait for whoever writes
+    # into it.
+    handle = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | os.O_CLOEXEC
+    )
     try:
         _refuse_irregular(path, os.fstat(handle).st_mode)
         return os.fdopen(handle, "rb")
@@ -95,7 +101,9 @@ def read_bytes(path: Path, *, most: int = CONFIGURATION) -> bytes:
     with open_whole(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
-            raise OSError(errno.EFBIG, f"{size:,} bytes, where at most {most:,} are read", str(path))
+            raise OSError(
+                errno.EFBIG, f"{size:,} bytes, where at most {most:,} are read", str(path)
+            )
         return file.read(min(most, size + 1))
 
 
@@ -138,7 +146,8 @@ class RepeatedKeyError(ValueError):
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object of its pairs, each key once; to be given to `json.loads` as its ``object_pairs_hook``.
+    """Make a JSON object of its pairs, each key once; to be given to `json.loads` as its
+    ``object_pairs_hook``.
 
     Raises:
         RepeatedKeyError: a key stands twice.

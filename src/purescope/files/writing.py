@@ -44,17 +44,22 @@ def write_bytes(content: bytes, path: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A file to write in place of `path`, renamed into its place when the block ends well, removed when it does not.
+    """A file to write in place of `path`, renamed into its place when the block ends well, removed
+    when it does not.
 
     Raises:
         OutputError: the folder or the disk does not take it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
         os.close(handle)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}", fix="choose another --out") from error
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}", fix="choose another --out"
+        ) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -62,7 +67,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", fix="free some space, or choose another --out"
+            f"cannot write {path}: {error.strerror or error}",
+            fix="free some space, or choose another --out",
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -85,15 +91,21 @@ def _umask() -> int:
     return mask
 
 
-_WITHOUT = (errno.EBADF, errno.ENOLCK, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems that lock no folder
+_WITHOUT = (
+    errno.EBADF,
+    errno.ENOLCK,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+)  # file systems that lock no folder
 
 
 @contextmanager
 def lock_folder(out: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold a folder, so that no other process writes into it; made if it is not there.
 
-    The lock is on the folder itself, and the system takes that of a killed process back. Where the file system has no
-    such locks, it is on a file ``.lock`` in the folder.
+    The lock is on the folder itself, and the system takes that of a killed process back. Where the
+    file system has no such locks, it is on a file ``.lock`` in the folder.
 
     Args:
         out: the folder.
@@ -163,4 +175,6 @@ def _unusable(out: Path, error: OSError) -> OutputError:
         reason = "it is a link that leads nowhere, or in a circle"
     elif error.errno in (errno.EEXIST, errno.ENOTDIR):
         reason = "it, or what should be the folder above it, is a file"
-    return OutputError(f"{out} cannot be used: {reason}", expected="a folder", fix="choose another --out")
+    return OutputError(
+        f"{out} cannot be used: {reason}", expected="a folder", fix="choose another --out"
+    )

@@ -1,9 +1,10 @@
 """Other axes for the same embedding: rotations, under which no full-width logit changes.
 
-A basis is an orthogonal matrix ``[neuron, neuron]``, float64, whose column m is the new axis m, first = kept first.
-Features become ``features @ basis`` and projections ``basis.T @ projection``, both towers alike, so logits, cosines and
-silhouettes over all axes stay what they are. What single axes have, as purity and the prefixes of an order, does
-change: rotations say how much of a result is owed to the axes that a model came with.
+A basis is an orthogonal matrix ``[neuron, neuron]``, float64, whose column m is the new axis m,
+first = kept first. Features become ``features @ basis`` and projections ``basis.T @ projection``,
+both towers alike, so logits, cosines and silhouettes over all axes stay what they are. What single
+axes have, as purity and the prefixes of an order, does change: rotations say how much of a result
+is owed to the axes that a model came with.
 """
 
 import math
@@ -43,10 +44,12 @@ class Basis:
 
 
 def random_rotation(given: StrategyInput, seed: int = 0) -> Orthogonal:
-    """A uniformly (Haar) drawn orthogonal matrix; its first k axes are a random projection to k dimensions.
+    """A uniformly (Haar) drawn orthogonal matrix; its first k axes are a random projection to k
+    dimensions.
 
-    QR of a Gaussian matrix, with the signs of R's diagonal taken out, without which the law would not be uniform
-    (Mezzadri, "How to generate random matrices from the classical compact groups", 2007).
+    QR of a Gaussian matrix, with the signs of R's diagonal taken out, without which the law would
+    not be uniform (Mezzadri, "How to generate random matrices from the classical compact groups",
+    2007).
 
     Examples:
         >>> given = StrategyInput(Projections(torch.eye(3), torch.eye(3)))
@@ -55,7 +58,9 @@ def random_rotation(given: StrategyInput, seed: int = 0) -> Orthogonal:
         True
     """
     generator = torch.Generator().manual_seed(seed)
-    q, r = torch.linalg.qr(torch.randn(given.neurons, given.neurons, generator=generator, dtype=torch.float64))
+    q, r = torch.linalg.qr(
+        torch.randn(given.neurons, given.neurons, generator=generator, dtype=torch.float64)
+    )
     basis: Tensor = q * r.diagonal().sign()
     return basis
 
@@ -63,9 +68,9 @@ def random_rotation(given: StrategyInput, seed: int = 0) -> Orthogonal:
 def random_rotations(neurons: int, draws: int, seed: int) -> Float[Tensor, "draw neuron neuron"]:
     """Draw many uniform (Haar) bases, float32: 200 as products of one of 15 and another of 15.
 
-    A product with a Haar matrix is one, and two products that differ in a factor are independent of each other. So the
-    share of the bases in which something is so has the mean and the spread that it has over independent ones, at a
-    fifth of the time.
+    A product with a Haar matrix is one, and two products that differ in a factor are independent of
+    each other. So the share of the bases in which something is so has the mean and the spread that
+    it has over independent ones, at a fifth of the time.
 
     Examples:
         >>> random_rotations(3, draws=5, seed=0).shape
@@ -73,12 +78,15 @@ def random_rotations(neurons: int, draws: int, seed: int) -> Float[Tensor, "draw
     """
     given = StrategyInput(Projections(torch.eye(neurons), torch.eye(neurons)))
     few = math.isqrt(draws - 1) + 1
-    factors = list(on_each_core(lambda place: random_rotation(given, seed + place).float(), range(2 * few)))
+    factors = list(
+        on_each_core(lambda place: random_rotation(given, seed + place).float(), range(2 * few))
+    )
     return torch.stack([factors[draw // few] @ factors[few + draw % few] for draw in range(draws)])
 
 
 def svd(given: StrategyInput, seed: int = 0) -> Orthogonal:
-    """Left singular vectors of both projections side by side, each of Frobenius norm 1; most weight first.
+    """Left singular vectors of both projections side by side, each of Frobenius norm 1; most weight
+    first.
 
     Examples:
         Neuron 1 weighs most, so it is the first axis:
@@ -94,7 +102,8 @@ def svd(given: StrategyInput, seed: int = 0) -> Orthogonal:
 def pca(given: StrategyInput, seed: int = 0) -> Orthogonal:
     """Principal axes of the image features; most variance first (Pearson 1901).
 
-    The mean is taken away to find the axes only: features are rotated as they are, or logits would change.
+    The mean is taken away to find the axes only: features are rotated as they are, or logits would
+    change.
 
     Raises:
         InputError: there are no image features, or fewer than two.
@@ -109,15 +118,24 @@ def pca(given: StrategyInput, seed: int = 0) -> Orthogonal:
     """
     if given.image is None:
         raise InputError(
-            "pca without image features", expected="features whose variance orders the axes", fix="give image="
+            "pca without image features",
+            expected="features whose variance orders the axes",
+            fix="give image=",
         )
     return _principal_axes(centre(given.image.T, "image features"))
 
 
 BASES: dict[str, Basis] = {
-    "random_rotation": Basis(random_rotation, "weights", True, "a uniform draw for each seed (Haar; Mezzadri 2007)"),
+    "random_rotation": Basis(
+        random_rotation, "weights", True, "a uniform draw for each seed (Haar; Mezzadri 2007)"
+    ),
     "svd": Basis(svd, "weights", False, "singular vectors of both projections, most weight first"),
-    "pca": Basis(pca, "features", False, "principal axes of the image features, most variance first (Pearson 1901)"),
+    "pca": Basis(
+        pca,
+        "features",
+        False,
+        "principal axes of the image features, most variance first (Pearson 1901)",
+    ),
 }
 
 
@@ -128,7 +146,8 @@ def rotate(what: Float[Tensor, "row neuron"], basis: Orthogonal) -> Float[Tensor
 def rotate(
     what: Projections | Float[Tensor, "row neuron"], basis: Orthogonal
 ) -> Projections | Float[Tensor, "row neuron"]:
-    """Projections, or the features of images or classes, on the axes of a basis, in the dtype they came in.
+    """Projections, or the features of images or classes, on the axes of a basis, in the dtype they
+    came in.
 
     Raises:
         InputError: the basis is of another number of neurons.
@@ -155,7 +174,9 @@ def rotate(
 
 
 def _principal_axes(rows: Float[Tensor, "neuron width"]) -> Orthogonal:
-    """Eigenvectors of ``rows @ rows.T``, largest value first, the largest entry of each positive."""
+    """Eigenvectors of ``rows @ rows.T``, largest value first, the largest entry of each
+    positive.
+    """
     vectors = torch.linalg.eigh(rows @ rows.T).eigenvectors.flip(1)
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
     axes: Tensor = vectors * largest.sign()

@@ -12,10 +12,14 @@ from purescope.errors import InputError
 _NOTHING = 1e-9
 
 
-def spearman(x: Float[Tensor, "*cell item"], y: Float[Tensor, "*#cell item"]) -> Float64[Tensor, "*cell"]:
-    """Spearman's rank correlation: Pearson's of the ranks, -1 to 1; equal values share the mean of their ranks.
+def spearman(
+    x: Float[Tensor, "*cell item"], y: Float[Tensor, "*#cell item"]
+) -> Float64[Tensor, "*cell"]:
+    """Spearman's rank correlation: Pearson's of the ranks, -1 to 1; equal values share the mean of
+    their ranks.
 
-    NaN where one of the two never changes. `y` may lack the cells of `x` and serves each of them then.
+    NaN where one of the two never changes. `y` may lack the cells of `x` and serves each of them
+    then.
 
     Raises:
         InputError: there are fewer than two items, or the shapes do not fit.
@@ -28,12 +32,16 @@ def spearman(x: Float[Tensor, "*cell item"], y: Float[Tensor, "*#cell item"]) ->
 
 
 def partial_spearman(
-    x: Float[Tensor, "*cell item"], y: Float[Tensor, "*#cell item"], given: Float[Tensor, "covariate item"]
+    x: Float[Tensor, "*cell item"],
+    y: Float[Tensor, "*#cell item"],
+    given: Float[Tensor, "covariate item"],
 ) -> Float64[Tensor, "*cell"]:
-    """Spearman's correlation of x and y given covariates: -1 to 1, Pearson's of what their ranks keep.
+    """Spearman's correlation of x and y given covariates: -1 to 1, Pearson's of what their ranks
+    keep.
 
-    All ranks are centred, and from those of x and y is taken what is a linear function of those of `given`. NaN where
-    nothing remains: x or y never changes or follows from the covariates. Covariates may repeat one another.
+    All ranks are centred, and from those of x and y is taken what is a linear function of those of
+    `given`. NaN where nothing remains: x or y never changes or follows from the covariates.
+    Covariates may repeat one another.
 
     Raises:
         InputError: there are fewer than two items, or the shapes do not fit.
@@ -58,11 +66,12 @@ def spearman_interval(
 ) -> tuple[Float64[Tensor, "*cell"], Float64[Tensor, "*cell"]]:
     """Interval of a rank correlation over independent items, by Fisher's z.
 
-    ``tanh(atanh(r) ± z sqrt((1 + r^2 / 2) / (items - covariates - 3)))`` (Bonett and Wright, Psychometrika 65, 2000):
-    for 10 items or more and a correlation within ±0.95.
+    ``tanh(atanh(r) ± z sqrt((1 + r^2 / 2) / (items - covariates - 3)))`` (Bonett and Wright,
+    Psychometrika 65, 2000): for 10 items or more and a correlation within ±0.95.
 
     Raises:
-        InputError: there are not four items beyond the covariates, or the level is not between 0 and 1.
+        InputError: there are not four items beyond the covariates, or the level is not between 0
+            and 1.
 
     Examples:
         >>> low, high = spearman_interval(torch.tensor(0.3), items=512)
@@ -71,7 +80,9 @@ def spearman_interval(
     """
     freedom = items - covariates - 3
     if freedom < 1:
-        raise InputError(f"{items} items and {covariates} covariates", expected="four items or more beyond them")
+        raise InputError(
+            f"{items} items and {covariates} covariates", expected="four items or more beyond them"
+        )
     if not 0 < level < 1:
         raise InputError(f"level = {level}", expected="a share between 0 and 1, such as 0.95")
     r = r.double()
@@ -80,11 +91,14 @@ def spearman_interval(
 
 
 def _check(x: Tensor, y: Tensor, given: Tensor) -> None:
-    fits = y.shape in (x.shape, x.shape[-1:]) and given.ndim == 2 and given.shape[1:] == x.shape[-1:]
+    fits = (
+        y.shape in (x.shape, x.shape[-1:]) and given.ndim == 2 and given.shape[1:] == x.shape[-1:]
+    )
     if not fits or not x.ndim or x.shape[-1] < 2:
         raise InputError(
             f"x {list(x.shape)}, y {list(y.shape)}, given {list(given.shape)}",
-            expected="x [*cell, item], y of that shape or [item], given [covariate, item], of two items or more",
+            expected="x [*cell, item], y of that shape or [item], given [covariate, item], of two "
+            "items or more",
         )
 
 
@@ -110,8 +124,12 @@ def _orthonormal(rows: Float64[Tensor, "covariate item"]) -> Float64[Tensor, "di
 def _residuals(
     ranks: Float64[Tensor, "*cell item"], known: Float64[Tensor, "direction item"]
 ) -> Float64[Tensor, "*cell item"]:
-    """Unit vectors of what of the ranks is orthogonal to the known directions; NaN where that is nothing."""
+    """Unit vectors of what of the ranks is orthogonal to the known directions; NaN where that is
+    nothing.
+    """
     left = ranks - (ranks @ known.T) @ known
     length = left.norm(dim=-1, keepdim=True)
-    unit: Tensor = left / length.masked_fill(length <= _NOTHING * ranks.norm(dim=-1, keepdim=True), torch.nan)
+    unit: Tensor = left / length.masked_fill(
+        length <= _NOTHING * ranks.norm(dim=-1, keepdim=True), torch.nan
+    )
     return unit

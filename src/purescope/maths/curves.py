@@ -12,9 +12,11 @@ from purescope.errors import InputError
 def area_between(
     first: Float[Tensor, "*cell k"], second: Float[Tensor, "*cell k"], ks: Sequence[int]
 ) -> Float64[Tensor, "*cell"]:
-    """Mean of ``first - second`` over k, the curves being linear between the ks: positive where the first is above.
+    """Mean of ``first - second`` over k, the curves being linear between the ks: positive where the
+    first is above.
 
-    The area by the trapezoid rule over the range of k, so it is in the curves' unit; with one k, the difference there.
+    The area by the trapezoid rule over the range of k, so it is in the curves' unit; with one k,
+    the difference there.
 
     Raises:
         InputError: the ks do not rise, or are not as many as the curves have values.
@@ -28,7 +30,8 @@ def area_between(
 
 
 def mean_over_k(curve: Float[Tensor, "*cell k"], ks: Sequence[int]) -> Float64[Tensor, "*cell"]:
-    """Mean of a curve over k, linear between the ks: the area below it by the range of k, in the curve's unit.
+    """Mean of a curve over k, linear between the ks: the area below it by the range of k, in the
+    curve's unit.
 
     Raises:
         InputError: the ks do not rise, or are not as many as the curve has values.
@@ -44,10 +47,11 @@ def mean_over_k(curve: Float[Tensor, "*cell k"], ks: Sequence[int]) -> Float64[T
 
 
 def rising(curve: Float[Tensor, "*cell k"]) -> Float64[Tensor, "*cell k"]:
-    """The curve that never falls and is closest to it in squares: isotonic regression, all ks of equal weight.
+    """The curve that never falls and is closest to it in squares: isotonic regression, all ks of
+    equal weight.
 
-    At each k, the largest over all starts of the smallest mean up to any end (Robertson, Wright and Dykstra, "Order
-    Restricted Statistical Inference", 1988).
+    At each k, the largest over all starts of the smallest mean up to any end (Robertson, Wright and
+    Dykstra, "Order Restricted Statistical Inference", 1988).
 
     Examples:
         >>> rising(torch.tensor([0.1, 0.5, 0.3, 0.6]))
@@ -57,7 +61,9 @@ def rising(curve: Float[Tensor, "*cell k"]) -> Float64[Tensor, "*cell k"]:
     sums = torch.nn.functional.pad(curve.double().cumsum(-1), (1, 0))
     start, end = torch.meshgrid(torch.arange(count), torch.arange(count), indexing="ij")
     means = (sums[..., end + 1] - sums[..., start]) / (end - start + 1)
-    lowest = means.masked_fill(end < start, torch.inf).flip(-1).cummin(-1).values.flip(-1)  # to any end from here on
+    lowest = (
+        means.masked_fill(end < start, torch.inf).flip(-1).cummin(-1).values.flip(-1)
+    )  # to any end from here on
     highest: Tensor = lowest.masked_fill(end < start, -torch.inf).amax(-2)
     return highest.masked_fill(curve.isnan().any(-1, keepdim=True), torch.nan)
 
@@ -67,12 +73,12 @@ def neurons_needed(
 ) -> Float64[Tensor, "*cell"]:
     """The smallest k from which on the curve stays at the target or above, linear between the ks.
 
-    Infinity where the curve is below at the last k. The first k is the smallest answer there is: where the curve never
-    is below, fewer neurons may do.
+    Infinity where the curve is below at the last k. The first k is the smallest answer there is:
+    where the curve never is below, fewer neurons may do.
 
     Raises:
-        InputError: the ks do not rise, or are not as many as the curve has values, or there is not one target for each
-            curve.
+        InputError: the ks do not rise, or are not as many as the curve has values, or there is not
+            one target for each curve.
 
     Examples:
         Reached at first, lost again at 200, reached for good half way from there to 300:
@@ -82,14 +88,21 @@ def neurons_needed(
     """
     at = _check(ks, curve)
     if target.shape != curve.shape[:-1]:
-        raise InputError(f"a target {list(target.shape)} for curves {list(curve.shape)}", expected="one for each curve")
+        raise InputError(
+            f"a target {list(target.shape)} for curves {list(curve.shape)}",
+            expected="one for each curve",
+        )
     curve, target = curve.double(), target.double()[..., None]
-    place = torch.arange(len(at)).where(curve < target, -1).amax(-1, keepdim=True)  # the last that is below
+    place = (
+        torch.arange(len(at)).where(curve < target, -1).amax(-1, keepdim=True)
+    )  # the last that is below
     left, right = place.clamp(min=0), (place + 1).clamp(max=len(at) - 1)
     from_value, to_value = curve.gather(-1, left), curve.gather(-1, right)
     needed = at[left] + (target - from_value) / (to_value - from_value) * (at[right] - at[left])
     needed = needed.where(place >= 0, at[0]).where(place < len(at) - 1, torch.inf)
-    return needed.masked_fill(curve.isnan().any(-1, keepdim=True) | target.isnan(), torch.nan)[..., 0]
+    return needed.masked_fill(curve.isnan().any(-1, keepdim=True) | target.isnan(), torch.nan)[
+        ..., 0
+    ]
 
 
 def _check(ks: Sequence[int], *curves: Tensor) -> Float64[Tensor, " k"]:
@@ -105,7 +118,8 @@ def _check(ks: Sequence[int], *curves: Tensor) -> Float64[Tensor, " k"]:
 
 
 def halves(labels: Int[Tensor, " image"]) -> Int64[Tensor, " image"]:
-    """0 and 1 in turns within each class, starting with 0: the same for everybody, whatever the seed.
+    """0 and 1 in turns within each class, starting with 0: the same for everybody, whatever the
+    seed.
 
     Examples:
         >>> halves(torch.tensor([7, 7, 3, 7, 3]))

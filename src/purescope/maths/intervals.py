@@ -1,14 +1,16 @@
 """Intervals: the bootstrap over samples, stratified by class, and Wilson's of a fraction.
 
-A resample of a class of n samples is n - 1 of them, drawn with replacement, and counts with weight n: the bootstrap of
-Rao and Wu ("Resampling inference with complex survey data", JASA 83, 1988, with m = n - 1). Its variance is the
-unbiased ``sum over classes of (n/N)^2 s^2 / n``. Drawing n of n, the plain way, gives (n - 1)/n of that: a fifth too
-little at five samples a class. A class of one sample has no spread to resample, so all such classes make one stratum
-("collapsed strata", Cochran, Sampling Techniques, 1977, 5A.12). That is exact if those classes stand for many others,
-and errs on the wide side if they are all there is.
+A resample of a class of n samples is n - 1 of them, drawn with replacement, and counts with weight
+n: the bootstrap of Rao and Wu ("Resampling inference with complex survey data", JASA 83, 1988, with
+m = n - 1). Its variance is the unbiased ``sum over classes of (n/N)^2 s^2 / n``. Drawing n of n,
+the plain way, gives (n - 1)/n of that: a fifth too little at five samples a class. A class of one
+sample has no spread to resample, so all such classes make one stratum ("collapsed strata", Cochran,
+Sampling Techniques, 1977, 5A.12). That is exact if those classes stand for many others, and errs on
+the wide side if they are all there is.
 
-In numbers: a block of resamples is a matrix of how often each sample was drawn, and its product with the values is the
-sums of all cells at once. One seed gives the same draws to every cell, so that differences of cells are paired.
+In numbers: a block of resamples is a matrix of how often each sample was drawn, and its product
+with the values is the sums of all cells at once. One seed gives the same draws to every cell, so
+that differences of cells are paired.
 
 A mean over classes, some of which have very few samples, has an interval of its own.
 """
@@ -41,16 +43,19 @@ def bootstrap_means(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Float64[Tensor, " resample *cell"]:
-    """Means over samples, in `resamples` resamples stratified by `groups`; the same resamples for all cells.
+    """Means over samples, in `resamples` resamples stratified by `groups`; the same resamples for
+    all cells.
 
-    The draws depend on `groups`, `resamples` and `seed` alone. So differences of cells, also of cells from two calls,
-    are paired, and equal cells have equal means to the last bit if the values are whole numbers (right or wrong). For
-    other values make the difference itself a cell where it must be exactly 0.
+    The draws depend on `groups`, `resamples` and `seed` alone. So differences of cells, also of
+    cells from two calls, are paired, and equal cells have equal means to the last bit if the values
+    are whole numbers (right or wrong). For other values make the difference itself a cell where it
+    must be exactly 0.
 
     Args:
         values: of each sample, 0 and 1 or any numbers.
-        groups: class of each sample; a class keeps its share of the samples in every resample. Classes of one sample
-            are resampled together, and with the next smallest class if there is but one.
+        groups: class of each sample; a class keeps its share of the samples in every resample.
+            Classes of one sample are resampled together, and with the next smallest class if there
+            is but one.
         resamples: how many; the result takes 8 bytes for each and each cell.
         seed: of the draws.
 
@@ -71,11 +76,12 @@ def bootstrap_means(
 def bootstrap_each(
     parts: Sequence[Part], groups: Int[Tensor, " sample"], *, resamples: int = 10_000, seed: int = 0
 ) -> list[Tensor]:
-    """`bootstrap_means` of several tensors, in the same resamples, each times a weight of the samples if it has one.
+    """`bootstrap_means` of several tensors, in the same resamples, each times a weight of the
+    samples if it has one.
 
     Args:
-        parts: values ``[*cell, sample]``, and weights ``[sample]`` in float64 or None. One tensor may stand there
-            twice, with weights and without.
+        parts: values ``[*cell, sample]``, and weights ``[sample]`` in float64 or None. One tensor
+            may stand there twice, with weights and without.
         groups, resamples, seed: as in `bootstrap_means`.
 
     Returns:
@@ -102,7 +108,10 @@ def bootstrap_each(
         # Where its weight is the same for all samples, a part is a multiple of what it is without.
         weights = [None if weight is None else weight[members] for _, weight in parts]
         factors = [_common(weight) for weight in weights]
-        keys = [(id(values), None if factors[i] is not None else i) for i, (values, _) in enumerate(parts)]
+        keys = [
+            (id(values), None if factors[i] is not None else i)
+            for i, (values, _) in enumerate(parts)
+        ]
         columns: dict[tuple[int, int | None], _Columns] = {}
         for i, key in enumerate(keys):
             if key not in columns:
@@ -115,7 +124,9 @@ def bootstrap_each(
             drawn = {key: table.drawn(counts) for key, table in columns.items()}
             for i, key in enumerate(keys):
                 factor = factors[i]
-                means[i][block] += (drawn[key] if factor is None else drawn[key] * factor) * size / (size - 1)
+                means[i][block] += (
+                    (drawn[key] if factor is None else drawn[key] * factor) * size / (size - 1)
+                )
     return [
         mean.div_(len(groups)).view(resamples, *values.shape[:-1])
         for mean, (values, _) in zip(means, parts, strict=True)
@@ -125,11 +136,12 @@ def bootstrap_each(
 def percentile_interval(
     resampled: Float[Tensor, " resample *cell"], level: float = 0.95
 ) -> tuple[Float64[Tensor, "*cell"], Float64[Tensor, "*cell"]]:
-    """The central `level` of the resamples (Efron 1979); between two of them linearly, as numpy's quantile.
+    """The central `level` of the resamples (Efron 1979); between two of them linearly, as numpy's
+    quantile.
 
-    A cell of which no resample differs, such as accuracy 1, has an interval of width 0, which says nothing about its
-    population: `wilson_interval` does. Resamples may be infinite (`neurons_needed`); an end of the interval then may
-    be, too.
+    A cell of which no resample differs, such as accuracy 1, has an interval of width 0, which says
+    nothing about its population: `wilson_interval` does. Resamples may be infinite
+    (`neurons_needed`); an end of the interval then may be, too.
 
     Raises:
         InputError: there are no resamples, or the level is not between 0 and 1.
@@ -146,16 +158,19 @@ def percentile_interval(
     ordered = resampled.double().sort(dim=0).values
     unknown = ordered[-1].isnan()  # NaN sorts last
     low, high = (
-        _quantile(ordered, share).masked_fill(unknown, torch.nan) for share in ((1 - level) / 2, (1 + level) / 2)
+        _quantile(ordered, share).masked_fill(unknown, torch.nan)
+        for share in ((1 - level) / 2, (1 + level) / 2)
     )
     return low, high
 
 
 def bootstrap_p(differences: Float[Tensor, " resample *cell"]) -> Float64[Tensor, "*cell"]:
-    """Two-sided p of the hypothesis that a difference is 0, from its resamples; for what has no exact test.
+    """Two-sided p of the hypothesis that a difference is 0, from its resamples; for what has no
+    exact test.
 
-    ``2 min((1 + #<=0) / (1 + R), (1 + #>=0) / (1 + R))``, at most 1: the smallest share that a percentile interval
-    leaves out while it holds 0 (Davison and Hinkley, Bootstrap Methods, 1997, 5.2 and 4.2.5).
+    ``2 min((1 + #<=0) / (1 + R), (1 + #>=0) / (1 + R))``, at most 1: the smallest share that a
+    percentile interval leaves out while it holds 0 (Davison and Hinkley, Bootstrap Methods, 1997,
+    5.2 and 4.2.5).
 
     Raises:
         InputError: there are no resamples.
@@ -174,9 +189,13 @@ def _check(values: Tensor, groups: Tensor, resamples: int) -> None:
             expected="values [*cell, sample] and a group for each sample",
         )
     if len(groups) < 2:
-        raise InputError(f"{len(groups)} samples to resample", expected="two or more: one alone shows no spread")
+        raise InputError(
+            f"{len(groups)} samples to resample", expected="two or more: one alone shows no spread"
+        )
     if resamples < 1:
-        raise InputError(f"resamples = {resamples}", expected="1 or more; 10,000 for a 95 % interval")
+        raise InputError(
+            f"resamples = {resamples}", expected="1 or more; 10,000 for a 95 % interval"
+        )
 
 
 def _common(weight: Float64[Tensor, "stratum member"] | None) -> float | None:
@@ -187,12 +206,16 @@ def _common(weight: Float64[Tensor, "stratum member"] | None) -> float | None:
 
 
 def _is_whole(cells: Real[Tensor, "cell sample"] | Bool[Tensor, "cell sample"]) -> bool:
-    """Whether every sum of a resample is a whole number that float32 holds: it is exact, and half the work."""
+    """Whether every sum of a resample is a whole number that float32 holds: it is exact, and half
+    the work.
+    """
     if cells.dtype == torch.bool or not len(cells):
         return cells.shape[1] < _EXACT_IN_FLOAT32
     lowest, highest = cells.aminmax()
     held = max(-float(lowest), float(highest)) * cells.shape[1] < _EXACT_IN_FLOAT32
-    return held and (not cells.is_floating_point() or all(bool((cell == cell.round()).all()) for cell in cells))
+    return held and (
+        not cells.is_floating_point() or all(bool((cell == cell.round()).all()) for cell in cells)
+    )
 
 
 def _strata(groups: Int[Tensor, " sample"]) -> Iterator[Int64[Tensor, "stratum member"]]:
@@ -224,19 +247,29 @@ class _Columns:
         whole: bool,
         weight: Float64[Tensor, "stratum member"] | None = None,
     ) -> "_Columns":
-        """Copy the samples of some strata, once: in float32 where they are whole, or float32 already."""
+        """Copy the samples of some strata, once: in float32 where they are whole, or float32
+        already.
+        """
         single = weight is None and (whole or cells.dtype == torch.float32)
-        values = torch.empty(members.numel(), len(cells), dtype=torch.float32 if single else torch.float64)
+        values = torch.empty(
+            members.numel(), len(cells), dtype=torch.float32 if single else torch.float64
+        )
         for place, cell in enumerate(cells):
             values[:, place] = cell[members.flatten()]
-        return cls(values if weight is None else values.mul_(weight.flatten()[:, None]), whole and single)
+        return cls(
+            values if weight is None else values.mul_(weight.flatten()[:, None]), whole and single
+        )
 
-    def drawn(self, counts: Float32[Tensor, "resample drawable"]) -> Float64[Tensor, "resample cell"]:
+    def drawn(
+        self, counts: Float32[Tensor, "resample drawable"]
+    ) -> Float64[Tensor, "resample cell"]:
         """Sums over the samples, each as often as it was drawn."""
         if self.whole:
             return (counts @ self.values).double()
         sums = torch.zeros(len(counts), self.values.shape[1], dtype=torch.float64)
-        for some, values in zip(counts.split(_SAMPLES, dim=1), self.values.split(_SAMPLES), strict=True):
+        for some, values in zip(
+            counts.split(_SAMPLES, dim=1), self.values.split(_SAMPLES), strict=True
+        ):
             sums.addmm_(some.double(), values.double())
         return sums
 
@@ -244,18 +277,24 @@ class _Columns:
 def _counts(
     resamples: int, members: Int64[Tensor, "stratum member"], generator: np.random.Generator
 ) -> Float32[Tensor, "resample drawable"]:
-    """How often each sample of these strata is drawn: all but one as many as there are, from each stratum."""
+    """How often each sample of these strata is drawn: all but one as many as there are, from each
+    stratum.
+    """
     strata, size = members.shape
     counts = torch.empty(resamples, members.numel())
     for some in counts.split(max(1, _TURN // members.numel())):
         rows = len(some) * strata
         drawn = generator.integers(size, size=(rows, size - 1))
         drawn += size * np.arange(rows)[:, None]
-        some.copy_(torch.from_numpy(np.bincount(drawn.ravel(), minlength=rows * size)).view_as(some))
+        some.copy_(
+            torch.from_numpy(np.bincount(drawn.ravel(), minlength=rows * size)).view_as(some)
+        )
     return counts
 
 
-def _quantile(ordered: Float64[Tensor, " resample *cell"], share: float) -> Float64[Tensor, "*cell"]:
+def _quantile(
+    ordered: Float64[Tensor, " resample *cell"], share: float
+) -> Float64[Tensor, "*cell"]:
     place = round(share * (len(ordered) - 1), 9)
     first = int(place)
     below, above, rest = ordered[first], ordered[min(first + 1, len(ordered) - 1)], place - first
@@ -266,8 +305,11 @@ def _quantile(ordered: Float64[Tensor, " resample *cell"], share: float) -> Floa
 NORMAL_975 = 1.959963984540054  # the 97.5 % quantile of a normal distribution
 
 
-def wilson_interval(fraction: Float[Tensor, "*cell"], n: int) -> tuple[Float[Tensor, "*cell"], Float[Tensor, "*cell"]]:
-    """95 % interval of a binomial fraction measured on `n` independent samples, both ends within [0, 1].
+def wilson_interval(
+    fraction: Float[Tensor, "*cell"], n: int
+) -> tuple[Float[Tensor, "*cell"], Float[Tensor, "*cell"]]:
+    """95 % interval of a binomial fraction measured on `n` independent samples, both ends within
+    [0, 1].
 
     Wilson (1927): the fractions p0 for which ``|p - p0| <= z sqrt(p0 (1 - p0) / n)``.
 
@@ -286,11 +328,13 @@ def wilson_interval(fraction: Float[Tensor, "*cell"], n: int) -> tuple[Float[Ten
 def mean_recall_interval(
     hits: Float[Tensor, "*cell class"], sizes: Int64[Tensor, " class"]
 ) -> tuple[Float64[Tensor, "*cell"], Float64[Tensor, "*cell"]]:
-    """95 % interval of the mean over classes of recall, which also holds for classes of one to three samples.
+    """95 % interval of the mean over classes of recall, which also holds for classes of one to
+    three samples.
 
-    Normal, with the variance ``sum_c p_c (1 - p_c) / n_c`` over the squared number of classes; p_c is Laplace's
-    ``(hits + 1) / (n + 2)``, since of one sample the share itself is 0 or 1 and says nothing of its spread. Simulated:
-    it covers 94 to 97 % where recalls are moderate, and more where they are near 0 or 1, never less.
+    Normal, with the variance ``sum_c p_c (1 - p_c) / n_c`` over the squared number of classes; p_c
+    is Laplace's ``(hits + 1) / (n + 2)``, since of one sample the share itself is 0 or 1 and says
+    nothing of its spread. Simulated: it covers 94 to 97 % where recalls are moderate, and more
+    where they are near 0 or 1, never less.
 
     Args:
         hits: samples of each class that are right.

@@ -18,7 +18,9 @@ def check_keep(keep: int | Iterable[int], neurons: int) -> list[int]:
         >>> check_keep([300, 200, 200], neurons=512)
         [200, 300]
     """
-    plain: object = keep.tolist() if hasattr(keep, "tolist") else keep  # of an array, or of its numbers
+    plain: object = (
+        keep.tolist() if hasattr(keep, "tolist") else keep
+    )  # of an array, or of its numbers
     ks = set()
     for k in plain if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]:
         if isinstance(k, bool) or not hasattr(k, "__index__") or k not in range(1, neurons + 1):
@@ -29,12 +31,17 @@ def check_keep(keep: int | Iterable[int], neurons: int) -> list[int]:
             )
         ks.add(int(k))
     if not ks:
-        raise InputError("no k to evaluate", expected=f"at least one from 1 to {neurons}", fix="--keep KS (keep=KS)")
+        raise InputError(
+            "no k to evaluate",
+            expected=f"at least one from 1 to {neurons}",
+            fix="--keep KS (keep=KS)",
+        )
     return sorted(ks)
 
 
 def default_keep(neurons: int) -> list[int]:
-    """The experiment's ks, 200 to 500 in steps of 50 at d = 512, and the same fractions of any other d.
+    """The experiment's ks, 200 to 500 in steps of 50 at d = 512, and the same fractions of any
+    other d.
 
     Examples:
         >>> default_keep(512)
@@ -46,7 +53,8 @@ def default_keep(neurons: int) -> list[int]:
 
 
 def parse_keep(text: str) -> list[int]:
-    """The ks that a text names: numbers and inclusive ranges ``first:last:step``, separated by commas.
+    """The ks that a text names: numbers and inclusive ranges ``first:last:step``, separated by
+    commas.
 
     Raises:
         InputError: a part is neither.
@@ -59,7 +67,9 @@ def parse_keep(text: str) -> list[int]:
     for part in text.split(","):
         try:
             numbers = [int(number) for number in part.split(":")]
-            first, last, step = {1: (numbers * 2 + [1])[:3], 2: [*numbers, 1], 3: numbers}[len(numbers)]
+            first, last, step = {1: (numbers * 2 + [1])[:3], 2: [*numbers, 1], 3: numbers}[
+                len(numbers)
+            ]
             if step < 1 or last < first:
                 raise ValueError("a range that counts down or stands still")
             if last > _MOST:
@@ -68,14 +78,16 @@ def parse_keep(text: str) -> list[int]:
         except (ValueError, KeyError) as error:
             raise InputError(
                 f"--keep {text!r}: {part.strip()!r} is neither a whole number nor a rising range",
-                expected="numbers and ranges first:last:step, such as 200:500:50 or 64,128,256, up to a million",
+                expected="numbers and ranges first:last:step, such as 200:500:50 or 64,128,256, up "
+                "to a million",
                 fix=_meant(part.strip()),
             ) from error
     return ks
 
 
 def _meant(part: str) -> str:
-    """A range in another spelling, or one that falls, as we spell it; without a step, in ten at most that are round.
+    """A range in another spelling, or one that falls, as we spell it; without a step, in ten at
+    most that are round.
 
     Examples:
         >>> _meant("100-500"), _meant("500:100:-25"), _meant("many")
@@ -86,5 +98,7 @@ def _meant(part: str) -> str:
         return ""
     first, last = sorted((int(found[1]), int(found[2])))
     steps = [scale * step for scale in (1, 10, 100, 1000, 10_000) for step in (1, 5)]
-    step = int(found[3] or 0) or next(step for step in [*steps, 100_000] if last - first <= 10 * step)
+    step = int(found[3] or 0) or next(
+        step for step in [*steps, 100_000] if last - first <= 10 * step
+    )
     return f"did you mean {first}:{last}:{step}?"

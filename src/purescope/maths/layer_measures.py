@@ -1,6 +1,8 @@
-"""How independent the neurons of a layer are, in one number, and what random weights of its shape give.
+"""How independent the neurons of a layer are, in one number, and what random weights of its shape
+give.
 
-`LAYER_MEASURES` holds functions to one number for the layer; dead neurons are left out, NaN where all are dead.
+`LAYER_MEASURES` holds functions to one number for the layer; dead neurons are left out, NaN where
+all are dead.
 """
 
 import math
@@ -21,7 +23,8 @@ LayerMeasure: TypeAlias = Callable[[Float[Tensor, "neuron width"]], float]
 
 
 def effective_rank(projection: Float[Tensor, "neuron width"]) -> float:
-    """``exp(entropy of the singular values over their sum)``, 1 to the rank (Roy and Vetterli 2007).
+    """``exp(entropy of the singular values over their sum)``, 1 to the rank (Roy and Vetterli
+    2007).
 
     Examples:
         >>> round(effective_rank(torch.eye(3)), 4)
@@ -33,7 +36,8 @@ def effective_rank(projection: Float[Tensor, "neuron width"]) -> float:
 
 
 def participation_ratio(projection: Float[Tensor, "neuron width"]) -> float:
-    """``(sum of s^2)^2 / sum of s^4`` of the singular values s, 1 to the rank: dimensions that bear the variance.
+    """``(sum of s^2)^2 / sum of s^4`` of the singular values s, 1 to the rank: dimensions that bear
+    the variance.
 
     Examples:
         >>> round(participation_ratio(torch.diag(torch.tensor([2.0, 1.0]))), 4)  # 5^2 / 17
@@ -55,12 +59,15 @@ def stable_rank(projection: Float[Tensor, "neuron width"]) -> float:
 
 
 def orthogonality_defect(projection: Float[Tensor, "neuron width"]) -> float:
-    """Log of the product of row lengths over the volume they span, in nats: 0 if orthogonal, infinite if dependent.
+    """Log of the product of row lengths over the volume they span, in nats: 0 if orthogonal,
+    infinite if dependent.
 
-    The defect of a lattice basis (Schnorr 1987); it is that of the unit rows, whatever their lengths.
+    The defect of a lattice basis (Schnorr 1987); it is that of the unit rows, whatever their
+    lengths.
 
     Examples:
-        Two rows at 45 degrees span sin 45 = 0.7071 of what orthogonal ones would, and -log of that is
+        Two rows at 45 degrees span sin 45 = 0.7071 of what orthogonal ones would, and -log of that
+        is
 
         >>> round(orthogonality_defect(torch.tensor([[1.0, 0.0], [1.0, 1.0]])), 4)
         0.3466
@@ -76,7 +83,8 @@ def orthogonality_defect(projection: Float[Tensor, "neuron width"]) -> float:
 
 
 def condition_number(projection: Float[Tensor, "neuron width"]) -> float:
-    """Largest over smallest singular value, from 1 up; infinite where rows and columns both are dependent.
+    """Largest over smallest singular value, from 1 up; infinite where rows and columns both are
+    dependent.
 
     Examples:
         >>> round(condition_number(torch.diag(torch.tensor([2.0, 0.5]))), 4)
@@ -111,7 +119,9 @@ LAYER_MEASURES: dict[str, LayerMeasure] = {
 
 
 def _live(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "live width"]:
-    """The rows that are not zero, brought to a largest entry of 1, which no layer measure is changed by."""
+    """The rows that are not zero, brought to a largest entry of 1, which no layer measure is
+    changed by.
+    """
     dead = dead_neurons(projection)
     rows = projection.detach().double()
     return rows[~dead] / rows.abs().max()
@@ -130,7 +140,8 @@ def _rounding(matrix: Float[Tensor, "neuron width"]) -> float:
 
 @dataclass(frozen=True)
 class Reference:
-    """A measure of Gaussian weights: mean, and standard deviation of a layer's value and of one neuron's.
+    """A measure of Gaussian weights: mean, and standard deviation of a layer's value and of one
+    neuron's.
 
     `neuron_sd` is NaN for a measure that is of layers only; `draws` layers were made.
     """
@@ -142,11 +153,14 @@ class Reference:
 
 
 @cache
-def gaussian_reference(measure: str, neurons: int, width: int, *, draws: int = 20, seed: int = 0) -> Reference:
-    """Mean and spread of a measure over layers of independent Gaussian weights of one shape, simulated.
+def gaussian_reference(
+    measure: str, neurons: int, width: int, *, draws: int = 20, seed: int = 0
+) -> Reference:
+    """Mean and spread of a measure over layers of independent Gaussian weights of one shape,
+    simulated.
 
-    A layer's value of a measure in `MEASURES` is its mean over neurons. ``(value - mean) / sd`` is the z-score of a
-    layer, ``(value - mean) / neuron_sd`` that of a neuron.
+    A layer's value of a measure in `MEASURES` is its mean over neurons. ``(value - mean) / sd`` is
+    the z-score of a layer, ``(value - mean) / neuron_sd`` that of a neuron.
 
     Args:
         measure: a name in `MEASURES` or `LAYER_MEASURES`.
@@ -169,11 +183,17 @@ def gaussian_reference(measure: str, neurons: int, width: int, *, draws: int = 2
     if draws < 2:
         raise InputError(f"{draws} draws", expected="at least 2: a spread is measured between them")
     generator = torch.Generator().manual_seed(seed)
-    layers = (torch.randn(neurons, width, generator=generator, dtype=torch.float64) for _ in range(draws))
+    layers = (
+        torch.randn(neurons, width, generator=generator, dtype=torch.float64) for _ in range(draws)
+    )
     if measure in LAYER_MEASURES:
-        values = torch.tensor([[LAYER_MEASURES[measure](layer)] for layer in layers], dtype=torch.float64)
+        values = torch.tensor(
+            [[LAYER_MEASURES[measure](layer)] for layer in layers], dtype=torch.float64
+        )
     else:
         values = torch.stack([MEASURES[measure].of(layer) for layer in layers])
     means = values.mean(dim=1)
     neuron_sd = float(values.std()) if measure in MEASURES else math.nan
-    return Reference(mean=float(means.mean()), sd=float(means.std()), neuron_sd=neuron_sd, draws=draws)
+    return Reference(
+        mean=float(means.mean()), sd=float(means.std()), neuron_sd=neuron_sd, draws=draws
+    )

@@ -1,10 +1,12 @@
-"""What each neuron is worth: accuracy, loss and margin without it, for all d neurons in one pass over the samples.
+"""What each neuron is worth: accuracy, loss and margin without it, for all d neurons in one pass
+over the samples.
 
-Leaving neuron j out changes one summand of each logit and nothing else. With ``r_ij = x_ij - v_ij``, v being the value
-that an ablation puts in its place, the logit of class c becomes ``logit_ic - r_ij t_cj``. So the logits are computed
-once, and one class at a time changes the gap between the true class's logit and its own for all neurons of a block of
-samples: ``gap_ic + r_ij (t_cj - t_own,j)``. The least gap is the margin, whose sign is right or wrong; the log of one
-plus the sum of ``exp(-scale gap)`` is the cross-entropy. Everything is in float64, whatever comes in.
+Leaving neuron j out changes one summand of each logit and nothing else. With ``r_ij = x_ij -
+v_ij``, v being the value that an ablation puts in its place, the logit of class c becomes
+``logit_ic - r_ij t_cj``. So the logits are computed once, and one class at a time changes the gap
+between the true class's logit and its own for all neurons of a block of samples: ``gap_ic + r_ij
+(t_cj - t_own,j)``. The least gap is the margin, whose sign is right or wrong; the log of one plus
+the sum of ``exp(-scale gap)`` is the cross-entropy. Everything is in float64, whatever comes in.
 """
 
 from dataclasses import dataclass
@@ -33,7 +35,8 @@ class LeaveOneOut:
         loss_change: loss without the neuron less the loss with all: positive if it helps.
         margin_change: margin without the neuron less the margin with all: negative if it helps.
         recall_drop: the accuracy drop over the samples of each class; NaN for a class without any.
-        lost: pairs (neuron, sample) that are right with all neurons and wrong without this one, neuron by neuron.
+        lost: pairs (neuron, sample) that are right with all neurons and wrong without this one,
+            neuron by neuron.
         gained: pairs that are wrong with all neurons and right without this one.
     """
 
@@ -58,10 +61,11 @@ def leave_one_out(
     scale: float = 100.0,
     loss: bool = True,
 ) -> LeaveOneOut:
-    """Accuracy, loss and margin without each neuron: what d evaluations with one neuron ablated each give.
+    """Accuracy, loss and margin without each neuron: what d evaluations with one neuron ablated
+    each give.
 
-    A sample is right as in `ranks_by_k`: no class has a larger logit, and none of lower index an equal one. Logits
-    are equal here if float64 sums of as many products cannot tell them apart.
+    A sample is right as in `ranks_by_k`: no class has a larger logit, and none of lower index an
+    equal one. Logits are equal here if float64 sums of as many products cannot tell them apart.
 
     Args:
         image: image features, float32 or float64.
@@ -70,12 +74,12 @@ def leave_one_out(
         ablation: what the neuron's image feature is set to, see `ablation_values`.
         seed: of an ablation that draws.
         scale: what logits are multiplied by in the loss; 100 is where CLIP's learned scale ends.
-        loss: measure it too. It takes most of the time, one exponential for each sample, neuron and class; without it
-            the loss and its changes are NaN.
+        loss: measure it too. It takes most of the time, one exponential for each sample, neuron and
+            class; without it the loss and its changes are NaN.
 
     Raises:
-        InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label is out of range, there is one
-            class only, or the ablation is unknown.
+        InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label is out of
+            range, there is one class only, or the ablation is unknown.
 
     Examples:
         Neuron 0 tells the images apart; neuron 1 does nothing for that, and blurs the second:
@@ -94,23 +98,37 @@ def leave_one_out(
 
     def measure(block: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         features, own = image[block].double(), text[labels[block]]
-        removed = features if values is None else features - (values if len(values) == 1 else values[block])
+        removed = (
+            features
+            if values is None
+            else features - (values if len(values) == 1 else values[block])
+        )
         gaps = _gaps(features, removed, text, labels[block])
         margins, least = _margins(gaps, removed, own, text), gaps.amin(1)
-        with_all, changes = torch.full((2,), torch.nan).double(), torch.full((2, neurons), torch.nan).double()
+        with_all, changes = (
+            torch.full((2,), torch.nan).double(),
+            torch.full((2, neurons), torch.nan).double(),
+        )
         with_all[1], changes[1] = least.sum(), (margins - least[:, None]).sum(0)
         if loss:
             before = torch.nn.functional.softplus((-scale * gaps).logsumexp(1))
             with_all[0] = before.sum()
-            changes[0] = (_losses(gaps, margins, removed, own, text, scale) - before[:, None]).sum(0)
+            changes[0] = (_losses(gaps, margins, removed, own, text, scale) - before[:, None]).sum(
+                0
+            )
         right = least > 0
         flipped = (margins > 0) != right[:, None]
         neuron, sample = flipped.T.nonzero(as_tuple=True)
         return with_all, changes, right, neuron * samples + (sample + block.start)
 
-    with_all, changes = torch.zeros(2, dtype=torch.float64), torch.zeros(2, neurons, dtype=torch.float64)
+    with_all, changes = (
+        torch.zeros(2, dtype=torch.float64),
+        torch.zeros(2, neurons, dtype=torch.float64),
+    )
     rights, flips = [], []
-    for of_all, of_each, right_here, flips_here in on_each_core(measure, _cells.blocks(samples, _ARRAYS * neurons, 8)):
+    for of_all, of_each, right_here, flips_here in on_each_core(
+        measure, _cells.blocks(samples, _ARRAYS * neurons, 8)
+    ):
         with_all += of_all
         changes += of_each
         rights.append(right_here)
@@ -118,8 +136,13 @@ def leave_one_out(
     right = torch.cat(rights)
     pairs = torch.cat(flips).sort().values  # one number each: there are millions
     was_right = right[pairs % samples]
-    lost, gained = (torch.stack([some // samples, some % samples], 1) for some in (pairs[was_right], pairs[~was_right]))
-    drops = _per_class(lost, labels, neurons, len(text)) - _per_class(gained, labels, neurons, len(text))
+    lost, gained = (
+        torch.stack([some // samples, some % samples], 1)
+        for some in (pairs[was_right], pairs[~was_right])
+    )
+    drops = _per_class(lost, labels, neurons, len(text)) - _per_class(
+        gained, labels, neurons, len(text)
+    )
     mean_loss, mean_margin = (with_all / samples).tolist()
     loss_change, margin_change = changes / samples
     return LeaveOneOut(
@@ -141,10 +164,12 @@ def _gaps(
     text: Float[Tensor, "class neuron"],
     labels: Int64[Tensor, " sample"],
 ) -> Float[Tensor, "sample class"]:
-    """Own logit less each other one; infinite for the own class. A sample is right if all are above zero.
+    """Own logit less each other one; infinite for the own class. A sample is right if all are above
+    zero.
 
-    Rounding moves a gap by less than `level`, so that much is added where an equal logit does not beat the true class,
-    and taken away where it does: exact ties fall as they must, and far less than a digit that counts is lost.
+    Rounding moves a gap by less than `level`, so that much is added where an equal logit does not
+    beat the true class, and taken away where it does: exact ties fall as they must, and far less
+    than a digit that counts is lost.
     """
     logits = image @ text.T
     rounding = 2 * image.shape[1] * torch.finfo(torch.float64).eps
@@ -177,7 +202,8 @@ def _losses(
     text: Float[Tensor, "class neuron"],
     scale: float,
 ) -> Float[Tensor, "sample neuron"]:
-    """Cross-entropy without each neuron: the log of ``exp(0) + sum_c exp(-scale gap_c)``, the largest one factored out.
+    """Cross-entropy without each neuron: the log of ``exp(0) + sum_c exp(-scale gap_c)``, the
+    largest one factored out.
 
     The largest exponent is 0, or -scale times the margin.
     """

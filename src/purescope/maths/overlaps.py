@@ -5,8 +5,9 @@ A projection is a tensor ``[neuron, width]``; neuron j is its row P_j, and::
     overlap_j = mean over i != j of |cos(P_i, P_j)|        (d - 1 terms)
     purity_j  = 1 / overlap_j
 
-as in Sun, Zhang, Li and Wang, "Contrastive Learning with Data Misalignment" (NeurIPS 2025). Everything is computed in
-float64, whatever comes in: at d = 512 it takes milliseconds, and a ranking must not depend on rounding.
+as in Sun, Zhang, Li and Wang, "Contrastive Learning with Data Misalignment" (NeurIPS 2025).
+Everything is computed in float64, whatever comes in: at d = 512 it takes milliseconds, and a
+ranking must not depend on rounding.
 """
 
 import math
@@ -25,14 +26,16 @@ _BLOCK = 1 << 11  # columns of what has more that are taken in float64 at a time
 
 @dataclass(frozen=True)
 class Projections:
-    """The last linear map of each tower, rows being neurons; row j of both makes embedding dimension j.
+    """The last linear map of each tower, rows being neurons; row j of both makes embedding
+    dimension j.
 
     Args:
         image: ``[neuron, image width]``, floating-point and finite.
         text: ``[neuron, text width]``; the widths may differ.
 
     Raises:
-        InputError: the towers disagree on the number of neurons, one is not a matrix, or a weight is NaN or infinite.
+        InputError: the towers disagree on the number of neurons, one is not a matrix, or a weight
+            is NaN or infinite.
 
     Examples:
         Three neurons, orthogonal in the image tower and parallel in the text tower:
@@ -52,7 +55,8 @@ class Projections:
             _check(projection, f"{tower} projection")
         if len(self.image) != len(self.text):
             raise InputError(
-                f"{len(self.image)} neurons in the image projection, {len(self.text)} in the text projection",
+                f"{len(self.image)} neurons in the image projection, {len(self.text)} in the text "
+                f"projection",
                 expected="the same number: row j of both makes embedding dimension j",
                 fix=f"store projections as [neuron, width]; transpose {self._turned()}",
             )
@@ -74,7 +78,8 @@ class Projections:
 
 
 def fix_for(projections: Projections, neurons: int) -> str:
-    """What to do about projections of another number of neurons than `neurons`, where their shapes tell; or "".
+    """What to do about projections of another number of neurons than `neurons`, where their shapes
+    tell; or "".
 
     Examples:
         >>> fix_for(Projections(image=torch.ones(4, 3), text=torch.ones(4, 3)), 3)
@@ -99,11 +104,16 @@ def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neu
     if projection.ndim != 2 or projection.shape[1] <= _WIDE:
         unit = unit_rows(projection)
         return (unit @ unit.T).clamp(-1, 1)
-    # Activations over a hundred thousand images: some columns at a time, and no copy of all in float64.
+    # Activations over a hundred thousand images: some columns at a time, and no copy of all in
+    # float64.
     _check(projection, "projection")
-    largest = torch.stack([projection[:, part].detach().abs().amax(dim=1) for part in _parts(projection)]).amax(dim=0)
+    largest = torch.stack(
+        [projection[:, part].detach().abs().amax(dim=1) for part in _parts(projection)]
+    ).amax(dim=0)
     scale = largest.double().masked_fill(largest == 0, 1)[:, None]
-    gram = torch.zeros(len(projection), len(projection), dtype=torch.float64, device=projection.device)
+    gram = torch.zeros(
+        len(projection), len(projection), dtype=torch.float64, device=projection.device
+    )
     for part in _parts(projection):
         rows = projection[:, part].detach().double().div_(scale)
         gram.addmm_(rows, rows.T)
@@ -124,16 +134,19 @@ def dead_neurons(projection: Float[Tensor, "neuron width"]) -> Bool[Tensor, " ne
 
 
 def overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """Mean absolute cosine of each neuron with the d - 1 others: 0 (orthogonal to all) to 1 (parallel to all).
+    """Mean absolute cosine of each neuron with the d - 1 others: 0 (orthogonal to all) to 1
+    (parallel to all).
 
-    ``overlap_j = sum_{i != j} |cos(P_i, P_j)| / (d - 1)``, as Sun, Zhang, Li and Wang (NeurIPS 2025) define it.
+    ``overlap_j = sum_{i != j} |cos(P_i, P_j)| / (d - 1)``, as Sun, Zhang, Li and Wang (NeurIPS
+    2025) define it.
 
     Args:
-        projection: row j is neuron j, of any norm; weights, or activations as `activation_space` gives them.
+        projection: row j is neuron j, of any norm; weights, or activations as `activation_space`
+            gives them.
 
     Returns:
-        ``[neuron]``, float64. A dead neuron has no overlap (NaN) and counts as 0 in the others' means; a layer of one
-        neuron overlaps with nothing (0).
+        ``[neuron]``, float64. A dead neuron has no overlap (NaN) and counts as 0 in the others'
+        means; a layer of one neuron overlaps with nothing (0).
 
     Raises:
         InputError: it is not a floating-point matrix, or a weight is NaN or infinite.
@@ -150,7 +163,8 @@ def overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron
 
 
 def purity(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """``1 / overlap``: 1 (parallel to all others) to infinity (orthogonal to all); NaN for a dead neuron.
+    """``1 / overlap``: 1 (parallel to all others) to infinity (orthogonal to all); NaN for a dead
+    neuron.
 
     Args:
         projection: as of `overlap`.
@@ -173,8 +187,8 @@ def purity(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"
 def total_overlap(projections: Projections) -> Float[Tensor, " neuron"]:
     """The experiment's ranking score: sums of absolute cosines over both towers, 0 to 2 (d - 1).
 
-    ``total_j = sum_{i != j} |cos(I_i, I_j)| + sum_{i != j} |cos(T_i, T_j)|``. NaN for a neuron dead in either tower:
-    it has no cosine there, and no place among the others.
+    ``total_j = sum_{i != j} |cos(I_i, I_j)| + sum_{i != j} |cos(T_i, T_j)|``. NaN for a neuron dead
+    in either tower: it has no cosine there, and no place among the others.
 
     Examples:
         >>> total_overlap(Projections(image=torch.eye(2), text=torch.ones(2, 3)))
@@ -184,29 +198,35 @@ def total_overlap(projections: Projections) -> Float[Tensor, " neuron"]:
 
 
 def activation_space(
-    image: Float[Tensor, "sample neuron"], text: Float[Tensor, "class neuron"], *, centred: bool = False
+    image: Float[Tensor, "sample neuron"],
+    text: Float[Tensor, "class neuron"],
+    *,
+    centred: bool = False,
 ) -> Projections:
-    """Neurons by what they do in place of what they weigh: row j holds neuron j's activations, float64.
+    """Neurons by what they do in place of what they weigh: row j holds neuron j's activations,
+    float64.
 
-    Overlap, purity and every strategy take the result as they take weights; it serves models that end without a
-    projection, and asks of any other whether neurons that point elsewhere also fire elsewhere. The cosine of two
-    rows is the cosine of two neurons' activations over the images, or over the class prompts.
+    Overlap, purity and every strategy take the result as they take weights; it serves models that
+    end without a projection, and asks of any other whether neurons that point elsewhere also fire
+    elsewhere. The cosine of two rows is the cosine of two neurons' activations over the images, or
+    over the class prompts.
 
     Args:
         image: features of the images, ``[image, neuron]``, as `Features.image`.
         text: features of the class prompts, ``[class, neuron]``, as `Features.text`.
-        centred: take each neuron's mean activation away first; the cosine then is Pearson's correlation r. A neuron
-            whose activation never changes has none and becomes a dead one.
+        centred: take each neuron's mean activation away first; the cosine then is Pearson's
+            correlation r. A neuron whose activation never changes has none and becomes a dead one.
 
     Returns:
         Image ``[neuron, image]`` and text ``[neuron, class]``, float64.
 
     Raises:
-        InputError: there are no activations, or fewer than two to centre; one is NaN or infinite; or the towers
-            disagree on the number of neurons.
+        InputError: there are no activations, or fewer than two to centre; one is NaN or infinite;
+            or the towers disagree on the number of neurons.
 
     Examples:
-        Over these three images neuron 1 is neuron 0 plus 10. Uncentred they look unlike, yet they tell the same:
+        Over these three images neuron 1 is neuron 0 plus 10. Uncentred they look unlike, yet they
+        tell the same:
 
         >>> image = torch.tensor([[1.0, 11.0], [-1.0, 9.0], [0.0, 10.0]])
         >>> overlap(activation_space(image, image).image)
@@ -215,14 +235,20 @@ def activation_space(
         tensor([1., 1.], dtype=torch.float64)
     """
     if centred:
-        return Projections(image=centre(image.T, "image features"), text=centre(text.T, "text features"))
-    return Projections(image=image.detach().double().T.contiguous(), text=text.detach().double().T.contiguous())
+        return Projections(
+            image=centre(image.T, "image features"), text=centre(text.T, "text features")
+        )
+    return Projections(
+        image=image.detach().double().T.contiguous(), text=text.detach().double().T.contiguous()
+    )
 
 
 def random_overlap(width: int) -> float:
-    """Expected overlap of independent Gaussian neurons: ``E|cos| = Gamma(w/2) / (sqrt(pi) Gamma((w+1)/2))``.
+    """Expected overlap of independent Gaussian neurons: ``E|cos| = Gamma(w/2) / (sqrt(pi)
+    Gamma((w+1)/2))``.
 
-    About ``sqrt(2 / (pi width))``; the reference that says whether a measured overlap is small for its width.
+    About ``sqrt(2 / (pi width))``; the reference that says whether a measured overlap is small for
+    its width.
 
     Examples:
         >>> round(random_overlap(512), 5)
@@ -232,10 +258,11 @@ def random_overlap(width: int) -> float:
 
 
 def relative_overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """Overlap as a multiple of what random weights of this width have: 1 is no purer than chance, at any width.
+    """Overlap as a multiple of what random weights of this width have: 1 is no purer than chance,
+    at any width.
 
-    ``overlap / random_overlap(width)`` over the living neurons, from 0 up; NaN for a dead neuron. It lets models of
-    different width, and with different numbers of dead neurons, compare.
+    ``overlap / random_overlap(width)`` over the living neurons, from 0 up; NaN for a dead neuron.
+    It lets models of different width, and with different numbers of dead neurons, compare.
 
     Examples:
         Two neurons at 45 degrees in the plane, where random directions have E|cos| = 2 / pi:
@@ -244,14 +271,21 @@ def relative_overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor,
         tensor([1.1107, 1.1107], dtype=torch.float64)
     """
     found = overlap(projection)
-    others, living = len(found) - 1, int((~found.isnan()).sum()) - 1  # overlap counts the dead as orthogonal to all
+    others, living = (
+        len(found) - 1,
+        int((~found.isnan()).sum()) - 1,
+    )  # overlap counts the dead as orthogonal to all
     return found * (others / max(living, 1)) / random_overlap(projection.shape[1])
 
 
-def centre(activations: Float[Tensor, "neuron sample"], name: str = "activations") -> Float[Tensor, "neuron sample"]:
-    """Each neuron's activations less their mean, float64: the cosine of two rows then is Pearson's correlation.
+def centre(
+    activations: Float[Tensor, "neuron sample"], name: str = "activations"
+) -> Float[Tensor, "neuron sample"]:
+    """Each neuron's activations less their mean, float64: the cosine of two rows then is Pearson's
+    correlation.
 
-    A neuron that never changes becomes exactly zero, a dead one. `name` is what an error calls them.
+    A neuron that never changes becomes exactly zero, a dead one. `name` is what an error calls
+    them.
 
     Raises:
         InputError: there are fewer than two samples.
@@ -268,13 +302,15 @@ def centre(activations: Float[Tensor, "neuron sample"], name: str = "activations
             fix="measure over more images or classes, or leave them uncentred (centred=False)",
         )
     rows = activations.detach().double()
-    # From the first value on, so that a neuron that never changes is exactly 0 and not what rounding leaves of it.
+    # From the first value on, so that a neuron that never changes is exactly 0 and not what
+    # rounding leaves of it.
     rows = rows - rows[:, :1]
     return rows.sub_(rows.mean(dim=1, keepdim=True))
 
 
 def side_by_side(projections: Projections) -> Float[Tensor, "neuron width"]:
-    """Both towers' rows in one matrix, float64, each tower scaled to Frobenius norm 1 so that they count alike.
+    """Both towers' rows in one matrix, float64, each tower scaled to Frobenius norm 1 so that they
+    count alike.
 
     Examples:
         >>> side_by_side(Projections(torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 0.0], [0.0, 7.0]])))
@@ -303,7 +339,8 @@ def unit_rows(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuro
     """
     _check(projection, "projection")
     rows = projection.detach().double()
-    # Dividing by the largest entry first keeps the squares of very small or very large weights in range.
+    # Dividing by the largest entry first keeps the squares of very small or very large weights in
+    # range.
     largest = rows.abs().amax(dim=1, keepdim=True)
     rows = rows / largest.masked_fill(largest == 0, 1)
     return torch.nn.functional.normalize(rows, dim=1)

@@ -1,4 +1,6 @@
-"""What a strategy is given, and what all of them share: how towers are joined, and how scores become an order."""
+"""What a strategy is given, and what all of them share: how towers are joined, and how scores
+become an order.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from purescope.maths.overlaps import Projections, dead_neurons
 Order: TypeAlias = Int64[Tensor, " neuron"]
 Score: TypeAlias = Float[Tensor, " neuron"]
 
-# Scores that differ by less than this are equal: duplicates of a neuron must tie, whatever order a sum was taken in.
+# Scores that differ by less than this are equal: duplicates of a neuron must tie, whatever order a
+# sum was taken in.
 TIE_DECIMALS = 9
 
 
@@ -26,7 +29,8 @@ class StrategyInput:
 
     Args:
         projections: both towers'.
-        image, text: features of images and of class prompts, as in `Features`, for strategies that need them.
+        image, text: features of images and of class prompts, as in `Features`, for strategies that
+            need them.
         labels: class of each image.
         measure: by which purity strategies judge, a name in `purescope.maths.measures.MEASURES`.
         towers: how they join the towers' scores, a name in `TOWERS`.
@@ -49,13 +53,19 @@ class StrategyInput:
     scale: float = 100.0
 
     def __post_init__(self) -> None:
-        for kind, name, table in (("measure", self.measure, MEASURES), ("towers", self.towers, TOWERS)):
+        for kind, name, table in (
+            ("measure", self.measure, MEASURES),
+            ("towers", self.towers, TOWERS),
+        ):
             if name not in table:
                 raise InputError(f"unknown {kind} {name!r}", **near_miss(name, table))
         for tower, features in (("image", self.image), ("text", self.text)):
-            if features is not None and (features.ndim != 2 or features.shape[1] != self.neurons or not len(features)):
+            if features is not None and (
+                features.ndim != 2 or features.shape[1] != self.neurons or not len(features)
+            ):
                 raise InputError(
-                    f"{tower} features of shape {list(features.shape)}, projections of {self.neurons} neurons",
+                    f"{tower} features of shape {list(features.shape)}, projections of "
+                    f"{self.neurons} neurons",
                     expected=f"features [rows, {self.neurons}] of the same model",
                 )
 
@@ -69,17 +79,23 @@ class StrategyInput:
         """True for each neuron whose weights are zero in either tower."""
         return dead_neurons(self.projections.image) | dead_neurons(self.projections.text)
 
-    def features(self, what: str) -> tuple[Float[Tensor, "image neuron"], Float[Tensor, "class neuron"]]:
+    def features(
+        self, what: str
+    ) -> tuple[Float[Tensor, "image neuron"], Float[Tensor, "class neuron"]]:
         """Image and text features, for `what` needs them.
 
         Raises:
             InputError: one is missing.
         """
         if self.image is None or self.text is None:
-            raise InputError(f"{what} without features", expected="image and text features", fix=_FIX_FEATURES)
+            raise InputError(
+                f"{what} without features", expected="image and text features", fix=_FIX_FEATURES
+            )
         return self.image, self.text
 
-    def labelled(self, what: str) -> tuple[Float[Tensor, "image neuron"], Float[Tensor, "class neuron"], Tensor]:
+    def labelled(
+        self, what: str
+    ) -> tuple[Float[Tensor, "image neuron"], Float[Tensor, "class neuron"], Tensor]:
         """Image and text features and the images' labels, for `what` needs them.
 
         Raises:
@@ -87,7 +103,9 @@ class StrategyInput:
         """
         image, text = self.features(what)
         if self.labels is None:
-            raise InputError(f"{what} without labels", expected="the class of each image", fix=_FIX_LABELS)
+            raise InputError(
+                f"{what} without labels", expected="the class of each image", fix=_FIX_LABELS
+            )
         return image, text, self.labels
 
 
@@ -96,16 +114,20 @@ _FIX_LABELS = "give labels=, of images that are not those to be evaluated on"
 
 
 def redundancy(given: StrategyInput) -> Score:
-    """The measure of each neuron, joined over the towers, as a sum over the d - 1 others; NaN where it has none.
+    """The measure of each neuron, joined over the towers, as a sum over the d - 1 others; NaN where
+    it has none.
 
-    By ``l1`` and ``both`` it is the experiment's total, see `purescope.maths.overlaps.total_overlap`.
+    By ``l1`` and ``both`` it is the experiment's total, see
+    `purescope.maths.overlaps.total_overlap`.
     """
     measure = MEASURES[given.measure]
     space = given.projections
     if measure.needs == "activations":
         image, text = given.features(f"the measure {given.measure!r}")
         space = Projections(image.T, text.T)  # as `activation_space` has it, without a copy
-    return join_towers(measure.of(space.image), measure.of(space.text), given.towers) * (given.neurons - 1)
+    return join_towers(measure.of(space.image), measure.of(space.text), given.towers) * (
+        given.neurons - 1
+    )
 
 
 def join_towers(image: Score, text: Score, towers: str) -> Score:
@@ -124,7 +146,9 @@ def join_towers(image: Score, text: Score, towers: str) -> Score:
 
 
 def best_first(score: Score, dead: Bool[Tensor, " neuron"]) -> Order:
-    """Largest score first, equal ones by index; then neurons without a score (NaN), then dead ones, by index."""
+    """Largest score first, equal ones by index; then neurons without a score (NaN), then dead ones,
+    by index.
+    """
     rounded = (-score).round(decimals=TIE_DECIMALS).nan_to_num(nan=torch.inf)
     return dead_last(rounded.argsort(stable=True), dead)
 
@@ -135,8 +159,12 @@ def dead_last(order: Order, dead: Bool[Tensor, " neuron"]) -> Order:
 
 
 def relative(score: Score) -> Score:
-    """The score over its largest absolute value, so that what is a tie does not depend on its unit."""
-    largest = score[~score.isnan()].abs().amax() if not score.isnan().all() else score.new_tensor(0.0)
+    """The score over its largest absolute value, so that what is a tie does not depend on its
+    unit.
+    """
+    largest = (
+        score[~score.isnan()].abs().amax() if not score.isnan().all() else score.new_tensor(0.0)
+    )
     return score / largest.where(largest > 0, 1.0)
 
 

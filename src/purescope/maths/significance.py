@@ -1,5 +1,5 @@
-"""Is a difference real? Permutation tests, McNemar's test, accuracy against guessing, and corrections for many
-tests.
+"""Is a difference real? Permutation tests, McNemar's test, accuracy against guessing, and
+corrections for many tests.
 """
 
 import math
@@ -13,21 +13,26 @@ from purescope.errors import InputError, near_miss
 
 Alternative = Literal["two-sided", "greater", "less"]
 
-# Values as near as this share of the largest are equal, whatever rounding made of them: a missed tie is a p too small.
+# Values as near as this share of the largest are equal, whatever rounding made of them: a missed
+# tie is a p too small.
 _TIE = 1e-12
 
 
 def permutation_p(
-    value: Float[Tensor, "*cell"], draws: Float[Tensor, " draw *cell"], alternative: Alternative = "two-sided"
+    value: Float[Tensor, "*cell"],
+    draws: Float[Tensor, " draw *cell"],
+    alternative: Alternative = "two-sided",
 ) -> Float64[Tensor, "*cell"]:
-    """Share of draws as extreme as the value, the value itself among them: ``(1 + as extreme) / (1 + draws)``.
+    """Share of draws as extreme as the value, the value itself among them: ``(1 + as extreme) / (1
+    + draws)``.
 
-    Never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9(1):39, 2010), and at most 5 % of values drawn like the
-    draws have p <= 0.05. "greater" counts draws at or above the value, "less" those at or below; "two-sided" is twice
-    the smaller of the two, at most 1.
+    Never 0 (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol. 9(1):39, 2010), and at most 5 % of
+    values drawn like the draws have p <= 0.05. "greater" counts draws at or above the value, "less"
+    those at or below; "two-sided" is twice the smaller of the two, at most 1.
 
     Raises:
-        InputError: there are no draws, or their cells are not the value's, or the alternative is unknown.
+        InputError: there are no draws, or their cells are not the value's, or the alternative is
+            unknown.
 
     Examples:
         >>> draws = torch.arange(99.0)
@@ -39,14 +44,21 @@ def permutation_p(
     below, equal, above = _stand(value, draws)
     total = 1 + len(draws)
     less, greater = (1 + below + equal) / total, (1 + above + equal) / total
-    sides = {"two-sided": (2 * torch.minimum(less, greater)).clamp(max=1), "greater": greater, "less": less}
+    sides = {
+        "two-sided": (2 * torch.minimum(less, greater)).clamp(max=1),
+        "greater": greater,
+        "less": less,
+    }
     if alternative not in sides:
         raise InputError(f"alternative {alternative!r}", **near_miss(alternative, sides))
     return _known(sides[alternative], value, draws)
 
 
-def percentile_of(value: Float[Tensor, "*cell"], draws: Float[Tensor, " draw *cell"]) -> Float64[Tensor, "*cell"]:
-    """Share of draws below the value, in percent: 0 (below all) to 100 (above all); a draw equal to it counts half.
+def percentile_of(
+    value: Float[Tensor, "*cell"], draws: Float[Tensor, " draw *cell"]
+) -> Float64[Tensor, "*cell"]:
+    """Share of draws below the value, in percent: 0 (below all) to 100 (above all); a draw equal to
+    it counts half.
 
     Raises:
         InputError: there are no draws, or their cells are not the value's.
@@ -77,22 +89,28 @@ def _stand(
     return below, level, above
 
 
-def _known(result: Float64[Tensor, "*cell"], value: Tensor, draws: Tensor) -> Float64[Tensor, "*cell"]:
+def _known(
+    result: Float64[Tensor, "*cell"], value: Tensor, draws: Tensor
+) -> Float64[Tensor, "*cell"]:
     return result.masked_fill(value.isnan() | draws.isnan().any(0), torch.nan)
 
 
-def mcnemar(first: Bool[Tensor, "*cell sample"], second: Bool[Tensor, "*cell sample"]) -> Float64[Tensor, "*cell"]:
-    """Exact two-sided p of the hypothesis that both are right equally often, from samples on which one of them is.
+def mcnemar(
+    first: Bool[Tensor, "*cell sample"], second: Bool[Tensor, "*cell sample"]
+) -> Float64[Tensor, "*cell"]:
+    """Exact two-sided p of the hypothesis that both are right equally often, from samples on which
+    one of them is.
 
-    Of the n samples on which the two differ, the first is right on b; under the hypothesis b is binomial (n, 1/2):
-    ``p = min(1, 2 P(B <= min(b, n - b)))``, and 1 without such samples (McNemar, Psychometrika 12, 1947, in the exact
-    form). Samples count as independent; classes play no part.
+    Of the n samples on which the two differ, the first is right on b; under the hypothesis b is
+    binomial (n, 1/2): ``p = min(1, 2 P(B <= min(b, n - b)))``, and 1 without such samples (McNemar,
+    Psychometrika 12, 1947, in the exact form). Samples count as independent; classes play no part.
 
     Raises:
         InputError: the two differ in shape, or there are no samples.
 
     Examples:
-        The first is right on five samples on which the second is wrong, and never the other way: ``2 / 2^5``.
+        The first is right on five samples on which the second is wrong, and never the other way:
+        ``2 / 2^5``.
 
         >>> mcnemar(torch.tensor([True] * 5 + [False]), torch.tensor([False] * 6))
         tensor(0.0625, dtype=torch.float64)
@@ -110,17 +128,23 @@ def mcnemar(first: Bool[Tensor, "*cell sample"], second: Bool[Tensor, "*cell sam
 
 
 def _two_sided(b: int, n: int) -> float:
-    """``min(1, 2 P(B <= b))`` of the binomial (n, 1/2), summed as logarithms: 2^-n underflows from n = 1075 on."""
+    """``min(1, 2 P(B <= b))`` of the binomial (n, 1/2), summed as logarithms: 2^-n underflows from
+    n = 1075 on.
+    """
     i = torch.arange(b + 1, dtype=torch.float64)
-    logs = math.lgamma(n + 1) - torch.lgamma(i + 1) - torch.lgamma(n - i + 1) - (n - 1) * math.log(2)
+    logs = (
+        math.lgamma(n + 1) - torch.lgamma(i + 1) - torch.lgamma(n - i + 1) - (n - 1) * math.log(2)
+    )
     return min(1.0, logs.logsumexp(0).exp().item())
 
 
 def holm(p: Float[Tensor, "*test"]) -> Float64[Tensor, "*test"]:
-    """Adjusted p over all entries: rejecting those <= q makes one wrong rejection or more with probability <= q.
+    """Adjusted p over all entries: rejecting those <= q makes one wrong rejection or more with
+    probability <= q.
 
-    Whatever the dependence among the tests (Holm, Scand. J. Statist. 6, 1979): the i-th smallest of m is
-    ``max over j <= i of (m - j + 1) p_(j)``, at most 1. NaN is no test: it stays NaN and does not count in m.
+    Whatever the dependence among the tests (Holm, Scand. J. Statist. 6, 1979): the i-th smallest of
+    m is ``max over j <= i of (m - j + 1) p_(j)``, at most 1. NaN is no test: it stays NaN and does
+    not count in m.
 
     Raises:
         InputError: a p is below 0 or above 1.
@@ -135,10 +159,12 @@ def holm(p: Float[Tensor, "*test"]) -> Float64[Tensor, "*test"]:
 
 
 def benjamini_hochberg(p: Float[Tensor, "*test"]) -> Float64[Tensor, "*test"]:
-    """Adjusted p over all entries: of those <= q that are rejected, an expected share <= q is rejected wrongly.
+    """Adjusted p over all entries: of those <= q that are rejected, an expected share <= q is
+    rejected wrongly.
 
-    For tests that are independent or depend positively (Benjamini and Hochberg, J. R. Statist. Soc. B 57, 1995): the
-    i-th smallest of m is ``min over j >= i of m p_(j) / j``. NaN is no test: it stays NaN and does not count in m.
+    For tests that are independent or depend positively (Benjamini and Hochberg, J. R. Statist. Soc.
+    B 57, 1995): the i-th smallest of m is ``min over j >= i of m p_(j) / j``. NaN is no test: it
+    stays NaN and does not count in m.
 
     Raises:
         InputError: a p is below 0 or above 1.
@@ -157,13 +183,17 @@ def _ascending(p: Float[Tensor, "*test"]) -> tuple[Tensor, Tensor]:
     flat = p.double().flatten()
     if bool(((flat < 0) | (flat > 1)).any()):
         wrong = flat[(flat < 0) | (flat > 1)][0]
-        raise InputError(f"p = {wrong:g}", expected="probabilities, from 0 to 1, or NaN for no test")
+        raise InputError(
+            f"p = {wrong:g}", expected="probabilities, from 0 to 1, or NaN for no test"
+        )
     known = (~flat.isnan()).nonzero()[:, 0]
     ascending, order = flat[known].sort(stable=True)
     return ascending, known[order]
 
 
-def _restore(adjusted: Tensor, places: Tensor, p: Float[Tensor, "*test"]) -> Float64[Tensor, "*test"]:
+def _restore(
+    adjusted: Tensor, places: Tensor, p: Float[Tensor, "*test"]
+) -> Float64[Tensor, "*test"]:
     flat = torch.full((p.numel(),), torch.nan, dtype=torch.float64)
     flat[places] = adjusted.clamp(max=1)
     return flat.view(p.shape)
@@ -173,7 +203,8 @@ _STANDARD_ERRORS = 3
 
 
 def against_chance(accuracy: float, chance: float, images: int) -> str:
-    """Tell where an accuracy stands: "above", "at chance" (within three standard errors of it), or "below chance".
+    """Tell where an accuracy stands: "above", "at chance" (within three standard errors of it), or
+    "below chance".
 
     Args:
         accuracy: a fraction of the images.

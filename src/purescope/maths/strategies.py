@@ -66,7 +66,9 @@ def first_k(given: StrategyInput, seed: int = 0) -> Order:
 
 
 def weight_norm(given: StrategyInput, seed: int = 0) -> Order:
-    """Largest ``|I_j| |T_j|`` first: the most a neuron can add to a logit, for inputs of unit norm."""
+    """Largest ``|I_j| |T_j|`` first: the most a neuron can add to a logit, for inputs of unit
+    norm.
+    """
     image, text = (_log_norms(tower) for tower in (given.projections.image, given.projections.text))
     return best_first(image + text, given.dead)
 
@@ -78,10 +80,12 @@ def activation_variance(given: StrategyInput, seed: int = 0) -> Order:
 
 
 def greedy_purity(given: StrategyInput, seed: int = 0) -> Order:
-    """Drops, again and again, the neuron that overlaps most with those still there; the last one left is kept first.
+    """Drops, again and again, the neuron that overlaps most with those still there; the last one
+    left is kept first.
 
-    Of two near twins one stays, where `high_purity` drops both. Dropping a neuron takes one term out of each sum, so
-    all orders cost O(d^2). Overlap is the mean ``|cosine|``, which is such a sum.
+    Of two near twins one stays, where `high_purity` drops both. Dropping a neuron takes one term
+    out of each sum, so all orders cost O(d^2). Overlap is the mean ``|cosine|``, which is such a
+    sum.
 
     Raises:
         InputError: another measure is asked for.
@@ -99,7 +103,9 @@ def greedy_purity(given: StrategyInput, seed: int = 0) -> Order:
     sums = overlaps.sum(dim=2)
     dropped = []
     while len(kept):
-        joined = join_towers(sums[0, kept], sums[1, kept], given.towers).round(decimals=TIE_DECIMALS)
+        joined = join_towers(sums[0, kept], sums[1, kept], given.towers).round(
+            decimals=TIE_DECIMALS
+        )
         place = len(kept) - 1 - int(joined.flip(0).argmax())  # of equal ones the last
         worst = kept[place]
         dropped.append(worst)
@@ -109,13 +115,16 @@ def greedy_purity(given: StrategyInput, seed: int = 0) -> Order:
 
 
 def pivoted_qr(given: StrategyInput, seed: int = 0) -> Order:
-    """The neuron furthest from the span of those taken before it comes next (Businger and Golub 1965).
+    """The neuron furthest from the span of those taken before it comes next (Businger and Golub
+    1965).
 
-    A column subset selection on both towers side by side, each scaled to Frobenius norm 1. Neurons within that span, to
-    rounding, stand last by index.
+    A column subset selection on both towers side by side, each scaled to Frobenius norm 1. Neurons
+    within that span, to rounding, stand last by index.
     """
     stacked = side_by_side(given.projections)
-    rows = torch.linalg.qr(stacked.T, mode="r").R.T.contiguous()  # the same products of rows, in at most d columns
+    rows = torch.linalg.qr(
+        stacked.T, mode="r"
+    ).R.T.contiguous()  # the same products of rows, in at most d columns
     left = rows.square().sum(dim=1)
     scale = left.max().where(left.max() > 0, 1.0)
     left[given.dead] = -1
@@ -133,10 +142,11 @@ def pivoted_qr(given: StrategyInput, seed: int = 0) -> Order:
 def ape(given: StrategyInput, seed: int = 0) -> Order:
     """Class features that differ between classes first, by the criterion of APE.
 
-    ``-0.2 S_j + 0.8 V_j``, S being the mean over pairs of classes of the product of their features and V the variance
-    over classes (Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior Refinement", ICCV
-    2023). The weights are those of its published code for text features alone; with images it has 0.1 to 0.9 by data
-    set. With s the sum over C classes and q the sum of squares the mean over pairs is ``(s^2 - q) / (C (C - 1))``.
+    ``-0.2 S_j + 0.8 V_j``, S being the mean over pairs of classes of the product of their features
+    and V the variance over classes (Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP
+    with Adaptive Prior Refinement", ICCV 2023). The weights are those of its published code for
+    text features alone; with images it has 0.1 to 0.9 by data set. With s the sum over C classes
+    and q the sum of squares the mean over pairs is ``(s^2 - q) / (C (C - 1))``.
 
     Raises:
         InputError: there is one class only.
@@ -144,7 +154,9 @@ def ape(given: StrategyInput, seed: int = 0) -> Order:
     _, text = given.features("ape")
     classes = len(text)
     if classes < 2:
-        raise InputError("ape for one class", expected="two or more classes, which neurons are to tell apart")
+        raise InputError(
+            "ape for one class", expected="two or more classes, which neurons are to tell apart"
+        )
     rows = text.double()
     similarity = (rows.sum(dim=0).square() - rows.square().sum(dim=0)) / (classes * (classes - 1))
     score = -APE_SIMILARITY * similarity + (1 - APE_SIMILARITY) * rows.var(dim=0)
@@ -152,10 +164,11 @@ def ape(given: StrategyInput, seed: int = 0) -> Order:
 
 
 def importance(given: StrategyInput, seed: int = 0) -> Order:
-    """Largest rise of the loss without the neuron first, on the labelled images given: hold out others to evaluate.
+    """Largest rise of the loss without the neuron first, on the labelled images given: hold out
+    others to evaluate.
 
-    See `purescope.maths.leave_one_out.leave_one_out`; accuracy alone moves in steps of one image and leaves most
-    neurons equal.
+    See `purescope.maths.leave_one_out.leave_one_out`; accuracy alone moves in steps of one image
+    and leaves most neurons equal.
     """
     from purescope.maths.leave_one_out import leave_one_out
 
@@ -164,20 +177,38 @@ def importance(given: StrategyInput, seed: int = 0) -> Order:
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "high_purity": Strategy(high_purity, "weights", False, "smallest overlap first: the experiment's Min Sparse"),
-    "low_purity": Strategy(low_purity, "weights", False, "largest overlap first: the experiment's Max Sparse"),
+    "high_purity": Strategy(
+        high_purity, "weights", False, "smallest overlap first: the experiment's Min Sparse"
+    ),
+    "low_purity": Strategy(
+        low_purity, "weights", False, "largest overlap first: the experiment's Max Sparse"
+    ),
     "random": Strategy(random, "weights", True, "a uniform draw for each seed"),
-    "weight_norm": Strategy(weight_norm, "weights", False, "largest product of the towers' weight norms first"),
-    "activation_variance": Strategy(activation_variance, "features", False, "largest variance over images first"),
+    "weight_norm": Strategy(
+        weight_norm, "weights", False, "largest product of the towers' weight norms first"
+    ),
+    "activation_variance": Strategy(
+        activation_variance, "features", False, "largest variance over images first"
+    ),
     "first_k": Strategy(first_k, "weights", False, "by index"),
     "greedy_purity": Strategy(
         greedy_purity, "weights", False, "overlap recomputed among those kept; one of twins stays"
     ),
     "pivoted_qr": Strategy(
-        pivoted_qr, "weights", False, "furthest from the span of those before (Businger and Golub 1965)"
+        pivoted_qr,
+        "weights",
+        False,
+        "furthest from the span of those before (Businger and Golub 1965)",
     ),
-    "ape": Strategy(ape, "features", False, "class features that differ between classes first (APE, Zhu et al. 2023)"),
-    "importance": Strategy(importance, "labels", False, "largest rise of the loss without the neuron first"),
+    "ape": Strategy(
+        ape,
+        "features",
+        False,
+        "class features that differ between classes first (APE, Zhu et al. 2023)",
+    ),
+    "importance": Strategy(
+        importance, "labels", False, "largest rise of the loss without the neuron first"
+    ),
 }
 
 
@@ -199,8 +230,8 @@ def order_neurons(
         strategy: ``high_purity``, ``low_purity``, ``random`` or another in the table.
         seed: which random order; the other strategies have one order only.
         measure: what purity strategies go by, a name in `purescope.maths.measures.MEASURES`.
-        towers: ``both`` (the sum of the two towers' scores, the experiment's), ``image``, ``text``, ``z_sum`` or
-            ``rank_mean``; for purity strategies.
+        towers: ``both`` (the sum of the two towers' scores, the experiment's), ``image``, ``text``,
+            ``z_sum`` or ``rank_mean``; for purity strategies.
         image, text, labels: features and labels for strategies and measures that need them.
 
     Returns:
@@ -221,16 +252,24 @@ def order_neurons(
     """
     if strategy not in STRATEGIES:
         raise InputError(f"unknown strategy {strategy!r}", **near_miss(strategy, STRATEGIES))
-    given = StrategyInput(projections, image=image, text=text, labels=labels, measure=measure, towers=towers)
+    given = StrategyInput(
+        projections, image=image, text=text, labels=labels, measure=measure, towers=towers
+    )
     dead = int(given.dead.sum())
     if dead:
-        warnings.warn(f"{dead} of {projections.neurons} neurons have norm zero and rank last", stacklevel=2)
+        warnings.warn(
+            f"{dead} of {projections.neurons} neurons have norm zero and rank last", stacklevel=2
+        )
     return STRATEGIES[strategy].order(given, seed)
 
 
 def _log_norms(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """By the largest entry first, as squares of very small or large weights leave the range; -inf if dead."""
+    """By the largest entry first, as squares of very small or large weights leave the range; -inf
+    if dead.
+    """
     rows = projection.detach().double()
     largest = rows.abs().amax(dim=1)
-    norms: Tensor = largest.log() + (rows / largest.where(largest > 0, 1.0)[:, None]).norm(dim=1).log()
+    norms: Tensor = (
+        largest.log() + (rows / largest.where(largest > 0, 1.0)[:, None]).norm(dim=1).log()
+    )
     return norms

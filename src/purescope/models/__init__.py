@@ -1,4 +1,6 @@
-"""Models by name: `load_model(spec)` finds the format from the name or the file and returns a `Model`."""
+"""Models by name: `load_model(spec)` finds the format from the name or the file and returns a
+`Model`.
+"""
 
 import re
 from collections.abc import Callable
@@ -57,22 +59,25 @@ def load_model(
     """Load a model by its name; no code that is stored with weights is run.
 
     Args:
-        spec: `bundled:NAME`, `open_clip:ARCH/TAG`, `open_clip:ARCH/FILE`, `open_clip:hf-hub:ORG/NAME`, `hf:ORG/NAME`,
-            `local-dir:FOLDER`, or the path of a checkpoint or of a folder with a model; `LABEL=` may stand before it.
-            See `available_models`. ``FILE#PART`` is one of several models in a file.
+        spec: `bundled:NAME`, `open_clip:ARCH/TAG`, `open_clip:ARCH/FILE`,
+            `open_clip:hf-hub:ORG/NAME`, `hf:ORG/NAME`, `local-dir:FOLDER`, or the path of a
+            checkpoint or of a folder with a model; `LABEL=` may stand before it. See
+            `available_models`. ``FILE#PART`` is one of several models in a file.
         label: what to call it; without one, the label in `spec`, or one made of the name.
         device: where to encode; features always come back to the cpu.
-        precision: "fp32", or "bf16" or "fp16" by autocast; "auto" is fp32 on the cpu and bf16 on accelerators that
-            have it. Features are float32 in any case.
-        arch: architecture of a bare file of open_clip's weights: open_clip's name, ``ARCH/TAG`` for the preprocess of
-            one of its tags, or a file of JSON with a model_cfg.
-        offline: fetch nothing, as HF_HUB_OFFLINE in the environment says, too; what was fetched before is found.
+        precision: "fp32", or "bf16" or "fp16" by autocast; "auto" is fp32 on the cpu and bf16 on
+            accelerators that have it. Features are float32 in any case.
+        arch: architecture of a bare file of open_clip's weights: open_clip's name, ``ARCH/TAG`` for
+            the preprocess of one of its tags, or a file of JSON with a model_cfg.
+        offline: fetch nothing, as HF_HUB_OFFLINE in the environment says, too; what was fetched
+            before is found.
 
     Returns:
         The model: encoders, projections, preprocess and identity.
 
     Raises:
-        ModelError: the name is unknown, or the file is missing, broken, unsafe, of another format or misfits.
+        ModelError: the name is unknown, or the file is missing, broken, unsafe, of another format
+            or misfits.
         MissingExtraError: the model needs transformers, which is not installed.
 
     Examples:
@@ -91,7 +96,9 @@ def load_model(
     label = default if label is None else label.strip()
     if not is_label(label):
         raise ModelError(
-            f"label {label!r}", expected="a name that can be part of a file name", fix="give another: LABEL=MODEL"
+            f"label {label!r}",
+            expected="a name that can be part of a file name",
+            fix="give another: LABEL=MODEL",
         )
     return to_model(towers, label=label, spec=spec, device=device, precision=precision)
 
@@ -100,15 +107,29 @@ def available_models() -> list[AvailableModel]:
     """What `load_model` takes, and whether it is on this disk."""
     return [
         *(
-            AvailableModel(f"bundled:{name}", label, (_bundled_folder(name) / sources.CONFIG).is_file())
+            AvailableModel(
+                f"bundled:{name}", label, (_bundled_folder(name) / sources.CONFIG).is_file()
+            )
             for name, label in BUNDLED.items()
         ),
         AvailableModel("open_clip:ARCH/TAG", "one of open_clip's pretrained models", None),
-        AvailableModel("open_clip:ARCH/FILE", "a bare file of weights that does not tell its architecture", None),
-        AvailableModel("open_clip:hf-hub:ORG/NAME", "a repository of the hub in open_clip's form", None),
-        AvailableModel("hf:ORG/NAME", "a CLIP or SigLIP of transformers, on the hub or in a folder", None),
+        AvailableModel(
+            "open_clip:ARCH/FILE",
+            "a bare file of weights that does not tell its architecture",
+            None,
+        ),
+        AvailableModel(
+            "open_clip:hf-hub:ORG/NAME", "a repository of the hub in open_clip's form", None
+        ),
+        AvailableModel(
+            "hf:ORG/NAME", "a CLIP or SigLIP of transformers, on the hub or in a folder", None
+        ),
         AvailableModel("local-dir:PATH", "a folder in open_clip's form", None),
-        AvailableModel("PATH", "a checkpoint of LaCLIP, SLIP, OpenAI or open_clip, or a folder with a model", None),
+        AvailableModel(
+            "PATH",
+            "a checkpoint of LaCLIP, SLIP, OpenAI or open_clip, or a folder with a model",
+            None,
+        ),
     ]
 
 
@@ -136,10 +157,13 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
         if path.is_dir():
             _refuse_part(path, part)
             return sources.load_folder(path, offline=offline), _label(path.resolve().name)
-        return sources.load_file(path, arch, offline=offline, part=part), _label(f"{path.stem} {part or ''}")
+        return sources.load_file(path, arch, offline=offline, part=part), _label(
+            f"{path.stem} {part or ''}"
+        )
     except PurescopeError:
         raise
-    # A configuration can hold anything at any depth, and open_clip and transformers then raise anything.
+    # A configuration can hold anything at any depth, and open_clip and transformers then raise
+    # anything.
     except Exception as error:
         raise ModelError(
             f"{name}: what it holds makes no model: {one_line(error)}",
@@ -151,32 +175,44 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
 def _load_bundled(name: str, offline: bool) -> tuple[Towers, str]:
     if name not in BUNDLED:
         raise ModelError(f"no bundled model {name!r}", **near_miss(name, BUNDLED))
-    return _open_clip.towers(sources.from_folder(_bundled_folder(name), offline=offline)), BUNDLED[name]
+    return _open_clip.towers(sources.from_folder(_bundled_folder(name), offline=offline)), BUNDLED[
+        name
+    ]
 
 
 def _load_local_dir(name: str, offline: bool) -> tuple[Towers, str]:
     folder = to_path(name)
-    return _open_clip.towers(sources.from_folder(folder, offline=offline)), _label(folder.resolve().name)
+    return _open_clip.towers(sources.from_folder(folder, offline=offline)), _label(
+        folder.resolve().name
+    )
 
 
 def _load_open_clip(name: str, offline: bool) -> tuple[Towers, str]:
     if name.startswith(_HUB):
         repository = name.removeprefix(_HUB)
-        return _open_clip.towers(sources.from_hub(repository, offline=offline)), repository.rpartition("/")[2]
+        return _open_clip.towers(
+            sources.from_hub(repository, offline=offline)
+        ), repository.rpartition("/")[2]
     for file, part in ((name, None), split_part(name)):
         if (found := split_file(file)) is not None and exists(to_path(found[1])):
             arch, path = found[0], to_path(found[1])
-            return sources.load_file(path, arch, offline=offline, part=part), _label(f"{path.stem} {part or ''}")
+            return sources.load_file(path, arch, offline=offline, part=part), _label(
+                f"{path.stem} {part or ''}"
+            )
     arch, slash, tag = name.rpartition("/")
     if not slash:
-        raise ModelError(f"open_clip:{name}", expected="open_clip:ARCH/TAG, ARCH/FILE or hf-hub:ORG/NAME")
+        raise ModelError(
+            f"open_clip:{name}", expected="open_clip:ARCH/TAG, ARCH/FILE or hf-hub:ORG/NAME"
+        )
     arch = arch.replace("/", "-")  # ViT-B/32, as OpenAI spells it
     return _open_clip.towers(sources.from_tag(arch, tag, offline=offline)), f"{arch} {tag}"
 
 
 def _refuse_part(folder: Path, part: str | None) -> None:
     if part is not None:
-        raise ModelError(f"{folder}#{part}", expected="#PART after a file; a folder holds one model")
+        raise ModelError(
+            f"{folder}#{part}", expected="#PART after a file; a folder holds one model"
+        )
 
 
 def _load_hf(name: str, offline: bool) -> tuple[Towers, str]:
@@ -210,7 +246,9 @@ def _label(stem: str) -> str:
 
 
 def _suggest(name: str) -> str:
-    """The closest of the files beside a path, or the name as it should have been; nothing where none is close."""
+    """The closest of the files beside a path, or the name as it should have been; nothing where
+    none is close.
+    """
     path = to_path(name)
     meant = closest_beside(path)
     prefix, colon, rest = name.partition(":")

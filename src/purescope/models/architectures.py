@@ -1,9 +1,11 @@
-"""Architectures of open_clip for bare files of weights: by open_clip's name, with a tag, or in a file of one's own.
+"""Architectures of open_clip for bare files of weights: by open_clip's name, with a tag, or in a
+file of one's own.
 
-A bare file tells neither its architecture nor the preprocess that it was trained with. The name of an architecture
-gives the one; the tags that open_clip has of it give the other where they all agree. Where they do not, ``ARCH/TAG``
-says whose preprocess is meant. An architecture of one's own is a file of JSON: a model_cfg as it lies in open_clip's
-folder of configurations, or an open_clip_config.json with a preprocess_cfg beside it.
+A bare file tells neither its architecture nor the preprocess that it was trained with. The name of
+an architecture gives the one; the tags that open_clip has of it give the other where they all
+agree. Where they do not, ``ARCH/TAG`` says whose preprocess is meant. An architecture of one's own
+is a file of JSON: a model_cfg as it lies in open_clip's folder of configurations, or an
+open_clip_config.json with a preprocess_cfg beside it.
 """
 
 import re
@@ -57,7 +59,8 @@ def find_architecture(name: str) -> Architecture:
         ModelError: open_clip knows no such architecture or tag, or the file is no model_cfg.
 
     Warns:
-        UserWarning: the preprocess is a guess: the tags of the architecture disagree, or a file tells none.
+        UserWarning: the preprocess is a guess: the tags of the architecture disagree, or a file
+            tells none.
     """
     if is_own(name):
         return _own(to_path(name))
@@ -81,13 +84,17 @@ def named_model(arch: str) -> dict[str, Any]:
     """
     import open_clip
 
-    config: dict[str, Any] | None = open_clip.get_model_config(arch) if arch in open_clip.list_models() else None
+    config: dict[str, Any] | None = (
+        open_clip.get_model_config(arch) if arch in open_clip.list_models() else None
+    )
     if config is None:
         close = get_close_matches(arch, open_clip.list_models())
         raise ModelError(
             f"open_clip has no architecture {arch!r}",
             expected="one that it lists, such as ViT-B-32",
-            fix=f"{did_you_mean(arch, close)} All: {_LIST}; {OWN}" if close else f"list them all: {_LIST}; {OWN}",
+            fix=f"{did_you_mean(arch, close)} All: {_LIST}; {OWN}"
+            if close
+            else f"list them all: {_LIST}; {OWN}",
         )
     return config
 
@@ -121,7 +128,8 @@ def is_tag(arch: str, tag: str) -> bool:
 
 
 def split_file(name: str) -> tuple[str, str] | None:
-    """Split ``ARCH/FILE``, ``ARCH/TAG/FILE`` or ``OWN.json/FILE`` into architecture and file; None where it is none.
+    """Split ``ARCH/FILE``, ``ARCH/TAG/FILE`` or ``OWN.json/FILE`` into architecture and file; None
+    where it is none.
 
     Raises:
         ModelError: a file of one's own is named, and it or the weights are not there.
@@ -132,7 +140,9 @@ def split_file(name: str) -> tuple[str, str] | None:
         file = name[len(arch) + 1 :]
         if gone := [path for path in (arch, split_part(file)[0]) if not to_path(path).is_file()]:
             raise ModelError(
-                f"open_clip:{name}: no file {gone[0]}", expected="open_clip:ARCH.json/FILE", fix="check both"
+                f"open_clip:{name}: no file {gone[0]}",
+                expected="open_clip:ARCH.json/FILE",
+                fix="check both",
             )
         return arch, file
     arch, _, file = name.partition("/")
@@ -144,18 +154,29 @@ def split_file(name: str) -> tuple[str, str] | None:
 
 
 def checked_config(config: Any, path: Path) -> dict[str, Any]:
-    """An open_clip_config.json whose model_cfg is rebuilt from what is known; `has_twin` tells of its tokenizer.
+    """An open_clip_config.json whose model_cfg is rebuilt from what is known; `has_twin` tells of
+    its tokenizer.
 
     Raises:
         ModelError: it holds no model, or something that is not known.
     """
     model = config.get("model_cfg") if isinstance(config, dict) else None
-    if not isinstance(model, dict) or not all(isinstance(model.get(tower), dict) for tower in _TOWERS):
-        raise ModelError(f"{path}: no model", expected="model_cfg with embed_dim, vision_cfg and text_cfg")
+    if not isinstance(model, dict) or not all(
+        isinstance(model.get(tower), dict) for tower in _TOWERS
+    ):
+        raise ModelError(
+            f"{path}: no model", expected="model_cfg with embed_dim, vision_cfg and text_cfg"
+        )
     if not isinstance(config.get("preprocess_cfg") or {}, dict):
-        raise ModelError(f"{path}: preprocess_cfg {config['preprocess_cfg']!r}", expected="a dictionary")
+        raise ModelError(
+            f"{path}: preprocess_cfg {config['preprocess_cfg']!r}", expected="a dictionary"
+        )
     model = checked_model(model, str(path))
-    return {**config, "model_cfg": without_twin(model) if has_twin(model) else model, "has_twin": has_twin(model)}
+    return {
+        **config,
+        "model_cfg": without_twin(model) if has_twin(model) else model,
+        "has_twin": has_twin(model),
+    }
 
 
 def own_merges(model: Mapping[str, Any]) -> str:
@@ -166,7 +187,8 @@ def own_merges(model: Mapping[str, Any]) -> str:
 
 
 def fitted_sizes(path: Path, found: Architecture, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The model_cfg with the sizes of images and sentences that the position embeddings of a file have.
+    """The model_cfg with the sizes of images and sentences that the position embeddings of a file
+    have.
 
     Warns:
         UserWarning: one is another than the architecture's.
@@ -186,13 +208,16 @@ def fitted_sizes(path: Path, found: Architecture, tensors: Mapping[str, Tensor])
         text["context_length"] = context
     if told:
         warnings.warn(
-            f"{path}: takes {' and '.join(told)} as {found.where}: its position embeddings say so", stacklevel=2
+            f"{path}: takes {' and '.join(told)} as {found.where}: its position embeddings say so",
+            stacklevel=2,
         )
     return {**model, **changed} if told else model
 
 
 def _split_tag(name: str) -> tuple[str, str]:
-    """Architecture and tag, the latter empty where none is named; ViT-B/32 is OpenAI's spelling of one name."""
+    """Architecture and tag, the latter empty where none is named; ViT-B/32 is OpenAI's spelling of
+    one name.
+    """
     import open_clip
 
     if "/" not in name or name.replace("/", "-") in open_clip.list_models():
@@ -215,11 +240,15 @@ def _own(path: Path) -> Architecture:
             stacklevel=4,
         )
     merges = own_merges(config["model_cfg"])
-    return Architecture(str(path), config["model_cfg"], preprocess, merges=path.parent / merges if merges else None)
+    return Architecture(
+        str(path), config["model_cfg"], preprocess, merges=path.parent / merges if merges else None
+    )
 
 
 def _agreed(arch: str) -> dict[str, Any]:
-    """The preprocess of all tags of an architecture; empty, which is open_clip's default, where they disagree."""
+    """The preprocess of all tags of an architecture; empty, which is open_clip's default, where
+    they disagree.
+    """
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
     choices: dict[tuple[Any, ...], list[str]] = {}
@@ -233,8 +262,10 @@ def _agreed(arch: str) -> dict[str, Any]:
             for choice, tags in choices.items()
         )
         warnings.warn(
-            f"the file does not tell its preprocess, and open_clip's weights of {arch} have different ones ({told}); "
-            f"open_clip's default is taken, OpenAI's mean and the shortest side. If it was trained with another, name "
+            f"the file does not tell its preprocess, and open_clip's weights of {arch} have "
+            f"different ones ({told}); "
+            f"open_clip's default is taken, OpenAI's mean and the shortest side. If it was trained "
+            f"with another, name "
             f"a tag that has it: {arch}/TAG in place of {arch}",
             stacklevel=4,
         )
@@ -251,15 +282,28 @@ def _image_size(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
         if positions in tensors and (not patches or patches in tensors):
             patch = tensors[patches].shape[-1] if patches and tensors[patches].ndim else 32
             rows = tensors[positions].shape[-2] if tensors[positions].ndim > 1 else 0
-            grids = [isqrt(max(0, count)) for count in (rows - 1, rows)]  # with the position of a class token, or not
-            grid = next((g for g, count in zip(grids, (rows - 1, rows), strict=True) if g and g * g == count), 0)
+            grids = [
+                isqrt(max(0, count)) for count in (rows - 1, rows)
+            ]  # with the position of a class token, or not
+            grid = next(
+                (
+                    g
+                    for g, count in zip(grids, (rows - 1, rows), strict=True)
+                    if g and g * g == count
+                ),
+                0,
+            )
             return grid * patch, patch if grid else 0
     return 0, 0
 
 
 def _context(tensors: Mapping[str, Tensor], text: Mapping[str, Any]) -> int:
     """How many tokens of a sentence have a position; zero where nothing tells."""
-    found = [tensors[name] for name in ("positional_embedding", "text.positional_embedding") if name in tensors]
+    found = [
+        tensors[name]
+        for name in ("positional_embedding", "text.positional_embedding")
+        if name in tensors
+    ]
     if not found or found[0].ndim != 2 or text.get("hf_model_name"):
         return 0
     return int(found[0].shape[0]) - bool(text.get("embed_cls"))

@@ -1,4 +1,6 @@
-"""Reading weight files that nobody vouches for: no code in them runs, and what does not fit is named."""
+"""Reading weight files that nobody vouches for: no code in them runs, and what does not fit is
+named.
+"""
 
 import hashlib
 import json
@@ -20,8 +22,9 @@ from purescope.models.pickles import LARGEST, require_harmless, require_plain
 from purescope.models.torchscript import is_torchscript, read_torchscript
 from purescope.models.wrappers import find_weights
 
-# What training scripts save beside the weights and torch does not read by itself: the arguments of a command
-# line, and scores that are numpy scalars. Not even these run: an inert stand-in takes the place of each.
+# What training scripts save beside the weights and torch does not read by itself: the arguments of
+# a command line, and scores that are numpy scalars. Not even these run: an inert stand-in takes the
+# place of each.
 READABLE = (
     "argparse.Namespace",
     "numpy.dtype",
@@ -29,9 +32,13 @@ READABLE = (
     "numpy._core.multiarray.scalar",
 )
 
-_NAMES = 10_000_000  # bytes of the list of names of safetensors: ten times the largest that is known
+_NAMES = (
+    10_000_000  # bytes of the list of names of safetensors: ten times the largest that is known
+)
 _SAVE = "save the weights alone: torch.save(model.state_dict(), FILE)"
-_TORCH_FIX = "give a checkpoint as torch.save or safetensors writes it; download or copy the file again"
+_TORCH_FIX = (
+    "give a checkpoint as torch.save or safetensors writes it; download or copy the file again"
+)
 
 
 class _Inert:
@@ -43,19 +50,22 @@ class _Inert:
 
 
 def read_tensors(path: Path, part: str | None = None) -> dict[str, Tensor]:
-    """Read the named weights in a file of safetensors, `torch.save` or TorchScript, without running any code in it.
+    """Read the named weights in a file of safetensors, `torch.save` or TorchScript, without running
+    any code in it.
 
-    Of a training checkpoint only the weights of the model are taken, under the model's own names: see `find_weights`.
+    Of a training checkpoint only the weights of the model are taken, under the model's own names:
+    see `find_weights`.
 
     Raises:
-        ModelError: the file is missing, broken, something else, needs code to be read, or holds several models of
-            which `part` names none.
+        ModelError: the file is missing, broken, something else, needs code to be read, or holds
+            several models of which `part` names none.
     """
     return _with_room(path, find_weights(path, _read(path), part))
 
 
 def read_part(path: Path) -> dict[str, Tensor]:
-    """Read one of several files of safetensors that are one model together; the names stay as they are.
+    """Read one of several files of safetensors that are one model together; the names stay as they
+    are.
 
     Raises:
         ModelError: the file is missing or broken.
@@ -64,7 +74,8 @@ def read_part(path: Path) -> dict[str, Tensor]:
 
 
 def _with_room(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # A tensor is a view: many can show one number, or each other's, and all are copied to work with.
+    # A tensor is a view: many can show one number, or each other's, and all are copied to work
+    # with.
     require_room(
         sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         stored=path.stat().st_size,
@@ -79,16 +90,26 @@ def _with_room(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _read(path: Path) -> Any:
     """All that is in such a file, as it is."""
     if not path.is_file():
-        what = "a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
+        what = (
+            "a folder"
+            if path.is_dir()
+            else "not a regular file"
+            if path.exists()
+            else "no such file"
+        )
         fix = "name the file in it" if path.is_dir() else "check the path"
         raise ModelError(f"{path}: {what}", expected="a checkpoint file", fix=fix)
     try:
         if reading.is_pointer(path):
-            raise ModelError(f"{path}: {reading.POINTER}", expected="the weights themselves", fix="git lfs pull")
+            raise ModelError(
+                f"{path}: {reading.POINTER}", expected="the weights themselves", fix="git lfs pull"
+            )
         with guarded(path.parent, what=str(path)):
             return _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error}", fix="check its permissions, or copy it again") from error
+        raise ModelError(
+            f"{path}: cannot be read: {error}", fix="check its permissions, or copy it again"
+        ) from error
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -100,30 +121,40 @@ def read_json(path: Path, expected: str) -> Any:
     try:
         return reading.read_json(path)
     except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}", expected=expected, fix="check the path") from error
+        raise ModelError(
+            f"{path}: {error.strerror}", expected=expected, fix="check the path"
+        ) from error
     except ValueError as error:
         raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
 
 
 def fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of the found weights in the dtypes of the wanted ones, once names, shapes and values are right.
+    """Copies of the found weights in the dtypes of the wanted ones, once names, shapes and values
+    are right.
 
     Raises:
-        ModelError: names are missing or surplus, shapes differ, or a weight is NaN or infinite; each kind of
-            fault with the first few names and a count.
+        ModelError: names are missing or surplus, shapes differ, or a weight is NaN or infinite;
+            each kind of fault with the first few names and a count.
     """
     require_fit(path, found, wanted)
-    copies = {name: found[name].to(like.dtype, copy=True).contiguous() for name, like in wanted.items()}
-    refuse(path, {"NaN or infinite": [name for name, copy in copies.items() if not _is_finite(copy)]})
+    copies = {
+        name: found[name].to(like.dtype, copy=True).contiguous() for name, like in wanted.items()
+    }
+    refuse(
+        path, {"NaN or infinite": [name for name, copy in copies.items() if not _is_finite(copy)]}
+    )
     return copies
 
 
 def _is_finite(weights: Tensor) -> bool:
-    return bool(weights.sum().isfinite() or weights.isfinite().all())  # the sum settles it in one quick pass
+    return bool(
+        weights.sum().isfinite() or weights.isfinite().all()
+    )  # the sum settles it in one quick pass
 
 
 def require_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Names and shapes of `fit`; the wanted weights may be on the meta device, where nothing is allocated.
+    """Names and shapes of `fit`; the wanted weights may be on the meta device, where nothing is
+    allocated.
 
     Raises:
         ModelError: names are missing or surplus, or shapes differ.
@@ -172,7 +203,9 @@ def one_line(error: Exception) -> str:
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 of every weight as it is stored (name, dtype, shape, bytes), in the order of the names."""
+    """sha256 of every weight as it is stored (name, dtype, shape, bytes), in the order of the
+    names.
+    """
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
@@ -182,7 +215,9 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file is called so, or begins like one: a length of eight bytes, and a list of names."""
+    """Whether a file is called so, or begins like one: a length of eight bytes, and a list of
+    names.
+    """
     if path.suffix == ".safetensors":
         return True
     with path.open("rb") as file:
@@ -198,11 +233,14 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         _require_names(path)
         return load_file(path)
     except SafetensorError as error:
-        raise ModelError(f"{path}: not a readable safetensors file: {error}", fix=_TORCH_FIX) from error
+        raise ModelError(
+            f"{path}: not a readable safetensors file: {error}", fix=_TORCH_FIX
+        ) from error
 
 
 def _require_names(path: Path) -> None:
-    """Refuse a list of names that is larger than any, or has one twice: readers differ in which they take.
+    """Refuse a list of names that is larger than any, or has one twice: readers differ in which
+    they take.
 
     Raises:
         ModelError: it is one.
@@ -227,7 +265,9 @@ def _read_torch(path: Path) -> object:
         start = file.read(4)
     is_zip = zipfile.is_zipfile(path)
     if start == b"PK\x03\x04" and not is_zip:
-        raise ModelError(f"{path}: truncated, the end of the file is missing", fix="download or copy it again")
+        raise ModelError(
+            f"{path}: truncated, the end of the file is missing", fix="download or copy it again"
+        )
     if start and not is_zip and start[:1] != pickle.PROTO:
         raise ModelError(f"{path}: no torch checkpoint, it begins with {start!r}", fix=_TORCH_FIX)
     stand_ins: list[Callable[..., object] | tuple[Callable[..., object], str]]
@@ -241,7 +281,9 @@ def _read_torch(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except ModelError:
         raise
-    except Exception as error:  # bytes that are no checkpoint can make torch's reader raise anything
+    except (
+        Exception
+    ) as error:  # bytes that are no checkpoint can make torch's reader raise anything
         raise _unreadable(path, start, str(error)) from error
 
 
@@ -256,7 +298,11 @@ def _require_harmless(path: Path, *, is_zip: bool) -> None:
         with path.open("rb") as file:
             require_harmless(file.read(LARGEST), several=True)
     elif wrong := require_plain(path):
-        raise ModelError(f"{path}: holds {wrong}", expected="a zip as torch writes it, of files as they are", fix=_SAVE)
+        raise ModelError(
+            f"{path}: holds {wrong}",
+            expected="a zip as torch writes it, of files as they are",
+            fix=_SAVE,
+        )
 
 
 def _unreadable(path: Path, start: bytes, message: str) -> ModelError:
@@ -265,13 +311,21 @@ def _unreadable(path: Path, start: bytes, message: str) -> ModelError:
         return ModelError(
             f"{path}: refused, reading it would run {code[1]}",
             expected=f"tensors and plain values; besides, {READABLE[0]} and numpy scalars",
-            fix="if you trust the file, load it in Python and save its state_dict alone with torch.save",
+            fix="if you trust the file, load it in Python and save its state_dict alone with "
+            "torch.save",
         )
-    # torch wraps what it found in advice on how to read unsafely; what it found stands behind this mark.
-    reason = (message.split("WeightsUnpickler error:")[-1].strip() or "it ends too early").splitlines()[0][:200]
-    return ModelError(f"{path}: not a readable torch checkpoint (begins with {start!r}): {reason}", fix=_TORCH_FIX)
+    # torch wraps what it found in advice on how to read unsafely; what it found stands behind this
+    # mark.
+    reason = (
+        message.split("WeightsUnpickler error:")[-1].strip() or "it ends too early"
+    ).splitlines()[0][:200]
+    return ModelError(
+        f"{path}: not a readable torch checkpoint (begins with {start!r}): {reason}", fix=_TORCH_FIX
+    )
 
 
 def _is_exact(weight: Tensor) -> bool:
-    """Whether a weight is what it was trained as: whole numbers, bits and floats of a byte want a scale."""
+    """Whether a weight is what it was trained as: whole numbers, bits and floats of a byte want a
+    scale.
+    """
     return weight.is_floating_point() and weight.element_size() > 1

@@ -1,9 +1,10 @@
-"""Bare files in the layout of OpenAI's CLIP, which open_clip kept: the shapes tell the architecture, or most of it.
+"""Bare files in the layout of OpenAI's CLIP, which open_clip kept: the shapes tell the
+architecture, or most of it.
 
-OpenAI's own files (TorchScript archives, or state dicts made of them) hold three numbers beside the weights; they are
-models with QuickGELU and heads 64 wide. Without those numbers a file is open_clip's (so are LaCLIP's models of
-LAION-400M): the heads come from open_clip's architecture of these shapes, and the activation is GELU, with a note,
-as nothing in the file tells it.
+OpenAI's own files (TorchScript archives, or state dicts made of them) hold three numbers beside the
+weights; they are models with QuickGELU and heads 64 wide. Without those numbers a file is
+open_clip's (so are LaCLIP's models of LAION-400M): the heads come from open_clip's architecture of
+these shapes, and the activation is GELU, with a note, as nothing in the file tells it.
 """
 
 import re
@@ -42,7 +43,8 @@ def is_openai(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def config_of_shapes(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """open_clip's model_cfg of the architecture that the shapes tell; heads are taken to be 64 wide.
+    """open_clip's model_cfg of the architecture that the shapes tell; heads are taken to be 64
+    wide.
 
     Raises:
         ModelError: a weight that gives a shape is missing, or the shapes give no model.
@@ -57,7 +59,9 @@ def config_of_shapes(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any
     vision: dict[str, Any]
     if is_vit:
         width, _, _, patch = shapes["visual.conv1.weight"]
-        grid = isqrt(shapes["visual.positional_embedding"][0] - 1)  # one position is the class token's
+        grid = isqrt(
+            shapes["visual.positional_embedding"][0] - 1
+        )  # one position is the class token's
         layers = _count(tensors, r"visual\.transformer\.resblocks\.(\d+)\.")
         vision = {"image_size": grid * patch, "layers": layers, "width": width, "patch_size": patch}
     else:
@@ -90,8 +94,8 @@ def arch_of_shapes(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """The name of open_clip's one architecture with these shapes, and GELU.
 
     Raises:
-        ModelError: there is none, or several; or the precisions are those in which OpenAI's models are kept, and
-            nothing tells the activation.
+        ModelError: there is none, or several; or the precisions are those in which OpenAI's models
+            are kept, and nothing tells the activation.
     """
     import open_clip
 
@@ -103,19 +107,28 @@ def arch_of_shapes(path: Path, tensors: Mapping[str, Tensor]) -> str:
     }
     found = [name for name, its in known.items() if its == shapes]
     # Trained with images or sentences of another size: more positions, and all else as it was.
-    found = found or [name for name, its in known.items() if its and _sizeless(its) == _sizeless(shapes)]
+    found = found or [
+        name for name, its in known.items() if its and _sizeless(its) == _sizeless(shapes)
+    ]
     if len(found) != 1:
         raise ModelError(
             f"{path}: {'several' if found else 'none'} of open_clip's architectures"
             f"{' (' + ', '.join(found) + ')' if found else ''} has these shapes: {shapes}",
-            fix=f"name its architecture, as open_clip.list_models() has it: --arch NAME (arch='NAME'), {OWN}",
+            fix=f"name its architecture, as open_clip.list_models() has it: --arch NAME "
+            f"(arch='NAME'), {OWN}",
         )
     name = str(found[0])
-    if tensors["visual.conv1.weight"].dtype == torch.float16 != tensors["positional_embedding"].dtype:
+    if (
+        tensors["visual.conv1.weight"].dtype
+        == torch.float16
+        != tensors["positional_embedding"].dtype
+    ):
         raise ModelError(
-            f"{path}: nothing in it tells whether it was trained with GELU or QuickGELU, and half of its weights are"
+            f"{path}: nothing in it tells whether it was trained with GELU or QuickGELU, and half "
+            f"of its weights are"
             " in float16, as OpenAI keeps its own",
-            fix=f"--arch {name}-quickgelu (arch='{name}-quickgelu') if they are OpenAI's, --arch {name} if not",
+            fix=f"--arch {name}-quickgelu (arch='{name}-quickgelu') if they are OpenAI's, --arch "
+            f"{name} if not",
         )
     warnings.warn(
         f"{path}: taken for open_clip's {name} with GELU; if it was trained with QuickGELU, "

@@ -1,8 +1,10 @@
-"""open_clip's model_cfg from somebody else: which keys it may have, of which types, and which sizes.
+"""open_clip's model_cfg from somebody else: which keys it may have, of which types, and which
+sizes.
 
-open_clip builds what a model_cfg says, downloads what it names and hands `tokenizer_kwargs` on to transformers, which
-has options that unpickle. Therefore a model_cfg of a folder or of a repository is held against the tables here, which
-are the fields of open_clip's own `CLIPVisionCfg`, `CLIPTextCfg` and `MultimodalCfg`.
+open_clip builds what a model_cfg says, downloads what it names and hands `tokenizer_kwargs` on to
+transformers, which has options that unpickle. Therefore a model_cfg of a folder or of a repository
+is held against the tables here, which are the fields of open_clip's own `CLIPVisionCfg`,
+`CLIPTextCfg` and `MultimodalCfg`.
 """
 
 import math
@@ -30,10 +32,14 @@ from purescope.models.twin import has_twin
 from purescope.specs import is_inside
 
 CONTEXT, IMAGE = 4096, 2048
-"""Tokens of a sentence and pixels of a side at most: sixteen and four times what the largest known models have."""
+"""Tokens of a sentence and pixels of a side at most: sixteen and four times what the largest known
+models have.
+"""
 
 ATTENTION = 2 * 10**9
-"""Bytes of one input's attention at most: twenty times what the largest of open_clip's own towers takes."""
+"""Bytes of one input's attention at most: twenty times what the largest of open_clip's own towers
+takes.
+"""
 
 _LAYERS, _FREE = 256, 64  # the deepest known models have 92 in both towers
 _PER_LAYER = 8  # tensors: T5's have 8, all others more
@@ -41,7 +47,9 @@ _PER_LAYER = 8  # tensors: T5's have 8, all others more
 
 _NAME = Kind(
     "a name on the Hugging Face hub, or a folder in the model's own",
-    lambda value: isinstance(value, str) and len(value) <= 200 and (value == "" or is_inside(value)),
+    lambda value: (
+        isinstance(value, str) and len(value) <= 200 and (value == "" or is_inside(value))
+    ),
     fix="copy its files into a folder in the model's own, and name that",
 )
 _FILE = Kind(
@@ -52,7 +60,9 @@ _FILE = Kind(
 # open_clip makes a regular expression of them.
 _WORD = Kind(
     "a token without signs of regular expressions",
-    lambda value: isinstance(value, str) and bool(re.fullmatch(r"[^\\.^$*+?{}\[\]|()\s]{1,100}", value)),
+    lambda value: (
+        isinstance(value, str) and bool(re.fullmatch(r"[^\\.^$*+?{}\[\]|()\s]{1,100}", value))
+    ),
 )
 _CLEAN = one_of("canonicalize", "lower", "whitespace")
 _SIMPLE = {
@@ -72,7 +82,8 @@ _BLOCKS = {
     "scale_attn": FLAG,
     "scale_fc": FLAG,
     "act_kwargs": dictionary_of({"approximate": TEXT, "inplace": FLAG}) | NOTHING,
-    "norm_kwargs": dictionary_of({"eps": NUMBER, "elementwise_affine": FLAG, "bias": FLAG}) | NOTHING,
+    "norm_kwargs": dictionary_of({"eps": NUMBER, "elementwise_affine": FLAG, "bias": FLAG})
+    | NOTHING,
     "mlp_ratio": NUMBER,
     "ls_init_value": NUMBER | NOTHING,
     "output_tokens": FLAG,
@@ -104,7 +115,8 @@ _TOKENIZER = {"hf_tokenizer_name": _NAME | NOTHING, "tokenizer_mode": one_of("",
 TEXT_TOWER: Mapping[str, Kind] = {
     **_BLOCKS,
     **_TOKENIZER,
-    "tokenizer_kwargs": Kind("a dictionary", lambda value: isinstance(value, dict)) | NOTHING,  # looked into below
+    "tokenizer_kwargs": Kind("a dictionary", lambda value: isinstance(value, dict))
+    | NOTHING,  # looked into below
     "context_length": WHOLE,
     "vocab_size": WHOLE,
     "heads": WHOLE,
@@ -120,7 +132,12 @@ TEXT_TOWER: Mapping[str, Kind] = {
     "hf_proj_type": TEXT | NOTHING,
     "hf_pooler_type": TEXT | NOTHING,
 }
-DECODER: Mapping[str, Kind] = {**TEXT_TOWER, "dim_head": WHOLE, "n_queries": WHOLE, "attn_pooler_heads": WHOLE}
+DECODER: Mapping[str, Kind] = {
+    **TEXT_TOWER,
+    "dim_head": WHOLE,
+    "n_queries": WHOLE,
+    "attn_pooler_heads": WHOLE,
+}
 _SECTION = Kind("a dictionary", lambda value: isinstance(value, dict))
 MODEL: Mapping[str, Kind] = {
     "embed_dim": WHOLE,
@@ -142,8 +159,8 @@ def checked_model(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Rebuild a model_cfg from what is known; of a good one nothing is left out.
 
     Raises:
-        ModelError: it has an unknown key, a value of another type, a name that leads out of its folder, or sizes of no
-            model.
+        ModelError: it has an unknown key, a value of another type, a name that leads out of its
+            folder, or sizes of no model.
     """
     cannot = f"{where}: open_clip cannot build this model_cfg: it"
     model = require_known(config, MODEL, cannot)
@@ -175,8 +192,8 @@ def require_sizes(where: str, model: Mapping[str, Any], tensors: Mapping[str, Te
     """Refuse a model_cfg whose weights cannot be these, before anything is built of it.
 
     Raises:
-        ModelError: it has more layers than so many tensors can be, a weight of more numbers than all of them have, or
-            sentences or images of a size that no model has.
+        ModelError: it has more layers than so many tensors can be, a weight of more numbers than
+            all of them have, or sentences or images of a size that no model has.
     """
     vision, text, decoder = model["vision_cfg"], model["text_cfg"], model.get("multimodal_cfg")
     require_at_most(where, "text_cfg.context_length", text.get("context_length", 77), CONTEXT)
@@ -187,7 +204,9 @@ def require_sizes(where: str, model: Mapping[str, Any], tensors: Mapping[str, Te
         depth, width = vision.get("layers", 12), vision.get("width", 768)
         layers += [depth] if isinstance(depth, int) else list(depth)
         patch, size = vision.get("patch_size") or 1, vision.get("image_size", 224)
-        if isinstance(depth, int) and patch > 0:  # a vision transformer, and the positions of its patches
+        if (
+            isinstance(depth, int) and patch > 0
+        ):  # a vision transformer, and the positions of its patches
             tokens = math.prod(side // patch for side in as_sides(size))
             weights["vision_cfg"] = width * tokens
             attention["vision_cfg"] = tokens, width // max(1, vision.get("head_width", 64))
@@ -195,7 +214,9 @@ def require_sizes(where: str, model: Mapping[str, Any], tensors: Mapping[str, Te
         layers.append(text.get("layers", 12))
         width = text.get("width", 512)
         attention["text_cfg"] = text.get("context_length", 77), text.get("heads", 8)
-        weights["text_cfg"] = width * max(text.get("vocab_size", 49408), text.get("context_length", 77))
+        weights["text_cfg"] = width * max(
+            text.get("vocab_size", 49408), text.get("context_length", 77)
+        )
     if decoder is not None:
         layers.append(decoder.get("layers", 12))
         weights["multimodal_cfg"] = decoder.get("width", 512) * decoder.get("context_length", 77)
@@ -217,22 +238,26 @@ def require_at_most(where: str, name: str, size: Any, most: int) -> None:
 
 
 def require_attention(where: str, part: str, tokens: int, heads: int) -> None:
-    """Refuse a tower in which each token looks at each other one and that takes gigabytes, whatever its weights.
+    """Refuse a tower in which each token looks at each other one and that takes gigabytes, whatever
+    its weights.
 
     Raises:
-        ModelError: three arrays of float32, a number for each head and pair of tokens, are larger than that.
+        ModelError: three arrays of float32, a number for each head and pair of tokens, are larger
+            than that.
     """
     needed = 12 * tokens**2 * heads
     if needed > ATTENTION:
         raise ModelError(
-            f"{where}: {part} has {heads:,} heads over {tokens:,} tokens: {needed:,} bytes for one input",
+            f"{where}: {part} has {heads:,} heads over {tokens:,} tokens: {needed:,} bytes for one "
+            f"input",
             expected=f"at most {ATTENTION:,}",
             fix="give the whole, unchanged model; if it is from somewhere else, do not trust it",
         )
 
 
 def require_layers(where: str, layers: int, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse so many layers where so many tensors are stored; up to 64, what is missing is told by name later.
+    """Refuse so many layers where so many tensors are stored; up to 64, what is missing is told by
+    name later.
 
     Raises:
         ModelError: there are too many.
@@ -241,13 +266,15 @@ def require_layers(where: str, layers: int, tensors: Mapping[str, Tensor]) -> No
     if layers > most:
         raise ModelError(
             f"{where}: {layers:,} layers, and {len(tensors):,} tensors of weights",
-            expected=f"at most {most:,} layers: {_PER_LAYER} tensors or more for each, and no more than {_LAYERS}",
+            expected=f"at most {most:,} layers: {_PER_LAYER} tensors or more for each, and no more "
+            f"than {_LAYERS}",
             fix="give the whole, unchanged model; if it is from somewhere else, do not trust it",
         )
 
 
 def require_numbers(where: str, weights: Mapping[str, int], tensors: Mapping[str, Tensor]) -> None:
-    """Refuse a part with a weight of more numbers than all the stored weights have, with room for a wrong width.
+    """Refuse a part with a weight of more numbers than all the stored weights have, with room for a
+    wrong width.
 
     Raises:
         ModelError: there is such a part.
@@ -256,7 +283,9 @@ def require_numbers(where: str, weights: Mapping[str, int], tensors: Mapping[str
     for part, numbers in weights.items():
         if numbers > max(4 * stored, 10**7):
             raise ModelError(
-                f"{where}: {part} has a weight of {numbers:,} numbers, and {stored:,} numbers are stored",
+                f"{where}: {part} has a weight of {numbers:,} numbers, and {stored:,} numbers are "
+                f"stored",
                 expected="a configuration and weights of one model",
-                fix="give the whole, unchanged model; if it is from somewhere else, do not trust it",
+                fix="give the whole, unchanged model; if it is from somewhere else, do not trust "
+                "it",
             )

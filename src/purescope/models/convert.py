@@ -1,4 +1,6 @@
-"""A safe copy of a checkpoint: safetensors and a configuration in a folder, which no reader needs code for."""
+"""A safe copy of a checkpoint: safetensors and a configuration in a folder, which no reader needs
+code for.
+"""
 
 import glob
 import json
@@ -27,9 +29,10 @@ _FREE = "a folder that is not there, or empty"
 def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = False) -> str:
     """Write a safe copy of a model into a new folder, in float32; it appears when it is complete.
 
-    Models of open_clip and OpenAI become open_clip's `local-dir:` form, which open_clip loads by itself. Models of
-    transformers keep the form of transformers. A LaCLIP checkpoint is no model of open_clip, which has no ViT that
-    normalises queries and keys; it becomes a form of purescope's own, whose configuration says so.
+    Models of open_clip and OpenAI become open_clip's `local-dir:` form, which open_clip loads by
+    itself. Models of transformers keep the form of transformers. A LaCLIP checkpoint is no model of
+    open_clip, which has no ViT that normalises queries and keys; it becomes a form of purescope's
+    own, whose configuration says so.
 
     Args:
         spec: as in `load_model`, without a label.
@@ -55,7 +58,9 @@ def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = Fa
         write(towers, partial)
         partial.replace(out)
     except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error.strerror or error}", fix="choose another OUT") from error
+        raise OutputError(
+            f"{out}: cannot be written: {error.strerror or error}", fix="choose another OUT"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return form
@@ -67,7 +72,9 @@ def _refuse_existing(out: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise OutputError(f"{out}: {error.strerror}", expected=_FREE, fix="choose another OUT") from error
+        raise OutputError(
+            f"{out}: {error.strerror}", expected=_FREE, fix="choose another OUT"
+        ) from error
     if holds:
         raise OutputError(f"{out}: holds {holds[0]}", expected=_FREE, fix="choose another OUT")
 
@@ -88,10 +95,18 @@ def _remove_abandoned(out: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    names = (sources.CONFIG, sources.WEIGHTS, sources.LACLIP_CONFIG, sources.LACLIP_WEIGHTS, _processor.PROCESSOR)
+    names = (
+        sources.CONFIG,
+        sources.WEIGHTS,
+        sources.LACLIP_CONFIG,
+        sources.LACLIP_WEIGHTS,
+        _processor.PROCESSOR,
+    )
     if path.is_dir() and not path.is_symlink():
         return True
-    return not path.is_symlink() and (path.name in names or path.suffix == ".gz" or is_known(path.name))
+    return not path.is_symlink() and (
+        path.name in names or path.suffix == ".gz" or is_known(path.name)
+    )
 
 
 def _write_open_clip(towers: Towers, folder: Path) -> None:
@@ -118,19 +133,28 @@ def _write_open_clip(towers: Towers, folder: Path) -> None:
 
 def _write_transformers(towers: Towers, folder: Path) -> None:
     weights = towers.module.get_submodule("model").state_dict()
-    _write(folder, (transformers.CONFIG, towers.configurations[transformers.CONFIG]), (transformers.WEIGHTS, weights))
+    _write(
+        folder,
+        (transformers.CONFIG, towers.configurations[transformers.CONFIG]),
+        (transformers.WEIGHTS, weights),
+    )
     processor = _processor.processor_config(towers.preprocess)
-    (folder / _processor.PROCESSOR).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
+    (folder / _processor.PROCESSOR).write_text(
+        json.dumps(processor, indent=2) + "\n", encoding="utf-8"
+    )
     towers.tokenize.save(folder)
 
 
 def _write_laclip(towers: Towers, folder: Path) -> None:
     config = {
-        "form": "purescope's own, read by purescope only: LaCLIP's weights under the names of its checkpoints",
+        "form": "purescope's own, read by purescope only: LaCLIP's weights under the names of its "
+        "checkpoints",
         "architecture": towers.identity["architecture"],
         "purescope": __version__,
     }
-    weights = {name.removeprefix("text."): weight for name, weight in towers.module.state_dict().items()}
+    weights = {
+        name.removeprefix("text."): weight for name, weight in towers.module.state_dict().items()
+    }
     _write(folder, (sources.LACLIP_CONFIG, config), (sources.LACLIP_WEIGHTS, weights))
 
 
@@ -149,9 +173,14 @@ def _write_configurations(towers: Towers, folder: Path) -> None:
         (folder / name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _write(folder: Path, config: tuple[str, Mapping[str, Any]], weights: tuple[str, Mapping[str, Tensor]]) -> None:
+def _write(
+    folder: Path, config: tuple[str, Mapping[str, Any]], weights: tuple[str, Mapping[str, Tensor]]
+) -> None:
     """Both with the names of their files."""
     from safetensors.torch import save_file
 
     (folder / config[0]).write_text(json.dumps(config[1], indent=2) + "\n", encoding="utf-8")
-    save_file({name: weight.clone().contiguous() for name, weight in weights[1].items()}, folder / weights[0])
+    save_file(
+        {name: weight.clone().contiguous() for name, weight in weights[1].items()},
+        folder / weights[0],
+    )

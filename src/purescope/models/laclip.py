@@ -1,15 +1,17 @@
-"""Checkpoints in LaCLIP's own format: a timm ViT beside CLIP's text tower, in one file of torch.save.
+"""Checkpoints in LaCLIP's own format: a timm ViT beside CLIP's text tower, in one file of
+torch.save.
 
 The format, from its definition (https://github.com/LijieFan/LaCLIP, itself after SLIP's,
 https://github.com/facebookresearch/SLIP):
 
-- image: a ViT that ends at the normalised class token, times `image_projection` [width, neuron]. GELU, layer
-  norms with eps 1e-6, queries and keys normalised within each head before they meet (SLIP's are not).
-- text: CLIP's causal transformer with QuickGELU, read at the end-of-text token, times `text_projection`
-  [width, neuron]; eps 1e-5.
+- image: a ViT that ends at the normalised class token, times `image_projection` [width, neuron].
+  GELU, layer norms with eps 1e-6, queries and keys normalised within each head before they meet
+  (SLIP's are not).
+- text: CLIP's causal transformer with QuickGELU, read at the end-of-text token, times
+  `text_projection` [width, neuron]; eps 1e-5.
 
-Nothing in the file tells the architecture but the shapes; timm's ViT and open_clip's text tower take the
-weights as they are.
+Nothing in the file tells the architecture but the shapes; timm's ViT and open_clip's text tower
+take the weights as they are.
 """
 
 import re
@@ -84,7 +86,9 @@ def load(path: Path, tensors: Mapping[str, Tensor]) -> Towers:
     """
     architecture = find_architecture(path, tensors)
     require_layers(str(path), architecture.depth + architecture.text_depth, tensors)
-    require_at_most(str(path), "the number of positions of a sentence", architecture.context, CONTEXT)
+    require_at_most(
+        str(path), "the number of positions of a sentence", architecture.context, CONTEXT
+    )
     with guarded(path.parent, what=str(path)):
         return _load(path, tensors, architecture)
 
@@ -108,13 +112,15 @@ def _load(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture)
         encode_text=module.encode_text,
         tokenize=tokenizer,
         weight_space=Projections(
-            image=weights["image_projection"].T.contiguous(), text=weights["text_projection"].T.contiguous()
+            image=weights["image_projection"].T.contiguous(),
+            text=weights["text_projection"].T.contiguous(),
         ),
         neurons=architecture.neurons,
         preprocess=_preprocess(architecture),
         identity={
             "format": "laclip",
-            "architecture": f"{architecture.name}, text {architecture.text_width}x{architecture.text_depth}",
+            "architecture": f"{architecture.name}, text "
+            f"{architecture.text_width}x{architecture.text_depth}",
             "activation": "image GELU, text QuickGELU",
             "weights": fingerprint(tensors),
             "tokenizer": tokenizer.identity,
@@ -124,7 +130,11 @@ def _load(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture)
         towers={
             "image": Tower({"visual": module.visual}, "first"),
             "text": Tower(
-                {"token_embedding": module.text.token_embedding, "transformer": module.text.transformer}, "end"
+                {
+                    "token_embedding": module.text.token_embedding,
+                    "transformer": module.text.transformer,
+                },
+                "end",
             ),
         },
     )
@@ -138,7 +148,9 @@ def find_architecture(path: Path, tensors: Mapping[str, Tensor]) -> Architecture
     """
     refuse(path, {"missing": [name for name in _SHAPE_GIVING if name not in tensors]})
     shapes = {name: tensors[name].shape for name in _SHAPE_GIVING}
-    odd = [name for name, shape in shapes.items() if len(shape) != _SHAPE_GIVING[name] or 0 in shape]
+    odd = [
+        name for name, shape in shapes.items() if len(shape) != _SHAPE_GIVING[name] or 0 in shape
+    ]
     refuse(path, {"wrong shape": [f"{name} {list(shapes[name])}" for name in odd]})
     width, neurons = shapes["image_projection"]
     vocabulary, text_width = shapes["token_embedding.weight"]
@@ -146,7 +158,9 @@ def find_architecture(path: Path, tensors: Mapping[str, Tensor]) -> Architecture
     grid = max(1, isqrt(shapes["visual.pos_embed"][1] - 1))  # one position is the class token's
     query_norm = tensors.get("visual.blocks.0.attn.q_norm.weight")
     if text_width % _TEXT_HEAD_WIDTH:
-        raise ModelError(f"{path}: text width {text_width}", expected=f"a multiple of {_TEXT_HEAD_WIDTH}")
+        raise ModelError(
+            f"{path}: text width {text_width}", expected=f"a multiple of {_TEXT_HEAD_WIDTH}"
+        )
     return Architecture(
         neurons=neurons,
         image_size=grid * patch,
@@ -170,8 +184,10 @@ def _heads(path: Path, width: int, query_norm: Tensor | None) -> int:
     if query_norm is None:
         if width not in _HEADS_WITHOUT_QK_NORM:
             raise ModelError(
-                f"{path}: no visual.blocks.0.attn.q_norm.weight, and width {width} tells no number of heads",
-                expected=f"q_norm, or one of the widths {', '.join(map(str, _HEADS_WITHOUT_QK_NORM))}",
+                f"{path}: no visual.blocks.0.attn.q_norm.weight, and width {width} tells no number "
+                f"of heads",
+                expected=f"q_norm, or one of the widths "
+                f"{', '.join(map(str, _HEADS_WITHOUT_QK_NORM))}",
             )
         return _HEADS_WITHOUT_QK_NORM[width]
     if query_norm.numel() == 0 or width % query_norm.numel():
@@ -185,18 +201,23 @@ def _heads(path: Path, width: int, query_norm: Tensor | None) -> int:
 
 def _preprocess(architecture: Architecture) -> Preprocess:
     # Trained and evaluated by its authors with torchvision's default filter, which is bilinear.
-    return Preprocess(architecture.image_size, IMAGENET_MEAN, IMAGENET_STD, interpolation="bilinear")
+    return Preprocess(
+        architecture.image_size, IMAGENET_MEAN, IMAGENET_STD, interpolation="bilinear"
+    )
 
 
 class _LaClip(nn.Module):
-    """The towers under the format's names, but `text.` before the text tower's; no weight has values yet."""
+    """The towers under the format's names, but `text.` before the text tower's; no weight has
+    values yet.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         from open_clip.transformer import QuickGELU, TextTransformer
         from timm.models.vision_transformer import VisionTransformer
 
         super().__init__()
-        # On the meta device nothing is allocated or drawn: seconds are saved, the random state is untouched.
+        # On the meta device nothing is allocated or drawn: seconds are saved, the random state is
+        # untouched.
         with torch.device("meta"), Unfilled():
             self.visual = VisionTransformer(
                 img_size=architecture.image_size,
@@ -217,7 +238,9 @@ class _LaClip(nn.Module):
                 output_dim=architecture.neurons,
                 act_layer=QuickGELU,
             )
-            self.image_projection = nn.Parameter(torch.empty(architecture.width, architecture.neurons))
+            self.image_projection = nn.Parameter(
+                torch.empty(architecture.width, architecture.neurons)
+            )
             self.logit_scale = nn.Parameter(torch.empty(()))
         # The one tensor that is no weight: it gets its values here.
         self.text.register_buffer("attn_mask", self.text.build_causal_mask(), persistent=False)
@@ -227,12 +250,15 @@ class _LaClip(nn.Module):
         return features
 
     def encode_text(self, tokens: Int64[Tensor, "n context"]) -> Float[Tensor, "n neuron"]:
-        # Attention is causal and the feature is read at the end-of-text token, the highest id: the padding
-        # after the longest sentence changes nothing, and without it short prompts take a fifth of the time.
+        # Attention is causal and the feature is read at the end-of-text token, the highest id: the
+        # padding after the longest sentence changes nothing, and without it short prompts take a
+        # fifth of the time.
         end = tokens.argmax(1)
         length = int(end.max()) + 1
         text = self.text
         hidden = text.token_embedding(tokens[:, :length]) + text.positional_embedding[:length]
         hidden = text.ln_final(text.transformer(hidden, attn_mask=text.attn_mask[:length, :length]))
-        features: Tensor = hidden[torch.arange(len(tokens), device=tokens.device), end] @ text.text_projection
+        features: Tensor = (
+            hidden[torch.arange(len(tokens), device=tokens.device), end] @ text.text_projection
+        )
         return features

@@ -1,4 +1,6 @@
-"""What a model is to the rest of purescope: two encoders, two projections, and how images are prepared."""
+"""What a model is to the rest of purescope: two encoders, two projections, and how images are
+prepared.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -26,17 +28,19 @@ _LARGE = 1 << 24  # pixels of a resized image, of which most are cut away
 class Preprocess:
     """Resize to a square, scale to [0, 1], normalise: deterministic, equal to torchvision.
 
-    It comes in two steps, so that an image is kept as bytes and the arithmetic is done a batch at a time.
+    It comes in two steps, so that an image is kept as bytes and the arithmetic is done a batch at a
+    time.
 
     Args:
         size: the side of the square that the model sees, in pixels.
         mean: of each channel, subtracted after scaling to [0, 1].
         std: of each channel, divided by.
         interpolation: "bicubic" or "bilinear", as Pillow does them (antialiased).
-        resize: how an image becomes a square: "shortest" makes its shortest side `size` and cuts the centre out, as
-            CLIP does; "squash" ignores its proportions, as SigLIP does.
-        resize_first: resize grey and CMYK images before they become RGB, as CLIP's own transform and the experiment's
-            script do; otherwise after it. Only CMYK differs, by a shade here and there.
+        resize: how an image becomes a square: "shortest" makes its shortest side `size` and cuts
+            the centre out, as CLIP does; "squash" ignores its proportions, as SigLIP does.
+        resize_first: resize grey and CMYK images before they become RGB, as CLIP's own transform
+            and the experiment's script do; otherwise after it. Only CMYK differs, by a shade here
+            and there.
 
     Raises:
         InputError: the size is below 1, a std is 0, or the interpolation or the resize is unknown.
@@ -53,7 +57,9 @@ class Preprocess:
     std: RGB
     interpolation: str = "bicubic"
     resize: str = "shortest"
-    resize_first: bool = field(default=False, repr=False)  # no other result, unless an image is no RGB
+    resize_first: bool = field(
+        default=False, repr=False
+    )  # no other result, unless an image is no RGB
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -65,17 +71,22 @@ class Preprocess:
         if self.size < 1:
             raise InputError(f"preprocess size {self.size}", expected="at least 1 pixel")
         if 0 in self.std:
-            raise InputError(f"preprocess std {self.std}", expected="no zero: the pixels are divided by it")
+            raise InputError(
+                f"preprocess std {self.std}", expected="no zero: the pixels are divided by it"
+            )
 
     def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 size size"]:
         """The square that the model sees, as bytes; an RGB image that is it already is only copied.
 
         Raises:
-            InputError: it is an image of numbers of more than 8 bits, which Pillow would cut off at 255.
+            InputError: it is an image of numbers of more than 8 bits, which Pillow would cut off at
+                255.
         """
         if image.mode == "F" or image.mode.startswith("I"):
             raise InputError(
-                f"an image of mode {image.mode}", expected="RGB", fix="scale it to 8 bits a channel and convert it"
+                f"an image of mode {image.mode}",
+                expected="RGB",
+                fix="scale it to 8 bits a channel and convert it",
             )
         if image.mode != "RGB" and not (self.resize_first and image.mode in ("L", "CMYK")):
             image = image.convert("RGB")
@@ -87,7 +98,9 @@ class Preprocess:
 
     def normalise(self, batch: UInt8[Tensor, "n 3 size size"]) -> Float[Tensor, "n 3 size size"]:
         """Bytes of a whole batch to what the model takes."""
-        mean, std = (torch.tensor(rgb, device=batch.device).view(3, 1, 1) for rgb in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(rgb, device=batch.device).view(3, 1, 1) for rgb in (self.mean, self.std)
+        )
         # In torchvision's order of operations: equal to the last bit.
         return batch.float().div_(255).sub_(mean).div_(std)
 
@@ -104,14 +117,19 @@ class Preprocess:
             image = image.resize((width, height), _FILTERS[self.interpolation])
         return image.crop((left, top, left + self.size, top + self.size))
 
-    def _square_of_line(self, image: Image.Image, resized: tuple[int, int], corner: tuple[int, int]) -> Image.Image:
-        """Resize only what the crop keeps: a line of 1 x 20,000 pixels would be one of 224 x 4,480,000 first."""
+    def _square_of_line(
+        self, image: Image.Image, resized: tuple[int, int], corner: tuple[int, int]
+    ) -> Image.Image:
+        """Resize only what the crop keeps: a line of 1 x 20,000 pixels would be one of 224 x
+        4,480,000 first.
+        """
         left, top, right, bottom = (0, 0, *image.size)
         (x0, x1), (y0, y1) = (
             (first * side / whole, min(side, (first + self.size) * side / whole))
             for first, side, whole in zip(corner, image.size, resized, strict=True)
         )
-        # Cut roughly first, with all pixels that the filter looks at: Pillow works on long pictures in another order.
+        # Cut roughly first, with all pixels that the filter looks at: Pillow works on long pictures
+        # in another order.
         margin = 3 * max(1, min(image.size) / self.size) + 1
         left, top = max(0, math.floor(x0 - margin)), max(0, math.floor(y0 - margin))
         right, bottom = min(right, math.ceil(x1 + margin)), min(bottom, math.ceil(y1 + margin))
@@ -138,13 +156,15 @@ OPENAI_PREPROCESS = Preprocess(
 
 @dataclass(frozen=True)
 class Tower:
-    """The modules of one encoder as they run, for who wants to look inside; see `purescope.studies.layers`.
+    """The modules of one encoder as they run, for who wants to look inside; see
+    `purescope.studies.layers`.
 
     Args:
         modules: its parts in the order in which they run, by the names that they have in the model.
-        token: the token that the tower's feature is read from: "first"; "last"; "end", the first one whose id is
-            `end`; or "mean", where it is read from all tokens or positions.
-        end: the id of the end-of-text token; None for the highest id in a sentence, as CLIP's vocabulary has it.
+        token: the token that the tower's feature is read from: "first"; "last"; "end", the first
+            one whose id is `end`; or "mean", where it is read from all tokens or positions.
+        end: the id of the end-of-text token; None for the highest id in a sentence, as CLIP's
+            vocabulary has it.
         padding: the id of tokens that "mean" leaves out; None where it leaves out none.
     """
 
@@ -156,7 +176,9 @@ class Tower:
 
 def no_encoder(_: Any) -> NoReturn:
     """The encoder of a model of which only features are known."""
-    raise ModelError("there is no model to encode with, only features", fix="name a MODEL before the options")
+    raise ModelError(
+        "there is no model to encode with, only features", fix="name a MODEL before the options"
+    )
 
 
 @dataclass(frozen=True)
@@ -166,21 +188,23 @@ class Model:
     Args:
         label: its name in tables, plots and file names, e.g. "CC3M LaCLIP".
         spec: what the user named, e.g. "runs/cc3m_laclip.pt".
-        weight_space: the last linear map of each tower, float32 on the cpu, rows being neurons; or, where a tower
-            ends without one, a sentence that says so.
+        weight_space: the last linear map of each tower, float32 on the cpu, rows being neurons; or,
+            where a tower ends without one, a sentence that says so.
         neurons: how many there are in the embedding, d.
         preprocess: the checkpoint's own.
-        encode_image: normalised pixels to features: the projection's raw output, no unit rows, float32 on the
-            cpu.
+        encode_image: normalised pixels to features: the projection's raw output, no unit rows,
+            float32 on the cpu.
         encode_text: the same for sentences, any number of them.
-        identity: what distinguishes its numbers from another model's: format, architecture, weights (a
-            hash), activation, tokenizer, precision, logit_scale, projection_bias.
-        lanes: how many calls of `encode_image` may run at the same time: one for each accelerator, 1 where it is not
-            safe in threads; 0 for as many as there are cores, which then share a batch.
+        identity: what distinguishes its numbers from another model's: format, architecture, weights
+            (a hash), activation, tokenizer, precision, logit_scale, projection_bias.
+        lanes: how many calls of `encode_image` may run at the same time: one for each accelerator,
+            1 where it is not safe in threads; 0 for as many as there are cores, which then share a
+            batch.
         towers: the modules behind "image" and "text"; empty where the encoders are made of none.
 
     Examples:
-        `purescope.load_model` makes one of a checkpoint. By hand, two neurons that see red and blue:
+        `purescope.load_model` makes one of a checkpoint. By hand, two neurons that see red and
+        blue:
 
         >>> model = Model(
         ...     label="eye", spec="made by hand", weight_space=Projections(torch.eye(2), torch.eye(2)), neurons=2,
@@ -225,7 +249,9 @@ class Model:
 
     @property
     def encodes(self) -> bool:
-        """Whether it has encoders: `no_encoder` stands for those of a model of which only features are known."""
+        """Whether it has encoders: `no_encoder` stands for those of a model of which only features
+        are known.
+        """
         return self.encode_text is not no_encoder
 
     @property
@@ -238,7 +264,9 @@ class Model:
         if isinstance(self.weight_space, str):
             raise ModelError(
                 f"{self.label}: {self.weight_space}",
-                expected="a linear projection at the end of both towers, to measure purity in their weights",
-                fix="measure it in the neurons' activations over a data set: --space activations (space='activations')",
+                expected="a linear projection at the end of both towers, to measure purity in "
+                "their weights",
+                fix="measure it in the neurons' activations over a data set: --space activations "
+                "(space='activations')",
             )
         return self.weight_space

@@ -1,7 +1,7 @@
 """Models of open_clip: its modules, its tokenizers and the meaning of its configuration.
 
-Reading and checking the weights is ours, so that no code in them runs and what does not fit is named. Where a
-configuration and its weights come from is in `_sources.py`.
+Reading and checking the weights is ours, so that no code in them runs and what does not fit is
+named. Where a configuration and its weights come from is in `_sources.py`.
 """
 
 import json
@@ -25,7 +25,12 @@ from purescope.models.parts import TextTower, find_projections, find_text_tower,
 from purescope.models.tokenizer_files import private_folder
 from purescope.models.towers import Towers, Unfilled
 from purescope.models.transformers_config import heads_of_tower, layers_of_tower
-from purescope.models.vocabulary import HF_FILES, Tokenizer, open_clip_hf_tokenizer, simple_tokenizer
+from purescope.models.vocabulary import (
+    HF_FILES,
+    Tokenizer,
+    open_clip_hf_tokenizer,
+    simple_tokenizer,
+)
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,24 @@ def towers(source: Source) -> Towers:
     """The towers of an open_clip model.
 
     Raises:
-        ModelError: the configuration or the weights are broken, do not fit, or ask for what is not supported.
-        MissingExtraError: it has a text tower or a tokenizer of transformers, which is not installed.
+        ModelError: the configuration or the weights are broken, do not fit, or ask for what is not
+            supported.
+        MissingExtraError: it has a text tower or a tokenizer of transformers, which is not
+            installed.
     """
     import open_clip  # noqa: F401 before the guard: as it is imported, it may start processes
 
     name = source.model["text_cfg"].get("hf_model_name")
-    tower = find_text_tower(name, source.folder, source.where, offline=source.offline) if name else None
+    tower = (
+        find_text_tower(name, source.folder, source.where, offline=source.offline) if name else None
+    )
     tokenizer_files = _tokenizer_folder(source)
-    roots = [source.folder, source.weights.parent, tokenizer_files, tower.path.parent if tower else None]
+    roots = [
+        source.folder,
+        source.weights.parent,
+        tokenizer_files,
+        tower.path.parent if tower else None,
+    ]
     with guarded(*filter(None, roots), what=source.where):
         return _towers(source, tower, tokenizer_files)
 
@@ -88,7 +102,9 @@ def _towers(source: Source, tower: TextTower | None, tokenizer_files: Path | Non
     weight_space, biased = find_projections(module.visual, text, source.where)
     preprocess = _preprocess(source, module.visual.image_size)
     # CoCa would give unit rows.
-    encode_image, encode_text = (partial(f, normalize=False) for f in (module.encode_image, module.encode_text))
+    encode_image, encode_text = (
+        partial(f, normalize=False) for f in (module.encode_image, module.encode_text)
+    )
     return Towers(
         module=module,
         encode_image=encode_image,
@@ -112,7 +128,9 @@ def _towers(source: Source, tower: TextTower | None, tokenizer_files: Path | Non
 
 
 def _build(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tensor]]:
-    """open_clip's own module, its weights still drawn at random, and the stored ones that fit it."""
+    """open_clip's own module, its weights still drawn at random, and the stored ones that fit
+    it.
+    """
     config = dict(source.model)
     vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
     if re.search("[:/\\\\]", str(vision.get("timm_model_name") or "")):
@@ -129,7 +147,9 @@ def _build(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tens
     if tower is None:
         return _built(source, kind, config)
     require_layers(str(tower.path), layers_of_tower(tower.config), source.tensors)
-    require_attention(str(tower.path), "it", text.get("context_length", 77), heads_of_tower(tower.config))
+    require_attention(
+        str(tower.path), "it", text.get("context_length", 77), heads_of_tower(tower.config)
+    )
     with private_folder() as folder:
         (folder / "config.json").write_text(json.dumps(tower.config), encoding="utf-8")
         text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
@@ -137,7 +157,8 @@ def _build(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tens
 
 
 def _built(source: Source, kind: str, config: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
-    """The same; it is built without memory first, and held against the stored weights, which replace all of its own.
+    """The same; it is built without memory first, and held against the stored weights, which
+    replace all of its own.
 
     The random state is left as it was.
     """
@@ -152,9 +173,12 @@ def _built(source: Source, kind: str, config: Mapping[str, Any]) -> tuple[Any, d
             return build(), stored
     except ModelError:
         raise
-    except Exception as error:  # an impossible configuration can make open_clip and timm raise anything
+    except (
+        Exception
+    ) as error:  # an impossible configuration can make open_clip and timm raise anything
         raise ModelError(
-            f"{source.where}: open_clip cannot build this model_cfg: {type(error).__name__}: {error}",
+            f"{source.where}: open_clip cannot build this model_cfg: {type(error).__name__}: "
+            f"{error}",
             expected="a model_cfg of the installed open_clip",
         ) from error
 
@@ -170,7 +194,9 @@ def _without_memory(build: Callable[[], Any]) -> Any:
 
 
 def _stored(source: Source, module: Any) -> dict[str, Tensor]:
-    """The stored weights; a batch norm's counter has no part in a forward pass, and may be missing as for torch."""
+    """The stored weights; a batch norm's counter has no part in a forward pass, and may be missing
+    as for torch.
+    """
     wanted = module.state_dict()
     counters = {name: torch.tensor(0) for name in wanted if name.endswith(".num_batches_tracked")}
     return counters | _renamed(source, module)
@@ -228,19 +254,26 @@ def _activation(config: Mapping[str, Any]) -> str:
 
 
 def _preprocess(source: Source, image_size: int | tuple[int, int]) -> Preprocess:
-    """The configuration's; what it leaves out is open_clip's default, and the size is always the tower's."""
+    """The configuration's; what it leaves out is open_clip's default, and the size is always the
+    tower's.
+    """
     config = source.preprocess
     sizes = {image_size} if isinstance(image_size, int) else set(image_size)
-    mean, std = (as_rgb(config.get(key) or getattr(OPENAI_PREPROCESS, key)) for key in ("mean", "std"))
+    mean, std = (
+        as_rgb(config.get(key) or getattr(OPENAI_PREPROCESS, key)) for key in ("mean", "std")
+    )
     resize = config.get("resize_mode") or "shortest"
     if len(sizes) > 1 or resize not in ("shortest", "squash") or mean is None or std is None:
         raise ModelError(
             f"{source.where}: preprocess_cfg {dict(config)}, image size {image_size}",
-            expected="square images by resize_mode 'shortest' or 'squash'; mean and std of three numbers each",
+            expected="square images by resize_mode 'shortest' or 'squash'; mean and std of three "
+            "numbers each",
         )
     # Whatever is not bilinear is bicubic to open_clip.
     interpolation = "bilinear" if config.get("interpolation") == "bilinear" else "bicubic"
     try:
         return Preprocess(sizes.pop(), mean, std, interpolation, resize)
     except InputError as error:
-        raise ModelError(f"{source.where}: preprocess_cfg: {error.came}", expected=error.expected) from error
+        raise ModelError(
+            f"{source.where}: preprocess_cfg: {error.came}", expected=error.expected
+        ) from error

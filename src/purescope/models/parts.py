@@ -1,4 +1,5 @@
-"""Parts of open_clip's models, wherever a family keeps them: towers, the token that each reads, its last linear map.
+"""Parts of open_clip's models, wherever a family keeps them: towers, the token that each reads, its
+last linear map.
 
 A text tower may be one of transformers: its configuration comes from a folder or the hub.
 """
@@ -32,21 +33,35 @@ def find_towers(module: Any) -> dict[str, Tower]:
 
 def _image(visual: Any) -> Tower:
     trunk = getattr(visual, "trunk", None)  # timm's
-    is_first = getattr(visual, "pool_type", None) == "tok" or getattr(trunk, "global_pool", None) == "token"
-    is_first = is_first and getattr(visual, "attn_pool", None) is None  # CoCa's pooling attends to every token
+    is_first = (
+        getattr(visual, "pool_type", None) == "tok"
+        or getattr(trunk, "global_pool", None) == "token"
+    )
+    is_first = (
+        is_first and getattr(visual, "attn_pool", None) is None
+    )  # CoCa's pooling attends to every token
     return Tower({"visual": visual}, "first" if is_first else "mean")
 
 
 def _text(module: Any) -> Tower:
     """CLIP keeps the parts of its text tower at the top level."""
     parts = {"token_embedding": module.token_embedding, "transformer": module.transformer}
-    return Tower(parts, _TEXT_TOKENS[module.text_pool_type], end=_end(module.text_pool_type, module.text_eos_id))
+    return Tower(
+        parts,
+        _TEXT_TOKENS[module.text_pool_type],
+        end=_end(module.text_pool_type, module.text_eos_id),
+    )
 
 
 def _custom_text(text: Any) -> Tower:
     if hasattr(text, "pooler"):  # a tower of transformers
-        is_first = getattr(text.pooler, "cls_token_position", None) == 0 or "Cls" in type(text.pooler).__name__
-        return Tower({"text": text}, "first" if is_first else "mean", padding=text.config.pad_token_id)
+        is_first = (
+            getattr(text.pooler, "cls_token_position", None) == 0
+            or "Cls" in type(text.pooler).__name__
+        )
+        return Tower(
+            {"text": text}, "first" if is_first else "mean", padding=text.config.pad_token_id
+        )
     # A class token is appended to the sentence, and read whatever pool_type says.
     pool = text.pool_type if text.cls_emb is None else "last"
     return Tower({"text": text}, _TEXT_TOKENS[pool], end=_end(pool, text.eos_id))
@@ -65,14 +80,22 @@ _IMAGE_LINEARS = ("attnpool.c_proj", "head.proj", "head.mlp.fc2", "head.pool.pro
 
 
 def find_projections(visual: Any, text: Any, where: str) -> tuple[Projections | str, list[str]]:
-    """Both towers' projections, or a sentence that says which tower has none; and the towers whose has a bias.
+    """Both towers' projections, or a sentence that says which tower has none; and the towers whose
+    has a bias.
 
-    A head of several layers gives its last one, with a warning: what it projects are no longer the tower's features.
+    A head of several layers gives its last one, with a warning: what it projects are no longer the
+    tower's features.
     """
     found = {"image": _image_projection(visual, where), "text": _text_projection(text, where)}
-    biased = [tower for tower, last in found.items() if last and last[1] is not None and bool(last[1].any())]
+    biased = [
+        tower
+        for tower, last in found.items()
+        if last and last[1] is not None and bool(last[1].any())
+    ]
     if found["image"] and found["text"]:
-        image, text_rows = (rows.detach().clone().contiguous() for rows, _ in (found["image"], found["text"]))
+        image, text_rows = (
+            rows.detach().clone().contiguous() for rows, _ in (found["image"], found["text"])
+        )
         return Projections(image=image, text=text_rows), biased
     without = [tower for tower, last in found.items() if last is None]
     towers = f"{' and '.join(without)} {'towers end' if len(without) > 1 else 'tower ends'}"
@@ -107,7 +130,8 @@ def _text_projection(text: Any, where: str) -> Last | None:
 
 def _warn_of_head(where: str, name: str) -> None:
     warnings.warn(
-        f"{where}: {name} is the last of several layers; its purity is that of this layer alone", stacklevel=2
+        f"{where}: {name} is the last of several layers; its purity is that of this layer alone",
+        stacklevel=2,
     )
 
 

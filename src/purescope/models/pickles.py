@@ -1,8 +1,9 @@
-"""What a pickle would do, found without doing it: one that costs more than its size is refused before it is read.
+"""What a pickle would do, found without doing it: one that costs more than its size is refused
+before it is read.
 
-The readers of pickles that run no code still build what they are told to: a tuple of tuples of tuples, each named
-twice, is hashed in no bounded time as a key; a few calls that torch allows make gigabytes of one number. Here the
-operations are walked through with sizes in place of the values.
+The readers of pickles that run no code still build what they are told to: a tuple of tuples of
+tuples, each named twice, is hashed in no bounded time as a key; a few calls that torch allows make
+gigabytes of one number. Here the operations are walked through with sizes in place of the values.
 
 A zip must be as torch writes it: with one list of files, at the end, that every reader finds.
 """
@@ -29,7 +30,8 @@ _CHANGES = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "B
 _IDLE = frozenset({"POP", "POP_MARK", "STOP"})
 _CONTAINERS = frozenset({"list", "dict"})
 _CODEC = "_codecs.encode"
-# They go over what they are given, and hash it: never more than a list or a dictionary of the pickle's own.
+# They go over what they are given, and hash it: never more than a list or a dictionary of the
+# pickle's own.
 _HASHING = frozenset({"collections.OrderedDict", "collections.Counter", "builtins.set"})
 # torch allows them, and they make copies of any size of a few bytes.
 _REFUSED = frozenset(
@@ -44,7 +46,8 @@ class _Thing:
 
     Args:
         kind: list, dict, tuple, mark, function, or whatever.
-        known: of a function its name, of a short text itself, of a tuple of one or two its elements.
+        known: of a function its name, of a short text itself, of a tuple of one or two its
+            elements.
         size: how many elements it has, with those of all tuples in it.
         length: of a text.
     """
@@ -63,8 +66,8 @@ def require_harmless(content: bytes, *, several: bool = False) -> None:
         several: more of them may follow each other, as in an old file of torch.
 
     Raises:
-        pickle.UnpicklingError: it is broken, or would cost more than any checkpoint; a name that it may not call is
-            told after the word GLOBAL.
+        pickle.UnpicklingError: it is broken, or would cost more than any checkpoint; a name that it
+            may not call is told after the word GLOBAL.
 
     Examples:
         >>> require_harmless(pickle.dumps({"a": [1, (2, 3)]}, protocol=2))
@@ -80,14 +83,20 @@ def require_harmless(content: bytes, *, several: bool = False) -> None:
         except pickle.UnpicklingError:
             raise
         except Exception as error:  # bytes that are no pickle
-            told = f"a pickle of more than {LARGEST:,} bytes" if start.tell() >= LARGEST else str(error)
+            told = (
+                f"a pickle of more than {LARGEST:,} bytes"
+                if start.tell() >= LARGEST
+                else str(error)
+            )
             raise pickle.UnpicklingError(told) from error
         if start.tell() >= len(content):
             return
 
 
 class _Walk:
-    """The stack of a pickle, with sizes in place of values; the counts go on from one pickle to the next."""
+    """The stack of a pickle, with sizes in place of values; the counts go on from one pickle to the
+    next.
+    """
 
     def __init__(self) -> None:
         self.count = self.encoded = 0
@@ -141,7 +150,9 @@ class _Walk:
         return before[::-1] + after[::-1]
 
     def _call(self, taken: list[_Thing]) -> None:
-        """Refuse what only looks harmless: a codec other than that of bytes, or a set of what is no list."""
+        """Refuse what only looks harmless: a codec other than that of bytes, or a set of what is no
+        list.
+        """
         function, given = taken[0], taken[1:]
         _refuse_handed_on(given)
         arguments = given[0].known if len(given) == 1 and given[0].kind == "tuple" else None
@@ -152,7 +163,9 @@ class _Walk:
             if self.encoded > LARGEST:
                 raise pickle.UnpicklingError(f"a pickle of more than {LARGEST:,} bytes")
         elif function.known in _HASHING and (
-            arguments is None or len(arguments) > 1 or any(thing.kind not in _CONTAINERS for thing in arguments)
+            arguments is None
+            or len(arguments) > 1
+            or any(thing.kind not in _CONTAINERS for thing in arguments)
         ):
             raise pickle.UnpicklingError(f"GLOBAL {function.known}")
 
@@ -165,7 +178,13 @@ def _refuse_handed_on(things: list[_Thing]) -> None:
 
 
 def _keys(name: str, taken: list[_Thing]) -> list[_Thing]:
-    places = {"SETITEM": (1, 2), "SETITEMS": (1, 2), "DICT": (0, 2), "ADDITEMS": (1, 1), "FROZENSET": (0, 1)}
+    places = {
+        "SETITEM": (1, 2),
+        "SETITEMS": (1, 2),
+        "DICT": (0, 2),
+        "ADDITEMS": (1, 1),
+        "FROZENSET": (0, 1),
+    }
     first, step = places.get(name, (len(taken), 1))
     return taken[first::step]
 
@@ -181,7 +200,9 @@ def _made(kind: str, name: str, argument: Any, taken: list[_Thing]) -> _Thing:
     if kind == "tuple":
         size = 1 + sum(thing.size for thing in taken)
         if size > _ELEMENTS:
-            raise pickle.UnpicklingError(f"a tuple of {size:,} elements, with those of all tuples in it")
+            raise pickle.UnpicklingError(
+                f"a tuple of {size:,} elements, with those of all tuples in it"
+            )
         return _Thing("tuple", taken if len(taken) <= 2 else None, size)
     if isinstance(argument, str):
         return _Thing(kind, argument if len(argument) < 10 else None, length=len(argument))
@@ -205,8 +226,8 @@ _PLACE_64 = struct.Struct("<4sLQL")
 def require_plain(path: Path) -> str:
     """Look whether a zip is one as torch writes it, and whether its pickle can be read.
 
-    Python takes the list of files that is next to the end, torch the one at the stated place, and of two files of
-    one name each takes another: what is looked at here must be what torch reads.
+    Python takes the list of files that is next to the end, torch the one at the stated place, and
+    of two files of one name each takes another: what is looked at here must be what torch reads.
 
     Args:
         path: of a zip.

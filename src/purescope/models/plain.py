@@ -1,7 +1,7 @@
 """Rebuild a configuration from what is known: each key by name, each value of a plain type.
 
-What a library is handed is always the result, never what somebody wrote: a key that nobody listed here cannot choose a
-class, a file, an address or an option of a loader.
+What a library is handed is always the result, never what somebody wrote: a key that nobody listed
+here cannot choose a class, a file, an address or an option of a loader.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,7 +61,11 @@ def list_of(kind: Kind, *, least: int = 0, most: int = _SHORT) -> Kind:
     """
 
     def holds(value: object) -> bool:
-        return isinstance(value, list | tuple) and least <= len(value) <= most and all(map(kind.holds, value))
+        return (
+            isinstance(value, list | tuple)
+            and least <= len(value) <= most
+            and all(map(kind.holds, value))
+        )
 
     return Kind(f"a list of {kind.words}", holds)
 
@@ -75,7 +79,9 @@ def dictionary_of(known: Mapping[str, Kind]) -> Kind:
     """
 
     def holds(value: object) -> bool:
-        return isinstance(value, dict) and all(key in known and known[key].holds(value[key]) for key in value)
+        return isinstance(value, dict) and all(
+            key in known and known[key].holds(value[key]) for key in value
+        )
 
     return Kind(f"a dictionary of {', '.join(known)}", holds)
 
@@ -88,7 +94,8 @@ TEXT = Kind("a text", lambda value: isinstance(value, str) and len(value) <= _LO
 
 
 def known_only(config: Mapping[str, Any], known: Mapping[str, Kind], where: str) -> dict[str, Any]:
-    """The known keys of a configuration; the others are left out, as the library has no use for them.
+    """The known keys of a configuration; the others are left out, as the library has no use for
+    them.
 
     Raises:
         ModelError: a known key has a value of another type.
@@ -100,14 +107,17 @@ def known_only(config: Mapping[str, Any], known: Mapping[str, Kind], where: str)
     rebuilt = {key: config[key] for key in config if key in known}
     for key, value in rebuilt.items():
         if not known[key].holds(value):
-            raise ModelError(f"{where}.{key} is {value!r}", expected=known[key].words, fix=known[key].fix)
+            raise ModelError(
+                f"{where}.{key} is {value!r}", expected=known[key].words, fix=known[key].fix
+            )
     return rebuilt
 
 
 def require_known(
     config: Mapping[str, Any], known: Mapping[str, Kind], where: str, *, expected: str = ""
 ) -> dict[str, Any]:
-    """A configuration that has no other than the known keys; `expected` stands for them, where they are many.
+    """A configuration that has no other than the known keys; `expected` stands for them, where they
+    are many.
 
     Raises:
         ModelError: it has another one, or a known key has a value of another type.
@@ -123,6 +133,8 @@ def require_known(
         if key not in known:
             advice = near_miss(key, known)
             raise ModelError(
-                f"{where} has the unknown key {key!r}", expected=expected or advice["expected"], fix=advice["fix"]
+                f"{where} has the unknown key {key!r}",
+                expected=expected or advice["expected"],
+                fix=advice["fix"],
             )
     return known_only(config, known, where)

@@ -1,4 +1,6 @@
-"""The preprocess of transformers: what a processor's configuration says, as a `Preprocess`, and the way back."""
+"""The preprocess of transformers: what a processor's configuration says, as a `Preprocess`, and the
+way back.
+"""
 
 import re
 from collections.abc import Mapping
@@ -26,15 +28,22 @@ _PROCESSORS: dict[str, dict[str, Any]] = {
         "image_std": (0.5, 0.5, 0.5),
     },
 }
-_COMMON = {"do_resize": True, "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255, "resample": 3}
+_COMMON = {
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "rescale_factor": 1 / 255,
+    "resample": 3,
+}
 _FILTERS = {2: "bilinear", 3: "bicubic"}
 
 
 def find_preprocess(folder: Path) -> Preprocess:
-    """The preprocess in preprocessor_config.json, or in the processor_config.json that newer versions write.
+    """The preprocess in preprocessor_config.json, or in the processor_config.json that newer
+    versions write.
 
-    Pixels are those of transformers' Pillow processors, but that transformers rounds the place of the crop down where
-    torchvision rounds to even: one pixel aside for half of the odd sizes.
+    Pixels are those of transformers' Pillow processors, but that transformers rounds the place of
+    the crop down where torchvision rounds to even: one pixel aside for half of the odd sizes.
 
     Raises:
         ModelError: there is none, or it does something that `Preprocess` cannot.
@@ -44,7 +53,8 @@ def find_preprocess(folder: Path) -> Preprocess:
         raise ModelError(
             f"{folder}: no {PROCESSOR}, which tells how images are prepared",
             expected="it, or processor_config.json, beside config.json",
-            fix="copy it from the model that this one was trained from: processor.save_pretrained(FOLDER)",
+            fix="copy it from the model that this one was trained from: "
+            "processor.save_pretrained(FOLDER)",
         )
     if not path.exists() and (folder / "processor_config.json").exists():
         path = folder / "processor_config.json"
@@ -55,12 +65,19 @@ def find_preprocess(folder: Path) -> Preprocess:
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
     known = re.fullmatch(r"(CLIP|Siglip)(ImageProcessor(Fast|Pil)?|FeatureExtractor)", kind)
     if not known:
-        raise ModelError(f"{path}: image_processor_type {kind}", expected="CLIPImageProcessor or SiglipImageProcessor")
+        raise ModelError(
+            f"{path}: image_processor_type {kind}",
+            expected="CLIPImageProcessor or SiglipImageProcessor",
+        )
     given = {key: value for key, value in config.items() if value is not None}
     settings = {**_COMMON, **_PROCESSORS[known[1]], **given}
     resize, size = _square(settings)
     off = [key for key in ("do_resize", "do_rescale", "do_normalize") if settings[key] is not True]
-    scale, mean, std = settings["rescale_factor"], as_rgb(settings["image_mean"]), as_rgb(settings["image_std"])
+    scale, mean, std = (
+        settings["rescale_factor"],
+        as_rgb(settings["image_mean"]),
+        as_rgb(settings["image_std"]),
+    )
     unmapped = {
         f"{', '.join(off)} off": bool(off),
         f"rescale_factor {scale}": not (isinstance(scale, float) and abs(scale * 255 - 1) < 1e-6),
@@ -72,7 +89,8 @@ def find_preprocess(folder: Path) -> Preprocess:
     if resize is None or mean is None or std is None or any(unmapped.values()):
         raise ModelError(
             f"{path}: {'; '.join(what for what, is_so in unmapped.items() if is_so)}",
-            expected="a square by shortest edge and centre crop or by height and width, scaled to [0, 1], normalised",
+            expected="a square by shortest edge and centre crop or by height and width, scaled to "
+            "[0, 1], normalised",
         )
     try:
         return Preprocess(size, mean, std, _FILTERS[settings["resample"]], resize)

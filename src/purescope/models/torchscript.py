@@ -1,8 +1,10 @@
-"""The weights in a TorchScript archive, as OpenAI published CLIP, read without running the program beside them.
+"""The weights in a TorchScript archive, as OpenAI published CLIP, read without running the program
+beside them.
 
-Such an archive is a zip: `NAME/code/` is the program, `NAME/data.pkl` a pickle of its tree of modules, and
-`NAME/data/0`, `NAME/data/1`, ... the tensors' bytes. Of all that only the tree and the bytes are read. The tree's
-classes are the program's own; an inert object takes the place of each, and the pickle can call nothing else.
+Such an archive is a zip: `NAME/code/` is the program, `NAME/data.pkl` a pickle of its tree of
+modules, and `NAME/data/0`, `NAME/data/1`, ... the tensors' bytes. Of all that only the tree and the
+bytes are read. The tree's classes are the program's own; an inert object takes the place of each,
+and the pickle can call nothing else.
 """
 
 import pickle
@@ -37,7 +39,9 @@ def is_torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(name.count("/") == 1 and name.endswith("/constants.pkl") for name in archive.namelist())
+        return any(
+            name.count("/") == 1 and name.endswith("/constants.pkl") for name in archive.namelist()
+        )
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
@@ -46,13 +50,21 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     A causal mask is left out: it lies there among the weights and follows from the architecture.
 
     Raises:
-        Exception: of any kind, where the bytes are no such archive; a name that the pickle may not call is told
-            after the word GLOBAL, as by torch's own reader.
+        Exception: of any kind, where the bytes are no such archive; a name that the pickle may not
+            call is told after the word GLOBAL, as by torch's own reader.
     """
     with zipfile.ZipFile(path) as archive:
-        (tree,) = (name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl"))
+        (tree,) = (
+            name
+            for name in archive.namelist()
+            if name.count("/") == 1 and name.endswith("/data.pkl")
+        )
         # Entries may lie on top of each other: what is read is never more than the file.
-        stored = sum(entry.file_size for entry in archive.infolist() if entry.compress_type == zipfile.ZIP_STORED)
+        stored = sum(
+            entry.file_size
+            for entry in archive.infolist()
+            if entry.compress_type == zipfile.ZIP_STORED
+        )
         if stored > path.stat().st_size:
             raise pickle.UnpicklingError("its list of files names more bytes than it has")
         if archive.getinfo(tree).compress_type != zipfile.ZIP_STORED:
@@ -86,12 +98,18 @@ class _Inert:
 
 
 class _Rebuild:
-    """Makes the tensor that a call of torch's function of that name describes; has no attribute to tamper with."""
+    """Makes the tensor that a call of torch's function of that name describes; has no attribute to
+    tamper with.
+    """
 
     __slots__ = ()
 
-    def __call__(self, storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
-        return storage.as_strided(size, stride, offset)  # which refuses what lies outside of the storage
+    def __call__(
+        self, storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    ) -> Tensor:
+        return storage.as_strided(
+            size, stride, offset
+        )  # which refuses what lies outside of the storage
 
 
 class _Unpickler(pickle.Unpickler):
@@ -117,10 +135,17 @@ class _Unpickler(pickle.Unpickler):
         if key not in self._read:
             entry = self._archive.getinfo(f"{self._folder}/{key}")
             # Stored as they are, so that no small file can unpack to a huge one.
-            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != length * dtype.itemsize:
-                raise pickle.UnpicklingError(f"{entry.filename} holds {entry.file_size} bytes, not {length} {dtype}")
+            if (
+                entry.compress_type != zipfile.ZIP_STORED
+                or entry.file_size != length * dtype.itemsize
+            ):
+                raise pickle.UnpicklingError(
+                    f"{entry.filename} holds {entry.file_size} bytes, not {length} {dtype}"
+                )
             content = bytearray(self._archive.read(entry))
-            self._read[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+            self._read[key] = (
+                torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+            )
         return self._read[key]
 
 

@@ -30,7 +30,9 @@ _SENTENCES = 256  # encoded at once
 
 @dataclass(frozen=True)
 class Towers:
-    """What an adapter makes of a checkpoint: a module on the cpu in float32, and what to call on it."""
+    """What an adapter makes of a checkpoint: a module on the cpu in float32, and what to call on
+    it.
+    """
 
     module: nn.Module
     encode_image: Callable[[Float[Tensor, "n 3 size size"]], Float[Tensor, "n neuron"]]
@@ -41,12 +43,16 @@ class Towers:
     preprocess: Preprocess
     identity: Mapping[str, str]
     towers: Mapping[str, Tower]  # as in `Model`
-    # What a copy needs beside its weights, by the names of the files: what is left of configurations of transformers.
+    # What a copy needs beside its weights, by the names of the files: what is left of
+    # configurations of transformers.
     configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.device, precision: str) -> Model:
-    """Put the towers on the device or devices and wrap them; see `Model` for what the encoders promise.
+def to_model(
+    towers: Towers, *, label: str, spec: str, device: str | torch.device, precision: str
+) -> Model:
+    """Put the towers on the device or devices and wrap them; see `Model` for what the encoders
+    promise.
 
     Raises:
         ModelError: a device or the precision is unknown or not there.
@@ -78,18 +84,23 @@ def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.devic
     def arithmetic(place: torch.device) -> AbstractContextManager[object]:
         return torch.autocast(place.type, dtype) if dtype else nullcontext()
 
-    # What leaves inference mode is cloned: its own tensors could be used neither in place nor in autograd.
+    # What leaves inference mode is cloned: its own tensors could be used neither in place nor in
+    # autograd.
     def encode_image(images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n neuron"]:
         with turn() as (replica, place), torch.inference_mode(), arithmetic(place):
             if place.type == "cuda":
                 images = images.pin_memory()
-            images = images.to(place, memory_format=torch.channels_last, non_blocking=place.type == "cuda")
+            images = images.to(
+                place, memory_format=torch.channels_last, non_blocking=place.type == "cuda"
+            )
             features = replica.encode_image(images).float().cpu()
         return features.clone()
 
     def encode_text(sentences: Sequence[str]) -> Float[Tensor, "n neuron"]:
         if isinstance(sentences, str):
-            raise InputError(f"one string, {sentences!r}", expected="a list of them", fix=f"[{sentences!r}]")
+            raise InputError(
+                f"one string, {sentences!r}", expected="a list of them", fix=f"[{sentences!r}]"
+            )
         batches = []
         with turn() as (replica, place), torch.inference_mode(), arithmetic(place):
             for start in range(0, len(sentences), _SENTENCES):
@@ -114,10 +125,12 @@ def to_model(towers: Towers, *, label: str, spec: str, device: str | torch.devic
 
 
 def _try(model: Model) -> None:
-    """Encode a black image and a word: what a configuration gets wrong may show only when the towers run.
+    """Encode a black image and a word: what a configuration gets wrong may show only when the
+    towers run.
 
     Raises:
-        ModelError: they do not, or give features of other numbers of neurons than the configuration says.
+        ModelError: they do not, or give features of other numbers of neurons than the configuration
+            says.
     """
     size = model.preprocess.size
     require_at_most(model.spec, "the side of its images", size, IMAGE)
@@ -126,11 +139,15 @@ def _try(model: Model) -> None:
     except Exception as error:  # which the modules of other libraries choose
         raise ModelError(
             f"{model.spec}: its towers do not run: {one_line(error)}",
-            expected="a configuration that fits the weights, and a device with memory for one image",
+            expected="a configuration that fits the weights, and a device with memory for one "
+            "image",
         ) from error
     found = {image.shape[1], text.shape[1]}
     if found != {model.neurons}:
-        raise ModelError(f"{model.spec}: features of {sorted(found)} neurons", expected=f"embed_dim, {model.neurons}")
+        raise ModelError(
+            f"{model.spec}: features of {sorted(found)} neurons",
+            expected=f"embed_dim, {model.neurons}",
+        )
 
 
 def _devices(device: str | torch.device) -> list[torch.device]:
@@ -144,19 +161,25 @@ def _devices(device: str | torch.device) -> list[torch.device]:
 
 
 def _resolve(precision: str, devices: list[torch.device]) -> str:
-    """The name of a precision; "auto" is the fastest that each device has, and float32 on the cpu."""
+    """The name of a precision; "auto" is the fastest that each device has, and float32 on the
+    cpu.
+    """
     if precision != "auto":
         if precision not in PRECISIONS:
-            raise ModelError(f"precision {precision!r}", **near_miss(precision, ("auto", *PRECISIONS)))
+            raise ModelError(
+                f"precision {precision!r}", **near_miss(precision, ("auto", *PRECISIONS))
+            )
         return precision
     cuda = all(place.type == "cuda" for place in devices) and torch.cuda.is_available()
     return "bf16" if cuda and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def _cast_image_tower(module: nn.Module, dtype: torch.dtype) -> None:
-    """Cast once what autocast would cast in every call: twice the speed on the cpu, and as close to float32.
+    """Cast once what autocast would cast in every call: twice the speed on the cpu, and as close to
+    float32.
 
-    The text tower is left to autocast: open_clip's takes the type of all its arithmetic from its weights.
+    The text tower is left to autocast: open_clip's takes the type of all its arithmetic from its
+    weights.
     """
     tower = getattr(module, "visual", None)  # of open_clip and LaCLIP
     for layer in tower.modules() if isinstance(tower, nn.Module) else ():
@@ -192,10 +215,11 @@ _FILLS: set[Callable[..., Any]] = {
 
 
 class Unfilled(TorchFunctionMode):
-    """A context in which random weights stay as they lie in memory: for what is loaded over them in a moment.
+    """A context in which random weights stay as they lie in memory: for what is loaded over them in
+    a moment.
 
-    A model of a billion weights is there at once, where numbers for them take half a minute to draw; memory that
-    nothing is written to is not even taken.
+    A model of a billion weights is there at once, where numbers for them take half a minute to
+    draw; memory that nothing is written to is not even taken.
 
     Examples:
         >>> import torch

@@ -1,8 +1,10 @@
-"""CLIP and SigLIP models of transformers: a folder, or a repository of the hub, with config.json and safetensors.
+"""CLIP and SigLIP models of transformers: a folder, or a repository of the hub, with config.json
+and safetensors.
 
-The modules and tokenizers are those of transformers, built by the names in our table: no code that lies beside the
-weights runs, and nothing but safetensors is read for weights. SigLIP 2 with one image size is a SigLIP here as
-there; its variants for images of any size take other inputs and are refused.
+The modules and tokenizers are those of transformers, built by the names in our table: no code that
+lies beside the weights runs, and nothing but safetensors is read for weights. SigLIP 2 with one
+image size is a SigLIP here as there; its variants for images of any size take other inputs and are
+refused.
 """
 
 import json
@@ -19,7 +21,14 @@ from purescope.errors import ModelError, listed
 from purescope.files.guard import guarded
 from purescope.files.hub import fetch_folder
 from purescope.maths.overlaps import Projections
-from purescope.models.checkpoint import fingerprint, fit, read_part, read_tensors, refuse, require_fit
+from purescope.models.checkpoint import (
+    fingerprint,
+    fit,
+    read_part,
+    read_tensors,
+    refuse,
+    require_fit,
+)
 from purescope.models.configuration import require_attention, require_layers
 from purescope.models.model import Tower
 from purescope.models.processor import find_preprocess, read_dictionary
@@ -74,21 +83,29 @@ def _load(folder: Path) -> Towers:
     if not isinstance(family, str) or family not in _FAMILIES:
         raise ModelError(
             f"{folder / CONFIG}: model_type {family!r}",
-            expected=f"{' or '.join(_FAMILIES)}, SigLIP 2 among the latter where it has one image size",
+            expected=f"{' or '.join(_FAMILIES)}, SigLIP 2 among the latter where it has one image "
+            f"size",
         )
     told = f"{folder / CONFIG}: transformers cannot build this {family} model: it"
     rebuilt = rebuilt_model(config, told)
     weights_path, stored = _read_weights(folder)
     require_layers(str(folder / CONFIG), layers_of(rebuilt), stored)
-    weights = {name: tensor for name, tensor in stored.items() if not name.endswith(".position_ids")}  # 0, 1, 2, ...
+    weights = {
+        name: tensor for name, tensor in stored.items() if not name.endswith(".position_ids")
+    }  # 0, 1, 2, ...
     with torch.device("meta"):  # without memory first
         plan = _build(folder / CONFIG, family, rebuilt)
     require_fit(weights_path, weights, plan.state_dict())
     for part, tokens in (
-        ("vision_config", (plan.config.vision_config.image_size // plan.config.vision_config.patch_size) ** 2),
+        (
+            "vision_config",
+            (plan.config.vision_config.image_size // plan.config.vision_config.patch_size) ** 2,
+        ),
         ("text_config", plan.config.text_config.max_position_embeddings),
     ):
-        require_attention(str(folder / CONFIG), part, tokens, getattr(plan.config, part).num_attention_heads)
+        require_attention(
+            str(folder / CONFIG), part, tokens, getattr(plan.config, part).num_attention_heads
+        )
     module = _build(folder / CONFIG, family, rebuilt)
     module.load_state_dict(fit(weights_path, weights, module.state_dict()), assign=True)
     text, vision = module.config.text_config, module.config.vision_config
@@ -107,7 +124,9 @@ def _load(folder: Path) -> Towers:
         )
     is_clip = family == "clip"
     neurons = module.config.projection_dim if is_clip else vision.hidden_size
-    if not is_clip and (text.projection_size != neurons or not getattr(vision, "vision_use_head", True)):
+    if not is_clip and (
+        text.projection_size != neurons or not getattr(vision, "vision_use_head", True)
+    ):
         raise ModelError(
             f"{folder / CONFIG}: {neurons} image neurons, {text.projection_size} text neurons, "
             f"vision_use_head {getattr(vision, 'vision_use_head', True)}",
@@ -119,7 +138,9 @@ def _load(folder: Path) -> Towers:
         encode_image=pair.encode_image,
         encode_text=pair.encode_text,
         tokenize=tokenizer,
-        weight_space=_projections(module) if is_clip else "the image tower ends without a projection",
+        weight_space=_projections(module)
+        if is_clip
+        else "the image tower ends without a projection",
         neurons=neurons,
         preprocess=preprocess,
         identity={
@@ -129,23 +150,31 @@ def _load(folder: Path) -> Towers:
             "weights": fingerprint(stored),
             "tokenizer": tokenizer.identity,
             "logit_scale": f"{module.logit_scale.exp().item():.6g}",
-            "projection_bias": "none" if is_clip or not module.text_model.head.bias.any() else "text",
+            "projection_bias": "none"
+            if is_clip or not module.text_model.head.bias.any()
+            else "text",
         },
         towers={
             "image": Tower({"vision_model": module.vision_model}, "first" if is_clip else "mean"),
-            "text": Tower({"text_model": module.text_model}, "end" if is_clip else "last", end=_end(text)),
+            "text": Tower(
+                {"text_model": module.text_model}, "end" if is_clip else "last", end=_end(text)
+            ),
         },
         configurations={CONFIG: rebuilt},
     )
 
 
 def _end(text: Any) -> int | None:
-    """The id that CLIP's text tower looks for; 2 stands in old configurations, and means the highest id."""
+    """The id that CLIP's text tower looks for; 2 stands in old configurations, and means the
+    highest id.
+    """
     return None if text.eos_token_id == 2 else text.eos_token_id
 
 
 class _Pair(nn.Module):
-    """A model of transformers by its two encoders; SigLIP's pooled output is its embedding, CLIP's is projected."""
+    """A model of transformers by its two encoders; SigLIP's pooled output is its embedding, CLIP's
+    is projected.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -154,11 +183,15 @@ class _Pair(nn.Module):
         self.text_end = getattr(model, "text_projection", nn.Identity())
 
     def encode_image(self, images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n neuron"]:
-        features: Tensor = self.image_end(self.model.vision_model(pixel_values=images, return_dict=True).pooler_output)
+        features: Tensor = self.image_end(
+            self.model.vision_model(pixel_values=images, return_dict=True).pooler_output
+        )
         return features
 
     def encode_text(self, tokens: Int64[Tensor, "n context"]) -> Float[Tensor, "n neuron"]:
-        features: Tensor = self.text_end(self.model.text_model(input_ids=tokens, return_dict=True).pooler_output)
+        features: Tensor = self.text_end(
+            self.model.text_model(input_ids=tokens, return_dict=True).pooler_output
+        )
         return features
 
 
@@ -174,16 +207,21 @@ def _build(path: Path, family: str, config: Mapping[str, Any]) -> Any:
     config_class, model_class = (getattr(transformers, name) for name in _FAMILIES[family])
     try:
         with torch.random.fork_rng(devices=[]), Unfilled():
-            return model_class(config_class.from_dict(dict(config), attn_implementation="sdpa")).float()
+            return model_class(
+                config_class.from_dict(dict(config), attn_implementation="sdpa")
+            ).float()
     except Exception as error:  # an impossible configuration can make transformers raise anything
         raise ModelError(
-            f"{path}: transformers cannot build this {family} model: {type(error).__name__}: {error}",
+            f"{path}: transformers cannot build this {family} model: {type(error).__name__}: "
+            f"{error}",
             expected="a config.json of CLIPModel or SiglipModel",
         ) from error
 
 
 def _model_only(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what says how to load it, at any depth: what tells models apart, handed to nobody."""
+    """A configuration without what says how to load it, at any depth: what tells models apart,
+    handed to nobody.
+    """
     return {
         key: _model_only(value) if isinstance(value, dict) else value
         for key, value in config.items()

@@ -1,8 +1,9 @@
-"""The config.json of transformers from somebody else: the models that are built, and what they may be told.
+"""The config.json of transformers from somebody else: the models that are built, and what they may
+be told.
 
-A config.json can name code that lies beside it, another configuration, a kernel of the hub, a folder with weights.
-What is handed to transformers has the keys of the tables here and nothing else: the parameters of its own
-configuration classes that say what a model is.
+A config.json can name code that lies beside it, another configuration, a kernel of the hub, a
+folder with weights. What is handed to transformers has the keys of the tables here and nothing
+else: the parameters of its own configuration classes that say what a model is.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,11 @@ POSITIONS = 16_384
 """Of tokens, at most: some towers compute a table of them, which is among no weights."""
 
 _IDS = WHOLE | list_of(WHOLE) | NOTHING
-_SPECIAL: dict[str, Kind] = {"pad_token_id": WHOLE | NOTHING, "bos_token_id": WHOLE | NOTHING, "eos_token_id": _IDS}
+_SPECIAL: dict[str, Kind] = {
+    "pad_token_id": WHOLE | NOTHING,
+    "bos_token_id": WHOLE | NOTHING,
+    "eos_token_id": _IDS,
+}
 _SIZE = WHOLE | list_of(WHOLE, least=2, most=2)
 
 
@@ -45,14 +50,21 @@ _VISION = {
 }
 _TOP = _table(whole="projection_dim", number="logit_scale_init_value initializer_factor")
 # Old configurations of CLIP say it twice, and transformers takes the second.
-_SECTIONS = {"text_config": _TEXT, "vision_config": _VISION, "text_config_dict": _TEXT, "vision_config_dict": _VISION}
+_SECTIONS = {
+    "text_config": _TEXT,
+    "vision_config": _VISION,
+    "text_config_dict": _TEXT,
+    "vision_config_dict": _VISION,
+}
 
 _BERT = {
     **_SPECIAL,
     **_table(
-        whole="vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
+        whole="vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size "
+        "max_position_embeddings "
         "type_vocab_size",
-        number="hidden_dropout_prob attention_probs_dropout_prob classifier_dropout initializer_range layer_norm_eps",
+        number="hidden_dropout_prob attention_probs_dropout_prob classifier_dropout "
+        "initializer_range layer_norm_eps",
         flag="is_decoder add_cross_attention use_cache tie_word_embeddings",
         text="hidden_act position_embedding_type",
     ),
@@ -64,7 +76,8 @@ TEXT_TOWERS: Mapping[str, Mapping[str, Kind]] = {
     "mt5": {
         **_SPECIAL,
         **_table(
-            whole="vocab_size d_model d_kv d_ff num_layers num_heads relative_attention_num_buckets "
+            whole="vocab_size d_model d_kv d_ff num_layers num_heads "
+            "relative_attention_num_buckets "
             "relative_attention_max_distance decoder_start_token_id",
             number="dropout_rate layer_norm_epsilon initializer_factor classifier_dropout",
             flag="is_encoder_decoder use_cache tie_word_embeddings",
@@ -74,7 +87,8 @@ TEXT_TOWERS: Mapping[str, Mapping[str, Kind]] = {
     "m2m_100": {
         **_SPECIAL,
         **_table(
-            whole="vocab_size max_position_embeddings d_model encoder_layers encoder_ffn_dim encoder_attention_heads "
+            whole="vocab_size max_position_embeddings d_model encoder_layers encoder_ffn_dim "
+            "encoder_attention_heads "
             "decoder_start_token_id",
             number="encoder_layerdrop dropout attention_dropout activation_dropout init_std",
             flag="is_encoder_decoder use_cache scale_embedding tie_word_embeddings",
@@ -103,17 +117,24 @@ def rebuilt_model(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     for section, known in _SECTIONS.items():
         if config.get(section) is not None:
             if not isinstance(config[section], dict):
-                raise ModelError(f"{where}.{section} is {config[section]!r}", expected="a dictionary")
+                raise ModelError(
+                    f"{where}.{section} is {config[section]!r}", expected="a dictionary"
+                )
             rebuilt[section] = known_only(config[section], known, f"{where}.{section}")
     _require_positions(where, *(rebuilt.get(section, {}) for section in _SECTIONS))
     return rebuilt
 
 
 def layers_of(config: Mapping[str, Any]) -> int:
-    """How many layers a rebuilt configuration has, of all its towers; 12 where it says nothing, as for transformers."""
+    """How many layers a rebuilt configuration has, of all its towers; 12 where it says nothing, as
+    for transformers.
+    """
     towers = [config.get(section) or {} for section in ("text_config", "vision_config")]
     again = [config.get(f"{section}_dict") or {} for section in ("text_config", "vision_config")]
-    depths = ({**tower, **other}.get("num_hidden_layers", 12) for tower, other in zip(towers, again, strict=True))
+    depths = (
+        {**tower, **other}.get("num_hidden_layers", 12)
+        for tower, other in zip(towers, again, strict=True)
+    )
     return sum(max(0, depth) for depth in depths)
 
 
@@ -131,16 +152,22 @@ def rebuilt_text_tower(path: Path) -> dict[str, Any]:
     """The configuration of a text tower for open_clip, of known keys only.
 
     Raises:
-        ModelError: it cannot be read, names code of its own, or is none of the towers that open_clip knows.
+        ModelError: it cannot be read, names code of its own, or is none of the towers that
+            open_clip knows.
     """
     config = read_json(path, "the config.json of a text tower of transformers")
     if not isinstance(config, dict):
         raise ModelError(f"{path}: holds a {type(config).__name__}", expected="a dictionary")
     if "auto_map" in config:
-        raise ModelError(f"{path}: the text tower wants code of its own (auto_map)", expected="a tower of transformers")
+        raise ModelError(
+            f"{path}: the text tower wants code of its own (auto_map)",
+            expected="a tower of transformers",
+        )
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in TEXT_TOWERS:
-        advice = near_miss(kind, TEXT_TOWERS) if isinstance(kind, str) else near_miss("", TEXT_TOWERS)
+        advice = (
+            near_miss(kind, TEXT_TOWERS) if isinstance(kind, str) else near_miss("", TEXT_TOWERS)
+        )
         raise ModelError(f"{path}: a text tower of the model_type {kind!r}", **advice)
     rebuilt = known_only(config, TEXT_TOWERS[kind], f"{path}: it")
     _require_positions(f"{path}: it", rebuilt)
@@ -151,4 +178,6 @@ def _require_positions(where: str, *configs: Mapping[str, Any]) -> None:
     for config in configs:
         positions = config.get("max_position_embeddings", 1)
         if not 1 <= positions <= POSITIONS:
-            raise ModelError(f"{where}.max_position_embeddings is {positions:,}", expected=f"1 to {POSITIONS:,}")
+            raise ModelError(
+                f"{where}.max_position_embeddings is {positions:,}", expected=f"1 to {POSITIONS:,}"
+            )

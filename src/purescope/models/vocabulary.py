@@ -29,14 +29,16 @@ _MERGES = 16_000_000  # bytes of a list of merges, unpacked: five times CLIP's o
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Sentences to token rows of one length; a longer one is cut, and still ends as the model expects.
+    """Sentences to token rows of one length; a longer one is cut, and still ends as the model
+    expects.
 
     Args:
         rows: what makes them.
         entries: the vocabulary: each token and its number.
         kind: what it is, for the manifest, e.g. "CLIP BPE".
         context: the length of a row.
-        save: writes the files that open_clip reads it from into a folder that holds a model of its own.
+        save: writes the files that open_clip reads it from into a folder that holds a model of its
+            own.
         kept: a private folder that it needs as long as it lives.
     """
 
@@ -64,14 +66,19 @@ class Tokenizer:
 
 
 def simple_tokenizer(
-    context: int, options: Mapping[str, Any] | None = None, *, merges: Path | None = None, twin: Path | None = None
+    context: int,
+    options: Mapping[str, Any] | None = None,
+    *,
+    merges: Path | None = None,
+    twin: Path | None = None,
 ) -> Tokenizer:
     """open_clip's SimpleTokenizer; `merges` is the file that a `bpe_path` among its options names.
 
     A folder with the same tokenizer in the files of transformers, `twin`, is compared with it.
 
     Raises:
-        ModelError: the vocabulary file is missing or broken, an option is unknown, or the twin differs.
+        ModelError: the vocabulary file is missing or broken, an option is unknown, or the twin
+            differs.
     """
     from open_clip.tokenizer import SimpleTokenizer
 
@@ -86,7 +93,8 @@ def simple_tokenizer(
         told = options | ({"bpe_path": str(merges)} if merges else {})
         raise ModelError(
             f"{merges.parent if merges else None}: no tokenizer from {told}: {error}",
-            expected="options of open_clip's SimpleTokenizer, bpe_path naming a gzipped list of merges",
+            expected="options of open_clip's SimpleTokenizer, bpe_path naming a gzipped list of "
+            "merges",
         ) from error
 
     if twin is not None:
@@ -100,11 +108,14 @@ def simple_tokenizer(
             if alone:
                 write_twin(tokenizer, target)
 
-    return Tokenizer(partial(tokenizer, context_length=context), tokenizer.encoder, "CLIP BPE", context, save)
+    return Tokenizer(
+        partial(tokenizer, context_length=context), tokenizer.encoder, "CLIP BPE", context, save
+    )
 
 
 def merges_name(path: str) -> str:
-    """What a copy of a list of merges is called: as it was, unless that could be another file of a model.
+    """What a copy of a list of merges is called: as it was, unless that could be another file of a
+    model.
 
     Examples:
         >>> merges_name("words/mine.txt.gz"), merges_name("words/open_clip_model.safetensors")
@@ -131,8 +142,11 @@ def _clips_own() -> Any:
     return SimpleTokenizer()
 
 
-def open_clip_hf_tokenizer(folder: Path, context: int, options: Mapping[str, Any], *, mode: str | None) -> Tokenizer:
-    """open_clip's wrapper of a tokenizer of transformers, from its files in a folder; no code in them runs.
+def open_clip_hf_tokenizer(
+    folder: Path, context: int, options: Mapping[str, Any], *, mode: str | None
+) -> Tokenizer:
+    """open_clip's wrapper of a tokenizer of transformers, from its files in a folder; no code in
+    them runs.
 
     Raises:
         MissingExtraError: transformers is not installed.
@@ -149,7 +163,8 @@ def open_clip_hf_tokenizer(folder: Path, context: int, options: Mapping[str, Any
     found = _from_private(folder, context, build)
     if _lower_case(folder) and _tells_case(found.rows):
         warnings.warn(
-            f"{folder}: its tokenizer is to lower-case sentences (do_lower_case), and open_clip's does not; if the "
+            f"{folder}: its tokenizer is to lower-case sentences (do_lower_case), and open_clip's "
+            f"does not; if the "
             f'model was trained on such ones, say "tokenizer_kwargs": {{"clean": "lower"}} in text_cfg',
             stacklevel=4,
         )
@@ -157,10 +172,12 @@ def open_clip_hf_tokenizer(folder: Path, context: int, options: Mapping[str, Any
 
 
 def transformers_tokenizer(folder: Path, context: int, *, family: str) -> Tokenizer:
-    """The tokenizer in a folder of transformers; rows are padded to the whole context, as SigLIP was trained.
+    """The tokenizer in a folder of transformers; rows are padded to the whole context, as SigLIP
+    was trained.
 
-    Sentences are lower-cased first for a model that was trained on such ones and whose tokenizer leaves them as they
-    are: one that says ``do_lower_case`` and is of a class without it, or SigLIP 2, which has Gemma's.
+    Sentences are lower-cased first for a model that was trained on such ones and whose tokenizer
+    leaves them as they are: one that says ``do_lower_case`` and is of a class without it, or SigLIP
+    2, which has Gemma's.
 
     Args:
         folder: of the model.
@@ -178,10 +195,18 @@ def transformers_tokenizer(folder: Path, context: int, *, family: str) -> Tokeni
     from transformers import AutoTokenizer
 
     def build(private: Path) -> tuple[Any, Any]:
-        tokenizer = AutoTokenizer.from_pretrained(private, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(
+            private, local_files_only=True, trust_remote_code=False
+        )
 
         def rows(sentences: list[str]) -> Tensor:
-            batch = tokenizer(sentences, padding="max_length", truncation=True, max_length=context, return_tensors="pt")
+            batch = tokenizer(
+                sentences,
+                padding="max_length",
+                truncation=True,
+                max_length=context,
+                return_tensors="pt",
+            )
             ids: Tensor = batch["input_ids"]
             return ids
 
@@ -193,7 +218,8 @@ def transformers_tokenizer(folder: Path, context: int, *, family: str) -> Tokeni
     if not wants or not _tells_case(found.rows):
         return found
     warnings.warn(
-        f"{folder}: sentences are lower-cased, as the model was trained; its {found.kind} does not", stacklevel=4
+        f"{folder}: sentences are lower-cased, as the model was trained; its {found.kind} does not",
+        stacklevel=4,
     )
     rows = found.rows
     lower = replace(found, kind=f"{found.kind} of lower-cased sentences")
@@ -203,7 +229,9 @@ def transformers_tokenizer(folder: Path, context: int, *, family: str) -> Tokeni
 def _lower_case(folder: Path) -> bool | None:
     """What a tokenizer's configuration says of it; None where it says nothing."""
     path = folder / CONFIG
-    said = read_json(path, "the files of a tokenizer").get("do_lower_case") if path.exists() else None
+    said = (
+        read_json(path, "the files of a tokenizer").get("do_lower_case") if path.exists() else None
+    )
     return said if isinstance(said, bool) else None
 
 
@@ -212,8 +240,12 @@ def _tells_case(rows: Callable[[list[str]], Tensor]) -> bool:
     return not cased.equal(lower)
 
 
-def _from_private(folder: Path, context: int, build: Callable[[Path], tuple[Any, Any]]) -> Tokenizer:
-    """A tokenizer of a folder's files, rebuilt in a folder of our own; `build` makes the rows and the tokenizer."""
+def _from_private(
+    folder: Path, context: int, build: Callable[[Path], tuple[Any, Any]]
+) -> Tokenizer:
+    """A tokenizer of a folder's files, rebuilt in a folder of our own; `build` makes the rows and
+    the tokenizer.
+    """
     private = Folder()
     try:
         rebuild(folder, private.path)
@@ -239,7 +271,9 @@ def _from_private(folder: Path, context: int, build: Callable[[Path], tuple[Any,
 
 
 def _entries(tokenizer: Any) -> dict[str, int]:
-    """The vocabulary; where its file is missing, transformers makes one of special tokens only, and says nothing."""
+    """The vocabulary; where its file is missing, transformers makes one of special tokens only, and
+    says nothing.
+    """
     entries: dict[str, int] = tokenizer.get_vocab()
     if entries.keys() <= set(tokenizer.all_special_tokens):
         raise ValueError("it has no vocabulary")
@@ -251,8 +285,10 @@ def _unusable(folder: Path, error: Exception) -> ModelError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
     return ModelError(
         f"{folder}: no tokenizer: {reason}",
-        expected="tokenizer_config.json with tokenizer.json, or the vocabulary files of a known tokenizer",
-        fix="copy them from the model that this one was trained from: tokenizer.save_pretrained(FOLDER)",
+        expected="tokenizer_config.json with tokenizer.json, or the vocabulary files of a known "
+        "tokenizer",
+        fix="copy them from the model that this one was trained from: "
+        "tokenizer.save_pretrained(FOLDER)",
     )
 
 

@@ -1,4 +1,6 @@
-"""What all plots are made of: the rows that they are of, figures, lines, bands, titles, and one legend below."""
+"""What all plots are made of: the rows that they are of, figures, lines, bands, titles, and one
+legend below.
+"""
 
 import math
 import textwrap
@@ -23,7 +25,9 @@ from purescope.tables.schema import Schema
 from purescope.tables.schemas import RESULTS
 
 
-def pick(table: pd.DataFrame, wanted: Mapping[str, str | None], schema: Schema = RESULTS) -> pd.DataFrame:
+def pick(
+    table: pd.DataFrame, wanted: Mapping[str, str | None], schema: Schema = RESULTS
+) -> pd.DataFrame:
     """The rows of those names, column by column; a name that is None is the only one there is."""
     table = check_table(table, schema)
     for column, name in sorted(wanted.items(), key=lambda item: item[1] is None):
@@ -31,7 +35,9 @@ def pick(table: pd.DataFrame, wanted: Mapping[str, str | None], schema: Schema =
     return table
 
 
-def pick_metric(table: pd.DataFrame, metric: str, model: str | None, dataset: str | None) -> pd.DataFrame:
+def pick_metric(
+    table: pd.DataFrame, metric: str, model: str | None, dataset: str | None
+) -> pd.DataFrame:
     """The rows of one metric, model and dataset of a result table."""
     table = pick(table, {"model": model, "dataset": dataset})
     rows = table[table.metric == metric]
@@ -45,7 +51,9 @@ def named_rows(table: pd.DataFrame, column: str, name: str | None) -> pd.DataFra
     names = [str(there) for there in table[column].unique()]
     if name is None and len(names) != 1:
         raise InputError(
-            f"a table of {len(names)} {column}s", expected="one", fix=f"name it, {column}=: {', '.join(names)}"
+            f"a table of {len(names)} {column}s",
+            expected="one",
+            fix=f"name it, {column}=: {', '.join(names)}",
         )
     if name is not None and name not in names:
         raise InputError(f"no {column} {name!r} in this table", **near_miss(name, names))
@@ -71,7 +79,8 @@ def both_curves(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     high, low = (curve(rows, strategy) for strategy in ("high_purity", "low_purity"))
     if high.empty or low.empty:
         raise InputError(
-            f"a table with the strategies {', '.join(rows.strategy.unique())}", expected="high_purity and low_purity"
+            f"a table with the strategies {', '.join(rows.strategy.unique())}",
+            expected="high_purity and low_purity",
         )
     return high, low
 
@@ -105,13 +114,15 @@ def new_grid(
     share: bool = False,
     by_column: bool = False,
 ) -> tuple[Figure, Any]:
-    """A figure and its panels, [row, column]: side by side, or one above another where the style stacks so many.
+    """A figure and its panels, [row, column]: side by side, or one above another where the style
+    stacks so many.
 
     Args:
         rows: of panels side by side.
         columns: in each of them.
         height: of a row, over the style's.
-        width: in inches, unless the panels are stacked; that of a column for one, else that of the page.
+        width: in inches, unless the panels are stacked; that of a column for one, else that of the
+            page.
         ratios: of the columns' widths; of the panels' heights where they are stacked.
         square: make a row about as high as its panels are wide.
         share: one y axis for all.
@@ -125,7 +136,9 @@ def new_grid(
     row = width / across - style.margin - 0.45 if square else style.row * height
     figure = new_figure(width, style.margin + row * sum(heights))
     widths = None if stacked else ratios
-    panels = figure.subplots(down, across, squeeze=False, sharey=share, width_ratios=widths, height_ratios=heights)
+    panels = figure.subplots(
+        down, across, squeeze=False, sharey=share, width_ratios=widths, height_ratios=heights
+    )
     if by_column:
         return figure, panels.reshape(columns, rows).T if stacked else panels
     return figure, panels.reshape(rows, columns)
@@ -154,7 +167,9 @@ def _look(name: str, changes: dict[str, Any]) -> dict[str, Any]:
     return options | scaled
 
 
-def band(ax: Axes, low: pd.Series, high: pd.Series, *, color: str = BAND, label: str | None = None) -> None:
+def band(
+    ax: Axes, low: pd.Series, high: pd.Series, *, color: str = BAND, label: str | None = None
+) -> None:
     k = low.index.to_numpy(dtype=float)
     if len(k) == 1:  # an area over one point shows nothing: give it a width
         k, low, high = k + np.array([-1.0, 1.0]), low.repeat(2), high.repeat(2)
@@ -167,7 +182,9 @@ def zero_line(ax: Axes) -> None:
 
 
 def dotted_line(ax: Axes, value: float, label: str | None = None) -> None:
-    ax.axhline(value, color=INK, linewidth=1.3 * current().line, linestyle=DOTTED, zorder=2, label=label)
+    ax.axhline(
+        value, color=INK, linewidth=1.3 * current().line, linestyle=DOTTED, zorder=2, label=label
+    )
 
 
 def line_within_view(ax: Axes, value: float, label: str | None = None) -> None:
@@ -180,7 +197,16 @@ def line_within_view(ax: Axes, value: float, label: str | None = None) -> None:
 
 def note(ax: Axes, text: str) -> Axes:
     """Say in the place of a plot why there is none."""
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=INK, fontsize=current().label)
+    ax.text(
+        0.5,
+        0.5,
+        text,
+        transform=ax.transAxes,
+        ha="center",
+        va="center",
+        color=INK,
+        fontsize=current().label,
+    )
     ax.set_axis_off()
     return ax
 
@@ -188,7 +214,9 @@ def note(ax: Axes, text: str) -> Axes:
 def whole_numbers(ax: Axes, most: int = 7) -> None:
     """Ticks at whole numbers, as many as the panel is wide enough for."""
     room = max(3, int((_panel(ax)[0] - 0.5) * 72 / (3.0 * current().small)))
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=min(most, room), steps=[1, 2, 5, 10], integer=True))
+    ax.xaxis.set_major_locator(
+        MaxNLocator(nbins=min(most, room), steps=[1, 2, 5, 10], integer=True)
+    )
 
 
 def finish(ax: Axes, *, legend: bool, grid: Literal["x", "y", "both"] = "y") -> Axes:
@@ -223,7 +251,9 @@ def wrap_labels(ax: Axes) -> None:
 def _balanced(text: str, letters: int) -> str:
     """Lines of at most so many letters, as few as can be, and about as long as one another."""
     lines = textwrap.wrap(text, letters, break_long_words=False)
-    while letters > 1 and len(shorter := textwrap.wrap(text, letters - 1, break_long_words=False)) <= len(lines):
+    while letters > 1 and len(
+        shorter := textwrap.wrap(text, letters - 1, break_long_words=False)
+    ) <= len(lines):
         lines, letters = shorter, letters - 1
         if max(map(len, lines), default=0) > letters:
             break
@@ -234,7 +264,9 @@ def _panel(ax: Axes) -> tuple[float, float]:
     """Inches from one panel to the next."""
     figure, spec = ax.get_figure(root=True), ax.get_subplotspec()
     rows, columns = spec.get_gridspec().get_geometry() if spec is not None else (1, 1)
-    width, height = figure.get_size_inches() if figure is not None else (current().column, current().single)
+    width, height = (
+        figure.get_size_inches() if figure is not None else (current().column, current().single)
+    )
     return float(width) / columns, (float(height) - current().margin) / rows
 
 
@@ -242,7 +274,9 @@ def title(ax: Axes, text: str) -> None:
     """A title over a panel; a name is shown as it is: a dollar sign begins no formula."""
     size = current().title
     letters = max(12, int((_panel(ax)[0] - 0.5) * 72 / (0.62 * size)))
-    ax.set_title(textwrap.fill(text, letters), loc="left", fontsize=size, color=INK, parse_math=False)
+    ax.set_title(
+        textwrap.fill(text, letters), loc="left", fontsize=size, color=INK, parse_math=False
+    )
 
 
 def heading(ax: Axes, text: str) -> None:
@@ -251,24 +285,32 @@ def heading(ax: Axes, text: str) -> None:
 
 
 def headed(figure: Figure, text: str, axes: Iterable[Axes], columns: int = 3) -> Figure:
-    """A heading above all panels, where the style has one, a legend below, and in a stack each x label once."""
+    """A heading above all panels, where the style has one, a legend below, and in a stack each x
+    label once.
+    """
     for above, below in pairwise(figure.axes if stacks(len(figure.axes)) else []):
         if below.axison and above.get_xlabel() == below.get_xlabel():
             above.set_xlabel("")
     if text and current().headings:
         text = textwrap.fill(text, int(8 * figure.get_figwidth()))
         size = current().title + 1.5
-        figure.suptitle(text, x=0.012, ha="left", fontsize=size, fontweight="bold", color=INK, parse_math=False)
+        figure.suptitle(
+            text, x=0.012, ha="left", fontsize=size, fontweight="bold", color=INK, parse_math=False
+        )
     add_legend(figure, axes, columns)
     return figure
 
 
 def add_legend(figure: FigureBase, axes: Iterable[Axes], columns: int) -> None:
-    """One legend below all axes, each label once, in as many columns as fit, with two entries or more in each."""
+    """One legend below all axes, each label once, in as many columns as fit, with two entries or
+    more in each.
+    """
     entries: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, (Patch(color=BAND), handle) if label.startswith("random order:") else handle)
+            entries.setdefault(
+                label, (Patch(color=BAND), handle) if label.startswith("random order:") else handle
+            )
     if not entries:
         return
     root = figure.get_figure(root=True)
@@ -283,11 +325,17 @@ def add_legend(figure: FigureBase, axes: Iterable[Axes], columns: int) -> None:
     for text, width in zip(legend.get_texts(), widths, strict=True):
         if width > max(widths) - over:
             letters = int(len(text.get_text()) * (max(widths) - over) / width)
-            text.set(text=_balanced(text.get_text(), max(1, letters)), linespacing=current().spacing)
+            text.set(
+                text=_balanced(text.get_text(), max(1, letters)), linespacing=current().spacing
+            )
 
 
 def _legend(figure: FigureBase, entries: dict[str, Any], columns: int) -> Legend:
-    spacing = {} if current().headings else {"columnspacing": 1.2, "handletextpad": 0.5, "labelspacing": 0.25}
+    spacing = (
+        {}
+        if current().headings
+        else {"columnspacing": 1.2, "handletextpad": 0.5, "labelspacing": 0.25}
+    )
     made: Legend = figure.legend(
         list(entries.values()),
         list(entries),

@@ -25,11 +25,12 @@ def plot_cosines(
 ) -> Axes:
     """Absolute cosine of each neuron with each other one, the neurons in their order by purity.
 
-    Colours run from 0 to the 99 % quantile of the cosines or to `limit`; how many lie above, and all have the darkest
-    colour, stands at the bar. The diagonal, a neuron with itself, is left out.
+    Colours run from 0 to the 99 % quantile of the cosines or to `limit`; how many lie above, and
+    all have the darkest colour, stands at the bar. The diagonal, a neuron with itself, is left out.
 
     Args:
-        cosines: ``[neuron, neuron]``, in the neurons' own numbering, as in a run's ``cosines_LABEL.npz``.
+        cosines: ``[neuron, neuron]``, in the neurons' own numbering, as in a run's
+            ``cosines_LABEL.npz``.
         order: the neurons, purest first.
         tower: its name, ``image`` or ``text``, for the title.
         model: its label, likewise.
@@ -41,8 +42,8 @@ def plot_cosines(
         The axes, the purest neuron at the top left.
 
     Raises:
-        InputError: the cosines are no square matrix of finite numbers, the order is none of its neurons, or `limit` is
-            not above 0.
+        InputError: the cosines are no square matrix of finite numbers, the order is none of its
+            neurons, or `limit` is not above 0.
 
     Examples:
         The second and third purest enclose 45 degrees, the purest is orthogonal to both:
@@ -62,7 +63,9 @@ def plot_cosines(
     """
     matrix = _checked(cosines)
     places = np.asarray(order)
-    if places.shape != (len(matrix),) or not np.array_equal(np.sort(places), np.arange(len(matrix))):
+    if places.shape != (len(matrix),) or not np.array_equal(
+        np.sort(places), np.arange(len(matrix))
+    ):
         raise InputError(
             f"an order of shape {list(places.shape)} for {len(matrix)} neurons",
             expected=f"each of 0 to {len(matrix) - 1} once",
@@ -77,16 +80,24 @@ def plot_cosines(
     ends = (0.5, len(matrix) + 0.5, len(matrix) + 0.5, 0.5)
     image = ax.imshow(shown, cmap=COLOUR_MAP, vmin=0, vmax=limit, extent=ends)
     if bar:
-        beside = ax.inset_axes((1.03, 0.0, 0.045, 1.0))  # as tall as the map, whatever the figure's shape
+        beside = ax.inset_axes(
+            (1.03, 0.0, 0.045, 1.0)
+        )  # as tall as the map, whatever the figure's shape
         colours = ax.figure.colorbar(image, cax=beside, extend="max" if above else "neither")
-        colours.set_label(f"|cosine|; {100 * above:.1f} % are above {limit:.2g}" if above else "|cosine|")
+        colours.set_label(
+            f"|cosine|; {100 * above:.1f} % are above {limit:.2g}" if above else "|cosine|"
+        )
         colours.outline.set_visible(False)
         small_ticks(colours.ax)
     named = f"{tower} tower" if tower else ""
     heading(ax, ", ".join(part for part in (model, named) if part))
     ax.set(xlabel="Neuron by purity (1 = purest)", ylabel="Neuron by purity")
     last = len(matrix)
-    ticks = [1, *range(step := max(1, round(last / 4)), last - step // 2, step), last] if last > 1 else [1]
+    ticks = (
+        [1, *range(step := max(1, round(last / 4)), last - step // 2, step), last]
+        if last > 1
+        else [1]
+    )
     ax.set_xticks(ticks)
     ax.set_yticks(ticks)
     ax.spines[:].set(color=AXIS, linewidth=0.8 * current().line)
@@ -112,5 +123,7 @@ def _checked(cosines: ArrayLike) -> Any:
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
         raise InputError(f"cosines of shape {list(matrix.shape)}", expected="[neuron, neuron]")
     if not np.isfinite(matrix).all():
-        raise InputError("cosines that are NaN or infinite", expected="finite ones; those of a dead neuron are 0")
+        raise InputError(
+            "cosines that are NaN or infinite", expected="finite ones; those of a dead neuron are 0"
+        )
     return matrix

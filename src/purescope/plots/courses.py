@@ -28,7 +28,14 @@ _SHOWN = {
 _SPACES = ("weights", "activations", "centred")
 _COLUMNS = ("model", "tower", "depth", "kind", "space")
 # One marker for each kind of layer, the same in both towers, which differ in colour and line.
-_MARKERS = {"stem": "v", "attention": "o", "mlp": "s", "conv": "^", "residual": "D", "projection": "*"}
+_MARKERS = {
+    "stem": "v",
+    "attention": "o",
+    "mlp": "s",
+    "conv": "^",
+    "residual": "D",
+    "projection": "*",
+}
 _LARGER = {"projection": 11, "residual": 5}
 
 
@@ -40,7 +47,8 @@ def plot_layers(
     model: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """How pure, or how spread out, the neurons of each layer are, in units of random neurons of the same shape.
+    """How pure, or how spread out, the neurons of each layer are, in units of random neurons of the
+    same shape.
 
     Args:
         table: of `purescope.studies.layers.table.layer_table`.
@@ -53,8 +61,8 @@ def plot_layers(
         The axes, a line for each tower and kind of layer.
 
     Raises:
-        InputError: `show` or `space` is unknown or was not measured, the table is none of layers, or there is no such
-            model.
+        InputError: `show` or `space` is unknown or was not measured, the table is none of layers,
+            or there is no such model.
 
     Examples:
         >>> import pandas as pd
@@ -80,10 +88,15 @@ def plot_layers(
     rows = named_rows(table, "model", model)
     rows = rows[rows.space == space]
     if rows.empty:
-        raise InputError(f"a table of layers without {space}", expected="layers measured on a dataset (--data)")
+        raise InputError(
+            f"a table of layers without {space}", expected="layers measured on a dataset (--data)"
+        )
     own, ax = ax is None, new_axes() if ax is None else ax
     for (tower, kind), part in rows.groupby(["tower", "kind"], sort=False):
-        look: dict[str, Any] = {"marker": _MARKERS.get(str(kind), "P"), "label": f"{tower} tower, {kind}"}
+        look: dict[str, Any] = {
+            "marker": _MARKERS.get(str(kind), "P"),
+            "label": f"{tower} tower, {kind}",
+        }
         if kind in _LARGER:
             look["markersize"] = _LARGER[str(kind)]
         if part.depth.duplicated().any():
@@ -108,10 +121,11 @@ def plot_dynamics(
 
     Args:
         table: a table of `purescope.studies.training.tracking.track` or of a `Tracker`.
-        show: ``overlap``, both towers' in units of random weights; ``order``, Spearman's correlation of the neurons'
-            order by purity with that of the last step; ``accuracy``, with all neurons and as a mean over k with
-            the purest, the least pure and random ones, whose band holds 90 % of the draws; ``gap``, the means less
-            that of the median random order.
+        show: ``overlap``, both towers' in units of random weights; ``order``, Spearman's
+            correlation of the neurons' order by purity with that of the last step; ``accuracy``,
+            with all neurons and as a mean over k with the purest, the least pure and random ones,
+            whose band holds 90 % of the draws; ``gap``, the means less that of the median random
+            order.
         model: which model of the table; needs no naming where there is one only.
         dataset: which dataset, likewise; ``overlap`` and ``order`` need none.
         ax: where to draw; a new figure without it.
@@ -120,7 +134,8 @@ def plot_dynamics(
         The axes, `ax` where it was given.
 
     Raises:
-        InputError: `show` is unknown, there is no such model or dataset, or what is to be shown was not measured.
+        InputError: `show` is unknown, there is no such model or dataset, or what is to be shown was
+            not measured.
 
     Examples:
         Neurons of the text tower that turn towards one direction:
@@ -143,7 +158,9 @@ def plot_dynamics(
     if show in OF_A_DATASET:
         rows = named_rows(rows[rows.n > 0], "dataset", dataset)
         if show == "gap" and rows.random.isna().all():
-            raise InputError("a table without random orders", expected="one measured with draws=1 or more")
+            raise InputError(
+                "a table without random orders", expected="one measured with draws=1 or more"
+            )
     own, ax = ax is None, new_axes() if ax is None else ax
     _STRATEGIES_SHOWN[show](rows.drop_duplicates("step").set_index("step"), ax)
     on = f" on {dataset_title(rows)}" if show in OF_A_DATASET else ""
@@ -183,7 +200,12 @@ def _strategies(rows: pd.DataFrame, ax: Axes, minus: pd.Series) -> None:
     for strategy, label in LABELS.items():
         line(ax, (rows[strategy] - minus) * 100, strategy, label=f"{label}, mean over k")
     if rows.random.notna().any():
-        line(ax, (rows.random - minus) * 100, "random", label="random order: median, 5–95 % of the draws")
+        line(
+            ax,
+            (rows.random - minus) * 100,
+            "random",
+            label="random order: median, 5–95 % of the draws",
+        )
         band(ax, (rows.random_low - minus) * 100, (rows.random_high - minus) * 100)
 
 

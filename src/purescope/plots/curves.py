@@ -27,21 +27,29 @@ NO_SILHOUETTE = "No silhouette here:\nit needs two classes,\nand one with two im
 
 
 def plot_accuracy(
-    table: pd.DataFrame, *, model: str | None = None, dataset: str | None = None, ax: Axes | None = None
+    table: pd.DataFrame,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
-    """Zero-shot accuracy in % against the neurons kept, for high purity, low purity and random orders.
+    """Zero-shot accuracy in % against the neurons kept, for high purity, low purity and random
+    orders.
 
-    Random orders appear as their median, a band from the 5 % to the 95 % quantile over the draws and, fainter, from
-    the least to the greatest; all neurons as a horizontal line; chance too, where it lies within view.
+    Random orders appear as their median, a band from the 5 % to the 95 % quantile over the draws
+    and, fainter, from the least to the greatest; all neurons as a horizontal line; chance too,
+    where it lies within view.
 
     Args:
         table: a result table, see `purescope.tables.schemas.RESULTS`.
         model: which model of the table; needs no naming where there is one only.
         dataset: which dataset, likewise.
-        ax: where to draw. Without it a new figure is made, with its legend; ``ax.legend()`` adds one to yours.
+        ax: where to draw. Without it a new figure is made, with its legend; ``ax.legend()`` adds
+            one to yours.
 
     Returns:
-        The axes, `ax` where it was given; ``plot_accuracy(table).figure.savefig("accuracy.png")`` saves a new figure.
+        The axes, `ax` where it was given; ``plot_accuracy(table).figure.savefig("accuracy.png")``
+        saves a new figure.
 
     Raises:
         InputError: no model or dataset of that name, or several and none is named.
@@ -68,9 +76,14 @@ def plot_accuracy(
 
 
 def plot_silhouette(
-    table: pd.DataFrame, *, model: str | None = None, dataset: str | None = None, ax: Axes | None = None
+    table: pd.DataFrame,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
-    """Cosine silhouette of the image features against the neurons kept; otherwise as `plot_accuracy`.
+    """Cosine silhouette of the image features against the neurons kept; otherwise as
+    `plot_accuracy`.
 
     Where the table has no silhouette, because the labels admit none, the axes say so.
 
@@ -106,12 +119,17 @@ def plot_silhouette(
 
 
 def plot_gap(
-    table: pd.DataFrame, *, model: str | None = None, dataset: str | None = None, ax: Axes | None = None
+    table: pd.DataFrame,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
-    """What ranking by purity gains, in percentage points of accuracy, beside what chance alone makes of two orders.
+    """What ranking by purity gains, in percentage points of accuracy, beside what chance alone
+    makes of two orders.
 
-    Lines: high minus low purity, and high purity minus the median random order. The band belongs to the second: the 5 %
-    to 95 % quantile of one random order minus the median one.
+    Lines: high minus low purity, and high purity minus the median random order. The band belongs to
+    the second: the 5 % to 95 % quantile of one random order minus the median one.
 
     Args:
         table, model, dataset, ax: as of `plot_accuracy`.
@@ -142,7 +160,9 @@ def plot_gap(
     line(ax, high - low, "gap", label="highest minus lowest purity")
     random = draws(rows) * 100
     if len(random):
-        line(ax, high - random.median(), "gap_to_random", label="highest purity minus median random")
+        line(
+            ax, high - random.median(), "gap_to_random", label="highest purity minus median random"
+        )
     if len(random) > 1:
         differences = random - random.median()
         label = f"one random minus the median: 5–95 % of {len(random)} orders"

@@ -34,11 +34,17 @@ _PUBLISHED = ("dataset", "metric", "strategy", "k", "value", "marker_partly_hidd
 
 
 def plot_pruning(
-    table: pd.DataFrame, *, model: str | None = None, dataset: str | None = None, ax: Axes | None = None
+    table: pd.DataFrame,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
-    """The experiment's first figure: accuracy in % of its three strategies, under its own names, and nothing else.
+    """The experiment's first figure: accuracy in % of its three strategies, under its own names,
+    and nothing else.
 
-    All neurons are a dashed black line; Min Sparse, the purest kept, blue circles; Max Sparse red squares.
+    All neurons are a dashed black line; Min Sparse, the purest kept, blue circles; Max Sparse red
+    squares.
 
     Args:
         table, model, dataset, ax: as of `purescope.plots.curves.plot_accuracy`.
@@ -75,9 +81,14 @@ def plot_pruning(
 
 
 def plot_pruning_gap(
-    table: pd.DataFrame, *, model: str | None = None, dataset: str | None = None, ax: Axes | None = None
+    table: pd.DataFrame,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
-    """The experiment's second figure: Min Sparse less Max Sparse in points, green triangles, a zero line.
+    """The experiment's second figure: Min Sparse less Max Sparse in points, green triangles, a zero
+    line.
 
     Args:
         table, model, dataset, ax: as of `purescope.plots.curves.plot_accuracy`.
@@ -118,17 +129,18 @@ def plot_published(
     dataset: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """High purity, random and low purity with a marker at each k, as the experiment's figures were published.
+    """High purity, random and low purity with a marker at each k, as the experiment's figures were
+    published.
 
     Random is the median of the draws, in a band from their 5 % to their 95 % quantile.
 
     Args:
         table: a result table, see `purescope.tables.schemas.RESULTS`.
         metric: ``accuracy`` or ``silhouette``.
-        published: values to draw beside ours, dotted and open; with the columns ``dataset``, ``metric``,
-            ``strategy``, ``k``, ``value`` (a fraction) and ``marker_partly_hidden`` (drawn as a cross). Datasets are
-            the same where their names are but for case and the signs between words; one that is not there is drawn
-            alone.
+        published: values to draw beside ours, dotted and open; with the columns ``dataset``,
+            ``metric``, ``strategy``, ``k``, ``value`` (a fraction) and ``marker_partly_hidden``
+            (drawn as a cross). Datasets are the same where their names are but for case and the
+            signs between words; one that is not there is drawn alone.
         model: which model of the table; needs no naming where there is one only.
         dataset: which dataset, likewise.
         ax: where to draw; a new figure without it.
@@ -137,8 +149,8 @@ def plot_published(
         The axes; y is in % for accuracy, -1 to 1 for the silhouette.
 
     Raises:
-        InputError: the metric is unknown, or not in the table; no model or dataset of that name; `published` lacks a
-            column.
+        InputError: the metric is unknown, or not in the table; no model or dataset of that name;
+            `published` lacks a column.
 
     Examples:
         A made-up model beside what is published for CIFAR-10:
@@ -159,7 +171,9 @@ def plot_published(
         raise InputError(f"unknown metric {metric!r}", **near_miss(metric, _METRICS))
     own, rows = ax is None, pick_metric(table, metric, model, dataset)
     words, scale = _METRICS[metric]
-    beside = _beside(published, metric, str(rows.dataset.iloc[0])) if published is not None else None
+    beside = (
+        _beside(published, metric, str(rows.dataset.iloc[0])) if published is not None else None
+    )
     ax = _axes(rows, ax)
     if rows.value.isna().all():
         return note(ax, NO_SILHOUETTE)
@@ -169,7 +183,12 @@ def plot_published(
     ours = {strategy: curve(rows, strategy) * scale for strategy in ("high_purity", "low_purity")}
     ours["random"] = random.median() if len(random) else curve(rows, "random")
     for strategy, marker in _MARKERS.items():
-        filled = {"marker": marker, "markerfacecolor": PALETTE[strategy], "linestyle": "-", "linewidth": 1.6}
+        filled = {
+            "marker": marker,
+            "markerfacecolor": PALETTE[strategy],
+            "linestyle": "-",
+            "linewidth": 1.6,
+        }
         if len(ours[strategy]):
             line(ax, ours[strategy], strategy, label=_label(strategy, len(random)), **filled)
         if beside is not None:
@@ -179,14 +198,19 @@ def plot_published(
 
 
 def _label(strategy: str, drawn: int) -> str:
-    spread = f" order: median, 5–95 % of {drawn} draws" if strategy == "random" and drawn > 1 else ""
+    spread = (
+        f" order: median, 5–95 % of {drawn} draws" if strategy == "random" and drawn > 1 else ""
+    )
     return _WORDS[strategy] + spread
 
 
 def _beside(published: pd.DataFrame, metric: str, dataset: str) -> pd.DataFrame:
     missing = [name for name in _PUBLISHED if name not in published]
     if missing:
-        raise InputError(f"published values without the columns {', '.join(missing)}", expected=", ".join(_PUBLISHED))
+        raise InputError(
+            f"published values without the columns {', '.join(missing)}",
+            expected=", ".join(_PUBLISHED),
+        )
     of_dataset = published.dataset.astype(str).map(slug) == slug(dataset)
     return published[of_dataset & (published.metric == metric)].sort_values("k")
 
@@ -196,11 +220,27 @@ def _draw_beside(ax: Axes, rows: pd.DataFrame, strategy: str, scale: float) -> N
         return
     values = rows.set_index("k").value * scale
     hidden = rows.marker_partly_hidden.astype(bool).to_numpy()
-    look: dict[str, Any] = {"linestyle": (0, (1, 1.5)), "linewidth": 1.3, "markeredgewidth": 1.2, "zorder": 3.5}
+    look: dict[str, Any] = {
+        "linestyle": (0, (1, 1.5)),
+        "linewidth": 1.3,
+        "markeredgewidth": 1.2,
+        "zorder": 3.5,
+    }
     seen: Any = {"markerfacecolor": "white", "markevery": (~hidden).nonzero()[0].tolist()}
-    line(ax, values, strategy, marker=_MARKERS[strategy], label=f"{_WORDS[strategy]}, published", **look | seen)
+    line(
+        ax,
+        values,
+        strategy,
+        marker=_MARKERS[strategy],
+        label=f"{_WORDS[strategy]}, published",
+        **look | seen,
+    )
     if hidden.any():
-        cross = {"linestyle": "none", "marker": "x", "label": f"{_WORDS[strategy]}, published, marker partly hidden"}
+        cross = {
+            "linestyle": "none",
+            "marker": "x",
+            "label": f"{_WORDS[strategy]}, published, marker partly hidden",
+        }
         line(ax, values[hidden], strategy, **look | cross)
 
 

@@ -34,7 +34,9 @@ from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, 
 _log = logging.getLogger(__name__)
 _PARTS = ("paper", "native")  # of a reproduction, by protocol
 
-Drawings: TypeAlias = Iterator[tuple[str, Callable[[], Figure]]]  # file name without suffix, and what draws it
+Drawings: TypeAlias = Iterator[
+    tuple[str, Callable[[], Figure]]
+]  # file name without suffix, and what draws it
 
 
 @dataclass(frozen=True)
@@ -54,21 +56,24 @@ def draw_folder(
     processes: int = 1,
     tell: Callable[[Path], object] = lambda path: None,
 ) -> Drawn:
-    """Draw all that the folder of a run, a training, a layer table or a reproduction has data for, into `out`.
+    """Draw all that the folder of a run, a training, a layer table or a reproduction has data for,
+    into `out`.
 
     Args:
-        folder: with the files of `purescope sweep`, ``compare``, ``evidence``, ``track`` or ``layers``; or with such
-            folders named ``paper`` and ``native`` in it, whose figures go into folders of these names.
+        folder: with the files of `purescope sweep`, ``compare``, ``evidence``, ``track`` or
+            ``layers``; or with such folders named ``paper`` and ``native`` in it, whose figures go
+            into folders of these names.
         out: where the figures go.
         formats: of ``png``, ``svg`` and ``pdf``.
-        published: values to show beside ours in the folders of a reproduction, see `plot_published`.
-        processes: how many draw at once, where there are figures enough to gain by it. A script that asks for more than
-            one needs its ``if __name__ == "__main__":``.
+        published: values to show beside ours in the folders of a reproduction, see
+            `plot_published`.
+        processes: how many draw at once, where there are figures enough to gain by it. A script
+            that asks for more than one needs its ``if __name__ == "__main__":``.
         tell: called with each file when it is written.
 
     Raises:
-        InputError: there is nothing to draw, a format is unknown, a file cannot be read, or two labels would share a
-            file.
+        InputError: there is nothing to draw, a format is unknown, a file cannot be read, or two
+            labels would share a file.
         OutputError: `out` does not take them.
     """
     check_formats(formats)
@@ -76,7 +81,9 @@ def draw_folder(
     parts = [part for part in _PARTS if (folder / part / "results.parquet").is_file()]
     if not parts and not _sources(folder):
         raise nothing_in(folder, lambda path: bool(_sources(path)))
-    found: list[tuple[Path, Path, pd.DataFrame | None]] = [(folder, out, None)] if _sources(folder) else []
+    found: list[tuple[Path, Path, pd.DataFrame | None]] = (
+        [(folder, out, None)] if _sources(folder) else []
+    )
     found += [(folder / part, out / part, published) for part in parts]
     written: list[Path] = []
     missing: list[str] = []
@@ -89,7 +96,9 @@ def draw_folder(
                     tell(path)
         except (PurescopeError, OSError):
             raise
-        except Exception as error:  # tables that no run wrote together can contradict each other in any way
+        except (
+            Exception
+        ) as error:  # tables that no run wrote together can contradict each other in any way
             raise misfit(source, error) from error
         absent = [one for one in _SOURCES if one not in _sources(source)]
         missing += [f"{one.what}: no {one.files} in {source}" for one in absent]

@@ -1,4 +1,6 @@
-"""One neuron a point or a count: which overlaps there are, beside random ones, and whether the pure ones matter."""
+"""One neuron a point or a count: which overlaps there are, beside random ones, and whether the pure
+ones matter.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,7 +30,9 @@ _REFERENCES: tuple[Any, Any] = (DOTTED, DASH_DOTTED)
 
 @dataclass(frozen=True)
 class _Shown:
-    """Overlaps of the live neurons of each tower, and random ones: one a neuron, or one for each width."""
+    """Overlaps of the live neurons of each tower, and random ones: one a neuron, or one for each
+    width.
+    """
 
     model: str
     neurons: int
@@ -38,13 +42,16 @@ class _Shown:
     means: dict[int, float]
 
 
-def plot_overlap(neurons: "Projections | pd.DataFrame", *, model: str | None = None, ax: Axes | None = None) -> Axes:
-    """How many neurons have which overlap, for each tower, beside what random Gaussian neurons would have.
+def plot_overlap(
+    neurons: "Projections | pd.DataFrame", *, model: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """How many neurons have which overlap, for each tower, beside what random Gaussian neurons
+    would have.
 
     Args:
-        neurons: both towers' projections, to have one mean for the random neurons of each width; or a run's table
-            ``neurons``, see `purescope.tables.schemas.NEURONS`, to have as many random ones as outlines. A neuron dead
-            in a tower has no overlap there and is not drawn.
+        neurons: both towers' projections, to have one mean for the random neurons of each width; or
+            a run's table ``neurons``, see `purescope.tables.schemas.NEURONS`, to have as many
+            random ones as outlines. A neuron dead in a tower has no overlap there and is not drawn.
         model: of projections, its label for the title; of a table, which one, if it has several.
         ax: where to draw; a new figure without it.
 
@@ -52,7 +59,8 @@ def plot_overlap(neurons: "Projections | pd.DataFrame", *, model: str | None = N
         The axes: x is the overlap, 0 to 1, y the number of neurons.
 
     Raises:
-        InputError: the table is none of neurons, or has several models and none is named; or no neuron lives.
+        InputError: the table is none of neurons, or has several models and none is named; or no
+            neuron lives.
 
     Examples:
         >>> import torch
@@ -64,7 +72,11 @@ def plot_overlap(neurons: "Projections | pd.DataFrame", *, model: str | None = N
         >>> panel.get_title(loc="left")
         'tiny: 4 neurons'
     """
-    shown = _of_table(neurons, model) if isinstance(neurons, pd.DataFrame) else _of_projections(neurons, model or "")
+    shown = (
+        _of_table(neurons, model)
+        if isinstance(neurons, pd.DataFrame)
+        else _of_projections(neurons, model or "")
+    )
     own, ax = ax is None, new_axes() if ax is None else ax
     values = np.concatenate([*shown.live.values(), *shown.random.values(), [*shown.means.values()]])
     if not len(values):
@@ -73,8 +85,21 @@ def plot_overlap(neurons: "Projections | pd.DataFrame", *, model: str | None = N
     width = 1.5 * max(current().line, 0.6)
     for tower, scores in shown.live.items():
         fill, dashes = _LOOKS[tower]
-        look = {"facecolor": PALETTE[tower] + fill, "edgecolor": PALETTE[tower], "linestyle": dashes, "zorder": 3}
-        _histogram(ax, scores, edges, histtype="stepfilled", label=shown.names[tower], linewidth=width, **look)
+        look = {
+            "facecolor": PALETTE[tower] + fill,
+            "edgecolor": PALETTE[tower],
+            "linestyle": dashes,
+            "zorder": 3,
+        }
+        _histogram(
+            ax,
+            scores,
+            edges,
+            histtype="stepfilled",
+            label=shown.names[tower],
+            linewidth=width,
+            **look,
+        )
     for (tower, scores), dashes in zip(shown.random.items(), _REFERENCES, strict=False):
         look = {"edgecolor": INK, "linestyle": dashes, "linewidth": width, "zorder": 4}
         label = f"{tower} tower: as many random neurons"
@@ -82,20 +107,31 @@ def plot_overlap(neurons: "Projections | pd.DataFrame", *, model: str | None = N
     for (of_width, mean), dashes in zip(shown.means.items(), _REFERENCES, strict=False):
         label = f"random neurons of width {of_width:,}"
         ax.axvline(mean, label=label, color=INK, linestyle=dashes, linewidth=width, zorder=4)
-    heading(ax, f"{shown.model}: {shown.neurons:,} neurons" if shown.model else f"{shown.neurons:,} neurons")
+    heading(
+        ax,
+        f"{shown.model}: {shown.neurons:,} neurons"
+        if shown.model
+        else f"{shown.neurons:,} neurons",
+    )
     ax.set_xlabel("Overlap: mean |cosine| with the others (low = pure)")
     ax.set_ylabel("Neurons")
     return finish(ax, legend=own)
 
 
 def _of_projections(projections: "Projections", model: str) -> _Shown:
-    from purescope.maths.overlaps import overlap, random_overlap  # torch, which a table does not need
+    from purescope.maths.overlaps import (
+        overlap,
+        random_overlap,
+    )  # torch, which a table does not need
 
     towers = {"image": projections.image, "text": projections.text}
     scores = {tower: overlap(projection).numpy() for tower, projection in towers.items()}
     live = {tower: score[np.isfinite(score)] for tower, score in scores.items()}
     widths = {tower: projection.shape[1] for tower, projection in towers.items()}
-    names = {tower: f"{tower} tower: {len(live[tower]):,} neurons of width {widths[tower]:,}" for tower in towers}
+    names = {
+        tower: f"{tower} tower: {len(live[tower]):,} neurons of width {widths[tower]:,}"
+        for tower in towers
+    }
     means = {width: random_overlap(width) for width in widths.values()}
     return _Shown(model, projections.neurons, live, names, {}, means)
 
@@ -142,26 +178,29 @@ def plot_importance(
 ) -> Axes:
     """What is lost without each neuron against how pure it is: up matters more, right is purer.
 
-    Points are where the table has them. Equal accuracy drops, which come in steps of one image, lie on one line.
+    Points are where the table has them. Equal accuracy drops, which come in steps of one image, lie
+    on one line.
 
     Args:
-        table: of importance, see `purescope.tables.schemas.IMPORTANCE`. Dead neurons have no purity and are left out.
+        table: of importance, see `purescope.tables.schemas.IMPORTANCE`. Dead neurons have no purity
+            and are left out.
         importance: ``accuracy_drop``, ``loss_change`` or ``margin_change``.
-        against: ``total_overlap``, by which the experiment ranks, falling to the right; ``image_purity``;
-            ``text_purity``.
-        correlations: a table as `purescope.studies.importance.importance_and_purity` gives it, to state Spearman's rho
-            and its 95 % interval.
+        against: ``total_overlap``, by which the experiment ranks, falling to the right;
+            ``image_purity``; ``text_purity``.
+        correlations: a table as `purescope.studies.importance.importance_and_purity` gives it, to
+            state Spearman's rho and its 95 % interval.
         model: which model of the table; needs no naming where there is one only.
         dataset: which dataset, likewise.
         ablation: which ablation, likewise.
         ax: where to draw; a new figure without it.
 
     Returns:
-        The axes: accuracy in percentage points, loss in thousandths of a nat, overlap a sum over both towers.
+        The axes: accuracy in percentage points, loss in thousandths of a nat, overlap a sum over
+        both towers.
 
     Raises:
-        InputError: a column, model, dataset or ablation is unknown or not named among several; no neuron has a
-            purity; the correlations have no row for this plot.
+        InputError: a column, model, dataset or ablation is unknown or not named among several; no
+            neuron has a purity; the correlations have no row for this plot.
 
     Examples:
         >>> import purescope as ps
@@ -190,11 +229,21 @@ def plot_importance(
     ax = new_axes() if ax is None else ax
     (x_words, towers), (y_words, scale) = _AGAINST[against], _IMPORTANCE[importance]
     size, colour = (5 * current().line) ** 2, PALETTE["high_purity"]
-    ax.scatter(rows[against], rows[importance] * scale, s=size, color=colour, alpha=0.45, linewidths=0, zorder=3)
+    ax.scatter(
+        rows[against],
+        rows[importance] * scale,
+        s=size,
+        color=colour,
+        alpha=0.45,
+        linewidths=0,
+        zorder=3,
+    )
     zero_line(ax)
     first = rows.iloc[0]
     if correlations is not None:
-        x_words += "\n" + _rho(correlations, importance, towers, {name: str(first[name]) for name in wanted})
+        x_words += "\n" + _rho(
+            correlations, importance, towers, {name: str(first[name]) for name in wanted}
+        )
     ax.set(xlabel=x_words, ylabel=y_words)
     if against in _TURNED:
         ax.xaxis.set_inverted(True)

@@ -1,4 +1,6 @@
-"""Figures of several panels, one for each question, and those that a run and a training write by themselves."""
+"""Figures of several panels, one for each question, and those that a run and a training write by
+themselves.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -98,7 +100,9 @@ def importance_figure(table: pd.DataFrame, correlations: pd.DataFrame | None = N
     figure, grid = new_grid(len(models), 2)
     for model, panels in zip(models, grid, strict=True):
         for importance, ax in zip(("accuracy_drop", "loss_change"), panels, strict=True):
-            plot_importance(table, importance=importance, correlations=correlations, model=model, ax=ax)
+            plot_importance(
+                table, importance=importance, correlations=correlations, model=model, ax=ax
+            )
             title(ax, str(model) if ax is panels[0] else "")
     return headed(figure, f"{table.dataset.iloc[0]}: importance and purity of each neuron", [])
 
@@ -117,9 +121,13 @@ def layers_figure(table: pd.DataFrame) -> Figure:
 
 
 def dynamics_figure(table: pd.DataFrame) -> Figure:
-    """For each model overlap and order, and beside them for each dataset accuracy and gap; without any, the models."""
+    """For each model overlap and order, and beside them for each dataset accuracy and gap; without
+    any, the models.
+    """
     models, datasets = list(table.model.unique()), list(table[table.n > 0].dataset.unique())
-    places: list[list[tuple[Any, Any]]] = [[(model, dataset) for dataset in (None, *datasets)] for model in models]
+    places: list[list[tuple[Any, Any]]] = [
+        [(model, dataset) for dataset in (None, *datasets)] for model in models
+    ]
     if not datasets:
         places = [[(model, None) for model in models]]
     blocks = [row[start : start + 4] for row in places for start in range(0, len(row), 4)]
@@ -132,12 +140,19 @@ def dynamics_figure(table: pd.DataFrame) -> Figure:
         for (model, dataset), axes in zip(row, grid[2 * block : 2 * block + 2].T, strict=False):
             rows = table[table.model == model]
             rows = rows if dataset is None else rows[rows.dataset == dataset]
-            for show, ax in zip(("overlap", "order") if dataset is None else OF_A_DATASET, axes, strict=True):
+            for show, ax in zip(
+                ("overlap", "order") if dataset is None else OF_A_DATASET, axes, strict=True
+            ):
                 if rows.empty or (show == "gap" and rows.random.isna().all()):
                     continue
                 ax.set_axis_on()
                 plot_dynamics(rows, show, ax=ax)
-                title(ax, str(model if dataset is None else f"{model} on {dataset}") if ax is axes[0] else "")
+                title(
+                    ax,
+                    str(model if dataset is None else f"{model} on {dataset}")
+                    if ax is axes[0]
+                    else "",
+                )
     return headed(figure, "", grid.flat, columns=4 if columns > 2 else 2)
 
 
@@ -146,10 +161,14 @@ def ranked(neurons: pd.DataFrame, model: str) -> list[int]:
     return [int(neuron) for neuron in neurons[neurons.model == model].sort_values("rank").neuron]
 
 
-def write_figures(table: pd.DataFrame, out: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-    """Write ``figures/neuron_pruning_<dataset>`` and ``figures/purity_gap_<dataset>`` below `out`, in each format.
+def write_figures(
+    table: pd.DataFrame, out: Path, formats: Sequence[str] = ("png", "svg")
+) -> list[Path]:
+    """Write ``figures/neuron_pruning_<dataset>`` and ``figures/purity_gap_<dataset>`` below `out`,
+    in each format.
 
-    The first has accuracy and silhouette side by side, a row for each model; the second one panel for each model.
+    The first has accuracy and silhouette side by side, a row for each model; the second one panel
+    for each model.
 
     Returns:
         The files written, dataset by dataset.
@@ -163,20 +182,26 @@ def write_figures(table: pd.DataFrame, out: Path, formats: Sequence[str] = ("png
     names = [slug(dataset) for dataset in datasets]
     if not datasets or len(set(names)) < len(names):
         raise InputError(
-            f"a result table with the datasets {datasets}", expected="one or more, each with a file name of its own"
+            f"a result table with the datasets {datasets}",
+            expected="one or more, each with a file name of its own",
         )
     written = []
     for dataset, name in zip(datasets, names, strict=True):
         part = table[table.dataset == dataset]
-        written += save_figure(pruning_figure(part), out / "figures" / f"neuron_pruning_{name}", formats)
+        written += save_figure(
+            pruning_figure(part), out / "figures" / f"neuron_pruning_{name}", formats
+        )
         written += save_figure(gap_figure(part), out / "figures" / f"purity_gap_{name}", formats)
     return written
 
 
-def write_dynamics(table: pd.DataFrame, out: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+def write_dynamics(
+    table: pd.DataFrame, out: Path, formats: Sequence[str] = ("png", "svg")
+) -> list[Path]:
     """Write ``dynamics.png`` and so on below `out`.
 
-    For each model overlap and order, and beside them for each dataset accuracy and gap, see `plot_dynamics`.
+    For each model overlap and order, and beside them for each dataset accuracy and gap, see
+    `plot_dynamics`.
 
     Raises:
         InputError: a format is unknown.

@@ -21,7 +21,8 @@ from purescope.errors import InputError, OutputError, near_miss
 from purescope.files.writing import atomic_path
 from purescope.plots.style import Style, current, drawn_in
 
-# What savefig writes into a file besides the drawing: nothing that changes from one run to the next.
+# What savefig writes into a file besides the drawing: nothing that changes from one run to the
+# next.
 _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": "purescope"},
     "svg": {"Creator": "purescope", "Date": None},
@@ -33,30 +34,39 @@ _NO_GLYPH = re.compile(r"Glyph \d+ \((.*?)\) missing from")
 
 
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-    """Write ``stem.png``, ``stem.svg`` ..., each whole or not at all, and the same bytes for the same table.
+    """Write ``stem.png``, ``stem.svg`` ..., each whole or not at all, and the same bytes for the
+    same table.
 
-    Text in SVG stays text, so it can be searched, selected and read aloud; in the paper style it is outlines, so that
-    it needs no font where the file is included. Fonts in PDF are embedded as TrueType.
+    Text in SVG stays text, so it can be searched, selected and read aloud; in the paper style it is
+    outlines, so that it needs no font where the file is included. Fonts in PDF are embedded as
+    TrueType.
 
     Raises:
         InputError: a format is none of png, svg, pdf.
         OutputError: the folder does not take it.
 
     Warns:
-        UserWarning: the fonts at hand lack a letter of a name, which PNG and PDF then show as a box.
+        UserWarning: the fonts at hand lack a letter of a name, which PNG and PDF then show as a
+            box.
     """
     check_formats(formats)
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make {stem.parent}: {error.strerror}", fix="choose another --out") from error
+        raise OutputError(
+            f"cannot make {stem.parent}: {error.strerror}", fix="choose another --out"
+        ) from error
     paths = [stem.with_name(f"{stem.name}.{name}") for name in formats]
-    with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context(current().settings | _NO_LAYOUT):
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        matplotlib.rc_context(current().settings | _NO_LAYOUT),
+    ):
         warnings.simplefilter("always")
         layout = figure.get_layout_engine()
         if layout is not None:
             layout.execute(figure)
-            # Laid out once, for all formats. Not "none": that leaves an engine, for which savefig draws all twice.
+            # Laid out once, for all formats. Not "none": that leaves an engine, for which savefig
+            # draws all twice.
             figure.set_layout_engine(None)
         for path, name in zip(paths, formats, strict=True):
             with atomic_path(path) as temporary:
@@ -69,12 +79,16 @@ def check_formats(formats: Sequence[str]) -> None:
     """Raise an InputError for an unknown one."""
     unknown = [name for name in formats if name not in _METADATA]
     if unknown:
-        raise InputError(f"unknown figure format {unknown[0]!r}", **near_miss(unknown[0], _METADATA))
+        raise InputError(
+            f"unknown figure format {unknown[0]!r}", **near_miss(unknown[0], _METADATA)
+        )
 
 
 def _pass_on(caught: list[warnings.WarningMessage], name: str) -> None:
     """One warning for all letters without a glyph, and the others as they came."""
-    glyphs = dict.fromkeys(found[1] for one in caught if (found := _NO_GLYPH.match(str(one.message))))
+    glyphs = dict.fromkeys(
+        found[1] for one in caught if (found := _NO_GLYPH.match(str(one.message)))
+    )
     if glyphs:
         names = ", ".join(name.split("}")[0].removeprefix("\\N{").lower() for name in glyphs)
         warnings.warn(f"{name}: no font here has {names}; PNG and PDF show a box", stacklevel=3)
@@ -91,11 +105,14 @@ _ended: list[bool] = []  # of another process, once it is to end
 WORTH = 6  # figures, which take about as long as it takes a process to start
 
 
-def save_all(drawings: Sequence[Drawing], formats: Sequence[str], *, processes: int = 1) -> Iterator[list[Path]]:
-    """Draw and save each figure; what was written comes in their order, and its bytes do not depend on `processes`.
+def save_all(
+    drawings: Sequence[Drawing], formats: Sequence[str], *, processes: int = 1
+) -> Iterator[list[Path]]:
+    """Draw and save each figure; what was written comes in their order, and its bytes do not depend
+    on `processes`.
 
-    Matplotlib holds Python's lock, so threads would gain nothing. The processes are spawned, not forked: torch, which
-    comes with the library, has threads.
+    Matplotlib holds Python's lock, so threads would gain nothing. The processes are spawned, not
+    forked: torch, which comes with the library, has threads.
     """
     processes = min(processes, len(drawings) // WORTH)
     if processes < 2:
@@ -103,8 +120,12 @@ def save_all(drawings: Sequence[Drawing], formats: Sequence[str], *, processes: 
             yield save_figure(draw(), stem, formats)
         return
     before = multiprocessing.active_children()
-    with _uninterrupted():  # as is the process that Python starts beside them, which lifts the block of SIGINT again
-        pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin)
+    with (
+        _uninterrupted()
+    ):  # as is the process that Python starts beside them, which lifts the block of SIGINT again
+        pool = ProcessPoolExecutor(
+            processes, multiprocessing.get_context("spawn"), initializer=_begin
+        )
     try:
         with _uninterrupted():
             saved = [pool.submit(_saved, current(), drawing, formats) for drawing in drawings]
@@ -129,7 +150,8 @@ def save_all(drawings: Sequence[Drawing], formats: Sequence[str], *, processes: 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let processes start that Ctrl-C, which reaches them too, leaves alone; the first process ends them.
+    """Let processes start that Ctrl-C, which reaches them too, leaves alone; the first process ends
+    them.
 
     The signal is blocked and not ignored: this process gets it a moment later.
     """
@@ -143,7 +165,9 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _saved(style: Style, drawing: Drawing, formats: Sequence[str]) -> tuple[list[Path], list[_Warning]]:
+def _saved(
+    style: Style, drawing: Drawing, formats: Sequence[str]
+) -> tuple[list[Path], list[_Warning]]:
     """In a process of its own: the files, and what to warn of in the first one."""
     if _ended:
         _end()
@@ -155,7 +179,9 @@ def _saved(style: Style, drawing: Drawing, formats: Sequence[str]) -> tuple[list
 
 
 def _begin() -> None:
-    """At the start of another process: Ctrl-C is for the first one, whose end is the end of this one as well."""
+    """At the start of another process: Ctrl-C is for the first one, whose end is the end of this
+    one as well.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     Thread(target=_outlive_nobody, daemon=True).start()

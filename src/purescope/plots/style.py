@@ -10,24 +10,54 @@ import matplotlib
 
 from purescope.errors import InputError, near_miss
 
-# No two lines share both line style and marker, since two of the palette's colours are alike in grey print.
+# No two lines share both line style and marker, since two of the palette's colours are alike in
+# grey print.
 INK, AXIS, GRID = "#262626", "#8A8A8A", "#E3E3E3"
 BAND, RANGE = "#CFCFCF", "#ECECEC"  # of the random orders: 5 to 95 %, and all
-COLOUR_MAP = "magma_r"  # even in lightness, also for colour-blind eyes; little is light, as paper is
+COLOUR_MAP = (
+    "magma_r"  # even in lightness, also for colour-blind eyes; little is light, as paper is
+)
 
 DASHED, DOTTED, DASH_DOTTED = (0, (6, 1.5)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))
 _OPEN = {"markerfacecolor": "white", "markeredgewidth": 1.7}
 # Widths in points on a screen, which `Style.line` scales.
 LINES: dict[str, dict[str, Any]] = {
     "high_purity": {"linestyle": "-", "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5},
-    "low_purity": {"linestyle": DASHED, "marker": "s", "linewidth": 2, "markersize": 6, "zorder": 4, **_OPEN},
+    "low_purity": {
+        "linestyle": DASHED,
+        "marker": "s",
+        "linewidth": 2,
+        "markersize": 6,
+        "zorder": 4,
+        **_OPEN,
+    },
     "random": {"linestyle": "-", "marker": "", "linewidth": 1.3, "markersize": 5, "zorder": 3},
-    "full": {"linestyle": (0, (3, 2)), "marker": "", "linewidth": 1.3, "markersize": 5, "zorder": 2.5},
+    "full": {
+        "linestyle": (0, (3, 2)),
+        "marker": "",
+        "linewidth": 1.3,
+        "markersize": 5,
+        "zorder": 2.5,
+    },
     "gap": {"linestyle": "-", "marker": "^", "linewidth": 2, "markersize": 7, "zorder": 5},
-    "gap_to_random": {"linestyle": DASHED, "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5, **_OPEN},
+    "gap_to_random": {
+        "linestyle": DASHED,
+        "marker": "o",
+        "linewidth": 2,
+        "markersize": 6,
+        "zorder": 5,
+        **_OPEN,
+    },
     "order": {"linestyle": "-", "marker": "^", "linewidth": 2, "markersize": 7, "zorder": 5},
     "image": {"linestyle": "-", "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5},
-    "text": {"linestyle": DASHED, "marker": "s", "linewidth": 2, "markersize": 6, "zorder": 4, **_OPEN},
+    "text": {
+        "linestyle": DASHED,
+        "marker": "s",
+        "linewidth": 2,
+        "markersize": 6,
+        "zorder": 4,
+        **_OPEN,
+    },
 }
 LABELS = {"high_purity": "highest purity kept", "low_purity": "lowest purity kept"}
 
@@ -36,7 +66,10 @@ VENUES: dict[str, tuple[float, float]] = {
     "neurips": (5.5, 5.5),  # neurips_2025.sty: textwidth=5.5in
     "iclr": (5.5, 5.5),  # iclr2025_conference.sty: \textwidth 5.5in
     "icml": (3.25, 6.75),  # icml2025.sty: \textwidth 6.75in, \columnsep 0.25in
-    "cvpr": (3.28125, 6.875),  # cvpr.sty (ICCV and WACV too): \textwidth 6.875in, \columnsep 0.3125in
+    "cvpr": (
+        3.28125,
+        6.875,
+    ),  # cvpr.sty (ICCV and WACV too): \textwidth 6.875in, \columnsep 0.3125in
     "eccv": (12.2 / 2.54, 12.2 / 2.54),  # llncs.cls: \textwidth 12.2cm
     "acl": (7.7 / 2.54, 16 / 2.54),  # acl.sty: A4 with margin=2.5cm, \columnsep 0.6cm
     "aaai": (3.3125, 7.0),  # aaai25.sty: \textwidth 7.0in, \columnsep 0.375in
@@ -74,13 +107,23 @@ class Style:
     @property
     def settings(self) -> Any:
         """What matplotlib is told while such figures are drawn and saved."""
-        told: dict[str, Any] = {"svg.fonttype": self.svg_text, "svg.hashsalt": "purescope", "pdf.fonttype": 42}
+        told: dict[str, Any] = {
+            "svg.fonttype": self.svg_text,
+            "svg.hashsalt": "purescope",
+            "pdf.fonttype": 42,
+        }
         if self.name == "paper":
             thin = {"axes.linewidth": 0.6, "hatch.linewidth": 0.5, "patch.linewidth": 0.6}
             ticks = {
-                f"{axis}tick.major.{what}": size for axis in "xy" for what, size in (("width", 0.6), ("size", 2.5))
+                f"{axis}tick.major.{what}": size
+                for axis in "xy"
+                for what, size in (("width", 0.6), ("size", 2.5))
             }
-            told |= thin | ticks | {"font.family": list(self.font), "axes.labelpad": 2.5, "axes.titlepad": 3.5}
+            told |= (
+                thin
+                | ticks
+                | {"font.family": list(self.font), "axes.labelpad": 2.5, "axes.titlepad": 3.5}
+            )
         return told
 
 
@@ -89,21 +132,43 @@ _current: ContextVar[Style] = ContextVar("style", default=SCREEN)
 
 
 def paper(venue: str = "neurips", width: str = "column") -> Style:
-    """How figures are in the papers of a venue: as wide as its columns, 8 and 9 pt type like Times, thin lines.
+    """How figures are in the papers of a venue: as wide as its columns, 8 and 9 pt type like Times,
+    thin lines.
 
     Raises:
         InputError: the venue or the width is unknown.
     """
     for given, known in ((venue, VENUES), (width, WIDTHS)):
         if given not in known:
-            raise InputError(f"unknown {'width' if known is WIDTHS else 'venue'} {given!r}", **near_miss(given, known))
+            raise InputError(
+                f"unknown {'width' if known is WIDTHS else 'venue'} {given!r}",
+                **near_miss(given, known),
+            )
     column, text = VENUES[venue]
-    # STIX comes with matplotlib, so figures are the same on every machine; what it lacks is taken from DejaVu.
+    # STIX comes with matplotlib, so figures are the same on every machine; what it lacks is taken
+    # from DejaVu.
     font = ("STIXGeneral", "DejaVu Sans")
-    sizes: dict[str, Any] = {"single": 0.3 + min(0.65 * column, 2.5), "row": 1.65, "margin": 0.5, "across": 3}
+    sizes: dict[str, Any] = {
+        "single": 0.3 + min(0.65 * column, 2.5),
+        "row": 1.65,
+        "margin": 0.5,
+        "across": 3,
+    }
     sizes["stack"] = 4 if width == "column" and column < text else 0
-    type_sizes: dict[str, Any] = {"title": 9.0, "label": 9.0, "small": 8.0, "spacing": 1.0, "letter": 0.43}
-    look: dict[str, Any] = {"line": 0.55, "pad": 0.02, "dpi": 400, "headings": False, "svg_text": "path"}
+    type_sizes: dict[str, Any] = {
+        "title": 9.0,
+        "label": 9.0,
+        "small": 8.0,
+        "spacing": 1.0,
+        "letter": 0.43,
+    }
+    look: dict[str, Any] = {
+        "line": 0.55,
+        "pad": 0.02,
+        "dpi": 400,
+        "headings": False,
+        "svg_text": "path",
+    }
     return Style("paper", column, text, font=font, **sizes, **type_sizes, **look)
 
 
@@ -113,14 +178,16 @@ def current() -> Style:
 
 
 @contextmanager
-def style(name: str = "screen", *, venue: str = "neurips", width: str = "column") -> Iterator[Style]:
+def style(
+    name: str = "screen", *, venue: str = "neurips", width: str = "column"
+) -> Iterator[Style]:
     """Draw, and save, figures in this style within a ``with`` block.
 
     Args:
         name: ``screen``, or ``paper``: without headings, since papers have captions.
         venue: whose columns a paper's figures fit, a name in `VENUES`.
-        width: where the venue has two columns, ``column`` stacks up to four panels in one of them, and wider figures
-            alone go over both; ``text`` has panels side by side, over both.
+        width: where the venue has two columns, ``column`` stacks up to four panels in one of them,
+            and wider figures alone go over both; ``text`` has panels side by side, over both.
 
     Raises:
         InputError: one of them is unknown.

@@ -1,8 +1,10 @@
 """What a card says of a neuron, by number instead of by name, so that names stand on the page once.
 
-Cards give activations, scores and cosines to four decimals, since there are tens of thousands; tables have them whole.
+Cards give activations, scores and cosines to four decimals, since there are tens of thousands;
+tables have them whole.
 
-Which pairs of classes are confused more, and which less, than with all neurons, is told by number, too.
+Which pairs of classes are confused more, and which less, than with all neurons, is told by number,
+too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,18 +26,27 @@ Details = dict[str, Any]
 def neurons_of(folder: Folder, model: str) -> Details:
     """All neurons of a model, by their own numbering: columns, place in the null, and who is near.
 
-    ``rank``, ``total_overlap``, and for each tower: ``overlap``, ``purity``, ``below`` (per cent of random neurons
-    whose overlap is larger; none for a dead neuron), ``near`` (the neurons of largest absolute cosine) and ``cosine``
-    (theirs).
+    ``rank``, ``total_overlap``, and for each tower: ``overlap``, ``purity``, ``below`` (per cent of
+    random neurons whose overlap is larger; none for a dead neuron), ``near`` (the neurons of
+    largest absolute cosine) and ``cosine`` (theirs).
     """
     table = folder.table(schemas.NEURONS)
     table = table[table.model == model].sort_values("neuron")
     if table.empty:
         return {}
-    found: Details = {"rank": table["rank"].to_list(), "total_overlap": table.total_overlap.to_list()}
+    found: Details = {
+        "rank": table["rank"].to_list(),
+        "total_overlap": table.total_overlap.to_list(),
+    }
     for tower in ("image", "text"):
-        overlap, null = table[f"{tower}_overlap"].to_numpy(float), table[f"{tower}_random"].dropna().to_numpy(float)
-        tower_details: Details = {"overlap": overlap.tolist(), "purity": table[f"{tower}_purity"].to_list()}
+        overlap, null = (
+            table[f"{tower}_overlap"].to_numpy(float),
+            table[f"{tower}_random"].dropna().to_numpy(float),
+        )
+        tower_details: Details = {
+            "overlap": overlap.tolist(),
+            "purity": table[f"{tower}_purity"].to_list(),
+        }
         if len(null):
             tower_details["below"] = _larger(null, overlap)
             tower_details["null"] = [float(null.min()), float(null.max())]
@@ -47,19 +58,31 @@ def neurons_of(folder: Folder, model: str) -> Details:
 
 
 def details_of(folder: Folder, model: str, dataset: str) -> Details:
-    """What a data set says of each neuron of a model: ``names`` (of classes or words) and lists over the neurons.
+    """What a data set says of each neuron of a model: ``names`` (of classes or words) and lists
+    over the neurons.
 
-    ``most`` and ``least``: [image, name, activation] each; ``words``: [name, score]; ``drop``, ``low``, ``high``:
-    accuracy lost without it; ``classes``: [name, recall lost]. And ``orders``: by strategy, which is kept first.
+    ``most`` and ``least``: [image, name, activation] each; ``words``: [name, score]; ``drop``,
+    ``low``, ``high``: accuracy lost without it; ``classes``: [name, recall lost]. And ``orders``:
+    by strategy, which is kept first.
     """
     names = _Names()
     parts: Details = {}
     examples = folder.pair(schemas.EXAMPLES, model, dataset)
     if len(examples):
-        for end, rows in (("most", examples[examples.place > 0]), ("least", examples[examples.place < 0])):
+        for end, rows in (
+            ("most", examples[examples.place > 0]),
+            ("least", examples[examples.place < 0]),
+        ):
             rows = rows[rows.place.abs() <= SHOWN].sort_values("place", key=abs)
-            triples = zip(rows.image.to_list(), names.numbers(rows["class"]), _short(rows.activation), strict=True)
-            parts[end] = _by_neuron(rows.neuron, ([int(image), name, value] for image, name, value in triples))
+            triples = zip(
+                rows.image.to_list(),
+                names.numbers(rows["class"]),
+                _short(rows.activation),
+                strict=True,
+            )
+            parts[end] = _by_neuron(
+                rows.neuron, ([int(image), name, value] for image, name, value in triples)
+            )
     words = folder.pair(schemas.WORDS, model, dataset)
     if len(words):
         words = words[words.place <= _WORDS].sort_values("place")
@@ -67,7 +90,9 @@ def details_of(folder: Folder, model: str, dataset: str) -> Details:
         parts["words"] = _by_neuron(words.neuron, map(list, pairs))
     importance = folder.pair(schemas.IMPORTANCE, model, dataset)
     if len(importance):
-        importance = importance[importance.ablation == importance.ablation.iloc[0]].sort_values("neuron")
+        importance = importance[importance.ablation == importance.ablation.iloc[0]].sort_values(
+            "neuron"
+        )
         parts |= {
             "drop": importance.accuracy_drop.to_list(),
             "low": importance.low.to_list(),
@@ -82,7 +107,10 @@ def details_of(folder: Folder, model: str, dataset: str) -> Details:
         parts["classes"] = _by_neuron(classes.neuron, map(list, pairs))
     orders = folder.pair(schemas.ORDERS, model, dataset).sort_values("place", kind="stable")
     if len(orders):
-        parts["orders"] = {str(name): part.neuron.to_list() for name, part in orders.groupby("strategy", sort=False)}
+        parts["orders"] = {
+            str(name): part.neuron.to_list()
+            for name, part in orders.groupby("strategy", sort=False)
+        }
     return parts | {"names": names.texts} if parts else {}
 
 
@@ -118,10 +146,15 @@ def _nearest(cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _larger(null: np.ndarray, overlap: np.ndarray) -> list[float | None]:
-    """Per cent of the random overlaps above each one, to a decimal; 0 and 100 are none and all of them."""
+    """Per cent of the random overlaps above each one, to a decimal; 0 and 100 are none and all of
+    them.
+    """
     count = len(null) - np.searchsorted(np.sort(null), overlap, side="right")
     tenths = np.clip((1000 * count / len(null)).round(), np.sign(count), 999 + (count == len(null)))
-    return [None if dead else value for value, dead in zip((tenths / 10).tolist(), np.isnan(overlap), strict=True)]
+    return [
+        None if dead else value
+        for value, dead in zip((tenths / 10).tolist(), np.isnan(overlap), strict=True)
+    ]
 
 
 def _short(values: Any) -> Any:
@@ -129,7 +162,8 @@ def _short(values: Any) -> Any:
 
 
 def thumbnails_by_need(details: Mapping[str, Details], first: Mapping[str, list[int]]) -> list[int]:
-    """The images of one data set, those of the cards that always show first, then by how near the ends they stand.
+    """The images of one data set, those of the cards that always show first, then by how near the
+    ends they stand.
 
     Args:
         details: of each model on the data set.
@@ -145,7 +179,9 @@ def thumbnails_by_need(details: Mapping[str, Details], first: Mapping[str, list[
     for place in range(SHOWN):
         for part in details.values():
             for end in ("most", "least"):
-                needed |= {entries[place][0]: None for entries in part.get(end, []) if len(entries) > place}
+                needed |= {
+                    entries[place][0]: None for entries in part.get(end, []) if len(entries) > place
+                }
     return list(needed)
 
 
@@ -153,9 +189,11 @@ EACH = 6  # pairs
 
 
 def confusion_changes(folder: Folder) -> dict[str, dict[str, list[list[Any]]]]:
-    """By "model/data set" and then "strategy/k", in numbers: [truth, predicted, with all neurons, then].
+    """By "model/data set" and then "strategy/k", in numbers: [truth, predicted, with all neurons,
+    then].
 
-    The pairs whose count changed most, `EACH` of those that are confused more and as many of those confused less.
+    The pairs whose count changed most, `EACH` of those that are confused more and as many of those
+    confused less.
     """
     table = folder.table(schemas.CONFUSIONS)
     table = table[table.truth != table.predicted]
@@ -166,7 +204,9 @@ def confusion_changes(folder: Folder) -> dict[str, dict[str, list[list[Any]]]]:
         names = [[str(truth), str(predicted)] for truth, predicted in pairs.size().index]
         counts, strategy, k = part["count"].to_numpy(), part.strategy.to_numpy(), part.k.to_numpy()
 
-        def counted(rows: np.ndarray, size: int = len(names), of_row: Any = of_row, counts: Any = counts) -> np.ndarray:
+        def counted(
+            rows: np.ndarray, size: int = len(names), of_row: Any = of_row, counts: Any = counts
+        ) -> np.ndarray:
             return np.bincount(of_row[rows], counts[rows], minlength=size).astype(int)
 
         full = counted(strategy == "full")

@@ -1,7 +1,8 @@
-"""The charts of the page as Vega-Lite, made with Altair: one specification for the still picture and the live view.
+"""The charts of the page as Vega-Lite, made with Altair: one specification for the still picture
+and the live view.
 
-Colours are CSS variables and ``currentColor``, so light and dark are the stylesheet's. What a reader switches is a
-parameter of the specification (``at``, ``percent``) or a named set of rows.
+Colours are CSS variables and ``currentColor``, so light and dark are the stylesheet's. What a
+reader switches is a parameter of the specification (``at``, ``percent``) or a named set of rows.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,8 @@ def curve_chart(
     height: int = 320,
     small: bool = False,
 ) -> Spec:
-    """Values against k: bands for the random orders, lines and intervals for the others, a rule at the chosen k.
+    """Values against k: bands for the random orders, lines and intervals for the others, a rule at
+    the chosen k.
 
     Args:
         rows, levels: as a `Curve` has them.
@@ -50,11 +52,17 @@ def curve_chart(
     curves, lines = named("curves"), named("levels")
     base = alt.Chart(curves).encode(x=_k_axis(neurons, small))
     domain = alt.Undefined if span is None else list(span)
-    y = alt.Y("value:Q", scale=alt.Scale(zero=False, nice=False, padding=6, domain=domain), axis=_value_axis(small))
+    y = alt.Y(
+        "value:Q",
+        scale=alt.Scale(zero=False, nice=False, padding=6, domain=domain),
+        axis=_value_axis(small),
+    )
     low = alt.Y("low:Q", scale=alt.Scale(zero=False, nice=False), axis=_value_axis(small))
     random, others = "datum.strategy == 'random'", "datum.strategy != 'random'"
     colour = _by_strategy(looks, "stroke", [look.colour for look in looks])
-    dash = alt.StrokeDash("strategy:N", scale=_scale(looks, [look.dash for look in looks]), legend=None)
+    dash = alt.StrokeDash(
+        "strategy:N", scale=_scale(looks, [look.dash for look in looks]), legend=None
+    )
     band = base.transform_filter(random)
     layers: list[Any] = [
         band.mark_area(fill="var(--random)", opacity=0.10).encode(
@@ -72,26 +80,35 @@ def curve_chart(
             _names(lines, below=True).encode(y=alt.value(height - 16)),
         ]
     if not small and any(row["strategy"] != "random" and row["low"] == row["low"] for row in rows):
-        beside = alt.ExprRef("datum.strategy == 'low_purity' ? 2.5 : -2.5")  # two at one k do not cover each other
+        beside = alt.ExprRef(
+            "datum.strategy == 'low_purity' ? 2.5 : -2.5"
+        )  # two at one k do not cover each other
         bars = base.transform_filter(others).mark_rule(strokeWidth=1.5, opacity=0.8, xOffset=beside)
         layers.append(bars.encode(y=low, y2=alt.Y2("high:Q"), stroke=colour))
     shown = [look for look in looks if look.shape]
     points = base.transform_filter(others).encode(y=y, stroke=colour)
     if at is not None:
-        chosen = alt.Chart(named("chosen")).mark_rule(stroke="var(--accent)", strokeWidth=1.5, opacity=0.9)
+        chosen = alt.Chart(named("chosen")).mark_rule(
+            stroke="var(--accent)", strokeWidth=1.5, opacity=0.9
+        )
         layers.append(chosen.encode(x=alt.X("k:Q")))
     layers += [
         base.mark_line(strokeWidth=1.6 if small else 2).encode(y=y, stroke=colour, strokeDash=dash),
         points.mark_point(strokeWidth=1.8, opacity=1).encode(
-            shape=alt.Shape("strategy:N", scale=_scale(shown, [look.shape for look in shown]), legend=None),
+            shape=alt.Shape(
+                "strategy:N", scale=_scale(shown, [look.shape for look in shown]), legend=None
+            ),
             fill=alt.Fill(
                 "strategy:N",
-                scale=_scale(shown, [look.colour if look.filled else "var(--page)" for look in shown]),
+                scale=_scale(
+                    shown, [look.colour if look.filled else "var(--page)" for look in shown]
+                ),
                 legend=None,
             ),
             size=alt.value(22 if small else 52),
         ),
-        # What the pointer meets: all values at the nearest k, so that no line need be hit. The page's script fills it.
+        # What the pointer meets: all values at the nearest k, so that no line need be hit. The
+        # page's script fills it.
         alt.Chart(named("hover")).mark_rect(
             x=alt.ExprRef("datum.from === null ? 0 : scale('x', datum.from)"),
             x2=alt.ExprRef("datum.to === null ? width : scale('x', datum.to)"),
@@ -101,7 +118,9 @@ def curve_chart(
             tooltip=alt.ExprRef("datum.told"),
         ),
     ]
-    chart = alt.layer(*layers).add_params(alt.param("percent", value=percent), alt.param("ticks", value=ticks))
+    chart = alt.layer(*layers).add_params(
+        alt.param("percent", value=percent), alt.param("ticks", value=ticks)
+    )
     return finished(chart, width, height, curves=rows, levels=levels, chosen=[{"k": at}], hover=[])
 
 
@@ -124,7 +143,9 @@ def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
         .encode(
             x=x,
             x2=alt.X2("end:Q"),
-            y=alt.Y("neurons:Q", title="Neurons", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4)),
+            y=alt.Y(
+                "neurons:Q", title="Neurons", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4)
+            ),
             fill=alt.Fill("tower:N", scale=_TOWERS, legend=None),
             tooltip=[
                 alt.Tooltip("tower:N"),
@@ -143,7 +164,9 @@ def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
                 x=alt.X("least:Q"), x2=alt.X2("greatest:Q"), tooltip=tooltip
             ),
             bars,
-            null.mark_text(align="left", dx=6, dy=4, baseline="top", fill="currentColor", fontSize=11).encode(
+            null.mark_text(
+                align="left", dx=6, dy=4, baseline="top", fill="currentColor", fontSize=11
+            ).encode(
                 x=alt.X("greatest:Q"), y=alt.value(0), text=alt.value("range of random neurons")
             ),
         ]
@@ -164,7 +187,9 @@ def scatter_chart(rows: list[Row], neurons: int) -> Spec:
         drop="100 * datum.accuracy_drop",
         overlap=mean,
     )
-    chosen = alt.Chart(named("chosen")).transform_calculate(drop="100 * datum.accuracy_drop", overlap=mean)
+    chosen = alt.Chart(named("chosen")).transform_calculate(
+        drop="100 * datum.accuracy_drop", overlap=mean
+    )
     x = alt.X(
         "overlap:Q",
         title="Overlap, mean of both towers (low = pure)",
@@ -179,12 +204,20 @@ def scatter_chart(rows: list[Row], neurons: int) -> Spec:
         alt.Tooltip("Lost:N", title="lost without it"),
         alt.Tooltip("Interval:N", title="95 % interval"),
     ]
-    zero = alt.Chart(named("zero")).mark_rule(stroke="currentColor", opacity=0.5).encode(y=alt.Y("drop:Q"))
-    points = base.mark_point(filled=True, size=34, opacity=0.7, fill="var(--high-purity)", cursor="pointer").encode(
-        x=x, y=y, tooltip=tooltip
+    zero = (
+        alt.Chart(named("zero"))
+        .mark_rule(stroke="currentColor", opacity=0.5)
+        .encode(y=alt.Y("drop:Q"))
     )
-    ring = chosen.mark_point(size=170, stroke="var(--accent)", strokeWidth=2.5, opacity=1).encode(x=x, y=y)
-    return finished(alt.layer(zero, points, ring), WIDE, 300, neurons=rows, chosen=rows[:1], zero=[{"drop": 0}])
+    points = base.mark_point(
+        filled=True, size=34, opacity=0.7, fill="var(--high-purity)", cursor="pointer"
+    ).encode(x=x, y=y, tooltip=tooltip)
+    ring = chosen.mark_point(size=170, stroke="var(--accent)", strokeWidth=2.5, opacity=1).encode(
+        x=x, y=y
+    )
+    return finished(
+        alt.layer(zero, points, ring), WIDE, 300, neurons=rows, chosen=rows[:1], zero=[{"drop": 0}]
+    )
 
 
 def _names(lines: alt.NamedData, *, below: bool) -> Any:
@@ -192,9 +225,17 @@ def _names(lines: alt.NamedData, *, below: bool) -> Any:
     return (
         alt.Chart(lines)
         .transform_filter("datum.below" if below else "!datum.below")
-        .transform_calculate(label="replace(replace(datum.label, ' neurons', '\\nneurons'), ', ', ',\\n')")
+        .transform_calculate(
+            label="replace(replace(datum.label, ' neurons', '\\nneurons'), ', ', ',\\n')"
+        )
         .mark_text(
-            align="left", baseline="middle", lineBreak="\n", dx=6, fill="currentColor", fontSize=11, opacity=0.85
+            align="left",
+            baseline="middle",
+            lineBreak="\n",
+            dx=6,
+            fill="currentColor",
+            fontSize=11,
+            opacity=0.85,
         )
         .encode(x=alt.value("width"), text=alt.Text("label:N"))
     )
@@ -214,7 +255,13 @@ def _by_strategy(looks: Sequence[Look], channel: str, values: list[Any]) -> Any:
 
 def _k_axis(neurons: int | None, small: bool) -> alt.X:
     title = None if small else "Neurons kept" + (f", of {neurons:,}" if neurons else "")
-    axis = alt.Axis(grid=False, values=alt.ExprRef("ticks"), format="~d", labelOverlap="greedy", labelSeparation=4)
+    axis = alt.Axis(
+        grid=False,
+        values=alt.ExprRef("ticks"),
+        format="~d",
+        labelOverlap="greedy",
+        labelSeparation=4,
+    )
     return alt.X("k:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=8), axis=axis)
 
 
@@ -242,9 +289,12 @@ def finished(chart: Any, width: int, height: int | dict[str, int], **datasets: l
     }
     spec: Spec = chart.properties(width=width, height=height).to_dict(validate=False)
     spec["background"] = None
-    spec["autosize"] = {"type": "fit-x", "contains": "padding"} if isinstance(height, int) else {"type": "pad"}
+    spec["autosize"] = (
+        {"type": "fit-x", "contains": "padding"} if isinstance(height, int) else {"type": "pad"}
+    )
     spec["config"] = {
-        "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif",
+        "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu "
+        "Sans', sans-serif",
         "view": {"stroke": None},
         "axis": axis,
         "axisY": {"domain": False, "ticks": False},

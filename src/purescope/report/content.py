@@ -11,8 +11,22 @@ from typing import Any
 from purescope.errors import PurescopeError
 from purescope.looks import METRIC_NAMES, Look, looks, variables
 from purescope.report import courses, evidence, neurons
-from purescope.report.cards import Details, confusion_changes, details_of, neurons_of, thumbnails_by_need
-from purescope.report.curves import Curve, at_table, curves, explorer, key_figures, mean_curves, panels
+from purescope.report.cards import (
+    Details,
+    confusion_changes,
+    details_of,
+    neurons_of,
+    thumbnails_by_need,
+)
+from purescope.report.curves import (
+    Curve,
+    at_table,
+    curves,
+    explorer,
+    key_figures,
+    mean_curves,
+    panels,
+)
 from purescope.report.figures import Figure
 from purescope.report.neurons import Map, colour_steps
 from purescope.report.summary import Answer, answers, facts, missing, question, title
@@ -62,7 +76,8 @@ def _all(folder: Folder, chosen: str) -> Iterator[Section]:
         "models",
         "Comparison",
         "The models side by side" if several else "Over all k",
-        "Accuracy of the highest purity over all k, less that of random orders and of the lowest purity, with 95 % "
+        "Accuracy of the highest purity over all k, less that of random orders and of the lowest "
+        "purity, with 95 % "
         "intervals over images. Right of the line, purity helps."
         if compared[0]
         else "Each strategy as one number, and how many neurons it needs.",
@@ -79,7 +94,8 @@ def _all(folder: Folder, chosen: str) -> Iterator[Section]:
         "nulls",
         "Nulls",
         "What else could explain it",
-        "The same statistics where purity can mean nothing: random weights, random rotations of the embedding, "
+        "The same statistics where purity can mean nothing: random weights, random rotations of "
+        "the embedding, "
         "shuffled neurons.",
         evidence.nulls(folder),
     )
@@ -94,7 +110,8 @@ def _all(folder: Folder, chosen: str) -> Iterator[Section]:
         "correlations",
         "Importance",
         "Do pure neurons matter more?",
-        "Rank correlation of purity with what is lost without a neuron: above 0, the purer matter more.",
+        "Rank correlation of purity with what is lost without a neuron: above 0, the purer matter "
+        "more.",
         evidence.correlations(folder),
     )
     yield Section(
@@ -209,10 +226,16 @@ def _gather(folder: Folder) -> Content:
     seen = looks(folder.strategies)
     chosen = _chosen(folder, there)
     neuron_data = {
-        str(place): found for place, label in enumerate(folder.models) if (found := neurons_of(folder, label))
+        str(place): found
+        for place, label in enumerate(folder.models)
+        if (found := neurons_of(folder, label))
     }
     details = _details(folder)
-    ends = [_ends(folder, place, chosen) for place in range(len(folder.models)) if str(place) in neuron_data]
+    ends = [
+        _ends(folder, place, chosen)
+        for place in range(len(folder.models))
+        if str(place) in neuron_data
+    ]
     changes = confusion_changes(folder)
     small = panels(folder, there, seen, chosen)
     thumbnails = _thumbnails(folder, details, ends)
@@ -248,7 +271,9 @@ def _gather(folder: Folder) -> Content:
         colours=colour_steps(),
         sections=sections(folder, _key(chosen)),
         missing=missing(folder),
-        runs=[name for name in ("paper", "native") if (folder.path / name / "report.html").is_file()],
+        runs=[
+            name for name in ("paper", "native") if (folder.path / name / "report.html").is_file()
+        ],
         facts=facts(folder),
         notes=[str(note) for note in folder.manifest.get("notes", [])],
         data=data,
@@ -257,7 +282,9 @@ def _gather(folder: Folder) -> Content:
 
 
 def _chosen(folder: Folder, there: Mapping[tuple[str, str, str], Curve]) -> dict[str, Any]:
-    """What is shown first: of the first model and data set, about half of the neurons, which the page asks about."""
+    """What is shown first: of the first model and data set, about half of the neurons, which the
+    page asks about.
+    """
     if not there:
         return {"model": 0, "dataset": 0, "metric": "accuracy", "k": 0}
     (model, dataset, metric), one = next(iter(there.items()))
@@ -292,14 +319,18 @@ def _differences(folder: Folder) -> dict[str, dict[str, list[float]]]:
     found: dict[str, dict[str, list[float]]] = {}
     for row in each(table[table.second == "random"]):
         if str(row.dataset) in folder.datasets and str(row.model) in folder.models:
-            place = f"{folder.models.index(str(row.model))}/{folder.datasets.index(str(row.dataset))}"
+            place = (
+                f"{folder.models.index(str(row.model))}/{folder.datasets.index(str(row.dataset))}"
+            )
             values = [row.difference, row.low, row.high, row.permutation_p, row.permutation_holm]
             found.setdefault(place, {})[f"{row.first}/{row.k}"] = values
     return found
 
 
 def _ends(folder: Folder, model: int, chosen: Mapping[str, Any]) -> Ends:
-    histograms = [found for tower in ("image", "text") if (found := neurons.histogram(folder, model, tower))]
+    histograms = [
+        found for tower in ("image", "text") if (found := neurons.histogram(folder, model, tower))
+    ]
     purest, impurest = neurons.ends(folder, model, _ENDS)
     return Ends(
         model,
@@ -322,13 +353,23 @@ def _details(folder: Folder) -> dict[str, Details]:
     return found
 
 
-def _thumbnails(folder: Folder, details: Mapping[str, Details], ends: list[Ends]) -> list[tuple[str, str, int]]:
-    """Name of the style rule, data set and image of every thumbnail that there is, the most needed first."""
+def _thumbnails(
+    folder: Folder, details: Mapping[str, Details], ends: list[Ends]
+) -> list[tuple[str, str, int]]:
+    """Name of the style rule, data set and image of every thumbnail that there is, the most needed
+    first.
+    """
     first = {str(end.model): [*end.purest, *end.impurest] for end in ends}
     lists = []
     for at, dataset in enumerate(folder.datasets):
-        of_set = {key.split("/")[0]: part for key, part in details.items() if key.split("/")[1] == str(at)}
-        images = [image for image in thumbnails_by_need(of_set, first) if (dataset, image) in folder.thumbnails]
+        of_set = {
+            key.split("/")[0]: part for key, part in details.items() if key.split("/")[1] == str(at)
+        }
+        images = [
+            image
+            for image in thumbnails_by_need(of_set, first)
+            if (dataset, image) in folder.thumbnails
+        ]
         lists.append([(f"t{at}-{image}", dataset, image) for image in images])
     length = max(map(len, lists), default=0)
     return [found[place] for place in range(length) for found in lists if place < len(found)]

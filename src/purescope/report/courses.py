@@ -1,4 +1,6 @@
-"""What goes on a course: through the depths of a model, the steps of a training, the ks of the published figures."""
+"""What goes on a course: through the depths of a model, the steps of a training, the ks of the
+published figures.
+"""
 
 import pandas as pd
 
@@ -11,7 +13,12 @@ from purescope.report.tables import rows as each
 from purescope.tables import schemas
 from purescope.tables.results import Folder
 
-_HIGH, _LOW, _RANDOM, _INK = "var(--high-purity)", "var(--low-purity)", "var(--random)", "currentColor"
+_HIGH, _LOW, _RANDOM, _INK = (
+    "var(--high-purity)",
+    "var(--low-purity)",
+    "var(--random)",
+    "currentColor",
+)
 
 
 def layers(folder: Folder) -> Found:
@@ -33,14 +40,25 @@ def layers(folder: Folder) -> Found:
                 }
                 for row in each(rows_of)
             ]
-            spec = lines_chart(rows, x="Depth", y="Overlap, × random", colours=colours, level=1.0, form=None)
+            spec = lines_chart(
+                rows, x="Depth", y="Overlap, × random", colours=colours, level=1.0, form=None
+            )
             first, last = rows_of.iloc[0], rows_of.iloc[-1]
             alt = (
                 f"{model}, {tower} tower: overlap of weights over that of random neurons, from "
-                f"{first.relative_overlap:.2f} at depth {first.depth} ({first.kind}) to {last.relative_overlap:.2f} at "
+                f"{first.relative_overlap:.2f} at depth {first.depth} ({first.kind}) to "
+                f"{last.relative_overlap:.2f} at "
                 f"depth {last.depth} ({last.kind}); 1 is as random neurons."
             )
-            figures.append(Figure(f"layers-{place}-{tower}", f"{model}: {tower} tower", alt, spec, keys_of(colours)))
+            figures.append(
+                Figure(
+                    f"layers-{place}-{tower}",
+                    f"{model}: {tower} tower",
+                    alt,
+                    spec,
+                    keys_of(colours),
+                )
+            )
     columns = [
         *NAMED,
         Column("tower", "Tower"),
@@ -53,7 +71,9 @@ def layers(folder: Folder) -> Found:
         Column("effective_rank", "Effective rank", lambda v: formats.plain(v, 1)),
         Column("relative_effective_rank", "× random", lambda v: formats.plain(v, 2)),
     ]
-    return figures, [make_table("layers-table", "Every layer, from the first to the last", table, columns)]
+    return figures, [
+        make_table("layers-table", "Every layer, from the first to the last", table, columns)
+    ]
 
 
 def training(folder: Folder) -> Found:
@@ -66,19 +86,34 @@ def training(folder: Folder) -> Found:
         steps = part.drop_duplicates("step")
         towers = {"image tower": "image_relative_overlap", "text tower": "text_relative_overlap"}
         rows = [
-            {"x": int(row["step"]), "kind": kind, "value": row[column], "told": f"{row[column]:.2f}"}
+            {
+                "x": int(row["step"]),
+                "kind": kind,
+                "value": row[column],
+                "told": f"{row[column]:.2f}",
+            }
             for kind, column in towers.items()
             for _, row in steps.iterrows()
         ]
         colours = {"image tower": "var(--image)", "text tower": "var(--text)"}
-        spec = lines_chart(rows, x="Training step", y="Overlap, × random", colours=colours, level=1.0, form=None)
-        first, last = steps.iloc[0], steps.iloc[-1]
-        alt = f"{model}, step {first.step:,} to {last.step:,}: overlap over that of random weights, " + ", ".join(
-            f"{kind} {first[column]:.2f} to {last[column]:.2f}" for kind, column in towers.items()
+        spec = lines_chart(
+            rows, x="Training step", y="Overlap, × random", colours=colours, level=1.0, form=None
         )
-        figures.append(Figure(f"training-{place}", f"{model}: overlap", alt + ".", spec, keys_of(colours)))
+        first, last = steps.iloc[0], steps.iloc[-1]
+        alt = (
+            f"{model}, step {first.step:,} to {last.step:,}: overlap over that of random weights, "
+            + ", ".join(
+                f"{kind} {first[column]:.2f} to {last[column]:.2f}"
+                for kind, column in towers.items()
+            )
+        )
+        figures.append(
+            Figure(f"training-{place}", f"{model}: overlap", alt + ".", spec, keys_of(colours))
+        )
         for at, (dataset, seen) in enumerate(groups(part[part.n > 0], "dataset")):
-            figures.append(_accuracy_by_step(f"training-{place}-{at}", f"{model} on {dataset}", seen))
+            figures.append(
+                _accuracy_by_step(f"training-{place}-{at}", f"{model} on {dataset}", seen)
+            )
     columns = [
         Column("model", "Model"),
         Column("step", "Step", lambda v: f"{v:,}"),
@@ -91,11 +126,20 @@ def training(folder: Folder) -> Found:
         Column("random", "Random, %", formats.percent),
         Column("low_purity", "Lowest purity, %", formats.percent),
     ]
-    return figures, [make_table("training-table", "Over the training; strategies are means over k", table, columns)]
+    return figures, [
+        make_table(
+            "training-table", "Over the training; strategies are means over k", table, columns
+        )
+    ]
 
 
 def _accuracy_by_step(name: str, title: str, table: pd.DataFrame) -> Figure:
-    colours = {"all neurons": _INK, "lowest purity": _LOW, "highest purity": _HIGH, "random": _RANDOM}
+    colours = {
+        "all neurons": _INK,
+        "lowest purity": _LOW,
+        "highest purity": _HIGH,
+        "random": _RANDOM,
+    }
     columns = dict(zip(colours, ("accuracy", "low_purity", "high_purity", "random"), strict=True))
     rows = []
     for kind, column in columns.items():
@@ -116,7 +160,9 @@ def _accuracy_by_step(name: str, title: str, table: pd.DataFrame) -> Figure:
     spec = lines_chart(rows, x="Training step", y="Accuracy (%)", colours=colours, band=True)
     last = table.iloc[-1]
     alt = f"{title}, at the last step {last.step:,}: " + ", ".join(
-        f"{kind} {formats.percent(last[column])} %" for kind, column in columns.items() if last[column] == last[column]
+        f"{kind} {formats.percent(last[column])} %"
+        for kind, column in columns.items()
+        if last[column] == last[column]
     )
     return Figure(name, title, alt + ".", spec, keys_of(colours))
 
@@ -158,7 +204,8 @@ def reproduction(folder: Folder) -> Found:
         spec = lines_chart(rows, x="Neurons kept", y="Accuracy (%)", colours=colours, dashes=dashes)
         furthest = part.paper_difference.abs().max()
         alt = (
-            f"{dataset}: accuracy against neurons kept, published and ours; under protocol paper ours is at most "
+            f"{dataset}: accuracy against neurons kept, published and ours; under protocol paper "
+            f"ours is at most "
             f"{formats.percent(furthest)} points from what is published."
         )
         figures.append(Figure(f"reproduction-{place}", str(dataset), alt, spec))

@@ -1,6 +1,8 @@
-"""The curves: over all data sets, the one that a reader explores, a small one of each, and a table at one k.
+"""The curves: over all data sets, the one that a reader explores, a small one of each, and a table
+at one k.
 
-The rows behind them are the tables' own values, and of the random orders their median and quantiles.
+The rows behind them are the tables' own values, and of the random orders their median and
+quantiles.
 
 """
 
@@ -32,7 +34,8 @@ class Curve:
     """One model, data set and metric.
 
     Args:
-        rows: strategy, k, value, low, high (of random orders the 5 and 95 % quantile), least, greatest.
+        rows: strategy, k, value, low, high (of random orders the 5 and 95 % quantile), least,
+            greatest.
         levels: horizontal lines: name, label, value, and whether it lies below the plot.
         neurons: of the model.
         images, classes: of the data set.
@@ -57,7 +60,12 @@ class Curve:
     def span(self) -> tuple[float, float]:
         """The least and the most that is drawn."""
         levels = [level for level in self.levels if not level["below"]]
-        drawn = [row[end] for row in [*self.rows, *levels] for end in _ENDS if end in row and row[end] == row[end]]
+        drawn = [
+            row[end]
+            for row in [*self.rows, *levels]
+            for end in _ENDS
+            if end in row and row[end] == row[end]
+        ]
         return min(drawn), max(drawn)
 
     @property
@@ -82,7 +90,13 @@ def curve(table: pd.DataFrame) -> Curve | None:
         return None
     swept = table[table.strategy != "full"].sort_values("k", kind="stable")
     rows = [
-        {"strategy": row.strategy, "k": int(row.k), "value": row.value, "low": row.low, "high": row.high}
+        {
+            "strategy": row.strategy,
+            "k": int(row.k),
+            "value": row.value,
+            "low": row.low,
+            "high": row.high,
+        }
         for row in each(swept[swept.strategy != "random"])
     ]
     draws = swept[swept.strategy == "random"]
@@ -90,7 +104,9 @@ def curve(table: pd.DataFrame) -> Curve | None:
         rows += _spread(draws.pivot(index="draw", columns="k", values="value"))
     first, full = table.iloc[0], table[table.strategy == "full"]
     whole = full.iloc[0] if len(full) else None
-    everything = {} if whole is None else {"value": whole.value, "low": whole.low, "high": whole.high}
+    everything = (
+        {} if whole is None else {"value": whole.value, "low": whole.low, "high": whole.high}
+    )
     return Curve(
         rows=rows,
         levels=_levels(rows, everything.get("value"), float(first.chance), int(first.neurons)),
@@ -110,7 +126,8 @@ def mean_curves(folder: Folder) -> dict[str, Curve]:
 
 
 def mean_curve(results: pd.DataFrame, model: str) -> Curve | None:
-    """Accuracy of a model as the mean over the data sets on which it is above chance, at the ks that all of them have.
+    """Accuracy of a model as the mean over the data sets on which it is above chance, at the ks
+    that all of them have.
 
     The same random orders are drawn for every data set, so a draw has a mean as a strategy has.
     """
@@ -149,7 +166,8 @@ def _spread(draws: pd.DataFrame) -> list[Row]:
 
 
 def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) -> list[Row]:
-    """Lines across: all neurons; and chance, below the plot where its line would press the curves together.
+    """Lines across: all neurons; and chance, below the plot where its line would press the curves
+    together.
 
     Two lines so close that their names would stand on each other share one name.
     """
@@ -165,7 +183,11 @@ def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) ->
     levels.append({"name": "chance", "label": label, "value": chance, "below": below})
     shown = [*rows, *(level for level in levels if not level["below"])]
     drawn = [row[end] for row in shown for end in _ENDS if end in row and row[end] == row[end]]
-    if not below and len(levels) == 2 and abs(levels[0]["value"] - chance) <= _ONE_NAME * (max(drawn) - min(drawn)):
+    if (
+        not below
+        and len(levels) == 2
+        and abs(levels[0]["value"] - chance) <= _ONE_NAME * (max(drawn) - min(drawn))
+    ):
         levels[0] |= {"label": f"{levels[0]['label']}, chance"}
         levels[1] |= {"label": ""}
     return levels
@@ -175,7 +197,10 @@ _DRAWN = ("accuracy", "silhouette")
 
 
 def key_figures(
-    folder: Folder, there: Mapping[tuple[str, str, str], Curve], means: Mapping[str, Curve], seen: list[Look]
+    folder: Folder,
+    there: Mapping[tuple[str, str, str], Curve],
+    means: Mapping[str, Curve],
+    seen: list[Look],
 ) -> list[Figure]:
     """Accuracy of each model over all its data sets; `means` by its label."""
     figures = []
@@ -197,7 +222,9 @@ def key_figures(
             width=WIDE if len(folder.models) == 1 else HALF,
             height=260,
         )
-        sets = [dataset for label, dataset, metric in there if label == model and metric == "accuracy"]
+        sets = [
+            dataset for label, dataset, metric in there if label == model and metric == "accuracy"
+        ]
         about = f"the mean over {len(sets)} data sets" if len(sets) > 1 else sets[0]
         alt = f"{model}, accuracy on {about} against neurons kept. {_told(one, shown, 'accuracy')}"
         figures.append(Figure(f"key-{place}", model, alt, spec, _keys(shown)))
@@ -205,7 +232,10 @@ def key_figures(
 
 
 def explorer(
-    folder: Folder, there: Mapping[tuple[str, str, str], Curve], seen: list[Look], chosen: Mapping[str, Any]
+    folder: Folder,
+    there: Mapping[tuple[str, str, str], Curve],
+    seen: list[Look],
+    chosen: Mapping[str, Any],
 ) -> Figure | None:
     if not there:
         return None
@@ -226,7 +256,10 @@ def explorer(
 
 
 def panels(
-    folder: Folder, there: Mapping[tuple[str, str, str], Curve], seen: list[Look], chosen: Mapping[str, Any]
+    folder: Folder,
+    there: Mapping[tuple[str, str, str], Curve],
+    seen: list[Look],
+    chosen: Mapping[str, Any],
 ) -> list[Figure]:
     """A small figure of each curve, for readers without scripts and on paper."""
     shown = [look for look in seen if look.shown]
@@ -257,7 +290,9 @@ def panels(
                 alt = f"{model} on {dataset}: {METRIC_NAMES[metric].lower()}. {_told(one, shown, metric)}"
                 title = f"{dataset}, {METRIC_NAMES[metric].lower()}"
                 name = f"panel-{place}-{at}-{metric}"
-                figures.append(Figure(name, title, alt, {**spec[1], "datasets": datasets}, note=model))
+                figures.append(
+                    Figure(name, title, alt, {**spec[1], "datasets": datasets}, note=model)
+                )
     return figures
 
 
@@ -271,7 +306,9 @@ def _told(one: Curve, shown: list[Look], metric: str) -> str:
     unit = "" if metric == "silhouette" else " %"
     told = []
     if one.full:
-        told.append(f"All {one.neurons:,} neurons: {formats.measure(one.full['value'], metric)}{unit}.")
+        told.append(
+            f"All {one.neurons:,} neurons: {formats.measure(one.full['value'], metric)}{unit}."
+        )
     if one.chance == one.chance:
         told.append(f"Chance: {formats.measure(one.chance, metric)}{unit}.")
     by_k = {(row["strategy"], row["k"]): row["value"] for row in one.rows}
@@ -287,16 +324,31 @@ def _told(one: Curve, shown: list[Look], metric: str) -> str:
 
 
 def _keys(shown: list[Look]) -> tuple[Key, ...]:
-    keys = [Key(look.label, look.colour, look.dash, look.shape, look.filled, look.name == "random") for look in shown]
-    return (*keys, Key("all neurons", "currentColor", [3, 3]), Key("chance", "currentColor", [1, 4]))
+    keys = [
+        Key(look.label, look.colour, look.dash, look.shape, look.filled, look.name == "random")
+        for look in shown
+    ]
+    return (
+        *keys,
+        Key("all neurons", "currentColor", [3, 3]),
+        Key("chance", "currentColor", [1, 4]),
+    )
 
 
 _INTERVAL = "95 % interval"
 
 
-def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen: Mapping[str, Any]) -> Table:
-    """All metrics of every strategy at the chosen model, data set and k, of all neurons, and of guessing."""
-    model, dataset, k = folder.models[chosen["model"]], folder.datasets[chosen["dataset"]], chosen["k"]
+def at_table(
+    folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen: Mapping[str, Any]
+) -> Table:
+    """All metrics of every strategy at the chosen model, data set and k, of all neurons, and of
+    guessing.
+    """
+    model, dataset, k = (
+        folder.models[chosen["model"]],
+        folder.datasets[chosen["dataset"]],
+        chosen["k"],
+    )
     metrics = [metric for metric in folder.metrics if (model, dataset, metric) in there]
     values = {
         (metric, row["strategy"]): row
@@ -306,12 +358,17 @@ def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen
     }
     table = folder.table(schemas.COMPARISONS)
     table = table[
-        (table.model == model) & (table.dataset == dataset) & (table.second == "random") & (table.k == str(k))
+        (table.model == model)
+        & (table.dataset == dataset)
+        & (table.second == "random")
+        & (table.k == str(k))
     ]
     differences = table.set_index("first")
     headings = [Heading("Kept", name="strategy")]
     for metric in metrics:
-        headings.append(Heading(METRIC_NAMES[metric] + ("" if metric == "silhouette" else ", %"), True, metric))
+        headings.append(
+            Heading(METRIC_NAMES[metric] + ("" if metric == "silhouette" else ", %"), True, metric)
+        )
         if metric == "accuracy":
             headings.append(Heading(_INTERVAL, name="accuracy_low accuracy_high"))
     headings += [
@@ -323,7 +380,10 @@ def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen
     rows = []
     for strategy in [*folder.strategies, "full"]:
         found = {
-            m: there[model, dataset, m].full if strategy == "full" else values.get((m, strategy), {}) for m in metrics
+            m: there[model, dataset, m].full
+            if strategy == "full"
+            else values.get((m, strategy), {})
+            for m in metrics
         }
         if not any(found.values()):
             continue
@@ -337,8 +397,13 @@ def at_table(folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen
         row += [
             Cell(formats.points(difference.get("difference")), difference.get("difference")),
             _interval(difference.get("low"), difference.get("high"), formats.points),
-            Cell(formats.short(difference.get("permutation_p"), 2), difference.get("permutation_p")),
-            Cell(formats.short(difference.get("permutation_holm"), 2), difference.get("permutation_holm")),
+            Cell(
+                formats.short(difference.get("permutation_p"), 2), difference.get("permutation_p")
+            ),
+            Cell(
+                formats.short(difference.get("permutation_holm"), 2),
+                difference.get("permutation_holm"),
+            ),
         ]
         rows.append(row)
     chances = {metric: there[model, dataset, metric].chance for metric in metrics}

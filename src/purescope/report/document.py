@@ -21,7 +21,13 @@ from purescope.report.figures import VEGA_LITE
 from purescope.report.pictures import Pictures
 from purescope.tables.results import Folder
 
-_ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_ESCAPED = {
+    "<": "\\u003c",
+    ">": "\\u003e",
+    "&": "\\u0026",
+    "\u2028": "\\u2028",
+    "\u2029": "\\u2029",
+}
 
 
 def script_json(value: Any) -> str:
@@ -53,7 +59,9 @@ def _dumped(value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except ValueError:  # there are some that JSON has no word for
-        return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return json.dumps(
+            _finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        )
 
 
 def _finite(value: Any) -> Any:
@@ -84,7 +92,9 @@ def page(folder: Folder, pictures: Pictures) -> str:
     """
     content = gather(folder)
     pictures.order({figure.name: figure.spec for figure in content.figures}, VEGA_LITE)
-    data = Markup(script_json({name: part for name, part in content.data.items() if name != "details"}))
+    data = Markup(
+        script_json({name: part for name, part in content.data.items() if name != "details"})
+    )
     charts = Markup(script_json(content.live))
     details = Markup(packed_json(content.data["details"]))
     svg, library = pictures.wait()
@@ -107,12 +117,18 @@ def page(folder: Folder, pictures: Pictures) -> str:
     )
     every = {name for name, _, _ in content.thumbnails}
     bare = render(thumbnails=Markup(""), shown=every, left_out=0)  # what is left out takes less
-    rules, shown = _thumbnails(folder, content, LIMIT - _MARGIN - len(bare.encode("utf-8", "backslashreplace")))
-    return render(thumbnails=Markup(rules), shown=shown, left_out=len(content.thumbnails) - len(shown))
+    rules, shown = _thumbnails(
+        folder, content, LIMIT - _MARGIN - len(bare.encode("utf-8", "backslashreplace"))
+    )
+    return render(
+        thumbnails=Markup(rules), shown=shown, left_out=len(content.thumbnails) - len(shown)
+    )
 
 
 def _thumbnails(folder: Folder, content: Content, room: int) -> tuple[str, set[str]]:
-    """A style rule for each picture, so that each stands on the page once; and the names of those that fit."""
+    """A style rule for each picture, so that each stands on the page once; and the names of those
+    that fit.
+    """
     rules, shown = [], set[str]()
     for name, dataset, image in content.thumbnails:
         picture = base64.b64encode(folder.thumbnails[dataset, image]).decode()

@@ -1,4 +1,6 @@
-"""What a run measured beside its curves, each only where its table is there; and two models compared."""
+"""What a run measured beside its curves, each only where its table is there; and two models
+compared.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -29,7 +31,9 @@ def rivals(folder: Folder) -> Found:
         ("high_purity", AREA): "highest purity, all k",
         ("random", AREA): "random, all k",
     }
-    colours = dict(zip(named.values(), ("currentColor", "var(--high-purity)", "var(--random)"), strict=True))
+    colours = dict(
+        zip(named.values(), ("currentColor", "var(--high-purity)", "var(--random)"), strict=True)
+    )
     rows = [
         dot(row.dataset, named[row.strategy, row.k], row.difference, row.low, row.high)
         for row in each(table[table.metric == "accuracy"])
@@ -64,7 +68,9 @@ def _rival(row: Any) -> list[Cell]:
         value = difference = formats.short
     return [
         Cell(str(row.dataset), str(row.dataset)),
-        Cell(_GAP if row.strategy == "gap" else strategy_name(str(row.strategy)), str(row.strategy)),
+        Cell(
+            _GAP if row.strategy == "gap" else strategy_name(str(row.strategy)), str(row.strategy)
+        ),
         Cell("all k" if row.k == AREA else "all neurons", str(row.k)),
         Cell(METRIC_NAMES.get(metric, metric.replace("_", " ")), metric),
         *(Cell(value(one), one) for one in (row.first_value, row.second_value)),
@@ -75,27 +81,44 @@ def _rival(row: Any) -> list[Cell]:
 
 
 def better(folder: Folder) -> tuple[str, str]:
-    """Which of two models is better with all neurons, in a sentence, and the differences; empty without two."""
+    """Which of two models is better with all neurons, in a sentence, and the differences; empty
+    without two.
+    """
     table = folder.table(schemas.RIVALS)
     table = table[(table.metric == "accuracy") & (table.strategy == "full")]
     if table.empty:
         return "", ""
     first, second = str(table["first"].iloc[0]), str(table["second"].iloc[0])
     decided, ahead = table.p_holm <= LEVEL, table.difference > 0
-    parts = {first: table[decided & ahead], second: table[decided & ~ahead], "not decided": table[~decided]}
-    said = [f"{name} on {', '.join(map(str, rows.dataset))}" for name, rows in parts.items() if len(rows)]
+    parts = {
+        first: table[decided & ahead],
+        second: table[decided & ~ahead],
+        "not decided": table[~decided],
+    }
+    said = [
+        f"{name} on {', '.join(map(str, rows.dataset))}"
+        for name, rows in parts.items()
+        if len(rows)
+    ]
     numbers_of = [
-        f"{row.dataset} {formats.points(row.difference)} ({formats.points(row.low)} to {formats.points(row.high)})"
+        f"{row.dataset} {formats.points(row.difference)} ({formats.points(row.low)} to "
+        f"{formats.points(row.high)})"
         for row in each(table)
     ]
     sentence = f"More accurate with all neurons, on the same images: {'; '.join(said)}."
     return sentence, (
-        f"{first} minus {second}, points with 95 % intervals over images: {', '.join(numbers_of)}. Decided is what has "
+        f"{first} minus {second}, points with 95 % intervals over images: {', '.join(numbers_of)}. "
+        f"Decided is what has "
         f"p at most {LEVEL} by McNemar's exact test, Holm's over the data sets."
     )
 
 
-_HIGH, _LOW, _RANDOM, _INK = "var(--high-purity)", "var(--low-purity)", "var(--random)", "currentColor"
+_HIGH, _LOW, _RANDOM, _INK = (
+    "var(--high-purity)",
+    "var(--low-purity)",
+    "var(--random)",
+    "currentColor",
+)
 NAMED = [Column("model", "Model"), Column("dataset", "Data set")]
 DATA_COLOURS = [_HIGH, _LOW, *(f"var(--more-{place})" for place in range(1, 5))]
 _DRAWN_NULLS = ("rotation", "shuffled purity", "shuffled towers")
@@ -110,13 +133,17 @@ def comparison(folder: Folder) -> Found:
 
 
 def _by_dataset(folder: Folder) -> list[Figure]:
-    """High purity against random orders and against low purity, over all k, data set by data set; on one scale."""
+    """High purity against random orders and against low purity, over all k, data set by data set;
+    on one scale.
+    """
     table = folder.table(schemas.COMPARISONS)
     table = table[(table["first"] == "high_purity") & (table.k == AREA) & table.second.isin(_MINUS)]
     if table.empty:
         return []
     span = (100 * float(table.low.min()), 100 * float(table.high.max()))
-    labels = [(place, label) for place, label in enumerate(folder.models) if (table.model == label).any()]
+    labels = [
+        (place, label) for place, label in enumerate(folder.models) if (table.model == label).any()
+    ]
     return [_of_model(folder, place, table[table.model == label], span) for place, label in labels]
 
 
@@ -134,11 +161,16 @@ def _of_model(folder: Folder, model: int, table: pd.DataFrame, span: tuple[float
     behind = sum(row["high"] < 0 for row in rows if row["kind"] == "minus random")
     total = sum(row["kind"] == "minus random" for row in rows)
     spec = dots_chart(
-        rows, title="Highest purity: difference in accuracy over all k (points)", colours=colours, step=15, span=span
+        rows,
+        title="Highest purity: difference in accuracy over all k (points)",
+        colours=colours,
+        step=15,
+        span=span,
     )
     label = folder.models[model]
     alt = (
-        f"{label}: accuracy of the highest purity minus random over all k, with 95 % intervals. The whole interval is "
+        f"{label}: accuracy of the highest purity minus random over all k, with 95 % intervals. "
+        f"The whole interval is "
         f"above 0 on {ahead} and below 0 on {behind} of {total} data sets. "
         + " ".join(f"{row['name']}, {row['kind']}: {row['told']}." for row in rows)
     )
@@ -170,7 +202,9 @@ def _needed(folder: Folder) -> Callable[[float | None], str]:
     """How neurons needed are shown: the fewest that were tried are an upper bound."""
     results = folder.table(schemas.RESULTS)
     fewest = results.k.min() if len(results) else 0
-    return lambda needed: ("≤ " if needed is not None and needed <= fewest else "") + formats.plain(needed, 0)
+    return lambda needed: (
+        ("≤ " if needed is not None and needed <= fewest else "") + formats.plain(needed, 0)
+    )
 
 
 def strategies(folder: Folder) -> Found:
@@ -178,7 +212,11 @@ def strategies(folder: Folder) -> Found:
     results, comparisons, curves = (
         folder.table(kind) for kind in (schemas.RESULTS, schemas.COMPARISONS, schemas.CURVES)
     )
-    if curves.empty or comparisons.empty or not set(folder.strategies) - {"high_purity", "low_purity", "random"}:
+    if (
+        curves.empty
+        or comparisons.empty
+        or not set(folder.strategies) - {"high_purity", "low_purity", "random"}
+    ):
         return [], []
     sets = f"{len(folder.datasets)} data sets" if len(folder.datasets) > 1 else folder.datasets[0]
     figures, tables, needed = [], [], _needed(folder)
@@ -190,13 +228,23 @@ def strategies(folder: Folder) -> Found:
             if (found := one.over_random) is not None
         ]
         told = "; ".join(f"{row['name']} {row['told']}" for row in rows)
-        alt = f"{model}: {len(rows)} strategies, accuracy over all k minus random on {sets}: {told}."
-        spec = dots_chart(rows, title="Accuracy over all k, minus random (points)", colours={"minus random": _HIGH})
+        alt = (
+            f"{model}: {len(rows)} strategies, accuracy over all k minus random on {sets}: {told}."
+        )
+        spec = dots_chart(
+            rows,
+            title="Accuracy over all k, minus random (points)",
+            colours={"minus random": _HIGH},
+        )
         if rows:
             figures.append(Figure(f"board-{place}", model, alt, spec))
         best = winner(results, curves, model=model)
         caption = f"{model}: strategies over all k, on {sets}" + (f". {best}" if best else "")
-        tables.append(Table(f"board-table-{place}", caption, _BOARD, [_standing(one, needed) for one in board]))
+        tables.append(
+            Table(
+                f"board-table-{place}", caption, _BOARD, [_standing(one, needed) for one in board]
+            )
+        )
     return figures, tables
 
 
@@ -224,7 +272,9 @@ def _standing(one: Standing, needed: Callable[[float | None], str]) -> list[Cell
 
 
 def nulls(folder: Folder) -> Found:
-    """What was observed against what nulls give: in their standard deviations as a figure, in numbers as a table."""
+    """What was observed against what nulls give: in their standard deviations as a figure, in
+    numbers as a table.
+    """
     table = folder.table(schemas.NULLS)
     if table.empty:
         return [], []
@@ -236,15 +286,26 @@ def nulls(folder: Folder) -> Found:
         sets = [str(name) for name in drawn.dataset.unique()]
         colours = {name: DATA_COLOURS[i % len(DATA_COLOURS)] for i, name in enumerate(sets)}
         rows = [
-            {"name": f"{row.statistic} ({row.null})", "kind": row.dataset, "value": row.z, "told": _against(row)}
+            {
+                "name": f"{row.statistic} ({row.null})",
+                "kind": row.dataset,
+                "value": row.z,
+                "told": _against(row),
+            }
             for row in each(drawn)
         ]
         outside = sum(row.value < row.null_low or row.value > row.null_high for row in each(drawn))
-        alt = f"{model}: {outside} of {len(drawn)} statistics lie outside the middle 95 % of their null. " + " ".join(
-            f"{row['name']} on {row['kind']}: {row['told']}." for row in rows[:12]
+        alt = (
+            f"{model}: {outside} of {len(drawn)} statistics lie outside the middle 95 % of their "
+            f"null. "
+            + " ".join(f"{row['name']} on {row['kind']}: {row['told']}." for row in rows[:12])
         )
         spec = dots_chart(
-            rows, title="Standard deviations of the null from its mean", colours=colours, intervals=False, form="+~f"
+            rows,
+            title="Standard deviations of the null from its mean",
+            colours=colours,
+            intervals=False,
+            form="+~f",
         )
         figures.append(Figure(f"nulls-{place}", model, alt, spec, keys_of(colours, lines=False)))
     short = formats.short
@@ -260,7 +321,9 @@ def nulls(folder: Folder) -> Found:
         Column("p", "p", lambda p: short(p, 2)),
         Column("draws", "Draws", str),
     ]
-    return figures, [make_table("nulls-table", "Observed values and what nulls give", table, columns)]
+    return figures, [
+        make_table("nulls-table", "Observed values and what nulls give", table, columns)
+    ]
 
 
 def variants(folder: Folder, chosen: str) -> Found:
@@ -287,11 +350,17 @@ def variants(folder: Folder, chosen: str) -> Found:
         }
     first = choices.get(chosen) or next(iter(choices.values()))
     spec = dots_chart(
-        first["rows"], title="Mean accuracy over all k (%)", colours=colours, zero=False, intervals=False, form="~f"
+        first["rows"],
+        title="Mean accuracy over all k (%)",
+        colours=colours,
+        zero=False,
+        intervals=False,
+        form="~f",
     )
     above = int((table.high > table.random).sum())
     alt = (
-        f"Mean accuracy with one choice changed at a time: the highest purity is above random in {above} of "
+        f"Mean accuracy with one choice changed at a time: the highest purity is above random in "
+        f"{above} of "
         f"{len(table)} variants of all models and data sets."
     )
     shown = make_table(
@@ -310,7 +379,13 @@ def variants(folder: Folder, chosen: str) -> Found:
         ],
     )
     figure = Figure(
-        "variants", "One choice changed at a time", alt, spec, keys_of(colours, lines=False), choices, chosen
+        "variants",
+        "One choice changed at a time",
+        alt,
+        spec,
+        keys_of(colours, lines=False),
+        choices,
+        chosen,
     )
     return [figure], [shown]
 

@@ -13,14 +13,28 @@ from altair import SCHEMA_VERSION
 from purescope import formats
 from purescope.report.charts import HALF, Row, Spec, finished, named
 
-SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down")  # of kinds, in their order
+SHAPES = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "cross",
+    "triangle-down",
+)  # of kinds, in their order
 _TICKS = 8  # at most so many places on the axis are all named
 
 
 def dot(name: str, kind: str, value: float, low: float, high: float) -> Row:
     """A row of `dots_chart` for a difference of accuracies, in points, with its interval."""
     told = f"{formats.points(value)} points ({formats.points(low)} to {formats.points(high)})"
-    return {"name": str(name), "kind": kind, "value": 100 * value, "low": 100 * low, "high": 100 * high, "told": told}
+    return {
+        "name": str(name),
+        "kind": kind,
+        "value": 100 * value,
+        "low": 100 * low,
+        "high": 100 * high,
+        "told": told,
+    }
 
 
 def dots_chart(
@@ -55,7 +69,9 @@ def dots_chart(
         "name:N",
         title=None,
         sort=None,
-        axis=alt.Axis(domain=False, ticks=False, labelLimit=210, labelPadding=8, grid=True, gridDash=[1, 3]),
+        axis=alt.Axis(
+            domain=False, ticks=False, labelLimit=210, labelPadding=8, grid=True, gridDash=[1, 3]
+        ),
     )
     x = alt.X(
         "value:Q",
@@ -63,7 +79,9 @@ def dots_chart(
         scale=alt.Scale(zero=False, nice=True, domain=domain),
         axis=alt.Axis(format=form, tickCount=6),
     )
-    colour = alt.Stroke("kind:N", scale=alt.Scale(domain=kinds, range=list(colours.values())), legend=None)
+    colour = alt.Stroke(
+        "kind:N", scale=alt.Scale(domain=kinds, range=list(colours.values())), legend=None
+    )
     offset = (
         alt.YOffset("kind:N", scale=alt.Scale(domain=kinds, paddingInner=0.3, paddingOuter=0.6))
         if intervals and len(kinds) > 1
@@ -74,12 +92,18 @@ def dots_chart(
         alt.Tooltip("kind:N", title="of"),
         alt.Tooltip("told:N", title="value"),
     ]
-    coded = {"y": y, "stroke": colour, "tooltip": tooltip} | ({"yOffset": offset} if offset is not None else {})
+    coded = {"y": y, "stroke": colour, "tooltip": tooltip} | (
+        {"yOffset": offset} if offset is not None else {}
+    )
     shapes = (list(SHAPES) * 3)[: len(kinds)]
     fills = [colours[kind] if place % 2 == 0 else "var(--page)" for place, kind in enumerate(kinds)]
     layers: list[Any] = []
     if zero:
-        layers.append(alt.Chart(named("zero")).mark_rule(stroke="currentColor", opacity=0.6).encode(x=alt.X("value:Q")))
+        layers.append(
+            alt.Chart(named("zero"))
+            .mark_rule(stroke="currentColor", opacity=0.6)
+            .encode(x=alt.X("value:Q"))
+        )
     if intervals:
         layers.append(
             alt.Chart(data)
@@ -96,7 +120,9 @@ def dots_chart(
             **coded,
         )
     )
-    return finished(alt.layer(*layers), width, {"step": step}, rows=rows, zero=[{"value": 0}] if zero else [])
+    return finished(
+        alt.layer(*layers), width, {"step": step}, rows=rows, zero=[{"value": 0}] if zero else []
+    )
 
 
 def lines_chart(
@@ -127,22 +153,34 @@ def lines_chart(
         width, height: in pixels.
     """
     kinds = list(colours)
-    dashes = dashes or {kind: [1, 0] if place % 2 == 0 else [6, 2] for place, kind in enumerate(kinds)}
+    dashes = dashes or {
+        kind: [1, 0] if place % 2 == 0 else [6, 2] for place, kind in enumerate(kinds)
+    }
     data = named("rows")
     scale = alt.Scale(type="log" if log else "linear", zero=False, nice=True)
     places = sorted({row["x"] for row in rows})
-    ticks: dict[str, Any] = {"values": places} if len(places) <= _TICKS else {"tickCount": 6, "tickMinStep": 1}
+    ticks: dict[str, Any] = (
+        {"values": places} if len(places) <= _TICKS else {"tickCount": 6, "tickMinStep": 1}
+    )
     across = alt.X(
         "x:Q",
         title=x,
         scale=alt.Scale(zero=False, nice=False),
         axis=alt.Axis(grid=False, format="~d", **ticks),
     )
-    up = alt.Y("value:Q", title=y, scale=scale, axis=alt.Axis(format=form or alt.Undefined, tickCount=5))
-    colour = alt.Stroke("kind:N", scale=alt.Scale(domain=kinds, range=list(colours.values())), legend=None)
+    up = alt.Y(
+        "value:Q", title=y, scale=scale, axis=alt.Axis(format=form or alt.Undefined, tickCount=5)
+    )
+    colour = alt.Stroke(
+        "kind:N", scale=alt.Scale(domain=kinds, range=list(colours.values())), legend=None
+    )
     shapes = (list(SHAPES) * 3)[: len(kinds)]
     fills = [colours[kind] if place % 2 == 0 else "var(--page)" for place, kind in enumerate(kinds)]
-    tooltip = [alt.Tooltip("kind:N", title=" "), alt.Tooltip("x:Q", title=x), alt.Tooltip("told:N", title=y)]
+    tooltip = [
+        alt.Tooltip("kind:N", title=" "),
+        alt.Tooltip("x:Q", title=x),
+        alt.Tooltip("told:N", title=y),
+    ]
     layers: list[Any] = []
     if band:
         layers.append(
@@ -153,7 +191,11 @@ def lines_chart(
                 x=across,
                 y=alt.Y("low:Q", title=y, scale=scale),
                 y2=alt.Y2("high:Q"),
-                fill=alt.Fill("kind:N", scale=alt.Scale(domain=kinds, range=list(colours.values())), legend=None),
+                fill=alt.Fill(
+                    "kind:N",
+                    scale=alt.Scale(domain=kinds, range=list(colours.values())),
+                    legend=None,
+                ),
             )
         )
     if level is not None:
@@ -166,7 +208,9 @@ def lines_chart(
     layers += [
         line.mark_line(strokeWidth=2).encode(
             strokeDash=alt.StrokeDash(
-                "kind:N", scale=alt.Scale(domain=kinds, range=[dashes[kind] for kind in kinds]), legend=None
+                "kind:N",
+                scale=alt.Scale(domain=kinds, range=[dashes[kind] for kind in kinds]),
+                legend=None,
             )
         ),
         line.mark_point(size=40, strokeWidth=1.6, opacity=1).encode(
@@ -175,7 +219,11 @@ def lines_chart(
         ),
     ]
     return finished(
-        alt.layer(*layers).resolve_scale(fill="independent"), width, height, rows=rows, level=[{"value": level}]
+        alt.layer(*layers).resolve_scale(fill="independent"),
+        width,
+        height,
+        rows=rows,
+        level=[{"value": level}],
     )
 
 
@@ -204,7 +252,8 @@ class Figure:
         alt: what it shows, in numbers, for those who do not see it.
         spec: Vega-Lite.
         keys: its legend.
-        choices: other rows, by "model/data set" in numbers, that the reader can switch to: sets by name, and alt.
+        choices: other rows, by "model/data set" in numbers, that the reader can switch to: sets by
+            name, and alt.
         chosen: which of them is shown first.
         note: below it.
     """
@@ -234,5 +283,7 @@ def keys_of(colours: Mapping[str, str], *, lines: bool = True) -> tuple[Key, ...
             shape=shape,
             filled=place % 2 == 0,
         )
-        for place, ((label, colour), shape) in enumerate(zip(colours.items(), SHAPES * 3, strict=False))
+        for place, ((label, colour), shape) in enumerate(
+            zip(colours.items(), SHAPES * 3, strict=False)
+        )
     )

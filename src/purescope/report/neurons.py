@@ -1,4 +1,5 @@
-"""The neurons of a model as figures: overlaps against their null, cosines as a map, purity against importance.
+"""The neurons of a model as figures: overlaps against their null, cosines as a map, purity against
+importance.
 
 The map has neurons in their order by purity, and is dark where two of them point the same way.
 """
@@ -49,14 +50,20 @@ class Map:
 
 
 def cosine_map(cosines: np.ndarray, order: np.ndarray, *, tower: str) -> Map:
-    """Absolute cosines ``[neuron, neuron]`` as a picture, the neurons of `order` from the top left."""
+    """Absolute cosines ``[neuron, neuron]`` as a picture, the neurons of `order` from the top
+    left.
+    """
     limit = colour_limit(cosines)
     size = np.abs(cosines)[np.ix_(order, order)]
     others = ~np.eye(len(size), dtype=bool)
     above = float((size[others] > limit).mean()) if len(size) > 1 else 0.0
     np.fill_diagonal(size, 0.0)
     across = -(-len(size) // SIDE)
-    steps = np.clip(_largest(size, across) / limit * (_STEPS - 1), 0, _STEPS - 1).round().astype(np.uint8)
+    steps = (
+        np.clip(_largest(size, across) / limit * (_STEPS - 1), 0, _STEPS - 1)
+        .round()
+        .astype(np.uint8)
+    )
     picture = Image.fromarray(steps)
     colours = matplotlib.colormaps[COLOUR_MAP](np.linspace(0, 1, _STEPS), bytes=True)[:, :3]
     picture.putpalette(colours.astype(np.uint8).tobytes())
@@ -75,7 +82,9 @@ def colour_steps(count: int = 9) -> list[str]:
 def _largest(size: np.ndarray, across: int) -> np.ndarray:
     """The largest of each block."""
     padding = -len(size) % across
-    blocks = np.pad(size, (0, padding)).reshape(len(size) // across + (padding > 0), across, -1, across)
+    blocks = np.pad(size, (0, padding)).reshape(
+        len(size) // across + (padding > 0), across, -1, across
+    )
     return np.asarray(blocks.max(axis=(1, 3)))
 
 
@@ -95,19 +104,30 @@ def histogram(folder: Folder, model: int, tower: str) -> Figure | None:
         for count, start, end in zip(counts, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
     ]
     alt = (
-        f"{tower.capitalize()} tower: overlap of {len(overlap):,} neurons, median {overlap.median():.4f}, from "
+        f"{tower.capitalize()} tower: overlap of {len(overlap):,} neurons, median "
+        f"{overlap.median():.4f}, from "
         f"{overlap.min():.4f} to {overlap.max():.4f}."
     )
     nulls: list[Row] = []
     if len(null):
         told = f"overlap {null.min():.4f} to {null.max():.4f}"
-        nulls = [{"tower": tower, "least": float(null.min()), "greatest": float(null.max()), "told": told}]
+        nulls = [
+            {
+                "tower": tower,
+                "least": float(null.min()),
+                "greatest": float(null.max()),
+                "told": told,
+            }
+        ]
         purer = int((overlap < null.min()).sum())
         alt += (
-            f" Random neurons of that width: {told[8:]}, median {null.median():.4f}; {purer:,} neurons are purer than "
+            f" Random neurons of that width: {told[8:]}, median {null.median():.4f}; {purer:,} "
+            f"neurons are purer than "
             "all of these."
         )
-    return Figure(f"overlap-{model}-{tower}", f"{tower.capitalize()} tower", alt, histogram_chart(rows, nulls))
+    return Figure(
+        f"overlap-{model}-{tower}", f"{tower.capitalize()} tower", alt, histogram_chart(rows, nulls)
+    )
 
 
 def beside_random(folder: Folder, model: int) -> str:
@@ -115,14 +135,19 @@ def beside_random(folder: Folder, model: int) -> str:
     table = folder.table(schemas.NEURONS)
     table = table[table.model == folder.models[model]]
     times = {
-        tower: float(table[f"{tower}_overlap"].mean() / table[f"{tower}_random"].mean()) for tower in ("image", "text")
+        tower: float(table[f"{tower}_overlap"].mean() / table[f"{tower}_random"].mean())
+        for tower in ("image", "text")
     }
     known = {tower: ratio for tower, ratio in times.items() if not math.isnan(ratio)}
     if not known:
         return ""
     purer = [tower for tower, ratio in known.items() if ratio < 1]
     told = ", in the ".join(f"{tower} tower {ratio:.2f} times" for tower, ratio in known.items())
-    so = f"purer than chance in the {' and the '.join(purer)} tower" if purer else "no purer than chance"
+    so = (
+        f"purer than chance in the {' and the '.join(purer)} tower"
+        if purer
+        else "no purer than chance"
+    )
     return f"Mean overlap is in the {told} that of random neurons: the model is {so}."
 
 
@@ -132,7 +157,11 @@ def maps(folder: Folder, model: int) -> list[Map]:
     table = folder.table(schemas.NEURONS)
     order = table[table.model == label].sort_values("rank").neuron.to_numpy()
     cosines = folder.cosines.get(label, {})
-    return [cosine_map(matrix, order, tower=tower) for tower, matrix in cosines.items() if len(order) == len(matrix)]
+    return [
+        cosine_map(matrix, order, tower=tower)
+        for tower, matrix in cosines.items()
+        if len(order) == len(matrix)
+    ]
 
 
 def scatter(folder: Folder, model: int, chosen: int) -> Figure | None:
@@ -141,9 +170,15 @@ def scatter(folder: Folder, model: int, chosen: int) -> Figure | None:
     table = table[(table.model == folder.models[model]) & table.total_overlap.notna()]
     if table.empty:
         return None
-    dataset = folder.datasets[chosen] if (table.dataset == folder.datasets[chosen]).any() else table.dataset.iloc[0]
+    dataset = (
+        folder.datasets[chosen]
+        if (table.dataset == folder.datasets[chosen]).any()
+        else table.dataset.iloc[0]
+    )
     table = table[table.dataset == dataset]
-    table = table[table.ablation == table.ablation.iloc[0]].sort_values("total_overlap", kind="stable")
+    table = table[table.ablation == table.ablation.iloc[0]].sort_values(
+        "total_overlap", kind="stable"
+    )
     ranks = _ranks(folder, model)
     rows: list[Row] = [
         {
@@ -158,11 +193,16 @@ def scatter(folder: Folder, model: int, chosen: int) -> Figure | None:
     ]
     most = max(rows, key=lambda row: row["accuracy_drop"])
     alt = (
-        f"{folder.models[model]} on {dataset}: accuracy lost without each of {len(rows):,} neurons against its "
-        f"overlap. Most is lost without neuron {most['neuron']}, {formats.points(most['accuracy_drop'])} points; "
-        f"{sum(row['accuracy_drop'] < 0 for row in rows):,} neurons cost accuracy.{_rho(folder, model, dataset)}"
+        f"{folder.models[model]} on {dataset}: accuracy lost without each of {len(rows):,} neurons "
+        f"against its "
+        f"overlap. Most is lost without neuron {most['neuron']}, "
+        f"{formats.points(most['accuracy_drop'])} points; "
+        f"{sum(row['accuracy_drop'] < 0 for row in rows):,} neurons cost "
+        f"accuracy.{_rho(folder, model, dataset)}"
     )
-    return Figure(f"importance-{model}", "Purity against importance", alt, scatter_chart(rows, len(ranks)))
+    return Figure(
+        f"importance-{model}", "Purity against importance", alt, scatter_chart(rows, len(ranks))
+    )
 
 
 def ends(folder: Folder, model: int, each: int) -> tuple[list[int], list[int]]:

@@ -1,4 +1,6 @@
-"""The still pictures of a page and the script that makes them live, drawn by a process of its own."""
+"""The still pictures of a page and the script that makes them live, drawn by a process of its
+own.
+"""
 
 import json
 import os
@@ -68,7 +70,8 @@ class Pictures:
 
 @contextmanager
 def drawing() -> Iterator[Pictures]:
-    """Start the other process, which prepares while this one finds out what to draw; it ends with the block.
+    """Start the other process, which prepares while this one finds out what to draw; it ends with
+    the block.
 
     Raises:
         OutputError: it cannot be started.
@@ -77,7 +80,9 @@ def drawing() -> Iterator[Pictures]:
     try:
         process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, env=plain_environment())
     except OSError as error:
-        raise OutputError(f"the process that draws figures cannot be started: {error.strerror}") from error
+        raise OutputError(
+            f"the process that draws figures cannot be started: {error.strerror}"
+        ) from error
     pictures = Pictures(process)
     with process:
         try:
@@ -87,9 +92,14 @@ def drawing() -> Iterator[Pictures]:
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment for a process of Python that keeps docstrings and assertions, and finds what this one finds."""
+    """The environment for a process of Python that keeps docstrings and assertions, and finds what
+    this one finds.
+    """
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONOPTIMIZE"}
-    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONIOENCODING": "utf-8"}
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTHONIOENCODING": "utf-8",
+    }
 
 
 def _failed(code: int, complaint: str) -> OutputError:
@@ -101,5 +111,6 @@ def _failed(code: int, complaint: str) -> OutputError:
     return OutputError(
         f"the process that draws the report's figures {how}: {said}",
         expected="memory and threads for V8, which reserves much address space",
-        fix="without limits on either (ulimit -v, ulimit -u), `purescope report` draws it from what is measured",
+        fix="without limits on either (ulimit -v, ulimit -u), `purescope report` draws it from "
+        "what is measured",
     )

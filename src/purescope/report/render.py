@@ -1,7 +1,7 @@
 """Run as a script, in a process of its own: pictures of figures, and Vega's script for a page.
 
-V8, which draws them, ends its process where memory or threads run out: no exception comes of it. Nothing of purescope
-is imported here, so that it starts at once.
+V8, which draws them, ends its process where memory or threads run out: no exception comes of it.
+Nothing of purescope is imported here, so that it starts at once.
 """
 
 import json
@@ -33,7 +33,10 @@ def pictures(order: dict[str, Any]) -> dict[str, str]:
         if same not in compiled:
             compiled[same] = vl_convert.vegalite_to_vega(spec, vl_version=order["version"])
         vega = compiled[same]
-        data = [{**one, "values": rows[one["name"]]} if one["name"] in rows else one for one in vega["data"]]
+        data = [
+            {**one, "values": rows[one["name"]]} if one["name"] in rows else one
+            for one in vega["data"]
+        ]
         svg = vl_convert.vega_to_svg({**vega, "data": data})
         svg = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', svg)
         drawn[name] = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
@@ -41,7 +44,9 @@ def pictures(order: dict[str, Any]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Bundle Vega's script if asked to, while the figures are still being made; then draw those, and write both."""
+    """Bundle Vega's script if asked to, while the figures are still being made; then draw those,
+    and write both.
+    """
     library = vl_convert.javascript_bundle(_VEGA) if "library" in sys.argv[1:] else ""
     order = json.load(sys.stdin.buffer)
     sys.stdout.write(json.dumps({"pictures": pictures(order), "library": library}))

@@ -1,6 +1,7 @@
 """The answer in words: what the tests say of the claim, and what about half of the neurons keep.
 
-Beside it, in a few words each, what the numbers rest on: models, data, protocol, versions; and what is not there.
+Beside it, in a few words each, what the numbers rest on: models, data, protocol, versions; and what
+is not there.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,8 @@ class Answer:
     Args:
         word: the verdict's outcome.
         claim: the verdict in one sentence.
-        half: how much accuracy about half of the neurons keeps, the best choice first: the page's question.
+        half: how much accuracy about half of the neurons keeps, the best choice first: the page's
+            question.
         evidence: the numbers behind the verdict.
     """
 
@@ -67,7 +69,14 @@ def _of_layers(folder: Folder) -> list[Answer]:
             for tower, first, last in ends
         ]
         claim = f"{model}: the overlap of weights, against that of random neurons, goes {', '.join(told)}."
-        found.append(Answer("", claim, "", "1 is as random neurons of the same shape overlap; more is less pure."))
+        found.append(
+            Answer(
+                "",
+                claim,
+                "",
+                "1 is as random neurons of the same shape overlap; more is less pure.",
+            )
+        )
     return found
 
 
@@ -78,19 +87,27 @@ def _of_training(folder: Folder) -> list[Answer]:
         first, last = part.iloc[0], part.iloc[-1]
         told = [
             f"{tower} tower from {first[column]:.2f} to {last[column]:.2f} times"
-            for tower, column in (("image", "image_relative_overlap"), ("text", "text_relative_overlap"))
+            for tower, column in (
+                ("image", "image_relative_overlap"),
+                ("text", "text_relative_overlap"),
+            )
         ]
         claim = (
-            f"{model}, step {first.step:,} to {last.step:,}: overlap, against that of random neurons, goes in the "
+            f"{model}, step {first.step:,} to {last.step:,}: overlap, against that of random "
+            f"neurons, goes in the "
             f"{', in the '.join(told)}."
         )
         gaps = [
-            f"on {dataset} {formats.percent(rows.iloc[0].accuracy)} to {formats.percent(rows.iloc[-1].accuracy)} % "
-            f"accuracy, highest purity minus random {formats.points(rows.iloc[0].gap_to_random)} to "
+            f"on {dataset} {formats.percent(rows.iloc[0].accuracy)} to "
+            f"{formats.percent(rows.iloc[-1].accuracy)} % "
+            f"accuracy, highest purity minus random {formats.points(rows.iloc[0].gap_to_random)} "
+            f"to "
             f"{formats.points(rows.iloc[-1].gap_to_random)} points"
             for dataset, rows in groups(part[part.n > 0], "dataset")
         ]
-        found.append(Answer("", claim, f"From the first to the last: {'; '.join(gaps)}." if gaps else "", ""))
+        found.append(
+            Answer("", claim, f"From the first to the last: {'; '.join(gaps)}." if gaps else "", "")
+        )
     return found
 
 
@@ -112,7 +129,9 @@ def _evidence(verdict: Verdict) -> str:
     for difference in map(str, (overall.over_random, overall.over_low, overall.low_over_random)):
         sentence = sentence.replace(f" is {difference}", f" is {formats.minus(difference)}", 1)
     for null in filter(None, (overall.rotation, overall.norms)):
-        sentence = sentence.replace(f" {points(null.mean)} ", f" {formats.minus(points(null.mean))} ", 1)
+        sentence = sentence.replace(
+            f" {points(null.mean)} ", f" {formats.minus(points(null.mean))} ", 1
+        )
     return sentence
 
 
@@ -128,7 +147,9 @@ def question(folder: Folder) -> str:
 
 
 def missing(folder: Folder) -> list[str]:
-    """What a run of today writes and this folder has no file of; a table without rows was written and lacks nothing."""
+    """What a run of today writes and this folder has no file of; a table without rows was written
+    and lacks nothing.
+    """
     if schemas.RESULTS.name not in folder.tables:
         return []
     wanted = {
@@ -140,7 +161,9 @@ def missing(folder: Folder) -> list[str]:
         "orders": "which neurons each strategy keeps",
         "class_importance": "what each class loses without a neuron",
     }
-    return [what for name, what in wanted.items() if not (folder.path / f"{name}.parquet").is_file()]
+    return [
+        what for name, what in wanted.items() if not (folder.path / f"{name}.parquet").is_file()
+    ]
 
 
 def title(folder: Folder) -> str:
@@ -170,7 +193,8 @@ def _models(folder: Folder) -> list[str]:
         ]
     if len(folder.track):
         return [
-            f"{model}: {part.step.nunique():,} checkpoints, step {part.step.min():,} to {part.step.max():,}, "
+            f"{model}: {part.step.nunique():,} checkpoints, step {part.step.min():,} to "
+            f"{part.step.max():,}, "
             f"{part.neurons.iloc[-1]:,} neurons"
             for model, part in groups(folder.track, "model")
         ]
@@ -191,7 +215,10 @@ def _data(folder: Folder) -> list[str]:
     layers = folder.layers
     if len(layers):
         images = layers[(layers.space != "weights") & (layers.tower == "image")]
-        said += [f"{name}: activations of {part.width.iloc[0]:,} images" for name, part in groups(images, "dataset")]
+        said += [
+            f"{name}: activations of {part.width.iloc[0]:,} images"
+            for name, part in groups(images, "dataset")
+        ]
     return said
 
 
@@ -209,7 +236,8 @@ def _protocol(folder: Folder) -> list[str]:
         + ("" if first.towers == "both" else f", towers {first.towers}"),
         f"dropped neurons are set to {first.ablation}",
         f"k: {', '.join(f'{k:,}' for k in ks)} of {first.neurons:,}",
-        f"{draws:,} random orders" + (f" from seed {settings['seed']}" if "seed" in settings else ""),
+        f"{draws:,} random orders"
+        + (f" from seed {settings['seed']}" if "seed" in settings else ""),
     ]
     if "resamples" in settings:
         said.append(f"{settings['resamples']:,} bootstrap resamples")
@@ -217,7 +245,12 @@ def _protocol(folder: Folder) -> list[str]:
 
 
 def _facts_of_training(settings: Mapping[str, Any]) -> list[str]:
-    known = {"protocol": "protocol {}", "space": "purity of {}", "draws": "{} random orders", "seed": "from seed {}"}
+    known = {
+        "protocol": "protocol {}",
+        "space": "purity of {}",
+        "draws": "{} random orders",
+        "seed": "from seed {}",
+    }
     return [words.format(settings[name]) for name, words in known.items() if name in settings]
 
 
@@ -225,6 +258,8 @@ def _run(folder: Folder) -> list[str]:
     manifest = folder.manifest
     versions = [f"{name} {number}" for name, number in manifest.get("versions", {}).items()]
     when = [
-        f"{word} {str(manifest[word])[:16].replace('T', ' ')}" for word in ("started", "finished") if word in manifest
+        f"{word} {str(manifest[word])[:16].replace('T', ' ')}"
+        for word in ("started", "finished")
+        if word in manifest
     ]
     return when + ([", ".join(versions)] if versions else [])

@@ -16,7 +16,9 @@ def rows(table: pd.DataFrame) -> Iterator[Any]:
 
 
 def groups(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, pd.DataFrame]]:
-    """The rows that share these columns' values, in the order they come; of one column the value, else a tuple."""
+    """The rows that share these columns' values, in the order they come; of one column the value,
+    else a tuple.
+    """
     yield from table.groupby(columns[0] if len(columns) == 1 else list(columns), sort=False)
 
 
@@ -81,11 +83,14 @@ Found: TypeAlias = tuple[list[Figure], list[Table]]
 
 def make_table(name: str, caption: str, table: pd.DataFrame, columns: Iterable[Column]) -> Table:
     """The columns of a table, in its order, leaving out those without any value."""
-    shown = [column for column in columns if column.name in table and table[column.name].notna().any()]
+    shown = [
+        column for column in columns if column.name in table and table[column.name].notna().any()
+    ]
     headings = [Heading(column.heading, column.show is not None, column.name) for column in shown]
     values = [table[column.name].to_list() for column in shown]
     rows = [
-        [_cell(value, column) for value, column in zip(row, shown, strict=True)] for row in zip(*values, strict=True)
+        [_cell(value, column) for value, column in zip(row, shown, strict=True)]
+        for row in zip(*values, strict=True)
     ]
     return Table(name, caption, headings, rows)
 

@@ -1,4 +1,6 @@
-"""Writing the page of a folder of results; what is heavy is imported while another process prepares to draw."""
+"""Writing the page of a folder of results; what is heavy is imported while another process prepares
+to draw.
+"""
 
 import json
 import os
@@ -21,11 +23,12 @@ _ELSEWHERE = "import sys; from purescope.report.writing import answer; print(ans
 def write_report(out: Path) -> Path:
     """Write ``report.html`` into a folder, from what that folder holds.
 
-    The page is one file that asks no network for anything; below 8 MB, thumbnails being left out where there are too
-    many of them.
+    The page is one file that asks no network for anything; below 8 MB, thumbnails being left out
+    where there are too many of them.
 
     Args:
-        out: the folder of a sweep, evidence or comparison, or with tables of purity, layers or a training.
+        out: the folder of a sweep, evidence or comparison, or with tables of purity, layers or a
+            training.
 
     Returns:
         Where it stands.
@@ -78,18 +81,24 @@ def _some_home() -> Iterator[None]:
 
 
 def _with_docstrings(out: Path) -> None:
-    """Have a process write the page that does not run under ``PYTHONOPTIMIZE=2``, and warn and raise as it does."""
+    """Have a process write the page that does not run under ``PYTHONOPTIMIZE=2``, and warn and
+    raise as it does.
+    """
     command = [sys.executable, "-P", "-c", _ELSEWHERE, str(out)]
     done = subprocess.run(command, capture_output=True, env=plain_environment(), check=False)
     try:
         told = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError) as error:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise OutputError(f"no report: {last}", fix="without PYTHONOPTIMIZE=2, on which altair fails") from error
+        raise OutputError(
+            f"no report: {last}", fix="without PYTHONOPTIMIZE=2, on which altair fails"
+        ) from error
     for message in told["warnings"]:
         warnings.warn(message, stacklevel=3)
     if "error" in told:
-        raise getattr(errors, told["kind"])(told["error"], expected=told["expected"], fix=told["fix"])
+        raise getattr(errors, told["kind"])(
+            told["error"], expected=told["expected"], fix=told["fix"]
+        )
 
 
 def answer(out: str) -> str:
@@ -100,5 +109,10 @@ def answer(out: str) -> str:
         try:
             write_report(Path(out))
         except PurescopeError as error:
-            told = {"kind": type(error).__name__, "error": error.came, "expected": error.expected, "fix": error.fix}
+            told = {
+                "kind": type(error).__name__,
+                "error": error.came,
+                "expected": error.expected,
+                "fix": error.fix,
+            }
     return json.dumps(told | {"warnings": [str(one.message) for one in caught]})

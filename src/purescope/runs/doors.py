@@ -1,4 +1,6 @@
-"""Runs that ask more than a sweep: all the evidence about one claim, and two models against each other."""
+"""Runs that ask more than a sweep: all the evidence about one claim, and two models against each
+other.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +43,8 @@ def run_evidence(
     report: bool = True,
     progress: Progress = quiet,
 ) -> Tables:
-    """A sweep with every strategy, and what a reviewer would ask: nulls, variants and single neurons.
+    """A sweep with every strategy, and what a reviewer would ask: nulls, variants and single
+    neurons.
 
     Args:
         models, data, out, settings, sources, overwrite, figures, report, progress: as in
@@ -49,7 +52,8 @@ def run_evidence(
         rotations: random rotations of each model, and shuffles of its purity.
 
     Returns:
-        The tables of a sweep by name, and ``nulls``, ``variants`` and ``correlations``; see `purescope.tables.schemas`.
+        The tables of a sweep by name, and ``nulls``, ``variants`` and ``correlations``; see
+        `purescope.tables.schemas`.
 
     Raises:
         PurescopeError: as `purescope.runs.run.run_sweep`.
@@ -73,9 +77,13 @@ def run_evidence(
         projections = projections_of(model)
         correlations = pd.DataFrame(columns=list(CORRELATIONS.columns))
         return {
-            "nulls": null_table(found, projections, attributions=tables["attributions"], draws=rotations),
+            "nulls": null_table(
+                found, projections, attributions=tables["attributions"], draws=rotations
+            ),
             "variants": variant_table(found, projections),
-            "correlations": correlations if projections is None else importance_and_purity(tables["importance"]),
+            "correlations": correlations
+            if projections is None
+            else importance_and_purity(tables["importance"]),
         }
 
     return run(
@@ -158,9 +166,17 @@ def run_compare(
         for item in opened.sets:
             for model in opened.models:
                 if (model.label, name_of(item)) not in found:  # of a run that went on after a stop
-                    found[model.label, name_of(item)] = measured(opened.features(model, item), model, opened.settings)
-            compared.append(compare_models(found[one.label, name_of(item)], found[other.label, name_of(item)]))
-        named = [(model.label, projections) for model in (one, other) if (projections := projections_of(model))]
+                    found[model.label, name_of(item)] = measured(
+                        opened.features(model, item), model, opened.settings
+                    )
+            compared.append(
+                compare_models(found[one.label, name_of(item)], found[other.label, name_of(item)])
+            )
+        named = [
+            (model.label, projections)
+            for model in (one, other)
+            if (projections := projections_of(model))
+        ]
         if len(named) == 2:
             options = opened.settings
             compared.append(compare_purity(*named, resamples=options.resamples, seed=options.seed))

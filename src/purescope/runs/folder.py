@@ -1,7 +1,7 @@
 """The folder of a run: whose it is, what is done in it already, and which files in it are ours.
 
-A run owns a folder by its manifest. What stands in the manifest as settings and identities must be the same for a run
-to go on there; how something was spelt need not.
+A run owns a folder by its manifest. What stands in the manifest as settings and identities must be
+the same for a run to go on there; how something was spelt need not.
 """
 
 import datetime
@@ -22,7 +22,14 @@ from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.prompts import prompts_for
 from purescope.errors import InputError, OutputError
 from purescope.features.features import Features
-from purescope.files.manifest import MANIFEST, check_hash, own_manifest, read_manifest, versions, write_manifest
+from purescope.files.manifest import (
+    MANIFEST,
+    check_hash,
+    own_manifest,
+    read_manifest,
+    versions,
+    write_manifest,
+)
 from purescope.files.writing import lock_folder, unfinished, write_bytes
 from purescope.models.model import Model
 from purescope.runs.inputs import Settings, ks, name_of
@@ -46,7 +53,11 @@ _FILES = (
     "result_*/*_vs_sam.csv",
     "cosines_*.npz",
     "report.html",
-    *(f"figures/{kind}_*{end}" for kind in ("neuron_pruning", "purity_gap") for end in (".png", ".svg")),
+    *(
+        f"figures/{kind}_*{end}"
+        for kind in ("neuron_pruning", "purity_gap")
+        for end in (".png", ".svg")
+    ),
 )
 
 
@@ -61,7 +72,9 @@ class Done:
     hashes: dict[str, list[str]] = field(default_factory=dict)
 
     def together(self, kinds: Iterable[Schema], pairs: Sequence[Pair]) -> Tables:
-        """One table of each kind, in the order of the run, whenever its parts were measured; they were checked then."""
+        """One table of each kind, in the order of the run, whenever its parts were measured; they
+        were checked then.
+        """
         there = [self.tables[pair] for pair in pairs if pair in self.tables]
         tables = {}
         for schema in kinds:
@@ -74,12 +87,20 @@ class Done:
 
     def told(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"timings": self.timings, "notes": list(dict.fromkeys(self.notes)), "hashes": self.hashes}
+        return {
+            "timings": self.timings,
+            "notes": list(dict.fromkeys(self.notes)),
+            "hashes": self.hashes,
+        }
 
-    def write(self, kinds: Iterable[Schema], tables: Tables, manifest: Mapping[str, Any], out: Path) -> None:
-        """Write tables, checked already, which the manifest vouches for before they stand in their places.
+    def write(
+        self, kinds: Iterable[Schema], tables: Tables, manifest: Mapping[str, Any], out: Path
+    ) -> None:
+        """Write tables, checked already, which the manifest vouches for before they stand in their
+        places.
 
-        Until all of them do, it vouches for those that they replace, too: a run that is killed in between goes on.
+        Until all of them do, it vouches for those that they replace, too: a run that is killed in
+        between goes on.
         """
         # Last the results: what stands there stands in all tables.
         ordered = sorted(kinds, key=lambda schema: schema is RESULTS)
@@ -114,17 +135,23 @@ def new_manifest(
     return dict(json.loads(json.dumps(manifest)))
 
 
-def identities(models: Sequence[Model], sets: Iterable[Dataset | Features], protocol: str = "native") -> dict[str, Any]:
+def identities(
+    models: Sequence[Model], sets: Iterable[Dataset | Features], protocol: str = "native"
+) -> dict[str, Any]:
     """What numbers rest on: models, data and versions, as manifests have them."""
     return {
-        "models": [{"label": m.label, "spec": m.spec, **m.identity, "preprocess": str(m.preprocess)} for m in models],
+        "models": [
+            {"label": m.label, "spec": m.spec, **m.identity, "preprocess": str(m.preprocess)}
+            for m in models
+        ],
         "datasets": [{"name": name_of(item), **_identity(item, protocol)} for item in sets],
         "versions": versions(),
     }
 
 
 def note_identities(models: Sequence[Model], sets: Sequence[Dataset | Features], out: Path) -> None:
-    """Write them into the manifest of a folder that is no run's, beside the models that it has already.
+    """Write them into the manifest of a folder that is no run's, beside the models that it has
+    already.
 
     Raises:
         OutputError: the folder has a manifest that is not purescope's, or cannot be written.
@@ -139,7 +166,9 @@ def note_identities(models: Sequence[Model], sets: Sequence[Dataset | Features],
         data = found["datasets"] or earlier.get("datasets", [])
         notes = list(dict.fromkeys([*earlier.get("notes", []), *_notes(sets)]))
         told = {"notes": notes} if notes else {}
-        write_manifest(found | {"models": [*others, *found["models"]], "datasets": data} | told, out)
+        write_manifest(
+            found | {"models": [*others, *found["models"]], "datasets": data} | told, out
+        )
 
 
 def _notes(sets: Iterable[Dataset | Features]) -> list[str]:
@@ -181,9 +210,15 @@ def _identity(item: Dataset | Features, protocol: str) -> Mapping[str, Any]:
 
 
 def claim(
-    out: Path, kinds: Sequence[Schema], whole: Sequence[Schema], manifest: Mapping[str, Any], *, overwrite: bool
+    out: Path,
+    kinds: Sequence[Schema],
+    whole: Sequence[Schema],
+    manifest: Mapping[str, Any],
+    *,
+    overwrite: bool,
 ) -> Done:
-    """Make `out` this run's folder, or refuse, before anything is computed; and give what is done there already.
+    """Make `out` this run's folder, or refuse, before anything is computed; and give what is done
+    there already.
 
     Args:
         out: the folder.
@@ -193,8 +228,8 @@ def claim(
         overwrite: take the folder of another run, too.
 
     Raises:
-        OutputError: it cannot be written; it holds something that is not purescope's; or it holds another run, and
-            `overwrite` is not set.
+        OutputError: it cannot be written; it holds something that is not purescope's; or it holds
+            another run, and `overwrite` is not set.
     """
     earlier = own_manifest(out, overwrite=overwrite)
     if earlier is None:
@@ -202,7 +237,9 @@ def claim(
     _refuse_links(out, overwrite=overwrite)
     if not overwrite:
         _refuse_another_run(out, earlier, manifest)
-    _remove(out, [unfinished(pattern) for pattern in (*_FILES, MANIFEST)])  # of a run that was killed
+    _remove(
+        out, [unfinished(pattern) for pattern in (*_FILES, MANIFEST)]
+    )  # of a run that was killed
     if overwrite:
         _remove(out, _FILES)
     done = Done() if overwrite else _done_before(out, kinds, whole, earlier or {}, manifest)
@@ -221,13 +258,15 @@ def _refuse_unknown(out: Path) -> None:
         more = f" and {len(names) - 3} more files" if len(names) > 3 else ""
         raise OutputError(
             f"{out} holds {', '.join(names[:3])}{more}, of no known run",
-            expected="a folder without results, or that of a purescope run: it has a manifest.json that says so",
+            expected="a folder without results, or that of a purescope run: it has a manifest.json "
+            "that says so",
             fix="choose another --out, or move these files away",
         )
 
 
 def _refuse_links(out: Path, *, overwrite: bool) -> None:
-    """Leave what links in the folder lead to alone: with `overwrite` the links go, and nothing behind them.
+    """Leave what links in the folder lead to alone: with `overwrite` the links go, and nothing
+    behind them.
 
     Raises:
         OutputError: there are links where a run has folders of its own.
@@ -245,7 +284,9 @@ def _refuse_links(out: Path, *, overwrite: bool) -> None:
 
 
 def _remove(out: Path, patterns: Iterable[str]) -> None:
-    """Remove files, and the folders that they leave empty; a link is removed, and what it leads to stays."""
+    """Remove files, and the folders that they leave empty; a link is removed, and what it leads to
+    stays.
+    """
     for path in _found(out, patterns):
         _unlink(path)
         if path.parent != out:
@@ -257,25 +298,34 @@ def _unlink(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot remove {path}: {error.strerror or error}", fix="choose another --out") from error
+        raise OutputError(
+            f"cannot remove {path}: {error.strerror or error}", fix="choose another --out"
+        ) from error
 
 
 def _found(out: Path, patterns: Iterable[str]) -> list[Path]:
     """Files of these names, but for those that stand behind a link."""
-    found = sorted(path for pattern in patterns for path in out.glob(pattern)) if is_folder(out) else []
+    found = (
+        sorted(path for pattern in patterns for path in out.glob(pattern)) if is_folder(out) else []
+    )
     return [path for path in found if path.parent == out or not path.parent.is_symlink()]
 
 
-def _refuse_another_run(out: Path, earlier: Mapping[str, Any] | None, manifest: Mapping[str, Any]) -> None:
+def _refuse_another_run(
+    out: Path, earlier: Mapping[str, Any] | None, manifest: Mapping[str, Any]
+) -> None:
     if earlier is None or "settings" not in earlier:
         return
     parts = ("tables", "settings", "models", "datasets")
     different = [part for part in parts if _unspelt(earlier.get(part)) != _unspelt(manifest[part])]
-    if different and (earlier.get("timings") or _found(out, _FILES)):  # else it was stopped before it measured anything
+    if different and (
+        earlier.get("timings") or _found(out, _FILES)
+    ):  # else it was stopped before it measured anything
         options = _settings_told(earlier.get("settings"), manifest["settings"])
         raise OutputError(
             f"{out} holds another run: its {' and '.join(different)} differ{options}",
-            expected="a folder without results, or that of a run with the same models, data and settings",
+            expected="a folder without results, or that of a run with the same models, data and "
+            "settings",
             fix="choose another --out, or replace what is there with --overwrite",
         )
 
@@ -284,7 +334,9 @@ def _settings_told(earlier: Any, now: Mapping[str, Any]) -> str:
     """Which settings differ, theirs and ours."""
     theirs = earlier if isinstance(earlier, dict) else {}
     told = [
-        f"{name} {theirs.get(name)} there, {value} here" for name, value in now.items() if theirs.get(name) != value
+        f"{name} {theirs.get(name)} there, {value} here"
+        for name, value in now.items()
+        if theirs.get(name) != value
     ]
     return f" ({'; '.join(told)})" if told else ""
 
@@ -294,15 +346,23 @@ def _unspelt(part: Any) -> Any:
     if not isinstance(part, list):
         return part
     return [
-        {key: value for key, value in entry.items() if key not in _SPELLING} if isinstance(entry, dict) else entry
+        {key: value for key, value in entry.items() if key not in _SPELLING}
+        if isinstance(entry, dict)
+        else entry
         for entry in part
     ]
 
 
 def _done_before(
-    out: Path, kinds: Sequence[Schema], whole: Sequence[Schema], earlier: Mapping[str, Any], manifest: Mapping[str, Any]
+    out: Path,
+    kinds: Sequence[Schema],
+    whole: Sequence[Schema],
+    earlier: Mapping[str, Any],
+    manifest: Mapping[str, Any],
 ) -> Done:
-    """The pairs that the same run finished before it was stopped, and what came after; none of another version's."""
+    """The pairs that the same run finished before it was stopped, and what came after; none of
+    another version's.
+    """
     timings, notes = earlier.get("timings", []), earlier.get("notes", [])
     if not _found(out, [parquet_name(schema) for schema in kinds]):
         return Done()
@@ -323,7 +383,8 @@ def _done_before(
         if (model, dataset) in there:  # written last: then its rows stand in all tables
             done.timings.append(timing)
             done.tables[model, dataset] = {
-                name: table[(table.model == model) & (table.dataset == dataset)] for name, table in tables.items()
+                name: table[(table.model == model) & (table.dataset == dataset)]
+                for name, table in tables.items()
             }
     of_vocabulary = tables["words"][tables["words"].dataset == VOCABULARY]
     for model, words in of_vocabulary.groupby("model"):
@@ -340,12 +401,19 @@ def _check_versions(earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
     """Refuse to go on with what other versions measured.
 
     Raises:
-        InputError: it says which of them differ; or there are no timings, which tell what was finished.
+        InputError: it says which of them differ; or there are no timings, which tell what was
+            finished.
     """
-    theirs, ours = (dict(one.get("versions", {})) | {"purescope": one.get("purescope")} for one in (earlier, manifest))
+    theirs, ours = (
+        dict(one.get("versions", {})) | {"purescope": one.get("purescope")}
+        for one in (earlier, manifest)
+    )
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if names:
-        told = ", ".join(f"{name} {theirs.get(name, 'none')} there, {ours.get(name, 'none')} here" for name in names)
+        told = ", ".join(
+            f"{name} {theirs.get(name, 'none')} there, {ours.get(name, 'none')} here"
+            for name in names
+        )
         raise InputError(f"its versions differ: {told}")
     if not earlier.get("timings"):
         raise InputError("its manifest does not say which pairs of model and dataset were finished")

@@ -28,8 +28,9 @@ _WRAPPING = ("format",)
 class Settings(Options):
     """What a run measures; every field changes numbers and stands in the manifest.
 
-    Options of the sweep, and how features are made: `protocol` says whose preprocess and prompts, see
-    `purescope.features.extraction.extract`, `precision` is that of the encoders, see `load_model`.
+    Options of the sweep, and how features are made: `protocol` says whose preprocess and prompts,
+    see `purescope.features.extraction.extract`, `precision` is that of the encoders, see
+    `load_model`.
     """
 
     protocol: str = "native"
@@ -38,7 +39,9 @@ class Settings(Options):
 
 @dataclass(frozen=True)
 class Sources:
-    """How models and datasets are found and read; what of it changes a number stands in their identities."""
+    """How models and datasets are found and read; what of it changes a number stands in their
+    identities.
+    """
 
     arch: str | None = None
     data_root: str | Path | None = None
@@ -54,7 +57,9 @@ class Sources:
 
 def named_model(spec: str, sources: Sources, *, precision: str = "auto") -> Model:
     """The model of a name, as `load_model` finds it."""
-    return load_model(spec, device=sources.device, precision=precision, arch=sources.arch, offline=sources.offline)
+    return load_model(
+        spec, device=sources.device, precision=precision, arch=sources.arch, offline=sources.offline
+    )
 
 
 def named_dataset(spec: str, sources: Sources) -> Dataset:
@@ -80,8 +85,11 @@ def open_model(model: str | Model, sources: Sources, settings: Settings) -> Mode
     return model
 
 
-def named_or_behind(models: Sequence[str | Model], sets: Sequence[Dataset | Features]) -> Sequence[str | Model]:
-    """The models that are named; where none is, the one that made the features, of which nothing else is known.
+def named_or_behind(
+    models: Sequence[str | Model], sets: Sequence[Dataset | Features]
+) -> Sequence[str | Model]:
+    """The models that are named; where none is, the one that made the features, of which nothing
+    else is known.
 
     Raises:
         ModelError: none is named, and there are images.
@@ -101,7 +109,11 @@ def named_or_behind(models: Sequence[str | Model], sets: Sequence[Dataset | Feat
 def _behind(features: Features) -> Model:
     """What is known of the model that made features."""
     prefix = "model_"
-    made_by = {key.removeprefix(prefix): value for key, value in features.identity.items() if key.startswith(prefix)}
+    made_by = {
+        key.removeprefix(prefix): value
+        for key, value in features.identity.items()
+        if key.startswith(prefix)
+    }
     return Model(
         label=features.model,
         spec="features",
@@ -116,11 +128,16 @@ def _behind(features: Features) -> Model:
 
 def ks(settings: Settings, model: Model) -> list[int]:
     """How many neurons of a model a run keeps."""
-    return check_keep(default_keep(model.neurons) if settings.keep is None else settings.keep, model.neurons)
+    return check_keep(
+        default_keep(model.neurons) if settings.keep is None else settings.keep, model.neurons
+    )
 
 
-def open_data(spec: str | Dataset | Features, sources: Sources, *, alone: bool = False) -> Dataset | Features:
-    """The data set or the features of a name, or what is there; `alone` where no model is named for them to fit.
+def open_data(
+    spec: str | Dataset | Features, sources: Sources, *, alone: bool = False
+) -> Dataset | Features:
+    """The data set or the features of a name, or what is there; `alone` where no model is named for
+    them to fit.
 
     Raises:
         InputError: other words are asked for than those that the features were made of.
@@ -137,7 +154,8 @@ def open_data(spec: str | Dataset | Features, sources: Sources, *, alone: bool =
     features = read_features(name.removeprefix("features:"))
     if not alone and "model_weights" not in features.identity:
         warnings.warn(
-            f"{name} does not say which model made it: nothing shows whether it fits the model it is measured with",
+            f"{name} does not say which model made it: nothing shows whether it fits the model it "
+            f"is measured with",
             stacklevel=2,
         )
     return features if label is None else replace(features, dataset=label)
@@ -154,7 +172,9 @@ def check_words(protocol: str, sources: Sources) -> None:
 
 
 def _refuse_words(sources: Sources, why: str) -> None:
-    given = [f"--{name}" for name in ("classnames", "templates") if getattr(sources, name) is not None]
+    given = [
+        f"--{name}" for name in ("classnames", "templates") if getattr(sources, name) is not None
+    ]
     if given:
         raise InputError(
             f"{' and '.join(given)} would not be used: {why}",
@@ -166,7 +186,9 @@ def _refuse_words(sources: Sources, why: str) -> None:
 def features_of(
     model: Model, item: Dataset | Features, settings: Settings, sources: Sources, progress: Progress
 ) -> Features:
-    """The features of a model on a data set, under its label; those that are there, if model and settings made them."""
+    """The features of a model on a data set, under its label; those that are there, if model and
+    settings made them.
+    """
     if isinstance(item, Features):
         check_origin(item, model, settings)
         return replace(item, model=model.label)
@@ -189,25 +211,34 @@ def check_origin(features: Features, model: Model, settings: Settings) -> None:
     neurons = features.image.shape[1]
     if neurons != model.neurons:
         raise InputError(
-            f"the features of {features.dataset} have {neurons:,} neurons, {model.label} has {model.neurons:,}",
+            f"the features of {features.dataset} have {neurons:,} neurons, {model.label} has "
+            f"{model.neurons:,}",
             expected="features that this model made",
-            fix="name the model that made them; or none, with --space activations: their own activations rank them",
+            fix="name the model that made them; or none, with --space activations: their own "
+            "activations rank them",
         )
     made_by = features.identity
     named = {f"model_{key}": value for key, value in model.identity.items() if key not in _WRAPPING}
     if settings.precision == "auto":
         named.pop("model_precision", None)  # nothing is encoded, and none was asked for
-    other = [key.removeprefix("model_") for key, value in named.items() if made_by.get(key, value) != value]
+    other = [
+        key.removeprefix("model_")
+        for key, value in named.items()
+        if made_by.get(key, value) != value
+    ]
     if other:
         raise InputError(
-            f"the features of {features.dataset} are not those of {model.label}: their {', '.join(other)} differ",
+            f"the features of {features.dataset} are not those of {model.label}: their "
+            f"{', '.join(other)} differ",
             expected=f"features that {model.label} made",
-            fix=f"name the model that made them, {made_by.get('model', features.model)}; or give the images instead",
+            fix=f"name the model that made them, {made_by.get('model', features.model)}; or give "
+            f"the images instead",
         )
     protocol = made_by.get("protocol", settings.protocol)
     if protocol != settings.protocol:
         raise InputError(
-            f"the features of {features.dataset} were made under protocol {protocol}, not {settings.protocol}",
+            f"the features of {features.dataset} were made under protocol {protocol}, not "
+            f"{settings.protocol}",
             expected="one protocol in a run",
             fix=f"--protocol {protocol} (protocol={protocol!r}); or give the images instead",
         )
@@ -222,19 +253,28 @@ def check_names(models: Iterable[Model], sets: Iterable[Dataset | Features]) -> 
     """Results are filed under these names.
 
     Raises:
-        ModelError, DatasetError: there is none, two share a file, or one cannot be part of a file name.
+        ModelError, DatasetError: there is none, two share a file, or one cannot be part of a file
+            name.
     """
     _check_names([model.label for model in models], "model", ModelError)
     _check_names([name_of(item) for item in sets], "dataset", DatasetError)
 
 
-def _check_names(names: Sequence[str], what: str, error: type[ModelError] | type[DatasetError]) -> None:
+def _check_names(
+    names: Sequence[str], what: str, error: type[ModelError] | type[DatasetError]
+) -> None:
     if not names:
-        raise error(f"no {what} was named", expected="at least one", fix=f"`purescope {what}s` lists them")
+        raise error(
+            f"no {what} was named", expected="at least one", fix=f"`purescope {what}s` lists them"
+        )
     fix = "name one as NEWLABEL=SPEC"
     for name in names:
         if not is_label(name) or name == VOCABULARY:
-            raise error(f"a {what} called {name!r}", expected="a short name that can be part of a file name", fix=fix)
+            raise error(
+                f"a {what} called {name!r}",
+                expected="a short name that can be part of a file name",
+                fix=fix,
+            )
     files = [slug(name) for name in names]
     twice = sorted({name for name in names if files.count(slug(name)) > 1})
     if twice:

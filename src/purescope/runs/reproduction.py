@@ -1,7 +1,9 @@
-"""The experiment on the checkpoint and the data sets it was published for, and ours beside the published numbers.
+"""The experiment on the checkpoint and the data sets it was published for, and ours beside the
+published numbers.
 
-One run under protocol ``paper`` and one under ``native``, each a folder of its own that goes on where it was stopped;
-then the table that puts both beside the figures, and a text that says what is known of their differences.
+One run under protocol ``paper`` and one under ``native``, each a folder of its own that goes on
+where it was stopped; then the table that puts both beside the figures, and a text that says what is
+known of their differences.
 """
 
 import re
@@ -39,22 +41,31 @@ from purescope.tables.schemas import REPRODUCTION
 PROTOCOLS = ("paper", "native")
 _METRICS = ("accuracy", "silhouette")
 _KEY = ["dataset", "metric", "strategy", "k"]
-_FETCHED = "--data-root DIR (data_root='DIR'); with --download (download=True) they are fetched there"
+_FETCHED = (
+    "--data-root DIR (data_root='DIR'); with --download (download=True) they are fetched there"
+)
 _PUBLISHED_OF = "ViT-B/16, text 512x12"  # LaCLIP's architecture, as `Model.identity` has it
 
 DIFFERENCES = (
-    "Preprocess. Protocol paper gives every checkpoint OpenAI's mean and std, as the experiment's script did; CC3M "
-    "LaCLIP was trained with ImageNet's, which protocol native uses. Both resize to 224 pixels, bicubic, and cut the "
+    "Preprocess. Protocol paper gives every checkpoint OpenAI's mean and std, as the experiment's "
+    "script did; CC3M "
+    "LaCLIP was trained with ImageNet's, which protocol native uses. Both resize to 224 pixels, "
+    "bicubic, and cut the "
     "centre out.",
-    "Prompts. Protocol paper has one, 'a photo of a {}'; protocol native averages each data set's own templates, as "
+    "Prompts. Protocol paper has one, 'a photo of a {}'; protocol native averages each data set's "
+    "own templates, as "
     "zero-shot benchmarks do.",
-    "Class names. Protocol paper puts them in as the files have them ('apple_pie', 'AnnualCrop', 'Faces_easy'); "
+    "Class names. Protocol paper puts them in as the files have them ('apple_pie', 'AnnualCrop', "
+    "'Faces_easy'); "
     "protocol native cleans them ('apple pie', 'annual crop land', 'centered face').",
-    "Images. Test splits; DTD's first partition; all of Caltech-101 (8,677 images, 101 classes, no background) "
+    "Images. Test splits; DTD's first partition; all of Caltech-101 (8,677 images, 101 classes, no "
+    "background) "
     "and of EuroSAT (27,000), which have no test split. What was published may rest on others.",
-    "Random. Ours is the mean of the random orders, whose spread is in the runs' folders. What was published may be "
+    "Random. Ours is the mean of the random orders, whose spread is in the runs' folders. What was "
+    "published may be "
     "a single order.",
-    "Neurons are ranked by cosines of the rows of both projections, each added up over all other neurons.",
+    "Neurons are ranked by cosines of the rows of both projections, each added up over all other "
+    "neurons.",
 )
 """What of the method makes our numbers differ from the published ones, or may."""
 
@@ -92,11 +103,14 @@ def run_reproduction(
     """Run the experiment under both protocols, and put the published numbers beside ours.
 
     Args:
-        model: the checkpoint, see `load_model`; it is called "CC3M LaCLIP" where it is given no name.
-        out: gets ``paper`` and ``native``, folders of `purescope.runs.run.run_sweep`; ``reproduction`` as CSV and
-            Parquet; ``reproduction.md``, what to make of it; and ``report.html``.
+        model: the checkpoint, see `load_model`; it is called "CC3M LaCLIP" where it is given no
+            name.
+        out: gets ``paper`` and ``native``, folders of `purescope.runs.run.run_sweep`;
+            ``reproduction`` as CSV and Parquet; ``reproduction.md``, what to make of it; and
+            ``report.html``.
         sources: where the data sets lie.
-        data: names of some of the data sets; by default the experiment's seven, and STL-10 where it is there.
+        data: names of some of the data sets; by default the experiment's seven, and STL-10 where it
+            is there.
         settings: what is measured; the protocol is both.
         overwrite, figures, report, rotations, progress: as in `run_sweep`.
 
@@ -109,7 +123,8 @@ def run_reproduction(
         PurescopeError: as `run_sweep`.
 
     Warns:
-        UserWarning: the checkpoint is not what the published numbers are of; a data set is not whole.
+        UserWarning: the checkpoint is not what the published numbers are of; a data set is not
+            whole.
 
     Examples:
         What is missing is said before anything is computed:
@@ -161,10 +176,13 @@ def run_reproduction(
 def beside_published(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """`REPRODUCTION` from the result tables of both protocols.
 
-    A published number stands only beside one of ours on the same data set with as many of as many neurons.
+    A published number stands only beside one of ours on the same data set with as many of as many
+    neurons.
     """
     wide = pd.DataFrame({protocol: _means(table) for protocol, table in results.items()})
-    table = wide.reset_index().merge(published_figures().rename(columns={"value": "published"}), how="left", on=_KEY)
+    table = wide.reset_index().merge(
+        published_figures().rename(columns={"value": "published"}), how="left", on=_KEY
+    )
     if results[PROTOCOLS[0]].neurons.iloc[0] != NEURONS:
         table["published"] = float("nan")
     table["marker_partly_hidden"] = table.marker_partly_hidden.eq(True) & table.published.notna()
@@ -174,9 +192,11 @@ def beside_published(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def means_over_k(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the ks of what is published and of ours, by data set, metric and strategy; ks count alike.
+    """Mean over the ks of what is published and of ours, by data set, metric and strategy; ks count
+    alike.
 
-    Only ks that were published count, so that the means are of the same ks; all of them where none was.
+    Only ks that were published count, so that the means are of the same ks; all of them where none
+    was.
     """
     rows = table[table.strategy != "full"]
     if rows.published.notna().any():
@@ -186,11 +206,14 @@ def means_over_k(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def explanation(found: Reproduction) -> str:
-    """What was run, how far it is from what is published, and what is known of the differences, as Markdown."""
+    """What was run, how far it is from what is published, and what is known of the differences, as
+    Markdown.
+    """
     first = next(iter(found.results.values())).iloc[0]
     parts = [
         f"# {first.model} beside the published figures",
-        f"Published: {SOURCE}. Ours: `paper/` and `native/`, one run for each protocol; `reproduction.csv` has every "
+        f"Published: {SOURCE}. Ours: `paper/` and `native/`, one run for each protocol; "
+        f"`reproduction.csv` has every "
         "number.",
         *(f"**Note.** {note}" for note in found.notes),
         "## How far apart",
@@ -206,15 +229,19 @@ def explanation(found: Reproduction) -> str:
 def _apart(table: pd.DataFrame, metric: str) -> str:
     rows = table[(table.metric == metric) & table.published.notna()]
     if rows.empty:
-        return f"{metric.capitalize()}: nothing was published that could stand beside these numbers."
+        return (
+            f"{metric.capitalize()}: nothing was published that could stand beside these numbers."
+        )
     scale, unit = (100, "points apart") if metric == "accuracy" else (1, "apart")
     said = []
     for protocol in PROTOCOLS:
         distance = scale * rows[f"{protocol}_difference"]
         same = _orders(rows, protocol) == _orders(rows, "published")
         said.append(
-            f"under protocol {protocol} ours and the published ones are {distance.abs().mean():.3g} {unit} in the "
-            f"mean ({distance.mean():+.3g} with the sign), and high and low purity are in the same order at "
+            f"under protocol {protocol} ours and the published ones are "
+            f"{distance.abs().mean():.3g} {unit} in the "
+            f"mean ({distance.mean():+.3g} with the sign), and high and low purity are in the same "
+            f"order at "
             f"{same.sum()} of {len(same)} points"
         )
     return f"{metric.capitalize()}: {'; '.join(said)}."
@@ -251,12 +278,16 @@ def _wanted(data: Sequence[str] | None, sources: Sources) -> list[str]:
     missing = [found[name] for name in names if name in found and found[name].state == "missing"]
     if missing:
         raise DatasetError(
-            f"{len(missing)} of {len(names)} data sets are not in {root}: {', '.join(row.name for row in missing)}",
+            f"{len(missing)} of {len(names)} data sets are not in {root}: "
+            f"{', '.join(row.name for row in missing)}",
             expected="all of them, before anything is computed",
-            fix="--download (download=True) fetches them there, --data NAMES (data=NAMES) runs on some; "
+            fix="--download (download=True) fetches them there, --data NAMES (data=NAMES) runs on "
+            "some; "
             f"`purescope datasets --check {shlex.quote(str(root))}` says how to get each",
         )
-    unlike = [f"{name} ({found[name].problem})" for name in names if name in found and found[name].problem]
+    unlike = [
+        f"{name} ({found[name].problem})" for name in names if name in found and found[name].problem
+    ]
     if unlike:
         warnings.warn(f"data sets that are not as published: {', '.join(unlike)}", stacklevel=3)
     return names
@@ -266,7 +297,8 @@ def _root(sources: Sources) -> Path:
     if sources.data_root is None:
         raise DatasetError(
             "no folder of data sets was given",
-            expected=f"one with {', '.join(name for name in TITLES if name != ONLY_IN_FIGURES)} in it",
+            expected=f"one with {', '.join(name for name in TITLES if name != ONLY_IN_FIGURES)} in "
+            f"it",
             fix=_FETCHED,
         )
     if sources.download:
@@ -279,7 +311,10 @@ def _left_out(names: Sequence[str], data: Sequence[str] | None) -> list[str]:
     if data:
         return []
     there = "was there and is" if ONLY_IN_FIGURES in names else "was not there and is not"
-    return [f"{TITLES[ONLY_IN_FIGURES]} is in the figures, not in the experiment's description; it {there} run on."]
+    return [
+        f"{TITLES[ONLY_IN_FIGURES]} is in the figures, not in the experiment's description; it "
+        f"{there} run on."
+    ]
 
 
 def _named(spec: str, sources: Sources, settings: Settings) -> Model:
@@ -298,7 +333,10 @@ def _of_another_kind(spec: str) -> list[str]:
     """What the published numbers are of, where a name alone tells that it is something else."""
     _, name = split_label(spec)
     if re.match(r"(bundled|open_clip|hf):", name):
-        return [f"The published numbers are of {LABEL}, and {name} is another model: the comparison is of two models."]
+        return [
+            f"The published numbers are of {LABEL}, and {name} is another model: the comparison is "
+            f"of two models."
+        ]
     return []
 
 
@@ -306,13 +344,15 @@ def _about(model: Model) -> list[str]:
     """What the published numbers are of, where the checkpoint is something else."""
     if model.neurons != NEURONS:
         return [
-            f"The published numbers are of {NEURONS} neurons of {LABEL}, a ViT-B/16; this checkpoint has "
+            f"The published numbers are of {NEURONS} neurons of {LABEL}, a ViT-B/16; this "
+            f"checkpoint has "
             f"{model.neurons:,}: ours stand alone, at the same fractions."
         ]
     here = [model.identity.get(key, "?") for key in ("format", "architecture")]
     if here != ["laclip", _PUBLISHED_OF]:
         return [
-            f"The published numbers are of {LABEL} (format laclip, {_PUBLISHED_OF}); this checkpoint is of another "
+            f"The published numbers are of {LABEL} (format laclip, {_PUBLISHED_OF}); this "
+            f"checkpoint is of another "
             f"kind (format {here[0]}, {here[1]}): what stands side by side is of two models."
         ]
     return []

@@ -1,8 +1,8 @@
 """One run of the experiment, from the names of models and datasets to a folder of results.
 
-The folder is claimed before anything is encoded, and its tables are written anew, atomically, after each pair of model
-and dataset: whatever stops a run, what it finished is there, and the same run goes on after it. Features can be kept in
-a cache, where a stopped encoding goes on too.
+The folder is claimed before anything is encoded, and its tables are written anew, atomically, after
+each pair of model and dataset: whatever stops a run, what it finished is there, and the same run
+goes on after it. Features can be kept in a cache, where a stopped encoding goes on too.
 """
 
 import logging
@@ -62,38 +62,43 @@ def run_sweep(
     rotations: int | None = None,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
-    """The whole experiment: load, encode, rank, evaluate, and write tables, figures and report into `out`.
+    """The whole experiment: load, encode, rank, evaluate, and write tables, figures and report into
+    `out`.
 
     Args:
         models: model specs, see `load_model`, or loaded models; their labels must differ.
-        data: dataset specs, see `load_dataset`, ``features:FILE``, or what they load; their names must differ.
-            Features must be of each model, where they say what made them; with features only, `models` may be
+        data: dataset specs, see `load_dataset`, ``features:FILE``, or what they load; their names
+            must differ. Features must be of each model, where they say what made them; with
+            features only, `models` may be
             empty: in the space ``activations`` they need none.
-        out: a folder without results, or that of an earlier run with the same models, data and settings.
+        out: a folder without results, or that of an earlier run with the same models, data and
+            settings.
         settings: what to measure.
         sources: where datasets lie and how they are read.
-        overwrite: take `out` even if it holds another run, whose files are removed, and measure everything anew.
+        overwrite: take `out` even if it holds another run, whose files are removed, and measure
+            everything anew.
         figures: draw the figures, into ``figures``.
-        report: draw the page, ``report.html``. Without either, only tables and manifest are written, for those with
-            many runs; `purescope.plots.folder.draw_folder` and `write_report` draw later from them.
-        rotations: random rotations, and orders of the same norms, that ask whether it is purity that does it; 0 does
-            not ask. By default 200 where they take seconds, else none.
+        report: draw the page, ``report.html``. Without either, only tables and manifest are
+            written, for those with many runs; `purescope.plots.folder.draw_folder` and
+            `write_report` draw later from them.
+        rotations: random rotations, and orders of the same norms, that ask whether it is purity
+            that does it; 0 does not ask. By default 200 where they take seconds, else none.
         progress: wraps the batches of each encoding, for a progress bar.
 
     Returns:
-        The tidy table, as in ``results.parquet``; beside it stand ``comparisons`` and ``curves``, see
-        `purescope.tables.schemas`.
+        The tidy table, as in ``results.parquet``; beside it stand ``comparisons`` and ``curves``,
+        see `purescope.tables.schemas`.
 
     Raises:
         PurescopeError: a name, file, image or setting is not usable, or `out` holds another run.
 
     Warns:
-        UserWarning: dead neurons, labels without a silhouette, what `purescope.studies.sanity` doubts; all in the
-            manifest too.
+        UserWarning: dead neurons, labels without a silhouette, what `purescope.studies.sanity`
+            doubts; all in the manifest too.
 
     Examples:
-        Features alone, ranked by their own activations; with a model it is ``run_sweep(["runs/mine.pt"], ["cifar10"],
-        "out")``:
+        Features alone, ranked by their own activations; with a model it is
+        ``run_sweep(["runs/mine.pt"], ["cifar10"], "out")``:
 
         >>> import tempfile, purescope as ps
         >>> from purescope.studies.synthetic import plant
@@ -135,10 +140,12 @@ def run(
     report: bool = True,
     progress: Progress = quiet,
 ) -> Tables:
-    """Measure every model on every data set, one pair after the other, each written as soon as it is there.
+    """Measure every model on every data set, one pair after the other, each written as soon as it
+    is there.
 
     Args:
-        models, data, out, settings, sources, overwrite, figures, report, progress: as in `run_sweep`.
+        models, data, out, settings, sources, overwrite, figures, report, progress: as in
+            `run_sweep`.
         study: what is measured beside the sweep and the portraits of its neurons.
 
     Returns:
@@ -148,7 +155,12 @@ def run(
     _log.info("loading models and data")
     with noting() as found:
         opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
-    told = dict.fromkeys([*found, *(note for item in opened.sets if isinstance(item, Dataset) for note in item.notes)])
+    told = dict.fromkeys(
+        [
+            *found,
+            *(note for item in opened.sets if isinstance(item, Dataset) for note in item.notes),
+        ]
+    )
     whole = [schema for schema, _ in study.whole]
     kinds = [*study.kinds, *whole]
     manifest = new_manifest(kinds, opened.models, opened.sets, opened.settings, study.rotations)
@@ -161,7 +173,9 @@ def run(
             warnings.warn(note, stacklevel=2)
         for schema, of_all in study.whole:
             kept = done.whole.get(schema.name)
-            tables[schema.name] = check_table(of_all(opened, tables), schema) if kept is None else kept
+            tables[schema.name] = (
+                check_table(of_all(opened, tables), schema) if kept is None else kept
+            )
         done.write([*study.kinds, *whole], tables, manifest, folder)
         _write_csv(tables, [*study.kinds, *whole], folder)
         _write_cosines(opened.models, folder)
@@ -169,7 +183,9 @@ def run(
         if figures:
             _log.info("figures")
             _figures(tables["results"], folder)
-        write_manifest(manifest | {"finished": now()} | done.told() | _verdict(tables["verdicts"]), folder)
+        write_manifest(
+            manifest | {"finished": now()} | done.told() | _verdict(tables["verdicts"]), folder
+        )
         if report:
             _log.info("report")
             _report(folder)
@@ -201,7 +217,9 @@ def _parts(opened: Opened) -> list[tuple[str, str]]:
     return pairs + [(model.label, VOCABULARY) for model in opened.models]
 
 
-def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: Mapping[str, Any]) -> None:
+def _measure(
+    done: Done, opened: Opened, study: Study, folder: Path, manifest: Mapping[str, Any]
+) -> None:
     """What is missing, written after each part of it."""
 
     def keep(part: tuple[str, str], tables: Tables) -> None:
@@ -212,7 +230,12 @@ def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: M
     pairs = opened.pairs
     there = sum((model.label, name_of(item)) in done.tables for model, item in pairs)
     if there:
-        _log.info("%s: %d of %d pairs of model and data set are measured already", folder, there, len(pairs))
+        _log.info(
+            "%s: %d of %d pairs of model and data set are measured already",
+            folder,
+            there,
+            len(pairs),
+        )
     for number, (model, item) in enumerate(pairs, 1):
         pair = (model.label, name_of(item))
         if pair in done.tables:
@@ -225,7 +248,10 @@ def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: M
             tables = measure_pair(features, model, opened.settings, study)
             for doubt in doubts(features):
                 warnings.warn(doubt, stacklevel=2)
-        seconds = {"encode": round(features.seconds, 3), "sweep": round(time.perf_counter() - start, 3)}
+        seconds = {
+            "encode": round(features.seconds, 3),
+            "sweep": round(time.perf_counter() - start, 3),
+        }
         done.timings.append({"model": pair[0], "dataset": pair[1], "seconds": seconds})
         done.notes.extend(f"{' on '.join(pair)}: {warning.message}" for warning in caught)
         keep(pair, tables)
@@ -233,19 +259,27 @@ def _measure(done: Done, opened: Opened, study: Study, folder: Path, manifest: M
         part = (model.label, VOCABULARY)
         if part not in done.tables and model.encodes:
             _log.info("words closest to the neurons of %s", model.label)
-            keep(part, {"words": vocabulary_table(model, opened.settings.protocol, opened.sources.cache)})
+            keep(
+                part,
+                {"words": vocabulary_table(model, opened.settings.protocol, opened.sources.cache)},
+            )
 
 
 def _verdict(verdicts: pd.DataFrame) -> dict[str, Any]:
     """For the manifest: outcome and attribution of each model, over all of its data sets."""
     rows = verdicts[verdicts.dataset == ALL]
     return {
-        "verdict": {row.model: {"outcome": row.outcome, "attribution": row.attribution} for row in rows.itertuples()}
+        "verdict": {
+            row.model: {"outcome": row.outcome, "attribution": row.attribution}
+            for row in rows.itertuples()
+        }
     }
 
 
 def _write_csv(tables: Tables, kinds: Iterable[Schema], folder: Path) -> None:
-    """Write what is looked at once all pairs are there, however few were missing; pictures are no text."""
+    """Write what is looked at once all pairs are there, however few were missing; pictures are no
+    text.
+    """
     for schema in kinds:
         if schema is not THUMBNAILS:
             write_csv(tables[schema.name], folder / f"{schema.name}.csv")
@@ -266,7 +300,9 @@ def _figures(results: pd.DataFrame, folder: Path) -> None:
 
 
 def _report(folder: Path) -> None:
-    """Draw the page from what the folder holds; whatever goes wrong with that, the run is measured and stays so."""
+    """Draw the page from what the folder holds; whatever goes wrong with that, the run is measured
+    and stays so.
+    """
     try:
         from purescope.report.writing import write_report
 

@@ -24,7 +24,15 @@ from purescope.studies.thumbnails import thumbnail_table
 from purescope.studies.verdict import verdict_table
 from purescope.tables.files import check_table
 from purescope.tables.schema import Schema
-from purescope.tables.schemas import ATTRIBUTIONS, COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS, VERDICTS
+from purescope.tables.schemas import (
+    ATTRIBUTIONS,
+    COMPARISONS,
+    CURVES,
+    NEURONS,
+    RESULTS,
+    THUMBNAILS,
+    VERDICTS,
+)
 
 SWEPT = (RESULTS, COMPARISONS, CURVES, ATTRIBUTIONS, *PORTRAIT)
 """What every run measures of a pair."""
@@ -58,9 +66,11 @@ class Study:
     """What a run measures beside the sweep and the portraits of its neurons.
 
     Args:
-        of_pair: gives more tables of a model on a data set, from its sweep, the model and the tables so far.
+        of_pair: gives more tables of a model on a data set, from its sweep, the model and the
+            tables so far.
         pair_kinds: their schemas.
-        rotations: of the attribution of every pair; None, as many as it takes where that is cheap, and else none.
+        rotations: of the attribution of every pair; None, as many as it takes where that is cheap,
+            and else none.
         of_all: tables of the run as a whole, by what gives each from the tables of all pairs.
     """
 
@@ -82,7 +92,9 @@ class Study:
 
 def measured(features: Features, model: Model, settings: Settings) -> Measured:
     """The sweep of one pair under the settings of a run."""
-    return measure_strategies(features, model.projections if settings.space == "weights" else None, settings)
+    return measure_strategies(
+        features, model.projections if settings.space == "weights" else None, settings
+    )
 
 
 def measure_pair(features: Features, model: Model, settings: Settings, study: Study) -> Tables:
@@ -100,8 +112,12 @@ def measure_pair(features: Features, model: Model, settings: Settings, study: St
     return tables | {schema.name: check_table(tables[schema.name], schema) for schema in unchecked}
 
 
-def _attributions(found: Measured, projections: Projections | None, rotations: int | None) -> pd.DataFrame:
-    """What else explains the difference, where that was asked or is cheap, and there is anything to explain."""
+def _attributions(
+    found: Measured, projections: Projections | None, rotations: int | None
+) -> pd.DataFrame:
+    """What else explains the difference, where that was asked or is cheap, and there is anything to
+    explain.
+    """
     images, neurons = found.features.image.shape
     classes = len(found.features.text)
     if against_chance(float(found.full[0]), 1 / classes, images) != "above":
@@ -119,12 +135,17 @@ def projections_of(model: Model) -> Projections | None:
 
 
 def _neurons(opened: Opened, tables: Tables) -> pd.DataFrame:
-    parts = [neuron_portraits(model.label, projections_of(model), seed=opened.settings.seed) for model in opened.models]
+    parts = [
+        neuron_portraits(model.label, projections_of(model), seed=opened.settings.seed)
+        for model in opened.models
+    ]
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 
 def _verdicts(opened: Opened, tables: Tables) -> pd.DataFrame:
-    return verdict_table(verdicts_of(tables["results"], tables["comparisons"], tables["attributions"]))
+    return verdict_table(
+        verdicts_of(tables["results"], tables["comparisons"], tables["attributions"])
+    )
 
 
 def _thumbnails(opened: Opened, tables: Tables) -> pd.DataFrame:

@@ -1,15 +1,19 @@
-"""Is it purity? High minus random on other axes of the same embedding, and among orders of the same norms.
+"""Is it purity? High minus random on other axes of the same embedding, and among orders of the same
+norms.
 
-What purity is said to do may have other causes. Two nulls take purity away and keep one of them each:
+What purity is said to do may have other causes. Two nulls take purity away and keep one of them
+each:
 
-- ``rotation``: one random (Haar) rotation of both towers. Every logit of the full embedding stays what it was, and no
-  axis is special. What the same rule gains or loses there, it owes to the embedding and not to the model's own axes.
-- ``norms``: random orders in which a neuron of about the same norms, in both towers, stands at each place. Purity
-  follows the length of the rows of the weights; what such orders gain or lose is owed to the norms.
+- ``rotation``: one random (Haar) rotation of both towers. Every logit of the full embedding stays
+  what it was, and no axis is special. What the same rule gains or loses there, it owes to the
+  embedding and not to the model's own axes.
+- ``norms``: random orders in which a neuron of about the same norms, in both towers, stands at each
+  place. Purity follows the length of the rows of the weights; what such orders gain or lose is owed
+  to the norms.
 
-The statistic is the verdict's: mean accuracy over the ks of high purity, minus that of the random orders. On random
-axes a random order keeps a uniformly drawn subspace, whichever the axes are, so the mean over one such order for each
-basis is what high purity is compared with in all of them.
+The statistic is the verdict's: mean accuracy over the ks of high purity, minus that of the random
+orders. On random axes a random order keeps a uniformly drawn subspace, whichever the axes are, so
+the mean over one such order for each basis is what high purity is compared with in all of them.
 """
 
 import math
@@ -38,9 +42,14 @@ _CHEAP = 4e11  # multiplications that a sweep may spend unasked: about ten secon
 
 
 def attribution_table(
-    measured: Measured, projections: Projections | None, rotations: Rotations | None = None, *, draws: int = ROTATIONS
+    measured: Measured,
+    projections: Projections | None,
+    rotations: Rotations | None = None,
+    *,
+    draws: int = ROTATIONS,
 ) -> pd.DataFrame:
-    """Measure high minus random as it is and under both nulls: `purescope.tables.schemas.ATTRIBUTIONS` as a table.
+    """Measure high minus random as it is and under both nulls:
+    `purescope.tables.schemas.ATTRIBUTIONS` as a table.
 
     Purity is that of the sweep: its space, its measure and its towers.
 
@@ -51,8 +60,8 @@ def attribution_table(
         draws: rotations, if they are not, and orders of the same norms.
 
     Returns:
-        One row for each draw of each null, and one, of the null ``none``, for the difference as it is; no rows where
-        the sweep has no random orders or not the strategy high purity.
+        One row for each draw of each null, and one, of the null ``none``, for the difference as it
+        is; no rows where the sweep has no random orders or not the strategy high purity.
     """
     columns = list(ATTRIBUTIONS.columns)
     if not len(measured.draws) or "high_purity" not in measured.strategies:
@@ -67,7 +76,11 @@ def attribution_table(
         """Of high purity and of a random order, on these axes."""
         basis = rotations.bases[place]
         there = case.in_basis(basis)
-        order = rotations.orders[place, 0] if of_experiment else _high(there, basis, options.measure, options.towers)
+        order = (
+            rotations.orders[place, 0]
+            if of_experiment
+            else _high(there, basis, options.measure, options.towers)
+        )
         return there.areas(torch.stack([order, random[place]]))
 
     there = torch.stack(list(on_each_core(turned, range(len(rotations.bases)))))
@@ -78,9 +91,13 @@ def attribution_table(
         "rotation": (there[:, 0] - there[:, 1].mean()).tolist(),
         "norms": (case.areas_on_each_core(alike) - base).tolist(),
     }
-    rows = [(null, draw, value) for null, values in found.items() for draw, value in enumerate(values)]
+    rows = [
+        (null, draw, value) for null, values in found.items() for draw, value in enumerate(values)
+    ]
     table = pd.DataFrame(rows, columns=["null", "draw", "difference"])
-    return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), ATTRIBUTIONS)
+    return check_table(
+        table.assign(model=measured.features.model, dataset=measured.features.dataset), ATTRIBUTIONS
+    )
 
 
 def is_cheap(images: int, classes: int, neurons: int, *, draws: int = ROTATIONS) -> bool:
@@ -99,9 +116,9 @@ def matched_orders(
 ) -> Int64[Tensor, "draw neuron"]:
     """Draw orders in which a neuron of about the same norms stands at each place of an order.
 
-    Neurons are parted into strata by their norm in the image tower, and each stratum into groups of about `ALIKE` by
-    their norm in the text tower. In each draw the members of a group take one another's places at random; dead neurons,
-    of norm 0 in either tower, stay where they are.
+    Neurons are parted into strata by their norm in the image tower, and each stratum into groups of
+    about `ALIKE` by their norm in the text tower. In each draw the members of a group take one
+    another's places at random; dead neurons, of norm 0 in either tower, stay where they are.
 
     Args:
         order: the order to match.
@@ -133,19 +150,25 @@ def norm_groups(norms: Float[Tensor, "tower neuron"]) -> list[Int64[Tensor, " me
     strata = max(1, round(math.sqrt(len(live) / ALIKE)))
     groups = []
     for stratum in live[image[live].argsort(stable=True)].tensor_split(strata):
-        groups += stratum[text[stratum].argsort(stable=True)].tensor_split(max(1, len(stratum) // ALIKE))
+        groups += stratum[text[stratum].argsort(stable=True)].tensor_split(
+            max(1, len(stratum) // ALIKE)
+        )
     return groups
 
 
 def norms_of(case: Case, space: str) -> Float[Tensor, "tower neuron"]:
     """Give what orders are matched on in each tower.
 
-    Of weights it is the norms of the rows; of activations, centred or not, a multiple of their standard deviations.
+    Of weights it is the norms of the rows; of activations, centred or not, a multiple of their
+    standard deviations.
     """
     if space == "weights":
         towers = (case.projections.image, case.projections.text)
     else:
-        towers = (centre(case.features.image.T, "image features"), centre(case.features.text.T, "class features"))
+        towers = (
+            centre(case.features.image.T, "image features"),
+            centre(case.features.text.T, "class features"),
+        )
     return torch.stack([tower.double().norm(dim=1) for tower in towers])
 
 

@@ -1,4 +1,6 @@
-"""A bench for one model and one data set: what each order of neurons gives there, image by image or in the mean."""
+"""A bench for one model and one data set: what each order of neurons gives there, image by image or
+in the mean.
+"""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,15 +16,27 @@ from purescope.maths.bases import BASES, rotate
 from purescope.maths.curves import halves, mean_over_k
 from purescope.maths.overlaps import Projections, activation_space, fix_for
 from purescope.maths.scores import StrategyInput, best_first, redundancy
-from purescope.maths.silhouette import has_silhouette, silhouette_pseudovalues_by_k, silhouette_samples_by_k
+from purescope.maths.silhouette import (
+    has_silhouette,
+    silhouette_pseudovalues_by_k,
+    silhouette_samples_by_k,
+)
 from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import on_each_core
 from purescope.studies.settings import Options
 from purescope.tables.columns import METRICS
 
-SILHOUETTE_DRAWS = 50  # random orders beyond these are measured in accuracy alone, which takes a tenth of the time
+SILHOUETTE_DRAWS = (
+    50  # random orders beyond these are measured in accuracy alone, which takes a tenth of the time
+)
 
-_TURNS = (25, 10, 5, 2, 1)  # random orders that a core measures at a time; divisors of SILHOUETTE_DRAWS
+_TURNS = (
+    25,
+    10,
+    5,
+    2,
+    1,
+)  # random orders that a core measures at a time; divisors of SILHOUETTE_DRAWS
 _TURN_CELLS = 1 << 21  # of an order, a k and an image, about 20 bytes each, in one turn
 
 
@@ -52,19 +66,28 @@ class Evaluator:
     def __init__(self, features: Features, dropped: Tensor | None, renormalise: bool) -> None:
         self.features, self.dropped, self.renormalise = features, dropped, renormalise
         sizes = features.labels.bincount().double()
-        # The mean over classes of means over their images is the mean over all images, each weighed so.
+        # The mean over classes of means over their images is the mean over all images, each weighed
+        # so.
         self.weight = (len(features.labels) / int((sizes > 0).sum()) / sizes)[features.labels]
 
     def strategy(self, name: str, seen: StrategyInput, ks: list[int], seed: int) -> ByImage:
         """What each image says of a strategy: `ByImage` without the first axis."""
         if name in BASES:
-            return self._turned(BASES[name].of(seen, seed)).orders(torch.arange(seen.neurons)[None], ks).of(0)
+            return (
+                self._turned(BASES[name].of(seen, seed))
+                .orders(torch.arange(seen.neurons)[None], ks)
+                .of(0)
+            )
         if STRATEGIES[name].needs != "labels":
             return self.orders(STRATEGIES[name].order(seen, seed)[None], ks).of(0)
         half = halves(self.features.labels)
-        fitted = torch.stack([STRATEGIES[name].order(_part(seen, half != other), seed) for other in (0, 1)])
+        fitted = torch.stack(
+            [STRATEGIES[name].order(_part(seen, half != other), seed) for other in (0, 1)]
+        )
         both = self.orders(fitted, ks)
-        return ByImage(*(torch.where(half == 0, *parts) for parts in zip(both.of(0), both.of(1), strict=True)))
+        return ByImage(
+            *(torch.where(half == 0, *parts) for parts in zip(both.of(0), both.of(1), strict=True))
+        )
 
     def orders(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> ByImage:
         """What each image says of each order."""
@@ -78,19 +101,29 @@ class Evaluator:
     def draws(
         self, orders: Int64[Tensor, "draw neuron"] | None, ks: list[int]
     ) -> tuple[
-        Float64[Tensor, "draw k metric"], Int32[Tensor, "k image"], Bool[Tensor, "k image"], Bool[Tensor, "k image"]
+        Float64[Tensor, "draw k metric"],
+        Int32[Tensor, "k image"],
+        Bool[Tensor, "k image"],
+        Bool[Tensor, "k image"],
     ]:
         """Means of all, in turns: thousands of orders are too many to keep image by image.
 
-        Then how many of the orders get an image right, and which images the one of median accuracy and the first one
-        get right.
+        Then how many of the orders get an image right, and which images the one of median accuracy
+        and the first one get right.
         """
         features, images = self.features, len(self.features.image)
         hits = torch.zeros(len(ks), images, dtype=torch.int32)
         if orders is None:
-            return torch.empty(0, len(ks), len(METRICS), dtype=torch.float64), hits, hits > 0, hits > 0
+            return (
+                torch.empty(0, len(ks), len(METRICS), dtype=torch.float64),
+                hits,
+                hits > 0,
+                hits > 0,
+            )
 
-        length = next(turn for turn in _TURNS if turn * len(ks) * images <= _TURN_CELLS or turn == 1)
+        length = next(
+            turn for turn in _TURNS if turn * len(ks) * images <= _TURN_CELLS or turn == 1
+        )
 
         def turn(first: int) -> tuple[Tensor, Tensor, Tensor | None]:
             some = orders[first : first + length]
@@ -99,7 +132,9 @@ class Evaluator:
                 silhouettes = silhouette_samples_by_k(features.image, features.labels, some, ks)
             else:
                 silhouettes = _none_like(right)
-            means = torch.stack([self.means(*of_order) for of_order in zip(right, top5, silhouettes, strict=True)])
+            means = torch.stack(
+                [self.means(*of_order) for of_order in zip(right, top5, silhouettes, strict=True)]
+            )
             return means, right.sum(0, dtype=torch.int32), right[0].clone() if not first else None
 
         values = []
@@ -111,14 +146,20 @@ class Evaluator:
         drawn = torch.cat(values)
         typical = drawn[:, :, 0].argsort(dim=0, stable=True)[(len(orders) - 1) // 2]
         of_typical = [
-            self._answers(orders[order][None], ks)[0][0, place].clone() for place, order in enumerate(typical.tolist())
+            self._answers(orders[order][None], ks)[0][0, place].clone()
+            for place, order in enumerate(typical.tolist())
         ]
         return drawn, hits, torch.stack(of_typical), first_right
 
     def means(
-        self, right: Bool[Tensor, "k image"], top5: Bool[Tensor, "k image"], silhouette: Float[Tensor, "k image"]
+        self,
+        right: Bool[Tensor, "k image"],
+        top5: Bool[Tensor, "k image"],
+        silhouette: Float[Tensor, "k image"],
     ) -> Float64[Tensor, "k metric"]:
-        """The metrics: two shares of the images, the mean over classes of the first, and the mean silhouette."""
+        """The metrics: two shares of the images, the mean over classes of the first, and the mean
+        silhouette.
+        """
         images = len(self.weight)
         recall = torch.stack([row.double() @ self.weight for row in right]) / images
         shares = [part.sum(1).double() / images for part in (right, top5)]
@@ -143,9 +184,15 @@ class Evaluator:
     def _turned(self, basis: Float[Tensor, "neuron neuron"]) -> "Evaluator":
         """The same images in another basis, whose axes are its neurons."""
         features = replace(
-            self.features, image=rotate(self.features.image, basis), text=rotate(self.features.text, basis)
+            self.features,
+            image=rotate(self.features.image, basis),
+            text=rotate(self.features.text, basis),
         )
-        return Evaluator(features, None if self.dropped is None else rotate(self.dropped, basis), self.renormalise)
+        return Evaluator(
+            features,
+            None if self.dropped is None else rotate(self.dropped, basis),
+            self.renormalise,
+        )
 
 
 def _part(seen: StrategyInput, images: Bool[Tensor, " image"]) -> StrategyInput:
@@ -191,7 +238,9 @@ class Case:
     def ends(self, measure: str, towers: str) -> Int64[Tensor, "2 neuron"]:
         """The orders of high and of low purity."""
         features = self.features
-        given = StrategyInput(self.projections, features.image, features.text, measure=measure, towers=towers)
+        given = StrategyInput(
+            self.projections, features.image, features.text, measure=measure, towers=towers
+        )
         score = redundancy(given)
         return torch.stack([best_first(-score, given.dead), best_first(score, given.dead)])
 
@@ -200,13 +249,19 @@ class Case:
         return {"high": high, "low": low, "gap": high - low}
 
     def in_basis(self, basis: Float[Tensor, "neuron neuron"]) -> "Case":
-        """The same images on other axes; for what is known of the neurons there, ask the rotated projections."""
+        """The same images on other axes; for what is known of the neurons there, ask the rotated
+        projections.
+        """
         features = self.features
         turned = replace(features, image=features.image @ basis, text=features.text @ basis)
-        return replace(self, features=turned, dropped=None if self.dropped is None else self.dropped @ basis)
+        return replace(
+            self, features=turned, dropped=None if self.dropped is None else self.dropped @ basis
+        )
 
 
-def strategy_input(features: Features, projections: Projections | None, options: Options) -> StrategyInput:
+def strategy_input(
+    features: Features, projections: Projections | None, options: Options
+) -> StrategyInput:
     """What the strategies of a sweep see; arguments and errors as of `sweep`."""
     return StrategyInput(
         in_space(options.space, features, projections),
@@ -226,7 +281,9 @@ def in_space(space: str, features: Features, projections: Projections | None) ->
         InputError: features and projections differ in neurons.
     """
     if space == "activations":
-        return Projections(features.image.T, features.text.T)  # as `activation_space` has it, without a copy
+        return Projections(
+            features.image.T, features.text.T
+        )  # as `activation_space` has it, without a copy
     if space == "centred":
         return activation_space(features.image, features.text, centred=True)
     neurons = features.image.shape[1]
@@ -236,6 +293,7 @@ def in_space(space: str, features: Features, projections: Projections | None) ->
             f"features of {neurons} neurons, {came}",
             expected="features and projections of one model",
             fix=(fix_for(projections, neurons) if projections else "")
-            or "give model.projections; features without a model: ps.sweep(features, space='activations')",
+            or "give model.projections; features without a model: ps.sweep(features, "
+            "space='activations')",
         )
     return projections

@@ -1,8 +1,10 @@
-"""Strategies against one another on the same images: paired intervals and tests, at each k and over all of them.
+"""Strategies against one another on the same images: paired intervals and tests, at each k and over
+all of them.
 
-Two kinds of chance are kept apart. The bootstrap and McNemar's test ask whether a difference would stand on other
-images; they say nothing about neurons. Among random orders of the neurons, on these images, a strategy's percentile and
-permutation p-value say whether choosing by it is more than choosing blindly. A claim about a strategy needs both.
+Two kinds of chance are kept apart. The bootstrap and McNemar's test ask whether a difference would
+stand on other images; they say nothing about neurons. Among random orders of the neurons, on these
+images, a strategy's percentile and permutation p-value say whether choosing by it is more than
+choosing blindly. A claim about a strategy needs both.
 """
 
 import math
@@ -18,7 +20,13 @@ from torch import Tensor
 
 from purescope.maths.curves import area_between, halves, mean_over_k, neurons_needed, rising
 from purescope.maths.intervals import NORMAL_975, percentile_interval
-from purescope.maths.significance import benjamini_hochberg, holm, mcnemar, percentile_of, permutation_p
+from purescope.maths.significance import (
+    benjamini_hochberg,
+    holm,
+    mcnemar,
+    percentile_of,
+    permutation_p,
+)
 from purescope.studies.sweeps import Measured
 from purescope.tables.files import check_table
 from purescope.tables.schemas import COMPARISONS, CURVES
@@ -33,7 +41,8 @@ _HOW: Mapping[str, Adjustment] = {"holm": holm, "bh": benjamini_hochberg}
 
 
 def compare_strategies(measured: Measured) -> pd.DataFrame:
-    """Accuracy of each strategy minus that of random orders, and of high minus low purity: `COMPARISONS` as a table.
+    """Accuracy of each strategy minus that of random orders, and of high minus low purity:
+    `COMPARISONS` as a table.
 
     The columns for many tests are those of this one data set, see `adjust`.
     """
@@ -46,17 +55,23 @@ def compare_strategies(measured: Measured) -> pd.DataFrame:
 
 
 def adjust(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """p-values adjusted for all the tests of one comparison: over ks and data sets; those of areas over data sets.
+    """p-values adjusted for all the tests of one comparison: over ks and data sets; those of areas
+    over data sets.
 
-    Holm's hold the chance of any false difference at the level, Benjamini and Hochberg's the share of false ones.
+    Holm's hold the chance of any false difference at the level, Benjamini and Hochberg's the share
+    of false ones.
     """
     table = comparisons.reset_index(drop=True)
-    columns = {f"{test}_{name}": (f"{test}_p", how) for test in _ADJUSTED for name, how in _HOW.items()}
+    columns = {
+        f"{test}_{name}": (f"{test}_p", how) for test in _ADJUSTED for name, how in _HOW.items()
+    }
     return adjusted(table, ["model", "first", "second", table.k == AREA], columns)
 
 
 def adjusted(
-    table: pd.DataFrame, by: Sequence[str | pd.Series], columns: Mapping[str, tuple[str, Adjustment]]
+    table: pd.DataFrame,
+    by: Sequence[str | pd.Series],
+    columns: Mapping[str, tuple[str, Adjustment]],
 ) -> pd.DataFrame:
     """The table with p-values adjusted for all the tests of a group.
 
@@ -65,7 +80,9 @@ def adjusted(
         by: what groups have in common.
         columns: the column to fill, the one of its p-values, and how.
     """
-    places: dict[tuple[object, ...], list[int]] = {}  # of the rows of each group; pandas takes ten times as long
+    places: dict[
+        tuple[object, ...], list[int]
+    ] = {}  # of the rows of each group; pandas takes ten times as long
     labels = [(table[of] if isinstance(of, str) else of).tolist() for of in by]
     for place, group in enumerate(zip(*labels, strict=True)):
         places.setdefault(group, []).append(place)
@@ -91,7 +108,11 @@ def curve_table(measured: Measured) -> pd.DataFrame:
         # The last resampled row is the measurement itself.
         curves = torch.cat([resampled, curve[None]])
         full = torch.cat([measured.resampled_full[:, 0], measured.full[:1]])
-        right = measured.drawn_right if name == "random" else measured.right[measured.strategies.index(name)].double()
+        right = (
+            measured.drawn_right
+            if name == "random"
+            else measured.right[measured.strategies.index(name)].double()
+        )
         rows.append(
             [
                 features.model,
@@ -114,14 +135,18 @@ def _measured(values: Float[Tensor, " resample_and_value"]) -> tuple[float, floa
 
 
 def _needed(
-    curves: Float[Tensor, "resample_and_value k"], full: Float[Tensor, " resample_and_value"], ks: list[int], all_: int
+    curves: Float[Tensor, "resample_and_value k"],
+    full: Float[Tensor, " resample_and_value"],
+    ks: list[int],
+    all_: int,
 ) -> tuple[float, float, float]:
     """Neurons for 95 % of full accuracy, and between which numbers they lie.
 
-    Curves wander about the target, so the last k at which one is below says too much: the value is read off the curve
-    that never falls. It lies above all ks at which the curve is below the target in 97.5 % of the resamples, up to the
-    first at which it is not; and from the upper end on, the curve reaches it in 97.5 % of them at every k. Each end
-    needs one test at one k to be right, so both hold in 95 % of samples or more.
+    Curves wander about the target, so the last k at which one is below says too much: the value is
+    read off the curve that never falls. It lies above all ks at which the curve is below the target
+    in 97.5 % of the resamples, up to the first at which it is not; and from the upper end on, the
+    curve reaches it in 97.5 % of them at every k. Each end needs one test at one k to be right, so
+    both hold in 95 % of samples or more.
     """
     if ks[-1] != all_:
         curves, ks = torch.cat([curves, full[:, None]], dim=1), [*ks, all_]
@@ -135,7 +160,9 @@ def _needed(
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean accuracy of one choice of neurons minus that of another: a fraction, with its 95 % interval over images."""
+    """Mean accuracy of one choice of neurons minus that of another: a fraction, with its 95 %
+    interval over images.
+    """
 
     value: float
     low: float
@@ -168,7 +195,8 @@ def interval(low: float, high: float) -> str:
 def pooled_difference(areas: pd.DataFrame) -> Difference:
     """Of the areas of one data set, with the interval they have; of several their mean.
 
-    The interval of a mean is that of a normal sum of independent ones: two views of the same images make it too narrow.
+    The interval of a mean is that of a normal sum of independent ones: two views of the same images
+    make it too narrow.
 
     Args:
         areas: rows of comparisons of the same strategies, `k` being `AREA`, one a data set.
@@ -182,9 +210,11 @@ def pooled_difference(areas: pd.DataFrame) -> Difference:
 
 
 def pooled_p(table: pd.DataFrame, *, model: str, strategy: str) -> float:
-    """Permutation p-value of a strategy's mean area over all data sets, among those of the random orders.
+    """Permutation p-value of a strategy's mean area over all data sets, among those of the random
+    orders.
 
-    The same orders are drawn for every data set, so this is one test whatever the number of data sets.
+    The same orders are drawn for every data set, so this is one test whatever the number of data
+    sets.
     """
     rows = table[(table.model == model) & (table.metric == "accuracy")]
     value, draws = (_mean_areas(rows[rows.strategy == name]) for name in (strategy, "random"))
@@ -209,7 +239,9 @@ def _pairs(measured: Measured) -> Iterator[tuple[str, str]]:
 
 def _compare(measured: Measured, first: str, second: str) -> Iterator[dict[str, object]]:
     ks = list(measured.ks)
-    (curve, resampled), (other, other_resampled) = (measured.curve(name) for name in (first, second))
+    (curve, resampled), (other, other_resampled) = (
+        measured.curve(name) for name in (first, second)
+    )
     differences = torch.cat([curve - other, area_between(curve, other, ks)[None]])
     area = area_between(resampled, other_resampled, ks)
     resampled_differences = torch.cat([resampled - other_resampled, area[:, None]], dim=1)
@@ -219,7 +251,9 @@ def _compare(measured: Measured, first: str, second: str) -> Iterator[dict[str, 
         "low": low,
         "high": high,
         "deviation": resampled_differences.std(0),
-        "mcnemar_p": torch.cat([mcnemar(_right(measured, first), _right(measured, second)), _nan(1)]),
+        "mcnemar_p": torch.cat(
+            [mcnemar(_right(measured, first), _right(measured, second)), _nan(1)]
+        ),
         "percentile": _nan(len(differences)),
         "permutation_p": _nan(len(differences)),
     }
@@ -236,7 +270,11 @@ def _compare(measured: Measured, first: str, second: str) -> Iterator[dict[str, 
 
 
 def _right(measured: Measured, name: str) -> Tensor:
-    return measured.typical_right if name == "random" else measured.right[measured.strategies.index(name)]
+    return (
+        measured.typical_right
+        if name == "random"
+        else measured.right[measured.strategies.index(name)]
+    )
 
 
 def _nan(count: int) -> Float[Tensor, " test"]:

@@ -25,10 +25,12 @@ _Answers: TypeAlias = tuple[str, Int64[Tensor, " neuron"], list[int], Bool[Tenso
 
 
 def confusion_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
-    """How many images of each class were taken for each class: `purescope.tables.schemas.CONFUSIONS`.
+    """How many images of each class were taken for each class:
+    `purescope.tables.schemas.CONFUSIONS`.
 
-    For all neurons, for high and low purity as far as they were swept, and for the first random order. What is right
-    is what the sweep found right, so the share of images on the diagonal is its accuracy, exactly.
+    For all neurons, for high and low purity as far as they were swept, and for the first random
+    order. What is right is what the sweep found right, so the share of images on the diagonal is
+    its accuracy, exactly.
 
     Args:
         measured: the sweep of a model on a data set.
@@ -42,11 +44,19 @@ def confusion_table(measured: Measured, projections: Projections | None) -> pd.D
     def count(answers: _Answers) -> pd.DataFrame:
         strategy, order, ks, right = answers
         others = best_other_by_k(
-            features.image, features.text, labels, order, ks, renormalise=options.renormalise, dropped=dropped
+            features.image,
+            features.text,
+            labels,
+            order,
+            ks,
+            renormalise=options.renormalise,
+            dropped=dropped,
         )[0]
         parts = []
         for k, right_at_k, other in zip(ks, right, others, strict=True):
-            cells, counts = (labels * classes + torch.where(right_at_k, labels, other)).unique(return_counts=True)
+            cells, counts = (labels * classes + torch.where(right_at_k, labels, other)).unique(
+                return_counts=True
+            )
             columns = {
                 "strategy": strategy,
                 "k": k,

@@ -1,7 +1,8 @@
 """Which neurons does a result rest on, and are they the pure ones?
 
-The experiment's ``analyze_neuron_importance`` ablates one neuron at a time; `neuron_importance` gives the same accuracy
-drops exactly, all at once, with what an accuracy in steps of one image cannot show: loss and margin.
+The experiment's ``analyze_neuron_importance`` ablates one neuron at a time; `neuron_importance`
+gives the same accuracy drops exactly, all at once, with what an accuracy in steps of one image
+cannot show: loss and margin.
 """
 
 import pandas as pd
@@ -29,7 +30,11 @@ _GIVEN = ("image_norm", "text_norm", "variance")
 
 
 def neuron_importance(
-    features: Features, projections: Projections | None = None, *, ablation: str = "zero", seed: int = 0
+    features: Features,
+    projections: Projections | None = None,
+    *,
+    ablation: str = "zero",
+    seed: int = 0,
 ) -> pd.DataFrame:
     """What is lost without each neuron: one row a neuron, the most important first.
 
@@ -40,12 +45,13 @@ def neuron_importance(
         seed: of an ablation that draws.
 
     Returns:
-        ``model``, ``dataset``, ``ablation``; ``neuron``; ``accuracy_drop`` (accuracy with all neurons less accuracy
-        without this one, -1 to 1) with its 95 % interval ``low`` to ``high`` over images, see `drop_interval`;
-        ``loss_change``, in nats, and ``margin_change`` (without this neuron less with all, see
-        `purescope.maths.leave_one_out.leave_one_out`); ``variance`` of its activation
-        over the images. With projections also ``image_norm``, ``text_norm`` (of its weights), ``image_purity``,
-        ``text_purity`` and ``total_overlap``. Equal accuracy drops stand in the order of their loss changes.
+        ``model``, ``dataset``, ``ablation``; ``neuron``; ``accuracy_drop`` (accuracy with all
+        neurons less accuracy without this one, -1 to 1) with its 95 % interval ``low`` to ``high``
+        over images, see `drop_interval`; ``loss_change``, in nats, and ``margin_change`` (without
+        this neuron less with all, see `purescope.maths.leave_one_out.leave_one_out`); ``variance``
+        of its activation over the images. With projections also ``image_norm``, ``text_norm`` (of
+        its weights), ``image_purity``, ``text_purity`` and ``total_overlap``. Equal accuracy drops
+        stand in the order of their loss changes.
 
     Raises:
         InputError: the ablation is unknown, or the projections are of another number of neurons.
@@ -58,14 +64,17 @@ def neuron_importance(
         >>> neuron_importance(features).set_index("neuron").accuracy_drop.sort_index().round(3).tolist()
         [0.0, 0.333, 0.333]
     """
-    return _neuron_table(features, projections, ablation, _left_out(features, projections, ablation, seed))
+    return _neuron_table(
+        features, projections, ablation, _left_out(features, projections, ablation, seed)
+    )
 
 
 def class_importance(features: Features, *, ablation: str = "zero", seed: int = 0) -> pd.DataFrame:
     """What each class loses without each neuron: one row a neuron and class, in their order.
 
-    Columns: ``model``, ``dataset``, ``ablation``, ``neuron``, ``class`` and ``recall_drop``, the class's recall with
-    all neurons less its recall without this one; NaN for a class without images. Arguments as in `neuron_importance`.
+    Columns: ``model``, ``dataset``, ``ablation``, ``neuron``, ``class`` and ``recall_drop``, the
+    class's recall with all neurons less its recall without this one; NaN for a class without
+    images. Arguments as in `neuron_importance`.
 
     Examples:
         >>> eye = torch.eye(2)
@@ -81,45 +90,70 @@ def class_importance(features: Features, *, ablation: str = "zero", seed: int = 
 
 
 def importance_tables(
-    features: Features, projections: Projections | None = None, *, ablation: str = "zero", seed: int = 0
+    features: Features,
+    projections: Projections | None = None,
+    *,
+    ablation: str = "zero",
+    seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What `neuron_importance` and `class_importance` give, measured once; arguments and errors as there."""
+    """What `neuron_importance` and `class_importance` give, measured once; arguments and errors as
+    there.
+    """
     without = _left_out(features, projections, ablation, seed)
-    return _neuron_table(features, projections, ablation, without), _class_table(features, ablation, without)
+    return _neuron_table(features, projections, ablation, without), _class_table(
+        features, ablation, without
+    )
 
 
 def importance_and_purity(table: pd.DataFrame) -> pd.DataFrame:
-    """Are pure neurons the important ones? Rank correlations over the neurons of what `neuron_importance` gave.
+    """Are pure neurons the important ones? Rank correlations over the neurons of what
+    `neuron_importance` gave.
 
     Args:
-        table: of one or more models and data sets, with projections. Dead neurons, which have no purity, are left out.
+        table: of one or more models and data sets, with projections. Dead neurons, which have no
+            purity, are left out.
 
     Returns:
-        One row for each model, data set, ablation, ``importance`` (accuracy_drop, loss_change, margin_change, each
-        such that more of it means that a neuron matters more) and ``purity`` (of both towers, as the experiment ranks
-        by it, or of one): Spearman's ``rho`` with its 95 % interval ``low`` to ``high`` over neurons, and ``partial``
-        with ``partial_low`` to ``partial_high``, given the norms of the neuron's weights and the variance of its
+        One row for each model, data set, ablation, ``importance`` (accuracy_drop, loss_change,
+        margin_change, each such that more of it means that a neuron matters more) and ``purity``
+        (of both towers, as the experiment ranks by it, or of one): Spearman's ``rho`` with its 95 %
+        interval ``low`` to ``high`` over neurons, and ``partial`` with ``partial_low`` to
+        ``partial_high``, given the norms of the neuron's weights and the variance of its
         activation, which takes out what is linear in their ranks. ``neurons`` is their number.
 
     Raises:
         InputError: the table has no purity, or too few neurons for an interval.
     """
     if "total_overlap" not in table:
-        raise InputError("an importance table without purity", fix="give neuron_importance the model's projections")
+        raise InputError(
+            "an importance table without purity",
+            fix="give neuron_importance the model's projections",
+        )
     rows = []
     for key, part in table.groupby(KEY, sort=False):
         alive = part[part.total_overlap.notna()]
         given = torch.tensor(alive[[*_GIVEN]].to_numpy().T)
-        pure = {"both": 1 / alive.total_overlap, "image": alive.image_purity, "text": alive.text_purity}
+        pure = {
+            "both": 1 / alive.total_overlap,
+            "image": alive.image_purity,
+            "text": alive.text_purity,
+        }
         for importance, sign in _IMPORTANCE.items():
             matters = torch.tensor(sign * alive[importance].to_numpy())
             for towers in _PURITY:
-                row = dict(zip(KEY, key, strict=True)) | {"importance": importance, "purity": towers}
-                rows.append(row | _correlation(torch.tensor(pure[towers].to_numpy()), matters, given))
+                row = dict(zip(KEY, key, strict=True)) | {
+                    "importance": importance,
+                    "purity": towers,
+                }
+                rows.append(
+                    row | _correlation(torch.tensor(pure[towers].to_numpy()), matters, given)
+                )
     return pd.DataFrame(rows)
 
 
-def _left_out(features: Features, projections: Projections | None, ablation: str, seed: int) -> LeaveOneOut:
+def _left_out(
+    features: Features, projections: Projections | None, ablation: str, seed: int
+) -> LeaveOneOut:
     neurons = features.image.shape[1]
     if projections is not None and projections.neurons != neurons:
         raise InputError(
@@ -135,7 +169,9 @@ def _neuron_table(
     features: Features, projections: Projections | None, ablation: str, without: LeaveOneOut
 ) -> pd.DataFrame:
     neurons = features.image.shape[1]
-    lost, gained = (flips[:, 0].bincount(minlength=neurons) for flips in (without.lost, without.gained))
+    lost, gained = (
+        flips[:, 0].bincount(minlength=neurons) for flips in (without.lost, without.gained)
+    )
     low, high = drop_interval(lost, gained, len(features.labels))
     columns = {
         "neuron": torch.arange(neurons),
@@ -154,15 +190,21 @@ def _neuron_table(
             "text_purity": purity(projections.text),
             "total_overlap": total_overlap(projections),
         }
-    table = _named(pd.DataFrame({name: values.numpy() for name, values in columns.items()}), features, ablation)
-    return table.sort_values(["accuracy_drop", "loss_change"], ascending=False, kind="stable", ignore_index=True)
+    table = _named(
+        pd.DataFrame({name: values.numpy() for name, values in columns.items()}), features, ablation
+    )
+    return table.sort_values(
+        ["accuracy_drop", "loss_change"], ascending=False, kind="stable", ignore_index=True
+    )
 
 
 def _class_table(features: Features, ablation: str, without: LeaveOneOut) -> pd.DataFrame:
     rows = pd.MultiIndex.from_product(
         [range(features.image.shape[1]), told_apart(features.classes)], names=["neuron", "class"]
     )
-    table = pd.DataFrame({"recall_drop": without.recall_drop.flatten().numpy()}, index=rows).reset_index()
+    table = pd.DataFrame(
+        {"recall_drop": without.recall_drop.flatten().numpy()}, index=rows
+    ).reset_index()
     return _named(table, features, ablation)
 
 
@@ -173,7 +215,9 @@ def _named(table: pd.DataFrame, features: Features, ablation: str) -> pd.DataFra
 
 
 def _correlation(
-    x: Float[Tensor, " neuron"], y: Float[Tensor, " neuron"], given: Float[Tensor, "covariate neuron"]
+    x: Float[Tensor, " neuron"],
+    y: Float[Tensor, " neuron"],
+    given: Float[Tensor, "covariate neuron"],
 ) -> dict[str, float]:
     rho, partial = spearman(x, y), partial_spearman(x, y, given)
     low, high = spearman_interval(rho, len(x))
@@ -186,12 +230,14 @@ def _correlation(
 def drop_interval(
     lost: Int64[Tensor, "*cell"], gained: Int64[Tensor, "*cell"], samples: int
 ) -> tuple[Float[Tensor, "*cell"], Float[Tensor, "*cell"]]:
-    """95 % interval of an accuracy drop, from the numbers of samples that one change made wrong and made right.
+    """95 % interval of an accuracy drop, from the numbers of samples that one change made wrong and
+    made right.
 
-    The drops that Tango's score test for paired fractions (Statistics in Medicine 17, 1998) does not reject:
-    ``|lost - gained - n drop| <= 1.96 sqrt(n (2 q + drop (1 - drop)))``, q being the likeliest share gained given the
-    drop. Most neurons flip a few images or none, of which a bootstrap would make an interval of length 0; this one
-    says how rare a flip may be and yet not be seen.
+    The drops that Tango's score test for paired fractions (Statistics in Medicine 17, 1998) does
+    not reject: ``|lost - gained - n drop| <= 1.96 sqrt(n (2 q + drop (1 - drop)))``, q being the
+    likeliest share gained given the drop. Most neurons flip a few images or none, of which a
+    bootstrap would make an interval of length 0; this one says how rare a flip may be and yet not
+    be seen.
 
     Examples:
         Nothing flipped in 1,000 images, and 30 lost against 10 gained:
@@ -215,7 +261,9 @@ def _limit(
     high: Float[Tensor, "*cell"],
     z: float,
 ) -> Float[Tensor, "*cell"]:
-    """The drop between `low` and `high` at which the score statistic, which falls as the drop grows, is z."""
+    """The drop between `low` and `high` at which the score statistic, which falls as the drop
+    grows, is z.
+    """
     for _ in range(_HALVINGS):
         drop = (low + high) / 2
         b = (2 * samples - lost + gained) * drop - lost - gained

@@ -19,19 +19,25 @@ _NORMAL_80 = 0.8416212335729143  # quantile of the normal distribution: four of 
 
 
 def judge(
-    table: pd.DataFrame, comparisons: pd.DataFrame, attributions: pd.DataFrame | None = None, *, model: str
+    table: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    attributions: pd.DataFrame | None = None,
+    *,
+    model: str,
 ) -> Verdict:
     """The verdict on one model from a result table, its comparisons and its attributions.
 
     Args:
         table: as `purescope.sweep` makes it; the random orders are read from it.
-        comparisons: as `purescope.studies.comparisons.compare_strategies` makes them, adjusted over the data sets.
-        attributions: as `purescope.studies.attribution.attribution_table` makes them; without them the attribution is
-            *not asked*.
+        comparisons: as `purescope.studies.comparisons.compare_strategies` makes them, adjusted over
+            the data sets.
+        attributions: as `purescope.studies.attribution.attribution_table` makes them; without them
+            the attribution is *not asked*.
         model: its label.
 
     Raises:
-        InputError: the tables hold no comparison of high purity with random orders and with low purity.
+        InputError: the tables hold no comparison of high purity with random orders and with low
+            purity.
     """
     areas = comparisons[(comparisons.model == model) & (comparisons.k == AREA)]
     wanted = {("high_purity", "random"), ("high_purity", "low_purity"), ("low_purity", "random")}
@@ -45,7 +51,8 @@ def judge(
     counted = [name for name, where in stands.items() if where == "above"]
     found = _Areas(table, areas, attributions, model, counted)
     findings = tuple(
-        found.finding(name, [name]) if where == "above" else _at_chance(name, where) for name, where in stands.items()
+        found.finding(name, [name]) if where == "above" else _at_chance(name, where)
+        for name, where in stands.items()
     )
     if len(counted) == 1:
         return Verdict(model, findings[list(stands).index(counted[0])], findings)
@@ -55,9 +62,11 @@ def judge(
 
 
 def chance_of(table: pd.DataFrame, model: str) -> dict[str, str]:
-    """Where the accuracy of all neurons stands on each data set: above chance, at chance or below chance.
+    """Where the accuracy of all neurons stands on each data set: above chance, at chance or below
+    chance.
 
-    See `purescope.maths.significance.against_chance`; a table without rows of all neurons says "above" of every set.
+    See `purescope.maths.significance.against_chance`; a table without rows of all neurons says
+    "above" of every set.
     """
     rows = table[(table.model == model) & (table.metric == "accuracy")]
     stands = dict.fromkeys(map(str, rows.dataset.unique()), "above")
@@ -77,7 +86,9 @@ def verdicts_of(
     """The verdict on each model of a table that has random orders and both purities."""
     if not {"random", "high_purity", "low_purity"} <= set(table.strategy):
         return []
-    return [judge(table, comparisons, attributions, model=str(model)) for model in table.model.unique()]
+    return [
+        judge(table, comparisons, attributions, model=str(model)) for model in table.model.unique()
+    ]
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,10 @@ class _Areas:
     @cached_property
     def _pairs(self) -> dict[tuple[str, str], pd.DataFrame]:
         """The areas of each pair of strategies."""
-        return {(str(first), str(second)): rows for (first, second), rows in self.areas.groupby(["first", "second"])}
+        return {
+            (str(first), str(second)): rows
+            for (first, second), rows in self.areas.groupby(["first", "second"])
+        }
 
     @cached_property
     def _random(self) -> pd.DataFrame:
@@ -105,11 +119,17 @@ class _Areas:
         """What these data sets say together."""
         over_random, over_low, low_over_random = (
             pooled_difference(self._rows(first, second, sets))
-            for first, second in (("high_purity", "random"), ("high_purity", "low_purity"), ("low_purity", "random"))
+            for first, second in (
+                ("high_purity", "random"),
+                ("high_purity", "low_purity"),
+                ("low_purity", "random"),
+            )
         )
         p, low_p = (self._p(name, sets) for name in ("high_purity", "low_purity"))
         random = self._random_areas(sets)
-        ends_p = float(permutation_p(torch.tensor(over_low.value).double(), 2 * (random - random.mean())))
+        ends_p = float(
+            permutation_p(torch.tensor(over_low.value).double(), 2 * (random - random.mean()))
+        )
         rotation, norms = self._null("rotation", sets), self._null("norms", sets)
         return Finding(
             about=about,
@@ -145,36 +165,53 @@ class _Areas:
         """One of the nulls: the mean over the data sets, draw by draw."""
         if self.attributions is None:
             return None
-        rows = self.attributions[(self.attributions.model == self.model) & self.attributions.dataset.isin(sets)]
+        rows = self.attributions[
+            (self.attributions.model == self.model) & self.attributions.dataset.isin(sets)
+        ]
         means = {
             which: rows[rows.null == which].groupby("draw").difference.agg(["mean", "count"])
             for which in ("none", null)
         }
         if any(len(of) == 0 or bool((of["count"] < len(sets)).any()) for of in means.values()):
             return None
-        value, draws = (torch.tensor(of["mean"].tolist(), dtype=torch.float64) for of in means.values())
+        value, draws = (
+            torch.tensor(of["mean"].tolist(), dtype=torch.float64) for of in means.values()
+        )
         return Null(float(draws.mean()), float(permutation_p(value[0], draws)), len(draws))
 
     def _random_areas(self, sets: list[str]) -> Tensor:
         """Mean accuracy over the ks and the data sets, of each random order."""
         wide = self._random[self._random.index.get_level_values("dataset").isin(sets)]
-        areas = pd.Series(mean_over_k(torch.tensor(wide.to_numpy(float)), [int(k) for k in wide.columns]), wide.index)
+        areas = pd.Series(
+            mean_over_k(torch.tensor(wide.to_numpy(float)), [int(k) for k in wide.columns]),
+            wide.index,
+        )
         on_sets = areas.groupby("draw").agg(["mean", "count"])
         return torch.tensor(on_sets["mean"][on_sets["count"] == len(sets)].to_numpy(float))
 
 
 def _detectable(found: Difference, random: Tensor) -> float:
-    """The difference that is found in 80 % of such data: both tests, over orders and over images, must see it."""
+    """The difference that is found in 80 % of such data: both tests, over orders and over images,
+    must see it.
+    """
     images = (found.high - found.low) / 2 / NORMAL_975
     orders = float(random.std()) if len(random) > 1 else 0.0
     return NORMAL_975 * max(images, orders) + _NORMAL_80 * math.hypot(images, orders)
 
 
 def _outcome(
-    over_random: Difference, over_low: Difference, low_over_random: Difference, p: float, low_p: float, ends_p: float
+    over_random: Difference,
+    over_low: Difference,
+    low_over_random: Difference,
+    p: float,
+    low_p: float,
+    ends_p: float,
 ) -> str:
     high_above, high_below = p <= LEVEL and over_random.low > 0, p <= LEVEL and over_random.high < 0
-    low_above, low_below = low_p <= LEVEL and low_over_random.low > 0, low_p <= LEVEL and low_over_random.high < 0
+    low_above, low_below = (
+        low_p <= LEVEL and low_over_random.low > 0,
+        low_p <= LEVEL and low_over_random.high < 0,
+    )
     if high_below and low_below:
         return "both ends lose"
     if high_above and low_above:
@@ -200,4 +237,17 @@ def _attribution(value: float, rotation: Null | None, norms: Null | None) -> str
 
 def _at_chance(about: str, where: str) -> Finding:
     unknown = Difference(math.nan, math.nan, math.nan)
-    return Finding(about, 0, where, NOT_ASKED, unknown, unknown, unknown, math.nan, math.nan, math.nan, math.nan, 0)
+    return Finding(
+        about,
+        0,
+        where,
+        NOT_ASKED,
+        unknown,
+        unknown,
+        unknown,
+        math.nan,
+        math.nan,
+        math.nan,
+        math.nan,
+        0,
+    )

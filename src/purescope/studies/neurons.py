@@ -1,8 +1,8 @@
 """What single neurons are like, in tables from which a page can show them.
 
-Of each neuron: its overlaps and ranks, the images that activate it most and least, the words closest to it, the
-strategies that keep it, its cosines with the others. Everything that is shown of a neuron comes from here, so that a
-reader of the tables needs neither model nor images.
+Of each neuron: its overlaps and ranks, the images that activate it most and least, the words
+closest to it, the strategies that keep it, its cosines with the others. Everything that is shown of
+a neuron comes from here, so that a reader of the tables needs neither model nor images.
 """
 
 import os
@@ -23,7 +23,14 @@ from purescope.features.cache import Cache
 from purescope.features.extraction import text_features
 from purescope.features.features import Features
 from purescope.maths.measures import MEASURES
-from purescope.maths.overlaps import Projections, centre, cosine_gram, overlap, purity, total_overlap
+from purescope.maths.overlaps import (
+    Projections,
+    centre,
+    cosine_gram,
+    overlap,
+    purity,
+    total_overlap,
+)
 from purescope.maths.strategies import STRATEGIES, order_neurons
 from purescope.models.model import Model
 from purescope.parallel import on_each_core
@@ -35,18 +42,28 @@ from purescope.tables.columns import VOCABULARY
 from purescope.tables.cosines import TOWERS
 from purescope.tables.files import check_table
 from purescope.tables.schema import STRINGS
-from purescope.tables.schemas import CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, IMPORTANCE, NEURONS, ORDERS, WORDS
+from purescope.tables.schemas import (
+    CLASS_IMPORTANCE,
+    CONFUSIONS,
+    EXAMPLES,
+    IMPORTANCE,
+    NEURONS,
+    ORDERS,
+    WORDS,
+)
 
 
 def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> pd.DataFrame:
     """One row a neuron, purest first, in the experiment's order.
 
-    Columns: ``rank`` (1 = purest), ``neuron`` (index), ``image_overlap``, ``text_overlap`` (0 to 1), ``total_overlap``
-    (the experiment's score), ``image_purity``, ``text_purity`` (from 1 up). NaN where a neuron is dead.
+    Columns: ``rank`` (1 = purest), ``neuron`` (index), ``image_overlap``, ``text_overlap`` (0 to
+    1), ``total_overlap`` (the experiment's score), ``image_purity``, ``text_purity`` (from 1 up).
+    NaN where a neuron is dead.
 
     Args:
         projections: both towers'.
-        measures: more columns, ``image_NAME`` and ``text_NAME`` of each name in `purescope.maths.measures.MEASURES`.
+        measures: more columns, ``image_NAME`` and ``text_NAME`` of each name in
+            `purescope.maths.measures.MEASURES`.
 
     Raises:
         InputError: a measure is unknown.
@@ -69,7 +86,10 @@ def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> p
     for name in measures:
         if name not in MEASURES:
             raise InputError(f"unknown measure {name!r}", **near_miss(name, MEASURES))
-        columns |= {f"image_{name}": MEASURES[name].of(image), f"text_{name}": MEASURES[name].of(text)}
+        columns |= {
+            f"image_{name}": MEASURES[name].of(image),
+            f"text_{name}": MEASURES[name].of(text),
+        }
     table = pd.DataFrame({name: values[order].numpy() for name, values in columns.items()})
     table.insert(0, "neuron", order.numpy())
     table.insert(0, "rank", range(1, len(order) + 1))
@@ -77,7 +97,8 @@ def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> p
 
 
 def cosine_maps(projections: Projections) -> dict[str, Float16[np.ndarray, "neuron neuron"]]:
-    """Cosines of the neurons of each tower, ``image`` and ``text``, in their own numbering; 0 for a dead one.
+    """Cosines of the neurons of each tower, ``image`` and ``text``, in their own numbering; 0 for a
+    dead one.
 
     Half precision: a thousandth of a cosine is more than a picture shows.
 
@@ -95,8 +116,8 @@ _NUMBERS = 1 << 20  # that a core takes at a time, of a copy of some neurons' ac
 
 
 def example_table(features: Features) -> pd.DataFrame:
-    """The `EACH` images at either end of each neuron: `purescope.tables.schemas.EXAMPLES`; of equal ones the lower
-    index.
+    """The `EACH` images at either end of each neuron: `purescope.tables.schemas.EXAMPLES`; of equal
+    ones the lower index.
 
     Of fewer images, all stand at both ends.
     """
@@ -106,10 +127,13 @@ def example_table(features: Features) -> pd.DataFrame:
     activation = features.image.T[torch.arange(neurons)[:, None, None], found]
     places = torch.arange(1, each + 1)
     index = pd.MultiIndex.from_product(
-        [range(neurons), torch.stack([places, -places]).flatten().tolist()], names=["neuron", "place"]
+        [range(neurons), torch.stack([places, -places]).flatten().tolist()],
+        names=["neuron", "place"],
     )
     chosen = found.flatten()
-    table = pd.DataFrame({"image": chosen, "activation": activation.flatten().double()}, index=index).reset_index()
+    table = pd.DataFrame(
+        {"image": chosen, "activation": activation.flatten().double()}, index=index
+    ).reset_index()
     names = pd.array(features.classes, dtype=STRINGS)
     table["class"] = names[features.labels[chosen].numpy()]
     return check_table(table.assign(model=features.model, dataset=features.dataset), EXAMPLES)
@@ -127,16 +151,21 @@ def _ends(image: Float[Tensor, "image neuron"], each: int) -> Int64[Tensor, "neu
 
 
 def _largest(rows: Float[Tensor, "neuron image"], count: int) -> Int64[Tensor, "neuron count"]:
-    """Where they are in each row, from the largest on; of equal ones the lower index, which topk does not promise."""
+    """Where they are in each row, from the largest on; of equal ones the lower index, which topk
+    does not promise.
+    """
     near = rows >= rows.topk(count).values[:, -1:]
     if near.sum() == count * len(rows):
         columns = near.nonzero()[:, 1].view(-1, count)
-        return columns.gather(1, rows.gather(1, columns).argsort(dim=1, descending=True, stable=True))
+        return columns.gather(
+            1, rows.gather(1, columns).argsort(dim=1, descending=True, stable=True)
+        )
     return rows.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
 def neuron_portraits(label: str, projections: Projections | None, *, seed: int = 0) -> pd.DataFrame:
-    """The model's neurons, purest first, beside what random weights overlap: `purescope.tables.schemas.NEURONS`.
+    """The model's neurons, purest first, beside what random weights overlap:
+    `purescope.tables.schemas.NEURONS`.
 
     Args:
         label: the model's.
@@ -158,8 +187,8 @@ def neuron_portraits(label: str, projections: Projections | None, *, seed: int =
 def order_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
     """The neurons in the order of each strategy that was swept: `purescope.tables.schemas.ORDERS`.
 
-    A strategy that looks at labels is fitted on all images here; the sweep fits it on one half and judges it on the
-    other.
+    A strategy that looks at labels is fitted on all images here; the sweep fits it on one half and
+    judges it on the other.
 
     Args:
         measured: the sweep of a model on a data set.
@@ -184,12 +213,15 @@ def order_table(measured: Measured, projections: Projections | None) -> pd.DataF
 WORDS_EACH = 8  # words of a neuron
 
 
-def word_table(text: Float[Tensor, "word neuron"], words: Sequence[str], *, model: str, dataset: str) -> pd.DataFrame:
-    """The `EACH` words that activate each neuron most beyond what words do: `purescope.tables.schemas.WORDS`.
+def word_table(
+    text: Float[Tensor, "word neuron"], words: Sequence[str], *, model: str, dataset: str
+) -> pd.DataFrame:
+    """The `EACH` words that activate each neuron most beyond what words do:
+    `purescope.tables.schemas.WORDS`.
 
-    The score is the activation by a word less the neuron's mean over all words, in their standard deviations: most
-    neurons lean to one side whatever is said. Of equal words the first is closer; a neuron that tells none apart has
-    none.
+    The score is the activation by a word less the neuron's mean over all words, in their standard
+    deviations: most neurons lean to one side whatever is said. Of equal words the first is closer;
+    a neuron that tells none apart has none.
 
     Args:
         text: unit rows, one for each word; two or more.
@@ -215,9 +247,11 @@ def word_table(text: Float[Tensor, "word neuron"], words: Sequence[str], *, mode
     return check_table(table, WORDS)
 
 
-def vocabulary_table(model: Model, protocol: str, cache: Cache | str | os.PathLike[str] | None = None) -> pd.DataFrame:
-    """`word_table` of a general vocabulary, see `purescope.datasets.prompts.vocabulary`; once a model, a thousand
-    sentences.
+def vocabulary_table(
+    model: Model, protocol: str, cache: Cache | str | os.PathLike[str] | None = None
+) -> pd.DataFrame:
+    """`word_table` of a general vocabulary, see `purescope.datasets.prompts.vocabulary`; once a
+    model, a thousand sentences.
 
     Args:
         model: whose text tower says what a word activates.
@@ -225,7 +259,9 @@ def vocabulary_table(model: Model, protocol: str, cache: Cache | str | os.PathLi
         cache: a folder where features are kept, as for `purescope.features.extraction.extract`.
     """
     words = vocabulary(protocol)
-    return word_table(text_features(model, words, cache), words.names, model=model.label, dataset=VOCABULARY)
+    return word_table(
+        text_features(model, words, cache), words.names, model=model.label, dataset=VOCABULARY
+    )
 
 
 PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
@@ -236,24 +272,30 @@ def portrait(measured: Measured, projections: Projections | None) -> dict[str, p
     """What a sweep was made of, neuron by neuron and class by class.
 
     Args:
-        measured: the sweep of a model on a data set; its ablation and seed are those of the importance too.
+        measured: the sweep of a model on a data set; its ablation and seed are those of the
+            importance too.
         projections: of the model; None for one without.
 
     Returns:
-        The tables `PORTRAIT` by name, see `purescope.tables.schemas`. Classes of one name are told apart by a number.
+        The tables `PORTRAIT` by name, see `purescope.tables.schemas`. Classes of one name are told
+        apart by a number.
 
     Raises:
         InputError: the projections are of another number of neurons.
     """
     features = replace(measured.features, classes=told_apart(measured.features.classes))
     measured, options = replace(measured, features=features), measured.options
-    importance, of_classes = importance_tables(features, projections, ablation=options.ablation, seed=options.seed)
+    importance, of_classes = importance_tables(
+        features, projections, ablation=options.ablation, seed=options.seed
+    )
     changed = of_classes.recall_drop.notna() & (of_classes.recall_drop != 0)
     return {
         "importance": check_table(importance.reindex(columns=list(IMPORTANCE.columns)), IMPORTANCE),
         "class_importance": check_table(of_classes[changed], CLASS_IMPORTANCE),
         "confusions": confusion_table(measured, projections),
         "examples": example_table(features),
-        "words": word_table(features.text, features.classes, model=features.model, dataset=features.dataset),
+        "words": word_table(
+            features.text, features.classes, model=features.model, dataset=features.dataset
+        ),
         "orders": order_table(measured, projections),
     }

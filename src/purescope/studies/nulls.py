@@ -1,12 +1,12 @@
 """What else explains a result? The same statistics where purity can mean nothing.
 
-Nulls take one thing away and leave the rest. Gaussian weights of the same shape have no structure. A joint rotation of
-both towers leaves every logit of the full embedding as it is, but gives it other axes, so other neurons and another
-purity. Shuffled labels keep the neurons and break the tie between a neuron and its purity; so do shuffled towers for
-the agreement of the two.
+Nulls take one thing away and leave the rest. Gaussian weights of the same shape have no structure.
+A joint rotation of both towers leaves every logit of the full embedding as it is, but gives it
+other axes, so other neurons and another purity. Shuffled labels keep the neurons and break the tie
+between a neuron and its purity; so do shuffled towers for the agreement of the two.
 
-Whether a result holds under other choices is asked here, too: high, low and random with one option of the experiment
-changed at a time (`variant_table`).
+Whether a result holds under other choices is asked here, too: high, low and random with one option
+of the experiment changed at a time (`variant_table`).
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,10 @@ from purescope.tables.schemas import NULLS, VARIANTS
 ROTATIONS = 200
 TOWER_SHUFFLES = 1000
 
-_LAYERS, _SPECTRA = 20, 10  # of Gaussian weights, for measures of a neuron and for those that take a spectrum
+_LAYERS, _SPECTRA = (
+    20,
+    10,
+)  # of Gaussian weights, for measures of a neuron and for those that take a spectrum
 _ONE = 1e-12  # standard deviations below this are rounding
 _bases = lru_cache(maxsize=1)(random_rotations)  # those of the last model serve others of its size
 
@@ -76,10 +79,13 @@ def rotate_model(projections: Projections, *, draws: int = ROTATIONS, seed: int 
 _rotate_weights = lru_cache(maxsize=16)(rotate_model)  # a model is turned once for all data sets
 
 
-def rotations_of(case: Case, measured: Measured, at_hand: Rotations | None, *, draws: int) -> Rotations:
+def rotations_of(
+    case: Case, measured: Measured, at_hand: Rotations | None, *, draws: int
+) -> Rotations:
     """Give the rotations of a sweep: those at hand if they are of its weights, or made for it.
 
-    Those of activations hold the features they are of, which no other data set has: they are not kept.
+    Those of activations hold the features they are of, which no other data set has: they are not
+    kept.
     """
     options = measured.options
     if options.space != "weights":
@@ -95,25 +101,30 @@ def null_table(
     attributions: pd.DataFrame | None = None,
     draws: int = ROTATIONS,
 ) -> pd.DataFrame:
-    """What purity and the pruning curves are, held against nulls: the table `purescope.tables.schemas.NULLS`.
+    """What purity and the pruning curves are, held against nulls: the table
+    `purescope.tables.schemas.NULLS`.
 
-    - ``gaussian weights``: every measure of weights, as the mean over neurons and of the whole layer, for each tower.
-    - ``rotation``: mean overlap and its spread over the neurons for each tower, Spearman's correlation of the towers'
-      overlaps, and the areas under the curves of high and low purity and between them, against random rotations; and
-      the difference of high purity and random orders, if its attribution is at hand.
+    - ``gaussian weights``: every measure of weights, as the mean over neurons and of the whole
+      layer, for each tower.
+    - ``rotation``: mean overlap and its spread over the neurons for each tower, Spearman's
+      correlation of the towers' overlaps, and the areas under the curves of high and low purity and
+      between them, against random rotations; and the difference of high purity and random orders,
+      if its attribution is at hand.
     - ``svd basis``: the same in the one basis of the singular vectors.
-    - ``shuffled purity``: the area between high and low purity, against that of a random order and its reverse.
-    - ``shuffled towers``: Spearman's correlation of the towers' overlaps, against one tower's neurons renumbered.
+    - ``shuffled purity``: the area between high and low purity, against that of a random order and
+      its reverse.
+    - ``shuffled towers``: Spearman's correlation of the towers' overlaps, against one tower's
+      neurons renumbered.
 
     Purity is the experiment's here, by l1 and of both towers, whatever the sweep was made by.
 
     Args:
         measured: the sweep of a model on a data set.
-        projections: that model's; None where it has none: then overlap is that of activations, and Gaussian weights
-            are no null for it.
+        projections: that model's; None where it has none: then overlap is that of activations, and
+            Gaussian weights are no null for it.
         rotations: of the same projections, where they are at hand.
-        attributions: of the same sweep, see `purescope.studies.attribution.attribution_table`; its purity is the
-            sweep's.
+        attributions: of the same sweep, see `purescope.studies.attribution.attribution_table`; its
+            purity is the sweep's.
         draws: rotations, if they are not, and shuffles of purity.
     """
     case, seed = case_of(measured, projections), measured.options.seed
@@ -127,12 +138,18 @@ def null_table(
         *_against_shuffles(case, found, draws, seed),
     ]
     table = pd.DataFrame(rows, columns=list(NULLS.columns))
-    return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), NULLS)
+    return check_table(
+        table.assign(model=measured.features.model, dataset=measured.features.dataset), NULLS
+    )
 
 
 def _against_gaussian(projections: Projections) -> Iterator[dict[str, object]]:
     for tower, projection in (("image", projections.image), ("text", projections.text)):
-        values = {name: m.of(projection).nanmean().item() for name, m in MEASURES.items() if m.needs == "weights"}
+        values = {
+            name: m.of(projection).nanmean().item()
+            for name, m in MEASURES.items()
+            if m.needs == "weights"
+        }
         values |= {name: measure(projection) for name, measure in LAYER_MEASURES.items()}
         shape = projection.shape
         references = on_each_core(partial(_reference, neurons=shape[0], width=shape[1]), values)
@@ -149,14 +166,21 @@ def _against_gaussian(projections: Projections) -> Iterator[dict[str, object]]:
 
 
 def _reference(measure: str, *, neurons: int, width: int) -> Reference:
-    return gaussian_reference(measure, neurons, width, draws=_LAYERS if measure in MEASURES else _SPECTRA)
-
-
-def _against_rotations(case: Case, value: dict[str, float], rotations: Rotations) -> Iterator[dict[str, object]]:
-    areas = on_each_core(
-        lambda at: case.in_basis(rotations.bases[at]).areas_of_ends(rotations.orders[at]), range(len(rotations.bases))
+    return gaussian_reference(
+        measure, neurons, width, draws=_LAYERS if measure in MEASURES else _SPECTRA
     )
-    drawn = [overlaps | of_curves for overlaps, of_curves in zip(rotations.overlaps, areas, strict=True)]
+
+
+def _against_rotations(
+    case: Case, value: dict[str, float], rotations: Rotations
+) -> Iterator[dict[str, object]]:
+    areas = on_each_core(
+        lambda at: case.in_basis(rotations.bases[at]).areas_of_ends(rotations.orders[at]),
+        range(len(rotations.bases)),
+    )
+    drawn = [
+        overlaps | of_curves for overlaps, of_curves in zip(rotations.overlaps, areas, strict=True)
+    ]
     basis = BASES["svd"].of(StrategyInput(case.projections), 0)
     ends, svd = _by_overlap(rotate(case.projections, basis))
     svd |= case.in_basis(basis.float()).areas_of_ends(ends)
@@ -168,11 +192,16 @@ def _against_rotations(case: Case, value: dict[str, float], rotations: Rotations
 def _of_attribution(attributions: pd.DataFrame | None) -> Iterator[dict[str, object]]:
     """The verdict's statistic among its rotations."""
     if attributions is not None and len(attributions):
-        value, drawn = (attributions[attributions.null == null].difference.tolist() for null in ("none", "rotation"))
+        value, drawn = (
+            attributions[attributions.null == null].difference.tolist()
+            for null in ("none", "rotation")
+        )
         yield _row("rotation", "high minus random", value[0], drawn)
 
 
-def _against_shuffles(case: Case, value: dict[str, float], draws: int, seed: int) -> Iterator[dict[str, object]]:
+def _against_shuffles(
+    case: Case, value: dict[str, float], draws: int, seed: int
+) -> Iterator[dict[str, object]]:
     given = StrategyInput(case.projections)
     random = torch.stack([STRATEGIES["random"].order(given, seed + draw) for draw in range(draws)])
     live = int((~given.dead).sum())  # the dead stand last in low purity too
@@ -183,8 +212,15 @@ def _against_shuffles(case: Case, value: dict[str, float], draws: int, seed: int
     yield _row("shuffled purity", "gap", value["gap"], gaps.tolist())
     image, text = _towers(case.projections)
     generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.stack([image[torch.randperm(len(image), generator=generator)] for _ in range(TOWER_SHUFFLES)])
-    yield _row("shuffled towers", "towers' spearman", value["towers' spearman"], spearman(shuffled, text).tolist())
+    shuffled = torch.stack(
+        [image[torch.randperm(len(image), generator=generator)] for _ in range(TOWER_SHUFFLES)]
+    )
+    yield _row(
+        "shuffled towers",
+        "towers' spearman",
+        value["towers' spearman"],
+        spearman(shuffled, text).tolist(),
+    )
 
 
 def _towers(projections: Projections) -> tuple[Float[Tensor, " neuron"], Float[Tensor, " neuron"]]:
@@ -228,11 +264,12 @@ VARIANT_DRAWS = 100  # random orders, where those of the sweep were evaluated ot
 
 
 def variant_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
-    """High, low and random with one option of the experiment changed at a time: `purescope.tables.schemas.VARIANTS`.
+    """High, low and random with one option of the experiment changed at a time:
+    `purescope.tables.schemas.VARIANTS`.
 
-    Options: the measure of overlap, how the towers are joined, the space, what dropped neurons are set to, and whether
-    class features are renormalised; these two do not go together, so where one is not the experiment's the other is not
-    varied. The first row is the sweep as it was made.
+    Options: the measure of overlap, how the towers are joined, the space, what dropped neurons are
+    set to, and whether class features are renormalised; these two do not go together, so where one
+    is not the experiment's the other is not varied. The first row is the sweep as it was made.
     """
     case = case_of(measured, projections)
     drawn = measured.draws[:, :, 0]
@@ -251,25 +288,46 @@ def variant_table(measured: Measured, projections: Projections | None) -> pd.Dat
             rows.append(_variant(case, "space", space, there.ends(measure, towers), swept))
     given = StrategyInput(case.projections)
     random = torch.stack(
-        [STRATEGIES["random"].order(given, measured.options.seed + draw) for draw in range(VARIANT_DRAWS)]
+        [
+            STRATEGIES["random"].order(given, measured.options.seed + draw)
+            for draw in range(VARIANT_DRAWS)
+        ]
     )
     ends = case.ends(measure, towers)
     for name in ABLATIONS:
         if name != measured.options.ablation and not case.renormalise:
-            other = replace(case, dropped=ablation_values(case.features.image, name, seed=measured.options.seed))
+            other = replace(
+                case, dropped=ablation_values(case.features.image, name, seed=measured.options.seed)
+            )
             rows.append(_variant(other, "ablation", name, ends, other.areas_on_each_core(random)))
     if case.dropped is None:
         other = replace(case, renormalise=not case.renormalise)
         rows.append(
-            _variant(other, "renormalise", str(other.renormalise).lower(), ends, other.areas_on_each_core(random))
+            _variant(
+                other,
+                "renormalise",
+                str(other.renormalise).lower(),
+                ends,
+                other.areas_on_each_core(random),
+            )
         )
     table = pd.DataFrame(rows, columns=list(VARIANTS.columns))
-    return check_table(table.assign(model=measured.features.model, dataset=measured.features.dataset), VARIANTS)
+    return check_table(
+        table.assign(model=measured.features.model, dataset=measured.features.dataset), VARIANTS
+    )
 
 
-def _variant(case: Case, option: str, choice: str, ends: Tensor, random: Tensor) -> dict[str, object]:
+def _variant(
+    case: Case, option: str, choice: str, ends: Tensor, random: Tensor
+) -> dict[str, object]:
     high, low = case.areas(ends)
-    row = {"option": option, "choice": choice, "high": high.item(), "low": low.item(), "draws": len(random)}
+    row = {
+        "option": option,
+        "choice": choice,
+        "high": high.item(),
+        "low": low.item(),
+        "draws": len(random),
+    }
     if not len(random):
         return row
     return row | {

@@ -1,8 +1,10 @@
-"""Two models on the same images: which is better, by how much, and which of them has the purer neurons.
+"""Two models on the same images: which is better, by how much, and which of them has the purer
+neurons.
 
-Everything is paired by image: both models are resampled alike, and McNemar's test counts the images that only one of
-them gets right. Neurons are not paired, so overlaps are compared by a bootstrap over the neurons of each, and relative
-to what random weights of the same width have, since widths differ.
+Everything is paired by image: both models are resampled alike, and McNemar's test counts the images
+that only one of them gets right. Neurons are not paired, so overlaps are compared by a bootstrap
+over the neurons of each, and relative to what random weights of the same width have, since widths
+differ.
 """
 
 from collections.abc import Iterator
@@ -31,7 +33,8 @@ def compare_models(first: Measured, second: Measured) -> pd.DataFrame:
     """All metrics of the full embedding and the curves of two models on one data set:
     `purescope.tables.schemas.RIVALS`.
 
-    Curves are compared k by k where both models were swept at the same ks, and else by their areas alone.
+    Curves are compared k by k where both models were swept at the same ks, and else by their areas
+    alone.
 
     Args:
         first, second: of the same data set, with the same options.
@@ -42,21 +45,30 @@ def compare_models(first: Measured, second: Measured) -> pd.DataFrame:
     a, b = first.features, second.features
     if a.dataset != b.dataset or not torch.equal(a.labels, b.labels):
         raise InputError(
-            f"{a.model} on {a.dataset}, {len(a.labels)} images; {b.model} on {b.dataset}, {len(b.labels)} images",
+            f"{a.model} on {a.dataset}, {len(a.labels)} images; {b.model} on {b.dataset}, "
+            f"{len(b.labels)} images",
             expected="two models on the same images",
         )
     rows = [*_full(first, second), *_curves(first, second)]
-    table = pd.DataFrame(rows, columns=list(RIVALS.columns)).assign(first=a.model, second=b.model, dataset=a.dataset)
+    table = pd.DataFrame(rows, columns=list(RIVALS.columns)).assign(
+        first=a.model, second=b.model, dataset=a.dataset
+    )
     return adjust(table)
 
 
 def compare_purity(
-    first: tuple[str, Projections], second: tuple[str, Projections], *, resamples: int, seed: int = 0
+    first: tuple[str, Projections],
+    second: tuple[str, Projections],
+    *,
+    resamples: int,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Mean relative overlap of two models' neurons in each tower, in rows as those of `compare_models`.
+    """Mean relative overlap of two models' neurons in each tower, in rows as those of
+    `compare_models`.
 
-    A mean over pairs of neurons is a U-statistic: it varies as if each neuron's own mean counted twice, by 4 zeta / d
-    where a mean of d independent values has zeta / d (Hoeffding 1948), so resamples lie twice as far from the value.
+    A mean over pairs of neurons is a U-statistic: it varies as if each neuron's own mean counted
+    twice, by 4 zeta / d where a mean of d independent values has zeta / d (Hoeffding 1948), so
+    resamples lie twice as far from the value.
 
     Args:
         first, second: label and projections.
@@ -80,14 +92,18 @@ def compare_purity(
 
 def adjust(table: pd.DataFrame) -> pd.DataFrame:
     """Holm's p-values over the data sets, for the same strategy, k and metric."""
-    return check_table(adjusted(table, ["strategy", "k", "metric"], {"p_holm": ("p", holm)}), RIVALS)
+    return check_table(
+        adjusted(table, ["strategy", "k", "metric"], {"p_holm": ("p", holm)}), RIVALS
+    )
 
 
 def _full(first: Measured, second: Measured) -> Iterator[dict[str, object]]:
     for place, metric in enumerate(METRICS):
         values = (first.full[place], second.full[place])
         resampled = (first.resampled_full[:, place], second.resampled_full[:, place])
-        exact = mcnemar(first.full_right, second.full_right).item() if metric == "accuracy" else None
+        exact = (
+            mcnemar(first.full_right, second.full_right).item() if metric == "accuracy" else None
+        )
         if not values[0].isnan():
             yield _row("full", ALL, metric, values, resampled, exact)
 
@@ -108,7 +124,9 @@ def _curves(first: Measured, second: Measured) -> Iterator[dict[str, object]]:
         yield _area("random", METRICS[0], first, second, drawn)
     if first.ks == second.ks:
         for name in both:
-            (curve, resampled), (other, other_resampled) = (of.curve(name, 0) for of in (first, second))
+            (curve, resampled), (other, other_resampled) = (
+                of.curve(name, 0) for of in (first, second)
+            )
             right, other_right = (of.right[of.strategies.index(name)] for of in (first, second))
             for place, k in enumerate(first.ks):
                 exact = mcnemar(right[place], other_right[place]).item()
@@ -122,10 +140,15 @@ def _gap(of: Measured, metric: int) -> tuple[Float[Tensor, " k"], Float[Tensor, 
 
 
 def _area(
-    name: str, metric: str, first: Measured, second: Measured, curves: tuple[tuple[Tensor, Tensor], ...]
+    name: str,
+    metric: str,
+    first: Measured,
+    second: Measured,
+    curves: tuple[tuple[Tensor, Tensor], ...],
 ) -> dict[str, object]:
     areas = [
-        tuple(mean_over_k(curve, of.ks) for curve in pair) for of, pair in zip((first, second), curves, strict=True)
+        tuple(mean_over_k(curve, of.ks) for curve in pair)
+        for of, pair in zip((first, second), curves, strict=True)
     ]
     return _row(name, AREA, metric, (areas[0][0], areas[1][0]), (areas[0][1], areas[1][1]), None)
 

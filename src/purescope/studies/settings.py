@@ -52,14 +52,17 @@ class Options:
             if name not in known:
                 raise InputError(f"unknown {what} {name!r}", **near_miss(name, known))
         if len(set(self.strategies)) < len(self.strategies):
-            raise InputError(f"strategies {', '.join(self.strategies)}", expected="each of them once")
+            raise InputError(
+                f"strategies {', '.join(self.strategies)}", expected="each of them once"
+            )
         for what, count, least in (("draws", self.draws, 0), ("resamples", self.resamples, 1)):
             if isinstance(count, bool) or not isinstance(count, int) or count < least:
                 raise InputError(f"{what} = {count}", expected=f"{least} or more")
         if self.renormalise and self.ablation != "zero":
             raise InputError(
                 f"renormalise, and ablation {self.ablation!r}",
-                expected="one of the two: a neuron that class features have lost adds nothing to a logit",
+                expected="one of the two: a neuron that class features have lost adds nothing to a "
+                "logit",
                 fix="leave out renormalise, or use ablation 'zero'",
             )
 

@@ -1,8 +1,10 @@
-"""Models whose pure and mixed neurons, and what they are worth, are known by construction: a truth to test against.
+"""Models whose pure and mixed neurons, and what they are worth, are known by construction: a truth
+to test against.
 
-Neuron j's projections mix a direction of its own with one that all neurons share, so its overlap is known to rise with
-its share. What it adds to a logit is a signal of a chosen amplitude in noise, so what it is worth is known too. The
-amplitude follows purity as strongly as `effect` says, and luck for the rest.
+Neuron j's projections mix a direction of its own with one that all neurons share, so its overlap is
+known to rise with its share. What it adds to a logit is a signal of a chosen amplitude in noise, so
+what it is worth is known too. The amplitude follows purity as strongly as `effect` says, and luck
+for the rest.
 """
 
 import math
@@ -44,13 +46,15 @@ class World:
     """What real models have besides purity, and a planted one has only where it is asked for.
 
     Args:
-        norms: spread of the neurons' norms, as the standard deviation of their logarithm; a neuron of twice the norm
-            has twice the weights and twice the activations.
-        tied: correlation of the norms with purity, -1 to 1; below 0, the purest have the smallest norms.
-        group: neurons that come together: of about the same purity, with one direction in the weights and one
-            activation, but for what each has of its own.
+        norms: spread of the neurons' norms, as the standard deviation of their logarithm; a neuron
+            of twice the norm has twice the weights and twice the activations.
+        tied: correlation of the norms with purity, -1 to 1; below 0, the purest have the smallest
+            norms.
+        group: neurons that come together: of about the same purity, with one direction in the
+            weights and one activation, but for what each has of its own.
         alike: share that the neurons of a group have in common, 0 to 1.
-        mean: length of a vector that is added to all image features, in standard deviations of the noise.
+        mean: length of a vector that is added to all image features, in standard deviations of the
+            noise.
         noise: share of the noise that neurons have in common, 0 to 1, in a few directions.
 
     Raises:
@@ -70,7 +74,9 @@ class World:
             if not least <= value <= 1:
                 raise InputError(f"{name} = {value:g}", expected=f"a share from {least} to 1")
         if self.group < 1 or self.norms < 0 or self.mean < 0:
-            raise InputError(f"{self}", expected="a group of one or more neurons; norms and mean of 0 or more")
+            raise InputError(
+                f"{self}", expected="a group of one or more neurons; norms and mean of 0 or more"
+            )
 
 
 def plant(
@@ -86,8 +92,9 @@ def plant(
     """A planted truth.
 
     Args:
-        effect: how far the amplitude of a neuron's signal follows its purity: 1 and more, the purest carry most; 0, it
-            has nothing to do with purity; below 0, the least pure carry most.
+        effect: how far the amplitude of a neuron's signal follows its purity: 1 and more, the
+            purest carry most; 0, it has nothing to do with purity; below 0, the least pure carry
+            most.
         neurons: embedding dimensions.
         images: of the data set, the classes in turns.
         classes: to choose between.
@@ -106,7 +113,10 @@ def plant(
         True
     """
     if min(neurons, images, classes) < 2:
-        raise InputError(f"{neurons} neurons, {images} images, {classes} classes", expected="at least two of each")
+        raise InputError(
+            f"{neurons} neurons, {images} images, {classes} classes",
+            expected="at least two of each",
+        )
     world = world or World()
     generator = torch.Generator().manual_seed(seed)
 
@@ -152,7 +162,9 @@ def _worldly(
     projections: list[Tensor],
     normal: Callable[..., Tensor],
 ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
-    """Class features, noise and projections as the world has them, and what each neuron is scaled by."""
+    """Class features, noise and projections as the world has them, and what each neuron is scaled
+    by.
+    """
     neurons = len(place)
     kinds = -(-neurons // world.group)
     kind = place.argsort().argsort() // world.group  # neighbours in purity, as similar neurons are
@@ -160,16 +172,30 @@ def _worldly(
 
     def together(values: Tensor) -> Tensor:
         """Let the neurons of a group be alike, each as large as it was."""
-        return values if world.group == 1 else shared * normal(len(values), kinds)[:, kind] + own * values
+        return (
+            values
+            if world.group == 1
+            else shared * normal(len(values), kinds)[:, kind] + own * values
+        )
 
     text, noise = together(text), together(noise)
     if world.group > 1:
         projections = [
-            own * of + shared * torch.nn.functional.normalize(normal(kinds, _WIDTH), dim=1)[kind] for of in projections
+            own * of + shared * torch.nn.functional.normalize(normal(kinds, _WIDTH), dim=1)[kind]
+            for of in projections
         ]
-    directions = torch.nn.functional.normalize(normal(_DIRECTIONS, neurons), dim=1) * math.sqrt(neurons / _DIRECTIONS)
-    noise = math.sqrt(1 - world.noise) * noise + math.sqrt(world.noise) * normal(len(noise), _DIRECTIONS) @ directions
-    noise = noise + world.mean * torch.nn.functional.normalize(normal(neurons), dim=0) * math.sqrt(neurons)
+    directions = torch.nn.functional.normalize(normal(_DIRECTIONS, neurons), dim=1) * math.sqrt(
+        neurons / _DIRECTIONS
+    )
+    noise = (
+        math.sqrt(1 - world.noise) * noise
+        + math.sqrt(world.noise) * normal(len(noise), _DIRECTIONS) @ directions
+    )
+    noise = noise + world.mean * torch.nn.functional.normalize(normal(neurons), dim=0) * math.sqrt(
+        neurons
+    )
     purity = (0.5 - place.double()) * math.sqrt(12)  # of variance 1
-    scale = (world.norms * (world.tied * purity + math.sqrt(1 - world.tied**2) * normal(neurons))).exp()
+    scale = (
+        world.norms * (world.tied * purity + math.sqrt(1 - world.tied**2) * normal(neurons))
+    ).exp()
     return text, noise, [scale[:, None] * of for of in projections], scale

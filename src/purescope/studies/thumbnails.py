@@ -19,7 +19,9 @@ SIDE = 48  # pixels of the longer side
 _QUALITY = 50  # of WebP: a drawing or photograph of 48 pixels takes about 500 bytes
 
 
-def thumbnail_table(examples: pd.DataFrame, sets: Iterable[Dataset], *, progress: Progress = quiet) -> pd.DataFrame:
+def thumbnail_table(
+    examples: pd.DataFrame, sets: Iterable[Dataset], *, progress: Progress = quiet
+) -> pd.DataFrame:
     """Every image that examples name, as a thumbnail: `purescope.tables.schemas.THUMBNAILS`.
 
     Args:
@@ -46,7 +48,8 @@ def thumbnail_table(examples: pd.DataFrame, sets: Iterable[Dataset], *, progress
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """A WebP file of the image, smaller where a side is longer than `SIDE` pixels; what is transparent becomes white.
+    """A WebP file of the image, smaller where a side is longer than `SIDE` pixels; what is
+    transparent becomes white.
 
     Examples:
         >>> len(thumbnail(Image.new("RGB", (640, 480), "red"))) < 200

@@ -1,27 +1,32 @@
-"""What a sweep says about the experiment's claim, in two parts: the outcome, and whether it is purity that does it.
+"""What a sweep says about the experiment's claim, in two parts: the outcome, and whether it is
+purity that does it.
 
-The claim: high-purity neurons keep more accuracy than random ones, and more than low-purity ones. What is tested is the
-mean accuracy over the ks (the area under the curve), once for each data set, so no k is picked. A choice of neurons is
-*above* random where two things hold: among the random orders it stands so far up that the permutation p-value is at
-most 5 %, and its difference from random is above 0 in the whole 95 % interval over images; *below* likewise. It is
-above another choice where the whole interval of their difference is, and where the difference is extreme among those of
-a random order and its reverse, which is what two ends of a ranking are: for as many neurons of equal worth, twice what
-one random order differs from their mean.
+The claim: high-purity neurons keep more accuracy than random ones, and more than low-purity ones.
+What is tested is the mean accuracy over the ks (the area under the curve), once for each data set,
+so no k is picked. A choice of neurons is *above* random where two things hold: among the random
+orders it stands so far up that the permutation p-value is at most 5 %, and its difference from
+random is above 0 in the whole 95 % interval over images; *below* likewise. It is above another
+choice where the whole interval of their difference is, and where the difference is extreme among
+those of a random order and its reverse, which is what two ends of a ranking are: for as many
+neurons of equal worth, twice what one random order differs from their mean.
 
 The **outcome**:
 
-- *both ends lose*, *both ends win*: high and low purity are both below, or both above, random, whichever is further;
+- *both ends lose*, *both ends win*: high and low purity are both below, or both above, random,
+  whichever is further;
 - *supported*: else, high purity is above random and above low purity;
 - *contradicted*: else, it is below random and below low purity;
-- *not decided*: all else, with the smallest difference that such data would have shown (`Finding.detectable`);
-- *at chance*, *below chance*: the model's accuracy with all neurons cannot be told from guessing, or is worse. Such a
-  data set takes no part in anything that is said of several.
+- *not decided*: all else, with the smallest difference that such data would have shown
+  (`Finding.detectable`);
+- *at chance*, *below chance*: the model's accuracy with all neurons cannot be told from guessing,
+  or is worse. Such a data set takes no part in anything that is said of several.
 
-The **attribution** asks whether purity is the reason, by the nulls of `purescope.studies.attribution`: high minus
-random lies *beyond both*, or it is *explained by norms*, or *any axes do the same*; or it was *not asked*.
+The **attribution** asks whether purity is the reason, by the nulls of
+`purescope.studies.attribution`: high minus random lies *beyond both*, or it is *explained by
+norms*, or *any axes do the same*; or it was *not asked*.
 
-Over the data sets of a model the p-values are Holm's, so that one false word in all of them has a chance of 5 %; the
-word for all of them together comes from the mean over them, which is one test.
+Over the data sets of a model the p-values are Holm's, so that one false word in all of them has a
+chance of 5 %; the word for all of them together comes from the mean over them, which is one test.
 """
 
 import math
@@ -40,21 +45,37 @@ LEVEL = 0.05
 ALL = ""  # the data sets of a model together; no single one has this name
 AT_CHANCE = {"at chance": "cannot be told from chance", "below chance": "is below chance"}
 NOT_ASKED = "not asked"
-_SAME = ("sets", "outcome", "attribution", "p", "low_p", "ends_p", "detectable", "draws")  # in a finding and in its row
+_SAME = (
+    "sets",
+    "outcome",
+    "attribution",
+    "p",
+    "low_p",
+    "ends_p",
+    "detectable",
+    "draws",
+)  # in a finding and in its row
 _MEANS = {
-    "supported": "high-purity neurons keep more than random and than low-purity ones: the claim is supported",
-    "contradicted": "high-purity neurons keep less than random and than low-purity ones: the claim is contradicted",
+    "supported": "high-purity neurons keep more than random and than low-purity ones: the claim is "
+    "supported",
+    "contradicted": "high-purity neurons keep less than random and than low-purity ones: the claim "
+    "is contradicted",
     "both ends lose": "the purest and the least pure neurons both keep less than random ones",
     "both ends win": "the purest and the least pure neurons both keep more than random ones",
     "not decided": "whether high-purity neurons keep more is not decided by this data",
-    "at chance": "accuracy with all neurons cannot be told from chance: nothing can be said of its neurons",
+    "at chance": "accuracy with all neurons cannot be told from chance: nothing can be said of its "
+    "neurons",
     "below chance": "accuracy with all neurons is below chance: nothing can be said of its neurons",
 }
 _BECAUSE = {
-    "beyond both": "Neither other axes nor orders of the same norms do as much: it is purity, or goes with it.",
-    "explained by norms": "Random orders of the same norms do as much: the norms explain it, not purity.",
-    "any axes do the same": "The same rule does as much on random axes: it is no mark of this model's neurons.",
-    NOT_ASKED: "Whether it is purity that does it was not asked; `purescope sweep --rotations 200` does, as `purescope "
+    "beyond both": "Neither other axes nor orders of the same norms do as much: it is purity, or "
+    "goes with it.",
+    "explained by norms": "Random orders of the same norms do as much: the norms explain it, not "
+    "purity.",
+    "any axes do the same": "The same rule does as much on random axes: it is no mark of this "
+    "model's neurons.",
+    NOT_ASKED: "Whether it is purity that does it was not asked; `purescope sweep --rotations 200` "
+    "does, as `purescope "
     "evidence`.",
 }
 
@@ -86,9 +107,10 @@ class Finding:
         over_random: high purity minus the mean of the random orders.
         over_low: high minus low purity.
         low_over_random: low purity minus the mean of the random orders.
-        p, low_p: permutation p-values of high and of low purity among the random orders, two-sided, adjusted where
-            they are some of several.
-        ends_p: the same of high minus low purity, among random orders and their reverses; not adjusted.
+        p, low_p: permutation p-values of high and of low purity among the random orders, two-sided,
+            adjusted where they are some of several.
+        ends_p: the same of high minus low purity, among random orders and their reverses; not
+            adjusted.
         detectable: the difference from random that is found in four of five such data sets.
         draws: random orders.
         rotation, norms: the nulls of the attribution; None where they were not asked.
@@ -143,16 +165,22 @@ class Verdict:
 
     @property
     def numbers(self) -> str:
-        """What was found over all data sets, and which spread is that of images and which that of random orders."""
+        """What was found over all data sets, and which spread is that of images and which that of
+        random orders.
+        """
         found = self.overall
         return (
-            f"high purity minus random is {found.over_random}, high minus low is {found.over_low}, low minus random is "
-            f"{found.low_over_random}: 95 % intervals, over images. Among {found.draws:,} random orders, high purity "
+            f"high purity minus random is {found.over_random}, high minus low is {found.over_low}, "
+            f"low minus random is "
+            f"{found.low_over_random}: 95 % intervals, over images. Among {found.draws:,} random "
+            f"orders, high purity "
             f"has p = {found.p:.2g}, low purity p = {found.low_p:.2g}.{self._nulls}{self._torn}"
         )
 
     def _repr_html_(self) -> str:
-        findings = self.by_dataset if len(self.by_dataset) == 1 else (self.overall, *self.by_dataset)
+        findings = (
+            self.by_dataset if len(self.by_dataset) == 1 else (self.overall, *self.by_dataset)
+        )
         entries = {self._name(each): self._entry(each) for each in findings}
         return definitions(f"{self.model}: high-purity neurons keep more?", entries)
 
@@ -164,7 +192,8 @@ class Verdict:
         if found.outcome in AT_CHANCE:
             return found.outcome
         return (
-            f"{found.outcome}; attribution: {found.attribution}; minus random {found.over_random}, p = {found.p:.2g}; "
+            f"{found.outcome}; attribution: {found.attribution}; minus random {found.over_random}, "
+            f"p = {found.p:.2g}; "
             f"minus low {found.over_low}"
         )
 
@@ -193,8 +222,10 @@ class Verdict:
         if rotation is None or norms is None:
             return ""
         return (
-            f" On {rotation.draws:,} random axes high purity minus random is {points(rotation.mean)} points "
-            f"(p = {rotation.p:.2g} of the difference as it is), in {norms.draws:,} orders of the same norms "
+            f" On {rotation.draws:,} random axes high purity minus random is "
+            f"{points(rotation.mean)} points "
+            f"(p = {rotation.p:.2g} of the difference as it is), in {norms.draws:,} orders of the "
+            f"same norms "
             f"{points(norms.mean)} (p = {norms.p:.2g})."
         )
 
@@ -219,7 +250,9 @@ class Verdict:
 
     @property
     def _torn(self) -> str:
-        """Why nothing is decided where one of the two, images and random orders, says yes and the other does not."""
+        """Why nothing is decided where one of the two, images and random orders, says yes and the
+        other does not.
+        """
         found = self.overall
         apart = found.over_random.low > 0 or found.over_random.high < 0
         if 2 / (found.draws + 1) > LEVEL:  # no p can be smaller
@@ -238,17 +271,22 @@ class Verdict:
         least = 2 / (draws + 1)  # the smallest p there can be
         if least > LEVEL or counted * least <= LEVEL:
             return ""
-        return f" {draws:,} random orders are too few to decide on single data sets: use more draws."
+        return (
+            f" {draws:,} random orders are too few to decide on single data sets: use more draws."
+        )
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Verdicts as the table `purescope.tables.schemas.VERDICTS`: a row for each data set, and one for all of a
-    model.
+    """Verdicts as the table `purescope.tables.schemas.VERDICTS`: a row for each data set, and one
+    for all of a model.
     """
     rows = [
         _row(verdict.model, about, found)
         for verdict in verdicts
-        for about, found in ((ALL, verdict.overall), *((each.about, each) for each in verdict.by_dataset))
+        for about, found in (
+            (ALL, verdict.overall),
+            *((each.about, each) for each in verdict.by_dataset),
+        )
     ]
     return check_table(pd.DataFrame(rows, columns=list(VERDICTS.columns)), VERDICTS)
 
@@ -284,7 +322,9 @@ def _found(row: Mapping[Any, Any]) -> Finding:
         for name in ("over_random", "over_low", "low_over_random")
     }
     nulls = {
-        name: Null(row[f"{name}_mean"], row[f"{name}_p"], row["rotations"]) if row["rotations"] else None
+        name: Null(row[f"{name}_mean"], row[f"{name}_p"], row["rotations"])
+        if row["rotations"]
+        else None
         for name in ("rotation", "norms")
     }
     parts: dict[str, Any] = {name: row[name] for name in _SAME} | differences | nulls

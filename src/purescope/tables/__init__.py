@@ -1,1 +1,3 @@
-"""The tables of a results folder: their columns and ranges, their files, and the folder as a whole."""
+"""The tables of a results folder: their columns and ranges, their files, and the folder as a
+whole.
+"""

@@ -15,7 +15,9 @@ TOWERS = ("image", "text")
 _MOST = 1.001  # a cosine of 1 in half precision
 
 
-def write_cosines(maps: Mapping[str, Float16[np.ndarray, "neuron neuron"]], folder: Path, label: str) -> None:
+def write_cosines(
+    maps: Mapping[str, Float16[np.ndarray, "neuron neuron"]], folder: Path, label: str
+) -> None:
     """Keep a model's cosines, of each tower, in ``cosines_LABEL.npz``.
 
     Raises:
@@ -25,8 +27,11 @@ def write_cosines(maps: Mapping[str, Float16[np.ndarray, "neuron neuron"]], fold
         np.savez_compressed(temporary, allow_pickle=False, **maps)
 
 
-def read_cosines(folder: Path, label: str) -> dict[str, Float32[np.ndarray, "neuron neuron"]] | None:
-    """The cosines of each tower that a folder keeps of a model, in single precision; None where it keeps none.
+def read_cosines(
+    folder: Path, label: str
+) -> dict[str, Float32[np.ndarray, "neuron neuron"]] | None:
+    """The cosines of each tower that a folder keeps of a model, in single precision; None where it
+    keeps none.
 
     Raises:
         InputError: they are there but cannot be read.
@@ -39,7 +44,11 @@ def read_cosines(folder: Path, label: str) -> dict[str, Float32[np.ndarray, "neu
             arrays.require_room(3 * sum(member.bytes for member in arrays.members.values()))
             return {tower: _checked(arrays.read(tower), tower) for tower in TOWERS}
     except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
-        reason = f"no array {error}" if isinstance(error, KeyError) else getattr(error, "came", None) or str(error)
+        reason = (
+            f"no array {error}"
+            if isinstance(error, KeyError)
+            else getattr(error, "came", None) or str(error)
+        )
         raise InputError(
             f"{path} cannot be read: {reason}",
             expected="the cosines of a purescope run",

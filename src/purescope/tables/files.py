@@ -1,7 +1,8 @@
 """The tidy result table: one row a cell, its schema, and its files.
 
-A cell is one (model, dataset, strategy, draw, k, metric). Everything that is shown is read from this table, and every
-file is written beside its place and renamed into it, so a reader never sees half a file.
+A cell is one (model, dataset, strategy, draw, k, metric). Everything that is shown is read from
+this table, and every file is written beside its place and renamed into it, so a reader never sees
+half a file.
 """
 
 import functools
@@ -23,7 +24,10 @@ from purescope.specs import exists
 from purescope.tables.schema import STRINGS, Schema
 from purescope.tables.schemas import RESULTS
 
-_CELL, _PER_BYTE = 64, 500  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
+_CELL, _PER_BYTE = (
+    64,
+    500,
+)  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
 _LARGEST_CSV = 2_000_000_000
 
 
@@ -44,10 +48,13 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     found = dict(zip(table.columns, table.dtypes, strict=True))
     other = {name: dtype for name, dtype in schema.columns.items() if found[name] != _dtype(dtype)}
     try:
-        typed = table.astype({name: _dtype(dtype) for name, dtype in other.items()}) if other else table
+        typed = (
+            table.astype({name: _dtype(dtype) for name, dtype in other.items()}) if other else table
+        )
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"a table of {schema.name} with a wrong type: {error}", expected=str(dict(schema.columns))
+            f"a table of {schema.name} with a wrong type: {error}",
+            expected=str(dict(schema.columns)),
         ) from error
     for column, dtype in schema.columns.items():
         if dtype == "float64" or (dtype != "string" and column not in other):
@@ -55,13 +62,16 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
         lost = typed[column].isna() if dtype == "string" else typed[column] != table[column]
         if lost.any():
             raise InputError(
-                f"{table[column][lost].iloc[0]!r} in the column {column} of a table of {schema.name}",
+                f"{table[column][lost].iloc[0]!r} in the column {column} of a table of "
+                f"{schema.name}",
                 expected=f"{dtype} throughout",
             )
     _check_values(typed, schema)
     twice = typed.duplicated(list(schema.key))
     if twice.any():
-        first = ", ".join(f"{column} {value}" for column, value in typed[twice].iloc[0][list(schema.key)].items())
+        first = ", ".join(
+            f"{column} {value}" for column, value in typed[twice].iloc[0][list(schema.key)].items()
+        )
         raise InputError(
             f"{int(twice.sum())} {schema.row}s stand twice, first {first}",
             expected=f"one row for each {', '.join(schema.key[:-1])} and {schema.key[-1]}",
@@ -71,13 +81,21 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
 
 @functools.cache
 def _dtype(name: str) -> "np.dtype[Any] | pd.api.extensions.ExtensionDtype":
-    """What pandas means by a name: it looks through all of its types, and a run asks thousands of times."""
+    """What pandas means by a name: it looks through all of its types, and a run asks thousands of
+    times.
+    """
     return STRINGS if name == "string" else pd.api.types.pandas_dtype(name)
 
 
 def _check_values(table: pd.DataFrame, schema: Schema) -> None:
-    """Refuse a value outside of the range of its column, or a row whose values contradict each other."""
-    more = {str(name): schema.more for name in table if name not in schema.described} if schema.more else {}
+    """Refuse a value outside of the range of its column, or a row whose values contradict each
+    other.
+    """
+    more = (
+        {str(name): schema.more for name in table if name not in schema.described}
+        if schema.more
+        else {}
+    )
     columns = {**schema.described, **more}
     for name, values in table.items() if len(table) else ():
         column = columns.get(str(name))
@@ -88,7 +106,8 @@ def _check_values(table: pd.DataFrame, schema: Schema) -> None:
         wrong = column.wrong(values)
         if wrong.any():
             raise InputError(
-                f"{_plain(values[wrong].iloc[0])} in the column {name} of a table of {schema.name}, row "
+                f"{_plain(values[wrong].iloc[0])} in the column {name} of a table of "
+                f"{schema.name}, row "
                 f"{int(wrong.argmax()) + 1}",
                 expected=column.expected,
             )
@@ -97,7 +116,9 @@ def _check_values(table: pd.DataFrame, schema: Schema) -> None:
         if broken.any():
             row = table[broken].iloc[0]
             first = ", ".join(f"{name} {_plain(row[name])}" for name in schema.key)
-            raise InputError(f"a table of {schema.name} with a row that cannot be: {first}", expected=rule.says)
+            raise InputError(
+                f"a table of {schema.name} with a row that cannot be: {first}", expected=rule.says
+            )
 
 
 def _plain(value: object) -> str:
@@ -106,7 +127,9 @@ def _plain(value: object) -> str:
 
 
 def write_table(table: pd.DataFrame, out: Path, schema: Schema, *, csv: bool = True) -> None:
-    """Write the table as Parquet with page checksums, to be read back, and as CSV, to be looked at."""
+    """Write the table as Parquet with page checksums, to be read back, and as CSV, to be looked
+    at.
+    """
     table = check_table(table, schema)
     if csv:
         write_csv(table, out / f"{schema.name}.csv")
@@ -196,7 +219,11 @@ def read_parquet(path: Path) -> pd.DataFrame:
         with open_whole(path) as file:
             footer = pyarrow.parquet.read_metadata(file)
             stored = os.fstat(file.fileno()).st_size
-            _check_size(path, max(footer.num_rows * footer.num_columns * _CELL, unpacked_bytes(footer)), stored)
+            _check_size(
+                path,
+                max(footer.num_rows * footer.num_columns * _CELL, unpacked_bytes(footer)),
+                stored,
+            )
             _check_size(path, _text_bytes(file), stored)
             # Not by its path, in which pandas would take a folder called "~" for a home.
             return pd.read_parquet(file, page_checksum_verification=True)
@@ -207,19 +234,35 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _text_bytes(file: BinaryIO) -> int:
-    """How many bytes texts and pictures of a table have, once each cell has its own: the file may have one for all."""
+    """How many bytes texts and pictures of a table have, once each cell has its own: the file may
+    have one for all.
+    """
     import pyarrow.parquet
     from pyarrow import types
 
     texts = []
     for field in pyarrow.parquet.read_schema(file):
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-        numbers = kind.value_type if types.is_list(kind) else kind  # the orders of a training are lists
-        if any(test(kind) for test in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)):
+        numbers = (
+            kind.value_type if types.is_list(kind) else kind
+        )  # the orders of a training are lists
+        if any(
+            test(kind)
+            for test in (
+                types.is_string,
+                types.is_large_string,
+                types.is_binary,
+                types.is_large_binary,
+            )
+        ):
             texts.append(field.name)
         elif not (types.is_primitive(numbers) or types.is_null(kind)):
-            raise ValueError(f"the column {field.name} holds {kind}, neither texts, pictures nor numbers")
-    parquet = pyarrow.parquet.ParquetFile(file, read_dictionary=texts, page_checksum_verification=True)
+            raise ValueError(
+                f"the column {field.name} holds {kind}, neither texts, pictures nor numbers"
+            )
+    parquet = pyarrow.parquet.ParquetFile(
+        file, read_dictionary=texts, page_checksum_verification=True
+    )
     columns = parquet.read(columns=texts).columns
     return sum(text_bytes(chunk) for column in columns for chunk in column.chunks)
 
@@ -229,12 +272,18 @@ def _check_size(path: Path, declared: int, stored: int) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = (getattr(error, "strerror", None) or str(error).strip() or type(error).__name__).splitlines()[0]
-    return InputError(f"{path} cannot be read: {reason}", expected="a table of a purescope run", fix=AGAIN)
+    reason = (
+        getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    ).splitlines()[0]
+    return InputError(
+        f"{path} cannot be read: {reason}", expected="a table of a purescope run", fix=AGAIN
+    )
 
 
 def misfit(folder: Path, error: Exception) -> InputError:
-    """Say that the tables of a folder are each well formed, and do not fit together: no run wrote them so."""
+    """Say that the tables of a folder are each well formed, and do not fit together: no run wrote
+    them so.
+    """
     return InputError(
         f"{folder}: its tables do not fit together ({type(error).__name__}: {error})",
         expected="the tables of one run, as it wrote them",
@@ -243,20 +292,28 @@ def misfit(folder: Path, error: Exception) -> InputError:
 
 
 def nothing_in(folder: Path, holds: Callable[[Path], bool]) -> InputError:
-    """What to say of a folder that is not there, or without results: those near it that hold some may have been meant.
+    """What to say of a folder that is not there, or without results: those near it that hold some
+    may have been meant.
 
     Args:
         folder: that was named.
         holds: whether a folder has what is looked for.
     """
     there = folder.is_dir()
-    near = {path.name: path for path in sorted((folder if there else folder.parent).glob("*")) if path.is_dir()}
+    near = {
+        path.name: path
+        for path in sorted((folder if there else folder.parent).glob("*"))
+        if path.is_dir()
+    }
     names = near if there else get_close_matches(folder.name, near)
     meant = [str(near[name]) for name in names if holds(near[name])]
     return InputError(
         f"no results in {folder}" if there else f"there is no folder {folder}",
-        expected="the --out folder of purescope sweep, demo, compare, evidence, track, layers or reproduce",
-        fix=f"did you mean {' or '.join(meant[:3])}?" if meant else "name one, or make one: `purescope demo`",
+        expected="the --out folder of purescope sweep, demo, compare, evidence, track, layers or "
+        "reproduce",
+        fix=f"did you mean {' or '.join(meant[:3])}?"
+        if meant
+        else "name one, or make one: `purescope demo`",
     )
 
 

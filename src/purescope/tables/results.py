@@ -1,4 +1,6 @@
-"""A folder of results, read once: tables, cosines, thumbnails and manifest, whichever of them are there."""
+"""A folder of results, read once: tables, cosines, thumbnails and manifest, whichever of them are
+there.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -18,7 +20,14 @@ from purescope.specs import exists, to_path
 from purescope.tables import columns, schemas
 from purescope.tables.columns import METRICS
 from purescope.tables.cosines import read_cosines
-from purescope.tables.files import check_table, nothing_in, parquet_name, read_csv_table, read_table, write_table
+from purescope.tables.files import (
+    check_table,
+    nothing_in,
+    parquet_name,
+    read_csv_table,
+    read_table,
+    write_table,
+)
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import LAYERS, OF_RUNS, PURITY, RESULTS, TRACK
 from purescope.tables.wide import check_wide_paths, write_wide
@@ -55,7 +64,9 @@ class Folder:
     def pair(self, schema: Schema, model: str, dataset: str) -> pd.DataFrame:
         """The rows of one model and data set."""
         if schema.name not in self._pairs:
-            self._pairs[schema.name] = dict(iter(self.table(schema).groupby(["model", "dataset"], sort=False)))
+            self._pairs[schema.name] = dict(
+                iter(self.table(schema).groupby(["model", "dataset"], sort=False))
+            )
         return self._pairs[schema.name].get((model, dataset), self.table(schema)[:0])
 
     @cached_property
@@ -64,7 +75,9 @@ class Folder:
 
     @cached_property
     def models(self) -> list[str]:
-        """Labels of those that were swept, in the order of the run, and then of those whose neurons alone are there."""
+        """Labels of those that were swept, in the order of the run, and then of those whose neurons
+        alone are there.
+        """
         swept = self.table(schemas.RESULTS).model
         alone = self.table(schemas.NEURONS).model
         return list(dict.fromkeys([*map(str, swept.unique()), *map(str, alone.unique())]))
@@ -84,7 +97,9 @@ class Folder:
     @cached_property
     def strategies(self) -> list[str]:
         """Those that keep fewer neurons than all, both purities and random first."""
-        swept = [str(name) for name in self.table(schemas.RESULTS).strategy.unique() if name != "full"]
+        swept = [
+            str(name) for name in self.table(schemas.RESULTS).strategy.unique() if name != "full"
+        ]
         first = [name for name in ("high_purity", "low_purity", "random") if name in swept]
         return first + [name for name in swept if name not in first]
 
@@ -96,7 +111,9 @@ def read_folder(path: Path) -> Folder:
         InputError: there is nothing of purescope in the folder, or a file cannot be read.
         OutputError: its manifest cannot be read.
     """
-    tables = {one.name: read_table(path, one) for one in OF_RUNS if exists(path / parquet_name(one))}
+    tables = {
+        one.name: read_table(path, one) for one in OF_RUNS if exists(path / parquet_name(one))
+    }
     if schemas.NEURONS.name not in tables and (ranked := _ranked(path)) is not None:
         tables[schemas.NEURONS.name] = ranked
     tables = {name: table for name, table in tables.items() if len(table)}
@@ -112,13 +129,16 @@ def read_folder(path: Path) -> Folder:
     )
     if not tables and folder.layers.empty and folder.track.empty:
         raise nothing_in(path, _holds)
-    cosines = {model: maps for model in folder.models if (maps := read_cosines(path, model)) is not None}
+    cosines = {
+        model: maps for model in folder.models if (maps := read_cosines(path, model)) is not None
+    }
     neurons = folder.table(schemas.NEURONS).groupby("model").size()
     for model, maps in cosines.items():
         for tower, of_pairs in maps.items():
             if model in neurons and len(of_pairs) != neurons[model]:
                 raise InputError(
-                    f"the cosines of {model} in {path} are of {len(of_pairs):,} neurons in the {tower} tower",
+                    f"the cosines of {model} in {path} are of {len(of_pairs):,} neurons in the "
+                    f"{tower} tower",
                     expected=f"{neurons[model]:,}, as in neurons.parquet",
                     fix=AGAIN,
                 )
@@ -142,7 +162,8 @@ def _check_names(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
             others = [one for one in table[column].unique() if one not in known[column]]
             if others:
                 raise InputError(
-                    f"{path / name}.parquet names the {column} {others[0]!r}, which results.parquet does not have",
+                    f"{path / name}.parquet names the {column} {others[0]!r}, which "
+                    f"results.parquet does not have",
                     expected="the tables of one run, as it wrote them",
                     fix=AGAIN,
                 )
@@ -179,7 +200,9 @@ def _holds(path: Path) -> bool:
 def _ranked(path: Path) -> pd.DataFrame | None:
     """The neurons as `purescope purity` writes them: without a null."""
     files = sorted(path.glob("purity_*.csv"))
-    parts = [read_csv_table(file, PURITY, model=file.stem.removeprefix("purity_")) for file in files]
+    parts = [
+        read_csv_table(file, PURITY, model=file.stem.removeprefix("purity_")) for file in files
+    ]
     if not parts:
         return None
     return pd.concat(parts, ignore_index=True).reindex(columns=list(schemas.NEURONS.columns))
@@ -206,7 +229,8 @@ def _thumbnails(table: pd.DataFrame) -> dict[tuple[str, int], bytes]:
 
 
 def read_track(out: str | Path) -> pd.DataFrame:
-    """The table that `purescope.studies.training` wrote into a folder; columns as in `purescope.tables.schemas.TRACK`.
+    """The table that `purescope.studies.training` wrote into a folder; columns as in
+    `purescope.tables.schemas.TRACK`.
 
     Raises:
         InputError: there is none, or it cannot be read.
@@ -215,7 +239,8 @@ def read_track(out: str | Path) -> pd.DataFrame:
     neurons = [len(order) if isinstance(order, np.ndarray) else -1 for order in table.order]
     if neurons != table.neurons.tolist():
         raise InputError(
-            f"{to_path(out) / parquet_name(TRACK)}: an order of another number of neurons than its row says",
+            f"{to_path(out) / parquet_name(TRACK)}: an order of another number of neurons than its "
+            f"row says",
             expected="the table of purescope track",
             fix="make it again: purescope track, with --overwrite (overwrite=True)",
         )
@@ -223,10 +248,12 @@ def read_track(out: str | Path) -> pd.DataFrame:
 
 
 def write_results(table: pd.DataFrame, out: Path) -> None:
-    """Write ``results.csv``, ``results.parquet`` and, for each model and dataset, the experiment's wide CSV files.
+    """Write ``results.csv``, ``results.parquet`` and, for each model and dataset, the experiment's
+    wide CSV files.
 
     Raises:
-        InputError: the table is not one, or two labels would write the same file; nothing is written then.
+        InputError: the table is not one, or two labels would write the same file; nothing is
+            written then.
         OutputError: the folder or the disk does not take it.
 
     Examples:
@@ -246,7 +273,8 @@ def read_results(out: Path) -> pd.DataFrame:
         out: the folder, with ``results.parquet`` in it.
 
     Returns:
-        One row for each model, data set, strategy, draw, k and metric: `purescope.tables.schemas.RESULTS`.
+        One row for each model, data set, strategy, draw, k and metric:
+        `purescope.tables.schemas.RESULTS`.
 
     Raises:
         InputError: there is none, its checksums do not fit, or it is not a purescope table.

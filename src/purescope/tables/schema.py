@@ -12,7 +12,9 @@ Number: TypeAlias = int | float
 Flags: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
 STRINGS = pd.StringDtype("python")
-"""The type of columns of words. A run makes and checks many small tables; Arrow's words take twice the time there."""
+"""The type of columns of words. A run makes and checks many small tables; Arrow's words take twice
+the time there.
+"""
 
 _ROUNDING = 1e-6  # of what was measured in single precision: a cosine of 1.0000002 is one
 
@@ -44,11 +46,17 @@ class Column:
         if self.choices:
             wrong = ~values.isin(self.choices).to_numpy(dtype=bool)
         elif self.dtype in ("float64", "int64"):
-            numbers = values.to_numpy()  # a run checks many small tables, where pandas would take most of its time
+            numbers = (
+                values.to_numpy()
+            )  # a run checks many small tables, where pandas would take most of its time
             wrong = (numbers < self.low - _ROUNDING) | (numbers > self.high + _ROUNDING)
             if self.dtype == "float64":
                 endless = np.isinf(numbers)
-                wrong = (wrong & ~endless) | (endless & (not self.infinite)) | (np.isnan(numbers) & (not self.missing))
+                wrong = (
+                    (wrong & ~endless)
+                    | (endless & (not self.infinite))
+                    | (np.isnan(numbers) & (not self.missing))
+                )
         return wrong
 
     @property
@@ -77,7 +85,12 @@ def whole(about: str, low: Number = 0, high: Number = inf) -> Column:
 
 
 def real(
-    about: str, low: Number = -inf, high: Number = inf, *, missing: bool = False, infinite: bool = False
+    about: str,
+    low: Number = -inf,
+    high: Number = inf,
+    *,
+    missing: bool = False,
+    infinite: bool = False,
 ) -> Column:
     """Describe a column of numbers."""
     return Column("float64", about, low, high, missing, infinite)

@@ -1,4 +1,6 @@
-"""The tidy tables of a run: their names, columns and keys. Everything that is shown is read from them."""
+"""The tidy tables of a run: their names, columns and keys. Everything that is shown is read from
+them.
+"""
 
 from dataclasses import replace
 from math import inf
@@ -26,10 +28,13 @@ from purescope.tables.columns import (
 )
 from purescope.tables.schema import Column, Rule, Schema, real, text, whole
 
-# A training, a row for each checkpoint and data set. After these come high_purity_K, low_purity_K and random_K.
+# A training, a row for each checkpoint and data set. After these come high_purity_K, low_purity_K
+# and random_K.
 _OF_TOWER = {
     "overlap": real("mean over the neurons that live", 0, 1, missing=True),
-    "relative_overlap": real("overlap in units of what random weights of that width have", 0, missing=True),
+    "relative_overlap": real(
+        "overlap in units of what random weights of that width have", 0, missing=True
+    ),
     "purity": real("mean over the neurons that live", 1, missing=True, infinite=True),
     "purity_sd": real("standard deviation over the neurons that live", 0, missing=True),
     "effective_rank": real("of the projection", 0, missing=True),
@@ -39,7 +44,9 @@ _TRACK: dict[str, Column] = {
     "step": whole("step or epoch", -inf),
     "checkpoint": text("what was named; empty in a training loop"),
     "dataset": text("empty where purity alone was measured"),
-    "identity": text("a hash of all that the row depends on besides the settings; empty in a training loop"),
+    "identity": text(
+        "a hash of all that the row depends on besides the settings; empty in a training loop"
+    ),
     "neurons": whole("neurons of the model, d", 1),
     **{
         f"{tower}_{name}": replace(column, about=f"{tower} tower: {column.about}")
@@ -50,14 +57,18 @@ _TRACK: dict[str, Column] = {
     "classes": whole("classes"),
     "accuracy": real("all neurons", 0, 1, missing=True),
     "silhouette": real("all neurons", -1, 1, missing=True),
-    "high_purity": real("accuracy, mean over k: the area below the curve by the range of k", 0, 1, missing=True),
+    "high_purity": real(
+        "accuracy, mean over k: the area below the curve by the range of k", 0, 1, missing=True
+    ),
     "low_purity": real("the same of low purity", 0, 1, missing=True),
     "random": real("the same of the median draw at each k", 0, 1, missing=True),
     "random_low": real("5 % quantile of the draws' means", 0, 1, missing=True),
     "random_high": real("95 % quantile of the draws' means", 0, 1, missing=True),
     "gap": real("high_purity - low_purity", -1, 1, missing=True),
     "gap_to_random": real("high_purity - random", -1, 1, missing=True),
-    "rank_previous": real("Spearman's rho of the neurons' order with that of the step before", -1, 1, missing=True),
+    "rank_previous": real(
+        "Spearman's rho of the neurons' order with that of the step before", -1, 1, missing=True
+    ),
     "rank_last": real("the same with that of the last step", -1, 1, missing=True),
     "order": Column("object", "the neurons, purest first; not in the CSV file"),
 }
@@ -67,9 +78,13 @@ _PURITY: dict[str, Column] = {
     "model": text("the model's label, and with activations the space and the data set"),
     "rank": whole("1 is the purest", 1),
     "neuron": whole("its index, from 0"),
-    "image_overlap": real("mean absolute cosine with the others, image tower; NaN if dead there", 0, 1, missing=True),
+    "image_overlap": real(
+        "mean absolute cosine with the others, image tower; NaN if dead there", 0, 1, missing=True
+    ),
     "text_overlap": real("the same in the text tower", 0, 1, missing=True),
-    "total_overlap": real("the sum of its absolute cosines in both towers: what it is ranked by", 0, missing=True),
+    "total_overlap": real(
+        "the sum of its absolute cosines in both towers: what it is ranked by", 0, missing=True
+    ),
     "image_purity": real("1 / image_overlap", 1, missing=True, infinite=True),
     "text_purity": real("1 / text_overlap", 1, missing=True, infinite=True),
 }
@@ -86,7 +101,9 @@ _LAYERS: dict[str, Column] = {
     "kind": text("what of the block"),
     "name": text("the module's name"),
     "space": text("weights, activations, or centred activations", *SPACES),
-    "token": text("how activations became one row a sample: a token, or their mean; empty for weights"),
+    "token": text(
+        "how activations became one row a sample: a token, or their mean; empty for weights"
+    ),
     "neurons": whole("rows", 1),
     "width": whole("inputs of a neuron, or samples", 1),
     "dead": whole("rows of norm zero"),
@@ -118,30 +135,49 @@ RESULTS = Schema(
     ),
 )
 COMPARISONS = Schema(
-    "comparisons", "comparison", OF_COMPARISONS, ("model", "dataset", "first", "second", "k"), (_ends("low", "high"),)
+    "comparisons",
+    "comparison",
+    OF_COMPARISONS,
+    ("model", "dataset", "first", "second", "k"),
+    (_ends("low", "high"),),
 )
 CURVES = Schema("curves", "curve", OF_CURVES, ("model", "dataset", "strategy"))
 NULLS = Schema("nulls", "null", OF_NULLS, ("model", "dataset", "null", "statistic"))
 ATTRIBUTIONS = Schema("attributions", "draw", OF_ATTRIBUTIONS, ("model", "dataset", "null", "draw"))
 VERDICTS = Schema("verdicts", "verdict", OF_VERDICTS, ("model", "dataset"))
 VARIANTS = Schema("variants", "variant", OF_VARIANTS, ("model", "dataset", "option", "choice"))
-IMPORTANCE = Schema("importance", "neuron", OF_IMPORTANCE, ("model", "dataset", "ablation", "neuron"))
-CORRELATIONS = Schema(
-    "correlations", "correlation", OF_CORRELATIONS, ("model", "dataset", "ablation", "importance", "purity")
+IMPORTANCE = Schema(
+    "importance", "neuron", OF_IMPORTANCE, ("model", "dataset", "ablation", "neuron")
 )
-RIVALS = Schema("rivals", "comparison", OF_RIVALS, ("first", "second", "dataset", "strategy", "k", "metric"))
+CORRELATIONS = Schema(
+    "correlations",
+    "correlation",
+    OF_CORRELATIONS,
+    ("model", "dataset", "ablation", "importance", "purity"),
+)
+RIVALS = Schema(
+    "rivals", "comparison", OF_RIVALS, ("first", "second", "dataset", "strategy", "k", "metric")
+)
 NEURONS = Schema("neurons", "neuron", OF_NEURONS, ("model", "neuron"))
 EXAMPLES = Schema("examples", "example", OF_EXAMPLES, ("model", "dataset", "neuron", "place"))
 WORDS = Schema("words", "word", OF_WORDS, ("model", "dataset", "neuron", "place"))
 ORDERS = Schema("orders", "neuron", OF_ORDERS, ("model", "dataset", "strategy", "place"))
 CONFUSIONS = Schema(
-    "confusions", "confusion", OF_CONFUSIONS, ("model", "dataset", "strategy", "k", "truth", "predicted")
+    "confusions",
+    "confusion",
+    OF_CONFUSIONS,
+    ("model", "dataset", "strategy", "k", "truth", "predicted"),
 )
 CLASS_IMPORTANCE = Schema(
-    "class_importance", "class", OF_CLASS_IMPORTANCE, ("model", "dataset", "ablation", "neuron", "class")
+    "class_importance",
+    "class",
+    OF_CLASS_IMPORTANCE,
+    ("model", "dataset", "ablation", "neuron", "class"),
 )
 THUMBNAILS = Schema("thumbnails", "thumbnail", OF_THUMBNAILS, ("dataset", "image"))
-REPRODUCTION = Schema("reproduction", "cell", OF_REPRODUCTION, ("dataset", "metric", "strategy", "k"))
+REPRODUCTION = Schema(
+    "reproduction", "cell", OF_REPRODUCTION, ("dataset", "metric", "strategy", "k")
+)
 TRACK = Schema(
     "track",
     "checkpoint",
@@ -150,7 +186,11 @@ TRACK = Schema(
     more=real("accuracy at one k", 0, 1, missing=True),
 )
 PURITY = Schema(
-    "purity", "neuron", _PURITY, ("model", "neuron"), more=real("another measure", missing=True, infinite=True)
+    "purity",
+    "neuron",
+    _PURITY,
+    ("model", "neuron"),
+    more=real("another measure", missing=True, infinite=True),
 )
 LAYERS = Schema("layers", "place", _LAYERS, ("model", "dataset", "tower", "name", "space"))
 

@@ -1,4 +1,6 @@
-"""The experiment's wide CSV files: one for each model, dataset and metric, a row a k, a column a strategy."""
+"""The experiment's wide CSV files: one for each model, dataset and metric, a row a k, a column a
+strategy.
+"""
 
 import io
 from collections.abc import Mapping
@@ -29,24 +31,33 @@ def write_wide(table: pd.DataFrame, out: Path) -> None:
 
 
 def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The experiment's table of one model and dataset: a row for each ``sam``, a column for each of its strategies."""
+    """The experiment's table of one model and dataset: a row for each ``sam``, a column for each of
+    its strategies.
+    """
     rows = table[(table.metric == metric) & table.strategy.isin(_WIDE_COLUMNS)]
     full = rows[rows.strategy == "full"].value.iloc[0]
     wide = rows[rows.strategy != "full"].pivot(index="k", columns="strategy", values="value")
     wide = wide.rename(columns=_WIDE_COLUMNS).rename_axis(index="sam", columns=None).reset_index()
     wide.insert(1, "Model", rows.model.iloc[0])
     wide.insert(2, "Full Features", full)
-    return wide.reindex(columns=["sam", "Model", *_WIDE_COLUMNS.values()])  # empty where a strategy was not swept
+    return wide.reindex(
+        columns=["sam", "Model", *_WIDE_COLUMNS.values()]
+    )  # empty where a strategy was not swept
 
 
 def wide_path(out: Path, model: str, dataset: str, metric: str) -> Path:
-    """Where a wide CSV file stands: the folder is the model's label, the file's tag the label's last word."""
+    """Where a wide CSV file stands: the folder is the model's label, the file's tag the label's
+    last word.
+    """
     label = slug(model)
-    return out / f"result_{label}" / f"{slug(dataset)}_{label.rsplit('_', 1)[-1]}_{metric}_vs_sam.csv"
+    return (
+        out / f"result_{label}" / f"{slug(dataset)}_{label.rsplit('_', 1)[-1]}_{metric}_vs_sam.csv"
+    )
 
 
 def refuse_others_file(path: Path, owner: Mapping[str, str]) -> None:
-    """Refuse to replace a CSV file of another model or dataset, whose label makes the same file name.
+    """Refuse to replace a CSV file of another model or dataset, whose label makes the same file
+    name.
 
     Args:
         path: where a table is to be written.
@@ -67,9 +78,11 @@ def refuse_others_file(path: Path, owner: Mapping[str, str]) -> None:
     if theirs != dict(owner):
         known = ", ".join(repr(value) for value in theirs.values() if value) or "something else"
         raise OutputError(
-            f"{path} holds {known}, and would be replaced by {', '.join(map(repr, owner.values()))}",
+            f"{path} holds {known}, and would be replaced by "
+            f"{', '.join(map(repr, owner.values()))}",
             expected="a file name of its own for each model and dataset",
-            fix="give one of them another label (LABEL=MODEL, NAME=DATASET), choose another --out, or remove the file",
+            fix="give one of them another label (LABEL=MODEL, NAME=DATASET), choose another --out, "
+            "or remove the file",
         )
 
 
@@ -80,7 +93,8 @@ def check_wide_paths(table: pd.DataFrame, out: Path) -> None:
         path = wide_path(out, model, dataset, "accuracy")
         if taken.setdefault(path, (model, dataset)) != (model, dataset):
             raise InputError(
-                f"{model!r} on {dataset!r} and {taken[path][0]!r} on {taken[path][1]!r} share the file {path}",
+                f"{model!r} on {dataset!r} and {taken[path][0]!r} on {taken[path][1]!r} share the "
+                f"file {path}",
                 expected="labels that differ in their letters or digits",
                 fix="give one of them another label: label=MODEL",
             )

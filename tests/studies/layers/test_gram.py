@@ -1,4 +1,6 @@
-"""Measures by Gram matrices: those of the matrices themselves, and random ones where the references say."""
+"""Measures by Gram matrices: those of the matrices themselves, and random ones where the references
+say.
+"""
 
 import math
 
@@ -13,7 +15,9 @@ from tests import oracles
 
 
 def gaussian(rows: int, columns: int, seed: int = 0) -> Tensor:
-    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        rows, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 MATRICES = {
@@ -30,10 +34,18 @@ MATRICES = {
 def test_measures_of_the_gram_matrix_are_those_of_the_matrix(matrix: Tensor) -> None:
     gram = matrix @ matrix.T
     live = [value for value in oracles.overlap(matrix.tolist()) if not math.isnan(value)]
-    assert table.mean_overlap(gram) == pytest.approx(math.fsum(live) / len(live), rel=1e-9, abs=1e-12)
-    assert table.mean_overlap(gram) == pytest.approx(float(overlap(matrix).nanmean()), rel=1e-9, abs=1e-12)
-    assert table.effective_rank(gram) == pytest.approx(layer_measures.effective_rank(matrix), rel=1e-5)
-    assert table.participation_ratio(gram) == pytest.approx(layer_measures.participation_ratio(matrix), rel=1e-9)
+    assert table.mean_overlap(gram) == pytest.approx(
+        math.fsum(live) / len(live), rel=1e-9, abs=1e-12
+    )
+    assert table.mean_overlap(gram) == pytest.approx(
+        float(overlap(matrix).nanmean()), rel=1e-9, abs=1e-12
+    )
+    assert table.effective_rank(gram) == pytest.approx(
+        layer_measures.effective_rank(matrix), rel=1e-5
+    )
+    assert table.participation_ratio(gram) == pytest.approx(
+        layer_measures.participation_ratio(matrix), rel=1e-9
+    )
 
 
 def test_nothing_is_measured_of_dead_neurons() -> None:

@@ -1,4 +1,6 @@
-"""Every family of models, from files: which places are found, their weights, and what their activations are."""
+"""Every family of models, from files: which places are found, their weights, and what their
+activations are.
+"""
 
 import functools
 import json
@@ -26,7 +28,13 @@ from purescope.runs.folder import note_identities
 from purescope.studies.layers.activations import collect
 from purescope.studies.layers.places import Place, find_places
 from purescope.studies.layers.table import layer_table
-from tests.checkpoints import laclip_tensors, openai_model, write_laclip, write_open_clip, write_torchscript
+from tests.checkpoints import (
+    laclip_tensors,
+    openai_model,
+    write_laclip,
+    write_open_clip,
+    write_torchscript,
+)
 from tests.models.test_open_clip import CONFIGS
 
 pytestmark = pytest.mark.slow
@@ -88,8 +96,14 @@ def activations(model: Model, dataset: Dataset, tower: str) -> dict[str, Tensor]
     """A A^T at each place by its name, all samples in one batch."""
     places = [place for place in find_places(model) if place.tower == tower]
     pixels = torch.stack([model.preprocess.pixels(image) for image in dataset.images])
-    encode: tuple[Callable[[Tensor], Tensor], Tensor] = (model.encode_image, model.preprocess.normalise(pixels))
-    batch: tuple[Callable[[list[str]], Tensor], list[str]] = (model.encode_text, prompts_for(dataset, "native").texts())
+    encode: tuple[Callable[[Tensor], Tensor], Tensor] = (
+        model.encode_image,
+        model.preprocess.normalise(pixels),
+    )
+    batch: tuple[Callable[[list[str]], Tensor], list[str]] = (
+        model.encode_text,
+        prompts_for(dataset, "native").texts(),
+    )
     encoder, samples = encode if tower == "image" else batch
     moments = collect(places, model.towers[tower], encoder, [samples], name="test")
     return {f"{place.depth} {place.kind}": moments[place].gram() for place in places}
@@ -98,7 +112,9 @@ def activations(model: Model, dataset: Dataset, tower: str) -> dict[str, Tensor]
 def assert_gram_of(rows: Tensor, gram: Tensor) -> None:
     """`rows` are activations [sample, neuron] from elsewhere."""
     rows = rows.detach().double()
-    torch.testing.assert_close(gram, rows.T @ rows, rtol=1e-4, atol=1e-4 * float(gram.diagonal().max()))
+    torch.testing.assert_close(
+        gram, rows.T @ rows, rtol=1e-4, atol=1e-4 * float(gram.diagonal().max())
+    )
 
 
 @pytest.mark.parametrize("family", KINDS)
@@ -134,13 +150,27 @@ def test_weights_are_those_of_the_file_and_a_layer_in_a_block_is_never_missed(
             expected = None if isinstance(space, str) else getattr(space, place.tower)
             assert expected is None or torch.equal(place.weight, expected)
         else:
-            key = next(key for key in (f"{place.name}.weight", f"{place.name}.out_proj.weight") if key in stored)
-            assert torch.equal(place.weight, stored[key].flatten(1)) and len(place.weight) == place.neurons
+            key = next(
+                key
+                for key in (f"{place.name}.weight", f"{place.name}.out_proj.weight")
+                if key in stored
+            )
+            assert (
+                torch.equal(place.weight, stored[key].flatten(1))
+                and len(place.weight) == place.neurons
+            )
     # Whatever ends a part of a transformer's block has one of these names, in every family.
     ends = ("attn.proj", "attn.out_proj", "self_attn.out_proj", "mlp.c_proj", "mlp.fc2")
-    wanted = {key.removesuffix(".weight") for key in stored if key.removesuffix(".weight").endswith(ends)}
+    wanted = {
+        key.removesuffix(".weight") for key in stored if key.removesuffix(".weight").endswith(ends)
+    }
     projections = {key for key in wanted if key.startswith("visual.head.")}
-    missed = wanted - projections - {place.name for place in places} - {f"{place.name}.out_proj" for place in places}
+    missed = (
+        wanted
+        - projections
+        - {place.name for place in places}
+        - {f"{place.name}.out_proj" for place in places}
+    )
     assert not missed
 
 
@@ -155,13 +185,19 @@ def test_every_place_is_measured_and_the_batches_do_not_matter(
     measured = {(row.tower, row.name) for row in first[first.space == "centred"].itertuples()}
     assert measured == {(place.tower, place.name) for place in find_places(model)}
     assert (
-        first[first.space != "weights"].width == first.tower.map({"image": 7, "text": 6})[first.space != "weights"]
+        first[first.space != "weights"].width
+        == first.tower.map({"image": 7, "text": 6})[first.space != "weights"]
     ).all()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in modules(model))
 
 
 def modules(model: Model) -> list[nn.Module]:
-    return [m for tower in model.towers.values() for part in tower.modules.values() for m in part.modules()]
+    return [
+        m
+        for tower in model.towers.values()
+        for part in tower.modules.values()
+        for m in part.modules()
+    ]
 
 
 @pytest.mark.parametrize("family", TRANSFORMERS)
@@ -172,7 +208,9 @@ def test_activations_are_the_hidden_states_of_transformers(
     import transformers
 
     theirs = transformers.AutoModel.from_pretrained(model.spec.removeprefix("hf:")).eval()
-    pixels = model.preprocess.normalise(torch.stack([model.preprocess.pixels(image) for image in dataset.images]))
+    pixels = model.preprocess.normalise(
+        torch.stack([model.preprocess.pixels(image) for image in dataset.images])
+    )
     with torch.no_grad():
         states = theirs.vision_model(pixel_values=pixels, output_hidden_states=True).hidden_states
     found = activations(model, dataset, "image")
@@ -181,30 +219,41 @@ def test_activations_are_the_hidden_states_of_transformers(
         assert_gram_of(rows, found[f"{depth} residual"])
 
 
-def test_activations_of_a_block_are_those_of_its_definition(load: Callable[[str], Model], dataset: Dataset) -> None:
+def test_activations_of_a_block_are_those_of_its_definition(
+    load: Callable[[str], Model], dataset: Dataset
+) -> None:
     """The first block of open_clip's ViT by its formulas, read at the class token."""
     model = load("vit")
     weights = load_file(Path(model.spec.removeprefix("local-dir:")) / "open_clip_model.safetensors")
     w = {key.removeprefix("visual."): value for key, value in weights.items()}
     block = {key.removeprefix("transformer.resblocks.0."): value for key, value in w.items()}
-    pixels = model.preprocess.normalise(torch.stack([model.preprocess.pixels(image) for image in dataset.images]))
+    pixels = model.preprocess.normalise(
+        torch.stack([model.preprocess.pixels(image) for image in dataset.images])
+    )
 
     def norm(x: Tensor, of: dict[str, Tensor], name: str) -> Tensor:
-        return torch.nn.functional.layer_norm(x, x.shape[-1:], of[f"{name}.weight"], of[f"{name}.bias"])
+        return torch.nn.functional.layer_norm(
+            x, x.shape[-1:], of[f"{name}.weight"], of[f"{name}.bias"]
+        )
 
     patches = torch.nn.functional.conv2d(pixels, w["conv1.weight"], stride=16).flatten(2).mT
-    x = torch.cat([w["class_embedding"].expand(len(pixels), 1, -1), patches], dim=1) + w["positional_embedding"]
-    x = norm(x, w, "ln_pre")
-    query, key, value = (norm(x, block, "ln_1") @ block["attn.in_proj_weight"].T + block["attn.in_proj_bias"]).split(
-        48, -1
+    x = (
+        torch.cat([w["class_embedding"].expand(len(pixels), 1, -1), patches], dim=1)
+        + w["positional_embedding"]
     )
+    x = norm(x, w, "ln_pre")
+    query, key, value = (
+        norm(x, block, "ln_1") @ block["attn.in_proj_weight"].T + block["attn.in_proj_bias"]
+    ).split(48, -1)
     heads = []
     for q, k, v in zip(query.split(16, -1), key.split(16, -1), value.split(16, -1), strict=True):
         heads.append(torch.softmax(q @ k.mT / math.sqrt(16), dim=-1) @ v)
     attention = torch.cat(heads, -1) @ block["attn.out_proj.weight"].T + block["attn.out_proj.bias"]
     x = x + attention
     hidden = norm(x, block, "ln_2") @ block["mlp.c_fc.weight"].T + block["mlp.c_fc.bias"]
-    mlp = (hidden * torch.sigmoid(1.702 * hidden)) @ block["mlp.c_proj.weight"].T + block["mlp.c_proj.bias"]
+    mlp = (hidden * torch.sigmoid(1.702 * hidden)) @ block["mlp.c_proj.weight"].T + block[
+        "mlp.c_proj.bias"
+    ]
 
     found = activations(model, dataset, "image")
     assert_gram_of(patches.mean(dim=1), found["0 stem"])
@@ -215,12 +264,18 @@ def test_activations_of_a_block_are_those_of_its_definition(load: Callable[[str]
 
 
 @pytest.mark.parametrize("family", ["vit", "custom text", "laclip", "openai"])
-def test_the_last_text_token_gives_the_feature(family: str, load: Callable[[str], Model], dataset: Dataset) -> None:
-    """The feature is the last residual, normalised, times the projection: so that is the token that is read."""
+def test_the_last_text_token_gives_the_feature(
+    family: str, load: Callable[[str], Model], dataset: Dataset
+) -> None:
+    """The feature is the last residual, normalised, times the projection: so that is the token that
+    is read.
+    """
     model = load(family)
     parts = model.towers["text"].modules
     inside = {key: m for part in parts.values() for key, m in part.named_modules()}
-    last = next(m for key, m in reversed(inside.items()) if key.rpartition(".")[0].endswith("resblocks"))
+    last = next(
+        m for key, m in reversed(inside.items()) if key.rpartition(".")[0].endswith("resblocks")
+    )
     rows: list[Tensor] = []
     handle = last.register_forward_hook(lambda module, inputs, output: rows.append(output.clone()))
     sentences = prompts_for(dataset, "native").texts()
@@ -258,7 +313,9 @@ def test_sums_over_batches_are_those_of_all_samples() -> None:
     torch.testing.assert_close(moments.gram(centred=True), expected, rtol=1e-9, atol=1e-8)
 
 
-def test_a_neuron_that_never_changes_is_dead_once_centred(load: Callable[[str], Model], dataset: Dataset) -> None:
+def test_a_neuron_that_never_changes_is_dead_once_centred(
+    load: Callable[[str], Model], dataset: Dataset
+) -> None:
     model = load("vit")
     same = replace(dataset, images=[dataset.images[0]] * 2, labels=torch.tensor([0, 1]))
     table = layer_table(model, same, batch_size=1)
@@ -308,11 +365,19 @@ def test_an_unknown_tower_is_listed_layer_by_layer_with_a_warning(
         ({"towers": {}}, {}, "without towers"),
         ({"lanes": 2}, {}, r"2 devices(?s:.*)--device"),
         ({}, {"batch_size": 0}, "batch size 0"),
-        ({"encode_image": lambda images: images.flatten(1)[:, :5]}, {}, r"gave 0 activations for 7 samples"),
+        (
+            {"encode_image": lambda images: images.flatten(1)[:, :5]},
+            {},
+            r"gave 0 activations for 7 samples",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_said(
-    changes: dict[str, object], options: dict[str, int], says: str, load: Callable[[str], Model], dataset: Dataset
+    changes: dict[str, object],
+    options: dict[str, int],
+    says: str,
+    load: Callable[[str], Model],
+    dataset: Dataset,
 ) -> None:
     with pytest.raises(InputError, match=says):
         layer_table(replace(load("vit"), **changes), dataset, **options)
@@ -320,30 +385,49 @@ def test_what_cannot_be_measured_is_said(
 
 def test_one_image_is_refused(load: Callable[[str], Model], dataset: Dataset) -> None:
     with pytest.raises(InputError, match="1 image"):
-        layer_table(load("vit"), replace(dataset, images=dataset.images[:1], labels=torch.tensor([0])))
+        layer_table(
+            load("vit"), replace(dataset, images=dataset.images[:1], labels=torch.tensor([0]))
+        )
 
 
 def test_the_command_prints_both_towers_and_writes_every_figure(tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = CliRunner().invoke(command, ["Mine=bundled:clip", "--out", str(out)])
     assert result.exit_code == 0, result.output
-    assert "Mine: layers by depth" in result.output and "image" in result.output and "text" in result.output
+    assert (
+        "Mine: layers by depth" in result.output
+        and "image" in result.output
+        and "text" in result.output
+    )
     written = pd.read_csv(out / "layers_mine.csv", keep_default_na=False)
-    assert len(written) == len(find_places(load_model("bundled:clip"))) - 6 - 1  # but the residual streams of 7 blocks
+    assert (
+        len(written) == len(find_places(load_model("bundled:clip"))) - 6 - 1
+    )  # but the residual streams of 7 blocks
     ends = written[written.kind == "projection"].set_index("tower").overlap
     for tower in ("image", "text"):
         expected = overlap(getattr(load_model("bundled:clip").projections, tower)).mean()
         assert ends[tower] == pytest.approx(float(expected), rel=1e-9)
     manifest = json.loads((out / "manifest.json").read_text())
     (known,) = manifest["models"]
-    assert known["label"] == "Mine" and known["weights"] == load_model("bundled:clip").identity["weights"]
-    assert "torch" in manifest["versions"] and known["weights"][:12] in (out / "report.html").read_text()
+    assert (
+        known["label"] == "Mine"
+        and known["weights"] == load_model("bundled:clip").identity["weights"]
+    )
+    assert (
+        "torch" in manifest["versions"]
+        and known["weights"][:12] in (out / "report.html").read_text()
+    )
     again = CliRunner().invoke(command, ["Other=bundled:laclip", "--out", str(out), "--no-report"])
     assert again.exit_code == 0, again.output
-    assert [one["label"] for one in json.loads((out / "manifest.json").read_text())["models"]] == ["Mine", "Other"]
+    assert [one["label"] for one in json.loads((out / "manifest.json").read_text())["models"]] == [
+        "Mine",
+        "Other",
+    ]
 
 
-def test_notes_of_data_stand_in_the_manifest(load: Callable[[str], Model], dataset: Dataset, tmp_path: Path) -> None:
+def test_notes_of_data_stand_in_the_manifest(
+    load: Callable[[str], Model], dataset: Dataset, tmp_path: Path
+) -> None:
     for notes in (("half of it",), (), ("half of it", "grey")):
         note_identities([load("vit")], [replace(dataset, notes=notes)], tmp_path)
     assert json.loads((tmp_path / "manifest.json").read_text())["notes"] == ["half of it", "grey"]
@@ -356,9 +440,18 @@ def test_the_command_measures_activations_of_a_data_set(
         folder = tmp_path / "pets" / dataset.classes[label]
         folder.mkdir(parents=True, exist_ok=True)
         dataset.images[index].save(folder / f"{index}.png")
-    given = [load("vit").spec, "--data", f"folder:{tmp_path / 'pets'}", "--out", str(tmp_path), "--no-report"]
+    given = [
+        load("vit").spec,
+        "--data",
+        f"folder:{tmp_path / 'pets'}",
+        "--out",
+        str(tmp_path),
+        "--no-report",
+    ]
     result = CliRunner().invoke(command, given, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "activations" in result.output and "residual" in result.output and "…" not in result.output
+    assert (
+        "activations" in result.output and "residual" in result.output and "…" not in result.output
+    )
     (path,) = tmp_path.glob("layers_*.csv")
     assert set(pd.read_csv(path).space) == {"weights", "activations", "centred"}

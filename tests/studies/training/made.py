@@ -36,7 +36,9 @@ def make_model(seed: int, label: str = "tiny", projections: Projections | None =
 
 
 def make_dataset(name: str = "colours", seed: int = 0) -> Dataset:
-    colours = torch.randint(256, (IMAGES, 3), generator=torch.Generator().manual_seed(seed)).tolist()
+    colours = torch.randint(
+        256, (IMAGES, 3), generator=torch.Generator().manual_seed(seed)
+    ).tolist()
     names = tuple(str(c) for c in range(CLASSES))
     return Dataset(
         name=name,

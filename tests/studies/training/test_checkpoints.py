@@ -16,12 +16,24 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def told(*specs: str) -> list[tuple[str, int, str]]:
-    return [(found.model, found.step, Path(str(found.source)).name) for found in find_checkpoints(specs)]
+    return [
+        (found.model, found.step, Path(str(found.source)).name) for found in find_checkpoints(specs)
+    ]
 
 
 def test_steps_sort_as_numbers(tmp_path: Path) -> None:
-    run = touch(tmp_path / "laclip" / "checkpoints", "epoch_9.pt", "epoch_10.pt", "epoch_100.pt", "params.txt")
-    expected = [("laclip", 9, "epoch_9.pt"), ("laclip", 10, "epoch_10.pt"), ("laclip", 100, "epoch_100.pt")]
+    run = touch(
+        tmp_path / "laclip" / "checkpoints",
+        "epoch_9.pt",
+        "epoch_10.pt",
+        "epoch_100.pt",
+        "params.txt",
+    )
+    expected = [
+        ("laclip", 9, "epoch_9.pt"),
+        ("laclip", 10, "epoch_10.pt"),
+        ("laclip", 100, "epoch_100.pt"),
+    ]
     assert told(str(run)) == told(f"{run}/epoch_*.pt") == expected
     assert [row[0] for row in told(f"CC3M LaCLIP={run}")] == ["CC3M LaCLIP"] * 3
 
@@ -52,7 +64,9 @@ def test_a_name_tells_series_and_step(tmp_path: Path, name: str, series: str, st
 
 def test_a_metric_or_a_version_is_no_step(tmp_path: Path) -> None:
     names = [f"epoch={i}-val_loss=0.{loss}.ckpt" for i, loss in enumerate((91, 60, 42, 35))]
-    run = touch(tmp_path / "low", *names, "last.ckpt", "last-v1.ckpt", "clip-1.5.pt", "val_loss=3.ckpt")
+    run = touch(
+        tmp_path / "low", *names, "last.ckpt", "last-v1.ckpt", "clip-1.5.pt", "val_loss=3.ckpt"
+    )
     with pytest.warns(UserWarning, match="left out") as notes:
         assert told(str(run)) == [("low", i, name) for i, name in enumerate(names)]
     assert {Path(str(note.message).split(": ")[0]).name for note in notes} == {
@@ -62,9 +76,14 @@ def test_a_metric_or_a_version_is_no_step(tmp_path: Path) -> None:
 
 def test_epochs_among_steps_are_told(tmp_path: Path) -> None:
     run = touch(tmp_path / "run", "epoch_3.pt", "step_400.pt")
-    with pytest.warns(UserWarning, match=r"'run': .*step_400\.pt tells a step and .*epoch_3\.pt an epoch"):
+    with pytest.warns(
+        UserWarning, match=r"'run': .*step_400\.pt tells a step and .*epoch_3\.pt an epoch"
+    ):
         assert [step for _, step, _ in told(str(run))] == [3, 400]
-    assert [step for _, step, _ in told(f"@600={run}/epoch_3.pt", f"{run}/step_400.pt")] == [400, 600]
+    assert [step for _, step, _ in told(f"@600={run}/epoch_3.pt", f"{run}/step_400.pt")] == [
+        400,
+        600,
+    ]
 
 
 def test_signs_of_patterns_in_the_name_of_a_folder(tmp_path: Path) -> None:
@@ -112,7 +131,9 @@ def test_a_name_without_a_step_is_left_out_of_a_folder_with_a_warning(tmp_path: 
 
 def test_two_checkpoints_of_one_step_are_both_named(tmp_path: Path) -> None:
     run = touch(tmp_path / "run", "epoch_1.pt", "epoch_01.pt")
-    with pytest.raises(ModelError, match=r"epoch_01\.pt and .*epoch_1\.pt are both step 1 of 'run'"):
+    with pytest.raises(
+        ModelError, match=r"epoch_01\.pt and .*epoch_1\.pt are both step 1 of 'run'"
+    ):
         find_checkpoints([run])
     assert len(find_checkpoints([run / "epoch_1.pt", f"B={run}/epoch_01.pt"])) == 2
 

@@ -55,10 +55,14 @@ def encode(model: TinyCLIP) -> Features:
     text, labels = torch.randn(4, 5, generator=generator), torch.arange(IMAGES) % 4
     images = torch.cat([text[labels], torch.randn(IMAGES, 4, generator=generator)], dim=1)
     image_features, text_features = model.features(images, text)
-    return Features(image_features, text_features, labels, tuple("abcd"), model="tiny", dataset="toy")
+    return Features(
+        image_features, text_features, labels, tuple("abcd"), model="tiny", dataset="toy"
+    )
 
 
-def train(out: Path, *, first: int = 0, last: int = 7, **options: Any) -> tuple[Tracker, dict[int, Projections]]:
+def train(
+    out: Path, *, first: int = 0, last: int = 7, **options: Any
+) -> tuple[Tracker, dict[int, Projections]]:
     """Seven steps, recorded every third; what the weights were is returned."""
     model, seen = TinyCLIP().eval(), dict[int, Projections]()
     optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
@@ -78,9 +82,21 @@ def test_a_plain_loop_writes_the_same_table(tmp_path: Path) -> None:
     table = read_track(tmp_path)
     assert table.step.tolist() == [0, 3, 6] and table.dataset.unique().tolist() == ["toy"]
     assert table.model.unique().tolist() == ["tiny"] and not table.accuracy.isna().any()
-    pd.testing.assert_frame_equal(table.drop(columns="order"), tracker.table().drop(columns="order"))
-    reference = track([(step, make_model(step, "tiny", seen[step])) for step in (0, 3, 6)], settings=SETTINGS)
-    same = ["model", "step", "neurons", "image_purity", "text_relative_overlap", "rank_last", "rank_previous"]
+    pd.testing.assert_frame_equal(
+        table.drop(columns="order"), tracker.table().drop(columns="order")
+    )
+    reference = track(
+        [(step, make_model(step, "tiny", seen[step])) for step in (0, 3, 6)], settings=SETTINGS
+    )
+    same = [
+        "model",
+        "step",
+        "neurons",
+        "image_purity",
+        "text_relative_overlap",
+        "rank_last",
+        "rank_previous",
+    ]
     pd.testing.assert_frame_equal(table[same], reference[same])
     assert table.image_overlap.nunique() == 3
 
@@ -88,18 +104,27 @@ def test_a_plain_loop_writes_the_same_table(tmp_path: Path) -> None:
 def test_a_loop_that_goes_on_keeps_what_it_recorded(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole")[0].table()
     train(tmp_path / "parts", last=5)
-    parts = train(tmp_path / "parts", first=2)[0].table()  # from the checkpoint of step 2; step 3 comes again
+    parts = train(tmp_path / "parts", first=2)[
+        0
+    ].table()  # from the checkpoint of step 2; step 3 comes again
     pd.testing.assert_frame_equal(parts.drop(columns="order"), whole.drop(columns="order"))
     with pytest.raises(OutputError, match="other settings"):
         Tracker(tmp_path / "parts", settings=TrackSettings(draws=9))
-    assert len(Tracker(tmp_path / "parts", settings=TrackSettings(draws=9), overwrite=True)._log.rows) == 0
+    assert (
+        len(Tracker(tmp_path / "parts", settings=TrackSettings(draws=9), overwrite=True)._log.rows)
+        == 0
+    )
 
 
 def test_only_due_steps_make_features(tmp_path: Path) -> None:
     asked = []
     tracker = Tracker(tmp_path, every=10, settings=SETTINGS)
     for step in range(25):
-        tracker.record(step, make_projections(step), lambda step=step: asked.append(step) or make_features(step))  # type: ignore[misc]
+        tracker.record(
+            step,
+            make_projections(step),
+            lambda step=step: asked.append(step) or make_features(step),
+        )  # type: ignore[misc]
     assert asked == [0, 10, 20] == tracker.table().step.tolist()
 
 
@@ -107,11 +132,15 @@ def test_models_and_projections_are_recorded_alike(tmp_path: Path) -> None:
     tracker = Tracker(tmp_path, settings=SETTINGS)
     tracker.record(1, make_model(3), make_features())
     tracker.record(2, make_projections(3), make_features())
-    first, second = (row.drop(["step", "rank_previous", "order"]) for _, row in tracker.table().iterrows())
+    first, second = (
+        row.drop(["step", "rank_previous", "order"]) for _, row in tracker.table().iterrows()
+    )
     pd.testing.assert_series_equal(first, second, check_names=False)
 
 
-def test_a_weight_that_is_not_finite_is_an_error_and_what_was_recorded_stays(tmp_path: Path) -> None:
+def test_a_weight_that_is_not_finite_is_an_error_and_what_was_recorded_stays(
+    tmp_path: Path,
+) -> None:
     tracker = Tracker(tmp_path, settings=SETTINGS)
     model = TinyCLIP()
     tracker.record(1, model)
@@ -140,7 +169,9 @@ def parameters(**shapes: tuple[int, int]) -> nn.Module:
             if not hasattr(place, folder):
                 place.add_module(folder, nn.Module())
             place = getattr(place, folder)
-        place.register_parameter(last, nn.Parameter(torch.arange(float(shape[0] * shape[1])).view(shape)))
+        place.register_parameter(
+            last, nn.Parameter(torch.arange(float(shape[0] * shape[1])).view(shape))
+        )
     return module
 
 
@@ -155,7 +186,9 @@ def parameters(**shapes: tuple[int, int]) -> nn.Module:
         (("visual__head__proj__weight", "text__text_projection__weight"), True, True),
     ],
 )
-def test_projections_are_found_by_name_and_turned(names: Any, image_rows: bool, text_rows: bool) -> None:
+def test_projections_are_found_by_name_and_turned(
+    names: Any, image_rows: bool, text_rows: bool
+) -> None:
     shapes = {"image": (4, 3) if image_rows else (3, 4), "text": (4, 2) if text_rows else (2, 4)}
     module = parameters(**dict(zip(names, shapes.values(), strict=True)))
     found = projections_of(module)
@@ -172,7 +205,9 @@ def test_projections_without_a_known_name_are_an_error() -> None:
     with pytest.raises(ModelError, match="no image projections by name"):
         projections_of(parameters(text_projection=(2, 4)))
     twice = parameters(a__visual__proj=(3, 4), b__visual__proj=(3, 4), text_projection=(2, 4))
-    with pytest.raises(ModelError, match=r"several image projections by name: a\.visual\.proj, b\.visual\.proj"):
+    with pytest.raises(
+        ModelError, match=r"several image projections by name: a\.visual\.proj, b\.visual\.proj"
+    ):
         projections_of(twice)
 
 
@@ -190,7 +225,9 @@ def test_real_modules_have_the_projections_that_load_model_finds() -> None:
         module = kind(**config)
         found = projections_of(module)
         text = module if kind is open_clip.CLIP else module.text
-        assert torch.equal(found.image, module.visual.proj.T) and torch.equal(found.text, text.text_projection.T)
+        assert torch.equal(found.image, module.visual.proj.T) and torch.equal(
+            found.text, text.text_projection.T
+        )
 
 
 def fit(out: Path, *, steps: int, every: int = 2, **options: Any) -> Any:

@@ -74,25 +74,42 @@ def test_a_row_is_what_the_definitions_say() -> None:
         for name, value in expected.items():
             assert row[f"{tower}_{name}"] == pytest.approx(value), (tower, name)
 
-    totals = oracles.total_overlap(model.projections.image.tolist(), model.projections.text.tolist())
-    orders = {"high_purity": [oracles.order(totals)], "low_purity": [oracles.order(totals, largest=True)]}
-    orders["random"] = [order_neurons(model.projections, "random", seed=5 + draw).tolist() for draw in range(DRAWS)]
+    totals = oracles.total_overlap(
+        model.projections.image.tolist(), model.projections.text.tolist()
+    )
+    orders = {
+        "high_purity": [oracles.order(totals)],
+        "low_purity": [oracles.order(totals, largest=True)],
+    }
+    orders["random"] = [
+        order_neurons(model.projections, "random", seed=5 + draw).tolist() for draw in range(DRAWS)
+    ]
     assert list(row.order) == orders["high_purity"][0]
 
     def accuracy(kept: list[int]) -> float:
-        rankings = [oracles.ranking(image, features.text.tolist(), kept) for image in features.image.tolist()]
+        rankings = [
+            oracles.ranking(image, features.text.tolist(), kept)
+            for image in features.image.tolist()
+        ]
         return oracles.accuracy(rankings, features.labels.tolist())[0]
 
-    curves = {name: [[accuracy(order[:k]) for k in KEEP] for order in drawn] for name, drawn in orders.items()}
+    curves = {
+        name: [[accuracy(order[:k]) for k in KEEP] for order in drawn]
+        for name, drawn in orders.items()
+    }
     medians = {name: np.median(drawn, axis=0) for name, drawn in curves.items()}
     for name, curve in medians.items():
         assert [row[f"{name}_{k}"] for k in KEEP] == pytest.approx(list(curve))
         assert row[name] == pytest.approx(area(curve))
     assert row.accuracy == pytest.approx(accuracy(list(range(NEURONS))))
     assert row.gap == pytest.approx(area(medians["high_purity"]) - area(medians["low_purity"]))
-    assert row.gap_to_random == pytest.approx(area(medians["high_purity"]) - area(medians["random"]))
+    assert row.gap_to_random == pytest.approx(
+        area(medians["high_purity"]) - area(medians["random"])
+    )
     draws = [area(curve) for curve in curves["random"]]
-    assert [row.random_low, row.random_high] == pytest.approx(list(np.quantile(draws, [0.05, 0.95])))
+    assert [row.random_low, row.random_high] == pytest.approx(
+        list(np.quantile(draws, [0.05, 0.95]))
+    )
     assert row.silhouette == pytest.approx(
         np.mean(oracles.silhouette(features.image.tolist(), features.labels.tolist())), abs=1e-6
     )
@@ -113,7 +130,9 @@ def test_orders_are_compared_with_the_last_and_the_one_before() -> None:
     assert table.rank_last.tolist() == pytest.approx(expected)
     assert expected[0] != pytest.approx(expected[1])
     before = [stats.spearmanr(places[i], places[i + 1]).statistic for i in range(2)]
-    assert math.isnan(table.rank_previous[0]) and table.rank_previous[1:].tolist() == pytest.approx(before)
+    assert math.isnan(table.rank_previous[0]) and table.rank_previous[1:].tolist() == pytest.approx(
+        before
+    )
 
 
 def test_series_and_datasets_stay_apart() -> None:
@@ -125,7 +144,8 @@ def test_series_and_datasets_stay_apart() -> None:
     ends = table[table.step == 2]
     assert ends.rank_last.tolist() == pytest.approx([1.0] * 4)
     assert (
-        table.dtypes[list(COLUMNS)].astype(str) == pd.Series({name: column.dtype for name, column in COLUMNS.items()})
+        table.dtypes[list(COLUMNS)].astype(str)
+        == pd.Series({name: column.dtype for name, column in COLUMNS.items()})
     ).all()
 
 
@@ -137,7 +157,9 @@ def test_without_data_there_is_purity_alone() -> None:
 
 
 def test_a_dead_neuron_has_no_part_in_the_means() -> None:
-    image, text = (matrix.clone() for matrix in (MODELS[10].projections.image, MODELS[10].projections.text))
+    image, text = (
+        matrix.clone() for matrix in (MODELS[10].projections.image, MODELS[10].projections.text)
+    )
     image[4] = 0
     with pytest.warns(UserWarning, match="norm zero"):
         row = track([(1, make_model(1, projections=Projections(image, text)))]).iloc[0]
@@ -161,7 +183,12 @@ def test_other_spaces_rank_by_activations(space: str) -> None:
 def test_a_run_that_is_called_again_measures_what_is_missing(run: Path, tmp_path: Path) -> None:
     whole = track([run], [make_dataset()], settings=SETTINGS, load=Loads())
     loads, out = Loads(), tmp_path / "out"
-    arguments: dict[str, Any] = {"settings": SETTINGS, "out": out, "load": loads, "encode": loads.encode}
+    arguments: dict[str, Any] = {
+        "settings": SETTINGS,
+        "out": out,
+        "load": loads,
+        "encode": loads.encode,
+    }
     track([run / "clip-200.pt"], [make_dataset()], **arguments)
     again = track([run], [make_dataset()], **arguments)
     assert loads.encoded == ["clip 200 on colours", "clip 10 on colours", "clip 3000 on colours"]
@@ -170,7 +197,11 @@ def test_a_run_that_is_called_again_measures_what_is_missing(run: Path, tmp_path
         assert [list(order) for order in table.order] == [list(order) for order in whole.order]
     written = pd.read_csv(out / "track.csv", keep_default_na=True)
     assert list(written) == [name for name in whole if name != "order"] and len(written) == 3
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "track.csv", "track.parquet"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "manifest.json",
+        "track.csv",
+        "track.parquet",
+    ]
     (run / "clip-10.pt").unlink()
     assert len(track([run], [make_dataset()], **arguments)) == 3  # what was measured stays
     assert len(loads.encoded) == 3
@@ -178,7 +209,12 @@ def test_a_run_that_is_called_again_measures_what_is_missing(run: Path, tmp_path
 
 def test_notes_of_data_stand_in_the_manifest(run: Path, tmp_path: Path) -> None:
     loads = Loads()
-    arguments: dict[str, Any] = {"settings": SETTINGS, "out": tmp_path, "load": loads, "encode": loads.encode}
+    arguments: dict[str, Any] = {
+        "settings": SETTINGS,
+        "out": tmp_path,
+        "load": loads,
+        "encode": loads.encode,
+    }
     for notes in (("half of it",), (), ("half of it", "grey")):
         track([run / "clip-200.pt"], [replace(make_dataset(), notes=notes)], **arguments)
     assert json.loads((tmp_path / "manifest.json").read_text())["notes"] == ["half of it", "grey"]
@@ -186,9 +222,16 @@ def test_notes_of_data_stand_in_the_manifest(run: Path, tmp_path: Path) -> None:
     assert "notes" not in json.loads((tmp_path / "manifest.json").read_text())
 
 
-def test_what_has_changed_is_measured_again(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_changed_is_measured_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loads = Loads()
-    arguments: dict[str, Any] = {"settings": SETTINGS, "out": tmp_path, "load": loads, "encode": loads.encode}
+    arguments: dict[str, Any] = {
+        "settings": SETTINGS,
+        "out": tmp_path,
+        "load": loads,
+        "encode": loads.encode,
+    }
     first = track([run], [make_dataset()], **arguments)
     track([run], [make_dataset(seed=1)], **arguments)
     assert len(loads.encoded) == 6
@@ -201,17 +244,25 @@ def test_what_has_changed_is_measured_again(run: Path, tmp_path: Path, monkeypat
 def test_purity_alone_gives_way_to_a_row_with_data(run: Path, tmp_path: Path) -> None:
     track([run], out=tmp_path, settings=SETTINGS, load=Loads())
     assert (
-        track([run], [make_dataset()], out=tmp_path, settings=SETTINGS, load=Loads()).dataset.tolist()
+        track(
+            [run], [make_dataset()], out=tmp_path, settings=SETTINGS, load=Loads()
+        ).dataset.tolist()
         == ["colours"] * 3
     )
 
 
 def test_a_damaged_checkpoint_is_told_after_the_others_are_kept(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"1 of 3 checkpoints cannot be measured: .*clip-200\.pt: cut short") as error:
+    with pytest.raises(
+        ModelError, match=r"1 of 3 checkpoints cannot be measured: .*clip-200\.pt: cut short"
+    ) as error:
         track([run], out=tmp_path, settings=SETTINGS, load=Loads(200))
     assert "2 others are measured" in error.value.expected
     assert read_track(tmp_path).step.tolist() == [10, 3000]
-    assert track([run], out=tmp_path, settings=SETTINGS, load=Loads()).step.tolist() == [10, 200, 3000]
+    assert track([run], out=tmp_path, settings=SETTINGS, load=Loads()).step.tolist() == [
+        10,
+        200,
+        3000,
+    ]
 
 
 def test_what_no_checkpoint_can_satisfy_is_told_as_it_is(run: Path) -> None:
@@ -224,7 +275,10 @@ def test_rows_of_other_settings_are_not_mixed(run: Path, tmp_path: Path) -> None
     other = TrackSettings(keep=KEEP, draws=DRAWS, seed=6)
     with pytest.raises(OutputError, match="other settings"):
         track([run], out=tmp_path, settings=other, load=Loads())
-    assert len(track([run / "clip-10.pt"], out=tmp_path, settings=other, load=Loads(), overwrite=True)) == 1
+    assert (
+        len(track([run / "clip-10.pt"], out=tmp_path, settings=other, load=Loads(), overwrite=True))
+        == 1
+    )
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(OutputError, match=r"holds track\.parquet, of no known training"):
         track([run], out=tmp_path, settings=other, load=Loads())
@@ -247,5 +301,7 @@ def test_settings_are_checked() -> None:
 
 
 def test_no_draws_leave_the_random_columns_empty() -> None:
-    row = track([(1, MODELS[10])], [make_dataset()], settings=TrackSettings(keep=KEEP, draws=0)).iloc[0]
+    row = track(
+        [(1, MODELS[10])], [make_dataset()], settings=TrackSettings(keep=KEEP, draws=0)
+    ).iloc[0]
     assert math.isnan(row.random) and math.isnan(row.gap_to_random) and not math.isnan(row.gap)

@@ -1,1 +1,3 @@
-"""Depth: how pure and how spread out each layer of both towers is, in its weights and in its activations."""
+"""Depth: how pure and how spread out each layer of both towers is, in its weights and in its
+activations.
+"""

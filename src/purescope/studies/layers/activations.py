@@ -1,8 +1,9 @@
-"""Activations at every place of a tower, taken while the tower runs and kept as sums: no memory grows with the data.
+"""Activations at every place of a tower, taken while the tower runs and kept as sums: no memory
+grows with the data.
 
-All that is measured of activations A `[neuron, sample]` follows from A A^T and the sums of A's rows. They are summed
-in float64 over differences from the first sample, so that a large common offset costs no digits and a neuron that
-never changes has a variance of exactly 0.
+All that is measured of activations A `[neuron, sample]` follows from A A^T and the sums of A's
+rows. They are summed in float64 over differences from the first sample, so that a large common
+offset costs no digits and a neuron that never changes has a variance of exactly 0.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,7 +50,9 @@ class Moments:
         if centred:
             return self._squares - torch.outer(self._sum, self._sum) / self.samples
         cross = torch.outer(self._first, self._sum)
-        return self._squares + cross + cross.T + self.samples * torch.outer(self._first, self._first)
+        return (
+            self._squares + cross + cross.T + self.samples * torch.outer(self._first, self._first)
+        )
 
 
 def collect(
@@ -62,8 +65,8 @@ def collect(
 ) -> dict[Place, Moments]:
     """Run a tower over batches and sum up the activations of each place, one row a sample.
 
-    A sample's row is that of the token that the tower reads, or the mean over tokens, as `Tower.token` says; for
-    channels that have positions it is the mean over positions.
+    A sample's row is that of the token that the tower reads, or the mean over tokens, as
+    `Tower.token` says; for channels that have positions it is the mean over positions.
 
     Args:
         places: of this tower.
@@ -73,7 +76,8 @@ def collect(
         name: what a message calls the model and the tower.
 
     Raises:
-        InputError: an activation is NaN or infinite, or of a shape of no known layout; or a module did not run.
+        InputError: an activation is NaN or infinite, or of a shape of no known layout; or a module
+            did not run.
     """
     moments = {place: Moments() for place in places}
     with _reading(places, tower) as reader:
@@ -84,7 +88,8 @@ def collect(
                 rows = [features] if place.module is None else reader.rows[place]
                 if sum(map(len, rows)) != len(batch):
                     raise InputError(
-                        f"{name}: {place.name} gave {sum(map(len, rows))} activations for {len(batch)} samples",
+                        f"{name}: {place.name} gave {sum(map(len, rows))} activations for "
+                        f"{len(batch)} samples",
                         expected="one for each: a module that the encoder runs once",
                     )
                 if not all(part.isfinite().all() for part in rows):
@@ -95,7 +100,9 @@ def collect(
 
 
 class _Reader:
-    """Reduces each output to one row a sample while the tower runs, so that no output outlives its module."""
+    """Reduces each output to one row a sample while the tower runs, so that no output outlives its
+    module.
+    """
 
     def __init__(self, tower: Tower, places: Sequence[Place]) -> None:
         self.tower = tower
@@ -108,7 +115,9 @@ class _Reader:
         for rows in self.rows.values():
             rows.clear()
 
-    def read_tokens(self, module: nn.Module, inputs: tuple[Int64[Tensor, "n context"], ...]) -> None:
+    def read_tokens(
+        self, module: nn.Module, inputs: tuple[Int64[Tensor, "n context"], ...]
+    ) -> None:
         self.tokens = inputs[0]
         self.samples = len(inputs[0])  # an encoder may cut a batch of sentences
 
@@ -118,20 +127,32 @@ class _Reader:
 
     def _reduce(self, output: Tensor, place: Place) -> Float[Tensor, "n neuron"]:
         if output.ndim == 4 and output.shape[-1] != place.neurons:
-            output = output.movedim(1, -1)  # channels come before positions in convolutions, after them elsewhere
-        if output.shape[-1] != place.neurons or output.ndim not in (2, 3, 4) or len(output) % self.samples:
+            output = output.movedim(
+                1, -1
+            )  # channels come before positions in convolutions, after them elsewhere
+        if (
+            output.shape[-1] != place.neurons
+            or output.ndim not in (2, 3, 4)
+            or len(output) % self.samples
+        ):
             raise InputError(
-                f"{place.name} gives activations of shape {list(output.shape)} for {self.samples} samples",
-                expected=f"{place.neurons} neurons in the last dimension, or channels before two of positions",
+                f"{place.name} gives activations of shape {list(output.shape)} for {self.samples} "
+                f"samples",
+                expected=f"{place.neurons} neurons in the last dimension, or channels before two "
+                f"of positions",
             )
         if output.ndim == 2 and len(output) == self.samples:
             return output
-        if output.ndim == 4 or len(output) != self.samples:  # or windows of an image, one after the other
+        if (
+            output.ndim == 4 or len(output) != self.samples
+        ):  # or windows of an image, one after the other
             return output.reshape(self.samples, -1, place.neurons).mean(dim=1)
         return (self._token_weights(output).to(output.dtype)[..., None] * output).sum(dim=1)
 
     def _token_weights(self, output: Float[Tensor, "n token neuron"]) -> Float[Tensor, "n token"]:
-        """Each token's part in the sample's row: 1 for the token that is read, or the same for all."""
+        """Each token's part in the sample's row: 1 for the token that is read, or the same for
+        all.
+        """
         weights = torch.zeros(output.shape[:2], device=output.device)
         match self.tower.token:
             case "first":
@@ -139,7 +160,9 @@ class _Reader:
             case "last":
                 weights[:, -1] = 1
             case "end" if self.tokens is not None:
-                end = self.tokens if self.tower.end is None else (self.tokens == self.tower.end).int()
+                end = (
+                    self.tokens if self.tower.end is None else (self.tokens == self.tower.end).int()
+                )
                 weights[torch.arange(len(weights)), end.argmax(dim=1)] = 1
             case _:
                 weights += 1
@@ -151,14 +174,20 @@ class _Reader:
 
 @contextmanager
 def _reading(places: Sequence[Place], tower: Tower) -> Iterator[_Reader]:
-    """Hooks on the modules of the places, and on the embedding through which a sentence's tokens come in."""
+    """Hooks on the modules of the places, and on the embedding through which a sentence's tokens
+    come in.
+    """
     reader = _Reader(tower, places)
     handles = [
-        place.module.register_forward_hook(partial(reader.read, place)) for place in places if place.module is not None
+        place.module.register_forward_hook(partial(reader.read, place))
+        for place in places
+        if place.module is not None
     ]
     modules = (module for part in tower.modules.values() for module in part.modules())
     embedding = next((module for module in modules if isinstance(module, nn.Embedding)), None)
-    if embedding is not None and places[0].tower == "text":  # an image tower may look up its positions in one
+    if (
+        embedding is not None and places[0].tower == "text"
+    ):  # an image tower may look up its positions in one
         handles.append(embedding.register_forward_pre_hook(reader.read_tokens))
     try:
         yield reader

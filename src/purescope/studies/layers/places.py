@@ -1,4 +1,6 @@
-"""The places in a tower where a layer hands on its result: attention, MLP, residual stream, convolutions."""
+"""The places in a tower where a layer hands on its result: attention, MLP, residual stream,
+convolutions.
+"""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,19 +19,34 @@ Matrix: TypeAlias = nn.Linear | nn.Conv2d | nn.MultiheadAttention
 
 # What a block is known by, and where in it each kind of layer ends; the first row that fits counts.
 _BLOCKS: tuple[Mapping[str, str], ...] = (
-    {"attention": "attn.out_proj", "mlp": "mlp.c_proj"},  # open_clip, OpenAI, the text tower of LaCLIP
+    {
+        "attention": "attn.out_proj",
+        "mlp": "mlp.c_proj",
+    },  # open_clip, OpenAI, the text tower of LaCLIP
     {"attention": "attn.proj", "mlp": "mlp.fc2"},  # timm: ViT, EVA, Swin; the image tower of LaCLIP
     {"attention": "attn.proj", "mlp": "mlp.w2"},  # timm: ViTamin
     {"attention": "self_attn.out_proj", "mlp": "mlp.fc2"},  # transformers: CLIP, SigLIP
     {"attention": "self_attn.out_proj", "mlp": "fc2"},  # transformers: M2M-100, NLLB
-    {"attention": "attention.output.dense", "mlp": "output.dense"},  # transformers: BERT, RoBERTa, XLM-RoBERTa
-    {"attention": "layer.0.SelfAttention.o", "mlp": "layer.1.DenseReluDense.wo"},  # transformers: T5, mT5
+    {
+        "attention": "attention.output.dense",
+        "mlp": "output.dense",
+    },  # transformers: BERT, RoBERTa, XLM-RoBERTa
+    {
+        "attention": "layer.0.SelfAttention.o",
+        "mlp": "layer.1.DenseReluDense.wo",
+    },  # transformers: T5, mT5
     {"attention": "attention", "mlp": "mlp.fc2"},  # transformers: SigLIP's pooling head
     {"attention": "proj", "mlp": "mlp.fc2"},  # timm: SigLIP's pooling head
     {"attention": "token_mixer.proj", "mlp": "mlp.fc2"},  # timm: FastViT
     {"conv": "conv_dw", "mlp": "mlp.fc2"},  # timm: ConvNeXt
-    {"conv": "token_mixer.mixer.conv_kxk.0.conv", "mlp": "mlp.fc2"},  # timm: FastViT before it attends
-    {"conv": "conv3", "bn3": "bn3"},  # a bottleneck of open_clip's ModifiedResNet and of timm's ResNet
+    {
+        "conv": "token_mixer.mixer.conv_kxk.0.conv",
+        "mlp": "mlp.fc2",
+    },  # timm: FastViT before it attends
+    {
+        "conv": "conv3",
+        "bn3": "bn3",
+    },  # a bottleneck of open_clip's ModifiedResNet and of timm's ResNet
     {"conv": "conv2", "bn2": "bn2"},  # a basic block of timm's ResNet
     {"conv": "conv3_1x1"},  # timm: ViTamin before it attends
     {"attention": "c_proj", "query": "q_proj"},  # the pooling of open_clip's ModifiedResNet
@@ -39,7 +56,11 @@ _BLOCKS: tuple[Mapping[str, str], ...] = (
 )
 _KINDS = ("conv", "attention", "mlp")
 _BETWEEN = (".downsample.", ".backbone.pool.")  # the maps from one stage to the next
-_GENERAL: dict[type[nn.Module], str] = {nn.Linear: "linear", nn.Conv2d: "conv", nn.MultiheadAttention: "attention"}
+_GENERAL: dict[type[nn.Module], str] = {
+    nn.Linear: "linear",
+    nn.Conv2d: "conv",
+    nn.MultiheadAttention: "attention",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +69,18 @@ class Place:
 
     Args:
         tower: "image" or "text".
-        depth: 0 before the first block, n for the n-th block, and one more than the last for the projection.
-        kind: "stem", a convolution or linear map between the pixels and the first block, or between two stages;
-            "attention", "mlp" or "conv", the last map of that part of a block; "residual", what the block hands on;
-            "projection", the tower's last linear map; "linear", one of an unknown block.
+        depth: 0 before the first block, n for the n-th block, and one more than the last for the
+            projection.
+        kind: "stem", a convolution or linear map between the pixels and the first block, or between
+            two stages; "attention", "mlp" or "conv", the last map of that part of a block;
+            "residual", what the block hands on; "projection", the tower's last linear map;
+            "linear", one of an unknown block.
         name: of the module, as in the model.
         neurons: how many outputs it has.
-        weight: rows are its output neurons; None where there is no single map, as for the residual stream.
-        module: the module whose output are its activations; None for the projection, whose output are the
-            features.
+        weight: rows are its output neurons; None where there is no single map, as for the residual
+            stream.
+        module: the module whose output are its activations; None for the projection, whose output
+            are the features.
     """
 
     tower: str
@@ -71,8 +95,9 @@ class Place:
 def find_places(model: Model) -> list[Place]:
     """Every place of both towers, image first, in the order of depth.
 
-    A tower with layers in no block of a known form gives each of them by a general rule (`nn.Linear`, `nn.Conv2d` and
-    `nn.MultiheadAttention`, in the order of modules), with a warning that names them.
+    A tower with layers in no block of a known form gives each of them by a general rule
+    (`nn.Linear`, `nn.Conv2d` and `nn.MultiheadAttention`, in the order of modules), with a warning
+    that names them.
 
     Raises:
         InputError: the model does not say what its towers are made of.
@@ -80,9 +105,14 @@ def find_places(model: Model) -> list[Place]:
     if not model.towers:
         raise InputError(
             f"{model.label} is a model without towers",
-            expected="a model of load_model, or Model(towers=...) with the modules behind its encoders",
+            expected="a model of load_model, or Model(towers=...) with the modules behind its "
+            "encoders",
         )
-    return [place for tower, parts in model.towers.items() for place in _tower_places(model, tower, parts)]
+    return [
+        place
+        for tower, parts in model.towers.items()
+        for place in _tower_places(model, tower, parts)
+    ]
 
 
 def _tower_places(model: Model, tower: str, parts: Tower) -> Iterator[Place]:
@@ -109,15 +139,22 @@ def _tower_places(model: Model, tower: str, parts: Tower) -> Iterator[Place]:
         if not is_stem:
             unknown.append(name)
         rows = _rows(module)
-        kind = "stem" if is_stem else next(word for form, word in _GENERAL.items() if isinstance(module, form))
+        kind = (
+            "stem"
+            if is_stem
+            else next(word for form, word in _GENERAL.items() if isinstance(module, form))
+        )
         yield Place(tower, depth, kind, name, len(rows), rows, module)
     if unknown:
         warnings.warn(
-            f"{model.label}: {len(unknown)} layers of the {tower} tower belong to no block of a known form and are "
+            f"{model.label}: {len(unknown)} layers of the {tower} tower belong to no block of a "
+            f"known form and are "
             f"listed one by one, first {unknown[0]}",
             stacklevel=4,
         )
-    yield Place(tower, depth + 1, "projection", f"{tower} projection", model.neurons, projection, None)
+    yield Place(
+        tower, depth + 1, "projection", f"{tower} projection", model.neurons, projection, None
+    )
 
 
 Entry: TypeAlias = tuple[str, nn.Module, Mapping[str, str]]
@@ -125,7 +162,9 @@ Entry: TypeAlias = tuple[str, nn.Module, Mapping[str, str]]
 
 
 def _walk(name: str, module: nn.Module, *, is_top: bool = False) -> Iterator[Entry]:
-    """Blocks and the matrices outside of them; a part as a whole is no block, even where it looks like one."""
+    """Blocks and the matrices outside of them; a part as a whole is no block, even where it looks
+    like one.
+    """
     kinds = {} if is_top else _match(module)
     if kinds or isinstance(module, Matrix):
         yield name, module, kinds
@@ -138,12 +177,16 @@ def _match(module: nn.Module) -> Mapping[str, str]:
     inside = dict(module.named_modules())
     for row in _BLOCKS:
         ends = {kind: path for kind, path in row.items() if kind in _KINDS}
-        if set(row.values()) <= inside.keys() and all(isinstance(inside[path], Matrix) for path in ends.values()):
+        if set(row.values()) <= inside.keys() and all(
+            isinstance(inside[path], Matrix) for path in ends.values()
+        ):
             return ends
     return {}
 
 
-def _block_places(tower: str, depth: int, name: str, block: nn.Module, kinds: Mapping[str, str]) -> Iterator[Place]:
+def _block_places(
+    tower: str, depth: int, name: str, block: nn.Module, kinds: Mapping[str, str]
+) -> Iterator[Place]:
     rows: Tensor = torch.empty(0)
     for kind, path in kinds.items():
         module = block.get_submodule(path)
@@ -164,7 +207,9 @@ def _rows(module: nn.Module) -> Float[Tensor, "neuron width"]:
 
 
 def _is_projection(entry: Entry, projection: Tensor | None) -> bool:
-    """Whether a matrix, or the one matrix at the end of a pooling, is what the model calls its projection."""
+    """Whether a matrix, or the one matrix at the end of a pooling, is what the model calls its
+    projection.
+    """
     _, module, kinds = entry
     if projection is None or len(kinds) > 1:
         return False

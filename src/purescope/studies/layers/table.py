@@ -1,13 +1,14 @@
-"""Overlap and effective rank at every depth, beside what random neurons of the same shape would have.
+"""Overlap and effective rank at every depth, beside what random neurons of the same shape would
+have.
 
-A layer A `[neuron, width]` is measured by its Gram matrix A A^T. From A A^T follow all cosines and singular values of
-A: activations need not be kept, and an eigenvalue decomposition of 512 neurons takes a fraction of the time of the
-singular values of an A 2048 wide. Each function equals its namesake of `purescope.maths.overlaps` and
-`purescope.maths.layer_measures`, to rounding.
+A layer A `[neuron, width]` is measured by its Gram matrix A A^T. From A A^T follow all cosines and
+singular values of A: activations need not be kept, and an eigenvalue decomposition of 512 neurons
+takes a fraction of the time of the singular values of an A 2048 wide. Each function equals its
+namesake of `purescope.maths.overlaps` and `purescope.maths.layer_measures`, to rounding.
 
-For a Gaussian matrix of m rows and n columns the squared singular values, over n, follow the law of Marchenko and
-Pastur (1967): with y = m / n <= 1 and x = 1 + y + 2 sqrt(y) cos t, the mean of f(x) is the integral over t from 0 to
-pi of f(x) 2 sin^2 t / (pi x). No draw, no seed.
+For a Gaussian matrix of m rows and n columns the squared singular values, over n, follow the law of
+Marchenko and Pastur (1967): with y = m / n <= 1 and x = 1 + y + 2 sqrt(y) cos t, the mean of f(x)
+is the integral over t from 0 to pi of f(x) 2 sin^2 t / (pi x). No draw, no seed.
 """
 
 import math
@@ -45,7 +46,8 @@ def mean_overlap(gram: Float[Tensor, "neuron neuron"]) -> float:
 
 
 def effective_rank(gram: Float[Tensor, "neuron neuron"]) -> float:
-    """``exp(entropy of the singular values over their sum)`` (Roy and Vetterli 2007), 1 to the rank; NaN for zeros.
+    """``exp(entropy of the singular values over their sum)`` (Roy and Vetterli 2007), 1 to the
+    rank; NaN for zeros.
 
     Examples:
         >>> round(effective_rank(torch.eye(3, dtype=torch.float64)), 4)
@@ -66,9 +68,11 @@ def participation_ratio(gram: Float[Tensor, "neuron neuron"]) -> float:
 
 
 def random_effective_rank(neurons: int, width: int) -> float:
-    """Expected effective rank (Roy and Vetterli 2007) of a Gaussian matrix, by the law of Marchenko and Pastur.
+    """Expected effective rank (Roy and Vetterli 2007) of a Gaussian matrix, by the law of Marchenko
+    and Pastur.
 
-    With p_i = s_i / sum s, the entropy of m singular values s is ``log m + log E s - E[s log s] / E s``.
+    With p_i = s_i / sum s, the entropy of m singular values s is ``log m + log E s - E[s log s] / E
+    s``.
 
     Examples:
         >>> round(random_effective_rank(512, 512)), round(random_effective_rank(512, 50_000))
@@ -85,7 +89,8 @@ def random_effective_rank(neurons: int, width: int) -> float:
 
 
 def random_participation_ratio(neurons: int, width: int) -> float:
-    """Participation ratio of a Gaussian matrix G: ``(E tr W)^2 / E tr W^2`` made exact for W = G G^T.
+    """Participation ratio of a Gaussian matrix G: ``(E tr W)^2 / E tr W^2`` made exact for W = G
+    G^T.
 
     ``E (tr W)^2 = m n (m n + 2)`` and ``E tr W^2 = m n (m + n + 1)``.
 
@@ -98,43 +103,58 @@ def random_participation_ratio(neurons: int, width: int) -> float:
 
 Row: TypeAlias = dict[str, str | int | float]
 
-# Each measure, and what it is of as many random neurons of that width, of which as many are dead: the living and all
-# neurons are given. Dead ones add nothing to a rank, and count as orthogonal in an overlap.
+# Each measure, and what it is of as many random neurons of that width, of which as many are dead:
+# the living and all neurons are given. Dead ones add nothing to a rank, and count as orthogonal in
+# an overlap.
 _MEASURES: dict[str, tuple[Callable[[Tensor], float], Callable[[int, int, int], float]]] = {
     "overlap": (
         mean_overlap,
         lambda live, neurons, width: random_overlap(width) * max(1, live - 1) / max(1, neurons - 1),
     ),
-    "effective_rank": (effective_rank, lambda live, neurons, width: random_effective_rank(live, width)),
-    "participation_ratio": (participation_ratio, lambda live, neurons, width: random_participation_ratio(live, width)),
+    "effective_rank": (
+        effective_rank,
+        lambda live, neurons, width: random_effective_rank(live, width),
+    ),
+    "participation_ratio": (
+        participation_ratio,
+        lambda live, neurons, width: random_participation_ratio(live, width),
+    ),
 }
 
 
 def layer_table(
-    model: Model, dataset: Dataset | None = None, *, batch_size: int = 64, progress: Progress = quiet
+    model: Model,
+    dataset: Dataset | None = None,
+    *,
+    batch_size: int = 64,
+    progress: Progress = quiet,
 ) -> pd.DataFrame:
     """One row for each place of both towers and each space in which it is measured.
 
-    Activations are those of the tower's own token, as `Tower.token` has it (the class token, the end of the text), or
-    else the mean over tokens or positions; of the images, and of every prompt of every class.
+    Activations are those of the tower's own token, as `Tower.token` has it (the class token, the
+    end of the text), or else the mean over tokens or positions; of the images, and of every prompt
+    of every class.
 
     Args:
         model: whose towers to measure.
-        dataset: images and class prompts to take activations over; without one only weights are measured.
+        dataset: images and class prompts to take activations over; without one only weights are
+            measured.
         batch_size: images or prompts at a time; the result does not depend on it beyond rounding.
         progress: wraps the batches of images, for a progress bar.
 
     Returns:
-        Columns ``model``, ``dataset`` (empty for weights), ``tower``, ``depth``, ``kind``, ``name`` (see `Place`),
-        ``space`` (weights; activations; centred, that is with each neuron's mean taken away), ``token`` (how
-        activations become one row a sample), ``neurons``, ``width`` (inputs of a neuron, or samples), ``dead``
-        (neurons of norm zero), ``overlap`` (their mean, dead ones left out), ``effective_rank`` (Roy and Vetterli
-        2007), ``participation_ratio``; for each of the three ``random_``, what independent Gaussian neurons of the
-        same shape have, and ``relative_``, the measured over it.
+        Columns ``model``, ``dataset`` (empty for weights), ``tower``, ``depth``, ``kind``, ``name``
+        (see `Place`), ``space`` (weights; activations; centred, that is with each neuron's mean
+        taken away), ``token`` (how activations become one row a sample), ``neurons``, ``width``
+        (inputs of a neuron, or samples), ``dead`` (neurons of norm zero), ``overlap`` (their mean,
+        dead ones left out), ``effective_rank`` (Roy and Vetterli 2007), ``participation_ratio``;
+        for each of the three ``random_``, what independent Gaussian neurons of the same shape have,
+        and ``relative_``, the measured over it.
 
     Raises:
-        InputError: the model does not say what its towers are made of, or runs on several devices; there are fewer
-            than two images; the batch size is below 1; an activation is NaN or infinite.
+        InputError: the model does not say what its towers are made of, or runs on several devices;
+            there are fewer than two images; the batch size is below 1; an activation is NaN or
+            infinite.
         DatasetError: an image cannot be read.
 
     Examples:
@@ -150,20 +170,33 @@ def layer_table(
         for tower in model.towers:
             own = [place for place in places if place.tower == tower]
             moments |= _moments(model, dataset, tower, own, batch_size, progress)
-    table = pd.DataFrame([row for place in places for row in _rows(model, place, moments.get(place))])
+    table = pd.DataFrame(
+        [row for place in places for row in _rows(model, place, moments.get(place))]
+    )
     table.insert(0, "model", model.label)
-    table.insert(1, "dataset", ["" if dataset is None or space == "weights" else dataset.name for space in table.space])
+    table.insert(
+        1,
+        "dataset",
+        ["" if dataset is None or space == "weights" else dataset.name for space in table.space],
+    )
     return table
 
 
 def _moments(
-    model: Model, dataset: Dataset, tower: str, places: Sequence[Place], batch_size: int, progress: Progress
+    model: Model,
+    dataset: Dataset,
+    tower: str,
+    places: Sequence[Place],
+    batch_size: int,
+    progress: Progress,
 ) -> dict[Place, Moments]:
     name = f"{model.label}: {tower} tower on {dataset.name}"
     encode, length, read = _SAMPLES[tower](model, dataset)
     starts = range(0, length, batch_size)
     batches = (read(range(start, min(start + batch_size, length))) for start in starts)
-    return collect(places, model.towers[tower], encode, progress(batches, name, len(starts)), name=name)
+    return collect(
+        places, model.towers[tower], encode, progress(batches, name, len(starts)), name=name
+    )
 
 
 Samples: TypeAlias = tuple[Callable[[Any], Tensor], int, Callable[[range], Any]]
@@ -172,7 +205,9 @@ Samples: TypeAlias = tuple[Callable[[Any], Tensor], int, Callable[[range], Any]]
 
 def _images(model: Model, dataset: Dataset) -> Samples:
     def read(rows: range) -> Tensor:
-        return model.preprocess.normalise(torch.stack([model.preprocess.pixels(dataset.images[row]) for row in rows]))
+        return model.preprocess.normalise(
+            torch.stack([model.preprocess.pixels(dataset.images[row]) for row in rows])
+        )
 
     return model.encode_image, len(dataset), read
 
@@ -195,16 +230,28 @@ def _rows(model: Model, place: Place, moments: Moments | None) -> Iterator[Row]:
         token = "" if place.module is None else token
         samples = moments.samples
         yield _row(place, "activations", moments.gram(), samples, samples, token)
-        # Gaussian rows of n samples, once centred, are Gaussian in the n - 1 dimensions that are left.
+        # Gaussian rows of n samples, once centred, are Gaussian in the n - 1 dimensions that are
+        # left.
         yield _row(place, "centred", moments.gram(centred=True), samples, samples - 1, token)
 
 
 def _row(
-    place: Place, space: str, gram: Float[Tensor, "neuron neuron"], width: int, freedom: int, token: str = ""
+    place: Place,
+    space: str,
+    gram: Float[Tensor, "neuron neuron"],
+    width: int,
+    freedom: int,
+    token: str = "",
 ) -> Row:
     """One row of the table; `freedom` is the width of the random neurons."""
     live = int((gram.diagonal() > 0).sum())
-    row: Row = {"tower": place.tower, "depth": place.depth, "kind": place.kind, "name": place.name, "space": space}
+    row: Row = {
+        "tower": place.tower,
+        "depth": place.depth,
+        "kind": place.kind,
+        "name": place.name,
+        "space": space,
+    }
     row |= {"token": token, "neurons": len(gram), "width": width, "dead": len(gram) - live}
     for measure, (of, of_random) in _MEASURES.items():
         value = of(gram) if live else math.nan
@@ -217,7 +264,9 @@ def _check(model: Model, dataset: Dataset, batch_size: int) -> None:
     if batch_size < 1:
         raise InputError(f"batch size {batch_size}", expected="at least 1")
     if len(dataset) < 2:
-        raise InputError(f"{dataset.name} has {len(dataset)} image", expected="at least 2, to take a mean away")
+        raise InputError(
+            f"{dataset.name} has {len(dataset)} image", expected="at least 2, to take a mean away"
+        )
     if model.lanes > 1:
         raise InputError(
             f"{model.label} runs on {model.lanes} devices",

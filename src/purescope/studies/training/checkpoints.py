@@ -1,10 +1,11 @@
 """Which checkpoints belong to one training, and how far each has come: told by their names.
 
-One rule: the whole number after step, iteration, update or batch in the name of a file or folder is its step; where
-there is none, the one after epoch, then after checkpoint, then the last whole number. Values of a metric
-(``val_loss=40.00``), fractions and Lightning's ``-v1`` are none. What is left of the name, less such words and numbers,
-is the series; where nothing is left, the name of the folder above is. ``LABEL@STEP=`` before a checkpoint says both,
-``LABEL=`` or ``@STEP=`` one of them.
+One rule: the whole number after step, iteration, update or batch in the name of a file or folder is
+its step; where there is none, the one after epoch, then after checkpoint, then the last whole
+number. Values of a metric (``val_loss=40.00``), fractions and Lightning's ``-v1`` are none. What is
+left of the name, less such words and numbers, is the series; where nothing is left, the name of the
+folder above is. ``LABEL@STEP=`` before a checkpoint says both, ``LABEL=`` or ``@STEP=`` one of
+them.
 """
 
 import glob
@@ -25,10 +26,12 @@ _COUNTED = tuple(  # in this order
     for words in ("step|iter(?:ation)?|update|batch", "epoch", "checkpoint|ckpt")
 )
 _NO_STEP = re.compile(  # Lightning's versions and metrics, fractions
-    r"-v\d+$|[a-z][\w/]*=[-+]?\d*\.?\d+(?:e[-+]?\d+)?|\d+\.\d+(?:e[-+]?\d+)?|\d+e[-+]\d+", re.IGNORECASE
+    r"-v\d+$|[a-z][\w/]*=[-+]?\d*\.?\d+(?:e[-+]?\d+)?|\d+\.\d+(?:e[-+]?\d+)?|\d+e[-+]\d+",
+    re.IGNORECASE,
 )
 _WORDS = re.compile(
-    r"(?<![a-z])(?:epoch|step|iter(?:ation)?|checkpoint|ckpt|model|weight)s?(?![a-z])[=_\- ]*\d*", re.IGNORECASE
+    r"(?<![a-z])(?:epoch|step|iter(?:ation)?|checkpoint|ckpt|model|weight)s?(?![a-z])[=_\- ]*\d*",
+    re.IGNORECASE,
 )
 _FIX = "say which step it is: @STEP=CHECKPOINT"
 
@@ -57,15 +60,17 @@ def find_checkpoints(specs: Iterable[str | Path | tuple[int, Model]]) -> list[Ch
     """All checkpoints that are named: series in the order they come, each by step.
 
     Args:
-        specs: what `load_model` takes; a folder of checkpoints; a pattern with ``*``, ``?`` or ``[...]``;
-            ``LABEL@STEP=``, ``LABEL=`` or ``@STEP=`` may stand before each. Or a step and a loaded model.
+        specs: what `load_model` takes; a folder of checkpoints; a pattern with ``*``, ``?`` or
+            ``[...]``; ``LABEL@STEP=``, ``LABEL=`` or ``@STEP=`` may stand before each. Or a step
+            and a loaded model.
 
     Raises:
-        ModelError: nothing is there, a name tells no step, or two checkpoints of a series share one.
+        ModelError: nothing is there, a name tells no step, or two checkpoints of a series share
+            one.
 
     Warns:
-        UserWarning: a file in a folder, or of a pattern, is left out as its name tells no step; or some names of a
-            series tell steps, and others epochs.
+        UserWarning: a file in a folder, or of a pattern, is left out as its name tells no step; or
+            some names of a series tell steps, and others epochs.
 
     Examples:
         >>> for found in find_checkpoints(["run/clip-1500.pt", "run/clip-400.pt", "@4000=bundled:clip"]):
@@ -86,11 +91,17 @@ def find_checkpoints(specs: Iterable[str | Path | tuple[int, Model]]) -> list[Ch
                     fix="give one another label or step: LABEL@STEP=CHECKPOINT",
                 )
     if not found:
-        raise ModelError("no checkpoint was named", expected="files, a folder of them, or a pattern")
+        raise ModelError(
+            "no checkpoint was named", expected="files, a folder of them, or a pattern"
+        )
     series = list(dict.fromkeys(model for model, _ in found))
     for model in series:
-        _warn_of_units(model, [checkpoint for checkpoint in found.values() if checkpoint.model == model])
-    return sorted(found.values(), key=lambda checkpoint: (series.index(checkpoint.model), checkpoint.step))
+        _warn_of_units(
+            model, [checkpoint for checkpoint in found.values() if checkpoint.model == model]
+        )
+    return sorted(
+        found.values(), key=lambda checkpoint: (series.index(checkpoint.model), checkpoint.step)
+    )
 
 
 def _warn_of_units(model: str, checkpoints: Iterable[Checkpoint]) -> None:
@@ -103,7 +114,8 @@ def _warn_of_units(model: str, checkpoints: Iterable[Checkpoint]) -> None:
             units.setdefault(unit, checkpoint.name)
     if len(units) > 1:
         warnings.warn(
-            f"{model!r}: {units[0]} tells a step and {units[1]} an epoch, and they are ordered as if both were "
+            f"{model!r}: {units[0]} tells a step and {units[1]} an epoch, and they are ordered as "
+            f"if both were "
             f"steps; say which step an epoch is: @STEP=CHECKPOINT",
             stacklevel=3,
         )
@@ -139,7 +151,10 @@ def series_of(path: Path) -> str:
         own = own[:start] + own[end:]
     own = _NO_STEP.sub("", own)
     own = own if counted else re.sub(r"\d+(?=\D*$)", "", own)
-    names = (_WORDS.sub("", name).strip("-_=. ") for name in (own, *(folder.name for folder in path.parents)))
+    names = (
+        _WORDS.sub("", name).strip("-_=. ")
+        for name in (own, *(folder.name for folder in path.parents))
+    )
     return next((name for name in names if name), "model")
 
 
@@ -152,7 +167,11 @@ def _named(spec: str) -> list[Checkpoint]:
     sources = _sources(name)
     several = sources != [name]
     if step is not None and len(sources) > 1:
-        raise ModelError(f"{spec!r} names {len(sources)} checkpoints", expected="one, as it has one step", fix=_FIX)
+        raise ModelError(
+            f"{spec!r} names {len(sources)} checkpoints",
+            expected="one, as it has one step",
+            fix=_FIX,
+        )
     found = []
     for source in sources:
         path = to_path(split_part(source)[0])
@@ -165,7 +184,11 @@ def _named(spec: str) -> list[Checkpoint]:
         else:
             warnings.warn(f"left out {source}: its name tells no step", stacklevel=4)
     if not found:
-        raise ModelError(f"no checkpoint in {name}", expected="names with a number, the step or the epoch", fix=_FIX)
+        raise ModelError(
+            f"no checkpoint in {name}",
+            expected="names with a number, the step or the epoch",
+            fix=_FIX,
+        )
     return found
 
 
@@ -174,12 +197,16 @@ def _split(spec: str) -> tuple[str, int | None, str]:
     before, name = split_label(spec)
     label, at, step = (before or "").partition("@")
     if (label and not is_label(label)) or (at and not re.fullmatch("[0-9]+", step)):
-        raise ModelError(f"{spec!r}", expected="LABEL@STEP=CHECKPOINT, LABEL= or @STEP=; a step is a whole number")
+        raise ModelError(
+            f"{spec!r}",
+            expected="LABEL@STEP=CHECKPOINT, LABEL= or @STEP=; a step is a whole number",
+        )
     return label, int(step) if at else None, name
 
 
 def _sources(name: str) -> list[str]:
-    """The checkpoints in a folder or of a pattern; anything else is one, or `load_model` will say what is wrong.
+    """The checkpoints in a folder or of a pattern; anything else is one, or `load_model` will say
+    what is wrong.
 
     ``#PART`` after either is that of each.
     """

@@ -19,13 +19,14 @@ except ImportError as error:
 
 
 class TrackerCallback(Callback):
-    """Records at the start of a training and after each of its steps that is due; on the first process only.
+    """Records at the start of a training and after each of its steps that is due; on the first
+    process only.
 
     Args:
         tracker: where to; its `every` counts optimiser steps.
         projections: of the module in training.
-        features: of the module in training, which is in evaluation mode and without gradients meanwhile; without it
-            purity alone is recorded.
+        features: of the module in training, which is in evaluation mode and without gradients
+            meanwhile; without it purity alone is recorded.
     """
 
     def __init__(

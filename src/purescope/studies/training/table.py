@@ -1,7 +1,8 @@
 """The table of a training: its columns, and the folder where it is kept row by row.
 
-The folder only grows: a row stays when its checkpoint is gone, and is measured again when its checkpoint, its data or
-purescope has changed. Rows measured by other settings are not mixed with it.
+The folder only grows: a row stays when its checkpoint is gone, and is measured again when its
+checkpoint, its data or purescope has changed. Rows measured by other settings are not mixed with
+it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,9 @@ from purescope.tables.results import read_track
 from purescope.tables.schemas import TRACK
 
 COLUMNS = TRACK.described
-"""The columns of the table; after these come high_purity_K, low_purity_K and random_K, accuracies at each k."""
+"""The columns of the table; after these come high_purity_K, low_purity_K and random_K, accuracies
+at each k.
+"""
 KEY = TRACK.key
 _FILE = parquet_name(TRACK)
 
@@ -40,7 +43,12 @@ class Log:
     """
 
     def __init__(
-        self, out: Path | None, settings: Mapping[str, Any], *, overwrite: bool = False, notes: Sequence[str] = ()
+        self,
+        out: Path | None,
+        settings: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        notes: Sequence[str] = (),
     ) -> None:
         self.out, self.rows = out, dict[tuple[str, int, str], dict[str, Any]]()
         if out is None:
@@ -62,7 +70,9 @@ class Log:
             _write(self.table(), self.out)
 
     def has(self, row: Mapping[str, Any]) -> bool:
-        """Whether the row of this model, step and dataset is there and depends on the same things."""
+        """Whether the row of this model, step and dataset is there and depends on the same
+        things.
+        """
         return bool(self.rows.get(_key(row), {}).get("identity") == row["identity"])
 
     def table(self) -> pd.DataFrame:
@@ -71,14 +81,17 @@ class Log:
         table = pd.DataFrame([{**missing, **row} for row in self.rows.values()])
         series = {model: i for i, model in enumerate(table.model.unique())}
         table = table.sort_values(
-            ["model", "step"], key=lambda c: c.map(series) if c.name == "model" else c, kind="stable"
+            ["model", "step"],
+            key=lambda c: c.map(series) if c.name == "model" else c,
+            kind="stable",
         )
         table = table.assign(**_rank_correlations(table)).reindex(columns=[*COLUMNS, *_by_k(table)])
         return check_table(table, TRACK)
 
 
 def _rank_correlations(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """Of each row with the step before and with the last, of that model and dataset; the first has none before.
+    """Of each row with the step before and with the last, of that model and dataset; the first has
+    none before.
 
     Places in the order are compared, so dead neurons count too: they stand last.
     """
@@ -103,7 +116,9 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _refuse_another(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Mapping[str, Any]:
+def _refuse_another(
+    out: Path, settings: Mapping[str, Any], *, overwrite: bool
+) -> Mapping[str, Any]:
     """Refuse a folder of other settings, or that no manifest of ours explains; return its manifest.
 
     Raises:
@@ -113,7 +128,8 @@ def _refuse_another(out: Path, settings: Mapping[str, Any], *, overwrite: bool) 
     if earlier is None and (out / _FILE).exists():
         raise OutputError(
             f"{out} holds {_FILE}, of no known training",
-            expected="a folder without results, or that of an earlier call: it has a manifest.json that says so",
+            expected="a folder without results, or that of an earlier call: it has a manifest.json "
+            "that says so",
             fix="choose another --out, or move this file away",
         )
     if overwrite or earlier is None or earlier.get("settings") == settings:

@@ -22,14 +22,15 @@ from purescope.studies.training.tracking import TrackSettings, measure
 class Tracker:
     """Records the purity of a model in training, and its accuracy where features are given.
 
-    Each record is on disk at once. A training that goes on from one of its checkpoints goes on with the table too, and
-    what it does again it records again.
+    Each record is on disk at once. A training that goes on from one of its checkpoints goes on with
+    the table too, and what it does again it records again.
 
     Args:
         out: a folder for ``track.csv`` and ``track.parquet``, of this training alone.
         every: record steps that are multiples of it, and pass over the others.
         model: the label of the training.
-        settings: how to measure; only ``keep``, ``draws``, ``seed``, ``space`` and ``renormalise`` matter here.
+        settings: how to measure; only ``keep``, ``draws``, ``seed``, ``space`` and ``renormalise``
+            matter here.
         overwrite: forget what `out` holds.
 
     Raises:
@@ -82,8 +83,8 @@ class Tracker:
         Args:
             step: how far the training has come.
             model: the projections, or what has them, see `projections_of`.
-            features: of the images and classes to measure accuracy on; or a function that makes them, which is called
-                when the step is due only, and without gradients.
+            features: of the images and classes to measure accuracy on; or a function that makes
+                them, which is called when the step is due only, and without gradients.
 
         Raises:
             ModelError: the module's projections go by no name that is known.
@@ -100,11 +101,14 @@ class Tracker:
             self._log.add(row | measure(projections, features, self.settings))
 
     def table(self) -> pd.DataFrame:
-        """What is recorded so far, a row for each step; columns as in `purescope.studies.training.table.COLUMNS`."""
+        """What is recorded so far, a row for each step; columns as in
+        `purescope.studies.training.table.COLUMNS`.
+        """
         return self._log.table()
 
 
-# Names of parameters, and whether their rows are neurons; they may stand deeper, as in a LightningModule.
+# Names of parameters, and whether their rows are neurons; they may stand deeper, as in a
+# LightningModule.
 _IMAGE = {
     "visual_projection.weight": True,  # transformers
     "image_projection": False,  # LaCLIP, SLIP
@@ -116,7 +120,8 @@ _TEXT = {"text_projection.weight": True, "text_projection": False, "text.proj.we
 
 
 def projections_of(module: nn.Module) -> Projections:
-    """The projections of a CLIP of open_clip, LaCLIP, SLIP, OpenAI or transformers, or of a module that holds one.
+    """The projections of a CLIP of open_clip, LaCLIP, SLIP, OpenAI or transformers, or of a module
+    that holds one.
 
     Copies in float32 on the cpu, rows being neurons: training goes on without changing them.
 
@@ -132,16 +137,22 @@ def projections_of(module: nn.Module) -> Projections:
         torch.Size([2, 4])
     """
     parameters = dict(module.named_parameters())
-    return Projections(image=_find(parameters, _IMAGE, "image"), text=_find(parameters, _TEXT, "text"))
+    return Projections(
+        image=_find(parameters, _IMAGE, "image"), text=_find(parameters, _TEXT, "text")
+    )
 
 
 def _find(parameters: dict[str, nn.Parameter], names: dict[str, bool], tower: str) -> Tensor:
-    found = {name: end for name in parameters for end in names if name == end or name.endswith(f".{end}")}
+    found = {
+        name: end for name in parameters for end in names if name == end or name.endswith(f".{end}")
+    }
     if len(found) != 1:
         raise ModelError(
-            f"{'several' if found else 'no'} {tower} projections by name{': ' if found else ''}{', '.join(found)}",
+            f"{'several' if found else 'no'} {tower} projections by "
+            f"name{': ' if found else ''}{', '.join(found)}",
             expected=f"one parameter that is called, or ends in, {' or '.join(names)}",
-            fix="give the projections themselves: Projections(image=..., text=...), rows being neurons",
+            fix="give the projections themselves: Projections(image=..., text=...), rows being "
+            "neurons",
         )
     name, end = next(iter(found.items()))
     weight = parameters[name].detach().float().cpu().clone()

@@ -13,15 +13,17 @@ from PIL import Image
 
 from purescope.datasets.dataset import Dataset
 from purescope.features.features import Features
-from purescope.formats import ResultTable, definitions, results_html
+from purescope.formats import definitions
 from purescope.looks import PALETTE
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
-from purescope.studies.comparisons import AREA, compare_strategies
+from purescope.studies.comparisons import compare_strategies
 from purescope.studies.judging import judge
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import measure_strategies, sweep
+from purescope.tables.columns import AREA
 from purescope.tables.files import read_table, write_table
+from purescope.tables.result_table import ResultTable, results_html
 from purescope.tables.schemas import RESULTS
 from tests.studies.test_sweeps import DRAWS, FEATURES, KEEP, PROJECTIONS, make_features
 

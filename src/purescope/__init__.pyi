@@ -28,6 +28,8 @@ from .plots.neurons import plot_overlap as plot_overlap
 from .report.writing import write_report as write_report
 from .runs.doors import run_compare as run_compare
 from .runs.doors import run_evidence as run_evidence
+from .runs.inputs import Settings as Settings
+from .runs.inputs import Sources as Sources
 from .runs.reproduction import run_reproduction as run_reproduction
 from .runs.run import run_sweep as run_sweep
 from .studies.importance import neuron_importance as neuron_importance
@@ -36,6 +38,7 @@ from .studies.sweeps import sweep as sweep
 from .studies.training.tracker import Tracker as Tracker
 from .studies.training.tracking import track as track
 from .tables.published import published_figures as published_figures
-from .tables.results import read_results as read_results
+from .tables.results import Results as Results
+from .tables.results import open_results as open_results
 
 __version__: str

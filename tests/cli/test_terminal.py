@@ -15,10 +15,11 @@ import pytest
 from rich.console import Console
 
 from purescope.cli import terminal
-from purescope.studies.comparisons import Difference
-from purescope.studies.verdict import Finding, Verdict
-from purescope.tables.files import write_table
-from purescope.tables.schemas import COMPARISONS, CURVES
+from purescope.formats import Difference
+from purescope.tables.points import curve_points
+from purescope.tables.results import Results
+from purescope.tables.schemas import STANDINGS
+from purescope.tables.verdicts import Finding, Verdict
 
 KS = [200, 250, 300, 350, 400, 450, 500]
 SETS = ("emoji", "flags", "icons", "clipart", "fashion-mnist", "openmoji")
@@ -53,7 +54,12 @@ def made(
         "neurons",
         "chance",
     ]
-    return pd.DataFrame(rows + full, columns=columns)
+    return pd.DataFrame(rows + full, columns=columns).assign(low=np.nan, high=np.nan)
+
+
+def results(table: pd.DataFrame | None = None) -> Results:
+    """What a run returns, as far as accuracies are shown from it."""
+    return Results(Path(), {"curve_points": curve_points(made() if table is None else table)})
 
 
 def printed(show, **options: object) -> str:
@@ -63,7 +69,7 @@ def printed(show, **options: object) -> str:
 
 
 def test_two_models_on_six_sets_are_half_a_screen_of_100_columns() -> None:
-    lines = printed(lambda screen: terminal.accuracies(screen, made())).splitlines()
+    lines = printed(lambda screen: terminal.accuracies(screen, results())).splitlines()
     assert len(lines) <= 22 and max(map(len, lines)) <= 100
     # From 42 to 55, the eighth of 13 points that a value is nearest to: 52 is 5.4 of 7 above the
     # least.
@@ -74,19 +80,19 @@ def test_two_models_on_six_sets_are_half_a_screen_of_100_columns() -> None:
 
 def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = printed(
-        lambda screen: terminal.accuracies(screen, made()),
+        lambda screen: terminal.accuracies(screen, results()),
         force_terminal=True,
         color_system="truecolor",
     )
     assert "\x1b[38;2;0;114;178m▆" in coloured and "\x1b[38;2;0;114;178m52" not in coloured
     monkeypatch.setenv("NO_COLOR", "1")
-    plain = printed(lambda screen: terminal.accuracies(screen, made()), force_terminal=True)
+    plain = printed(lambda screen: terminal.accuracies(screen, results()), force_terminal=True)
     assert "\x1b[3" not in plain and "▆▇▇▇▇██" in plain
 
 
 def test_a_terminal_of_80_columns_cuts_no_number() -> None:
     screen = Console(file=io.StringIO(), width=80, highlight=False)
-    terminal.accuracies(screen, made())
+    terminal.accuracies(screen, results())
     lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= 80 and "…" not in "".join(lines)
     row = next(line for line in lines if line.startswith("fashion-mnist"))
@@ -117,7 +123,7 @@ def test_on_a_terminal_a_step_passes_and_a_note_stays(
 
 def test_names_are_no_markup() -> None:
     table = made(models=("[red]M[/red]",), sets=("[bold]D[/bold]", "a[/]b"))
-    shown = printed(lambda screen: terminal.accuracies(screen, table))
+    shown = printed(lambda screen: terminal.accuracies(screen, results(table)))
     assert "[red]M[/red]" in shown and "[bold]D[/bold]" in shown and "a[/]b" in shown
     difference = Difference(0.01, -0.01, 0.03)
     finding = Finding(
@@ -204,19 +210,19 @@ def test_python_that_runs_a_module_is_no_command(monkeypatch: pytest.MonkeyPatch
     assert terminal.typed("purescope models") == "purescope models"
 
 
-@pytest.mark.parametrize(
-    ("sets", "said"), [(("flags",), "1 data set"), (("flags", "icons"), "2 data sets")]
-)
-def test_one_data_set_is_one(sets: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    for schema in (COMPARISONS, CURVES):
-        empty = pd.DataFrame(
-            {name: pd.Series(dtype=dtype) for name, dtype in schema.columns.items()}
-        )
-        write_table(empty, tmp_path, schema)
-    assert (
-        terminal.strategy_table(made(("M",), sets), tmp_path, "M").title
-        == f"M: strategies, over all k and {said}"
-    )
+@pytest.mark.parametrize(("sets", "words"), [(1, "1 dataset"), (2, "2 datasets")])
+def test_one_dataset_is_one(sets: int, words: str) -> None:
+    row = {name: np.nan for name in STANDINGS.columns} | {
+        "model": "M",
+        "strategy": "svd",
+        "place": 1,
+        "sets": sets,
+        "labels": False,
+        "area": 0.5,
+        "needed": 200.0,
+    }
+    table = terminal.strategy_table(pd.DataFrame([row]), 200)
+    assert table.title == f"M: strategies, over all k and {words}"
 
 
 def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,6 +236,6 @@ def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -
 def test_a_table_of_one_k_or_one_choice_has_no_curve() -> None:
     table = made()
     one = table[(table.k.isin([200, 512])) & (table.strategy != "low_purity")]
-    shown = printed(lambda screen: terminal.accuracies(screen, one))
+    shown = printed(lambda screen: terminal.accuracies(screen, results(one)))
     assert "keeping 200 of 512" in shown and "low purity" not in shown and "▁" not in shown
     assert not np.isnan(one.value).any()

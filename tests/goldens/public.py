@@ -89,7 +89,8 @@ def results() -> Iterator[str]:
         yield ""
 
 
-_TYPES = {"Dataset", "Features", "Model", "PurescopeError"}  # which others return or raise
+# Which others take, return or raise.
+_TYPES = {"Dataset", "Features", "Model", "PurescopeError", "Results", "Settings", "Sources"}
 
 
 def _calls() -> dict[str, Callable[[], Any]]:
@@ -139,21 +140,21 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "track": lambda: ps.track(training, [pets], settings=TrackSettings(keep=[6, 12], draws=2)),
         "Tracker": lambda: _tracked(weights),
         "published_figures": ps.published_figures,
-        "run_sweep": lambda: ps.run_sweep([], [features], "public", **quick),
-        "run_evidence": lambda: ps.run_evidence([], [features], "public-evidence", **quick),
-        "run_compare": lambda: ps.run_compare(
-            "cc3m_clip.pt", model, [pets], "public-pair", **_in_weights(quick)
+        "run_sweep": lambda: ps.run_sweep([], [features], "public", **quick).table("results"),
+        "run_evidence": lambda: ps.run_evidence([], [features], "public-evidence", **quick).tables,
+        "run_compare": lambda: (
+            ps.run_compare(
+                "cc3m_clip.pt", model, [pets], "public-pair", **_in_weights(quick)
+            ).tables
         ),
-        "run_reproduction": lambda: (
-            ps.run_reproduction(
-                model,
-                "public-again",
-                sources=Sources(data_root="DATA"),
-                data=["cifar10"],
-                **_in_weights(quick),
-            ).table
-        ),
-        "read_results": lambda: ps.read_results(Path("public")),
+        "run_reproduction": lambda: ps.run_reproduction(
+            model,
+            "public-again",
+            sources=Sources(data_root="DATA"),
+            data=["cifar10"],
+            **_in_weights(quick),
+        ).table("reproduction"),
+        "open_results": lambda: ps.open_results("public").table("results"),
         "write_report": lambda: ps.write_report(Path("public")),
         "plot_accuracy": lambda: ps.plot_accuracy(table),
         "plot_silhouette": lambda: ps.plot_silhouette(table),

@@ -17,15 +17,30 @@ from purescope.files.manifest import write_manifest
 from purescope.files.writing import slug
 from purescope.maths.overlaps import Projections
 from purescope.studies.comparisons import adjust, compare_strategies, curve_table
+from purescope.studies.judging import verdicts_of
 from purescope.studies.neurons import PORTRAIT, cosine_maps, neuron_portraits, portrait
 from purescope.studies.settings import Options
+from purescope.studies.standings import mean_points, standings_table
 from purescope.studies.sweeps import measure_strategies
 from purescope.studies.thumbnails import thumbnail
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import write_table
+from purescope.tables.points import curve_points
 from purescope.tables.results import write_results
 from purescope.tables.schema import Schema
-from purescope.tables.schemas import COMPARISONS, CURVES, NEURONS, RESULTS, THUMBNAILS, WORDS
+from purescope.tables.schemas import (
+    COMPARISONS,
+    CURVE_POINTS,
+    CURVES,
+    MEAN_POINTS,
+    NEURONS,
+    RESULTS,
+    STANDINGS,
+    THUMBNAILS,
+    VERDICTS,
+    WORDS,
+)
+from purescope.tables.verdicts import verdict_table
 
 KS = (4, 8, 12, 16)
 NEURONS_MADE, IMAGES = 20, 48
@@ -56,7 +71,7 @@ def make_folder(
                 "results": measured.table.assign(protocol="native"),
                 "comparisons": compare_strategies(measured),
                 "curves": curve_table(measured),
-                **portrait(measured, projections),
+                **portrait(measured),
             }
             for name, table in found.items():
                 parts.setdefault(name, []).append(table)
@@ -68,9 +83,19 @@ def make_folder(
     write_results(tables["results"], out)
     for schema in (COMPARISONS, CURVES, NEURONS, *PORTRAIT):
         write_table(tables[schema.name], out, schema)
+    derive(out)
     write_table(_thumbnails(datasets), out, THUMBNAILS, csv=False)
     write_manifest(_manifest(models, datasets, notes), out)
     return out
+
+
+def derive(out: Path) -> None:
+    """Write the tables that a run makes of the others, once a test has changed one of those."""
+    results, comparisons, curves = (read(out, kind) for kind in (RESULTS, COMPARISONS, CURVES))
+    write_table(curve_points(results), out, CURVE_POINTS)
+    write_table(mean_points(results), out, MEAN_POINTS)
+    write_table(standings_table(results, comparisons, curves), out, STANDINGS)
+    write_table(verdict_table(verdicts_of(results, comparisons)), out, VERDICTS)
 
 
 def read(out: Path, schema: Schema = RESULTS) -> pd.DataFrame:

@@ -24,9 +24,10 @@ from purescope.report.neurons import beside_random
 from purescope.report.summary import answers
 from purescope.report.writing import write_report
 from purescope.studies.judging import judge
+from purescope.studies.standings import standings_table
 from purescope.studies.training.table import COLUMNS
 from purescope.tables.files import write_table
-from purescope.tables.results import read_folder
+from purescope.tables.results import Results, open_results
 from purescope.tables.schemas import (
     CLASS_IMPORTANCE,
     COMPARISONS,
@@ -37,8 +38,9 @@ from purescope.tables.schemas import (
     REPRODUCTION,
     RESULTS,
     RIVALS,
+    STANDINGS,
 )
-from tests.report.made import IMAGES, KS, NEURONS_MADE, make_folder, read
+from tests.report.made import IMAGES, KS, NEURONS_MADE, derive, make_folder, read
 from tests.report.parsed import Element, parse
 
 pytestmark = pytest.mark.slow
@@ -217,7 +219,7 @@ def test_it_is_said_whether_a_model_is_purer_than_chance(made: Path, page: Eleme
             f"Mean overlap is {told} that of random neurons: the model is no purer than chance."
             in page.text
         )
-    folder = read_folder(made)
+    folder = open_results(made)
     purer = table.assign(image_overlap=table.image_random / 2)
     said = beside_random(replace(folder, tables={**folder.tables, "neurons": purer}), 0)
     assert "image tower 0.50 times" in said and said.endswith(
@@ -229,12 +231,12 @@ def test_it_is_said_whether_a_model_is_purer_than_chance(made: Path, page: Eleme
 
 
 def test_the_answer_names_a_better_strategy_and_nothing_that_was_not_measured(made: Path) -> None:
-    folder = read_folder(made)
+    folder = open_results(made)
     results, curves = folder.tables["results"], folder.tables["curves"]
 
     def half(results: pd.DataFrame, curves: pd.DataFrame) -> str:
-        tables = {**folder.tables, "results": results, "curves": curves}
-        return answers(replace(folder, tables=tables))[0].half
+        standings = standings_table(results, folder.tables["comparisons"], curves)
+        return answers(Results(made, {**folder.tables, "standings": standings}))[0].half
 
     pca = curves[curves.strategy == "high_purity"].assign(
         strategy="pca", kept=1.0, kept_low=1.0, kept_high=1.0
@@ -437,7 +439,7 @@ def test_a_dead_neuron_is_not_compared(tmp_path: Path, single: Path) -> None:
 
 
 def test_the_k_nearest_to_half_comes_first(made: Path) -> None:
-    folder = read_folder(made)
+    folder = open_results(made)
     there = curves(folder)
     (key, one), *_ = there.items()
     for ks, first in (((4, 8, 12, 16), 8), ((2, 11, 14), 11), ((12, 14), 12), ((3,), 3)):
@@ -475,7 +477,7 @@ def test_the_ks_stand_at_the_axes(page: Element) -> None:
 
 
 def test_an_axis_of_models_of_several_sizes_names_none(made: Path) -> None:
-    folder = read_folder(made)
+    folder = open_results(made)
     there = curves(folder)
     chosen, seen = _chosen(folder, there), looks(folder.strategies)
     for neurons, title in ((NEURONS_MADE, "Neurons kept, of 20"), (30, "Neurons kept")):
@@ -556,7 +558,8 @@ def test_names_of_lines_that_would_stand_on_each_other_are_one(
     )
     shutil.copytree(made, tmp_path / "run")
     write_table(changed, tmp_path / "run", RESULTS)
-    found = curves(read_folder(tmp_path / "run"))["First", "pets", "accuracy"].levels
+    derive(tmp_path / "run")
+    found = curves(open_results(tmp_path / "run"))["First", "pets", "accuracy"].levels
     assert [level["label"] for level in found] == named
     assert [level["value"] for level in found] == [0.25 + away, 0.25]
 
@@ -641,6 +644,9 @@ def test_one_k_one_set_and_no_draws_are_enough(tmp_path: Path, single: Path) -> 
         tmp_path,
         CURVES,
     )
+    none = pd.DataFrame(columns=list(COMPARISONS.columns))
+    standings = standings_table(read(tmp_path), none, read(tmp_path, CURVES))
+    write_table(standings, tmp_path, STANDINGS)
     page = parse(write_report(tmp_path))
     answer = page.one("div", class_="verdict")
     empty, half, claim = (one.text for one in answer.all("p"))

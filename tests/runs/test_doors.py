@@ -70,7 +70,7 @@ class StopHere(BaseException): ...
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.DataFrame]]:
     out = tmp_path_factory.mktemp("evidence")
-    return out, run_evidence(MODELS, DATA, out, settings=SETTINGS, rotations=5)
+    return out, run_evidence(MODELS, DATA, out, settings=SETTINGS, rotations=5).tables
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -79,14 +79,14 @@ def test_every_table_is_of_every_pair_and_on_disk(evidence: Any, name: str) -> N
     pairs = {(m.label, d.dataset) for m in MODELS for d in DATA}
     assert set(tables[name][["model", "dataset"]].itertuples(index=False, name=None)) == pairs
     pd.testing.assert_frame_equal(
-        pd.read_parquet(out / f"{name}.parquet"), tables[name], check_dtype=False
+        pd.read_parquet(out / f"{name}.parquet"), pd.DataFrame(tables[name]), check_dtype=False
     )
     assert len(pd.read_csv(out / f"{name}.csv")) == len(tables[name])
 
 
 def test_evidence_is_the_sweep_and_more(evidence: Any, tmp_path: Path) -> None:
-    table = pd.DataFrame(run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS))
-    pd.testing.assert_frame_equal(evidence[1]["results"], table, check_exact=True)
+    table = pd.DataFrame(run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS).table("results"))
+    pd.testing.assert_frame_equal(pd.DataFrame(evidence[1]["results"]), table, check_exact=True)
     pd.testing.assert_frame_equal(
         evidence[1]["comparisons"], read_table(tmp_path, COMPARISONS), check_exact=True
     )
@@ -117,7 +117,7 @@ def test_a_stopped_run_goes_on(evidence: Any, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         patch.setattr(doors, "null_table", stopping)
         run_evidence(MODELS, DATA, tmp_path, settings=SETTINGS, rotations=5)
-    tables = run_evidence(MODELS, DATA, tmp_path, settings=SETTINGS, rotations=5)
+    tables = run_evidence(MODELS, DATA, tmp_path, settings=SETTINGS, rotations=5).tables
     for name in TABLES:
         pd.testing.assert_frame_equal(tables[name], evidence[1][name], check_exact=True)
 
@@ -125,7 +125,7 @@ def test_a_stopped_run_goes_on(evidence: Any, tmp_path: Path) -> None:
 def test_a_model_without_projections_is_judged_by_its_activations(tmp_path: Path) -> None:
     bare = model("Bare", 1, "ends without a projection")
     settings = Settings(keep=(8, 16), draws=20, resamples=50, space="centred")
-    tables = run_evidence([bare], DATA[:1], tmp_path, settings=settings, rotations=3)
+    tables = run_evidence([bare], DATA[:1], tmp_path, settings=settings, rotations=3).tables
     assert "gaussian weights" not in set(tables["nulls"].null)
     assert "weights" not in set(tables["variants"].choice)
     assert tables["importance"].total_overlap.isna().all()
@@ -146,7 +146,7 @@ def test_the_command_has_the_same_defaults() -> None:
 
 
 def test_two_models_are_compared_on_each_data_set(tmp_path: Path) -> None:
-    tables = run_compare(*MODELS, DATA, tmp_path, settings=SETTINGS)
+    tables = run_compare(*MODELS, DATA, tmp_path, settings=SETTINGS).tables
     rivals = check_table(tables["rivals"], RIVALS)
     assert set(rivals.dataset) == {"first", "second", "all"}
     assert set(rivals["first"]) == {"One"}
@@ -170,7 +170,7 @@ def test_two_models_are_compared_on_each_data_set(tmp_path: Path) -> None:
 def test_a_stopped_comparison_goes_on(
     stopped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = run_compare(*MODELS, DATA, tmp_path / "whole", settings=SETTINGS)
+    expected = run_compare(*MODELS, DATA, tmp_path / "whole", settings=SETTINGS).tables
     seen: list[str] = []
 
     def stopping(*arguments: Any) -> Any:
@@ -186,7 +186,7 @@ def test_a_stopped_comparison_goes_on(
         patch.setattr(f"purescope.{name}", stopping)
         run_compare(*MODELS, DATA, tmp_path / "out", settings=SETTINGS)
     for _ in range(2):  # what is missing, and then from what is on disk
-        tables = run_compare(*MODELS, DATA, tmp_path / "out", settings=SETTINGS)
+        tables = run_compare(*MODELS, DATA, tmp_path / "out", settings=SETTINGS).tables
         for table in expected:
             pd.testing.assert_frame_equal(tables[table], expected[table], check_exact=True)
         monkeypatch.setattr(doors, "compare_models", None)

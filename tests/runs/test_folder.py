@@ -29,7 +29,7 @@ from purescope.runs.inputs import Settings
 from purescope.specs import to_folder, to_path
 from purescope.studies.synthetic import plant
 from purescope.tables.files import parquet_name
-from purescope.tables.results import read_folder, read_results
+from purescope.tables.results import open_results
 from purescope.tables.schemas import LAYERS, OF_RUNS
 from tests.tables.test_schema import sample
 from tests.undrawn import run_sweep
@@ -54,7 +54,7 @@ def out(finished: Path, tmp_path: Path) -> Path:
 
 
 def again(out: Path, **options: Any) -> pd.DataFrame:
-    return run_sweep([], [MADE.features], out, settings=SETTINGS, **options)
+    return run_sweep([], [MADE.features], out, settings=SETTINGS, **options).table("results")
 
 
 # --- one way in for paths
@@ -70,7 +70,7 @@ def test_home_is_home_whatever_the_shell_did(
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     table = again("~/z")  # type: ignore[arg-type]
-    assert read_results(tmp_path / "home" / "z").equals(table)
+    assert open_results(tmp_path / "home" / "z").table("results").equals(table)
     assert not any((tmp_path / "work").iterdir())
 
 
@@ -84,7 +84,7 @@ def test_a_folder_called_tilde_is_no_home(
     run_sweep([], [OTHER.features], tmp_path / "home" / "z", settings=SETTINGS)
     monkeypatch.chdir(tmp_path)
     shutil.copytree(out, tmp_path / "~" / "z")
-    before = read_results(out)
+    before = open_results(out).table("results")
     for spelt in ("./~/z", str(tmp_path / "~" / "z")):
         assert again(to_path(spelt)).equals(before)
     assert to_path(to_path("./~/z")) == tmp_path / "~" / "z"
@@ -105,7 +105,7 @@ def test_a_folder_without_a_usable_name_is_refused(
 
 
 def test_a_second_run_into_a_folder_is_refused(out: Path) -> None:
-    before = read_results(out)
+    before = open_results(out).table("results")
     with lock_folder(out):
         for options in ({}, {"overwrite": True}):
             with pytest.raises(
@@ -280,7 +280,7 @@ def test_results_that_cannot_be_are_shown_nowhere(column: str, out: Path) -> Non
     table = pd.read_parquet(path)
     table.loc[3, column] = WRONG[column]
     table.to_parquet(path, index=False)
-    for use in (read_results, write_report, lambda out: draw_folder(out, out / "figures")):
+    for use in (open_results, write_report, lambda out: draw_folder(out, out / "figures")):
         with pytest.raises(InputError) as caught:
             use(out)  # type: ignore[operator]
         assert (
@@ -369,7 +369,7 @@ def test_a_manifest_of_any_types_is_shown_or_refused(tmp_path: Path) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 try:
-                    folder = read_folder(tmp_path)
+                    folder = open_results(tmp_path)
                 except PurescopeError as error:
                     refused += str(tmp_path / "manifest.json") in str(error)
                 else:

@@ -16,7 +16,7 @@ from purescope.models import load_model
 from purescope.runs.inputs import Settings, Sources
 from purescope.runs.reproduction import beside_published, means_over_k
 from purescope.tables.published import CLASSES, TITLES, oddities, published_figures
-from purescope.tables.results import read_results
+from purescope.tables.results import open_results
 from tests.checkpoints import laclip_tensors, write_laclip
 from tests.datasets.test_torchvision import MINIATURES
 from tests.undrawn import run_reproduction
@@ -80,7 +80,9 @@ def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsy
     assert "not as published: cifar10 (not as many images" in printed.err
     assert "STL-10 is in the figures" in printed.out and "nothing was published" in printed.out
     assert printed.out.index("eurosat") < printed.out.index("stl10")
-    tables = {protocol: read_results(out / protocol) for protocol in ("paper", "native")}
+    tables = {
+        protocol: open_results(out / protocol).table("results") for protocol in ("paper", "native")
+    }
     for protocol, table in tables.items():
         assert set(table.dataset) == set(TITLES) and set(table.model) == {"CC3M LaCLIP"}
         assert set(table.protocol) == {protocol}
@@ -169,7 +171,9 @@ def test_some_sets_and_a_name_of_ones_own(checkpoint, tmp_path) -> None:
         data=["STL10"],
         settings=SETTINGS,
     )
-    assert set(found.table.dataset) == {"stl10"} and set(found.results["native"].model) == {"Mine"}
+    assert set(found.table("reproduction").dataset) == {"stl10"} and set(
+        found.runs["native"].models
+    ) == {"Mine"}
     assert not any("STL-10" in note for note in found.notes)
 
 
@@ -193,7 +197,7 @@ def test_a_model_of_another_kind_is_told_apart(tmp_path) -> None:
             settings=SETTINGS,
         )
     # 512 neurons: the ks are those published, so the numbers stand side by side, under the note.
-    assert found.table.published.notna().sum() == 2 * 3 * 7
+    assert found.table("reproduction").published.notna().sum() == 2 * 3 * 7
     assert "another kind" in (tmp_path / "out" / "reproduction.md").read_text()
 
 

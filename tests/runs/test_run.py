@@ -25,11 +25,12 @@ from purescope.features.files import read_features, save_features
 from purescope.files.writing import atomic_path
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
+from purescope.plots.folder import draw_folder
 from purescope.report.writing import write_report
 from purescope.runs import inputs
 from purescope.runs import run as _run
-from purescope.runs.folder import Tables
 from purescope.runs.inputs import Settings, Sources, features_of
+from purescope.runs.pairs import Tables
 from purescope.runs.study import Opened, Study
 from purescope.studies.neurons import cosine_maps
 from purescope.studies.sweeps import Measured
@@ -37,18 +38,22 @@ from purescope.studies.sweeps import sweep as ps_sweep
 from purescope.studies.synthetic import plant
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import check_table, read_table
+from purescope.tables.results import open_results
 from purescope.tables.schemas import (
     ATTRIBUTIONS,
     CLASS_IMPORTANCE,
     COMPARISONS,
     CONFUSIONS,
+    CURVE_POINTS,
     CURVES,
     EXAMPLES,
     IMPORTANCE,
+    MEAN_POINTS,
     NULLS,
     ORDERS,
     RESULTS,
     RIVALS,
+    STANDINGS,
     THUMBNAILS,
     VERDICTS,
     WORDS,
@@ -176,13 +181,85 @@ def test_a_stopped_run_goes_on_where_it_stopped(
         stop_after(pairs, patch)
         run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
     assert len(measured) == pairs
-    table = run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS)
+    table = run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS).table("results")
     assert len(measured) == len(set(measured)) == 4, "each pair once"
     pd.testing.assert_frame_equal(table, read_table(whole, RESULTS), check_exact=True)
     assert content(tmp_path / "stopped") == content(whole)
     told = json.loads((tmp_path / "stopped" / "manifest.json").read_text())
     assert [(timing["model"], timing["dataset"]) for timing in told["timings"]] == measured
     assert "finished" in told
+
+
+def test_a_finished_pair_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    rename = Path.rename
+    monkeypatch.setattr(
+        Path, "rename", lambda path, to: written.append(to.name) or rename(path, to)
+    )
+    run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+    assert written == ["0001", "0002", "0003", "0004", "0005", "0006"]  # and words of two models
+    assert not (tmp_path / "pairs").exists()
+
+
+def stopped_run(out: Path) -> None:
+    """Two pairs of four."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
+        stop_after(2, patch)
+        run_sweep(MODELS, DATA, out, settings=SETTINGS)
+
+
+def test_what_a_stopped_run_finished_can_be_looked_at(whole: Path, tmp_path: Path) -> None:
+    stopped_run(tmp_path)
+    results = open_results(tmp_path)
+    of_whole = read_table(whole, RESULTS)
+    half = of_whole[of_whole.dataset == "first"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.DataFrame(results.table("results")), half, check_exact=True)
+    assert results.models == ["One", "Two"] and not results.verdicts
+    assert write_report(tmp_path).is_file()
+    assert draw_folder(tmp_path, tmp_path / "drawn").written
+
+
+@pytest.mark.parametrize("how", ["cut", "of another run", "of another pair", "no entry", "text"])
+def test_a_damaged_pair_alone_is_measured_anew(
+    how: str, whole: Path, tmp_path: Path, measured: list[Any]
+) -> None:
+    stopped_run(tmp_path)
+    second = tmp_path / "pairs" / "0002"
+    entry = json.loads((second / "pair.json").read_text())
+    match how:
+        case "cut":
+            (second / "orders.parquet").write_bytes(b"PAR1")
+        case "of another run":
+            (second / "pair.json").write_text(json.dumps(entry | {"run": "0" * 64}))
+        case "of another pair":
+            shutil.rmtree(second)
+            shutil.copytree(tmp_path / "pairs" / "0001", second)
+        case "no entry":
+            (second / "pair.json").unlink()
+        case "text":
+            (second / "pair.json").write_text("[1, 2")
+    measured.clear()
+    with pytest.warns(UserWarning, match=r"measured anew, since .*0002"):
+        run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
+    assert measured == [("Two", "first"), ("One", "second"), ("Two", "second")]
+    assert content(tmp_path) == content(whole)
+
+
+def test_of_a_pair_nothing_behind_a_link_and_nothing_of_others_is_removed(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    stopped_run(out)
+    shutil.move(out / "pairs" / "0002", elsewhere)
+    (out / "pairs" / "0002").symlink_to(elsewhere)
+    with pytest.raises(OutputError, match="0002 is a link to"):
+        run_sweep(MODELS, DATA, out, settings=SETTINGS)
+    run_sweep(MODELS, DATA, out, settings=SETTINGS, overwrite=True)
+    assert (elsewhere / "pair.json").is_file() and (elsewhere / "results.parquet").is_file()
+    shutil.rmtree(out)
+    stopped_run(out)
+    (out / "pairs" / "0001" / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"0001 holds mine\.txt, which is not purescope's"):
+        run_sweep(MODELS, DATA, out, settings=SETTINGS, overwrite=True)
+    assert (out / "pairs" / "0001" / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -253,15 +330,18 @@ def test_every_run_writes_what_a_page_needs(tmp_path: Path) -> None:
     )
     bare = replace(model("Bare", 5), weight_space="its image tower ends in a pooling")
     settings = replace(SETTINGS, space="centred")
-    tables = run([*MODELS, bare], [*DATA[:1], pets], tmp_path, settings=settings)
+    tables = run([*MODELS, bare], [*DATA[:1], pets], tmp_path, settings=settings).tables
     kinds = (
         RESULTS,
         COMPARISONS,
         CURVES,
+        CURVE_POINTS,
         ATTRIBUTIONS,
         *PORTRAYED,
         NEURON_TABLE,
         THUMBNAILS,
+        MEAN_POINTS,
+        STANDINGS,
         VERDICTS,
     )
     assert read(tmp_path)["tables"] == [schema.name for schema in kinds] == [*tables]
@@ -300,7 +380,7 @@ def test_thumbnails_are_of_the_images_that_were_measured(tmp_path: Path) -> None
         noise(number).save(path)
     (tmp_path / "pets" / "a" / "2.png").write_bytes(b"broken")
     sources = Sources(on_bad_image="skip")
-    tables = run(
+    results = run(
         MODELS[:1],
         [f"folder:{tmp_path / 'pets'}"],
         tmp_path / "out",
@@ -310,7 +390,7 @@ def test_thumbnails_are_of_the_images_that_were_measured(tmp_path: Path) -> None
     kept = [0, 4, 6, 1, 3, 5, 7]
     from purescope.studies.thumbnails import thumbnail
 
-    thumbnails = tables["thumbnails"]
+    thumbnails = results.table("thumbnails")
     assert thumbnails.image.tolist() == list(range(7))
     assert thumbnails.thumbnail.tolist() == [thumbnail(noise(number)) for number in kept]
 
@@ -343,7 +423,13 @@ def test_what_is_of_the_whole_run_is_not_made_again_once_it_has_finished(tmp_pat
         return pd.DataFrame(columns=[*RIVALS.columns])
 
     def again() -> dict[str, bytes]:
-        run(MODELS, DATA[:2], tmp_path, study=Study(of_all=[(RIVALS, rivals)]), settings=SETTINGS)
+        run(
+            MODELS,
+            DATA[:2],
+            tmp_path,
+            study=Study(more_whole=[(RIVALS, rivals)]),
+            settings=SETTINGS,
+        )
         return content(tmp_path)
 
     before = again()
@@ -363,7 +449,9 @@ def test_a_report_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("purescope.report.writing.write_report", write_report)
     with pytest.warns(UserWarning, match=r"no report: no ink; `purescope report .*` draws it"):
-        table = run_sweep(MODELS, DATA[:1], tmp_path, settings=SETTINGS, report=True)
+        table = run_sweep(MODELS, DATA[:1], tmp_path, settings=SETTINGS, report=True).table(
+            "results"
+        )
     assert len(table) and "finished" in read(tmp_path)
 
 
@@ -461,9 +549,10 @@ def test_a_finished_run_is_read_again(tmp_path: Path, measured: list[Any]) -> No
     first = run_sweep(MODELS[:1], DATA, tmp_path, settings=SETTINGS)
     before = content(tmp_path)
     measured.clear()
-    pd.testing.assert_frame_equal(
-        run_sweep(MODELS[:1], DATA, tmp_path, settings=SETTINGS), first, check_exact=True
-    )
+    again = run_sweep(MODELS[:1], DATA, tmp_path, settings=SETTINGS)
+    assert list(again.tables) == list(first.tables)
+    for name, table in first.tables.items():
+        pd.testing.assert_frame_equal(again.tables[name], table, check_exact=True)
     assert measured == []
     assert content(tmp_path) == before
     with pytest.raises(OutputError, match="its settings differ"):
@@ -484,7 +573,9 @@ def test_a_model_without_projection_is_refused_before_anything_is_encoded(tmp_pa
     ):
         run_sweep([bare], DATA, tmp_path / "out", settings=SETTINGS)
     assert not (tmp_path / "out").exists()
-    table = run_sweep([bare], DATA, tmp_path / "out", settings=replace(SETTINGS, space="centred"))
+    table = run_sweep(
+        [bare], DATA, tmp_path / "out", settings=replace(SETTINGS, space="centred")
+    ).table("results")
     assert set(table.space) == {"centred"}
 
 
@@ -562,7 +653,9 @@ def test_features_alone_are_ranked_by_their_activations(tmp_path: Path) -> None:
         dataset="pets",
     )
     settings = replace(SETTINGS, space="activations")
-    table = run_sweep([], [f"features:{named}"], tmp_path / "out", settings=settings)
+    table = run_sweep([], [f"features:{named}"], tmp_path / "out", settings=settings).table(
+        "results"
+    )
     notes = json.loads((tmp_path / "out" / "manifest.json").read_text())["notes"]
     assert not [
         note for note in notes if "does not say which model" in note
@@ -713,14 +806,13 @@ def test_a_pair_may_have_no_row_in_a_table(tmp_path: Path) -> None:
     """
     calls = []
 
-    def of_pair(found: Measured, model: Model, tables: Tables) -> Tables:
-        calls.append(found.features.dataset)
+    def pair_tables(measured: Measured, tables: Tables) -> Tables:
+        calls.append(measured.features.dataset)
         return {"nulls": pd.DataFrame(columns=[*NULLS.columns])}
 
     for _ in range(2):
-        tables = run(
-            MODELS[:1], DATA[:2], tmp_path, study=Study(of_pair, [NULLS]), settings=SETTINGS
-        )
+        study = Study(pair_tables, [NULLS])
+        tables = run(MODELS[:1], DATA[:2], tmp_path, study=study, settings=SETTINGS).tables
         assert tables["nulls"].empty and len(tables["results"])
     assert calls == ["first", "second"]
 

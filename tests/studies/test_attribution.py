@@ -27,7 +27,7 @@ from purescope.studies.attribution import (
 )
 from purescope.studies.nulls import rotate_model
 from purescope.studies.settings import Options
-from purescope.studies.sweeps import Measured, case_of, measure_strategies
+from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import World, plant
 
 NEURONS, DRAWS, SEED, KEEP = 24, 6, 9, [4, 9, 16]
@@ -78,13 +78,11 @@ def by_plain_steps(high: Any) -> dict[str, list[float]]:
 
 def test_the_difference_and_its_rotations_are_what_they_are_by_plain_steps() -> None:
     expected = by_plain_steps(lambda projections, _: order_neurons(projections, "high_purity"))
-    table = attribution_table(measure(), MADE.projections, draws=DRAWS)
+    table = attribution_table(measure(), draws=DRAWS)
     for null, values in expected.items():
         assert differences(table, null) == pytest.approx(values, abs=1e-6)
     assert set(table.model) == {"planted"} and set(table.dataset) == {"effect 1"}
-    at_hand = attribution_table(
-        measure(), MADE.projections, rotate_model(MADE.projections, draws=DRAWS, seed=SEED)
-    )
+    at_hand = attribution_table(measure(), rotate_model(MADE.projections, draws=DRAWS, seed=SEED))
     pd.testing.assert_frame_equal(
         at_hand[at_hand.null == "rotation"], table[table.null == "rotation"]
     )
@@ -119,7 +117,7 @@ def test_purity_is_that_of_the_sweep(options: dict[str, str]) -> None:
         )
         return STRATEGIES["high_purity"].order(seen, 0)
 
-    found = attribution_table(measured, MADE.projections, draws=DRAWS)
+    found = attribution_table(measured, draws=DRAWS)
     for null, values in by_plain_steps(high).items():
         assert differences(found, null) == pytest.approx(values, abs=1e-6)
 
@@ -129,7 +127,7 @@ def test_orders_of_the_same_norms_are_measured_beside_the_random_ones() -> None:
     would be the order.
     """
     measured = measure()
-    table = attribution_table(measured, MADE.projections, draws=DRAWS)
+    table = attribution_table(measured, draws=DRAWS)
     norms = torch.stack([MADE.projections.image.norm(dim=1), MADE.projections.text.norm(dim=1)])
     orders = matched_orders(
         order_neurons(MADE.projections, "high_purity"), norms, draws=DRAWS, seed=SEED
@@ -185,7 +183,7 @@ def test_few_live_neurons_are_one_group(few: int) -> None:
 
 @pytest.mark.parametrize("changes", [{"draws": 0}, {"strategies": ["low_purity"]}])
 def test_without_random_orders_or_high_purity_nothing_is_asked(changes: dict[str, Any]) -> None:
-    assert len(attribution_table(measure(**changes), MADE.projections, draws=DRAWS)) == 0
+    assert len(attribution_table(measure(**changes), draws=DRAWS)) == 0
 
 
 def test_what_is_cheap_grows_with_images_classes_and_neurons() -> None:
@@ -202,6 +200,6 @@ def test_what_is_cheap_grows_with_images_classes_and_neurons() -> None:
 
 def test_norms_are_told_apart_in_double_precision() -> None:
     measured = measure()
-    norms = norms_of(case_of(measured, MADE.projections), "weights")
+    norms = norms_of(measured.bench)
     assert norms.dtype == torch.float64
     torch.testing.assert_close(norms[1], MADE.projections.text.double().norm(dim=1), rtol=0, atol=0)

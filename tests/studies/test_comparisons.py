@@ -19,7 +19,6 @@ from purescope.features.features import Features
 from purescope.maths.intervals import bootstrap_means
 from purescope.maths.strategies import order_neurons
 from purescope.studies.comparisons import (
-    AREA,
     adjust,
     compare_strategies,
     curve_table,
@@ -29,6 +28,7 @@ from purescope.studies.comparisons import (
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import plant
+from purescope.tables.columns import AREA
 from purescope.tables.files import check_table
 from purescope.tables.schemas import COMPARISONS, CURVES
 from tests.studies.test_synthetic import accuracies, data_sets

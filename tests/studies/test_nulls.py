@@ -52,7 +52,7 @@ def measure(projections: Projections | None = MADE.projections, **changes: Any) 
 
 @pytest.fixture(scope="module")
 def nulls() -> pd.DataFrame:
-    return null_table(measure(), MADE.projections, draws=DRAWS)
+    return null_table(measure(), draws=DRAWS)
 
 
 def gaussian(seed: int) -> Projections:
@@ -218,7 +218,7 @@ def test_gaussian_projections_are_one_more_rotation_of_themselves() -> None:
         projections = gaussian(1000 + seed)
         options = Options(keep=KEEP, draws=0, resamples=1, seed=seed * 100)
         measured = measure_strategies(features, projections, options)
-        table = null_table(measured, projections, draws=19)
+        table = null_table(measured, draws=19)
         rotation = table[table.null == "rotation"].set_index("statistic")
         towers = table[table.null == "shuffled towers"].set_index("statistic")
         weights = table[table.null == "gaussian weights"].set_index("statistic")
@@ -251,7 +251,7 @@ def test_dead_neurons_stand_last_in_shuffled_orders_too() -> None:
     projections = Projections(image, MADE.projections.text)
     with pytest.warns(UserWarning, match="4 of 24 neurons have norm zero"):
         measured = measure(projections)
-    table = null_table(measured, projections, draws=DRAWS)
+    table = null_table(measured, draws=DRAWS)
     gaps = []
     for draw in range(DRAWS):
         order = STRATEGIES["random"].order(StrategyInput(projections), SEED + draw)
@@ -272,11 +272,9 @@ def test_rotations_at_hand_are_used() -> None:
         rotate_model(MADE.projections, draws=2).bases[0].equal(first)
     )  # the seed is 0, if none is given
     measured = measure()
-    given = null_table(measured, MADE.projections, model, draws=DRAWS)
-    pd.testing.assert_frame_equal(given, null_table(measured, MADE.projections, draws=DRAWS))
-    fewer = null_table(
-        measured, MADE.projections, rotate_model(MADE.projections, draws=5, seed=1), draws=DRAWS
-    )
+    given = null_table(measured, model, draws=DRAWS)
+    pd.testing.assert_frame_equal(given, null_table(measured, draws=DRAWS))
+    fewer = null_table(measured, rotate_model(MADE.projections, draws=5, seed=1), draws=DRAWS)
     assert set(fewer[fewer.null == "rotation"].draws) == {5}
 
 
@@ -285,7 +283,7 @@ def test_rotations_at_hand_are_used() -> None:
 )
 def test_curves_are_evaluated_as_the_sweep_evaluates_them(options: dict[str, Any]) -> None:
     measured = measure(**options)
-    rows = null_table(measured, MADE.projections, draws=5).set_index(["null", "statistic"])
+    rows = null_table(measured, draws=5).set_index(["null", "statistic"])
     curves = measured.values[:, :, 0].numpy()
     high, low = np.trapezoid(curves, KEEP, axis=1) / (KEEP[-1] - KEEP[0])
     assert rows.value["rotation", "high"] == pytest.approx(high)
@@ -296,7 +294,7 @@ def test_curves_are_evaluated_as_the_sweep_evaluates_them(options: dict[str, Any
 @pytest.mark.parametrize("space", ["activations", "centred"])
 def test_a_model_without_weights_is_held_against_nulls_of_its_activations(space: str) -> None:
     measured = measure(None, space=space)
-    table = null_table(measured, None, draws=10)
+    table = null_table(measured, draws=10)
     assert set(table.null) == {"rotation", "svd basis", "shuffled purity", "shuffled towers"}
     activations = activation_space(
         MADE.features.image, MADE.features.text, centred=space == "centred"
@@ -306,8 +304,8 @@ def test_a_model_without_weights_is_held_against_nulls_of_its_activations(space:
         assert rows.value[statistic] == pytest.approx(value, abs=1e-6)
     # Rotations of the weights say nothing about activations.
     of_weights = rotate_model(MADE.projections, draws=3)
-    pd.testing.assert_frame_equal(null_table(measured, None, of_weights, draws=10), table)
-    variants = variant_table(measured, None)
+    pd.testing.assert_frame_equal(null_table(measured, of_weights, draws=10), table)
+    variants = variant_table(measured)
     assert set(variants[variants.option == "space"].choice) == {*SPACES} - {space, "weights"}
 
 
@@ -315,7 +313,7 @@ def test_a_model_without_weights_is_held_against_nulls_of_its_activations(space:
 
 
 def test_no_variant_is_missing() -> None:
-    table = variant_table(measure(), MADE.projections)
+    table = variant_table(measure())
     expected = [("as swept", ""), ("renormalise", "true")]
     for option, names, swept in (
         ("measure", MEASURES, "l1"),
@@ -339,7 +337,7 @@ SWEPT = {"plainly": {}, "otherwise": {"measure": "l2", "towers": "z_sum", "space
 def test_every_variant_is_a_sweep_with_that_option(swept: str) -> None:
     options: dict[str, Any] = {"keep": KEEP, "resamples": 2, "seed": SEED, **SWEPT[swept]}
     measured = measure(**SWEPT[swept])
-    for row in variant_table(measured, MADE.projections).itertuples():
+    for row in variant_table(measured).itertuples():
         other = row.option in ("ablation", "renormalise")
         changed = (
             {}
@@ -369,7 +367,7 @@ def test_the_first_variant_is_the_sweep_itself() -> None:
         {"measure": "pearson", "towers": "image"},
     ):
         measured = measure(**options)
-        first = variant_table(measured, MADE.projections).iloc[0]
+        first = variant_table(measured).iloc[0]
         high, low = np.trapezoid(measured.values[:, :, 0], KEEP, axis=1) / (KEEP[-1] - KEEP[0])
         random = np.trapezoid(measured.draws[:, :, 0], KEEP, axis=1) / (KEEP[-1] - KEEP[0])
         assert (first.option, first.draws) == ("as swept", 19)
@@ -377,7 +375,7 @@ def test_the_first_variant_is_the_sweep_itself() -> None:
 
 
 def test_a_sweep_without_random_orders_has_variants_without_them() -> None:
-    table = variant_table(measure(draws=0), MADE.projections)
+    table = variant_table(measure(draws=0))
     evaluated = table.option.isin(["ablation", "renormalise"])
     assert (table.draws == np.where(evaluated, VARIANT_DRAWS, 0)).all()
     assert table[~evaluated][["random", "percentile", "permutation_p"]].isna().all(axis=None)

@@ -52,10 +52,12 @@ def whole_numbers() -> Features:
 PROJECTIONS = Projections(gaussian(NEURONS, 9, seed=2), gaussian(NEURONS, 7, seed=3))
 
 
-def swept(features: Features, options: Options = OPTIONS) -> Measured:
-    return measure_strategies(
-        features, PROJECTIONS if options.space == "weights" else None, options
-    )
+def swept(
+    features: Features,
+    options: Options = OPTIONS,
+    projections: Projections | None = PROJECTIONS,
+) -> Measured:
+    return measure_strategies(features, projections, options)
 
 
 def matrix(confusions: pd.DataFrame, strategy: str, k: int) -> np.ndarray:
@@ -80,7 +82,7 @@ def test_confusions_are_scikit_learn_s_of_the_masked_evaluation(
 ) -> None:
     features = replace(features, image=features.image.double(), text=features.text.double())
     measured = swept(features, replace(OPTIONS, renormalise=renormalise))
-    confusions = portrait(measured, PROJECTIONS)["confusions"]
+    confusions = portrait(measured)["confusions"]
     orders = {
         name: order_neurons(PROJECTIONS, name, seed=OPTIONS.seed)
         for name in ("high_purity", "low_purity", "random")
@@ -103,7 +105,7 @@ def test_confusions_are_scikit_learn_s_of_the_masked_evaluation(
 def test_the_diagonal_is_the_accuracy_of_the_results(features: Features, ablation: str) -> None:
     measured = swept(features, replace(OPTIONS, ablation=ablation))
     results = measured.table[(measured.table.metric == "accuracy") & (measured.table.draw == 0)]
-    confusions = portrait(measured, PROJECTIONS)["confusions"]
+    confusions = portrait(measured)["confusions"]
     assert len(results) == 3 * len(measured.ks) + 1
     for row in results.itertuples():
         found = matrix(confusions, row.strategy, row.k)
@@ -121,7 +123,7 @@ def test_a_mistake_is_the_largest_logit_with_the_ablation_s_values() -> None:
     predicted = (masked.double() @ features.text.double().T).argmax(1)
     expected = confusion_matrix(features.labels, predicted, labels=range(CLASSES))
     np.testing.assert_array_equal(
-        matrix(portrait(measured, PROJECTIONS)["confusions"], "low_purity", 8), expected
+        matrix(portrait(measured)["confusions"], "low_purity", 8), expected
     )
 
 
@@ -154,14 +156,12 @@ def test_who_is_wrong_is_taken_for_the_class_that_stands_first(data: st.DataObje
 
 
 def test_strategies_that_were_not_swept_and_bases_have_no_confusions() -> None:
-    bare = portrait(
-        swept(made(), replace(OPTIONS, strategies=("svd", "low_purity"), draws=0)), PROJECTIONS
-    )
+    bare = portrait(swept(made(), replace(OPTIONS, strategies=("svd", "low_purity"), draws=0)))
     assert set(bare["confusions"].strategy) == {"full", "low_purity"}
 
 
 def test_a_model_without_projections_is_shown_in_its_activations() -> None:
-    tables = portrait(swept(made(), replace(OPTIONS, space="centred")), None)
+    tables = portrait(swept(made(), replace(OPTIONS, space="centred"), None))
     assert tables["importance"].total_overlap.isna().all()
     assert set(tables["confusions"].strategy) == {"full", "high_purity", "low_purity", "random"}
 
@@ -174,7 +174,7 @@ def test_importance_is_that_of_the_run_s_ablation_and_seed(ablation: str) -> Non
     features = replace(
         made(), labels=torch.arange(IMAGES) % (CLASSES - 1)
     )  # a class without images
-    tables = portrait(swept(features, replace(OPTIONS, ablation=ablation)), PROJECTIONS)
+    tables = portrait(swept(features, replace(OPTIONS, ablation=ablation)))
     expected = neuron_importance(features, PROJECTIONS, ablation=ablation, seed=OPTIONS.seed)
     pd.testing.assert_frame_equal(
         tables["importance"], expected, check_dtype=False, check_exact=True
@@ -235,7 +235,7 @@ def test_words_stand_by_how_far_they_are_from_all_words() -> None:
 def test_classes_of_one_name_are_told_apart_in_every_table() -> None:
     assert told_apart(["a", "a", "a (2)", "a"]) == ("a", "a (3)", "a (2)", "a (4)")
     features = replace(made(), classes=("crane", "bee", "crane", "<b>", "&"))
-    tables = portrait(swept(features), PROJECTIONS)
+    tables = portrait(swept(features))
     names = {"crane", "bee", "crane (2)", "<b>", "&"}
     for table, column in (("confusions", "truth"), ("examples", "class"), ("words", "word")):
         assert set(tables[table][column]) == names
@@ -252,7 +252,7 @@ def test_orders_are_those_of_the_strategies() -> None:
         seed=4,
         strategies=("low_purity", "importance", "svd", "first_k"),
     )
-    table = order_table(swept(features, options), PROJECTIONS)
+    table = order_table(swept(features, options))
     assert table.strategy.unique().tolist() == ["low_purity", "importance", "first_k"], (
         "a basis has no neurons to name"
     )
@@ -270,8 +270,8 @@ def test_orders_are_those_of_the_strategies() -> None:
 
 def test_orders_are_there_without_a_model_and_without_strategies() -> None:
     features = made()
-    activations = swept(features, replace(OPTIONS, space="activations"))
-    table = order_table(activations, None)
+    activations = swept(features, replace(OPTIONS, space="activations"), None)
+    table = order_table(activations)
     expected = order_neurons(activation_space(features.image, features.text), "high_purity")
     assert table.neuron[table.strategy == "high_purity"].tolist() == expected.tolist()
-    assert order_table(swept(features, replace(OPTIONS, strategies=())), PROJECTIONS).empty
+    assert order_table(swept(features, replace(OPTIONS, strategies=()))).empty

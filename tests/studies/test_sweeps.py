@@ -430,7 +430,7 @@ def test_each_strategy_is_measured_by_its_own_order_or_axes(measured: Measured) 
         answers(order_neurons(PROJECTIONS, "ape", text=FEATURES.text, image=FEATURES.image)),
         answers(torch.arange(NEURONS), BASES["svd"].of(given, 11)),
     ]
-    assert measured.strategies == ("high_purity", "ape", "svd") and measured.ks == tuple(KEEP)
+    assert measured.strategies == ("high_purity", "ape", "svd") and measured.ks == KEEP
     assert measured.right.equal(torch.stack(expected))
     torch.testing.assert_close(
         measured.values[:, :, 0], measured.right.double().mean(2), rtol=0, atol=1e-12
@@ -445,10 +445,10 @@ def test_random_orders_are_their_share_and_the_one_of_median_accuracy(measured: 
     )
     torch.testing.assert_close(measured.drawn_right, drawn.double().mean(0), rtol=0, atol=1e-12)
     torch.testing.assert_close(measured.draws[:, :, 0], drawn.double().mean(2), rtol=0, atol=1e-12)
-    assert measured.first_right.equal(drawn[0])
+    assert measured.random.first_right.equal(drawn[0])
     for place in range(len(KEEP)):
         middle = sorted(range(5), key=lambda draw: int(drawn[draw, place].sum()))[2]
-        assert measured.typical_right[place].equal(drawn[middle, place])
+        assert measured.random.typical_right[place].equal(drawn[middle, place])
 
 
 def test_resamples_are_paired(measured: Measured) -> None:
@@ -500,7 +500,46 @@ def test_options_are_the_sweeps() -> None:
     named = {
         name: p.default for name, p in parameters.items() if name not in ("features", "projections")
     }
+    named["orders"] = dataclasses.MISSING  # none, made anew for each
     assert {field.name: field.default for field in dataclasses.fields(Options)} == named
+
+
+def test_orders_of_ones_own_stand_beside_the_strategies() -> None:
+    """The reverse of low purity is high purity but for ties: what is given is what is measured."""
+    low = order_neurons(PROJECTIONS, "low_purity")
+    table = sweep(
+        FEATURES,
+        PROJECTIONS,
+        keep=KEEP,
+        draws=2,
+        resamples=20,
+        orders={"mine": low, "by index": np.arange(NEURONS), "a list": low.tolist()},
+    )
+    rows = table.set_index(["strategy", "k", "metric"]).sort_index()
+    for name in ("mine", "a list"):
+        pd.testing.assert_frame_equal(
+            rows.loc[name].reset_index(), rows.loc["low_purity"].reset_index()
+        )
+    first = sweep(FEATURES, PROJECTIONS, keep=KEEP, strategies=["first_k"], draws=2, resamples=20)
+    first = first[first.strategy == "first_k"].set_index(["k", "metric"]).sort_index()
+    assert rows.loc["by index"].value.tolist() == first.value.tolist()
+
+
+@pytest.mark.parametrize(
+    ("orders", "says"),
+    [
+        ({"mine": [0, 1]}, "the order 'mine' of 2 neurons"),
+        ({"mine": [0] * NEURONS}, "no permutation of 0 to"),
+        ({"mine": torch.arange(NEURONS) / 1.0}, "no permutation"),
+        ({"mine": []}, "no permutation"),
+        ({"high_purity": range(NEURONS)}, "an order called 'high_purity'"),
+        ({"random": range(NEURONS)}, "an order called 'random'"),
+        ({"": range(NEURONS)}, "an order called ''"),
+    ],
+)
+def test_an_order_that_is_none_is_refused(orders: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        sweep(FEATURES, PROJECTIONS, orders=orders)
 
 
 def test_a_strategy_that_looks_at_labels_is_fitted_on_the_other_half() -> None:

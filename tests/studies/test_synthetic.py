@@ -19,7 +19,7 @@ from purescope.studies.judging import judge
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import Planted, World, plant
-from purescope.studies.verdict import Verdict
+from purescope.tables.verdicts import Verdict
 
 
 def data_sets(made: Planted, count: int, *, model: str = "planted") -> list[Features]:
@@ -169,9 +169,7 @@ def verdict_on(
     verdict = judge(table, compared, model="planted")
     if not rotations or verdict.overall.outcome == "not decided":
         return verdict
-    nulls = pd.concat(
-        [attribution_table(of_set, made.projections, draws=rotations) for of_set in measured]
-    )
+    nulls = pd.concat([attribution_table(of_set, draws=rotations) for of_set in measured])
     return judge(table, compared, nulls, model="planted")
 
 

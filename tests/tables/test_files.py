@@ -19,7 +19,7 @@ from purescope.files.manifest import own_manifest, read_manifest, write_manifest
 from purescope.files.writing import atomic_path, slug
 from purescope.tables.columns import METRICS
 from purescope.tables.files import check_table, read_csv_table, read_parquet, write_parquet
-from purescope.tables.results import read_results, write_results
+from purescope.tables.results import open_results, write_results
 from purescope.tables.schemas import PURITY, RESULTS, TRACK
 from purescope.tables.wide import wide_path, wide_table
 
@@ -133,7 +133,7 @@ def test_a_wrong_type_is_refused_on_write_and_read(name: str, tmp_path: Path) ->
     if wrong not in ("many", "good", "False"):  # Parquet has no column of mixed types
         table.to_parquet(tmp_path / "results.parquet")
         with pytest.raises(InputError, match=message):
-            read_results(tmp_path)
+            open_results(tmp_path).table("results")
 
 
 def test_a_cell_may_stand_once() -> None:
@@ -160,7 +160,7 @@ def test_a_written_table_is_read_back(tmp_path: Path) -> None:
     )
     write_results(table, tmp_path)
     expected = check_table(table)
-    pd.testing.assert_frame_equal(read_results(tmp_path), expected)
+    pd.testing.assert_frame_equal(open_results(tmp_path).table("results"), expected)
     from_csv = pd.read_csv(tmp_path / "results.csv", converters={"value": float})
     assert list(from_csv) == list(RESULTS.columns)
     assert from_csv["value"].tolist() == expected["value"].tolist()
@@ -179,11 +179,11 @@ def test_a_number_that_changed_on_the_disk_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no results.parquet in .*\n.*--out folder"):
-        read_results(tmp_path)
+    with pytest.raises(InputError, match=r"no results in .*\n.*--out folder"):
+        open_results(tmp_path).table("results")
     (tmp_path / "results.parquet").write_bytes(b"PAR1 and then nothing")
     with pytest.raises(InputError, match=r"results.parquet cannot be read"):
-        read_results(tmp_path)
+        open_results(tmp_path).table("results")
 
 
 SURPLUS: dict[str, tuple[Callable[[int], list[Any]], bool, str]] = {
@@ -211,7 +211,7 @@ def test_a_surplus_column_cannot_fill_the_memory(
     pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary=shared)
     assert file.stat().st_size < 100_000
     with pytest.raises(InputError, match=r"results\.parquet .*" + message):
-        read_results(tmp_path)
+        open_results(tmp_path).table("results")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_csv_table_may_lack_what_its_name_says(tmp_path: Path) -> None:
 def test_a_surplus_column_is_kept(tmp_path: Path) -> None:
     table = result_table().assign(note="mine")
     write_results(table, tmp_path)
-    assert read_results(tmp_path).note.eq("mine").all()
+    assert open_results(tmp_path).table("results").note.eq("mine").all()
 
 
 # --- the experiment's own files
@@ -486,7 +486,9 @@ def test_a_disk_that_fails_is_an_output_error(error: OSError, words: str, tmp_pa
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
     write_results(result_table(), tmp_path / "runs" / "first")
-    assert read_results(tmp_path / "runs" / "first").shape[0] == len(result_table())
+    assert open_results(tmp_path / "runs" / "first").table("results").shape[0] == len(
+        result_table()
+    )
 
 
 def test_a_folder_that_cannot_be_is_an_output_error(tmp_path: Path) -> None:

@@ -37,20 +37,21 @@ def sample(column: Column) -> object:
 
 # The range of each number by what it is, as a name in a table; the first that fits counts.
 RANGES: tuple[tuple[float, float, str], ...] = (
+    (0, math.inf, "standings.place"),  # 0 is the full embedding
     (-math.inf, math.inf, "results.seed layers.depth track.step examples.place"),
     (2, math.inf, "results.classes"),
     (1, math.inf, "*.k *.rank *.place *.neurons *.width confusions.count nulls.draws results.n"),
     (
         1,
         math.inf,
-        "*.image_purity *.text_purity curves.needed*",
+        "*.image_purity *.text_purity curves.needed* standings.needed",
     ),  # 1 / a mean of cosines; a number of neurons
     (0, 100, "*.percentile"),
     (0, 1, "*.p *_p *.p_* *_holm *_bh"),
     (
         0,
         1,
-        "results.binomial_* results.chance curves.area variants.high variants.low *.random "
+        "results.binomial_* *.chance curves.area standings.area variants.high variants.low *.random "
         "track.random_*",
     ),
     (
@@ -73,9 +74,14 @@ RANGES: tuple[tuple[float, float, str], ...] = (
         "attributions.difference verdicts.over_random verdicts.over_low verdicts.low_over_random "
         "verdicts.*_mean",
     ),
-    (-math.inf, math.inf, "verdicts.*_low verdicts.*_high curves.kept_*"),
+    (
+        -math.inf,
+        math.inf,
+        "verdicts.*_low verdicts.*_high curves.kept_* standings.kept_* standings.over_random_*",
+    ),
     (-1, math.inf, "rivals.*_value"),  # also of relative overlaps
-    (-1, 1, "results.value reproduction.* track.silhouette"),
+    (-1, 1, "results.value reproduction.* track.silhouette *_points.value"),
+    (-1, 1, "*_points.least *_points.greatest standings.over_random standings.elsewhere"),
     (-1, 1, "correlations.* track.rank_*"),
     (
         -math.inf,
@@ -112,7 +118,13 @@ def test_a_number_has_the_range_of_what_it_is() -> None:
             # reaches, has no end.
             endless = any(
                 fnmatch(name, one)
-                for one in ("*.image_purity", "*.text_purity", "curves.needed*", "layers.rel*")
+                for one in (
+                    "*.image_purity",
+                    "*.text_purity",
+                    "curves.needed*",
+                    "standings.needed",
+                    "layers.rel*",
+                )
             )
             assert column.infinite == endless, name
             assert column.missing == (column.dtype == "float64" and name not in KNOWN_THROUGHOUT), (

@@ -33,7 +33,7 @@ from purescope.files.manifest import read_manifest
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
 from purescope.runs.inputs import Settings, Sources
-from purescope.tables.results import read_results
+from purescope.tables.results import open_results
 from tests.undrawn import run_sweep
 from tests.words import few_words
 
@@ -152,7 +152,7 @@ def check(folder: Path, whole: dict[str, bytes]) -> dict[str, int]:
     try:
         read_manifest(folder / "out")
         if (folder / "out" / "results.parquet").exists():
-            read_results(folder / "out")
+            open_results(folder / "out").table("results")
     except Exception:
         lost["tables_damaged"] += 1
     return lost

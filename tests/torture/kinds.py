@@ -26,7 +26,7 @@ from purescope.plots.folder import _drawings
 from purescope.report.content import gather
 from purescope.runs.inputs import Settings
 from purescope.tables.files import check_table, write_table
-from purescope.tables.results import read_folder, read_results, read_track, write_results
+from purescope.tables.results import open_results, read_track, write_results
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import LAYERS, PURITY, TRACK
 from tests import checkpoints
@@ -171,7 +171,7 @@ def use_results_folder(folder: Path) -> Any:
     read_manifest(folder)
     read_track(folder)
     _drawings(folder, folder / "figures", None)
-    return gather(read_folder(folder))
+    return gather(open_results(folder))
 
 
 def stopped_run(folder: Path) -> list[Path]:
@@ -324,7 +324,10 @@ KINDS: dict[str, Kind] = {
         features, lambda folder: [read_features(path) for path in folder.iterdir()], share=170
     ),
     "tables": Kind(
-        table, read_results, lambda found: found.equals(check_table(result_table())), share=100
+        table,
+        lambda folder: open_results(folder).table("results"),
+        lambda found: found.equals(check_table(result_table())),
+        share=100,
     ),
     "results folders": Kind(results_folder, use_results_folder, share=25),
     "stopped runs": Kind(stopped_run, go_on, share=10),

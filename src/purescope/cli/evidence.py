@@ -14,11 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from purescope.cli.screen import Table
-    from purescope.runs.folder import Tables
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from purescope.cli.screen import Table
+    from purescope.tables.results import Results
 
 
 # As `purescope.runs.doors.evidence_settings`, which is too heavy to import for a help text; a test
@@ -59,8 +55,7 @@ def evidence(
 
     \b
     Example:
-      purescope evidence bundled:clip bundled:laclip --data bundled:flags --data bundled:icons --out
-      evidence
+      purescope evidence bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out evidence
     """  # noqa: D301 click's mark for lines to leave alone
     check_named(models, options.datasets(data), **options.places(rest))
     from purescope.runs.doors import run_evidence
@@ -71,7 +66,7 @@ def evidence(
         options.settings(rest),
     )
     with terminal.telling():
-        tables = run_evidence(
+        results = run_evidence(
             models,
             options.datasets(data),
             out,
@@ -83,22 +78,21 @@ def evidence(
             progress=terminal.progress,
         )
     screen = terminal.console()
-    results = tables["results"]
-    for model in results.model.unique():
-        screen.print(_against_nulls(tables, str(model)))
-        screen.print(_variants(tables["variants"], str(model)), soft_wrap=True)
-    terminal.summary(results, out, settings)
+    for model in results.models:
+        screen.print(_against_nulls(results, model))
+        screen.print(_variants(results.table("variants"), model), soft_wrap=True)
+    terminal.summary(results, settings)
 
 
-def _against_nulls(tables: "Tables", model: str) -> "Table":
+def _against_nulls(results: "Results", model: str) -> "Table":
     """High minus low purity beside what rotations and shuffles make of it, and what purity says of
     single neurons.
     """
-    from purescope.studies.comparisons import interval, points
+    from purescope.formats import signed_interval, signed_points
+    from purescope.tables.schemas import CORRELATIONS, NULLS
 
-    nulls, correlations = (
-        tables[name][tables[name].model == model] for name in ("nulls", "correlations")
-    )
+    nulls, correlations = (results.rows(schema) for schema in (NULLS, CORRELATIONS))
+    nulls, correlations = nulls[nulls.model == model], correlations[correlations.model == model]
     screen = terminal.table(
         f"{model}: high minus low purity over all k, in points; purity and loss without a neuron"
     )
@@ -117,10 +111,10 @@ def _against_nulls(tables: "Tables", model: str) -> "Table":
     ]
     for dataset in nulls.dataset.unique():
         rotated, shuffled = gaps.loc[(dataset, "rotation")], gaps.loc[(dataset, "shuffled purity")]
-        ranges = [interval(row.null_low, row.null_high) for row in (rotated, shuffled)]
+        ranges = [signed_interval(row.null_low, row.null_high) for row in (rotated, shuffled)]
         screen.add_row(
             terminal.plain(dataset),
-            points(rotated.value),
+            signed_points(rotated.value),
             *ranges,
             *_correlation(told[told.dataset == dataset]),
         )
@@ -185,8 +179,7 @@ def compare(
 
     \b
     Example:
-      purescope compare bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out
-      clip-or-laclip
+      purescope compare bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out both
     """  # noqa: D301 click's mark for lines to leave alone
     check_named((first, second), options.datasets(data), **options.places(rest))
     from purescope.runs.doors import run_compare
@@ -197,7 +190,7 @@ def compare(
         options.settings(rest),
     )
     with terminal.telling():
-        tables = run_compare(
+        results = run_compare(
             first,
             second,
             options.datasets(data),
@@ -209,18 +202,18 @@ def compare(
             rotations=rotations,
             progress=terminal.progress,
         )
-    rivals, screen = tables["rivals"], terminal.console()
+    rivals, screen = results.table("rivals"), terminal.console()
     for dataset in rivals.dataset.unique():
         screen.print(_table(rivals[rivals.dataset == dataset]))
         screen.print()
     screen.print(
         "p is Holm's over the datasets: McNemar's exact test for accuracy, else of the bootstrap.\n"
     )
-    terminal.summary(tables["results"], out, settings)
+    terminal.summary(results, settings)
 
 
 def _table(rows: "pd.DataFrame") -> "Table":
-    from purescope.studies.comparisons import interval, points
+    from purescope.formats import signed_interval, signed_points
 
     one, other, dataset = rows.iloc[0][["first", "second", "dataset"]]
     screen = terminal.table(
@@ -232,7 +225,7 @@ def _table(rows: "pd.DataFrame") -> "Table":
     for key, name in _SHOWN.items():
         if key in found.index:
             row = found.loc[[key]].iloc[0]
-            difference = f"{points(row.difference)} ({interval(row.low, row.high)})"
+            difference = f"{signed_points(row.difference)} ({signed_interval(row.low, row.high)})"
             values = (f"{100 * row.first_value:.2f}", f"{100 * row.second_value:.2f}")
             screen.add_row(name, *values, difference, f"{row.p_holm:.2g}")
     return screen

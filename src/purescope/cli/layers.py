@@ -54,7 +54,7 @@ def layers(
     check_named(models, [data] if data else (), **options.places(rest))
     from purescope.files.writing import slug
     from purescope.report.writing import write_report
-    from purescope.runs.folder import is_run, note_identities
+    from purescope.runs.identity import is_run, note_identities
     from purescope.runs.inputs import named_dataset, named_model
     from purescope.studies.layers.table import layer_table
     from purescope.tables.files import write_csv

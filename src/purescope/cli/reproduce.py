@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from purescope.cli.screen import Table
-    from purescope.runs.reproduction import Reproduction
+    from purescope.tables.results import Results
 
 _SHOWN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
 _TITLES = {
@@ -71,7 +71,7 @@ def reproduce(
         options.settings(rest),
     )
     with terminal.telling(most=6):
-        found = run_reproduction(
+        results = run_reproduction(
             checkpoint,
             out,
             sources=sources,
@@ -82,30 +82,30 @@ def reproduce(
             rotations=rotations,
             progress=terminal.progress,
         )
-    _tell(found)
+    _print(results)
 
 
-def _tell(found: "Reproduction") -> None:
+def _print(results: "Results") -> None:
     from purescope.runs.reproduction import means_over_k
 
-    screen = terminal.console()
-    means = means_over_k(found.table)
+    screen, out = terminal.console(), results.path
+    means = means_over_k(results.table("reproduction"))
     for metric in _TITLES:
         rows = means[means.index.get_level_values("metric") == metric].droplevel("metric")
         screen.print(beside(rows, metric))
         screen.print()
-    for protocol in found.results:
-        for verdict in terminal.verdicts(found.out / protocol):
+    for protocol, run in results.runs.items():
+        for verdict in run.verdicts.values():
             screen.print(terminal.verdict_line(verdict, protocol))
-    for note in found.notes:
+    for note in results.notes:
         screen.print(terminal.plain(note))
     terminal.next_steps(
         screen,
-        terminal.page(found.out)
+        terminal.page(out)
         | {
-            "Why they differ": str(found.out / "reproduction.md"),
-            "Every number": str(found.out / "reproduction.csv"),
-            "Curves and tests": f"{found.out / 'paper'} and {found.out / 'native'}",
+            "Why they differ": str(out / "reproduction.md"),
+            "Every number": str(out / "reproduction.csv"),
+            "Curves and tests": f"{out / 'paper'} and {out / 'native'}",
         },
     )
 

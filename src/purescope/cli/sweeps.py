@@ -52,7 +52,7 @@ def sweep(
         options.settings(rest),
     )
     with terminal.telling():
-        table = run_sweep(
+        results = run_sweep(
             models,
             options.datasets(data),
             out,
@@ -63,7 +63,7 @@ def sweep(
             rotations=rotations,
             progress=terminal.progress,
         )
-    terminal.summary(table, out, settings)
+    terminal.summary(results, settings)
 
 
 MODELS = ("bundled:clip", "bundled:laclip")
@@ -100,7 +100,7 @@ def demo(out: Path) -> None:
     screen = terminal.console()
     screen.print(_STORY)
     with terminal.telling(most=2):
-        table = run_sweep(
+        results = run_sweep(
             MODELS,
             [f"bundled:{name}" for name in DATASETS],
             out,
@@ -108,8 +108,8 @@ def demo(out: Path) -> None:
             settings=Settings(strategies=("high_purity", "low_purity", "svd")),
             progress=terminal.progress,
         )
-    terminal.accuracies(screen, table)
-    terminal.conclusions(screen, table, out)
+    terminal.accuracies(screen, results)
+    terminal.conclusions(screen, results)
     terminal.run_ends(
         screen,
         out,

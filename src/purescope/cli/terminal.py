@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from purescope.cli.screen import Screen, Table
     from purescope.runs.inputs import Settings
-    from purescope.studies.verdict import Verdict
+    from purescope.tables.results import Results
+    from purescope.tables.verdicts import Verdict
 
 __all__ = [
     "clear",
@@ -59,55 +60,60 @@ def table(title: str, *columns: str, **options: Any) -> "Table":
     return Table(title, *columns, **options)
 
 
-def result_table(results: "pd.DataFrame", model: str, width: int = WIDTH) -> "Table":
-    """One model's accuracy in per cent: for each data set, chance, all neurons, and each choice's
-    way over the ks.
+def result_table(points: "pd.DataFrame", width: int = WIDTH) -> "Table":
+    """Return one model's accuracies in per cent, with a small curve of each choice over the ks.
 
-    Of several random orders it is the median. The curves of a data set share one scale, from the
-    least to the most accurate that it shows. Where `width` is narrow, images and chance are left
-    out, and curves are shorter.
+    Each dataset has a row with chance, all neurons, and each choice at the fewest and at the most
+    neurons; of several random orders it is the median. The curves of a dataset share one scale,
+    from the least to the most accurate value in them. Where `width` is narrow, images and chance
+    are left out, and curves are shorter.
+
+    Args:
+        points: the model's rows of `purescope.tables.schemas.CURVE_POINTS`.
+        width: of the terminal, in characters.
     """
     narrow = width < NARROW
-    rows = results[(results.model == model) & (results.metric == "accuracy")]
-    medians = 100 * rows.groupby(["dataset", "strategy", "k"], sort=False).value.median()
+    rows = points[points.metric == "accuracy"]
     ks = [int(k) for k in sorted(rows[rows.strategy != "full"].k.unique())]
+    first = rows.iloc[0]
     screen = table(
-        f"{model}: zero-shot accuracy in %, keeping {_ks_said(ks)} of {rows.neurons.iloc[0]:,} "
-        f"neurons"
+        f"{first.model}: zero-shot accuracy in %, keeping {_k_range(ks)} of {first.neurons:,} neurons"
     )
     for name in ("dataset", "all") if narrow else ("dataset", "images", "chance", "all"):
         screen.add_column(name, justify="left" if name == "dataset" else "right", no_wrap=True)
     chosen = [name for name in CHOICES if (rows.strategy == name).any()]
     for name in chosen:
-        draws = rows[rows.strategy == name].draw.nunique()
-        said = _CHOSEN[name] + (f", of {draws:,}" if draws > 1 else "")
-        screen.add_column(said, no_wrap=True)
-    for dataset, part in rows.groupby("dataset", sort=False):
-        first = part.iloc[0]
-        curves = {name: [medians.get((dataset, name, k)) for k in ks] for name in chosen}
-        seen = [value for curve in curves.values() for value in curve if value is not None]
+        draws = rows[rows.strategy == name].draws.max()
+        heading = _CHOSEN[name] + (f", of {draws:,}" if draws > 1 else "")
+        screen.add_column(heading, no_wrap=True)
+    for dataset, of_dataset in rows.groupby("dataset", sort=False):
+        first = of_dataset.iloc[0]
+        by_strategy = {
+            str(name): 100 * values.set_index("k").value.sort_index()
+            for name, values in of_dataset.groupby("strategy", sort=False)
+        }
+        curves = {name: by_strategy[name].tolist() for name in chosen if name in by_strategy}
+        values = [value for curve in curves.values() for value in curve]
         most = 8 if narrow else 16
         cells = [
-            _course(curve, min(seen), max(seen), _COLOURS[name], most)
-            for name, curve in curves.items()
+            _course(curves.get(name, []), min(values), max(values), _COLOURS[name], most)
+            for name in chosen
         ]
         about = [] if narrow else [f"{first.n:,}", f"{100 / first.classes:.1f}"]
-        full = medians[(dataset, "full", first.neurons)]
-        screen.add_row(plain(str(dataset)), *about, f"{full:.1f}", *cells)
+        screen.add_row(plain(str(dataset)), *about, f"{by_strategy['full'].iloc[0]:.1f}", *cells)
     return screen
 
 
-def _ks_said(ks: list[int]) -> str:
-    """Which ks there are, in a few words."""
+def _k_range(ks: list[int]) -> str:
+    """Return the range of the ks as text."""
     return f"{ks[0]:,}" if len(ks) == 1 else f"{ks[0]:,} to {ks[-1]:,}"
 
 
-def _course(curve: list[float | None], low: float, high: float, colour: str, most: int) -> str:
-    """First value, curve and last value."""
-    there = [value for value in curve if value is not None]
-    if len(there) < 2:
-        return f"{there[0]:4.1f}" if there else ""
-    return f"{there[0]:4.1f} [{colour}]{sparkline(there, low, high, most)}[/] {there[-1]:4.1f}"
+def _course(curve: list[float], low: float, high: float, colour: str, most: int) -> str:
+    """Return the first value, the curve and the last value."""
+    if len(curve) < 2:
+        return f"{curve[0]:4.1f}" if curve else ""
+    return f"{curve[0]:4.1f} [{colour}]{sparkline(curve, low, high, most)}[/] {curve[-1]:4.1f}"
 
 
 def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) -> str:
@@ -127,17 +133,6 @@ def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) 
     )
 
 
-def verdicts(out: Path) -> "list[Verdict]":
-    """One verdict a model, where there are random draws and both purities to compare; `out` is the
-    run's folder.
-    """
-    from purescope.studies.verdict import read_verdicts
-    from purescope.tables.files import read_table
-    from purescope.tables.schemas import VERDICTS
-
-    return read_verdicts(read_table(out, VERDICTS))
-
-
 def verdict_line(verdict: "Verdict", about: str = "") -> str:
     """A verdict in a sentence and its numbers, as rich's markup.
 
@@ -149,40 +144,39 @@ def verdict_line(verdict: "Verdict", about: str = "") -> str:
     return f"[bold]{plain(claim)}[/bold] {plain(verdict.evidence)}"
 
 
-def summary(results: "pd.DataFrame", out: Path, settings: "Settings") -> None:
-    """What a run found: accuracies and a verdict for each model, and its strategies if there are
-    more than two.
+def summary(results: "Results", settings: "Settings") -> None:
+    """Print the accuracies and the verdict of each model, and all strategies if a run has more than
+    the two of purity.
     """
     screen = console()
     screen.print(f"Protocol {_PROTOCOLS[settings.protocol]}.\nPurity of {_purity(settings)}.\n")
     accuracies(screen, results)
-    for model in results.model.unique():
-        if len(settings.strategies) > 2:
-            screen.print(strategy_table(results, out, str(model)))
+    if len(settings.strategies) > 2:
+        for _, standings in results.table("standings").groupby("model", sort=False):
+            screen.print(strategy_table(standings, int(results.table("results").k.min())))
             screen.print()
-    conclusions(screen, results, out)
-    run_ends(screen, out)
+    conclusions(screen, results)
+    run_ends(screen, results.path)
 
 
-def conclusions(screen: "Console", results: "pd.DataFrame", out: Path) -> None:
-    """What half of the neurons keeps, and then what the tests say of the claim, for each model."""
-    from purescope.studies.leaderboard import half_kept
-    from purescope.tables.files import read_table
-    from purescope.tables.schemas import CURVES
+def conclusions(screen: "Console", results: "Results") -> None:
+    """Print what half of the neurons keeps, and what the tests say of the claim, for each model."""
+    from purescope.tables.schemas import STANDINGS
+    from purescope.tables.standings import half_sentence
 
-    said, curves = {verdict.model: verdict for verdict in verdicts(out)}, read_table(out, CURVES)
-    for model in results.model.unique():
-        half = half_kept(results, curves, model=str(model))
+    standings = results.rows(STANDINGS)
+    for model in results.models:
+        half = half_sentence(standings[standings.model == model])
         if half:
             screen.print(plain(f"{model}: {half}"))
-        if model in said:
-            screen.print(verdict_line(said[model]))
+        if model in results.verdicts:
+            screen.print(verdict_line(results.verdicts[model]))
 
 
-def accuracies(screen: "Console", results: "pd.DataFrame") -> None:
-    """The table of each model."""
-    for model in results.model.unique():
-        screen.print(result_table(results, str(model), screen.width))
+def accuracies(screen: "Console", results: "Results") -> None:
+    """Print the accuracies of each model."""
+    for _, points in results.table("curve_points").groupby("model", sort=False):
+        screen.print(result_table(points, screen.width))
         screen.print()
 
 
@@ -219,42 +213,34 @@ def typed(command: str) -> str:
     return f"{shlex.quote(str(shown))}{command.removeprefix('purescope')}"
 
 
-def strategy_table(results: "pd.DataFrame", out: Path, model: str) -> "Table":
-    """All strategies of one model, best first."""
-    from purescope.studies.judging import above_chance
-    from purescope.studies.leaderboard import leaderboard, winner
-    from purescope.tables.files import read_table
-    from purescope.tables.schemas import COMPARISONS, CURVES
+def strategy_table(standings: "pd.DataFrame", fewest: int) -> "Table":
+    """Return all strategies of one model, best first.
 
-    curves = read_table(out, CURVES)
-    board = leaderboard(results, read_table(out, COMPARISONS), curves, model=model)
-    best = winner(results, curves, model=model)
-    sets, fewest = (
-        len(above_chance(results, model)),
-        results.k.min(),
-    )  # the fewest that were tried are an upper bound
-    screen = table(f"{model}: strategies, over all k and {sets} data set{'s' if sets > 1 else ''}")
+    Args:
+        standings: its rows of `purescope.tables.schemas.STANDINGS`.
+        fewest: the smallest k that was tried: fewer neurons may be enough, so it is an upper bound.
+    """
+    from purescope.formats import Difference
+    from purescope.tables.schema import each_row
+    from purescope.tables.standings import best_sentence
+
+    model, sets = standings.model.iloc[0], int(standings.sets.iloc[0])
+    screen = table(f"{model}: strategies, over all k and {sets} dataset{'s' if sets > 1 else ''}")
     for name in ("strategy", "accuracy %", "minus random (95 % interval)", "p", "neurons for 95 %"):
         screen.add_column(name, justify="left" if name == "strategy" else "right")
-    for row in board:
-        difference, p = (
-            ("" if row.over_random is None else str(row.over_random)),
-            f"{row.p:.2g}" if row.p else "",
-        )
-        needed = f"≤ {row.needed:.0f}" if row.needed <= fewest else f"{row.needed:.0f}"
+    board = standings[standings.place > 0]
+    for row in each_row(board):
+        tested = row.over_random == row.over_random
+        ends = (row.over_random, row.over_random_low, row.over_random_high)
         screen.add_row(
-            plain(row.strategy) + (" *" if row.labels else ""),
+            plain(str(row.strategy)) + (" *" if row.labels else ""),
             f"{100 * row.area:.2f}",
-            difference,
-            p,
-            needed,
+            str(Difference(*ends)) if tested else "",
+            f"{row.p:.2g}" if tested else "",
+            f"≤ {row.needed:.0f}" if row.needed <= fewest else f"{row.needed:.0f}",
         )
-    marked = (
-        "* looks at labels, of images that it is not judged on. "
-        if any(row.labels for row in board)
-        else ""
-    )
-    screen.caption = marked + (str(best) if best else "")
+    marked = "* looks at labels, of images that it is not judged on. " if board.labels.any() else ""
+    screen.caption = marked + best_sentence(board)
     return screen
 
 

@@ -31,8 +31,8 @@ class Features:
         text: ``[class, neuron]``, unit rows: the mean over templates of unit text features,
             renormalised.
         labels: ``[image]`` int64, each an index into `classes`.
-        classes: raw class names, at least two.
-        model, dataset: their short names.
+        classes: raw class names, at least two; by default ``class 0``, ``class 1`` and so on.
+        model, dataset: their short names, for tables and titles.
         identity: everything that the numbers depend on, to be recorded beside them.
         seconds: that encoding took.
 
@@ -42,22 +42,27 @@ class Features:
 
     Examples:
         >>> eye = torch.eye(2)
-        >>> features = Features(eye, eye, torch.tensor([0, 1]), ("cat", "dog"), model="clip", dataset="pets")
+        >>> features = Features(eye, eye, torch.tensor([0, 1]), ("cat", "dog"))
         >>> predicted = (features.image @ features.text.T).argmax(dim=1)
         >>> [features.classes[label] for label in predicted]
         ['cat', 'dog']
+        >>> Features(eye, eye, torch.tensor([0, 1])).classes
+        ('class 0', 'class 1')
     """
 
     image: Float[Tensor, "image neuron"]
     text: Float[Tensor, "class neuron"]
     labels: Int64[Tensor, " image"]
-    classes: tuple[str, ...]
-    model: str
-    dataset: str
+    classes: tuple[str, ...] = ()
+    model: str = "model"
+    dataset: str = "dataset"
     identity: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        if not self.classes:
+            numbered = tuple(f"class {place}" for place in range(len(self.text)))
+            object.__setattr__(self, "classes", numbered)
         check_arrays(self.image, self.text, self.labels, len(self.classes))
         check_class_names(self.classes, InputError)
 

@@ -197,7 +197,8 @@ def _is_named(*names: str) -> Test:
     )
 
 
-def _is_timing(value: Any) -> bool:
+def is_timing(value: Any) -> bool:
+    """Tell whether something is the timing of a pair: its names, and seconds."""
     return _is_named("model", "dataset")(value) and _dictionary(_is_number)(value.get("seconds"))
 
 
@@ -212,7 +213,7 @@ _PARTS: dict[str, tuple[Test, str]] = {
     "threads": (_is_number, "number"),
     "started": (_is_text, "time"),
     "finished": (_is_text, "time"),
-    "timings": (_list(_is_timing), "list of timings"),
+    "timings": (_list(is_timing), "list of timings"),
     "notes": (_list(_is_text), "list of notes"),
     "hashes": (_dictionary(_list(_is_text)), "list of hashes"),
 }

@@ -7,6 +7,7 @@ A file is written beside its place and renamed into it, so a reader never sees h
 import errno
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -72,6 +73,33 @@ def atomic_path(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Make a folder beside its place, and rename it into its place when the block ends well.
+
+    Raises:
+        OutputError: the folder above or the disk does not take it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}", fix="choose another --out"
+        ) from error
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        temporary.rename(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}",
+            fix="free some space, or choose another --out",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def unfinished(pattern: str) -> str:

@@ -61,6 +61,20 @@ class Projections:
                 fix=f"store projections as [neuron, width]; transpose {self._turned()}",
             )
 
+    def tower_overlaps(self) -> dict[str, tuple[list[float], int, float]]:
+        """Return, by tower, the overlaps of its living neurons, its width, and the overlap that
+        random neurons of that width have: what a figure of them needs.
+        """
+        towers = {"image": self.image, "text": self.text}
+        return {
+            tower: (
+                [value for value in overlap(rows).tolist() if not math.isnan(value)],
+                rows.shape[1],
+                random_overlap(rows.shape[1]),
+            )
+            for tower, rows in towers.items()
+        }
+
     def _turned(self) -> str:
         """Name the tower that is the other way round, as far as shapes tell."""
         agree_once_turned = {

@@ -1,7 +1,5 @@
 """The cosines of a tower's neurons as a heat map, the purest first."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
@@ -9,8 +7,7 @@ from numpy.typing import ArrayLike
 from purescope.errors import InputError
 from purescope.plots.axes import heading, new_axes, small_ticks, wrap_labels
 from purescope.plots.style import AXIS, COLOUR_MAP, current
-
-SHARE = 0.99  # of the cosines that the colours tell apart
+from purescope.tables.cosines import check_cosines, colour_limit
 
 
 def plot_cosines(
@@ -61,7 +58,7 @@ def plot_cosines(
                [0.   ,   nan, 0.707],
                [0.   , 0.707,   nan]], dtype=float32)
     """
-    matrix = _checked(cosines)
+    matrix = check_cosines(cosines)
     places = np.asarray(order)
     if places.shape != (len(matrix),) or not np.array_equal(
         np.sort(places), np.arange(len(matrix))
@@ -104,26 +101,3 @@ def plot_cosines(
     small_ticks(ax)
     wrap_labels(ax)
     return ax
-
-
-def colour_limit(*matrices: Any) -> float:
-    """The 99 % quantile of all absolute cosines off the diagonals; 1 where all are 0.
-
-    Examples:
-        >>> round(colour_limit([[1.0, 0.2], [0.2, 1.0]], [[1.0, -0.4], [-0.4, 1.0]]), 3)
-        0.4
-    """
-    others = [_checked(matrix)[~np.eye(len(matrix), dtype=bool)] for matrix in matrices]
-    values = np.concatenate(others)
-    return float(np.quantile(values, SHARE)) or 1.0 if len(values) else 1.0
-
-
-def _checked(cosines: ArrayLike) -> Any:
-    matrix = np.abs(np.asarray(cosines, dtype=np.float32))
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
-        raise InputError(f"cosines of shape {list(matrix.shape)}", expected="[neuron, neuron]")
-    if not np.isfinite(matrix).all():
-        raise InputError(
-            "cosines that are NaN or infinite", expected="finite ones; those of a dead neuron are 0"
-        )
-    return matrix

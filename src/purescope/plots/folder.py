@@ -27,7 +27,7 @@ from purescope.plots.panels import (
 from purescope.plots.saving import Drawing, check_formats, save_all
 from purescope.specs import to_path
 from purescope.tables.cosines import read_cosines
-from purescope.tables.files import misfit, nothing_in, read_csv_table, read_table
+from purescope.tables.files import PAIRS, has_table, misfit, nothing_in, read_csv_table, read_table
 from purescope.tables.results import read_track
 from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, RESULTS
 
@@ -78,7 +78,7 @@ def draw_folder(
     """
     check_formats(formats)
     folder, out = to_path(folder), to_path(out)
-    parts = [part for part in _PARTS if (folder / part / "results.parquet").is_file()]
+    parts = [part for part in _PARTS if has_table(folder / part, RESULTS)]
     if not parts and not _sources(folder):
         raise nothing_in(folder, lambda path: bool(_sources(path)))
     found: list[tuple[Path, Path, pd.DataFrame | None]] = (
@@ -121,7 +121,13 @@ def _drawings(folder: Path, out: Path, published: pd.DataFrame | None) -> list[D
 
 
 def _sources(folder: Path) -> "list[_Source]":
-    return [source for source in _SOURCES if any(folder.glob(source.files))]
+    """Return the kinds of files that a folder has, or that its finished pairs have."""
+    found = []
+    for source in _SOURCES:
+        patterns = (source.files, f"{PAIRS}/[0-9]*/{source.files}")
+        if any(True for pattern in patterns for _ in folder.glob(pattern)):
+            found.append(source)
+    return found
 
 
 def _of_results(folder: Path, published: pd.DataFrame | None) -> Drawings:

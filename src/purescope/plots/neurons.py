@@ -2,30 +2,36 @@
 ones matter.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from purescope.errors import InputError
+from purescope.errors import InputError, near_miss
 from purescope.looks import PALETTE
-from purescope.plots.axes import finish, heading, new_axes, pick
+from purescope.plots.axes import finish, heading, new_axes, pick, zero_line
 from purescope.plots.style import DASH_DOTTED, DASHED, DOTTED, INK, current
-from purescope.tables.schemas import NEURONS
-
-if TYPE_CHECKING:
-    from purescope.maths.overlaps import Projections
-from purescope.errors import near_miss
-from purescope.plots.axes import zero_line
-from purescope.tables.schemas import CORRELATIONS, IMPORTANCE
+from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, NEURONS
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 # Opacity of the fill, and outline. No hatches: some readers of PDF leave them out.
 _LOOKS: dict[str, tuple[str, Any]] = {"image": ("88", "-"), "text": ("30", DASHED)}
 _REFERENCES: tuple[Any, Any] = (DOTTED, DASH_DOTTED)
+
+
+class HasOverlaps(Protocol):
+    """Projections of both towers: this floor draws numbers, and does not compute overlaps."""
+
+    @property
+    def neurons(self) -> int:
+        """The number of neurons d."""
+
+    def tower_overlaps(self) -> Mapping[str, tuple[Sequence[float], int, float]]:
+        """Return by tower the overlaps, the width, and the overlap of random neurons."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class _Shown:
 
 
 def plot_overlap(
-    neurons: "Projections | pd.DataFrame", *, model: str | None = None, ax: Axes | None = None
+    neurons: HasOverlaps | pd.DataFrame, *, model: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """How many neurons have which overlap, for each tower, beside what random Gaussian neurons
     would have.
@@ -118,21 +124,14 @@ def plot_overlap(
     return finish(ax, legend=own)
 
 
-def _of_projections(projections: "Projections", model: str) -> _Shown:
-    from purescope.maths.overlaps import (
-        overlap,
-        random_overlap,
-    )  # torch, which a table does not need
-
-    towers = {"image": projections.image, "text": projections.text}
-    scores = {tower: overlap(projection).numpy() for tower, projection in towers.items()}
-    live = {tower: score[np.isfinite(score)] for tower, score in scores.items()}
-    widths = {tower: projection.shape[1] for tower, projection in towers.items()}
+def _of_projections(projections: HasOverlaps, model: str) -> _Shown:
+    towers = projections.tower_overlaps()
+    live = {tower: np.array(values) for tower, (values, _, _) in towers.items()}
     names = {
-        tower: f"{tower} tower: {len(live[tower]):,} neurons of width {widths[tower]:,}"
-        for tower in towers
+        tower: f"{tower} tower: {len(values):,} neurons of width {width:,}"
+        for tower, (values, width, _) in towers.items()
     }
-    means = {width: random_overlap(width) for width in widths.values()}
+    means = {width: random for _, width, random in towers.values()}
     return _Shown(model, projections.neurons, live, names, {}, means)
 
 

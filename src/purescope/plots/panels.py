@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from purescope.errors import InputError
 from purescope.files.writing import slug
 from purescope.plots.axes import dataset_title, headed, heading, new_grid, stacks, title
-from purescope.plots.cosines import colour_limit, plot_cosines
+from purescope.plots.cosines import plot_cosines
 from purescope.plots.courses import OF_A_DATASET, plot_dynamics, plot_layers
 from purescope.plots.curves import plot_accuracy, plot_gap, plot_silhouette
 from purescope.plots.experiment import plot_pruning, plot_pruning_gap, plot_published
 from purescope.plots.neurons import plot_importance
 from purescope.plots.saving import save_figure
 from purescope.plots.style import current
+from purescope.tables.cosines import colour_limit
 from purescope.tables.files import check_table
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from purescope.tables import schemas
-from purescope.tables.results import Folder
+from purescope.tables.results import Results
 
 NEAREST = 6  # neurons
 SHOWN = 4  # images at each end of a data set
@@ -23,14 +23,14 @@ _WORDS = 5
 Details = dict[str, Any]
 
 
-def neurons_of(folder: Folder, model: str) -> Details:
+def neurons_of(folder: Results, model: str) -> Details:
     """All neurons of a model, by their own numbering: columns, place in the null, and who is near.
 
     ``rank``, ``total_overlap``, and for each tower: ``overlap``, ``purity``, ``below`` (per cent of
     random neurons whose overlap is larger; none for a dead neuron), ``near`` (the neurons of
     largest absolute cosine) and ``cosine`` (theirs).
     """
-    table = folder.table(schemas.NEURONS)
+    table = folder.rows(schemas.NEURONS)
     table = table[table.model == model].sort_values("neuron")
     if table.empty:
         return {}
@@ -57,7 +57,7 @@ def neurons_of(folder: Folder, model: str) -> Details:
     return found
 
 
-def details_of(folder: Folder, model: str, dataset: str) -> Details:
+def details_of(folder: Results, model: str, dataset: str) -> Details:
     """What a data set says of each neuron of a model: ``names`` (of classes or words) and lists
     over the neurons.
 
@@ -188,14 +188,14 @@ def thumbnails_by_need(details: Mapping[str, Details], first: Mapping[str, list[
 EACH = 6  # pairs
 
 
-def confusion_changes(folder: Folder) -> dict[str, dict[str, list[list[Any]]]]:
+def confusion_changes(folder: Results) -> dict[str, dict[str, list[list[Any]]]]:
     """By "model/data set" and then "strategy/k", in numbers: [truth, predicted, with all neurons,
     then].
 
     The pairs whose count changed most, `EACH` of those that are confused more and as many of those
     confused less.
     """
-    table = folder.table(schemas.CONFUSIONS)
+    table = folder.rows(schemas.CONFUSIONS)
     table = table[table.truth != table.predicted]
     found: dict[str, dict[str, list[list[Any]]]] = {}
     for (model, dataset), part in table.groupby(["model", "dataset"], sort=False):

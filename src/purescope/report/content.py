@@ -31,10 +31,10 @@ from purescope.report.figures import Figure
 from purescope.report.neurons import Map, colour_steps
 from purescope.report.summary import Answer, answers, facts, missing, question, title
 from purescope.report.tables import Found, Table
-from purescope.report.tables import rows as each
 from purescope.tables import columns, schemas
 from purescope.tables.files import misfit
-from purescope.tables.results import Folder
+from purescope.tables.results import Results
+from purescope.tables.schema import each_row
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class Section:
         return self.found[1]
 
 
-def sections(folder: Folder, chosen: str) -> list[Section]:
+def sections(folder: Results, chosen: str) -> list[Section]:
     """Those that have something to show; `chosen` is the model and data set shown first, "0/0"."""
     return [section for section in _all(folder, chosen) if section.figures or section.tables]
 
 
-def _all(folder: Folder, chosen: str) -> Iterator[Section]:
+def _all(folder: Results, chosen: str) -> Iterator[Section]:
     several, compared = len(folder.models) > 1, evidence.comparison(folder)
     yield Section(
         "models",
@@ -206,7 +206,7 @@ class Content:
             yield from section.figures
 
 
-def gather(folder: Folder) -> Content:
+def gather(folder: Results) -> Content:
     """Gather what a folder has to say.
 
     Raises:
@@ -221,7 +221,7 @@ def gather(folder: Folder) -> Content:
         raise misfit(folder.path, error) from error
 
 
-def _gather(folder: Folder) -> Content:
+def _gather(folder: Results) -> Content:
     there, means = curves(folder), mean_curves(folder)
     seen = looks(folder.strategies)
     chosen = _chosen(folder, there)
@@ -281,7 +281,7 @@ def _gather(folder: Folder) -> Content:
     )
 
 
-def _chosen(folder: Folder, there: Mapping[tuple[str, str, str], Curve]) -> dict[str, Any]:
+def _chosen(folder: Results, there: Mapping[tuple[str, str, str], Curve]) -> dict[str, Any]:
     """What is shown first: of the first model and data set, about half of the neurons, which the
     page asks about.
     """
@@ -296,7 +296,7 @@ def _key(chosen: Mapping[str, Any]) -> str:
     return f"{chosen['model']}/{chosen['dataset']}"
 
 
-def _curve_data(folder: Folder, there: Mapping[tuple[str, str, str], Curve]) -> dict[str, Any]:
+def _curve_data(folder: Results, there: Mapping[tuple[str, str, str], Curve]) -> dict[str, Any]:
     return {
         f"{folder.models.index(model)}/{folder.datasets.index(dataset)}/{metric}": {
             "rows": one.rows,
@@ -313,11 +313,11 @@ def _curve_data(folder: Folder, there: Mapping[tuple[str, str, str], Curve]) -> 
     }
 
 
-def _differences(folder: Folder) -> dict[str, dict[str, list[float]]]:
+def _differences(folder: Results) -> dict[str, dict[str, list[float]]]:
     """By "model/data set" and then "strategy/k": minus random, its interval, p, p by Holm."""
-    table = folder.table(schemas.COMPARISONS)
+    table = folder.rows(schemas.COMPARISONS)
     found: dict[str, dict[str, list[float]]] = {}
-    for row in each(table[table.second == "random"]):
+    for row in each_row(table[table.second == "random"]):
         if str(row.dataset) in folder.datasets and str(row.model) in folder.models:
             place = (
                 f"{folder.models.index(str(row.model))}/{folder.datasets.index(str(row.dataset))}"
@@ -327,7 +327,7 @@ def _differences(folder: Folder) -> dict[str, dict[str, list[float]]]:
     return found
 
 
-def _ends(folder: Folder, model: int, chosen: Mapping[str, Any]) -> Ends:
+def _ends(folder: Results, model: int, chosen: Mapping[str, Any]) -> Ends:
     histograms = [
         found for tower in ("image", "text") if (found := neurons.histogram(folder, model, tower))
     ]
@@ -344,7 +344,7 @@ def _ends(folder: Folder, model: int, chosen: Mapping[str, Any]) -> Ends:
     )
 
 
-def _details(folder: Folder) -> dict[str, Details]:
+def _details(folder: Results) -> dict[str, Details]:
     found = {}
     for place, model in enumerate(folder.models):
         for at, dataset in enumerate([*folder.datasets, columns.VOCABULARY]):
@@ -354,7 +354,7 @@ def _details(folder: Folder) -> dict[str, Details]:
 
 
 def _thumbnails(
-    folder: Folder, details: Mapping[str, Details], ends: list[Ends]
+    folder: Results, details: Mapping[str, Details], ends: list[Ends]
 ) -> list[tuple[str, str, int]]:
     """Name of the style rule, data set and image of every thumbnail that there is, the most needed
     first.

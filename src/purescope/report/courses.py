@@ -9,9 +9,9 @@ from purescope.looks import strategy_name
 from purescope.report.evidence import DATA_COLOURS, NAMED
 from purescope.report.figures import Figure, keys_of, lines_chart
 from purescope.report.tables import Column, Found, groups, make_table
-from purescope.report.tables import rows as each
 from purescope.tables import schemas
-from purescope.tables.results import Folder
+from purescope.tables.results import Results
+from purescope.tables.schema import each_row
 
 _HIGH, _LOW, _RANDOM, _INK = (
     "var(--high-purity)",
@@ -21,7 +21,7 @@ _HIGH, _LOW, _RANDOM, _INK = (
 )
 
 
-def layers(folder: Folder) -> Found:
+def layers(folder: Results) -> Found:
     """Overlap at every depth, in units of random neurons of the same shape."""
     table = folder.layers
     if table.empty:
@@ -38,7 +38,7 @@ def layers(folder: Folder) -> Found:
                     "value": row.relative_overlap,
                     "told": f"{row.relative_overlap:.2f}",
                 }
-                for row in each(rows_of)
+                for row in each_row(rows_of)
             ]
             spec = lines_chart(
                 rows, x="Depth", y="Overlap, × random", colours=colours, level=1.0, form=None
@@ -76,7 +76,7 @@ def layers(folder: Folder) -> Found:
     ]
 
 
-def training(folder: Folder) -> Found:
+def training(folder: Results) -> Found:
     """Overlap and accuracy against the step."""
     table = folder.track
     if table.empty:
@@ -167,9 +167,9 @@ def _accuracy_by_step(name: str, title: str, table: pd.DataFrame) -> Figure:
     return Figure(name, title, alt + ".", spec, keys_of(colours))
 
 
-def reproduction(folder: Folder) -> Found:
+def reproduction(folder: Results) -> Found:
     """The published figures and ours."""
-    table = folder.table(schemas.REPRODUCTION)
+    table = folder.rows(schemas.REPRODUCTION)
     if table.empty:
         return [], []
     figures = []

@@ -17,10 +17,9 @@ from purescope.looks import METRIC_NAMES, Look, strategy_name
 from purescope.report.charts import HALF, SMALL, WIDE, curve_chart
 from purescope.report.figures import Figure, Key
 from purescope.report.tables import Cell, Heading, Table, groups
-from purescope.report.tables import rows as each
-from purescope.studies.judging import above_chance
 from purescope.tables import schemas
-from purescope.tables.results import Folder
+from purescope.tables.results import Results
+from purescope.tables.schema import each_row
 
 Row = dict[str, Any]
 
@@ -84,29 +83,22 @@ class Curve:
         return [*dict.fromkeys((self.ks[0], self.ks[len(self.ks) // 2], self.ks[-1]))]
 
 
-def curve(table: pd.DataFrame) -> Curve | None:
-    """The curve of the rows of one model, data set and metric; None where nothing was measured."""
-    if table.empty or table.value.isna().all():
+def curve(points: pd.DataFrame) -> Curve | None:
+    """Return the curve of one model, dataset and metric; None where nothing was swept.
+
+    Args:
+        points: their rows of `purescope.tables.schemas.CURVE_POINTS`.
+    """
+    swept = points[points.strategy != "full"].sort_values("k", kind="stable")
+    if swept.empty:
         return None
-    swept = table[table.strategy != "full"].sort_values("k", kind="stable")
     rows = [
-        {
-            "strategy": row.strategy,
-            "k": int(row.k),
-            "value": row.value,
-            "low": row.low,
-            "high": row.high,
-        }
-        for row in each(swept[swept.strategy != "random"])
+        {"strategy": row.strategy, "k": int(row.k)}
+        | {end: getattr(row, end) for end in (_ENDS if row.strategy == "random" else _ENDS[:3])}
+        for row in each_row(swept.sort_values("strategy", key=_is_random, kind="stable"))
     ]
-    draws = swept[swept.strategy == "random"]
-    if len(draws):
-        rows += _spread(draws.pivot(index="draw", columns="k", values="value"))
-    first, full = table.iloc[0], table[table.strategy == "full"]
-    whole = full.iloc[0] if len(full) else None
-    everything = (
-        {} if whole is None else {"value": whole.value, "low": whole.low, "high": whole.high}
-    )
+    first, full = points.iloc[0], points[points.strategy == "full"]
+    everything = {end: float(full[end].iloc[0]) for end in _ENDS[:3]} if len(full) else {}
     return Curve(
         rows=rows,
         levels=_levels(rows, everything.get("value"), float(first.chance), int(first.neurons)),
@@ -118,51 +110,24 @@ def curve(table: pd.DataFrame) -> Curve | None:
     )
 
 
-def mean_curves(folder: Folder) -> dict[str, Curve]:
-    """`mean_curve` of each model that has one."""
-    results = folder.table(schemas.RESULTS)
-    found = {model: mean_curve(results, model) for model in folder.models}
-    return {model: one for model, one in found.items() if one is not None and one.rows}
+def _is_random(strategy: "pd.Series[str]") -> "pd.Series[bool]":
+    return strategy == "random"
 
 
-def mean_curve(results: pd.DataFrame, model: str) -> Curve | None:
-    """Accuracy of a model as the mean over the data sets on which it is above chance, at the ks
-    that all of them have.
-
-    The same random orders are drawn for every data set, so a draw has a mean as a strategy has.
-    """
-    rows = results[(results.model == model) & (results.metric == "accuracy")]
-    rows = rows[rows.dataset.isin(above_chance(results, model))]
-    sets = rows.dataset.nunique()
-    if sets < 2:
-        return curve(rows)
-    cells = rows.groupby(["strategy", "draw", "k"], sort=False).value.agg(["mean", "count"])
-    means = cells[cells["count"] == sets]["mean"].rename("value").reset_index()
-    if means[means.strategy != "full"].empty:
-        return None
-    first = rows.iloc[0]
-    chance = rows.groupby("dataset").chance.first().mean()
-    filled = {"low": float("nan"), "high": float("nan"), "neurons": first.neurons, "chance": chance}
-    return curve(means.assign(**filled, n=0, classes=0))
+def mean_curves(folder: Results) -> dict[str, Curve]:
+    """Return the accuracy of each model as the mean over its datasets."""
+    grouped = groups(folder.rows(schemas.MEAN_POINTS), "model")
+    return {str(model): found for model, points in grouped if (found := curve(points))}
 
 
-def curves(folder: Folder) -> dict[tuple[str, str, str], Curve]:
+def curves(folder: Results) -> dict[tuple[str, str, str], Curve]:
     """All curves, by model, data set and metric."""
-    found = {}
-    grouped = groups(folder.table(schemas.RESULTS), "model", "dataset", "metric")
-    for (model, dataset, metric), part in grouped:
-        if (one := curve(part)) is not None and one.rows:
-            found[str(model), str(dataset), str(metric)] = one
-    return found
-
-
-def _spread(draws: pd.DataFrame) -> list[Row]:
-    quantiles = {"value": draws.median(), "low": draws.quantile(0.05), "high": draws.quantile(0.95)}
-    table = pd.DataFrame({**quantiles, "least": draws.min(), "greatest": draws.max()})
-    return [
-        {"strategy": "random", "k": int(str(k)), **dict(zip(table.columns, row, strict=True))}
-        for k, *row in table.itertuples()
-    ]
+    grouped = groups(folder.rows(schemas.CURVE_POINTS), "model", "dataset", "metric")
+    return {
+        (str(model), str(dataset), str(metric)): found
+        for (model, dataset, metric), points in grouped
+        if (found := curve(points))
+    }
 
 
 def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) -> list[Row]:
@@ -197,7 +162,7 @@ _DRAWN = ("accuracy", "silhouette")
 
 
 def key_figures(
-    folder: Folder,
+    folder: Results,
     there: Mapping[tuple[str, str, str], Curve],
     means: Mapping[str, Curve],
     seen: list[Look],
@@ -232,7 +197,7 @@ def key_figures(
 
 
 def explorer(
-    folder: Folder,
+    folder: Results,
     there: Mapping[tuple[str, str, str], Curve],
     seen: list[Look],
     chosen: Mapping[str, Any],
@@ -256,7 +221,7 @@ def explorer(
 
 
 def panels(
-    folder: Folder,
+    folder: Results,
     there: Mapping[tuple[str, str, str], Curve],
     seen: list[Look],
     chosen: Mapping[str, Any],
@@ -339,7 +304,7 @@ _INTERVAL = "95 % interval"
 
 
 def at_table(
-    folder: Folder, there: Mapping[tuple[str, str, str], Curve], chosen: Mapping[str, Any]
+    folder: Results, there: Mapping[tuple[str, str, str], Curve], chosen: Mapping[str, Any]
 ) -> Table:
     """All metrics of every strategy at the chosen model, data set and k, of all neurons, and of
     guessing.
@@ -356,7 +321,7 @@ def at_table(
         for row in there[model, dataset, metric].rows
         if row["k"] == k
     }
-    table = folder.table(schemas.COMPARISONS)
+    table = folder.rows(schemas.COMPARISONS)
     table = table[
         (table.model == model)
         & (table.dataset == dataset)

@@ -19,7 +19,7 @@ from purescope import __version__, formats
 from purescope.report.content import Content, gather
 from purescope.report.figures import VEGA_LITE
 from purescope.report.pictures import Pictures
-from purescope.tables.results import Folder
+from purescope.tables.results import Results
 
 _ESCAPED = {
     "<": "\\u003c",
@@ -80,11 +80,11 @@ LIMIT = 8_000_000
 _MARGIN = 2_000  # bytes for what is said about pictures that are left out
 
 
-def page(folder: Folder, pictures: Pictures) -> str:
+def page(folder: Results, pictures: Pictures) -> str:
     """Return the page of what a folder holds.
 
     Args:
-        folder: as `read_folder` gave it.
+        folder: as `open_results` gave it.
         pictures: who draws its figures.
 
     Raises:
@@ -125,7 +125,7 @@ def page(folder: Folder, pictures: Pictures) -> str:
     )
 
 
-def _thumbnails(folder: Folder, content: Content, room: int) -> tuple[str, set[str]]:
+def _thumbnails(folder: Results, content: Content, room: int) -> tuple[str, set[str]]:
     """A style rule for each picture, so that each stands on the page once; and the names of those
     that fit.
     """

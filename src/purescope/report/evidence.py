@@ -2,6 +2,7 @@
 compared.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,17 +13,17 @@ from purescope.looks import METRIC_NAMES, strategy_name
 from purescope.report.charts import Row
 from purescope.report.figures import Figure, dot, dots_chart, keys_of
 from purescope.report.tables import Cell, Column, Found, Heading, Table, groups, make_table
-from purescope.report.tables import rows as each
-from purescope.studies.comparisons import AREA
-from purescope.studies.leaderboard import Standing, leaderboard, winner
-from purescope.studies.verdict import LEVEL
 from purescope.tables import schemas
-from purescope.tables.results import Folder
+from purescope.tables.columns import AREA
+from purescope.tables.results import Results
+from purescope.tables.schema import each_row
+from purescope.tables.standings import best_sentence
+from purescope.tables.verdicts import LEVEL
 
 
-def rivals(folder: Folder) -> Found:
+def rivals(folder: Results) -> Found:
     """Two models on the same images."""
-    table = folder.table(schemas.RIVALS)
+    table = folder.rows(schemas.RIVALS)
     if table.empty:
         return [], []
     first, second = str(table["first"].iloc[0]), str(table["second"].iloc[0])
@@ -36,7 +37,7 @@ def rivals(folder: Folder) -> Found:
     )
     rows = [
         dot(row.dataset, named[row.strategy, row.k], row.difference, row.low, row.high)
-        for row in each(table[table.metric == "accuracy"])
+        for row in each_row(table[table.metric == "accuracy"])
         if (row.strategy, row.k) in named
     ]
     title = f"Accuracy of {first} minus {second} (points)"
@@ -51,7 +52,7 @@ def rivals(folder: Folder) -> Found:
         Heading("95 % interval", name="low high"),
         Heading("p (Holm)", True, "p_holm"),
     ]
-    shown = [_rival(row) for row in each(table[table.k.isin([AREA, "all"])])]
+    shown = [_rival(row) for row in each_row(table[table.k.isin([AREA, "all"])])]
     caption = f"{first} and {second} on the same images: accuracies in %, differences (first minus second) in points"
     return [figure] if rows else [], [Table("rivals-table", caption, headings, shown)]
 
@@ -80,11 +81,11 @@ def _rival(row: Any) -> list[Cell]:
     ]
 
 
-def better(folder: Folder) -> tuple[str, str]:
+def better(folder: Results) -> tuple[str, str]:
     """Which of two models is better with all neurons, in a sentence, and the differences; empty
     without two.
     """
-    table = folder.table(schemas.RIVALS)
+    table = folder.rows(schemas.RIVALS)
     table = table[(table.metric == "accuracy") & (table.strategy == "full")]
     if table.empty:
         return "", ""
@@ -103,7 +104,7 @@ def better(folder: Folder) -> tuple[str, str]:
     numbers_of = [
         f"{row.dataset} {formats.points(row.difference)} ({formats.points(row.low)} to "
         f"{formats.points(row.high)})"
-        for row in each(table)
+        for row in each_row(table)
     ]
     sentence = f"More accurate with all neurons, on the same images: {'; '.join(said)}."
     return sentence, (
@@ -124,7 +125,7 @@ DATA_COLOURS = [_HIGH, _LOW, *(f"var(--more-{place})" for place in range(1, 5))]
 _DRAWN_NULLS = ("rotation", "shuffled purity", "shuffled towers")
 
 
-def comparison(folder: Folder) -> Found:
+def comparison(folder: Results) -> Found:
     """What purity gains on each data set, for each model, and how two models differ."""
     figures, tables = rivals(folder)
     if len(folder.models) > 1 or len(folder.datasets) > 1:
@@ -132,11 +133,11 @@ def comparison(folder: Folder) -> Found:
     return figures, tables + _areas(folder)
 
 
-def _by_dataset(folder: Folder) -> list[Figure]:
+def _by_dataset(folder: Results) -> list[Figure]:
     """High purity against random orders and against low purity, over all k, data set by data set;
     on one scale.
     """
-    table = folder.table(schemas.COMPARISONS)
+    table = folder.rows(schemas.COMPARISONS)
     table = table[(table["first"] == "high_purity") & (table.k == AREA) & table.second.isin(_MINUS)]
     if table.empty:
         return []
@@ -150,10 +151,12 @@ def _by_dataset(folder: Folder) -> list[Figure]:
 _MINUS = {"random": "minus random", "low_purity": "minus lowest purity"}
 
 
-def _of_model(folder: Folder, model: int, table: pd.DataFrame, span: tuple[float, float]) -> Figure:
+def _of_model(
+    folder: Results, model: int, table: pd.DataFrame, span: tuple[float, float]
+) -> Figure:
     rows = [
         dot(row.dataset, _MINUS[row.second], row.difference, row.low, row.high)
-        for row in each(table.sort_values("second", ascending=False, kind="stable"))
+        for row in each_row(table.sort_values("second", ascending=False, kind="stable"))
     ]
     rows.sort(key=lambda row: folder.datasets.index(row["name"]))
     colours = {"minus random": _HIGH, "minus lowest purity": _LOW}
@@ -177,9 +180,9 @@ def _of_model(folder: Folder, model: int, table: pd.DataFrame, span: tuple[float
     return Figure(f"sets-{model}", label, alt, spec, keys_of(colours, lines=False))
 
 
-def _areas(folder: Folder) -> list[Table]:
+def _areas(folder: Results) -> list[Table]:
     """Mean accuracy over the ks of each strategy, and the neurons it needs."""
-    table = folder.table(schemas.CURVES)
+    table = folder.rows(schemas.CURVES)
     if table.empty:
         return []
     table = table.assign(strategy=[strategy_name(str(name)) for name in table.strategy])
@@ -198,38 +201,36 @@ def _areas(folder: Folder) -> list[Table]:
     return [make_table("areas", caption, table, columns)]
 
 
-def _needed(folder: Folder) -> Callable[[float | None], str]:
+def _needed(folder: Results) -> Callable[[float | None], str]:
     """How neurons needed are shown: the fewest that were tried are an upper bound."""
-    results = folder.table(schemas.RESULTS)
+    results = folder.rows(schemas.RESULTS)
     fewest = results.k.min() if len(results) else 0
     return lambda needed: (
         ("≤ " if needed is not None and needed <= fewest else "") + formats.plain(needed, 0)
     )
 
 
-def strategies(folder: Folder) -> Found:
+def strategies(folder: Results) -> Found:
     """All strategies of each model, best first, where there are more than the experiment's."""
-    results, comparisons, curves = (
-        folder.table(kind) for kind in (schemas.RESULTS, schemas.COMPARISONS, schemas.CURVES)
-    )
-    if (
-        curves.empty
-        or comparisons.empty
-        or not set(folder.strategies) - {"high_purity", "low_purity", "random"}
-    ):
+    standings = folder.rows(schemas.STANDINGS)
+    if standings.empty or not set(folder.strategies) - {"high_purity", "low_purity", "random"}:
         return [], []
-    sets = f"{len(folder.datasets)} data sets" if len(folder.datasets) > 1 else folder.datasets[0]
     figures, tables, needed = [], [], _needed(folder)
     for place, model in enumerate(folder.models):
-        board = leaderboard(results, comparisons, curves, model=model)
+        board = standings[(standings.model == model) & (standings.place > 0)]
+        if board.empty:
+            continue
+        count = int(board.sets.iloc[0])
+        sets = f"{count} dataset{'s' if count > 1 else ''}"
         rows = [
-            dot(strategy_name(one.strategy), "minus random", found.value, found.low, found.high)
-            for one in board
-            if (found := one.over_random) is not None
+            dot(strategy_name(row.strategy), "minus random", *differences)
+            for row in each_row(board)
+            if (differences := _over_random(row))
         ]
-        told = "; ".join(f"{row['name']} {row['told']}" for row in rows)
         alt = (
-            f"{model}: {len(rows)} strategies, accuracy over all k minus random on {sets}: {told}."
+            f"{model}: {len(rows)} strategies, accuracy over all k minus random on {sets}: "
+            + "; ".join(f"{row['name']} {row['told']}" for row in rows)
+            + "."
         )
         spec = dots_chart(
             rows,
@@ -238,14 +239,17 @@ def strategies(folder: Folder) -> Found:
         )
         if rows:
             figures.append(Figure(f"board-{place}", model, alt, spec))
-        best = winner(results, curves, model=model)
+        best = best_sentence(board)
         caption = f"{model}: strategies over all k, on {sets}" + (f". {best}" if best else "")
-        tables.append(
-            Table(
-                f"board-table-{place}", caption, _BOARD, [_standing(one, needed) for one in board]
-            )
-        )
+        cells = [_standing(row, needed) for row in each_row(board)]
+        tables.append(Table(f"board-table-{place}", caption, _BOARD, cells))
     return figures, tables
+
+
+def _over_random(row: Any) -> tuple[float, float, float] | None:
+    """Return the difference from the random orders with its interval; None where it has none."""
+    values = (row.over_random, row.over_random_low, row.over_random_high)
+    return None if any(math.isnan(value) for value in values) else values
 
 
 _BOARD = [
@@ -259,23 +263,22 @@ _BOARD = [
 ]
 
 
-def _standing(one: Standing, needed: Callable[[float | None], str]) -> list[Cell]:
-    found = one.over_random
-    ends = (None, None, None) if found is None else (found.value, found.low, found.high)
+def _standing(row: Any, needed: Callable[[float | None], str]) -> list[Cell]:
+    differences = _over_random(row) or (None, None, None)
     return [
-        Cell(strategy_name(one.strategy), one.strategy),
-        Cell(formats.percent(one.area, 2), one.area),
-        *(Cell(formats.points(value), value) for value in ends),
-        Cell(formats.short(one.p, 2), one.p),
-        Cell(needed(one.needed), one.needed),
+        Cell(strategy_name(row.strategy), row.strategy),
+        Cell(formats.percent(row.area, 2), row.area),
+        *(Cell(formats.points(value), value) for value in differences),
+        Cell(formats.short(row.p, 2), row.p),
+        Cell(needed(row.needed), row.needed),
     ]
 
 
-def nulls(folder: Folder) -> Found:
+def nulls(folder: Results) -> Found:
     """What was observed against what nulls give: in their standard deviations as a figure, in
     numbers as a table.
     """
-    table = folder.table(schemas.NULLS)
+    table = folder.rows(schemas.NULLS)
     if table.empty:
         return [], []
     figures = []
@@ -292,9 +295,11 @@ def nulls(folder: Folder) -> Found:
                 "value": row.z,
                 "told": _against(row),
             }
-            for row in each(drawn)
+            for row in each_row(drawn)
         ]
-        outside = sum(row.value < row.null_low or row.value > row.null_high for row in each(drawn))
+        outside = sum(
+            row.value < row.null_low or row.value > row.null_high for row in each_row(drawn)
+        )
         alt = (
             f"{model}: {outside} of {len(drawn)} statistics lie outside the middle 95 % of their "
             f"null. "
@@ -326,9 +331,9 @@ def nulls(folder: Folder) -> Found:
     ]
 
 
-def variants(folder: Folder, chosen: str) -> Found:
+def variants(folder: Results, chosen: str) -> Found:
     """Mean accuracy of high, low and random with one choice of the experiment changed at a time."""
-    table = folder.table(schemas.VARIANTS)
+    table = folder.rows(schemas.VARIANTS)
     if table.empty:
         return [], []
     colours = {"highest purity": _HIGH, "lowest purity": _LOW, "random": _RANDOM}
@@ -343,7 +348,7 @@ def variants(folder: Folder, chosen: str) -> Found:
                     "value": 100 * getattr(row, column),
                     "told": f"{formats.percent(getattr(row, column), 2)} %",
                 }
-                for row in each(part)
+                for row in each_row(part)
                 for column, kind in columns.items()
                 if getattr(row, column) == getattr(row, column)
             ]
@@ -390,9 +395,9 @@ def variants(folder: Folder, chosen: str) -> Found:
     return [figure], [shown]
 
 
-def correlations(folder: Folder) -> Found:
+def correlations(folder: Results) -> Found:
     """Do pure neurons matter more? Rank correlations over the neurons."""
-    table = folder.table(schemas.CORRELATIONS)
+    table = folder.rows(schemas.CORRELATIONS)
     if table.empty:
         return [], []
     show = formats.plain
@@ -412,7 +417,7 @@ def correlations(folder: Folder) -> Found:
     return [], [make_table("correlations-table", caption, table, columns)]
 
 
-def _by_pair(folder: Folder, table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
+def _by_pair(folder: Results, table: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
     """Rows by "model/data set", in numbers."""
     for (model, dataset), part in groups(table, "model", "dataset"):
         if str(model) in folder.models and str(dataset) in folder.datasets:

@@ -16,13 +16,13 @@ import pandas as pd
 from PIL import Image
 
 from purescope import formats
-from purescope.plots.cosines import colour_limit
 from purescope.plots.style import COLOUR_MAP
 from purescope.report.charts import Row, histogram_chart, scatter_chart
 from purescope.report.figures import Figure
-from purescope.report.tables import rows as each
 from purescope.tables import schemas
-from purescope.tables.results import Folder
+from purescope.tables.cosines import colour_limit
+from purescope.tables.results import Results
+from purescope.tables.schema import each_row
 
 SIDE = 512  # pixels; more neurons share them, each showing the largest cosine within
 _STEPS = 16  # of colour
@@ -91,9 +91,9 @@ def _largest(size: np.ndarray, across: int) -> np.ndarray:
 _BINS = 48
 
 
-def histogram(folder: Folder, model: int, tower: str) -> Figure | None:
+def histogram(folder: Results, model: int, tower: str) -> Figure | None:
     """How many neurons of a tower have which overlap, and the range of random ones."""
-    table = folder.table(schemas.NEURONS)
+    table = folder.rows(schemas.NEURONS)
     table = table[table.model == folder.models[model]]
     overlap, null = table[f"{tower}_overlap"].dropna(), table[f"{tower}_random"].dropna()
     if overlap.empty:
@@ -130,9 +130,9 @@ def histogram(folder: Folder, model: int, tower: str) -> Figure | None:
     )
 
 
-def beside_random(folder: Folder, model: int) -> str:
+def beside_random(folder: Results, model: int) -> str:
     """Whether the neurons are purer than chance: their mean overlap beside that of random ones."""
-    table = folder.table(schemas.NEURONS)
+    table = folder.rows(schemas.NEURONS)
     table = table[table.model == folder.models[model]]
     times = {
         tower: float(table[f"{tower}_overlap"].mean() / table[f"{tower}_random"].mean())
@@ -151,10 +151,10 @@ def beside_random(folder: Folder, model: int) -> str:
     return f"Mean overlap is in the {told} that of random neurons: the model is {so}."
 
 
-def maps(folder: Folder, model: int) -> list[Map]:
+def maps(folder: Results, model: int) -> list[Map]:
     """Both towers' cosines, the purest neuron first."""
     label = folder.models[model]
-    table = folder.table(schemas.NEURONS)
+    table = folder.rows(schemas.NEURONS)
     order = table[table.model == label].sort_values("rank").neuron.to_numpy()
     cosines = folder.cosines.get(label, {})
     return [
@@ -164,9 +164,9 @@ def maps(folder: Folder, model: int) -> list[Map]:
     ]
 
 
-def scatter(folder: Folder, model: int, chosen: int) -> Figure | None:
+def scatter(folder: Results, model: int, chosen: int) -> Figure | None:
     """Purity against importance on the chosen data set."""
-    table = folder.table(schemas.IMPORTANCE)
+    table = folder.rows(schemas.IMPORTANCE)
     table = table[(table.model == folder.models[model]) & table.total_overlap.notna()]
     if table.empty:
         return None
@@ -189,7 +189,7 @@ def scatter(folder: Folder, model: int, chosen: int) -> Figure | None:
             "low": row.low,
             "high": row.high,
         }
-        for row in each(table)
+        for row in each_row(table)
     ]
     most = max(rows, key=lambda row: row["accuracy_drop"])
     alt = (
@@ -205,23 +205,23 @@ def scatter(folder: Folder, model: int, chosen: int) -> Figure | None:
     )
 
 
-def ends(folder: Folder, model: int, each: int) -> tuple[list[int], list[int]]:
+def ends(folder: Results, model: int, each: int) -> tuple[list[int], list[int]]:
     """The purest neurons, and the least pure of those that live, least pure first."""
-    table = folder.table(schemas.NEURONS)
+    table = folder.rows(schemas.NEURONS)
     table = table[table.model == folder.models[model]].sort_values("rank")
     live = table[table.total_overlap.notna()]
     count = min(each, len(live) // 2)
     return live.neuron.head(count).to_list(), live.neuron.tail(count).to_list()[::-1]
 
 
-def _ranks(folder: Folder, model: int) -> dict[int, int]:
-    table = folder.table(schemas.NEURONS)
+def _ranks(folder: Results, model: int) -> dict[int, int]:
+    table = folder.rows(schemas.NEURONS)
     table = table[table.model == folder.models[model]]
     return dict(zip(table.neuron.to_list(), table["rank"].to_list(), strict=True))
 
 
-def _rho(folder: Folder, model: int, dataset: str) -> str:
-    table = folder.table(schemas.CORRELATIONS)
+def _rho(folder: Results, model: int, dataset: str) -> str:
+    table = folder.rows(schemas.CORRELATIONS)
     rows: pd.DataFrame = table[
         (table.model == folder.models[model])
         & (table.dataset == dataset)

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from purescope import formats
-from purescope.errors import InputError
+from purescope.formats import signed_points
 from purescope.looks import strategy_name
 from purescope.report.evidence import better
 from purescope.report.tables import groups
-from purescope.studies.comparisons import points
-from purescope.studies.judging import verdicts_of
-from purescope.studies.leaderboard import half_kept
-from purescope.studies.verdict import Verdict, read_verdicts
 from purescope.tables import schemas
-from purescope.tables.results import Folder
+from purescope.tables.results import Results
+from purescope.tables.standings import half_sentence
+from purescope.tables.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -39,15 +37,14 @@ class Answer:
     evidence: str
 
 
-def answers(folder: Folder) -> list[Answer]:
+def answers(folder: Results) -> list[Answer]:
     """Two models against each other, and each that there is something to say of."""
     sentence, differences = better(folder)
-    verdicts = _verdicts(folder)
-    results, curves = folder.table(schemas.RESULTS), folder.table(schemas.CURVES)
+    standings = folder.rows(schemas.STANDINGS)
     found = [Answer("", sentence, "", differences)] if sentence else []
     for model in folder.models:
-        half = half_kept(results, curves, model=model, called=strategy_name) if len(curves) else ""
-        verdict = verdicts.get(model)
+        half = half_sentence(standings[standings.model == model], strategy_name)
+        verdict = folder.verdicts.get(model)
         if verdict:
             found.append(Answer(verdict.overall.outcome, verdict.claim, half, _evidence(verdict)))
         elif half:
@@ -55,7 +52,7 @@ def answers(folder: Folder) -> list[Answer]:
     return found + _of_layers(folder) + _of_training(folder)
 
 
-def _of_layers(folder: Folder) -> list[Answer]:
+def _of_layers(folder: Results) -> list[Answer]:
     """Where a tower begins and where it ends."""
     table = folder.layers[folder.layers.space == "weights"] if len(folder.layers) else folder.layers
     if table.empty:
@@ -80,7 +77,7 @@ def _of_layers(folder: Folder) -> list[Answer]:
     return found
 
 
-def _of_training(folder: Folder) -> list[Answer]:
+def _of_training(folder: Results) -> list[Answer]:
     """The first step against the last."""
     found = []
     for model, part in groups(folder.track, "model") if len(folder.track) else ():
@@ -111,18 +108,6 @@ def _of_training(folder: Folder) -> list[Answer]:
     return found
 
 
-def _verdicts(folder: Folder) -> dict[str, Verdict]:
-    """By model; of a folder without them, as earlier versions wrote it, from its comparisons."""
-    written = folder.table(schemas.VERDICTS)
-    if len(written):
-        return {verdict.model: verdict for verdict in read_verdicts(written)}
-    try:
-        found = verdicts_of(folder.table(schemas.RESULTS), folder.table(schemas.COMPARISONS))
-    except InputError:  # no comparisons: there is nothing to judge
-        return {}
-    return {verdict.model: verdict for verdict in found}
-
-
 def _evidence(verdict: Verdict) -> str:
     """With true minus signs in its numbers, and every name as it is."""
     sentence, overall = verdict.evidence, verdict.overall
@@ -130,12 +115,12 @@ def _evidence(verdict: Verdict) -> str:
         sentence = sentence.replace(f" is {difference}", f" is {formats.minus(difference)}", 1)
     for null in filter(None, (overall.rotation, overall.norms)):
         sentence = sentence.replace(
-            f" {points(null.mean)} ", f" {formats.minus(points(null.mean))} ", 1
+            f" {signed_points(null.mean)} ", f" {formats.minus(signed_points(null.mean))} ", 1
         )
     return sentence
 
 
-def question(folder: Folder) -> str:
+def question(folder: Results) -> str:
     """What a folder of its kind is about, in plain words."""
     if schemas.RESULTS.name in folder.tables:
         return "Can half the embedding go, and does it matter which half?"
@@ -146,13 +131,15 @@ def question(folder: Folder) -> str:
     return "How pure is every layer?" if len(folder.layers) else "How pure are the neurons?"
 
 
-def missing(folder: Folder) -> list[str]:
+def missing(folder: Results) -> list[str]:
     """What a run of today writes and this folder has no file of; a table without rows was written
     and lacks nothing.
     """
     if schemas.RESULTS.name not in folder.tables:
         return []
     wanted = {
+        "verdicts": "the verdict on each model",
+        "standings": "what half of the neurons keeps",
         "neurons": "the neurons' overlaps against random ones",
         "importance": "what is lost without each neuron",
         "examples": "the images that each neuron answers to",
@@ -166,14 +153,14 @@ def missing(folder: Folder) -> list[str]:
     ]
 
 
-def title(folder: Folder) -> str:
+def title(folder: Results) -> str:
     others = (table for table in (folder.layers, folder.track) if len(table))
     models = folder.models or [str(name) for table in others for name in table.model.unique()]
     models = list(dict.fromkeys(models)) or ["Beside the published figures"]
     return ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
 
 
-def facts(folder: Folder) -> list[tuple[str, list[str]]]:
+def facts(folder: Results) -> list[tuple[str, list[str]]]:
     """What the numbers rest on, a name and its values each."""
     found = [
         ("Models", _models(folder)),
@@ -184,7 +171,7 @@ def facts(folder: Folder) -> list[tuple[str, list[str]]]:
     return [(name, values) for name, values in found if values]
 
 
-def _models(folder: Folder) -> list[str]:
+def _models(folder: Results) -> list[str]:
     if folder.manifest.get("models"):
         return [
             f"{one.get('label')}: {str(one.get('spec')).removeprefix(str(one.get('label')) + '=')}"
@@ -206,8 +193,8 @@ def _models(folder: Folder) -> list[str]:
     return folder.models
 
 
-def _data(folder: Folder) -> list[str]:
-    seen = folder.track if len(folder.track) else folder.table(schemas.RESULTS)
+def _data(folder: Results) -> list[str]:
+    seen = folder.track if len(folder.track) else folder.rows(schemas.RESULTS)
     said = [
         f"{name}: {part.n.iloc[-1]:,} images, {part.classes.iloc[-1]:,} classes"
         for name, part in groups(seen[seen.n > 0] if len(seen) else seen, "dataset")
@@ -222,8 +209,8 @@ def _data(folder: Folder) -> list[str]:
     return said
 
 
-def _protocol(folder: Folder) -> list[str]:
-    results, settings = folder.table(schemas.RESULTS), folder.manifest.get("settings", {})
+def _protocol(folder: Results) -> list[str]:
+    results, settings = folder.rows(schemas.RESULTS), folder.manifest.get("settings", {})
     if results.empty:
         return _facts_of_training(settings) if len(folder.track) else []
     first = results.iloc[0]
@@ -254,7 +241,7 @@ def _facts_of_training(settings: Mapping[str, Any]) -> list[str]:
     return [words.format(settings[name]) for name, words in known.items() if name in settings]
 
 
-def _run(folder: Folder) -> list[str]:
+def _run(folder: Results) -> list[str]:
     manifest = folder.manifest
     versions = [f"{name} {number}" for name, number in manifest.get("versions", {}).items()]
     when = [

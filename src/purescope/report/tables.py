@@ -10,11 +10,6 @@ from purescope import formats
 from purescope.report.figures import Figure
 
 
-def rows(table: pd.DataFrame) -> Iterator[Any]:
-    """Each row with its columns as attributes."""
-    yield from table.itertuples(index=False)
-
-
 def groups(table: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, pd.DataFrame]]:
     """The rows that share these columns' values, in the order they come; of one column the value,
     else a tuple.

@@ -57,9 +57,9 @@ def write_report(out: Path) -> Path:
         with _some_home():
             from purescope.report.document import page
         from purescope.files.writing import atomic_path
-        from purescope.tables.results import read_folder
+        from purescope.tables.results import open_results
 
-        text = page(read_folder(out), pictures)
+        text = page(open_results(out), pictures)
     with atomic_path(out / "report.html") as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return out / "report.html"

@@ -11,15 +11,16 @@ from purescope.datasets.dataset import Dataset
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
 from purescope.models.model import Model
-from purescope.runs.folder import Tables
 from purescope.runs.inputs import Settings, Sources, name_of
+from purescope.runs.pairs import Pair, Tables
 from purescope.runs.run import run
-from purescope.runs.study import Opened, Study, measured, projections_of
+from purescope.runs.study import Opened, Study, projections_of
 from purescope.studies.importance import importance_and_purity
 from purescope.studies.nulls import ROTATIONS, null_table, variant_table
 from purescope.studies.rivals import adjust, compare_models, compare_purity
 from purescope.studies.settings import all_strategies
-from purescope.studies.sweeps import Measured
+from purescope.studies.sweeps import Measured, measure_strategies
+from purescope.tables.results import Results
 from purescope.tables.schemas import CORRELATIONS, NULLS, RIVALS, VARIANTS
 
 EVIDENCE_DRAWS = 1000
@@ -42,8 +43,8 @@ def run_evidence(
     figures: bool = True,
     report: bool = True,
     progress: Progress = quiet,
-) -> Tables:
-    """A sweep with every strategy, and what a reviewer would ask: nulls, variants and single
+) -> Results:
+    """Run a sweep with every strategy, and what a reviewer would ask: nulls, variants and single
     neurons.
 
     Args:
@@ -52,8 +53,8 @@ def run_evidence(
         rotations: random rotations of each model, and shuffles of its purity.
 
     Returns:
-        The tables of a sweep by name, and ``nulls``, ``variants`` and ``correlations``; see
-        `purescope.tables.schemas`.
+        The results, with the tables ``nulls``, ``variants`` and ``correlations`` besides those of a
+        sweep.
 
     Raises:
         PurescopeError: as `purescope.runs.run.run_sweep`.
@@ -66,31 +67,28 @@ def run_evidence(
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = Settings(keep=[8], draws=3, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:
-        ...     tables = run_evidence(
+        ...     results = run_evidence(
         ...         [], [made.features], out, settings=settings, rotations=3, figures=False, report=False
         ...     )
-        >>> sorted(set(tables["nulls"].null))
+        >>> sorted(set(results.table("nulls").null))
         ['rotation', 'shuffled purity', 'shuffled towers', 'svd basis']
     """
 
-    def of_pair(found: Measured, model: Model, tables: Tables) -> Tables:
-        projections = projections_of(model)
+    def pair_tables(measured: Measured, tables: Tables) -> Tables:
         correlations = pd.DataFrame(columns=list(CORRELATIONS.columns))
+        if measured.bench.projections is not None:
+            correlations = importance_and_purity(tables["importance"])
         return {
-            "nulls": null_table(
-                found, projections, attributions=tables["attributions"], draws=rotations
-            ),
-            "variants": variant_table(found, projections),
-            "correlations": correlations
-            if projections is None
-            else importance_and_purity(tables["importance"]),
+            "nulls": null_table(measured, attributions=tables["attributions"], draws=rotations),
+            "variants": variant_table(measured),
+            "correlations": correlations,
         }
 
     return run(
         models,
         data,
         out,
-        study=Study(of_pair, (NULLS, VARIANTS, CORRELATIONS), rotations),
+        study=Study(pair_tables, (NULLS, VARIANTS, CORRELATIONS), rotations),
         settings=settings or evidence_settings(),
         sources=sources,
         overwrite=overwrite,
@@ -113,15 +111,15 @@ def run_compare(
     report: bool = True,
     rotations: int | None = None,
     progress: Progress = quiet,
-) -> Tables:
-    """A sweep of two models on the same images, and their differences with paired tests.
+) -> Results:
+    """Run a sweep of two models on the same images, and their differences with paired tests.
 
     Args:
         first, second: models, as in `purescope.runs.run.run_sweep`.
         data, out, settings, sources, overwrite, figures, report, rotations, progress: as there.
 
     Returns:
-        The tables of the sweep by name, and ``rivals``.
+        The results, with the table ``rivals`` besides those of a sweep.
 
     Raises:
         PurescopeError: as `purescope.runs.run.run_sweep`.
@@ -149,44 +147,48 @@ def run_compare(
         ... )
         >>> with tempfile.TemporaryDirectory() as out:
         ...     settings = Settings(keep=[1], draws=1, resamples=100)
-        ...     tables = run_compare(sees, blind, [colours], out, settings=settings, figures=False, report=False)
-        >>> tables["rivals"].query("k == 'all' and metric == 'accuracy'")[["first_value", "second_value", "difference"]]
+        ...     results = run_compare(
+        ...         sees, blind, [colours], out, settings=settings, figures=False, report=False
+        ...     )
+        >>> rows = results.table("rivals").query("k == 'all' and metric == 'accuracy'")
+        >>> rows[["first_value", "second_value", "difference"]]
            first_value  second_value  difference
         0          1.0      0.666667    0.333333
     """
-    found: dict[tuple[str, str], Measured] = {}
+    sweeps: dict[Pair, Measured] = {}
 
-    def of_pair(swept: Measured, model: Model, tables: Tables) -> Tables:
-        found[model.label, swept.features.dataset] = swept
+    def pair_tables(measured: Measured, tables: Tables) -> Tables:
+        sweeps[measured.features.model, measured.features.dataset] = measured
         return {}
 
     def rivals(opened: Opened, tables: Tables) -> pd.DataFrame:
-        one, other = opened.models
         compared = []
         for item in opened.sets:
+            pair = []
             for model in opened.models:
-                if (model.label, name_of(item)) not in found:  # of a run that went on after a stop
-                    found[model.label, name_of(item)] = measured(
-                        opened.features(model, item), model, opened.settings
-                    )
-            compared.append(
-                compare_models(found[one.label, name_of(item)], found[other.label, name_of(item)])
-            )
-        named = [
+                measured = sweeps.get((model.label, name_of(item)))
+                if measured is None:  # of a run that went on after a stop
+                    features = opened.features(model, item)
+                    measured = measure_strategies(features, projections_of(model), opened.settings)
+                pair.append(measured)
+            compared.append(compare_models(*pair))
+        weights = [
             (model.label, projections)
-            for model in (one, other)
+            for model in opened.models
             if (projections := projections_of(model))
         ]
-        if len(named) == 2:
-            options = opened.settings
-            compared.append(compare_purity(*named, resamples=options.resamples, seed=options.seed))
+        if len(weights) == 2:
+            settings = opened.settings
+            compared.append(
+                compare_purity(*weights, resamples=settings.resamples, seed=settings.seed)
+            )
         return adjust(pd.concat(compared, ignore_index=True))
 
     return run(
         (first, second),
         data,
         out,
-        study=Study(of_pair, rotations=rotations, of_all=((RIVALS, rivals),)),
+        study=Study(pair_tables, rotations=rotations, more_whole=((RIVALS, rivals),)),
         settings=settings,
         sources=sources,
         overwrite=overwrite,

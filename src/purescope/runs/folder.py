@@ -4,47 +4,38 @@ A run owns a folder by its manifest. What stands in the manifest as settings and
 the same for a run to go on there; how something was spelt need not.
 """
 
-import datetime
 import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
-import torch
 
-from purescope import __version__
-from purescope.datasets.dataset import Dataset, fingerprint
-from purescope.datasets.prompts import prompts_for
 from purescope.errors import InputError, OutputError
-from purescope.features.features import Features
-from purescope.files.manifest import (
-    MANIFEST,
-    check_hash,
-    own_manifest,
-    read_manifest,
-    versions,
-    write_manifest,
+from purescope.files.manifest import MANIFEST, check_hash, own_manifest, write_manifest
+from purescope.files.writing import unfinished, write_bytes
+from purescope.runs.pairs import (
+    ENTRY,
+    Measurement,
+    Pair,
+    Tables,
+    read_pair,
+    remove_pair,
+    remove_pairs,
+    write_pair,
 )
-from purescope.files.writing import lock_folder, unfinished, write_bytes
-from purescope.models.model import Model
-from purescope.runs.inputs import Settings, ks, name_of
 from purescope.specs import is_folder
 from purescope.studies.comparisons import adjust
 from purescope.tables.columns import VOCABULARY
-from purescope.tables.files import parquet_bytes, parquet_name, read_table
+from purescope.tables.files import PAIRS, parquet_bytes, parquet_name, read_table
 from purescope.tables.schema import Schema
-from purescope.tables.schemas import OF_RUNS, RESULTS
+from purescope.tables.schemas import OF_RUNS
 
-Tables: TypeAlias = dict[str, pd.DataFrame]  # by the name of the schema
-Pair: TypeAlias = tuple[str, str]  # of model and data set
-
-_WAIT = 10.0  # seconds for another command to write its identities
-
+_PARTS = ("tables", "settings", "models", "datasets")  # of a manifest: what makes runs the same
 _SPELLING = ("spec", "source", "skipped")  # where something was found; hashes say what it is
 
 # All that a run writes, of whatever kind it is; nothing else in its folder is touched.
@@ -53,6 +44,7 @@ _FILES = (
     "result_*/*_vs_sam.csv",
     "cosines_*.npz",
     "report.html",
+    f"{PAIRS}/[0-9]*/{ENTRY}",
     *(
         f"figures/{kind}_*{end}"
         for kind in ("neuron_pruning", "purity_gap")
@@ -63,169 +55,96 @@ _FILES = (
 
 @dataclass
 class Done:
-    """What a run has measured so far, by model and data set, and of all of them together."""
+    """What a run has measured so far, and how it is written.
 
+    Args:
+        out: the folder of the run.
+        manifest: the manifest that the run began with.
+        kinds: the schemas of the tables of a pair.
+        pairs: all pairs, in the order of the tables.
+        tables: of each finished pair.
+        whole: tables of the run as a whole.
+        timings, notes, hashes: for the manifest.
+    """
+
+    out: Path
+    manifest: Mapping[str, Any]
+    kinds: Sequence[Schema]
+    pairs: Sequence[Pair]
     tables: dict[Pair, Tables] = field(default_factory=dict)
     whole: Tables = field(default_factory=dict)
     timings: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     hashes: dict[str, list[str]] = field(default_factory=dict)
 
-    def together(self, kinds: Iterable[Schema], pairs: Sequence[Pair]) -> Tables:
-        """One table of each kind, in the order of the run, whenever its parts were measured; they
-        were checked then.
+    def take(self, done: Measurement) -> None:
+        """Take in a finished pair."""
+        self.tables[done.pair] = done.tables
+        self.notes.extend(done.notes)
+        if done.timing is not None:
+            self.timings.append(done.timing)
+
+    def keep(self, done: Measurement) -> None:
+        """Take in a finished pair, and write it."""
+        self.take(done)
+        place = self.pairs.index(done.pair)
+        write_pair(self.out, place, run_id(self.manifest), self.kinds, done)
+
+    def together(self) -> Tables:
+        """Return one table of each kind, in the order of the run, whenever its pairs were measured.
+
+        They were checked when they were measured; p-values are adjusted over all datasets here.
         """
-        there = [self.tables[pair] for pair in pairs if pair in self.tables]
-        tables = {}
-        for schema in kinds:
-            parts = [part[schema.name] for part in there if schema.name in part]
-            filled = [part for part in parts if len(part)] or parts[:1]
+        finished = [self.tables[pair] for pair in self.pairs if pair in self.tables]
+        tables: Tables = {}
+        for schema in self.kinds:
+            of_kind = [one[schema.name] for one in finished if schema.name in one]
+            filled = [table for table in of_kind if len(table)] or of_kind[:1]
             tables[schema.name] = pd.concat(filled, ignore_index=True)
-        if "comparisons" in tables:
-            tables["comparisons"] = adjust(tables["comparisons"])
-        return tables
+        return tables | {"comparisons": adjust(tables["comparisons"])}
 
-    def told(self) -> dict[str, Any]:
-        """For the manifest."""
-        return {
-            "timings": self.timings,
-            "notes": list(dict.fromkeys(self.notes)),
-            "hashes": self.hashes,
-        }
-
-    def write(
-        self, kinds: Iterable[Schema], tables: Tables, manifest: Mapping[str, Any], out: Path
-    ) -> None:
-        """Write tables, checked already, which the manifest vouches for before they stand in their
-        places.
-
-        Until all of them do, it vouches for those that they replace, too: a run that is killed in
-        between goes on.
-        """
-        # Last the results: what stands there stands in all tables.
-        ordered = sorted(kinds, key=lambda schema: schema is RESULTS)
-        contents = {parquet_name(schema): parquet_bytes(tables[schema.name]) for schema in ordered}
-        new = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        for name, digest in new.items():
-            self.hashes[name] = [*self.hashes.get(name, [])[-1:], digest]
-        write_manifest({**manifest, **self.told()}, out)
+    def finish(self, tables: Tables, schemas: Sequence[Schema]) -> None:
+        """Write the tables of all pairs, which the manifest then vouches for."""
+        contents = {parquet_name(one): parquet_bytes(tables[one.name]) for one in schemas}
         for name, content in contents.items():
-            write_bytes(content, out / name)
-        self.hashes |= {name: [digest] for name, digest in new.items()}
-        write_manifest({**manifest, **self.told()}, out)
+            write_bytes(content, self.out / name)
+            self.hashes[name] = [hashlib.sha256(content).hexdigest()]
+        self.write_manifest()
+        remove_pairs(self.out)
+
+    def write_manifest(self, **more: Any) -> None:
+        """Write the manifest, with what was measured and noted so far."""
+        measured = {"timings": self.timings, "notes": list(dict.fromkeys(self.notes))}
+        write_manifest({**self.manifest, **more, **measured, "hashes": self.hashes}, self.out)
 
 
-def new_manifest(
-    kinds: Iterable[Schema],
-    models: Sequence[Model],
-    sets: Iterable[Dataset | Features],
-    settings: Settings,
-    rotations: int | None,
-) -> dict[str, Any]:
-    """What a run is, as it will be read back."""
-    manifest = {
-        "purescope": __version__,
-        "tables": [schema.name for schema in kinds],
-        "settings": asdict(settings)
-        | {"keep": {model.label: ks(settings, model) for model in models}, "rotations": rotations},
-        **identities(models, sets, settings.protocol),
-        "threads": torch.get_num_threads(),
-        "started": now(),
-    }
-    return dict(json.loads(json.dumps(manifest)))
-
-
-def identities(
-    models: Sequence[Model], sets: Iterable[Dataset | Features], protocol: str = "native"
-) -> dict[str, Any]:
-    """What numbers rest on: models, data and versions, as manifests have them."""
-    return {
-        "models": [
-            {"label": m.label, "spec": m.spec, **m.identity, "preprocess": str(m.preprocess)}
-            for m in models
-        ],
-        "datasets": [{"name": name_of(item), **_identity(item, protocol)} for item in sets],
-        "versions": versions(),
-    }
-
-
-def note_identities(models: Sequence[Model], sets: Sequence[Dataset | Features], out: Path) -> None:
-    """Write them into the manifest of a folder that is no run's, beside the models that it has
-    already.
-
-    Raises:
-        OutputError: the folder has a manifest that is not purescope's, or cannot be written.
-    """
-    if is_run(out):
-        return
-    with lock_folder(out, wait=_WAIT):
-        earlier = read_manifest(out) or {}
-        labels = {model.label for model in models}
-        others = [one for one in earlier.get("models", []) if one.get("label") not in labels]
-        found = identities(models, sets)
-        data = found["datasets"] or earlier.get("datasets", [])
-        notes = list(dict.fromkeys([*earlier.get("notes", []), *_notes(sets)]))
-        told = {"notes": notes} if notes else {}
-        write_manifest(
-            found | {"models": [*others, *found["models"]], "datasets": data} | told, out
-        )
-
-
-def _notes(sets: Iterable[Dataset | Features]) -> list[str]:
-    """What was told of the data when it was loaded."""
-    return [note for item in sets if isinstance(item, Dataset) for note in item.notes]
-
-
-def is_run(out: Path) -> bool:
-    """Tell whether a folder is a run's; it may be nobody's, or that of purity or layers.
-
-    Raises:
-        OutputError: it has a manifest that is damaged, or not purescope's.
-    """
-    return "settings" in (own_manifest(out) or {})
-
-
-def _identity(item: Dataset | Features, protocol: str) -> Mapping[str, Any]:
-    if isinstance(item, Features):
-        arrays = (array.contiguous().numpy().data for array in (item.image, item.text))
-        return {
-            "spec": "features",
-            "images": len(item.image),
-            "classes": len(item.classes),
-            "fingerprint": fingerprint(item.classes, item.labels, arrays),
-            "model": item.model,
-            **item.identity,
-        }
-    prompts = prompts_for(item, protocol)
-    return {
-        "spec": item.spec,
-        "images": len(item),
-        "classes": len(item.classes),
-        "fingerprint": item.fingerprint,
-        "templates": list(prompts.templates),
-        "names": hashlib.sha256(json.dumps(prompts.names).encode()).hexdigest(),
-        "skipped": list(item.skipped),
-        "source": dict(item.source),
-    }
+def run_id(manifest: Mapping[str, Any]) -> str:
+    """Return what identifies a run: a hash of its tables, settings, models, data and versions."""
+    parts = {part: _unspelt(manifest[part]) for part in (*_PARTS, "versions")}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def claim(
     out: Path,
     kinds: Sequence[Schema],
     whole: Sequence[Schema],
+    pairs: Sequence[Pair],
     manifest: Mapping[str, Any],
     *,
     overwrite: bool,
 ) -> Done:
-    """Make `out` this run's folder, or refuse, before anything is computed; and give what is done
-    there already.
+    """Make `out` the folder of this run before anything is computed, or refuse.
 
     Args:
         out: the folder.
-        kinds: of tables with rows of each pair.
-        whole: of tables that are made when all pairs are there.
+        kinds: the schemas of tables with rows of each pair.
+        whole: the schemas of tables that are made when all pairs are measured.
+        pairs: all pairs of the run.
         manifest: what the run is.
         overwrite: take the folder of another run, too.
+
+    Returns:
+        What the same run has done there already.
 
     Raises:
         OutputError: it cannot be written; it holds something that is not purescope's; or it holds
@@ -237,13 +156,16 @@ def claim(
     _refuse_links(out, overwrite=overwrite)
     if not overwrite:
         _refuse_another_run(out, earlier, manifest)
-    _remove(
-        out, [unfinished(pattern) for pattern in (*_FILES, MANIFEST)]
-    )  # of a run that was killed
+    _remove(out, [unfinished(pattern) for pattern in (*_FILES, MANIFEST)])  # of a killed run
+    for folder in out.glob(f"{PAIRS}/.*"):
+        remove_pair(folder)
     if overwrite:
         _remove(out, _FILES)
-    done = Done() if overwrite else _done_before(out, kinds, whole, earlier or {}, manifest)
-    write_manifest({**manifest, **done.told()}, out)
+        remove_pairs(out)
+    done = Done(out, manifest, kinds, pairs)
+    if not overwrite:
+        _go_on(done, whole, earlier or {})
+    done.write_manifest()
     return done
 
 
@@ -271,8 +193,11 @@ def _refuse_links(out: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: there are links where a run has folders of its own.
     """
-    folders = sorted({pattern.partition("/")[0] for pattern in _FILES if "/" in pattern})
-    links = [path for pattern in folders for path in sorted(out.glob(pattern)) if path.is_symlink()]
+    folders = {
+        parent.as_posix() for pattern in _FILES for parent in PurePosixPath(pattern).parents[:-1]
+    }
+    paths = [path for pattern in sorted(folders) for path in sorted(out.glob(pattern))]
+    links = [path for path in paths if path.is_symlink()]
     for link in links:
         if not overwrite:
             raise OutputError(
@@ -316,8 +241,7 @@ def _refuse_another_run(
 ) -> None:
     if earlier is None or "settings" not in earlier:
         return
-    parts = ("tables", "settings", "models", "datasets")
-    different = [part for part in parts if _unspelt(earlier.get(part)) != _unspelt(manifest[part])]
+    different = [part for part in _PARTS if _unspelt(earlier.get(part)) != _unspelt(manifest[part])]
     if different and (
         earlier.get("timings") or _found(out, _FILES)
     ):  # else it was stopped before it measured anything
@@ -353,56 +277,75 @@ def _unspelt(part: Any) -> Any:
     ]
 
 
-def _done_before(
-    out: Path,
-    kinds: Sequence[Schema],
-    whole: Sequence[Schema],
-    earlier: Mapping[str, Any],
-    manifest: Mapping[str, Any],
-) -> Done:
-    """The pairs that the same run finished before it was stopped, and what came after; none of
-    another version's.
+def _go_on(done: Done, whole: Sequence[Schema], earlier: Mapping[str, Any]) -> None:
+    """Take in what the same run finished before it was stopped; nothing of another version's.
+
+    Once all pairs are written together, the manifest vouches for those tables. Until then, each
+    finished pair stands in a folder of its own.
+
+    Warns:
+        UserWarning: some of it cannot be used, and is measured anew.
     """
-    timings, notes = earlier.get("timings", []), earlier.get("notes", [])
-    if not _found(out, [parquet_name(schema) for schema in kinds]):
-        return Done()
-    try:
-        _check_versions(earlier, manifest)
-        for schema in kinds:
-            check_hash(out / parquet_name(schema), earlier)
-        tables = {schema.name: read_table(out, schema) for schema in kinds}
-    except (InputError, OSError) as error:
-        reason = error.came if isinstance(error, InputError) else str(error)
-        warnings.warn(f"{out}: measured anew, since {reason}", stacklevel=2)
-        return Done()
-    results = tables["results"]
-    there = set(zip(results.model, results.dataset, strict=True))
-    done = Done(notes=list(notes), hashes=dict(earlier["hashes"]))
-    for timing in timings:
-        model, dataset = timing["model"], timing["dataset"]
-        if (model, dataset) in there:  # written last: then its rows stand in all tables
-            done.timings.append(timing)
-            done.tables[model, dataset] = {
-                name: table[(table.model == model) & (table.dataset == dataset)]
-                for name, table in tables.items()
-            }
-    of_vocabulary = tables["words"][tables["words"].dataset == VOCABULARY]
-    for model, words in of_vocabulary.groupby("model"):
-        done.tables[str(model), VOCABULARY] = {"words": words}
+    out, reasons = done.out, []
+    if _found(out, [parquet_name(schema) for schema in done.kinds]):
+        try:
+            _take_tables(done, whole, earlier)
+        except (InputError, OSError) as error:
+            reasons.append(error.came if isinstance(error, InputError) else str(error))
+    if not done.tables and (out / PAIRS).is_dir():
+        finished_tables, reasons = reasons, []
+        for place, pair in enumerate(done.pairs):
+            try:
+                _check_versions(earlier, done.manifest)
+                found = read_pair(out, place, run_id(done.manifest), done.kinds, pair)
+            except InputError as error:
+                reasons.append(error.came)
+                remove_pair(out / PAIRS / f"{place + 1:04d}")
+                continue
+            if found is not None:
+                done.take(found)
+        reasons = reasons or (finished_tables if not done.tables else [])
+    for reason in dict.fromkeys(reasons):
+        warnings.warn(f"{out}: measured anew, since {reason}", stacklevel=3)
+
+
+def _take_tables(done: Done, whole: Sequence[Schema], earlier: Mapping[str, Any]) -> None:
+    """Take in the tables of all pairs.
+
+    Raises:
+        InputError: one is not the table that the run wrote, or cannot be read.
+    """
+    out = done.out
+    _check_versions(earlier, done.manifest)
+    if not earlier.get("timings"):
+        raise InputError("its manifest does not say which pairs of model and dataset were finished")
+    for schema in done.kinds:
+        check_hash(out / parquet_name(schema), earlier)
+    tables = {schema.name: read_table(out, schema) for schema in done.kinds}
+    done.notes, done.timings = list(earlier.get("notes", [])), list(earlier["timings"])
+    done.hashes = dict(earlier["hashes"])
+    for pair in done.pairs:
+        model, dataset = pair
+        rows = {
+            name: table[(table.model == model) & (table.dataset == dataset)]
+            for name, table in tables.items()
+        }
+        if dataset == VOCABULARY:
+            rows = {"words": rows["words"]} if len(rows["words"]) else {}
+        if rows:
+            done.tables[pair] = rows
     if "finished" in earlier:
         for schema in whole:
             with suppress(InputError, OSError):  # lost, damaged or changed, and made again
                 check_hash(out / parquet_name(schema), earlier)
                 done.whole[schema.name] = read_table(out, schema)
-    return done
 
 
 def _check_versions(earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
     """Refuse to go on with what other versions measured.
 
     Raises:
-        InputError: it says which of them differ; or there are no timings, which tell what was
-            finished.
+        InputError: it says which of them differ.
     """
     theirs, ours = (
         dict(one.get("versions", {})) | {"purescope": one.get("purescope")}
@@ -415,10 +358,3 @@ def _check_versions(earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
             for name in names
         )
         raise InputError(f"its versions differ: {told}")
-    if not earlier.get("timings"):
-        raise InputError("its manifest does not say which pairs of model and dataset were finished")
-
-
-def now() -> str:
-    """In UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -26,11 +26,21 @@ _WRAPPING = ("format",)
 
 @dataclass(frozen=True)
 class Settings(Options):
-    """What a run measures; every field changes numbers and stands in the manifest.
+    """The settings of a run; every field changes numbers and stands in the manifest.
 
-    Options of the sweep, and how features are made: `protocol` says whose preprocess and prompts,
-    see `purescope.features.extraction.extract`, `precision` is that of the encoders, see
-    `load_model`.
+    Args:
+        keep, strategies, draws, seed, space, measure, towers, ablation, renormalise, resamples,
+            orders: as in `purescope.sweep`.
+        protocol: ``native``, each checkpoint's preprocess and each dataset's prompts; or ``paper``,
+            the experiment's, see `purescope.extract`.
+        precision: of the encoders, see `purescope.load_model`.
+
+    Raises:
+        InputError: a setting is unknown or out of range, or two do not go together.
+
+    Examples:
+        >>> Settings(keep=[128, 256], draws=1000).space
+        'weights'
     """
 
     protocol: str = "native"
@@ -39,8 +49,25 @@ class Settings(Options):
 
 @dataclass(frozen=True)
 class Sources:
-    """How models and datasets are found and read; what of it changes a number stands in their
-    identities.
+    """Where models and datasets are found, and how they are read.
+
+    What of it changes a number is recorded with the model and the dataset.
+
+    Args:
+        arch: architecture of checkpoints that do not say theirs, a name of open_clip's.
+        data_root: folder of the torchvision datasets.
+        classnames, templates: files with class names and prompt templates of your own.
+        download: fetch what is missing and can be fetched.
+        offline: never ask a network.
+        on_bad_image: ``error`` stops at an image that cannot be read, ``skip`` leaves it out and
+            says so.
+        batch_size: images at a time.
+        device: where to encode, see `purescope.load_model`.
+        cache: folder where features are kept, so that none is encoded twice.
+
+    Examples:
+        >>> Sources(data_root="DATA", batch_size=64).download
+        False
     """
 
     arch: str | None = None

@@ -10,14 +10,16 @@ import re
 import shlex
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from purescope import __version__
 from purescope.datasets.torchvision import check_datasets, data_folder
 from purescope.errors import DatasetError, InputError, near_miss
 from purescope.features.extraction import Progress, quiet
+from purescope.files.manifest import own_manifest, versions, write_manifest
 from purescope.files.writing import atomic_path
 from purescope.models import load_model
 from purescope.models.model import Model
@@ -36,6 +38,7 @@ from purescope.tables.published import (
     oddities,
     published_figures,
 )
+from purescope.tables.results import Results
 from purescope.tables.schemas import REPRODUCTION
 
 PROTOCOLS = ("paper", "native")
@@ -70,23 +73,6 @@ DIFFERENCES = (
 """What of the method makes our numbers differ from the published ones, or may."""
 
 
-@dataclass(frozen=True)
-class Reproduction:
-    """What `run_reproduction` found.
-
-    Args:
-        table: `purescope.tables.schemas.REPRODUCTION`.
-        results: the result table of each protocol.
-        out: the folder, with a run in ``paper`` and one in ``native``.
-        notes: what a reader must know before comparing.
-    """
-
-    table: pd.DataFrame
-    results: dict[str, pd.DataFrame]
-    out: Path
-    notes: tuple[str, ...]
-
-
 def run_reproduction(
     model: str | Model,
     out: str | Path,
@@ -99,7 +85,7 @@ def run_reproduction(
     report: bool = True,
     rotations: int | None = None,
     progress: Progress = quiet,
-) -> Reproduction:
+) -> Results:
     """Run the experiment under both protocols, and put the published numbers beside ours.
 
     Args:
@@ -115,7 +101,8 @@ def run_reproduction(
         overwrite, figures, report, rotations, progress: as in `run_sweep`.
 
     Returns:
-        Both protocols' tables, the published numbers beside them, and what a reader must know.
+        The results: ``.table("reproduction")`` has the published numbers beside ours, ``.runs`` the
+        results under each protocol, ``.notes`` what a reader must know before comparing.
 
     Raises:
         DatasetError: a data set is not there; nothing was computed.
@@ -138,6 +125,7 @@ def run_reproduction(
           to fix:   --download (download=True) fetches them there, ...
     """
     settings, folder = settings or Settings(), to_folder(out)
+    own_manifest(folder, overwrite=overwrite)  # somebody else's is refused
     early = _of_another_kind(model) if isinstance(model, str) else _about(model)
     for doubt in early:
         warnings.warn(doubt, stacklevel=2)
@@ -147,7 +135,7 @@ def run_reproduction(
     for doubt in [] if early else doubts:
         warnings.warn(doubt, stacklevel=2)
     sets = [named_dataset(name, sources) for name in names]
-    results = {
+    runs = {
         protocol: run_sweep(
             [loaded],
             sets,
@@ -162,15 +150,17 @@ def run_reproduction(
         )
         for protocol in PROTOCOLS
     }
-    table = beside_published(results)
+    tables = {protocol: of_run.table("results") for protocol, of_run in runs.items()}
+    table = beside_published(tables)
     write_table(table, folder, REPRODUCTION)
-    notes = [note for item in sets for note in item.notes]
-    found = Reproduction(table, results, folder, (*doubts, *notes, *_left_out(names, data)))
+    notes = [*doubts, *(note for item in sets for note in item.notes), *_left_out(names, data)]
+    write_manifest({"purescope": __version__, "versions": versions(), "notes": notes}, folder)
     with atomic_path(folder / "reproduction.md") as temporary:
-        temporary.write_text(explanation(found), encoding="utf-8")
+        label = str(tables[PROTOCOLS[0]].model.iloc[0])
+        temporary.write_text(explanation(table, label, notes), encoding="utf-8")
     if report:
         write_report(folder)
-    return found
+    return Results(folder, {REPRODUCTION.name: table})
 
 
 def beside_published(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -205,19 +195,22 @@ def means_over_k(table: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def explanation(found: Reproduction) -> str:
-    """What was run, how far it is from what is published, and what is known of the differences, as
-    Markdown.
+def explanation(table: pd.DataFrame, label: str, notes: Sequence[str]) -> str:
+    """Describe the comparison with the published numbers, as Markdown.
+
+    Args:
+        table: `REPRODUCTION`.
+        label: the model's.
+        notes: what a reader must know before comparing.
     """
-    first = next(iter(found.results.values())).iloc[0]
     parts = [
-        f"# {first.model} beside the published figures",
+        f"# {label} beside the published figures",
         f"Published: {SOURCE}. Ours: `paper/` and `native/`, one run for each protocol; "
         f"`reproduction.csv` has every "
         "number.",
-        *(f"**Note.** {note}" for note in found.notes),
+        *(f"**Note.** {note}" for note in notes),
         "## How far apart",
-        *(_apart(found.table, metric) for metric in _METRICS),
+        *(_apart(table, metric) for metric in _METRICS),
         "## What makes a difference",
         "\n".join(f"- {text}" for text in DIFFERENCES),
         "## What in the published numbers does not fit together",

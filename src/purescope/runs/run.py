@@ -1,8 +1,8 @@
 """One run of the experiment, from the names of models and datasets to a folder of results.
 
-The folder is claimed before anything is encoded, and its tables are written anew, atomically, after
-each pair of model and dataset: whatever stops a run, what it finished is there, and the same run
-goes on after it. Features can be kept in a cache, where a stopped encoding goes on too.
+The folder is claimed before anything is encoded, and each finished pair of model and dataset is
+written at once: whatever stops a run, the same run goes on after the pairs that it finished.
+Features can be kept in a cache, where a stopped encoding goes on too.
 """
 
 import logging
@@ -18,11 +18,10 @@ from purescope.datasets.dataset import Dataset
 from purescope.errors import noting
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
-from purescope.files.manifest import write_manifest
 from purescope.files.writing import lock_folder
-from purescope.formats import ResultTable
 from purescope.models.model import Model
-from purescope.runs.folder import Done, Tables, claim, new_manifest, now
+from purescope.runs.folder import Done, claim
+from purescope.runs.identity import new_manifest, now
 from purescope.runs.inputs import (
     Settings,
     Sources,
@@ -34,16 +33,23 @@ from purescope.runs.inputs import (
     open_data,
     open_model,
 )
+from purescope.runs.pairs import Measurement, Pair, Tables
 from purescope.runs.study import Opened, Study, measure_pair, projections_of
 from purescope.specs import to_folder
-from purescope.studies.neurons import cosine_maps, vocabulary_table
+from purescope.studies.neurons import (
+    cosine_maps,
+    vocabulary_table,
+)
 from purescope.studies.sanity import doubts
-from purescope.studies.verdict import ALL
-from purescope.tables.columns import VOCABULARY
+from purescope.tables.columns import ALL, VOCABULARY
 from purescope.tables.cosines import write_cosines
 from purescope.tables.files import check_table, write_csv
-from purescope.tables.schema import Schema
-from purescope.tables.schemas import THUMBNAILS
+from purescope.tables.result_table import ResultTable
+from purescope.tables.results import Results
+from purescope.tables.schema import Schema, each_row
+from purescope.tables.schemas import (
+    THUMBNAILS,
+)
 from purescope.tables.wide import write_wide
 
 _log = logging.getLogger(__name__)
@@ -61,9 +67,9 @@ def run_sweep(
     report: bool = True,
     rotations: int | None = None,
     progress: Progress = quiet,
-) -> pd.DataFrame:
-    """The whole experiment: load, encode, rank, evaluate, and write tables, figures and report into
-    `out`.
+) -> Results:
+    """Run the whole experiment: load, encode, rank, evaluate, and write tables, figures and report
+    into `out`.
 
     Args:
         models: model specs, see `load_model`, or loaded models; their labels must differ.
@@ -86,8 +92,8 @@ def run_sweep(
         progress: wraps the batches of each encoding, for a progress bar.
 
     Returns:
-        The tidy table, as in ``results.parquet``; beside it stand ``comparisons`` and ``curves``,
-        see `purescope.tables.schemas`.
+        The results: ``.table("results")`` is the tidy table, ``.verdicts`` has the verdict on each
+        model; see `purescope.open_results` for a folder that is there already.
 
     Raises:
         PurescopeError: a name, file, image or setting is not usable, or `out` holds another run.
@@ -105,14 +111,16 @@ def run_sweep(
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = Settings(keep=[8], draws=2, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:
-        ...     table = run_sweep([], [made.features], out, settings=settings, figures=False, report=False)
-        ...     again = ps.read_results(Path(out))
+        ...     results = run_sweep(
+        ...         [], [made.features], out, settings=settings, figures=False, report=False
+        ...     )
+        ...     again = ps.open_results(out)
         ...     sorted(path.name for path in Path(out).glob("r*"))
         ['result_planted', 'results.csv', 'results.parquet']
-        >>> again.equals(table)
+        >>> again.table("results").equals(results.table("results"))
         True
     """
-    tables = run(
+    return run(
         models,
         data,
         out,
@@ -124,7 +132,6 @@ def run_sweep(
         study=Study(rotations=rotations),
         progress=progress,
     )
-    return ResultTable(tables["results"])
 
 
 def run(
@@ -139,57 +146,65 @@ def run(
     figures: bool = True,
     report: bool = True,
     progress: Progress = quiet,
-) -> Tables:
-    """Measure every model on every data set, one pair after the other, each written as soon as it
-    is there.
+) -> Results:
+    """Measure every model on every dataset, pair by pair, and write each pair when it is finished.
 
     Args:
         models, data, out, settings, sources, overwrite, figures, report, progress: as in
             `run_sweep`.
-        study: what is measured beside the sweep and the portraits of its neurons.
+        study: what is measured besides the sweep and the portraits of its neurons.
 
     Returns:
-        All tables by name.
+        The results, with all tables.
     """
     folder, study = to_folder(out), study or Study()
     _log.info("loading models and data")
-    with noting() as found:
+    with noting() as noted:
         opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
-    told = dict.fromkeys(
-        [
-            *found,
-            *(note for item in opened.sets if isinstance(item, Dataset) for note in item.notes),
-        ]
-    )
+    datasets = [item for item in opened.sets if isinstance(item, Dataset)]
+    loading = list(dict.fromkeys([*noted, *(note for item in datasets for note in item.notes)]))
     whole = [schema for schema, _ in study.whole]
-    kinds = [*study.kinds, *whole]
-    manifest = new_manifest(kinds, opened.models, opened.sets, opened.settings, study.rotations)
+    schemas = [*study.kinds, *whole]
+    manifest = new_manifest(schemas, opened.models, opened.sets, opened.settings, study.rotations)
     with lock_folder(folder):
-        done = claim(folder, study.kinds, whole, manifest, overwrite=overwrite)
-        done.notes = [*told, *(note for note in done.notes if note not in told)]
-        _measure(done, opened, study, folder, manifest)
-        tables = done.together(study.kinds, _parts(opened))
-        for note in dict.fromkeys(note for note in done.notes if note not in told):
+        done = claim(folder, study.kinds, whole, _parts(opened), manifest, overwrite=overwrite)
+        done.notes = [*loading, *(note for note in done.notes if note not in loading)]
+        for number, (model, item) in enumerate(opened.pairs, 1):
+            pair = (model.label, name_of(item))
+            if pair in done.tables:
+                continue
+            _log.info("%d of %d: %s", number, len(opened.pairs), " on ".join(pair))
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                features = opened.features(model, item)
+                start = time.perf_counter()
+                tables = measure_pair(features, model, opened.settings, study)
+                for doubt in doubts(features):
+                    warnings.warn(doubt, stacklevel=2)
+            notes = [f"{' on '.join(pair)}: {warning.message}" for warning in caught]
+            seconds = {"encode": features.seconds, "sweep": time.perf_counter() - start}
+            done.keep(Measurement(pair, tables, _timing(pair, seconds), notes))
+        _measure_words(done, opened)
+        tables = done.together()
+        for note in dict.fromkeys(note for note in done.notes if note not in loading):
             warnings.warn(note, stacklevel=2)
-        for schema, of_all in study.whole:
+        for schema, make in study.whole:
             kept = done.whole.get(schema.name)
-            tables[schema.name] = (
-                check_table(of_all(opened, tables), schema) if kept is None else kept
-            )
-        done.write([*study.kinds, *whole], tables, manifest, folder)
-        _write_csv(tables, [*study.kinds, *whole], folder)
+            table = check_table(make(opened, tables), schema) if kept is None else kept
+            tables[schema.name] = table
+        done.finish(tables, schemas)
+        _write_csv(tables, schemas, folder)
         _write_cosines(opened.models, folder)
         del opened  # features are large, and nothing below needs them
         if figures:
             _log.info("figures")
             _figures(tables["results"], folder)
-        write_manifest(
-            manifest | {"finished": now()} | done.told() | _verdict(tables["verdicts"]), folder
-        )
+        done.write_manifest(finished=now(), verdict=_outcomes(tables["verdicts"]))
         if report:
             _log.info("report")
             _report(folder)
-    return tables
+    tables["results"] = ResultTable(tables["results"])
+    return Results(folder, tables)
 
 
 def _open(
@@ -217,62 +232,27 @@ def _parts(opened: Opened) -> list[tuple[str, str]]:
     return pairs + [(model.label, VOCABULARY) for model in opened.models]
 
 
-def _measure(
-    done: Done, opened: Opened, study: Study, folder: Path, manifest: Mapping[str, Any]
-) -> None:
-    """What is missing, written after each part of it."""
+def _timing(pair: Pair, seconds: Mapping[str, float]) -> dict[str, Any]:
+    rounded = {step: round(value, 3) for step, value in seconds.items()}
+    return {"model": pair[0], "dataset": pair[1], "seconds": rounded}
 
-    def keep(part: tuple[str, str], tables: Tables) -> None:
-        done.tables[part] = tables
-        touched = [schema for schema in study.kinds if schema.name in tables]
-        done.write(touched, done.together(touched, _parts(opened)), manifest, folder)
 
-    pairs = opened.pairs
-    there = sum((model.label, name_of(item)) in done.tables for model, item in pairs)
-    if there:
-        _log.info(
-            "%s: %d of %d pairs of model and data set are measured already",
-            folder,
-            there,
-            len(pairs),
-        )
-    for number, (model, item) in enumerate(pairs, 1):
-        pair = (model.label, name_of(item))
-        if pair in done.tables:
-            continue
-        _log.info("%d of %d: %s", number, len(pairs), " on ".join(pair))
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            features = opened.features(model, item)
-            start = time.perf_counter()
-            tables = measure_pair(features, model, opened.settings, study)
-            for doubt in doubts(features):
-                warnings.warn(doubt, stacklevel=2)
-        seconds = {
-            "encode": round(features.seconds, 3),
-            "sweep": round(time.perf_counter() - start, 3),
-        }
-        done.timings.append({"model": pair[0], "dataset": pair[1], "seconds": seconds})
-        done.notes.extend(f"{' on '.join(pair)}: {warning.message}" for warning in caught)
-        keep(pair, tables)
+def _measure_words(done: Done, opened: Opened) -> None:
+    """Measure the words closest to each neuron, once for each model."""
     for model in opened.models:
-        part = (model.label, VOCABULARY)
-        if part not in done.tables and model.encodes:
+        pair = (model.label, VOCABULARY)
+        if pair not in done.tables and model.encodes:
             _log.info("words closest to the neurons of %s", model.label)
-            keep(
-                part,
-                {"words": vocabulary_table(model, opened.settings.protocol, opened.sources.cache)},
-            )
+            words = vocabulary_table(model, opened.settings.protocol, opened.sources.cache)
+            done.keep(Measurement(pair, {"words": words}))
 
 
-def _verdict(verdicts: pd.DataFrame) -> dict[str, Any]:
-    """For the manifest: outcome and attribution of each model, over all of its data sets."""
+def _outcomes(verdicts: pd.DataFrame) -> dict[str, Any]:
+    """Return outcome and attribution of each model over all of its datasets."""
     rows = verdicts[verdicts.dataset == ALL]
     return {
-        "verdict": {
-            row.model: {"outcome": row.outcome, "attribution": row.attribution}
-            for row in rows.itertuples()
-        }
+        row.model: {"outcome": row.outcome, "attribution": row.attribution}
+        for row in each_row(rows)
     }
 
 

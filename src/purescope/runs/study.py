@@ -1,4 +1,4 @@
-"""What a run measures: of each pair of model and data set, and once all pairs are there."""
+"""What a run measures: of each pair of model and dataset, and once all pairs are measured."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,35 +12,40 @@ from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
 from purescope.maths.significance import against_chance
 from purescope.models.model import Model
-from purescope.runs.folder import Tables
 from purescope.runs.inputs import Settings, Sources, features_of
+from purescope.runs.pairs import Tables
 from purescope.studies.attribution import attribution_table, is_cheap
 from purescope.studies.comparisons import compare_strategies, curve_table
 from purescope.studies.judging import verdicts_of
 from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait
 from purescope.studies.nulls import ROTATIONS
+from purescope.studies.standings import mean_points, standings_table
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.thumbnails import thumbnail_table
-from purescope.studies.verdict import verdict_table
 from purescope.tables.files import check_table
+from purescope.tables.points import curve_points
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import (
     ATTRIBUTIONS,
     COMPARISONS,
+    CURVE_POINTS,
     CURVES,
+    MEAN_POINTS,
     NEURONS,
     RESULTS,
+    STANDINGS,
     THUMBNAILS,
     VERDICTS,
 )
+from purescope.tables.verdicts import verdict_table
 
-SWEPT = (RESULTS, COMPARISONS, CURVES, ATTRIBUTIONS, *PORTRAIT)
-"""What every run measures of a pair."""
+SWEPT = (RESULTS, COMPARISONS, CURVES, CURVE_POINTS, ATTRIBUTIONS, *PORTRAIT)
+"""The tables that every run measures of a pair."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """Models and data of a run, as they were found, and how they are measured."""
+    """The models and data of a run, and how they are measured."""
 
     models: Sequence[Model]
     sets: Sequence[Dataset | Features]
@@ -50,88 +55,88 @@ class Opened:
 
     @property
     def pairs(self) -> list[tuple[Model, Dataset | Features]]:
-        """Data set by data set."""
+        """All pairs, dataset by dataset."""
         return [(model, item) for item in self.sets for model in self.models]
 
     def features(self, model: Model, item: Dataset | Features) -> Features:
+        """Return the features of a pair, encoded or read."""
         return features_of(model, item, self.settings, self.sources, self.progress)
 
 
-OfPair: TypeAlias = Callable[[Measured, Model, Tables], Tables]
-OfAll: TypeAlias = Callable[[Opened, Tables], pd.DataFrame]
+PairTables: TypeAlias = Callable[[Measured, Tables], Tables]
+WholeTable: TypeAlias = Callable[[Opened, Tables], pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a run measures beside the sweep and the portraits of its neurons.
+    """What a run measures besides the sweep and the portraits of the neurons.
 
     Args:
-        of_pair: gives more tables of a model on a data set, from its sweep, the model and the
-            tables so far.
+        pair_tables: returns more tables of a pair, from its sweep and the tables so far.
         pair_kinds: their schemas.
-        rotations: of the attribution of every pair; None, as many as it takes where that is cheap,
-            and else none.
-        of_all: tables of the run as a whole, by what gives each from the tables of all pairs.
+        rotations: of the attribution of every pair; None, 200 where that is cheap, and else none.
+        more_whole: more tables of the run as a whole, each with the function that makes it from the
+            tables of all pairs.
     """
 
-    of_pair: OfPair = lambda measured, model, tables: {}
+    pair_tables: PairTables = lambda measured, tables: {}
     pair_kinds: Sequence[Schema] = ()
     rotations: int | None = None
-    of_all: Sequence[tuple[Schema, OfAll]] = ()
+    more_whole: Sequence[tuple[Schema, WholeTable]] = ()
 
     @property
     def kinds(self) -> tuple[Schema, ...]:
-        """Of all tables of a pair."""
+        """The schemas of all tables of a pair."""
         return (*SWEPT, *self.pair_kinds)
 
     @property
-    def whole(self) -> tuple[tuple[Schema, OfAll], ...]:
-        """All tables of the run as a whole."""
-        return ((NEURONS, _neurons), (THUMBNAILS, _thumbnails), (VERDICTS, _verdicts), *self.of_all)
-
-
-def measured(features: Features, model: Model, settings: Settings) -> Measured:
-    """The sweep of one pair under the settings of a run."""
-    return measure_strategies(
-        features, model.projections if settings.space == "weights" else None, settings
-    )
+    def whole(self) -> tuple[tuple[Schema, WholeTable], ...]:
+        """All tables of the run as a whole, each with the function that makes it."""
+        return (
+            (NEURONS, _neurons),
+            (THUMBNAILS, _thumbnails),
+            (MEAN_POINTS, lambda opened, tables: mean_points(tables["results"])),
+            (STANDINGS, _standings),
+            (VERDICTS, _verdicts),
+            *self.more_whole,
+        )
 
 
 def measure_pair(features: Features, model: Model, settings: Settings, study: Study) -> Tables:
-    """All tables of a pair, checked."""
-    found = measured(features, model, settings)
+    """Measure all tables of a pair, and check them."""
+    if settings.space == "weights":
+        _ = model.projections  # raises where there are none
+    measured = measure_strategies(features, projections_of(model), settings)
+    results = measured.table.assign(protocol=settings.protocol)
     tables = {
-        "results": found.table.assign(protocol=settings.protocol),
-        "comparisons": compare_strategies(found),
-        "curves": curve_table(found),
-        "attributions": _attributions(found, projections_of(model), study.rotations),
-        **portrait(found, projections_of(model)),
+        "results": results,
+        "comparisons": compare_strategies(measured),
+        "curves": curve_table(measured),
+        "curve_points": curve_points(results),
+        "attributions": _attributions(measured, study.rotations),
+        **portrait(measured),
     }
-    tables |= study.of_pair(found, model, tables)
+    tables |= study.pair_tables(measured, tables)
     unchecked = (RESULTS, *study.pair_kinds)  # the others are checked where they are made
     return tables | {schema.name: check_table(tables[schema.name], schema) for schema in unchecked}
 
 
-def _attributions(
-    found: Measured, projections: Projections | None, rotations: int | None
-) -> pd.DataFrame:
-    """What else explains the difference, where that was asked or is cheap, and there is anything to
-    explain.
-    """
-    images, neurons = found.features.image.shape
-    classes = len(found.features.text)
-    if against_chance(float(found.full[0]), 1 / classes, images) != "above":
+def projections_of(model: Model) -> Projections | None:
+    """Return the projections of a model; None where a tower ends without one."""
+    return model.weight_space if isinstance(model.weight_space, Projections) else None
+
+
+def _attributions(measured: Measured, rotations: int | None) -> pd.DataFrame:
+    """Measure the attribution where it was asked for or is cheap, unless accuracy is at chance."""
+    images, neurons = measured.features.image.shape
+    classes = len(measured.features.text)
+    if against_chance(float(measured.full[0]), 1 / classes, images) != "above":
         rotations = 0
     if rotations is None:
         rotations = ROTATIONS if is_cheap(images, classes, neurons) else 0
     if not rotations:
         return check_table(pd.DataFrame(columns=list(ATTRIBUTIONS.columns)), ATTRIBUTIONS)
-    return attribution_table(found, projections, draws=rotations)
-
-
-def projections_of(model: Model) -> Projections | None:
-    """None where a tower ends without a projection."""
-    return model.weight_space if isinstance(model.weight_space, Projections) else None
+    return attribution_table(measured, draws=rotations)
 
 
 def _neurons(opened: Opened, tables: Tables) -> pd.DataFrame:
@@ -142,10 +147,13 @@ def _neurons(opened: Opened, tables: Tables) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 
+def _standings(opened: Opened, tables: Tables) -> pd.DataFrame:
+    return standings_table(tables["results"], tables["comparisons"], tables["curves"])
+
+
 def _verdicts(opened: Opened, tables: Tables) -> pd.DataFrame:
-    return verdict_table(
-        verdicts_of(tables["results"], tables["comparisons"], tables["attributions"])
-    )
+    sources = (tables[name] for name in ("results", "comparisons", "attributions"))
+    return verdict_table(verdicts_of(*sources))
 
 
 def _thumbnails(opened: Opened, tables: Tables) -> pd.DataFrame:

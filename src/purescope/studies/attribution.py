@@ -27,12 +27,11 @@ from torch import Tensor
 from purescope.maths.bases import rotate
 from purescope.maths.curves import mean_over_k
 from purescope.maths.overlaps import Projections, centre
-from purescope.maths.scores import StrategyInput
-from purescope.maths.strategies import STRATEGIES
+from purescope.maths.scores import best_first, redundancy
 from purescope.parallel import on_each_core
-from purescope.studies.bench import Case
+from purescope.studies.bench import Bench
 from purescope.studies.nulls import ROTATIONS, Rotations, rotations_of
-from purescope.studies.sweeps import Measured, case_of
+from purescope.studies.sweeps import Measured
 from purescope.tables.files import check_table
 from purescope.tables.schemas import ATTRIBUTIONS
 
@@ -43,7 +42,6 @@ _CHEAP = 4e11  # multiplications that a sweep may spend unasked: about ten secon
 
 def attribution_table(
     measured: Measured,
-    projections: Projections | None,
     rotations: Rotations | None = None,
     *,
     draws: int = ROTATIONS,
@@ -55,7 +53,6 @@ def attribution_table(
 
     Args:
         measured: the sweep of a model on a data set.
-        projections: that model's; None where it has none.
         rotations: of the same projections, where they are at hand.
         draws: rotations, if they are not, and orders of the same norms.
 
@@ -66,30 +63,30 @@ def attribution_table(
     columns = list(ATTRIBUTIONS.columns)
     if not len(measured.draws) or "high_purity" not in measured.strategies:
         return check_table(pd.DataFrame(columns=columns), ATTRIBUTIONS)
-    case, options = case_of(measured, projections), measured.options
-    rotations = rotations_of(case, measured, rotations, draws=draws)
+    bench, options = measured.bench, measured.options
+    rotations = rotations_of(bench, rotations, draws=draws)
     of_experiment = options.measure == "l1" and options.towers == "both"
-    high = case.ends(options.measure, options.towers)[0]
-    random = _random_orders(case.projections.neurons, len(rotations.bases), options.seed)
+    high = bench.ends(options.measure, options.towers)[0]
+    random = bench.random_orders(len(rotations.bases))
 
     def turned(place: int) -> Float[Tensor, " 2"]:
         """Of high purity and of a random order, on these axes."""
         basis = rotations.bases[place]
-        there = case.in_basis(basis)
+        there = bench.in_basis(basis)
         order = (
             rotations.orders[place, 0]
             if of_experiment
-            else _high(there, basis, options.measure, options.towers)
+            else _high(there, rotate(bench.space, basis.double()))
         )
         return there.areas(torch.stack([order, random[place]]))
 
     there = torch.stack(list(on_each_core(turned, range(len(rotations.bases)))))
-    base = mean_over_k(measured.draws[:, :, 0].mean(0), case.ks)
-    alike = matched_orders(high, norms_of(case, options.space), draws=draws, seed=options.seed)
+    base = mean_over_k(measured.draws[:, :, 0].mean(0), bench.ks)
+    alike = matched_orders(high, norms_of(bench), draws=draws, seed=options.seed)
     found = {
-        "none": [float(case.areas(high[None])[0] - base)],
+        "none": [float(bench.areas(high[None])[0] - base)],
         "rotation": (there[:, 0] - there[:, 1].mean()).tolist(),
-        "norms": (case.areas_on_each_core(alike) - base).tolist(),
+        "norms": (bench.areas_on_each_core(alike) - base).tolist(),
     }
     rows = [
         (null, draw, value) for null, values in found.items() for draw, value in enumerate(values)
@@ -156,27 +153,23 @@ def norm_groups(norms: Float[Tensor, "tower neuron"]) -> list[Int64[Tensor, " me
     return groups
 
 
-def norms_of(case: Case, space: str) -> Float[Tensor, "tower neuron"]:
+def norms_of(bench: Bench) -> Float[Tensor, "tower neuron"]:
     """Give what orders are matched on in each tower.
 
     Of weights it is the norms of the rows; of activations, centred or not, a multiple of their
     standard deviations.
     """
-    if space == "weights":
-        towers = (case.projections.image, case.projections.text)
+    if bench.options.space == "weights":
+        towers = (bench.space.image, bench.space.text)
     else:
         towers = (
-            centre(case.features.image.T, "image features"),
-            centre(case.features.text.T, "class features"),
+            centre(bench.features.image.T, "image features"),
+            centre(bench.features.text.T, "class features"),
         )
     return torch.stack([tower.double().norm(dim=1) for tower in towers])
 
 
-def _high(case: Case, basis: Tensor, measure: str, towers: str) -> Int64[Tensor, " neuron"]:
-    there = replace(case, projections=rotate(case.projections, basis.double()))
-    return there.ends(measure, towers)[0]
-
-
-def _random_orders(neurons: int, draws: int, seed: int) -> Int64[Tensor, "draw neuron"]:
-    given = StrategyInput(Projections(torch.eye(neurons), torch.eye(neurons)))
-    return torch.stack([STRATEGIES["random"].order(given, seed + draw) for draw in range(draws)])
+def _high(rotated: Bench, space: Projections) -> Int64[Tensor, " neuron"]:
+    """Return the order of high purity on other axes, by the measure and towers of the sweep."""
+    given = replace(rotated.given, projections=space)
+    return best_first(-redundancy(given), given.dead)

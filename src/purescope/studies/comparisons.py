@@ -9,7 +9,6 @@ choosing blindly. A claim about a strategy needs both.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from purescope.formats import Difference
 from purescope.maths.curves import area_between, halves, mean_over_k, neurons_needed, rising
 from purescope.maths.intervals import NORMAL_975, percentile_interval
 from purescope.maths.significance import (
@@ -28,10 +28,10 @@ from purescope.maths.significance import (
     permutation_p,
 )
 from purescope.studies.sweeps import Measured
+from purescope.tables.columns import AREA
 from purescope.tables.files import check_table
 from purescope.tables.schemas import COMPARISONS, CURVES
 
-AREA = "area"
 ENOUGH = 0.95  # of full accuracy
 
 Adjustment: TypeAlias = Callable[[Tensor], Tensor]
@@ -158,40 +158,6 @@ def _needed(
     return torch.maximum(least, torch.minimum(value, most)).item(), least.item(), most.item()
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Mean accuracy of one choice of neurons minus that of another: a fraction, with its 95 %
-    interval over images.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{points(self.value)} points ({interval(self.low, self.high)})"
-
-
-def points(value: float) -> str:
-    """A difference of accuracies in percentage points.
-
-    Examples:
-        >>> points(-0.0125)
-        '-1.25'
-    """
-    return f"{100 * value:+.2f}"
-
-
-def interval(low: float, high: float) -> str:
-    """An interval of differences of accuracies in percentage points.
-
-    Examples:
-        >>> interval(-0.02, 0.005)
-        '-2.00 to +0.50'
-    """
-    return f"{points(low)} to {points(high)}"
-
-
 def pooled_difference(areas: pd.DataFrame) -> Difference:
     """Of the areas of one data set, with the interval they have; of several their mean.
 
@@ -271,7 +237,7 @@ def _compare(measured: Measured, first: str, second: str) -> Iterator[dict[str, 
 
 def _right(measured: Measured, name: str) -> Tensor:
     return (
-        measured.typical_right
+        measured.random.typical_right
         if name == "random"
         else measured.right[measured.strategies.index(name)]
     )

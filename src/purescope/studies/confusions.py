@@ -8,12 +8,9 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from purescope.datasets.names import told_apart
 from purescope.maths.accuracy import best_other_by_k
-from purescope.maths.cells import ablation_values
-from purescope.maths.overlaps import Projections
-from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import on_each_core
-from purescope.studies.bench import strategy_input
 from purescope.studies.settings import PURITY
 from purescope.studies.sweeps import Measured
 from purescope.tables.files import check_table
@@ -24,7 +21,7 @@ from purescope.tables.schemas import CONFUSIONS
 _Answers: TypeAlias = tuple[str, Int64[Tensor, " neuron"], list[int], Bool[Tensor, "k image"]]
 
 
-def confusion_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
+def confusion_table(measured: Measured) -> pd.DataFrame:
     """How many images of each class were taken for each class:
     `purescope.tables.schemas.CONFUSIONS`.
 
@@ -34,12 +31,10 @@ def confusion_table(measured: Measured, projections: Projections | None) -> pd.D
 
     Args:
         measured: the sweep of a model on a data set.
-        projections: by which its neurons were ranked, if they were by weights.
     """
     features, options = measured.features, measured.options
     labels, classes = features.labels, len(features.text)
-    dropped = ablation_values(features.image, options.ablation, seed=options.seed)
-    names = pd.array(features.classes, dtype=STRINGS)
+    names = pd.array(told_apart(features.classes), dtype=STRINGS)
 
     def count(answers: _Answers) -> pd.DataFrame:
         strategy, order, ks, right = answers
@@ -50,7 +45,7 @@ def confusion_table(measured: Measured, projections: Projections | None) -> pd.D
             order,
             ks,
             renormalise=options.renormalise,
-            dropped=dropped,
+            dropped=measured.bench.dropped,
         )[0]
         parts = []
         for k, right_at_k, other in zip(ks, right, others, strict=True):
@@ -67,17 +62,16 @@ def confusion_table(measured: Measured, projections: Projections | None) -> pd.D
             parts.append(pd.DataFrame(columns))
         return pd.concat(parts, ignore_index=True)
 
-    table = pd.concat([*on_each_core(count, _answers(measured, projections))], ignore_index=True)
+    table = pd.concat([*on_each_core(count, _answers(measured))], ignore_index=True)
     return check_table(table.assign(model=features.model, dataset=features.dataset), CONFUSIONS)
 
 
-def _answers(measured: Measured, projections: Projections | None) -> Iterator[_Answers]:
-    options, ks = measured.options, list(measured.ks)
-    seen = strategy_input(measured.features, projections, options)
-    yield "full", torch.arange(seen.neurons), [seen.neurons], measured.full_right[None]
+def _answers(measured: Measured) -> Iterator[_Answers]:
+    bench, ks = measured.bench, list(measured.ks)
+    yield "full", torch.arange(bench.neurons), [bench.neurons], measured.full_right[None]
     for name in PURITY:
         if name in measured.strategies:
             right = measured.right[measured.strategies.index(name)]
-            yield name, STRATEGIES[name].order(seen, options.seed), ks, right
+            yield name, bench.order(name), ks, right
     if len(measured.draws):
-        yield "random", STRATEGIES["random"].order(seen, options.seed), ks, measured.first_right
+        yield "random", bench.random_orders(1)[0], ks, measured.random.first_right

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError
+from purescope.formats import Difference
 from purescope.maths.curves import mean_over_k
 from purescope.maths.intervals import NORMAL_975
 from purescope.maths.significance import against_chance, holm, permutation_p
-from purescope.studies.comparisons import AREA, Difference, pooled_difference, pooled_p
-from purescope.studies.verdict import ALL, LEVEL, NOT_ASKED, Finding, Null, Verdict
+from purescope.studies.comparisons import pooled_difference, pooled_p
+from purescope.tables.columns import ALL, AREA
+from purescope.tables.verdicts import LEVEL, NOT_ASKED, Finding, Null, Verdict
 
 _NORMAL_80 = 0.8416212335729143  # quantile of the normal distribution: four of five are found
 

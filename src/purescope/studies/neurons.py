@@ -22,6 +22,7 @@ from purescope.errors import InputError, near_miss
 from purescope.features.cache import Cache
 from purescope.features.extraction import text_features
 from purescope.features.features import Features
+from purescope.maths.bases import BASES
 from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import (
     Projections,
@@ -31,10 +32,9 @@ from purescope.maths.overlaps import (
     purity,
     total_overlap,
 )
-from purescope.maths.strategies import STRATEGIES, order_neurons
+from purescope.maths.strategies import order_neurons
 from purescope.models.model import Model
 from purescope.parallel import on_each_core
-from purescope.studies.bench import strategy_input
 from purescope.studies.confusions import confusion_table
 from purescope.studies.importance import importance_tables
 from purescope.studies.sweeps import Measured
@@ -184,7 +184,7 @@ def neuron_portraits(label: str, projections: Projections | None, *, seed: int =
     return check_table(table.assign(model=label), NEURONS)
 
 
-def order_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
+def order_table(measured: Measured) -> pd.DataFrame:
     """The neurons in the order of each strategy that was swept: `purescope.tables.schemas.ORDERS`.
 
     A strategy that looks at labels is fitted on all images here; the sweep fits it on one half and
@@ -192,18 +192,16 @@ def order_table(measured: Measured, projections: Projections | None) -> pd.DataF
 
     Args:
         measured: the sweep of a model on a data set.
-        projections: by which its neurons were ranked, if they were by weights.
     """
-    features, options = measured.features, measured.options
-    seen = strategy_input(features, projections, options)
-    names = [name for name in measured.strategies if name in STRATEGIES]
-    orders = [STRATEGIES[name].order(seen, options.seed) for name in names]
+    features, bench = measured.features, measured.bench
+    names = [name for name in measured.strategies if name not in BASES]
+    orders = [bench.order(name) for name in names]
     table = pd.DataFrame(
         {
             "model": features.model,
             "dataset": features.dataset,
-            "strategy": pd.array(names, dtype=STRINGS).repeat(seen.neurons),
-            "place": torch.arange(1, seen.neurons + 1).repeat(len(names)).numpy(),
+            "strategy": pd.array(names, dtype=STRINGS).repeat(bench.neurons),
+            "place": torch.arange(1, bench.neurons + 1).repeat(len(names)).numpy(),
             "neuron": torch.cat([torch.empty(0, dtype=torch.int64), *orders]).numpy(),
         }
     )
@@ -268,13 +266,12 @@ PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
 """What `portrait` gives."""
 
 
-def portrait(measured: Measured, projections: Projections | None) -> dict[str, pd.DataFrame]:
+def portrait(measured: Measured) -> dict[str, pd.DataFrame]:
     """What a sweep was made of, neuron by neuron and class by class.
 
     Args:
         measured: the sweep of a model on a data set; its ablation and seed are those of the
             importance too.
-        projections: of the model; None for one without.
 
     Returns:
         The tables `PORTRAIT` by name, see `purescope.tables.schemas`. Classes of one name are told
@@ -284,18 +281,18 @@ def portrait(measured: Measured, projections: Projections | None) -> dict[str, p
         InputError: the projections are of another number of neurons.
     """
     features = replace(measured.features, classes=told_apart(measured.features.classes))
-    measured, options = replace(measured, features=features), measured.options
+    options = measured.options
     importance, of_classes = importance_tables(
-        features, projections, ablation=options.ablation, seed=options.seed
+        features, measured.bench.projections, ablation=options.ablation, seed=options.seed
     )
     changed = of_classes.recall_drop.notna() & (of_classes.recall_drop != 0)
     return {
         "importance": check_table(importance.reindex(columns=list(IMPORTANCE.columns)), IMPORTANCE),
         "class_importance": check_table(of_classes[changed], CLASS_IMPORTANCE),
-        "confusions": confusion_table(measured, projections),
+        "confusions": confusion_table(measured),
         "examples": example_table(features),
         "words": word_table(
             features.text, features.classes, model=features.model, dataset=features.dataset
         ),
-        "orders": order_table(measured, projections),
+        "orders": order_table(measured),
     }

@@ -10,7 +10,7 @@ of the experiment changed at a time (`variant_table`).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import pandas as pd
@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from purescope.maths.bases import BASES, random_rotations, rotate
-from purescope.maths.cells import ABLATIONS, ablation_values
+from purescope.maths.cells import ABLATIONS
 from purescope.maths.correlation import spearman
 from purescope.maths.curves import mean_over_k
 from purescope.maths.intervals import percentile_interval
@@ -28,11 +28,10 @@ from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import Projections, overlap
 from purescope.maths.scores import TOWERS, StrategyInput, best_first
 from purescope.maths.significance import percentile_of, permutation_p
-from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import on_each_core
-from purescope.studies.bench import AT_ONCE, Case, in_space
-from purescope.studies.settings import SPACES
-from purescope.studies.sweeps import Measured, case_of
+from purescope.studies.bench import Bench
+from purescope.studies.sweeps import Measured
+from purescope.tables.columns import SPACES
 from purescope.tables.files import check_table
 from purescope.tables.schemas import NULLS, VARIANTS
 
@@ -79,23 +78,20 @@ def rotate_model(projections: Projections, *, draws: int = ROTATIONS, seed: int 
 _rotate_weights = lru_cache(maxsize=16)(rotate_model)  # a model is turned once for all data sets
 
 
-def rotations_of(
-    case: Case, measured: Measured, at_hand: Rotations | None, *, draws: int
-) -> Rotations:
+def rotations_of(bench: Bench, at_hand: Rotations | None, *, draws: int) -> Rotations:
     """Give the rotations of a sweep: those at hand if they are of its weights, or made for it.
 
     Those of activations hold the features they are of, which no other data set has: they are not
     kept.
     """
-    options = measured.options
+    options = bench.options
     if options.space != "weights":
-        return rotate_model(case.projections, draws=draws, seed=options.seed)
-    return at_hand or _rotate_weights(case.projections, draws=draws, seed=options.seed)
+        return rotate_model(bench.space, draws=draws, seed=options.seed)
+    return at_hand or _rotate_weights(bench.space, draws=draws, seed=options.seed)
 
 
 def null_table(
     measured: Measured,
-    projections: Projections | None,
     rotations: Rotations | None = None,
     *,
     attributions: pd.DataFrame | None = None,
@@ -120,22 +116,20 @@ def null_table(
 
     Args:
         measured: the sweep of a model on a data set.
-        projections: that model's; None where it has none: then overlap is that of activations, and
-            Gaussian weights are no null for it.
         rotations: of the same projections, where they are at hand.
         attributions: of the same sweep, see `purescope.studies.attribution.attribution_table`; its
             purity is the sweep's.
         draws: rotations, if they are not, and shuffles of purity.
     """
-    case, seed = case_of(measured, projections), measured.options.seed
-    rotations = rotations_of(case, measured, rotations, draws=draws)
-    ends, found = _by_overlap(case.projections)
-    found |= case.areas_of_ends(ends)
+    bench = measured.bench
+    rotations = rotations_of(bench, rotations, draws=draws)
+    ends, found = _by_overlap(bench.space)
+    found |= bench.areas_of_ends(ends)
     rows = [
-        *(_against_gaussian(case.projections) if measured.options.space == "weights" else ()),
-        *_against_rotations(case, found, rotations),
+        *(_against_gaussian(bench.space) if measured.options.space == "weights" else ()),
+        *_against_rotations(bench, found, rotations),
         *_of_attribution(attributions),
-        *_against_shuffles(case, found, draws, seed),
+        *_against_shuffles(bench, found, draws),
     ]
     table = pd.DataFrame(rows, columns=list(NULLS.columns))
     return check_table(
@@ -172,18 +166,18 @@ def _reference(measure: str, *, neurons: int, width: int) -> Reference:
 
 
 def _against_rotations(
-    case: Case, value: dict[str, float], rotations: Rotations
+    bench: Bench, value: dict[str, float], rotations: Rotations
 ) -> Iterator[dict[str, object]]:
     areas = on_each_core(
-        lambda at: case.in_basis(rotations.bases[at]).areas_of_ends(rotations.orders[at]),
+        lambda at: bench.in_basis(rotations.bases[at]).areas_of_ends(rotations.orders[at]),
         range(len(rotations.bases)),
     )
     drawn = [
         overlaps | of_curves for overlaps, of_curves in zip(rotations.overlaps, areas, strict=True)
     ]
-    basis = BASES["svd"].of(StrategyInput(case.projections), 0)
-    ends, svd = _by_overlap(rotate(case.projections, basis))
-    svd |= case.in_basis(basis.float()).areas_of_ends(ends)
+    basis = BASES["svd"].of(StrategyInput(bench.space), 0)
+    ends, svd = _by_overlap(rotate(bench.space, basis))
+    svd |= bench.in_basis(basis.float()).areas_of_ends(ends)
     for statistic in value:
         yield _row("rotation", statistic, value[statistic], [draw[statistic] for draw in drawn])
         yield _row("svd basis", statistic, value[statistic], [svd[statistic]])
@@ -200,27 +194,20 @@ def _of_attribution(attributions: pd.DataFrame | None) -> Iterator[dict[str, obj
 
 
 def _against_shuffles(
-    case: Case, value: dict[str, float], draws: int, seed: int
+    bench: Bench, value: dict[str, float], draws: int
 ) -> Iterator[dict[str, object]]:
-    given = StrategyInput(case.projections)
-    random = torch.stack([STRATEGIES["random"].order(given, seed + draw) for draw in range(draws)])
-    live = int((~given.dead).sum())  # the dead stand last in low purity too
+    random = bench.random_orders(draws)
+    live = int((~bench.given.dead).sum())  # the dead stand last in low purity too
     reverse = torch.cat([random[:, :live].flip(1), random[:, live:]], dim=1)
-    both = zip(random.split(AT_ONCE), reverse.split(AT_ONCE), strict=True)
-    turns = on_each_core(lambda pair: case.areas(pair[0]) - case.areas(pair[1]), both)
-    gaps = torch.cat(list(turns))
+    gaps = bench.areas_on_each_core(random) - bench.areas_on_each_core(reverse)
     yield _row("shuffled purity", "gap", value["gap"], gaps.tolist())
-    image, text = _towers(case.projections)
-    generator = torch.Generator().manual_seed(seed)
+    image, text = _towers(bench.space)
+    generator = torch.Generator().manual_seed(bench.options.seed)
     shuffled = torch.stack(
         [image[torch.randperm(len(image), generator=generator)] for _ in range(TOWER_SHUFFLES)]
     )
-    yield _row(
-        "shuffled towers",
-        "towers' spearman",
-        value["towers' spearman"],
-        spearman(shuffled, text).tolist(),
-    )
+    agreement = spearman(shuffled, text).tolist()
+    yield _row("shuffled towers", "towers' spearman", value["towers' spearman"], agreement)
 
 
 def _towers(projections: Projections) -> tuple[Float[Tensor, " neuron"], Float[Tensor, " neuron"]]:
@@ -263,54 +250,44 @@ def _row(null: str, statistic: str, value: float, draws: list[float]) -> dict[st
 VARIANT_DRAWS = 100  # random orders, where those of the sweep were evaluated otherwise
 
 
-def variant_table(measured: Measured, projections: Projections | None) -> pd.DataFrame:
-    """High, low and random with one option of the experiment changed at a time:
-    `purescope.tables.schemas.VARIANTS`.
+def variant_table(measured: Measured) -> pd.DataFrame:
+    """Evaluate high, low and random with one option of the experiment changed at a time.
 
     Options: the measure of overlap, how the towers are joined, the space, what dropped neurons are
-    set to, and whether class features are renormalised; these two do not go together, so where one
-    is not the experiment's the other is not varied. The first row is the sweep as it was made.
+    set to, and whether class features are renormalised. The last two do not go together, so where
+    one is not the experiment's the other is not varied. The first row is the sweep as it was made.
+
+    Returns:
+        The table `purescope.tables.schemas.VARIANTS`.
     """
-    case = case_of(measured, projections)
-    drawn = measured.draws[:, :, 0]
-    swept = mean_over_k(drawn, case.ks)
-    measure, towers = measured.options.measure, measured.options.towers
-    rows = [_variant(case, "as swept", "", case.ends(measure, towers), swept)]
+    bench, options = measured.bench, measured.options
+    swept = mean_over_k(measured.draws[:, :, 0], bench.ks)
+    ends = bench.ends(options.measure, options.towers)
+    rows = [_variant(bench, "as swept", "", ends, swept)]
     for name in MEASURES:
-        if name != measure:
-            rows.append(_variant(case, "measure", name, case.ends(name, towers), swept))
+        if name != options.measure:
+            others = bench.ends(name, options.towers)
+            rows.append(_variant(bench, "measure", name, others, swept))
     for name in TOWERS:
-        if name != towers:
-            rows.append(_variant(case, "towers", name, case.ends(measure, name), swept))
+        if name != options.towers:
+            others = bench.ends(options.measure, name)
+            rows.append(_variant(bench, "towers", name, others, swept))
     for space in SPACES:
-        if space != measured.options.space and (space != "weights" or projections is not None):
-            there = replace(case, projections=in_space(space, case.features, projections))
-            rows.append(_variant(case, "space", space, there.ends(measure, towers), swept))
-    given = StrategyInput(case.projections)
-    random = torch.stack(
-        [
-            STRATEGIES["random"].order(given, measured.options.seed + draw)
-            for draw in range(VARIANT_DRAWS)
-        ]
-    )
-    ends = case.ends(measure, towers)
-    for name in ABLATIONS:
-        if name != measured.options.ablation and not case.renormalise:
-            other = replace(
-                case, dropped=ablation_values(case.features.image, name, seed=measured.options.seed)
-            )
-            rows.append(_variant(other, "ablation", name, ends, other.areas_on_each_core(random)))
-    if case.dropped is None:
-        other = replace(case, renormalise=not case.renormalise)
-        rows.append(
-            _variant(
-                other,
-                "renormalise",
-                str(other.renormalise).lower(),
-                ends,
-                other.areas_on_each_core(random),
-            )
-        )
+        if space != options.space and (space != "weights" or bench.projections is not None):
+            others = bench.with_options(space=space).ends(options.measure, options.towers)
+            rows.append(_variant(bench, "space", space, others, swept))
+    random = bench.random_orders(VARIANT_DRAWS)
+    evaluations: list[tuple[str, str, dict[str, object]]] = []
+    if not options.renormalise:
+        others_of = [name for name in ABLATIONS if name != options.ablation]
+        evaluations += [("ablation", name, {"ablation": name}) for name in others_of]
+    if options.ablation == "zero":
+        renormalise = not options.renormalise
+        change: dict[str, object] = {"renormalise": renormalise}
+        evaluations.append(("renormalise", str(renormalise).lower(), change))
+    for option, choice, change in evaluations:
+        other = bench.with_options(**change)
+        rows.append(_variant(other, option, choice, ends, other.areas_on_each_core(random)))
     table = pd.DataFrame(rows, columns=list(VARIANTS.columns))
     return check_table(
         table.assign(model=measured.features.model, dataset=measured.features.dataset), VARIANTS
@@ -318,9 +295,9 @@ def variant_table(measured: Measured, projections: Projections | None) -> pd.Dat
 
 
 def _variant(
-    case: Case, option: str, choice: str, ends: Tensor, random: Tensor
+    bench: Bench, option: str, choice: str, ends: Tensor, random: Tensor
 ) -> dict[str, object]:
-    high, low = case.areas(ends)
+    high, low = bench.areas(ends)
     row = {
         "option": option,
         "choice": choice,

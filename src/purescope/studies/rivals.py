@@ -19,10 +19,10 @@ from purescope.maths.curves import mean_over_k
 from purescope.maths.intervals import bootstrap_means, bootstrap_p, percentile_interval
 from purescope.maths.overlaps import Projections, relative_overlap
 from purescope.maths.significance import holm, mcnemar
-from purescope.studies.comparisons import AREA, adjusted
+from purescope.studies.comparisons import adjusted
 from purescope.studies.settings import PURITY
 from purescope.studies.sweeps import Measured
-from purescope.tables.columns import METRICS
+from purescope.tables.columns import AREA, METRICS
 from purescope.tables.files import check_table
 from purescope.tables.schemas import RIVALS
 

@@ -1,32 +1,43 @@
-"""What a study measures: the settings that change numbers, and what they are by default."""
+"""The options of a sweep: everything that changes its numbers, and the defaults."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
 from purescope.errors import InputError, near_miss
 from purescope.maths.bases import BASES
-from purescope.maths.cells import ABLATIONS
 from purescope.maths.measures import MEASURES
-from purescope.maths.scores import TOWERS
 from purescope.maths.strategies import STRATEGIES
+from purescope.tables.columns import ABLATIONS, SPACES, TOWERS
 
 DRAWS = 50
 RESAMPLES = 10_000
-
-SPACES = ("weights", "activations", "centred")
+OwnOrder: TypeAlias = Sequence[int] | Tensor | npt.NDArray[np.int64]
 PURITY = ("high_purity", "low_purity")
+
+_TAKEN = ("full", "random", "gap", "chance", "")  # names with a meaning in the tables
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a sweep measures; every field changes numbers. What they mean says `sweep`.
+    """The options of a sweep; every field changes numbers. `purescope.sweep` explains them.
+
+    Args:
+        orders: orders of the user's own by name, each a permutation of the neurons, the first kept
+            first.
 
     Raises:
-        InputError: one is unknown or out of range, or two do not go together.
+        InputError: an option is unknown or out of range, or two do not go together.
 
     Examples:
         >>> Options(towers="image").draws
         50
+        >>> Options(orders={"mine": [2, 0, 1]}).names
+        ('high_purity', 'low_purity', 'mine')
     """
 
     keep: int | Iterable[int] | None = None
@@ -39,6 +50,7 @@ class Options:
     ablation: str = "zero"
     renormalise: bool = False
     resamples: int = RESAMPLES
+    orders: Mapping[str, OwnOrder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named: list[tuple[str, str, Iterable[str]]] = [
@@ -65,10 +77,42 @@ class Options:
                 "logit",
                 fix="leave out renormalise, or use ablation 'zero'",
             )
+        orders = {name: _checked_order(name, order) for name, order in self.orders.items()}
+        object.__setattr__(self, "orders", orders)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The strategies and the orders of the user's own."""
+        return (*self.strategies, *self.orders)
+
+
+def _checked_order(name: str, order: Any) -> tuple[int, ...]:
+    """Return an order of the user's own as plain numbers.
+
+    Raises:
+        InputError: its name is taken, or it is no permutation.
+    """
+    if not isinstance(name, str) or name in (*_TAKEN, *all_strategies()):
+        raise InputError(
+            f"an order called {name!r}",
+            expected="a name that no strategy has",
+            fix="choose another name: orders={'mine': order}",
+        )
+    plain: Any = order.tolist() if hasattr(order, "tolist") else order
+    numbers = list(plain) if isinstance(plain, Iterable) else [plain]
+    whole = all(isinstance(neuron, int) and not isinstance(neuron, bool) for neuron in numbers)
+    if not whole or sorted(numbers) != list(range(len(numbers))) or not numbers:
+        raise InputError(
+            f"the order {name!r}, which is no permutation of 0 to {max(len(numbers) - 1, 0):,}",
+            expected="each neuron once, by its index, the first kept first",
+            fix="a ranking by scores, best first: scores.argsort(descending=True)",
+        )
+    return tuple(numbers)
 
 
 def all_strategies() -> list[str]:
-    """What can be swept beside random orders and the full embedding, which always are.
+    """Return the strategies that a sweep can add to the random orders and the full embedding,
+    which it always has.
 
     Examples:
         >>> all_strategies()[:2]

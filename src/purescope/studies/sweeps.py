@@ -3,7 +3,7 @@ a prefix.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Float64, Int32
 from torch import Tensor
 
 from purescope.features.features import Features
-from purescope.formats import ResultTable
-from purescope.maths.cells import ablation_values
+from purescope.maths.bases import BASES
+from purescope.maths.curves import halves
 from purescope.maths.intervals import (
     Part,
     bootstrap_each,
@@ -22,21 +22,14 @@ from purescope.maths.intervals import (
     percentile_interval,
     wilson_interval,
 )
-from purescope.maths.keep import check_keep, default_keep
 from purescope.maths.overlaps import Projections
 from purescope.maths.silhouette import has_silhouette, silhouette_strata
 from purescope.maths.strategies import STRATEGIES
-from purescope.studies.bench import (
-    SILHOUETTE_DRAWS,
-    ByImage,
-    Case,
-    Evaluator,
-    in_space,
-    strategy_input,
-)
-from purescope.studies.settings import DRAWS, PURITY, RESAMPLES, Options
+from purescope.studies.bench import SILHOUETTE_DRAWS, Bench, ByImage, Draws
+from purescope.studies.settings import DRAWS, PURITY, RESAMPLES, Options, OwnOrder
 from purescope.tables.columns import METRICS
 from purescope.tables.files import check_table
+from purescope.tables.result_table import ResultTable
 
 FEW_IMAGES, FEW_OF_CLASS = (
     15,
@@ -44,53 +37,64 @@ FEW_IMAGES, FEW_OF_CLASS = (
 )  # right or wrong images, and images of a class, below which the bootstrap fails
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measured:
-    """What a sweep measured on one model and dataset, per image where tests need it.
+    """The results of a sweep of one model on one dataset, image by image where tests need it.
 
     `metric` is one of `purescope.tables.columns.METRICS`, in that order; NaN where there is no
     silhouette.
 
     Args:
-        features: what was measured on.
-        strategies: names, without random.
-        ks: neurons kept, ascending.
+        bench: features, neurons, orders and options.
         values: of each strategy.
         full: of all neurons.
-        draws: of each random order.
+        random: of the random orders.
         right: which images each strategy gets right.
         full_right: which images all neurons get right.
-        hits: how many of the random orders get an image right.
-        typical_right: which images the random order of median accuracy gets right, one order for
-            each k.
-        first_right: which images the first random order gets right.
         resampled: `values` in bootstrap resamples of the images.
-        resampled_full: `full` likewise.
-        resampled_drawn: mean accuracy of the random orders likewise; the same resamples for all
-            three.
-        options: by which it was measured.
+        resampled_full: `full` in the same resamples.
+        resampled_drawn: the mean accuracy of the random orders in the same resamples.
     """
 
-    features: Features
-    strategies: tuple[str, ...]
-    ks: tuple[int, ...]
+    bench: Bench
     values: Float[Tensor, "strategy k metric"]
     full: Float[Tensor, " metric"]
-    draws: Float[Tensor, "draw k metric"]
+    random: Draws
     right: Bool[Tensor, "strategy k image"]
     full_right: Bool[Tensor, " image"]
-    hits: Int32[Tensor, "k image"]
-    typical_right: Bool[Tensor, "k image"]
-    first_right: Bool[Tensor, "k image"]
     resampled: Float[Tensor, "resample strategy k metric"]
     resampled_full: Float[Tensor, "resample metric"]
     resampled_drawn: Float[Tensor, "resample k"]
-    options: Options
+
+    @property
+    def features(self) -> Features:
+        """The features that were evaluated."""
+        return self.bench.features
+
+    @property
+    def options(self) -> Options:
+        """The options of the sweep."""
+        return self.bench.options
+
+    @property
+    def ks(self) -> list[int]:
+        """The numbers of neurons kept, ascending."""
+        return self.bench.ks
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """Names of the strategies and of the user's own orders, without random."""
+        return self.options.names
+
+    @property
+    def draws(self) -> Float[Tensor, "draw k metric"]:
+        """The metrics of each random order."""
+        return self.random.values
 
     @property
     def drawn_right(self) -> Float64[Tensor, "k image"]:
         """Share of the random orders that get an image right."""
-        return self.hits / torch.tensor(len(self.draws), dtype=torch.float64)
+        return self.random.hits / torch.tensor(len(self.draws), dtype=torch.float64)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -204,6 +208,7 @@ def sweep(
     ablation: str = "zero",
     renormalise: bool = False,
     resamples: int = RESAMPLES,
+    orders: Mapping[str, OwnOrder] | None = None,
 ) -> pd.DataFrame:
     """Accuracy and silhouette of every strategy at every k, as the table
     `purescope.tables.schemas.RESULTS`.
@@ -232,6 +237,8 @@ def sweep(
         renormalise: give class features unit norm again over the neurons kept; the experiment does
             not.
         resamples: of the bootstrap over images that gives the intervals.
+        orders: orders of your own by name, each a permutation of the neurons, the first kept
+            first; they are measured and tested as the strategies are.
 
     Returns:
         One row for each strategy, draw, k and metric. ``value`` is a fraction, or a silhouette from
@@ -260,7 +267,17 @@ def sweep(
         12       random  1    1.0
     """
     options = Options(
-        keep, strategies, draws, seed, space, measure, towers, ablation, renormalise, resamples
+        keep,
+        strategies,
+        draws,
+        seed,
+        space,
+        measure,
+        towers,
+        ablation,
+        renormalise,
+        resamples,
+        orders or {},
     )
     return measure_strategies(features, projections, options).table
 
@@ -268,49 +285,43 @@ def sweep(
 def measure_strategies(
     features: Features, projections: Projections | None, options: Options
 ) -> Measured:
-    """What `sweep` tabulates, with the images that each strategy gets right; arguments and errors
-    as there.
-    """
-    seen = strategy_input(features, projections, options)
-    if seen.dead.any():
+    """Run a sweep and keep its results image by image; arguments and errors as of `sweep`."""
+    bench = Bench.of(features, projections, options)
+    dead = int(bench.given.dead.sum())
+    if dead:
         warnings.warn(
-            f"{seen.dead.sum()} of {seen.neurons} neurons have norm zero and rank last",
-            stacklevel=2,
+            f"{dead} of {bench.neurons} neurons have norm zero and rank last", stacklevel=2
         )
     if not has_silhouette(features.labels):
         warnings.warn("no silhouette: it needs two classes, and one with two images", stacklevel=2)
-    ks = check_keep(
-        default_keep(seen.neurons) if options.keep is None else options.keep, seen.neurons
-    )
-    dropped = ablation_values(features.image, options.ablation, seed=options.seed)
-    evaluator = Evaluator(features, dropped, options.renormalise)
-    cells = _Cells(evaluator, len(options.strategies), len(ks))
-    for place, name in enumerate(options.strategies):
-        cells.take(place, evaluator.strategy(name, seen, ks, options.seed))
-    cells.take_full(evaluator.orders(torch.arange(seen.neurons)[None], [seen.neurons]).of(0))
-    orders = [
-        STRATEGIES["random"].order(seen, options.seed + draw) for draw in range(options.draws)
-    ]
-    drawn, hits, typical_right, first_right = evaluator.draws(
-        torch.stack(orders) if orders else None, ks
-    )
-    resampled, resampled_full, resampled_drawn = cells.resampled(hits, options)
+    cells = _Cells(bench, len(options.names), len(bench.ks))
+    everything = torch.arange(bench.neurons)[None]
+    for place, name in enumerate(options.names):
+        if name in BASES:
+            turned = bench.in_basis(BASES[name].of(bench.given, options.seed))
+            by_image = turned.by_image(everything, bench.ks).of(0)
+        elif name in STRATEGIES and STRATEGIES[name].needs == "labels":
+            both = bench.by_image(bench.order_of_each_half(name), bench.ks)
+            first_half = halves(features.labels) == 0
+            pairs = zip(both.of(0), both.of(1), strict=True)
+            by_image = ByImage(*(torch.where(first_half, *pair) for pair in pairs))
+        else:
+            by_image = bench.by_image(bench.order(name)[None], bench.ks).of(0)
+        cells.take(place, by_image)
+    cells.take_full(bench.by_image(everything, [bench.neurons]).of(0))
+    random = bench.draws(bench.random_orders(options.draws))
+    resampled, resampled_full, resampled_drawn = cells.resampled(random.hits)
+    shape = (len(options.names), len(bench.ks))
     return Measured(
-        features=features,
-        strategies=tuple(options.strategies),
-        ks=tuple(ks),
-        values=cells.values[:-1].unflatten(0, (len(options.strategies), len(ks))),
+        bench=bench,
+        values=cells.values[:-1].unflatten(0, shape),
         full=cells.values[-1],
-        draws=drawn,
-        right=cells.right[:-1].unflatten(0, (len(options.strategies), len(ks))),
+        random=random,
+        right=cells.right[:-1].unflatten(0, shape),
         full_right=cells.right[-1],
-        hits=hits,
-        typical_right=typical_right,
-        first_right=first_right,
         resampled=resampled,
         resampled_full=resampled_full,
         resampled_drawn=resampled_drawn,
-        options=options,
     )
 
 
@@ -322,9 +333,9 @@ class _Cells:
     their module.
     """
 
-    def __init__(self, evaluator: Evaluator, strategies: int, ks: int) -> None:
-        self._evaluator, self._shape = evaluator, (strategies, ks)
-        cells, images = strategies * ks + 1, len(evaluator.features.image)
+    def __init__(self, bench: Bench, strategies: int, ks: int) -> None:
+        self._bench, self._shape = bench, (strategies, ks)
+        cells, images = strategies * ks + 1, len(bench.features.image)
         self.right = torch.empty(cells, images, dtype=torch.bool)
         self._top5 = torch.empty(cells, images, dtype=torch.bool)
         self._pseudovalues = torch.empty(cells, images)
@@ -342,23 +353,21 @@ class _Cells:
     def _take(self, cells: slice, by_image: ByImage) -> None:
         self.right[cells], self._top5[cells] = by_image.right, by_image.top5
         self._pseudovalues[cells] = by_image.pseudovalue
-        self.values[cells] = self._evaluator.means(
-            by_image.right, by_image.top5, by_image.silhouette
-        )
+        self.values[cells] = self._bench.means(by_image.right, by_image.top5, by_image.silhouette)
 
     def resampled(
-        self, hits: Int32[Tensor, "k image"], options: Options
+        self, hits: Int32[Tensor, "k image"]
     ) -> tuple[
         Float[Tensor, "resample strategy k metric"],
         Float[Tensor, "resample metric"],
         Float[Tensor, "resample k"],
     ]:
         """The metrics in resamples of the images, and the mean accuracy of the random orders."""
-        labels = self._evaluator.features.labels
+        labels, options = self._bench.features.labels, self._bench.options
         counted = [
             (self.right, None),
             (self._top5, None),
-            (self.right, self._evaluator.weight),
+            (self.right, self._bench.recall_weight),
             (hits, None),
         ]
         spread = [(self._pseudovalues, None)]
@@ -376,15 +385,3 @@ class _Cells:
             )
         metrics = torch.stack([right, top5, recall, pseudovalues], dim=2)
         return metrics[:, :-1].unflatten(1, self._shape), metrics[:, -1], drawn / options.draws
-
-
-def case_of(measured: Measured, projections: Projections | None) -> Case:
-    """What a sweep was made on; `projections` are None for a model that has none."""
-    options, features = measured.options, measured.features
-    return Case(
-        features,
-        in_space(options.space, features, projections),
-        list(measured.ks),
-        options.renormalise,
-        ablation_values(features.image, options.ablation, seed=options.seed),
-    )

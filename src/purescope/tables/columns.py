@@ -9,6 +9,8 @@ SPACES = ("weights", "activations", "centred")
 TOWERS = ("both", "image", "text", "z_sum", "rank_mean")
 ABLATIONS = ("zero", "mean", "resample")
 PROTOCOLS = ("native", "paper")
+ALL = ""  # in the column dataset: all datasets of a model together; no single dataset has this name
+AREA = "area"  # in the column k: the mean over the ks, which is the area under the curve
 
 # In the order in the files.
 OF_RESULTS: dict[str, Column] = {
@@ -384,32 +386,5 @@ OF_CLASS_IMPORTANCE: dict[str, Column] = {
         -1,
         1,
         missing=True,
-    ),
-}
-OF_THUMBNAILS: dict[str, Column] = {
-    "dataset": text("the data set's name"),
-    "image": whole("index in the data set; those that the examples name"),
-    "thumbnail": Column("object", "the image as a WebP file, its longer side 48 pixels at most"),
-}
-
-# The experiment's published figures, and our numbers beside them.
-OF_REPRODUCTION: dict[str, Column] = {
-    "dataset": text("the data set's name"),
-    "metric": text("accuracy or silhouette", "accuracy", "silhouette"),
-    "strategy": text(
-        "full, which the figures do not show; high_purity; random, ours the mean; low_purity"
-    ),
-    "k": whole("neurons kept", 1),
-    "published": real("as the figures show it; NaN where they show nothing", -1, 1, missing=True),
-    "marker_partly_hidden": flag(
-        "another marker covers part of the published one: its reading is uncertain"
-    ),
-    "paper": real("ours, under protocol paper", -1, 1, missing=True),
-    "native": real("ours, under protocol native", -1, 1, missing=True),
-    "paper_difference": real(
-        "ours under protocol paper less what is published", -2, 2, missing=True
-    ),
-    "native_difference": real(
-        "ours under protocol native less what is published", -2, 2, missing=True
     ),
 }

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float16, Float32
+from numpy.typing import ArrayLike
 
 from purescope.errors import InputError
 from purescope.files.npz import Npz
@@ -12,6 +14,7 @@ from purescope.files.writing import AGAIN, atomic_path, slug
 from purescope.specs import exists
 
 TOWERS = ("image", "text")
+_SHOWN = 0.99  # of the cosines that the colours tell apart
 _MOST = 1.001  # a cosine of 1 in half precision
 
 
@@ -68,3 +71,31 @@ def _checked(cosines: np.ndarray, tower: str) -> Float32[np.ndarray, "neuron neu
 
 def _file(folder: Path, label: str) -> Path:
     return folder / f"cosines_{slug(label)}.npz"
+
+
+def colour_limit(*matrices: Any) -> float:
+    """Return the 99 % quantile of all absolute cosines off the diagonals; 1 where all are 0.
+
+    Examples:
+        >>> round(colour_limit([[1.0, 0.2], [0.2, 1.0]], [[1.0, -0.4], [-0.4, 1.0]]), 3)
+        0.4
+    """
+    others = [check_cosines(matrix)[~np.eye(len(matrix), dtype=bool)] for matrix in matrices]
+    values = np.concatenate(others)
+    return float(np.quantile(values, _SHOWN)) or 1.0 if len(values) else 1.0
+
+
+def check_cosines(cosines: ArrayLike) -> Any:
+    """Return the absolute cosines of all pairs of neurons.
+
+    Raises:
+        InputError: they are no square matrix, or not finite.
+    """
+    matrix = np.abs(np.asarray(cosines, dtype=np.float32))
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
+        raise InputError(f"cosines of shape {list(matrix.shape)}", expected="[neuron, neuron]")
+    if not np.isfinite(matrix).all():
+        raise InputError(
+            "cosines that are NaN or infinite", expected="finite ones; those of a dead neuron are 0"
+        )
+    return matrix

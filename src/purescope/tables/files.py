@@ -30,6 +30,8 @@ _CELL, _PER_BYTE = (
 )  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
 _LARGEST_CSV = 2_000_000_000
 
+PAIRS = "pairs"  # folder of the pairs that a run has finished, until all of them are
+
 
 def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     """The same table with columns in order and of the right types.
@@ -144,17 +146,42 @@ def parquet_name(schema: Schema) -> str:
 def read_table(out: Path, schema: Schema) -> pd.DataFrame:
     """Read a table of a run's folder, every value of it checked.
 
+    Of a run that was stopped, it is what the finished pairs have, one below the other.
+
     Raises:
         InputError: there is none, or it is not a purescope table; the file is named.
     """
     path = out / parquet_name(schema)
-    if not exists(path):
+    if exists(path):
+        return read_parquet_table(path, schema)
+    parts = [read_parquet_table(part, schema) for part in _parts(out, schema)]
+    if not parts:
         raise InputError(
             f"no {path.name} in {out}",
             expected="the --out folder of a purescope run",
             fix="check the path",
         )
+    filled = [part for part in parts if len(part)] or parts[:1]
+    return check_table(pd.concat(filled, ignore_index=True), schema)
+
+
+def has_table(out: Path, schema: Schema) -> bool:
+    """Tell whether a run's folder has a table, or finished pairs of it."""
+    return exists(out / parquet_name(schema)) or bool(_parts(out, schema))
+
+
+def read_parquet_table(path: Path, schema: Schema) -> pd.DataFrame:
+    """Read the file of a table, every value of it checked.
+
+    Raises:
+        InputError: it is not a purescope table; the file is named.
+    """
     return _checked(read_parquet(path), path, schema)
+
+
+def _parts(out: Path, schema: Schema) -> list[Path]:
+    """Return the files of a table in the folders of finished pairs, in the order of the run."""
+    return sorted(out.glob(f"{PAIRS}/[0-9]*/{parquet_name(schema)}"))
 
 
 def read_csv_table(path: Path, schema: Schema, **given: str) -> pd.DataFrame:

@@ -1,10 +1,8 @@
-"""A folder of results, read once: tables, cosines, thumbnails and manifest, whichever of them are
-there.
-"""
+"""Open a folder of results: its tables, verdicts, manifest, cosines and thumbnails."""
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,137 +10,242 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from purescope.errors import InputError
+from purescope.errors import InputError, near_miss
 from purescope.files.manifest import MANIFEST, check_hash, is_ours, read_manifest
 from purescope.files.writing import AGAIN
-from purescope.formats import ResultTable
 from purescope.specs import exists, to_path
 from purescope.tables import columns, schemas
 from purescope.tables.columns import METRICS
 from purescope.tables.cosines import read_cosines
 from purescope.tables.files import (
     check_table,
+    has_table,
     nothing_in,
     parquet_name,
     read_csv_table,
     read_table,
     write_table,
 )
+from purescope.tables.points import curve_points
+from purescope.tables.result_table import ResultTable
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import LAYERS, OF_RUNS, PURITY, RESULTS, TRACK
+from purescope.tables.verdicts import Verdict, read_verdicts
 from purescope.tables.wide import check_wide_paths, write_wide
 
+_ACROSS_DATASETS = ("rivals", "verdicts", "mean_points")  # they have rows of no single dataset
 _LARGEST_THUMBNAIL = 100_000  # bytes; 48 pixels a side take 2,000
 
 
-@dataclass(frozen=True)
-class Folder:
-    """What there is to show.
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The results of a run: its tables, its verdicts and its files.
+
+    All `run_*` functions return one, and `open_results` reads one from a folder.
 
     Args:
-        path: of the folder.
-        manifest: settings, identities and notes; empty where there is none.
-        tables: those of `purescope.tables.schemas` that are there and have rows, by name.
-        layers: the tables of all models' layers, one below the other; empty without.
-        track: the table of a training; empty without.
-        cosines: by model and tower, ``[neuron, neuron]``.
-        thumbnails: WebP pictures by data set and image.
+        path: the folder.
+        tables: the tables of the folder that have rows, by name; see `purescope.tables.schemas`.
+
+    Examples:
+        >>> import purescope as ps
+        >>> from purescope.studies.synthetic import plant
+        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> table = ps.sweep(made.features, made.projections, keep=[4, 8], draws=2, resamples=100)
+        >>> results = Results(Path("out"), {"results": table})
+        >>> results.models, results.strategies
+        (['planted'], ['high_purity', 'low_purity', 'random'])
     """
 
     path: Path
-    manifest: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
-    layers: pd.DataFrame
-    track: pd.DataFrame
-    cosines: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
-    thumbnails: Mapping[tuple[str, int], bytes] = field(default_factory=dict)
 
-    def table(self, schema: Schema) -> pd.DataFrame:
-        """The table of a schema; one without rows where the folder has none."""
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table by its name.
+
+        Raises:
+            InputError: the folder has no table of that name.
+        """
+        if name not in self.tables:
+            known = [schema.name for schema in OF_RUNS]
+            if name not in known:
+                raise InputError(f"no table is called {name!r}", **near_miss(name, known))
+            raise InputError(
+                f"{self.path} has no table {name}",
+                expected=f"one of {', '.join(self.tables)}",
+                fix="`purescope evidence` and `purescope compare` write more tables than a sweep",
+            )
+        return self.tables[name]
+
+    def rows(self, schema: Schema) -> pd.DataFrame:
+        """Return the table of a schema; one without rows where the folder has none."""
         return self.tables.get(schema.name, pd.DataFrame(columns=list(schema.columns)))
 
     def pair(self, schema: Schema, model: str, dataset: str) -> pd.DataFrame:
-        """The rows of one model and data set."""
+        """Return the rows of one model and dataset."""
         if schema.name not in self._pairs:
-            self._pairs[schema.name] = dict(
-                iter(self.table(schema).groupby(["model", "dataset"], sort=False))
-            )
-        return self._pairs[schema.name].get((model, dataset), self.table(schema)[:0])
+            groups = self.rows(schema).groupby(["model", "dataset"], sort=False)
+            self._pairs[schema.name] = dict(iter(groups))
+        return self._pairs[schema.name].get((model, dataset), self.rows(schema)[:0])
 
     @cached_property
     def _pairs(self) -> dict[str, dict[Any, pd.DataFrame]]:
         return {}
 
     @cached_property
+    def verdicts(self) -> dict[str, Verdict]:
+        """The verdict on each model, by its label."""
+        return {verdict.model: verdict for verdict in read_verdicts(self.rows(schemas.VERDICTS))}
+
+    @property
+    def figures(self) -> list[Path]:
+        """The files of the figures, in any format."""
+        return sorted(path for path in (self.path / "figures").rglob("*") if path.is_file())
+
+    @property
+    def report(self) -> Path | None:
+        """The file of the report; None where none was written."""
+        report = self.path / "report.html"
+        return report if report.is_file() else None
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        """Settings, identities and notes; empty where the folder has no manifest of purescope."""
+        return _manifest(self.path)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the numbers: the warnings that came while they were made."""
+        return [str(note) for note in self.manifest.get("notes", [])]
+
+    @cached_property
+    def runs(self) -> "dict[str, Results]":
+        """The results under each protocol, of the folder of a reproduction; else empty."""
+        folders = {name: self.path / name for name in ("paper", "native")}
+        return {
+            name: open_results(path)
+            for name, path in folders.items()
+            if has_table(path, schemas.RESULTS)
+        }
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """The tables of all models' layers, one below the other; empty without."""
+        layers = [read_csv_table(file, LAYERS) for file in sorted(self.path.glob("layers_*.csv"))]
+        return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
+
+    @cached_property
+    def track(self) -> pd.DataFrame:
+        """The table of a training; empty without."""
+        there = exists(self.path / parquet_name(TRACK))
+        return read_track(self.path) if there else pd.DataFrame()
+
+    @cached_property
+    def cosines(self) -> Mapping[str, Mapping[str, np.ndarray]]:
+        """Cosines of all pairs of neurons by model and tower, ``[neuron, neuron]``."""
+        cosines = {
+            model: maps
+            for model in self.models
+            if (maps := read_cosines(self.path, model)) is not None
+        }
+        neurons = self.rows(schemas.NEURONS).groupby("model").size()
+        for model, maps in cosines.items():
+            for tower, of_pairs in maps.items():
+                if model in neurons and len(of_pairs) != neurons[model]:
+                    raise InputError(
+                        f"the cosines of {model} in {self.path} are of {len(of_pairs):,} neurons in "
+                        f"the {tower} tower",
+                        expected=f"{neurons[model]:,}, as in neurons.parquet",
+                        fix=AGAIN,
+                    )
+        return cosines
+
+    @cached_property
+    def thumbnails(self) -> Mapping[tuple[str, int], bytes]:
+        """WebP pictures by dataset and image."""
+        return _thumbnails(self.rows(schemas.THUMBNAILS))
+
+    @cached_property
     def models(self) -> list[str]:
-        """Labels of those that were swept, in the order of the run, and then of those whose neurons
-        alone are there.
+        """Labels of the models that were swept, in the order of the run, then of models of which
+        only the neurons are there.
         """
-        swept = self.table(schemas.RESULTS).model
-        alone = self.table(schemas.NEURONS).model
+        swept = self.rows(schemas.RESULTS).model
+        alone = self.rows(schemas.NEURONS).model
         return list(dict.fromkeys([*map(str, swept.unique()), *map(str, alone.unique())]))
 
     @cached_property
     def datasets(self) -> list[str]:
-        """Names of the data sets of the sweep, in the order of the run."""
-        return [str(name) for name in self.table(schemas.RESULTS).dataset.unique()]
+        """Names of the datasets of the sweep, in the order of the run."""
+        return [str(name) for name in self.rows(schemas.RESULTS).dataset.unique()]
 
     @cached_property
     def metrics(self) -> list[str]:
-        """Those that have values anywhere."""
-        results = self.table(schemas.RESULTS)
-        there = set(results.metric[results.value.notna()])
-        return [metric for metric in METRICS if metric in there]
+        """The metrics that have values anywhere."""
+        results = self.rows(schemas.RESULTS)
+        measured = set(results.metric[results.value.notna()])
+        return [metric for metric in METRICS if metric in measured]
 
     @cached_property
     def strategies(self) -> list[str]:
-        """Those that keep fewer neurons than all, both purities and random first."""
-        swept = [
-            str(name) for name in self.table(schemas.RESULTS).strategy.unique() if name != "full"
-        ]
+        """The strategies that keep fewer than all neurons, both purities and random first."""
+        names = self.rows(schemas.RESULTS).strategy.unique()
+        swept = [str(name) for name in names if name != "full"]
         first = [name for name in ("high_purity", "low_purity", "random") if name in swept]
         return first + [name for name in swept if name not in first]
 
+    def _repr_html_(self) -> str | None:
+        """Show the accuracies and curves in a notebook."""
+        return ResultTable(self.rows(schemas.RESULTS))._repr_html_() if self.datasets else None
 
-def read_folder(path: Path) -> Folder:
-    """Read all that a report can show.
+
+def open_results(folder: str | Path) -> Results:
+    """Open a folder of results.
+
+    Args:
+        folder: the ``--out`` folder of a purescope command, or `out` of a `run_*` function.
+
+    Returns:
+        Its tables, every value of them checked, its verdicts and its files.
 
     Raises:
         InputError: there is nothing of purescope in the folder, or a file cannot be read.
         OutputError: its manifest cannot be read.
+
+    Warns:
+        UserWarning: a table is not the one that its run wrote.
+
+    Examples:
+        >>> import tempfile, purescope as ps
+        >>> from purescope.studies.synthetic import plant
+        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> settings = ps.Settings(keep=[4, 8], draws=50, space="activations", resamples=100)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     results = ps.run_sweep([], [made.features], out, settings=settings)
+        ...     again = open_results(out)
+        ...     results.report.name, len(results.figures)
+        ('report.html', 4)
+        >>> again.table("standings").strategy.tolist()
+        ['full', 'high_purity', 'random', 'low_purity']
+        >>> again.verdicts["planted"].overall.outcome
+        'not decided'
     """
-    tables = {
-        one.name: read_table(path, one) for one in OF_RUNS if exists(path / parquet_name(one))
-    }
+    path = to_path(folder)
+    tables = {one.name: read_table(path, one) for one in OF_RUNS if has_table(path, one)}
     if schemas.NEURONS.name not in tables and (ranked := _ranked(path)) is not None:
         tables[schemas.NEURONS.name] = ranked
     tables = {name: table for name, table in tables.items() if len(table)}
+    if RESULTS.name in tables:
+        tables[RESULTS.name] = ResultTable(tables[RESULTS.name])
+        if schemas.CURVE_POINTS.name not in tables:  # as in folders of earlier versions
+            tables[schemas.CURVE_POINTS.name] = curve_points(tables[RESULTS.name])
     _check_names(path, tables)
-    layers = [read_csv_table(file, LAYERS) for file in sorted(path.glob("layers_*.csv"))]
-    folder = Folder(
-        path=path,
-        manifest=_manifest(path),
-        tables=tables,
-        layers=pd.concat(layers, ignore_index=True) if layers else pd.DataFrame(),
-        track=read_track(path) if exists(path / parquet_name(TRACK)) else pd.DataFrame(),
-        thumbnails=_thumbnails(tables.get(schemas.THUMBNAILS.name, pd.DataFrame())),
-    )
-    if not tables and folder.layers.empty and folder.track.empty:
+    results = Results(path, tables)
+    _ = results.manifest, results.layers, results.track, results.thumbnails  # read and checked
+    if not tables and results.layers.empty and results.track.empty:
         raise nothing_in(path, _holds)
-    cosines = {
-        model: maps for model in folder.models if (maps := read_cosines(path, model)) is not None
-    }
-    neurons = folder.table(schemas.NEURONS).groupby("model").size()
-    for model, maps in cosines.items():
-        for tower, of_pairs in maps.items():
-            if model in neurons and len(of_pairs) != neurons[model]:
-                raise InputError(
-                    f"the cosines of {model} in {path} are of {len(of_pairs):,} neurons in the "
-                    f"{tower} tower",
-                    expected=f"{neurons[model]:,}, as in neurons.parquet",
-                    fix=AGAIN,
-                )
-    return replace(folder, cosines=cosines)
+    _ = results.cosines
+    return results
 
 
 def _check_names(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -156,7 +259,7 @@ def _check_names(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         return
     known = {column: {*results[column], columns.VOCABULARY} for column in ("model", "dataset")}
     for name, table in tables.items():
-        if name in (schemas.RIVALS.name, schemas.VERDICTS.name):  # which have rows of no dataset
+        if name in _ACROSS_DATASETS:
             continue
         for column in [column for column in known if column in table]:
             others = [one for one in table[column].unique() if one not in known[column]]
@@ -264,30 +367,3 @@ def write_results(table: pd.DataFrame, out: Path) -> None:
     check_wide_paths(table, out)
     write_table(table, out, RESULTS)
     write_wide(table, out)
-
-
-def read_results(out: Path) -> pd.DataFrame:
-    """The tidy table of a run's folder, as `purescope.run_sweep` returned it.
-
-    Args:
-        out: the folder, with ``results.parquet`` in it.
-
-    Returns:
-        One row for each model, data set, strategy, draw, k and metric:
-        `purescope.tables.schemas.RESULTS`.
-
-    Raises:
-        InputError: there is none, its checksums do not fit, or it is not a purescope table.
-
-    Examples:
-        >>> import tempfile
-        >>> import purescope as ps
-        >>> from purescope.studies.synthetic import plant
-        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_results(ps.sweep(made.features, made.projections, keep=[4, 8], draws=2), Path(folder))
-        ...     table = read_results(Path(folder))
-        >>> table[table.metric == "accuracy"].groupby("strategy").size().to_dict()
-        {'full': 1, 'high_purity': 2, 'low_purity': 2, 'random': 4}
-    """
-    return ResultTable(read_table(to_path(out), RESULTS))

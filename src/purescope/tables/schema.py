@@ -1,6 +1,6 @@
 """What tables are made of: columns, their types and ranges, and what tells rows apart."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, TypeAlias
@@ -17,6 +17,11 @@ the time there.
 """
 
 _ROUNDING = 1e-6  # of what was measured in single precision: a cosine of 1.0000002 is one
+
+
+def each_row(table: pd.DataFrame) -> Iterator[Any]:
+    """Return each row of a table, with its columns as attributes."""
+    yield from table.itertuples(index=False)
 
 
 @dataclass(frozen=True)

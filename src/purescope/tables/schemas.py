@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import inf
 
 from purescope.tables.columns import (
+    METRICS,
     OF_ATTRIBUTIONS,
     OF_CLASS_IMPORTANCE,
     OF_COMPARISONS,
@@ -17,16 +18,104 @@ from purescope.tables.columns import (
     OF_NEURONS,
     OF_NULLS,
     OF_ORDERS,
-    OF_REPRODUCTION,
     OF_RESULTS,
     OF_RIVALS,
-    OF_THUMBNAILS,
     OF_VARIANTS,
     OF_VERDICTS,
     OF_WORDS,
     SPACES,
 )
-from purescope.tables.schema import Column, Rule, Schema, real, text, whole
+from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
+
+# The points of the curves that figures show: one row for each strategy and k.
+_CURVE_POINTS: dict[str, Column] = {
+    "model": text("the model's label"),
+    "dataset": text("the dataset's name; empty for the mean over the datasets above chance"),
+    "metric": text("accuracy, top5_accuracy, mean_class_recall, silhouette", *METRICS),
+    "strategy": text("full, random, or a name in purescope.maths.strategies.STRATEGIES"),
+    "k": whole("neurons kept", 1),
+    "value": real(
+        "of a strategy its value; of the random orders their median", -1, 1, missing=True
+    ),
+    "low": real(
+        "of a strategy its 95 % interval; of the random orders their 5 % quantile", missing=True
+    ),
+    "high": real("upper end of that interval; 95 % quantile", missing=True),
+    "least": real("of the random orders the smallest value", -1, 1, missing=True),
+    "greatest": real("of the random orders the largest value", -1, 1, missing=True),
+    "draws": whole("random orders; 1 for the others"),
+    "chance": real("accuracy of guessing; NaN for the silhouette", 0, 1, missing=True),
+    "n": whole("images; 0 for the mean over datasets"),
+    "classes": whole("classes; 0 for the mean over datasets"),
+    "neurons": whole("neurons of the model, d", 1),
+}
+
+# All strategies of a model over its datasets, the largest mean accuracy first.
+_STANDINGS: dict[str, Column] = {
+    "model": text("the model's label"),
+    "strategy": text("full, random, or a name in purescope.maths.strategies.STRATEGIES"),
+    "place": whole("1 is the largest area; 0 for full, which is not ranked"),
+    "sets": whole("datasets that count: above chance"),
+    "neurons": whole("neurons of the model, d", 1),
+    "labels": flag("whether it looks at labels, of the half of the images it is not judged on"),
+    "chance": real("accuracy of guessing, the mean over the datasets", 0, 1, missing=True),
+    "area": real("mean accuracy over the ks, and then over the datasets", 0, 1, missing=True),
+    "needed": real(
+        "neurons for 95 % of full accuracy, the mean over the datasets",
+        1,
+        missing=True,
+        infinite=True,
+    ),
+    "over_random": real("its area minus that of the random orders", -1, 1, missing=True),
+    "over_random_low": real("95 % bootstrap interval over images", missing=True),
+    "over_random_high": real("upper end of that interval", missing=True),
+    "p": real(
+        "permutation p among the random orders over all datasets; Holm's over the strategies",
+        0,
+        1,
+        missing=True,
+    ),
+    "half": whole("the k nearest to half of the neurons"),
+    "kept": real(
+        "share of full accuracy that is kept at that k, the mean over the datasets", 0, missing=True
+    ),
+    "kept_low": real("95 % bootstrap interval over images", missing=True),
+    "kept_high": real("upper end of that interval", missing=True),
+    "elsewhere": real(
+        "of the first strategy: area minus random of the best of one half of the images, on the other half",
+        -1,
+        1,
+        missing=True,
+    ),
+}
+
+_THUMBNAILS: dict[str, Column] = {
+    "dataset": text("the data set's name"),
+    "image": whole("index in the data set; those that the examples name"),
+    "thumbnail": Column("object", "the image as a WebP file, its longer side 48 pixels at most"),
+}
+
+# The experiment's published figures, and our numbers beside them.
+_REPRODUCTION: dict[str, Column] = {
+    "dataset": text("the data set's name"),
+    "metric": text("accuracy or silhouette", "accuracy", "silhouette"),
+    "strategy": text(
+        "full, which the figures do not show; high_purity; random, ours the mean; low_purity"
+    ),
+    "k": whole("neurons kept", 1),
+    "published": real("as the figures show it; NaN where they show nothing", -1, 1, missing=True),
+    "marker_partly_hidden": flag(
+        "another marker covers part of the published one: its reading is uncertain"
+    ),
+    "paper": real("ours, under protocol paper", -1, 1, missing=True),
+    "native": real("ours, under protocol native", -1, 1, missing=True),
+    "paper_difference": real(
+        "ours under protocol paper less what is published", -2, 2, missing=True
+    ),
+    "native_difference": real(
+        "ours under protocol native less what is published", -2, 2, missing=True
+    ),
+}
 
 # A training, a row for each checkpoint and data set. After these come high_purity_K, low_purity_K
 # and random_K.
@@ -144,6 +233,15 @@ COMPARISONS = Schema(
 CURVES = Schema("curves", "curve", OF_CURVES, ("model", "dataset", "strategy"))
 NULLS = Schema("nulls", "null", OF_NULLS, ("model", "dataset", "null", "statistic"))
 ATTRIBUTIONS = Schema("attributions", "draw", OF_ATTRIBUTIONS, ("model", "dataset", "null", "draw"))
+CURVE_POINTS = Schema(
+    "curve_points",
+    "point",
+    _CURVE_POINTS,
+    ("model", "dataset", "metric", "strategy", "k"),
+    (_ends("low", "high"), _ends("least", "greatest")),
+)
+MEAN_POINTS = replace(CURVE_POINTS, name="mean_points")
+STANDINGS = Schema("standings", "strategy", _STANDINGS, ("model", "strategy"))
 VERDICTS = Schema("verdicts", "verdict", OF_VERDICTS, ("model", "dataset"))
 VARIANTS = Schema("variants", "variant", OF_VARIANTS, ("model", "dataset", "option", "choice"))
 IMPORTANCE = Schema(
@@ -174,10 +272,8 @@ CLASS_IMPORTANCE = Schema(
     OF_CLASS_IMPORTANCE,
     ("model", "dataset", "ablation", "neuron", "class"),
 )
-THUMBNAILS = Schema("thumbnails", "thumbnail", OF_THUMBNAILS, ("dataset", "image"))
-REPRODUCTION = Schema(
-    "reproduction", "cell", OF_REPRODUCTION, ("dataset", "metric", "strategy", "k")
-)
+THUMBNAILS = Schema("thumbnails", "thumbnail", _THUMBNAILS, ("dataset", "image"))
+REPRODUCTION = Schema("reproduction", "cell", _REPRODUCTION, ("dataset", "metric", "strategy", "k"))
 TRACK = Schema(
     "track",
     "checkpoint",
@@ -198,6 +294,9 @@ OF_RUNS = (
     RESULTS,
     COMPARISONS,
     CURVES,
+    CURVE_POINTS,
+    MEAN_POINTS,
+    STANDINGS,
     ATTRIBUTIONS,
     VERDICTS,
     NULLS,

@@ -24,7 +24,7 @@ from purescope.errors import InputError
 from purescope.maths.overlaps import overlap
 from purescope.models import load_model
 from purescope.models.model import Model, Tower
-from purescope.runs.folder import note_identities
+from purescope.runs.identity import note_identities
 from purescope.studies.layers.activations import collect
 from purescope.studies.layers.places import Place, find_places
 from purescope.studies.layers.table import layer_table

@@ -1,32 +1,33 @@
-"""What a sweep says about the experiment's claim, in two parts: the outcome, and whether it is
-purity that does it.
+"""The verdict of a sweep on the experiment's claim, in words and as a table.
 
 The claim: high-purity neurons keep more accuracy than random ones, and more than low-purity ones.
-What is tested is the mean accuracy over the ks (the area under the curve), once for each data set,
-so no k is picked. A choice of neurons is *above* random where two things hold: among the random
-orders it stands so far up that the permutation p-value is at most 5 %, and its difference from
-random is above 0 in the whole 95 % interval over images; *below* likewise. It is above another
-choice where the whole interval of their difference is, and where the difference is extreme among
-those of a random order and its reverse, which is what two ends of a ranking are: for as many
-neurons of equal worth, twice what one random order differs from their mean.
+The test statistic is the mean accuracy over the ks (the area under the curve), once for each
+dataset, so that no k is picked. A choice of neurons is *above* random if two things hold: its
+permutation p-value among the random orders is at most 5 %, and the whole 95 % confidence interval
+of its difference from random, over images, is above 0. *Below* is the same with the signs changed.
+A choice is above another choice if the whole interval of their difference is above 0, and if that
+difference is extreme among the differences between a random order and its reverse. A random order
+and its reverse are what the two ends of a ranking are; for neurons of equal worth their difference
+is twice what one random order differs from the mean.
 
-The **outcome**:
+The **outcome** is one of:
 
-- *both ends lose*, *both ends win*: high and low purity are both below, or both above, random,
-  whichever is further;
-- *supported*: else, high purity is above random and above low purity;
-- *contradicted*: else, it is below random and below low purity;
-- *not decided*: all else, with the smallest difference that such data would have shown
+- *both ends lose*, *both ends win*: high and low purity are both below, or both above, random;
+- *supported*: otherwise, high purity is above random and above low purity;
+- *contradicted*: otherwise, high purity is below random and below low purity;
+- *not decided*: everything else, with the smallest difference that such data would have shown
   (`Finding.detectable`);
-- *at chance*, *below chance*: the model's accuracy with all neurons cannot be told from guessing,
-  or is worse. Such a data set takes no part in anything that is said of several.
+- *at chance*, *below chance*: the accuracy of all neurons cannot be told from guessing, or is
+  worse. Such a dataset takes no part in any statement about several datasets.
 
-The **attribution** asks whether purity is the reason, by the nulls of
-`purescope.studies.attribution`: high minus random lies *beyond both*, or it is *explained by
-norms*, or *any axes do the same*; or it was *not asked*.
+The **attribution** says whether purity is the reason, by the null models of
+`purescope.studies.attribution`: high minus random lies *beyond both* of them, or it is *explained
+by norms*, or *any axes do the same*; or the question was *not asked*.
 
-Over the data sets of a model the p-values are Holm's, so that one false word in all of them has a
-chance of 5 %; the word for all of them together comes from the mean over them, which is one test.
+The p-values of a model's datasets are Holm's, so the chance of one false statement among all of
+them is 5 %. The statement about all datasets together comes from their mean, which is one test.
+
+`purescope.studies.judging` computes verdicts; this module only holds and describes them.
 """
 
 import math
@@ -36,13 +37,12 @@ from typing import Any
 
 import pandas as pd
 
-from purescope.formats import definitions
-from purescope.studies.comparisons import Difference, points
+from purescope.formats import Difference, definitions, signed_points
+from purescope.tables.columns import ALL
 from purescope.tables.files import check_table
 from purescope.tables.schemas import VERDICTS
 
 LEVEL = 0.05
-ALL = ""  # the data sets of a model together; no single one has this name
 AT_CHANCE = {"at chance": "cannot be told from chance", "below chance": "is below chance"}
 NOT_ASKED = "not asked"
 _SAME = (
@@ -213,7 +213,8 @@ class Verdict:
         if outcome in AT_CHANCE:
             return ""
         if outcome == "not decided":
-            return f" A difference of {points(self.overall.detectable)[1:]} points would be found in 80 % of such data."
+            detectable = signed_points(self.overall.detectable)[1:]
+            return f" A difference of {detectable} points would be found in 80 % of such data."
         return f" {_BECAUSE[self.overall.attribution]}"
 
     @property
@@ -223,10 +224,10 @@ class Verdict:
             return ""
         return (
             f" On {rotation.draws:,} random axes high purity minus random is "
-            f"{points(rotation.mean)} points "
+            f"{signed_points(rotation.mean)} points "
             f"(p = {rotation.p:.2g} of the difference as it is), in {norms.draws:,} orders of the "
             f"same norms "
-            f"{points(norms.mean)} (p = {norms.p:.2g})."
+            f"{signed_points(norms.mean)} (p = {norms.p:.2g})."
         )
 
     @property

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from purescope.errors import InputError
-from purescope.studies.comparisons import AREA, Difference, adjust, compare_strategies
+from purescope.formats import Difference
+from purescope.studies.comparisons import adjust, compare_strategies
 from purescope.studies.judging import judge, verdicts_of
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import measure_strategies
 from purescope.studies.synthetic import plant
-from purescope.studies.verdict import Verdict, read_verdicts, verdict_table
+from purescope.tables.columns import AREA
 from purescope.tables.schemas import COMPARISONS
+from purescope.tables.verdicts import Verdict, read_verdicts, verdict_table
 from tests.studies.test_synthetic import accuracies, data_sets
 
 ABOVE, BELOW, ACROSS = (0.02, 0.01, 0.03), (-0.02, -0.03, -0.01), (0.0, -0.01, 0.01)

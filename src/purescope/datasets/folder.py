@@ -213,16 +213,16 @@ def load(folder: str) -> Dataset:
     """
     root = to_path(folder)
     try:
-        found = _find_files(root)
-        _refuse_splits(root, found)
-        _warn_of_same_sub_folders(root, found)
-        classes = list(found.files)
+        class_files = _find_files(root)
+        _refuse_splits(root, class_files)
+        _warn_of_same_sub_folders(root, class_files)
+        classes = list(class_files.files)
         names = _read_class_names(root, classes)
         warn_of_number_order(classes, f"folder:{root}")
-        _warn_of_left_out(root, found.system, "folders that systems and programs make")
-        _warn_of_other_files(root, found)
-        _warn_of_left_out(root, found.left_out, "links that lead to what is counted already")
-        images_of = {name: _images_among(files) for name, files in found.files.items()}
+        _warn_of_left_out(root, class_files.system, "folders that systems and programs make")
+        _warn_of_other_files(root, class_files)
+        _warn_of_left_out(root, class_files.left_out, "links that lead to what is counted already")
+        images_of = {name: _images_among(files) for name, files in class_files.files.items()}
         empty = _report_empty(root, images_of)
         paths = [path for images in images_of.values() for path in images]
         labels = torch.tensor(
@@ -254,9 +254,9 @@ def load(folder: str) -> Dataset:
 def _find_files(root: Path) -> ClassFiles:
     if not root.is_dir():
         raise DatasetError(f"folder:{root} is not a folder", expected=_LAYOUT, fix="check the path")
-    found = find_class_files(root)
-    if found.files:
-        return found
+    class_files = find_class_files(root)
+    if class_files.files:
+        return class_files
     entries = [entry for entry in root.iterdir() if entry.name[0] != "."]
     loose = len(_images_among(entries))
     if loose:
@@ -300,11 +300,11 @@ def _read_class_names(root: Path, sub_folders: list[str]) -> list[str]:
     return [names[sub_folder] for sub_folder in sub_folders]
 
 
-def _warn_of_other_files(root: Path, found: ClassFiles) -> None:
+def _warn_of_other_files(root: Path, class_files: ClassFiles) -> None:
     """Warn of files that may be images and are not read, such as .heic files."""
     others = [
         path
-        for files in found.files.values()
+        for files in class_files.files.values()
         for path in files
         if not path.name.lower().endswith((*_EXTENSIONS, *_NO_PICTURES))
     ]
@@ -325,9 +325,9 @@ def _warn_of_left_out(root: Path, left_out: list[Path], kind: str) -> None:
         warnings.warn(f"folder:{root}: {len(left_out)} {kind} are left out: {names}", stacklevel=3)
 
 
-def _refuse_splits(root: Path, found: ClassFiles) -> None:
+def _refuse_splits(root: Path, class_files: ClassFiles) -> None:
     """Refuse a folder whose sub-folders are splits: each of them would become a class."""
-    filled = [name for name, files in found.files.items() if _images_among(files)]
+    filled = [name for name, files in class_files.files.items() if _images_among(files)]
     if not any(map(_is_split, filled)) or not all(_words(name) <= _SPLIT_NAMES for name in filled):
         return
     test = next((name for name in filled if re.search("test", name, re.IGNORECASE)), filled[-1])
@@ -338,10 +338,10 @@ def _refuse_splits(root: Path, found: ClassFiles) -> None:
     )
 
 
-def _warn_of_same_sub_folders(root: Path, found: ClassFiles) -> None:
+def _warn_of_same_sub_folders(root: Path, class_files: ClassFiles) -> None:
     """Warn where the classes may lie one level deeper: the same folders in each sub-folder."""
     inner: dict[str, set[str]] = {}
-    for name, files in found.files.items():
+    for name, files in class_files.files.items():
         parts = [path.relative_to(root / name).parts for path in _images_among(files)]
         if any(len(part) == 1 for part in parts):
             return

@@ -52,7 +52,7 @@ class Benchmark:
         folder: its place below the folder of datasets.
         title, licence, page: for users; `page` is its web page.
         images, classes: the published numbers.
-        files: the files that must be in the folder; torchvision does not name a missing one.
+        files: those that must be in the folder; torchvision names no missing one, or ignores it.
         split: which images are evaluated, in words.
         options: the arguments that make torchvision read that split.
         labels, names: the attributes with the labels and the class names.
@@ -378,7 +378,7 @@ def _count(name: str, root: Path) -> tuple[int, int, str]:
     if missing:
         problem = f"{len(missing)} images are missing or empty, the first is {missing[0]}"
     elif (images, classes) != (benchmark.images, benchmark.classes):
-        problem = "the numbers of images and classes are not the published ones"
+        problem = "not the published numbers of images and classes"
     return images - len(missing), classes, problem
 
 

@@ -1,4 +1,4 @@
-"""What the tests of datasets share."""
+"""Provide fixtures for the tests of datasets."""
 
 import socket
 from collections.abc import Iterator
@@ -9,14 +9,12 @@ import pytest
 
 @pytest.fixture
 def quiet_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep `datasets` to the test: its cache, no progress bars, and whatever it asks of a network
-    is a failure.
-    """
+    """Give `datasets` its own cache, hide its progress bars, and fail on any use of a network."""
 
     hub = pytest.importorskip("datasets")
 
     def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("asked the network")
+        raise AssertionError("used the network")
 
     monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(socket, "getaddrinfo", refuse)

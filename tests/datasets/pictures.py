@@ -1,4 +1,4 @@
-"""Tiny pictures that tests tell apart by their shade of grey."""
+"""Make tiny pictures that differ in their shade of grey."""
 
 import io
 
@@ -9,12 +9,12 @@ from purescope.datasets.dataset import Dataset
 
 
 def picture(shade: int, kind: str = "PNG") -> bytes:
-    """A grey image file; lossless kinds keep the shade exactly, JPEG as it is one colour."""
+    """Return a grey image file; every kind keeps the shade exactly, JPEG because it is uniform."""
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), (shade,) * 3).save(buffer, kind, lossless=True)
     return buffer.getvalue()
 
 
 def shades(dataset: Dataset) -> list[int]:
-    """The shade of each image, in order."""
+    """Return the shade of each image, in order."""
     return [int(np.asarray(dataset.images[i])[0, 0, 1]) for i in range(len(dataset))]

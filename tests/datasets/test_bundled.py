@@ -109,4 +109,4 @@ def test_listing_counts_images_and_classes_of_each_view() -> None:
 
 def test_without_bundled_files_there_are_no_bundled_sets(folder: Path) -> None:
     (folder / "index.json").unlink()
-    assert bundled.names() == []
+    assert bundled.list_names() == []

@@ -1,4 +1,4 @@
-"""``purescope datasets``, as a user types it."""
+"""Test ``purescope datasets`` as a user types it."""
 
 import re
 from pathlib import Path
@@ -22,11 +22,11 @@ def test_the_list_names_every_kind() -> None:
 
 
 def test_brackets_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rich takes `[hf]` for a style, unless it is told not to."""
-    told = " ".join(CliRunner().invoke(datasets, []).output.split())
+    """Rich would read `[hf]` as a style."""
+    output = " ".join(CliRunner().invoke(datasets, []).output.split())
     assert re.search(
-        r"with (yes )?the extra \[hf\]; or a folder", told
-    )  # a cell may be in two lines
+        r"with (yes )?the extra \[hf\]; or a folder", output
+    )  # a cell may take two lines
     (tmp_path / "[data]").mkdir()
     monkeypatch.chdir(tmp_path)
     assert "Datasets in [data]" in CliRunner().invoke(datasets, ["--check", "[data]"]).output
@@ -37,14 +37,12 @@ def test_check_says_for_each_set_what_it_is_and_how_to_get_it(tmp_path: Path) ->
     place.mkdir(parents=True)
     (place / "River_1.png").write_bytes(picture(1))
     result = CliRunner().invoke(datasets, ["--check", str(tmp_path)])
-    assert isinstance(
-        result.exception, DatasetError
-    )  # which the command line turns into exit code 2
+    assert isinstance(result.exception, DatasetError)  # the command line exits with code 2
     assert result.exception.came == f"incomplete in {tmp_path}: eurosat"
     for name, benchmark in BENCHMARKS.items():
         assert f"{name}: " in result.output and benchmark.page in result.output
     assert "1 of 27,000" in result.output and "- of 10,000" in result.output
-    assert f"dtd: {tmp_path / 'dtd' / 'dtd'} is not there" in result.output
+    assert f"dtd: {tmp_path / 'dtd' / 'dtd'} does not exist" in result.output
 
 
 def test_check_of_a_folder_where_all_is_missing_is_no_error(tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
-"""Transparency, grey of 16 bits and CMYK: what becomes RGB of them, under both protocols, and what
-is noted.
-"""
+"""Test how transparency, deep grey and CMYK become RGB under both protocols, and the notes."""
 
 import io
 from collections.abc import Callable
@@ -12,9 +10,9 @@ import torch
 from PIL import Image
 
 from purescope.datasets import load_dataset
-from purescope.datasets.dataset import Dataset, without_bad_images
-from purescope.datasets.decoding import Colours, as_stored, look_at
-from purescope.datasets.images import LazyImages, of_protocol, open_rgb
+from purescope.datasets.dataset import Dataset, drop_bad_images
+from purescope.datasets.decoding import Colours, keep_grey_and_cmyk, read_colours
+from purescope.datasets.images import LazyImages, images_for, open_rgb
 from purescope.errors import DatasetError
 from purescope.features.extraction import extract
 from purescope.maths.overlaps import Projections
@@ -36,7 +34,7 @@ def deep(values: np.ndarray, kind: str, **options: object) -> io.BytesIO:
 
 
 def twelve_bits(values: np.ndarray) -> io.BytesIO:
-    """A TIFF of one strip with 12 bits a value, two in three bytes; an even number of columns."""
+    """Return a TIFF of one strip with 12 bits a value; the number of columns must be even."""
     pairs = values.astype(int).reshape(-1, 2)
     packed = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs.tolist())
     height, width = values.shape
@@ -75,10 +73,10 @@ DEEP: dict[str, Callable[[], io.BytesIO]] = {
 
 @pytest.mark.parametrize("kind", DEEP)
 def test_grey_of_sixteen_bits_is_as_light_as_it_was(kind: str) -> None:
-    found = np.asarray(open_rgb(DEEP[kind](), "x"))
-    assert abs(found[..., 0].astype(int) - SHADES).max() <= (kind == "pgm of ten bits")
-    assert (found == found[..., :1]).all()
-    assert look_at(DEEP[kind](), FORMATS) == Colours(deep=True)
+    pixels = np.asarray(open_rgb(DEEP[kind](), "x"))
+    assert abs(pixels[..., 0].astype(int) - SHADES).max() <= (kind == "pgm of ten bits")
+    assert (pixels == pixels[..., :1]).all()
+    assert read_colours(DEEP[kind](), FORMATS) == Colours(deep=True)
 
 
 def test_grey_of_twelve_bits() -> None:
@@ -100,7 +98,7 @@ def test_numbers_without_a_range_are_refused_by_name(kind: str) -> None:
 
 
 def transparent(mode: str) -> Image.Image:
-    """Black with an opaque, a half and a clear pixel; palettes and keys have no half."""
+    """Return black pixels: opaque, half transparent (not in palettes and keys) and transparent."""
     image = Image.fromarray(
         np.array([[[0, 0, 0, 255], [0, 0, 0, 128], [0, 0, 0, 0]]], dtype=np.uint8), "RGBA"
     )
@@ -133,7 +131,7 @@ def test_white_is_behind_what_is_transparent(
 ):
     file = stored(transparent(mode), kind, **options)
     assert np.asarray(open_rgb(file, "x"))[0, :, 0].tolist() == lightness
-    assert look_at(file, FORMATS) == Colours(transparent=True)
+    assert read_colours(file, FORMATS) == Colours(transparent=True)
 
 
 def test_a_value_of_sixteen_bits_that_is_clear() -> None:
@@ -148,11 +146,11 @@ def test_plain_images_are_as_pillow_converts_them(mode: str) -> None:
     ).convert(mode)
     file = stored(image, "TIFF")
     assert open_rgb(file, "x").tobytes() == image.convert("RGB").tobytes()
-    assert look_at(file, FORMATS) == Colours()
+    assert read_colours(file, FORMATS) == Colours()
 
 
 def save_set(root: Path) -> None:
-    """A cat with a clear ground and a dog without."""
+    """Save a cat with a transparent background and a dog without."""
     for name, alpha in (("cat", 0), ("dog", 255)):
         (root / name).mkdir(parents=True)
         image = Image.new("RGBA" if alpha == 0 else "RGB", (4, 4), (9, 9, 9, alpha))
@@ -162,7 +160,9 @@ def save_set(root: Path) -> None:
 @pytest.fixture
 def icons(tmp_path: Path) -> Dataset:
     save_set(tmp_path / "icons")
-    with pytest.warns(UserWarning, match="1 of 2 images have transparency: white is put behind it"):
+    with pytest.warns(
+        UserWarning, match="1 of 2 images have transparency: they get a white background"
+    ):
         return load_dataset(f"folder:{tmp_path / 'icons'}")
 
 
@@ -172,20 +172,27 @@ def lightness(images: object) -> list[int]:
 
 def test_protocol_paper_drops_transparency_as_the_script_does(icons: Dataset) -> None:
     assert lightness(icons.images) == [255, 9]
-    assert lightness(of_protocol(icons.images, "native")) == [255, 9]
-    assert lightness(of_protocol(icons.images, "paper")) == [9, 9]
-    assert lightness(of_protocol(without_bad_images(icons).images, "paper")) == [9, 9]
+    assert lightness(images_for(icons.images, "native")) == [255, 9]
+    assert lightness(images_for(icons.images, "paper")) == [9, 9]
+    assert lightness(images_for(drop_bad_images(icons).images, "paper")) == [9, 9]
 
 
 def eye() -> Model:
-    """See how light the first pixel is; the preprocess is that of protocol paper."""
+    """Return a model that gives the lightness of the first pixel, with the paper's preprocess."""
     return Model(
-        label="eye", spec="made by hand", weight_space=Projections(torch.eye(2), torch.eye(2)), neurons=2,
-        preprocess=Preprocess(2, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-        encode_image=lambda pixels: torch.stack([pixels[:, 0, 0, 0], torch.ones(len(pixels))], dim=1),
+        label="eye",
+        spec="made by hand",
+        weight_space=Projections(torch.eye(2), torch.eye(2)),
+        neurons=2,
+        preprocess=Preprocess(
+            2, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+        ),
+        encode_image=lambda pixels: torch.stack(
+            [pixels[:, 0, 0, 0], torch.ones(len(pixels))], dim=1
+        ),
         encode_text=lambda texts: torch.ones(len(texts), 2),
         identity={"weights": "0"},
-    )  # fmt: skip
+    )
 
 
 def test_features_of_one_protocol_are_not_taken_from_the_cache_for_the_other(
@@ -205,10 +212,10 @@ def test_plain_images_are_the_same_under_both_protocols(tmp_path: Path) -> None:
         (tmp_path / "set" / name).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(tmp_path / "set" / name / "1.png")
     images = load_dataset(f"folder:{tmp_path / 'set'}").images
-    assert of_protocol(images, "paper") is images
+    assert images_for(images, "paper") is images
 
 
-def test_notes_stand_in_the_data_set(icons: Dataset) -> None:
+def test_the_dataset_has_the_notes(icons: Dataset) -> None:
     (note,) = icons.notes
     assert "1 of 2 images have transparency" in note
 
@@ -216,15 +223,13 @@ def test_notes_stand_in_the_data_set(icons: Dataset) -> None:
 def test_how_an_image_is_read_is_in_the_fingerprint(
     icons: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Caches hold features of the same bytes, read as Pillow converts them."""
-    monkeypatch.setattr("purescope.datasets.images.look_at", lambda file, formats: Colours())
+    """Old caches may hold features of the same bytes under Pillow's own conversion."""
+    monkeypatch.setattr("purescope.datasets.images.read_colours", lambda file, formats: Colours())
     assert load_dataset(icons.spec).fingerprint != icons.fingerprint
 
 
 def test_resized_before_it_becomes_rgb() -> None:
-    """As CLIP's own transform does, written out: the filter runs over the four inks, not over the
-    three colours.
-    """
+    """CLIP's own transform does it so: the filter runs over four inks, not three colours."""
     noise = np.random.default_rng(0).integers(0, 256, (40, 30, 4), dtype=np.uint8)
     image = Image.fromarray(noise, "CMYK")
     small = image.resize((8, 10), Image.Resampling.BICUBIC).crop((0, 1, 8, 9)).convert("RGB")
@@ -232,13 +237,13 @@ def test_resized_before_it_becomes_rgb() -> None:
     first = Preprocess(8, mean, std, resize_first=True).pixels(image)
     assert first.permute(1, 2, 0).numpy().tobytes() == small.tobytes()
     assert not torch.equal(first, Preprocess(8, mean, std).pixels(image))
-    assert open_rgb(stored(image, "TIFF"), "x", convert=as_stored).mode == "CMYK"
+    assert open_rgb(stored(image, "TIFF"), "x", convert=keep_grey_and_cmyk).mode == "CMYK"
 
 
-def test_some_of_lazy_images() -> None:
+def test_select_lazy_images() -> None:
     images = LazyImages(
         lambda row: Image.new("L", (1, 1), row), 9, lambda row: Image.new("L", (1, 1), 100 + row)
     )
-    some = images.chosen([4, 2])
+    some = images.select([4, 2])
     assert [some[row].getpixel((0, 0)) for row in range(2)] == [4, 2]
-    assert [some.of_paper[row].getpixel((0, 0)) for row in range(2)] == [104, 102]
+    assert [some.paper_images[row].getpixel((0, 0)) for row in range(2)] == [104, 102]

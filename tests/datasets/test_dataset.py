@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from purescope.datasets.dataset import Dataset, fingerprint, without_bad_images
-from purescope.datasets.images import LazyImages, file_contents, open_rgb
+from purescope.datasets.dataset import Dataset, drop_bad_images, fingerprint
+from purescope.datasets.images import LazyImages, hash_files, open_rgb
 from purescope.errors import DatasetError
 
 
 def dataset(shades: list[int], labels: Any, **changes: Any) -> Dataset:
-    """Grey images; a shade below 0 is one that cannot be read."""
+    """Return a dataset of grey images; an image with a negative shade cannot be read."""
 
     def read(index: int) -> Image.Image:
         if shades[index] < 0:
@@ -66,12 +66,12 @@ def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
 
 
 def test_skipping_keeps_labels_and_images_in_step(caplog: pytest.LogCaptureFixture) -> None:
-    # Labels are all determined by the shade, so a shift of one against the other shows.
+    # The shade determines the label, so a shift of one against the other is visible.
     shades = [10, -1, 200, 20, -1, -1, 210, 30]
     labels = [0, 1, 1, 0, 0, 1, 1, 0]
     whole = dataset(shades, labels)
     with caplog.at_level(logging.WARNING):
-        kept = without_bad_images(whole)
+        kept = drop_bad_images(whole)
     assert [shade(kept.images[i]) for i in range(len(kept))] == [10, 200, 20, 210, 30]
     assert kept.labels.tolist() == [0, 1, 0, 1, 0]
     assert kept.skipped == ("image 1.png: damaged", "image 4.png: damaged", "image 5.png: damaged")
@@ -84,17 +84,17 @@ def test_skipping_keeps_labels_and_images_in_step(caplog: pytest.LogCaptureFixtu
 
 def test_skipping_nothing_changes_nothing() -> None:
     whole = dataset([1, 2], [0, 1])
-    assert without_bad_images(whole) is whole
+    assert drop_bad_images(whole) is whole
 
 
 def test_which_images_were_skipped_is_part_of_the_fingerprint() -> None:
     first, last = dataset([-1, 2, 3], [0, 0, 0]), dataset([1, 2, -1], [0, 0, 0])
-    assert without_bad_images(first).fingerprint != without_bad_images(last).fingerprint
+    assert drop_bad_images(first).fingerprint != drop_bad_images(last).fingerprint
 
 
 def test_skipping_everything() -> None:
     with pytest.raises(DatasetError, match="none of the 2 images of greys"):
-        without_bad_images(dataset([-1, -1], [0, 1]))
+        drop_bad_images(dataset([-1, -1], [0, 1]))
 
 
 def test_other_errors_are_not_taken_for_broken_images() -> None:
@@ -102,7 +102,7 @@ def test_other_errors_are_not_taken_for_broken_images() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        without_bad_images(replace(dataset([1, 2], [0, 1]), images=LazyImages(read, 2)))
+        drop_bad_images(replace(dataset([1, 2], [0, 1]), images=LazyImages(read, 2)))
 
 
 def test_fingerprint_depends_on_each_part() -> None:
@@ -118,36 +118,36 @@ def test_fingerprint_depends_on_each_part() -> None:
     }) == 5  # fmt: skip
 
 
-def test_file_contents_tell_names_and_bytes(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "two"
-    one.write_bytes(b"abc")
+def test_hash_files_tell_names_and_bytes(tmp_path: Path) -> None:
+    first, other = tmp_path / "one", tmp_path / "two"
+    first.write_bytes(b"abc")
     other.write_bytes(b"abc")
 
     def contents(*paths: Path) -> list[bytes]:
-        return list(file_contents(paths, tmp_path))
+        return list(hash_files(paths, tmp_path))
 
-    before = contents(one)
+    before = contents(first)
     assert before == [b"one\0" + hashlib.sha256(b"abc").digest()]
     assert before != contents(other), "the name counts"
-    assert contents(one, tmp_path / "missing") == [
+    assert contents(first, tmp_path / "missing") == [
         *before,
         b"missing\0" + hashlib.sha256(b"").digest(),
     ]
-    one.write_bytes(b"abd")
-    assert contents(one) != before, "bytes count"
+    first.write_bytes(b"abd")
+    assert contents(first) != before, "bytes count"
 
 
 @pytest.mark.slow
 def test_an_image_of_the_same_size_in_a_large_file_is_another(tmp_path: Path) -> None:
-    """Larger than what was once told by its size: 200 MiB of a sparse file."""
+    """Early versions took the size of such a file for its hash; the file is sparse."""
     path = tmp_path / "large.bmp"
     with path.open("wb") as file:
         file.truncate(201 * 2**20)
-    before = list(file_contents([path], tmp_path))
+    before = list(hash_files([path], tmp_path))
     with path.open("r+b") as file:
         file.seek(100 * 2**20)
         file.write(b"x")
-    assert list(file_contents([path], tmp_path)) != before
+    assert list(hash_files([path], tmp_path)) != before
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "1", "CMYK", "I;16"])
@@ -179,13 +179,13 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
 
 def test_orientation_in_exif_is_not_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
+    exif[0x0112] = 6  # rotated by 90 degrees
     Image.new("RGB", (4, 2)).save(tmp_path / "image.jpg", exif=exif)
     assert open_rgb(tmp_path / "image.jpg", "image").size == (4, 2)
 
 
 def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path) -> None:
-    """Pillow would start Ghostscript for EPS, whatever the file is called."""
+    """Pillow would start Ghostscript for EPS, whatever the name of the file."""
     Image.new("RGB", (4, 2)).save(tmp_path / "image.eps")
     (tmp_path / "image.eps").rename(tmp_path / "image.jpg")
     with pytest.raises(DatasetError, match="image cats/7: cannot identify"):
@@ -195,5 +195,5 @@ def test_a_picture_that_is_a_program_is_not_run(tmp_path: Path) -> None:
 def test_a_file_name_that_is_no_text(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     (tmp_path / name).write_bytes(b"x")
-    parts = file_contents([tmp_path / name], tmp_path)
-    assert [part[:3] for part in parts] == [b"caf"]
+    contents = hash_files([tmp_path / name], tmp_path)
+    assert [content[:3] for content in contents] == [b"caf"]

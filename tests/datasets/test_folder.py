@@ -15,9 +15,7 @@ from tests.datasets.pictures import picture, shades
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    """Two cats; three dogs, one deeper, one with a suffix in capitals; and things that are no
-    images.
-    """
+    """Make two cats, three dogs (one deeper, one with a suffix in capitals), and other files."""
     folder = tmp_path / "my pets"
     for number, name in enumerate(
         ["cat_s/2.png", "cat_s/10.png", "dog/a.PNG", "dog/puppies/a.png", "dog/z.png"]
@@ -163,7 +161,7 @@ def test_fingerprint_is_of_the_content_not_of_the_place_or_the_time(
     assert load_dataset(f"folder:{pets}").fingerprint != before
 
 
-def test_files_that_are_no_images_by_their_names_are_told(tmp_path: Path) -> None:
+def test_files_that_are_not_images_by_their_names_give_a_warning(tmp_path: Path) -> None:
     for name in (
         "cat/1.png",
         "cat/2.HEIC",
@@ -176,10 +174,10 @@ def test_files_that_are_no_images_by_their_names_are_told(tmp_path: Path) -> Non
         (tmp_path / name).write_bytes(picture(1))
     with pytest.warns(
         UserWarning,
-        match=r"3 files are no images.*\(\.avif, \.heic, no ending\).*first cat/2\.HEIC",
-    ) as told:
+        match=r"3 files are not images.*\(\.avif, \.heic, no ending\).*the first is cat/2\.HEIC",
+    ) as caught:
         dataset = load_dataset(f"folder:{tmp_path}")
-    assert (len(told), len(dataset)) == (1, 2)
+    assert (len(caught), len(dataset)) == (1, 2)
 
 
 def test_what_begins_with_a_dot_is_no_class_and_no_image(tmp_path: Path) -> None:
@@ -222,9 +220,9 @@ def test_folders_of_the_system_are_no_classes_and_hold_no_images(
 ) -> None:
     (pets / place / name / "1.png").mkdir(parents=True)
     (pets / place / name / "1.png" / "thumb.png").write_bytes(picture(1))
-    told = (Path(place) / name).as_posix().replace("$", r"\$").replace("+", r"\+")
+    path = (Path(place) / name).as_posix().replace("$", r"\$").replace("+", r"\+")
     with pytest.warns(
-        UserWarning, match=f"1 folders that systems and programs make are left out: {told}$"
+        UserWarning, match=f"1 folders that systems and programs make are left out: {path}$"
     ):
         dataset = load_dataset(f"folder:{pets}")
     assert (dataset.classes, len(dataset)) == (("cat_s", "dog"), 5)
@@ -288,10 +286,10 @@ def numbered(root: Path, names: list[str]) -> str:
 
 
 def test_classes_called_by_numbers_stand_in_their_order(tmp_path: Path) -> None:
-    """As every list of names for them does: ImageNetV2's folder 10 comes after 9."""
+    """Every list of names for them does so: ImageNetV2's folder 10 comes after 9."""
     spec = numbered(tmp_path, [str(number) for number in range(12)])
     (tmp_path / "classes.txt").write_text("".join(f"name of {number}\n" for number in range(12)))
-    with pytest.warns(UserWarning, match=r"stand in the order of these \(0, 1, 2, 3"):
+    with pytest.warns(UserWarning, match=r"are sorted by value \(0, 1, 2, 3"):
         dataset = load_dataset(spec)
     assert dataset.labels.tolist() == shades(dataset) == [*range(12)]
     assert dataset.classes == tuple(f"name of {number}" for number in range(12))

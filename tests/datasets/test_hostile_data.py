@@ -1,4 +1,4 @@
-"""Data that is damaged, or made to hurt: each is refused in words, at once, and names the file."""
+"""Test that damaged and malicious data is refused at once, with an error that names the file."""
 
 import io
 import json
@@ -23,7 +23,7 @@ from purescope.datasets import decoding, load_dataset
 from purescope.errors import DatasetError, PurescopeError
 from tests.datasets.pictures import picture
 
-# --- what stands in place of a file
+# --- pipes, devices and links in place of a file
 
 
 def pipe(file: Path) -> None:
@@ -109,7 +109,7 @@ def saved_splits(root: Path) -> tuple[str, list[str]]:
 
 
 def stl10(root: Path) -> tuple[str, list[str]]:
-    import torchvision.datasets  # noqa: F401  takes its time
+    import torchvision.datasets  # noqa: F401  slow to import
 
     (root / "stl10_binary").mkdir(parents=True)
     for name in (
@@ -125,7 +125,7 @@ def stl10(root: Path) -> tuple[str, list[str]]:
 
 
 DOORS = {
-    made.__name__: made for made in (folder, manifest, parquet, shards, saved, saved_splits, stl10)
+    door.__name__: door for door in (folder, manifest, parquet, shards, saved, saved_splits, stl10)
 }
 
 
@@ -163,16 +163,16 @@ def test_pipes_and_devices_among_images_are_left_out_as_broken_ones_are(tmp_path
     pipe(tmp_path / "data" / "b" / "1.png")
     dataset = load_dataset(spec, on_bad_image="skip")
     assert dataset.labels.tolist() == [0, 1]
-    assert ["not a regular file" in told for told in dataset.skipped] == [True, True]
+    assert ["not a regular file" in reason for reason in dataset.skipped] == [True, True]
     assert "a/1.png" in dataset.skipped[0] and "b/1.png" in dataset.skipped[1]
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
-    """Whoever waits to write into it goes on waiting."""
+    """A program that waits to write into the pipe must keep waiting."""
     spec, _ = folder(tmp_path / "data")
     pipe(tmp_path / "data" / "a" / "1.png")
     load_dataset(spec, on_bad_image="skip")
-    with pytest.raises(OSError, match="No such device"):  # as there is no reader, and has been none
+    with pytest.raises(OSError, match="No such device"):  # there is no reader
         os.open(tmp_path / "data" / "a" / "1.png", os.O_WRONLY | os.O_NONBLOCK)
 
 
@@ -193,7 +193,10 @@ LINKS: dict[str, list[tuple[str, str]]] = {
     "to each other": [("a/b", "../b"), ("b/a", "../a")],
     "as classes": [("again", "."), ("up", ".."), ("a2", "a")],
     "to images that are counted": [("a/more.png", "0.png"), ("b/same.png", "../a/0.png")],
-    "from where one has led to": [("b/sub", "../../elsewhere"), ("../elsewhere/back", "../data")],
+    "back from where a link led to": [
+        ("b/sub", "../../elsewhere"),
+        ("../elsewhere/back", "../data"),
+    ],
 }
 
 
@@ -205,12 +208,12 @@ def test_every_image_is_counted_once(kind: str, tmp_path: Path) -> None:
     for name, target in LINKS[kind]:
         (tmp_path / "data" / name).symlink_to(target)
     with pytest.warns(
-        UserWarning, match=r"lead to what is counted already and are left out: "
-    ) as told:
+        UserWarning, match=r"lead to what is counted already are left out: "
+    ) as caught:
         assert count(spec) == {"a": 1, "b": 1}
     for name, _ in LINKS[kind]:
         if not name.startswith(".."):
-            assert Path(name).name in str(told[0].message)
+            assert Path(name).name in str(caught[0].message)
 
 
 def test_links_that_lead_elsewhere_are_followed(tmp_path: Path) -> None:
@@ -226,7 +229,8 @@ def test_links_that_lead_elsewhere_are_followed(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"image b/one\.png: No such file"):
         load_dataset(spec).images[2]
     (tmp_path / "data" / "b" / "two.png").symlink_to(tmp_path / "more" / "3.png")
-    with pytest.warns(UserWarning, match="1 links lead to"):  # by the folder or by the file
+    # The file is reached by its folder, and by a link to it.
+    with pytest.warns(UserWarning, match="1 links that lead to"):
         assert count(spec) == {"a": 1, "b": 3, "cat": 2}
 
 
@@ -267,7 +271,7 @@ NO_LABELS: dict[str, tuple[str, list[Any]]] = {
     "groups of digits": ("label", ["1_000", "1_001", "1_000"]),
     "signs": ("label", ["+1", "+2", "+1"]),
     "a real minus": ("label", ["\u22121", "\u22122", "\u22121"]),
-    "not there": ("label", ["<NA>", "cat", "dog"]),
+    "missing": ("label", ["<NA>", "cat", "dog"]),
     "more than int64": ("label", [0, 1, 2**63 - 1]),
     "a negative class": ("class", ["cat", "dog", "-1"]),
     "a class with points": ("class", ["0.0", "1.0", "0.0"]),
@@ -278,7 +282,7 @@ NO_LABELS: dict[str, tuple[str, list[Any]]] = {
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize("kind", NO_LABELS)
-def test_what_is_no_label_is_refused_by_its_line(kind: str, suffix: str, tmp_path: Path) -> None:
+def test_an_invalid_label_is_refused_with_its_line(kind: str, suffix: str, tmp_path: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"list\.(csv|parquet), line \d: (the (label|class name)|an empty cell)"
     ):
@@ -308,7 +312,7 @@ EQUAL: dict[str, Callable[[Path], str]] = {
 
 
 @pytest.mark.parametrize("door", EQUAL)
-def test_equal_class_names_are_told(door: str, tmp_path: Path) -> None:
+def test_equal_class_names_give_a_warning(door: str, tmp_path: Path) -> None:
     spec = EQUAL[door](tmp_path / "data")
     for name in ("classes.txt", "classnames.txt"):
         (tmp_path / "data" / name).write_text("crane\ncrane\n")
@@ -316,15 +320,15 @@ def test_equal_class_names_are_told(door: str, tmp_path: Path) -> None:
         assert load_dataset(spec).classes == ("crane", "crane")
 
 
-def test_names_that_are_equal_in_prompts_are_told(tmp_path: Path) -> None:
+def test_names_that_are_equal_in_prompts_give_a_warning(tmp_path: Path) -> None:
     for name in ("hot dog", "hot_dog", "cat"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.png").write_bytes(picture(1))
-    with pytest.warns(UserWarning, match="as prompts have them: 2 classes share a name, 'hot dog'"):
+    with pytest.warns(UserWarning, match="in prompts: 2 classes share a name, 'hot dog'"):
         load_dataset(f"folder:{tmp_path}")
 
 
-def test_an_image_under_two_classes_is_told(tmp_path: Path) -> None:
+def test_an_image_under_two_classes_gives_a_warning(tmp_path: Path) -> None:
     folder(tmp_path / "data")
     (tmp_path / "data" / "list.csv").write_text(
         "path,class\na/0.png,cat\nb/0.png,dog\n./a/../a/0.png,dog\n"
@@ -344,8 +348,8 @@ WORDS: dict[str, tuple[dict[str, str], str]] = {
         {"zeroshot_classification_templates.txt": "{c} " + "x" * 2000},
         "of 2,003 characters",
     ),
-    "names without an end": ({"classnames.txt": "a\n" * 1_000_001}, "there are 1,000,001 classes"),
-    "templates without an end": (
+    "too many names": ({"classnames.txt": "a\n" * 1_000_001}, "there are 1,000,001 classes"),
+    "too many templates": (
         {"zeroshot_classification_templates.txt": "a {c}\n" * 10_001},
         "there are 10,001 templates",
     ),
@@ -353,7 +357,7 @@ WORDS: dict[str, tuple[dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("kind", WORDS)
-def test_words_beyond_all_measure(kind: str, tmp_path: Path) -> None:
+def test_words_that_are_too_long_or_too_many(kind: str, tmp_path: Path) -> None:
     spec, _ = shards(tmp_path / "data")
     files, message = WORDS[kind]
     for name, text in files.items():
@@ -371,7 +375,7 @@ def test_words_of_the_users_own_too(option: str, tmp_path: Path) -> None:
         load_dataset(spec, **{option: tmp_path / "words.json"})  # type: ignore[arg-type]
 
 
-# --- tables that are made to hurt
+# --- malicious tables
 
 
 def wide(file: Path) -> None:
@@ -385,14 +389,14 @@ def wide_and_twice(file: Path) -> None:
 
 
 def rows(file: Path, number: int = 30_000_000, **columns: Any) -> None:
-    """One row group of one dictionary entry: a byte for thousands of rows."""
+    """Write row groups of one dictionary entry: a byte for thousands of rows."""
     schema = pyarrow.schema([("path", pyarrow.int8()), ("label", pyarrow.int8())])
-    part = pyarrow.RecordBatch.from_arrays(
+    batch = pyarrow.RecordBatch.from_arrays(
         [pyarrow.array(np.zeros(number // 30, "i1"))] * 2, schema=schema
     )
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for _ in range(30):
-            writer.write_batch(part)
+            writer.write_batch(batch)
 
 
 def parquet_of(compression: str = "snappy", **columns: Any) -> Callable[[Path], None]:
@@ -422,7 +426,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         parquet_of(
             "zstd",
             path=["a.png"] * 30,
-            class_name=lambda: [f"{one}" + "x" * 10**7 for one in range(30)],
+            class_name=lambda: [f"{row}" + "x" * 10**7 for row in range(30)],
         ),
         "t.parquet, with 30 rows, declares 300 MB in a file of",
     ),
@@ -453,7 +457,7 @@ TABLES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         "save it as CSV in UTF-8",
     ),
     "binary": ("t.csv", lambda file: file.write_bytes(bytes(range(256)) * 40), "cannot be read"),
-    "NUL": ("t.csv", lambda file: file.write_bytes(b"path,class\na\0.png,0\n"), "not there"),
+    "NUL": ("t.csv", lambda file: file.write_bytes(b"path,class\na\0.png,0\n"), "do not exist"),
     "no Parquet": (
         "t.parquet",
         lambda file: file.write_bytes(b"PAR1" + bytes(90)),
@@ -505,7 +509,7 @@ def png(
 
 
 def webp(width: int, height: int) -> bytes:
-    """Without a loss, of one colour: a header of 5 bytes, and codes that never change."""
+    """Return a lossless WebP of one colour that declares this size."""
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(buffer, "WEBP", lossless=True)
     content = bytearray(buffer.getvalue())
@@ -549,7 +553,7 @@ def tiff(width: int, height: int) -> bytes:
 
 
 def jpeg(scans: int, *, embedded: bytes = b"") -> bytes:
-    """A progressive one whose last scan stands there so often."""
+    """Return a progressive JPEG that repeats its last scan."""
     buffer = io.BytesIO()
     Image.new("L", (64, 64), 99).save(buffer, "JPEG", progressive=True)
     content = buffer.getvalue()
@@ -600,14 +604,14 @@ def test_a_picture_larger_than_its_file_can_mean(kind: str, tmp_path: Path) -> N
 
 
 def test_what_looks_like_scans_and_is_none(tmp_path: Path) -> None:
-    """In a profile, and in a film behind the image."""
+    """The bytes of a scan's marker are in a profile, and behind the image."""
     spec, _ = folder(tmp_path / "data")
     (tmp_path / "data" / "a" / "1.jpg").write_bytes(jpeg(20, embedded=b"\xff\xda" * 9000))
     assert load_dataset(spec).images[1].size == (64, 64)
 
 
 def test_a_blank_page_is_no_bomb(tmp_path: Path) -> None:
-    """A4 at 600 dots an inch, a bit a pixel: a few kilobytes."""
+    """A4 at 600 dots an inch with one bit a pixel takes a few kilobytes."""
     spec, _ = folder(tmp_path / "data")
     Image.new("1", (4960, 7016), 1).save(tmp_path / "data" / "a" / "1.tif", compression="group4")
     assert (tmp_path / "data" / "a" / "1.tif").stat().st_size < 4000
@@ -680,7 +684,7 @@ def test_sizes_in_a_tar_are_not_believed(size: int, kind: bytes, tmp_path: Path)
 
 
 def attributes(kind: bytes, count: int, first: int = 0) -> bytes:
-    """A header with as many attributes, of 8 bytes each."""
+    """Return a header with this number of attributes, of 8 bytes each."""
     info, content = (
         tarfile.TarInfo("x"),
         b"".join(b"8 %04x=\n" % number for number in range(first, first + count)),
@@ -693,8 +697,8 @@ ATTRIBUTES: dict[str, tuple[bytes, str]] = {
     "for all members": (attributes(tarfile.XGLTYPE, 5000), "attributes for all of its members"),
     "for all, in parts": (
         b"".join(
-            attributes(tarfile.XGLTYPE, 900, part * 900) + attributes(tarfile.XHDTYPE, 1)
-            for part in range(5)
+            attributes(tarfile.XGLTYPE, 900, block * 900) + attributes(tarfile.XHDTYPE, 1)
+            for block in range(5)
         ),
         "",
     ),
@@ -713,9 +717,7 @@ def test_attributes_of_members_in_a_tar_are_few(kind: str, tmp_path: Path) -> No
 
 
 def test_attributes_of_members_are_not_kept(tmp_path: Path) -> None:
-    """Nor those for all members, which each of them has once more; a comment of git's is such a
-    one.
-    """
+    """Each member also has the attributes for all members, such as a comment of git."""
     spec, _ = shards(tmp_path / "data")
     file = tmp_path / "data" / "0.tar"
     more = attributes(tarfile.XHDTYPE, 1) + tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT)

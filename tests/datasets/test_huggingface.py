@@ -1,6 +1,4 @@
-"""Data sets saved by `datasets` itself, and what it reads from folders; the hub only as far as
-offline goes.
-"""
+"""Test datasets saved by `datasets`, folders that it reads, and the hub as far as offline goes."""
 
 import io
 import sys
@@ -20,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("quiet_hub")
 NAMES = ["big_cat", "dog"]
 
 
-def made(labels: list[int | None], first: int = 0, **columns: Any) -> Any:
-    """Images of shades `first`, `first + 1`, ... with these labels."""
+def make_pets(labels: list[int | None], first: int = 0, **columns: Any) -> Any:
+    """Return images of shades `first`, `first + 1`, ... with these labels."""
     images = [{"bytes": picture(first + i), "path": f"{i}.png"} for i in range(len(labels))]
     features = {"image": hub.Image(), "label": hub.ClassLabel(names=NAMES)}
     extra = {name: hub.ClassLabel(names=NAMES) for name in columns}
@@ -31,7 +29,7 @@ def made(labels: list[int | None], first: int = 0, **columns: Any) -> Any:
 
 
 def test_one_split_saved_to_disk(tmp_path: Path) -> None:
-    made([1, 0, 1]).save_to_disk(tmp_path / "my pets")
+    make_pets([1, 0, 1]).save_to_disk(tmp_path / "my pets")
     dataset = load_dataset(f"hf:{tmp_path / 'my pets'}")
     assert (dataset.name, dataset.spec) == ("my_pets", f"hf:{tmp_path / 'my pets'}")
     assert (dataset.classes, dataset.display_names) == (("big_cat", "dog"), ("big cat", "dog"))
@@ -41,9 +39,9 @@ def test_one_split_saved_to_disk(tmp_path: Path) -> None:
 
 
 def test_the_test_split_is_the_default(tmp_path: Path) -> None:
-    hub.DatasetDict({"train": made([0, 0, 1], 10), "test": made([1, 0], 20)}).save_to_disk(
-        tmp_path / "pets"
-    )
+    hub.DatasetDict(
+        {"train": make_pets([0, 0, 1], 10), "test": make_pets([1, 0], 20)}
+    ).save_to_disk(tmp_path / "pets")
     assert shades(load_dataset(f"hf:{tmp_path / 'pets'}")) == [20, 21]
     train = load_dataset(f"hf:{tmp_path / 'pets'}?split=train")
     assert (shades(train), train.labels.tolist(), train.source["split"]) == (
@@ -54,7 +52,7 @@ def test_the_test_split_is_the_default(tmp_path: Path) -> None:
 
 
 def test_a_choice_of_splits_is_the_users(tmp_path: Path) -> None:
-    hub.DatasetDict({"train": made([0, 1]), "validation": made([1, 0])}).save_to_disk(
+    hub.DatasetDict({"train": make_pets([0, 1]), "validation": make_pets([1, 0])}).save_to_disk(
         tmp_path / "pets"
     )
     with pytest.raises(DatasetError, match=r"has the splits train, validation"):
@@ -64,7 +62,7 @@ def test_a_choice_of_splits_is_the_users(tmp_path: Path) -> None:
 
 
 def test_two_label_columns(tmp_path: Path) -> None:
-    made([0, 1, 1], coarse=[1, 1, 0]).save_to_disk(tmp_path / "pets")
+    make_pets([0, 1, 1], coarse=[1, 1, 0]).save_to_disk(tmp_path / "pets")
     with pytest.raises(
         DatasetError, match=r"image \(Image\), label \(ClassLabel\), coarse \(ClassLabel\)"
     ):
@@ -76,14 +74,14 @@ def test_two_label_columns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["image", "label"])
 def test_a_column_that_is_not_there(tmp_path: Path, missing: str) -> None:
-    made([0, 1]).remove_columns(missing).save_to_disk(tmp_path / "pets")
+    make_pets([0, 1]).remove_columns(missing).save_to_disk(tmp_path / "pets")
     with pytest.raises(DatasetError, match="one of type") as caught:
         load_dataset(f"hf:{tmp_path / 'pets'}")
     assert f"?{missing}=" in str(caught.value)
 
 
 def test_rows_that_were_taken_out_or_moved_stay_so(tmp_path: Path) -> None:
-    made([0, 1, 0, 1]).select([3, 0, 1]).save_to_disk(tmp_path / "pets")
+    make_pets([0, 1, 0, 1]).select([3, 0, 1]).save_to_disk(tmp_path / "pets")
     dataset = load_dataset(f"hf:{tmp_path / 'pets'}")
     assert (shades(dataset), dataset.labels.tolist()) == ([3, 0, 1], [1, 0, 1])
 
@@ -92,7 +90,7 @@ def test_rows_that_were_taken_out_or_moved_stay_so(tmp_path: Path) -> None:
     ("label", "message"), [(None, "image 1 of split all has no label"), (-1, "the label -1")]
 )
 def test_an_image_without_a_label(tmp_path: Path, label: int | None, message: str) -> None:
-    made([0, label, 1]).save_to_disk(tmp_path / "pets")
+    make_pets([0, label, 1]).save_to_disk(tmp_path / "pets")
     with pytest.raises(DatasetError, match=message):
         load_dataset(f"hf:{tmp_path / 'pets'}")
 
@@ -100,7 +98,7 @@ def test_an_image_without_a_label(tmp_path: Path, label: int | None, message: st
 def test_broken_and_missing_images_are_named(tmp_path: Path) -> None:
     images = [{"bytes": b"\x89PNG", "path": "a.png"}, None, {"bytes": picture(1), "path": "c.png"}]
     stored = hub.Dataset.from_dict(
-        {"image": images, "label": [0, 1, 0]}, features=made([0]).features
+        {"image": images, "label": [0, 1, 0]}, features=make_pets([0]).features
     )
     stored.save_to_disk(tmp_path / "pets")
     dataset = load_dataset(f"hf:{tmp_path / 'pets'}")
@@ -122,12 +120,12 @@ def test_an_image_file_that_is_gone_is_named(tmp_path: Path) -> None:
 
 
 def test_images_are_never_decoded_by_a_program(tmp_path: Path) -> None:
-    """EPS is a program, for which Pillow would start Ghostscript."""
+    """EPS is a program; Pillow would start Ghostscript for it."""
     eps = io.BytesIO()
     Image.new("RGB", (8, 8)).save(eps, "EPS")
     images = [{"bytes": eps.getvalue(), "path": "a.png"}, {"bytes": picture(1), "path": "b.png"}]
     stored = hub.Dataset.from_dict(
-        {"image": images, "label": [0, 1]}, features=made([0, 1]).features
+        {"image": images, "label": [0, 1]}, features=make_pets([0, 1]).features
     )
     stored.save_to_disk(tmp_path / "pets")
     with pytest.raises(DatasetError, match=r"image 0 of .*cannot identify"):
@@ -136,8 +134,8 @@ def test_images_are_never_decoded_by_a_program(tmp_path: Path) -> None:
 
 def test_a_folder_of_parquet(tmp_path: Path) -> None:
     (tmp_path / "pets" / "data").mkdir(parents=True)
-    made([1, 0, 1], 5).to_parquet(tmp_path / "pets" / "data" / "test-00000-of-00001.parquet")
-    made([0, 1], 50).to_parquet(tmp_path / "pets" / "data" / "train-00000-of-00001.parquet")
+    make_pets([1, 0, 1], 5).to_parquet(tmp_path / "pets" / "data" / "test-00000-of-00001.parquet")
+    make_pets([0, 1], 50).to_parquet(tmp_path / "pets" / "data" / "train-00000-of-00001.parquet")
     dataset = load_dataset(f"hf:{tmp_path / 'pets'}")
     assert (dataset.classes, dataset.labels.tolist()) == (("big_cat", "dog"), [1, 0, 1])
     assert shades(dataset) == [5, 6, 7]
@@ -167,7 +165,7 @@ def test_a_script_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["dataset_info.json", "state.json", "data-00000-of-00001.arrow"])
 @pytest.mark.parametrize("damage", [b"", b"{", b"\0" * 64])
 def test_damaged_files_are_an_error_of_ours(tmp_path: Path, file: str, damage: bytes) -> None:
-    made([0, 1]).save_to_disk(tmp_path / "pets")
+    make_pets([0, 1]).save_to_disk(tmp_path / "pets")
     (tmp_path / "pets" / file).write_bytes(damage)
     with pytest.raises(DatasetError, match=r"pets cannot be read"):
         load_dataset(f"hf:{tmp_path / 'pets'}")
@@ -176,10 +174,10 @@ def test_damaged_files_are_an_error_of_ours(tmp_path: Path, file: str, damage: b
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gone", "is no folder"),
-        ("csv", "is no folder"),
-        ("/gone/pets", "is no folder"),
-        ("a/b/c", "is no folder"),
+        ("gone", "is not a folder"),
+        ("csv", "is not a folder"),
+        ("/gone/pets", "is not a folder"),
+        ("a/b/c", "is not a folder"),
         ("a/b?splits=test", r"the option 'splits'\n.*one of .*\n  to fix: .*'split'"),
         ("a/b?test", "the option 'test'"),
     ],
@@ -214,9 +212,9 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fingerprint_is_of_the_content_not_of_the_place(tmp_path: Path) -> None:
-    made([0, 1]).save_to_disk(tmp_path / "a")
-    made([0, 1]).save_to_disk(tmp_path / "b")
-    made([0, 1], 9).save_to_disk(tmp_path / "c")
+    make_pets([0, 1]).save_to_disk(tmp_path / "a")
+    make_pets([0, 1]).save_to_disk(tmp_path / "b")
+    make_pets([0, 1], 9).save_to_disk(tmp_path / "c")
     a, b, c = (load_dataset(f"hf:{tmp_path / name}").fingerprint for name in "abc")
     assert a == b != c
 
@@ -264,7 +262,7 @@ def test_an_empty_word_is_no_class(tmp_path: Path) -> None:
 
 
 def test_images_that_are_no_images_to_the_library(tmp_path: Path) -> None:
-    """Parquet as others write it: bytes and path, and nothing that says what they are."""
+    """Other programs write Parquet with bytes and path, and without the type of an image."""
     table = {
         "image": [{"bytes": picture(1), "path": ""}, {"bytes": picture(2), "path": ""}],
         "label": ["a", "b"],

@@ -9,7 +9,7 @@ from purescope.errors import DatasetError, InputError
 
 @pytest.fixture(autouse=True)
 def bundled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_bundled, "names", lambda: ["emoji"])
+    monkeypatch.setattr(_bundled, "list_names", lambda: ["emoji"])
     monkeypatch.setattr(_bundled, "describe", lambda name: (4, 2, "Emoji"))
 
 
@@ -31,7 +31,7 @@ def bundled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_name_is_answered_with_the_closest(spec: str, suggestion: str) -> None:
     with pytest.raises(DatasetError) as caught:
         load_dataset(spec)
-    assert f"unknown data set {spec!r}" in str(caught.value)
+    assert f"unknown dataset {spec!r}" in str(caught.value)
     assert suggestion in str(caught.value)
 
 
@@ -77,7 +77,9 @@ def test_offline_no_download_may_be_asked_for(
     by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", by == "HF_HUB_OFFLINE")
-    with pytest.raises(InputError, match="a download is asked for, and nothing may be fetched"):
+    with pytest.raises(
+        InputError, match="a download is requested, and the network must not be used"
+    ):
         load_dataset("dtd", data_root=tmp_path, download=True, offline=by == "the flag")
     with pytest.raises(DatasetError, match="dtd is not in"):
         load_dataset("dtd", data_root=tmp_path, offline=by == "the flag")

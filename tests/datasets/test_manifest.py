@@ -1,4 +1,4 @@
-"""Tables of paths and labels, as users write them."""
+"""Test tables of paths and labels, as users write them."""
 
 import random
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.datasets.pictures import picture, shades
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Images 1.png to 4.png of shades 1 to 4, the last one in another folder."""
+    """Make images 1.png to 4.png of shades 1 to 4, the last one in another folder."""
     (tmp_path / "set" / "images").mkdir(parents=True)
     for shade in (1, 2, 3):
         (tmp_path / "set" / "images" / f"{shade}.png").write_bytes(picture(shade))
@@ -60,7 +60,7 @@ def test_the_ending_may_be_in_capitals(place: Path) -> None:
 
 
 def test_a_path_that_changed_on_the_disk_is_not_read(place: Path) -> None:
-    """Where whoever wrote the table has kept checksums."""
+    """The table must have checksums for this."""
     file = place / "t.parquet"
     table = pyarrow.table({"path": ["images/1.png", "images/2.png"], "class": ["cat", "dog"]})
     pyarrow.parquet.write_table(
@@ -208,7 +208,7 @@ def test_a_parquet_that_does_not_fit(
             "path,class\nimages/8.png,a\nimages/1.png,b\nimages,b\n",
             r"2 of 3 images.*images/8\.png \(line 2\), images ",
         ),
-        ("path,class\nimages/1.png\0,a\nimages/2.png,b\n", r"cannot be read|not there"),
+        ("path,class\nimages/1.png\0,a\nimages/2.png,b\n", r"cannot be read|do not exist"),
         (f"path,class\n{'x' * 5000},a\nimages/2.png,b\n", r"cannot be read: .*too long"),
     ],
 )
@@ -319,7 +319,7 @@ def test_splits_of_a_table_are_noted(place: Path) -> None:
 
 def test_class_names_that_are_numbers_stand_in_their_order(place: Path) -> None:
     rows = "".join(f"images/{shade}.png,{name}\n" for shade, name in ((1, 10), (2, 9), (3, 0)))
-    with pytest.warns(UserWarning, match=r"in the order of these \(0, 9, 10\)"):
+    with pytest.warns(UserWarning, match=r"sorted by value \(0, 9, 10\)"):
         dataset = load_dataset(write(place, f"path,class\n{rows}"))
     assert (dataset.classes, dataset.labels.tolist()) == (("0", "9", "10"), [2, 1, 0])
 

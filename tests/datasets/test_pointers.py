@@ -1,4 +1,4 @@
-"""Data of which only git-lfs's pointers were fetched: every kind of file says so."""
+"""Test that every kind of file is recognized where only its git-lfs pointer was fetched."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Each benchmark in miniature, in the layout that torchvision downloads."""
+"""Test each benchmark in miniature, in the layout that torchvision downloads."""
 
 import json
 import pickle
@@ -13,17 +13,17 @@ import torchvision
 from PIL import Image
 
 from purescope.datasets import available_datasets, load_dataset
-from purescope.datasets.images import of_protocol
+from purescope.datasets.images import images_for
 from purescope.datasets.prompts import words_for
-from purescope.datasets.torchvision import BENCHMARKS, Checked, check_datasets
+from purescope.datasets.torchvision import BENCHMARKS, DatasetCheck, check_datasets
 from purescope.errors import DatasetError
 from tests.datasets.pictures import shades
 
 PROTOCOLS = ("native", "paper")
 
 
-# Each of them is; `test_what_is_not_whole_is_noted` looks at the note.
-pytestmark = pytest.mark.filterwarnings("ignore:.* is not whole")
+# Every miniature is incomplete; `test_an_incomplete_benchmark_gives_a_note` checks the note.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is not complete")
 
 
 def save(file: Path, shade: int, mode: str = "RGB") -> None:
@@ -76,7 +76,7 @@ def make_stl10(root: Path) -> None:
     images = np.stack([np.full((3, 96, 96), shade, dtype=np.uint8) for shade in (5, 6)])
     for file in ("train_X.bin", "train_y.bin", "unlabeled_X.bin"):
         (folder / file).write_bytes(b"")
-    # Each colour of each image stands column by column in the file.
+    # The file holds each colour of each image column by column.
     images[0, :, 40, 3] = 77
     (folder / "test_X.bin").write_bytes(images.transpose(0, 1, 3, 2).tobytes())
     (folder / "test_y.bin").write_bytes(np.array([2, 1], dtype=np.uint8).tobytes())
@@ -178,7 +178,7 @@ SPLITS = {"caltech101": ALL, "eurosat": ALL, "dtd": "test, the first of ten part
 
 @pytest.fixture
 def any_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CIFAR and STL-10 are verified by checksum, which a miniature cannot have."""
+    """Accept any checksum: a miniature cannot have the published ones of CIFAR and STL-10."""
     for module in (torchvision.datasets.cifar, torchvision.datasets.stl10):
         monkeypatch.setattr(
             module, "check_integrity", lambda path, md5=None: Path(path).parent.is_dir()
@@ -207,12 +207,16 @@ def test_read_as_it_was_written(name: str, tmp_path: Path) -> None:
     assert dataset.source["split"] == SPLITS.get(name, "test")
 
 
-def test_what_is_not_whole_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_benchmark_gives_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_eurosat(tmp_path)
-    told = "eurosat is not whole: 3 images of 3 classes, where the published set has 27,000 of 10"
-    with pytest.warns(UserWarning, match=told):
+    note_start = (
+        "eurosat is not complete: it has 3 images of 3 classes, the published set has 27,000 of 10"
+    )
+    with pytest.warns(UserWarning, match=note_start):
         dataset = load_dataset("eurosat", data_root=tmp_path)
-    assert [note.partition(";")[0] for note in dataset.notes] == [told]
+    assert [note.partition(";")[0] for note in dataset.notes] == [note_start]
     for images, classes in ((3, 3), (4, 3), (3, 4)):
         monkeypatch.setitem(
             BENCHMARKS, "eurosat", replace(BENCHMARKS["eurosat"], images=images, classes=classes)
@@ -227,8 +231,8 @@ def test_what_is_not_whole_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_caltech101_stays_as_it_is_stored_until_it_is_resized_under_protocol_paper(
     tmp_path: Path,
 ) -> None:
-    """Torchvision makes RGB of all others when it opens them; of these the script's transform does,
-    at its end.
+    """torchvision converts all others to RGB when it opens them; the experiment's script converts
+    Caltech-101 at the end of its transform.
     """
     make_caltech101(tmp_path)
     save(
@@ -240,7 +244,7 @@ def test_caltech101_stays_as_it_is_stored_until_it_is_resized_under_protocol_pap
     save(tmp_path / "dtd" / "dtd" / "images" / "banded" / "banded_0002.jpg", 0, mode="CMYK")
     caltech, dtd = (load_dataset(name, data_root=tmp_path).images for name in ("caltech101", "dtd"))
     modes = [
-        [of_protocol(images, name)[row].mode for row in range(3)]
+        [images_for(images, name)[row].mode for row in range(3)]
         for images in (caltech, dtd)
         for name in PROTOCOLS
     ]
@@ -258,13 +262,13 @@ def test_missing_says_where_it_was_looked_for_and_leaves_no_trace(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_folder_of_data_sets() -> None:
+def test_without_a_folder_of_datasets() -> None:
     with pytest.raises(DatasetError, match="--data-root"):
         load_dataset("dtd")
 
 
 def test_damaged_files_are_said_to_be_damaged(tmp_path: Path) -> None:
-    make_cifar10(tmp_path)  # with checksums that are wrong, and known to be
+    make_cifar10(tmp_path)  # with checksums that are not the published ones
     with pytest.raises(
         DatasetError, match=r"cifar10 in .*cifar-10-batches-py cannot be read: .*corrupted"
     ):
@@ -404,20 +408,20 @@ def test_lists_that_lead_out_of_their_folder_are_refused(
     root = tmp_path / "root"
     MINIATURES[name][0](root)
     (root / file).write_text(content)
-    with pytest.raises(DatasetError, match=r"outside of its folder, first .*mine"):
+    with pytest.raises(DatasetError, match=r"outside of its folder, the first is .*mine"):
         load_dataset(name, data_root=root)
     assert "outside" in check_datasets(root)[list(BENCHMARKS).index(name)].problem
 
 
 @pytest.fixture
 def as_small_as_the_miniatures(monkeypatch: pytest.MonkeyPatch, any_checksum: None) -> None:
-    """Benchmarks are published with as many images and classes as the miniatures have."""
+    """Set the published numbers of images and classes to those of the miniatures."""
     for name, (_, classes, labels, _) in MINIATURES.items():
         small = replace(BENCHMARKS[name], images=len(labels), classes=len(classes))
         monkeypatch.setitem(BENCHMARKS, name, small)
 
 
-def checked(root: Path) -> dict[str, Checked]:
+def checked(root: Path) -> dict[str, DatasetCheck]:
     return {row.name: row for row in check_datasets(root)}
 
 

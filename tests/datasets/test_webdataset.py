@@ -1,4 +1,4 @@
-"""Tar shards in the layout of the CLIP benchmark, and what may be wrong with them."""
+"""Test tar shards in the layout of the CLIP benchmark, and damage to them."""
 
 import io
 import random
@@ -35,9 +35,7 @@ def sample(key: str, shade: int, label: int | str) -> Files:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Twelve shards of one image each, and three images in the first; shades in the order of
-    samples.
-    """
+    """Make twelve shards with one image each, three in the first; shades follow the samples."""
     root = tmp_path / "wds_pets"
     for i in range(12):
         files = sample(f"s{i:04d}", 10 + i, i % 2)
@@ -108,12 +106,12 @@ def test_every_thread_reads_its_own_image(root: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("/train", "no shard is there"),
-        ("/gone", "no shard is there"),
-        ("/test/gone.tar", "no shard is there"),
-        ("/test/{0..13}.tar", r"2 of 14 shards are not there, first .*12\.tar"),
+        ("/train", "there are no shards"),
+        ("/gone", "there are no shards"),
+        ("/test/gone.tar", "there are no shards"),
+        ("/test/{0..13}.tar", r"2 of 14 shards are missing, the first is .*12\.tar"),
         ("/test/{5..3}.tar", r"\{5\.\.3\} in "),
-        ("/test/" + "x" * 300 + ".tar", "cannot be read: .*too long|no shard is there"),
+        ("/test/" + "x" * 300 + ".tar", "cannot be read: .*too long|there are no shards"),
     ],
 )
 def test_shards_that_are_not_there(root: Path, pattern: str, message: str) -> None:
@@ -253,7 +251,7 @@ def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end(root: Path) -> 
 def test_tars_one_after_the_other_are_not_cut_at_the_first(root: Path) -> None:
     first, second = root / "test" / "0.tar", root / "test" / "1.tar"
     first.write_bytes(first.read_bytes() + second.read_bytes())
-    with pytest.raises(DatasetError, match=r"0\.tar cannot be read: it goes on after its end"):
+    with pytest.raises(DatasetError, match=r"0\.tar cannot be read: it continues after its end"):
         load_dataset(f"wds:{root}")
 
 
@@ -331,7 +329,7 @@ def test_a_damaged_shard_is_an_error_of_ours_or_reads_as_it_says(root: Path) -> 
         damaged = bytearray(whole)
         for _ in range(rng.randint(1, 4)):
             damaged[rng.choice(headers)] = rng.randrange(256)
-        if rng.random() < 0.5:  # a checksum that fits what is wrong
+        if rng.random() < 0.5:  # a checksum that fits the damage
             checksum = sum(damaged[:148]) + 8 * 32 + sum(damaged[156:512])
             damaged[148:156] = b"%06o\0 " % checksum
         file.write_bytes(damaged[: rng.choice([len(damaged), rng.randrange(len(damaged))])])
@@ -359,7 +357,7 @@ def test_dots_in_the_names_of_files(tmp_path: Path, keys: list[str]) -> None:
 
 
 def test_pictures_and_labels_with_endings_of_two_words(tmp_path: Path) -> None:
-    """As webdataset writes them for {"image.png": ..., "cls": ...}."""
+    """webdataset writes such names for {"image.png": ..., "cls": ...}."""
     first = [("0.image.png", picture(3)), ("0.cls", b"1")]
     second = [("1.png", picture(4)), ("1.label.cls", b"0")]
     dataset = load_dataset(bare(tmp_path, [*first, *second]))
@@ -368,14 +366,14 @@ def test_pictures_and_labels_with_endings_of_two_words(tmp_path: Path) -> None:
 
 def test_further_parts_of_an_image_are_left_out_with_a_note(tmp_path: Path) -> None:
     spec = bare(tmp_path, [*sample("0", 3, 1), ("0.mask.png", picture(9)), *sample("1", 4, 0)])
-    with pytest.warns(UserWarning, match=r"0\.tar: 1 files are further parts of images"):
+    with pytest.warns(UserWarning, match=r"0\.tar: 1 files are left out: they are further parts"):
         dataset = load_dataset(spec)
     assert (shades(dataset), dataset.labels.tolist()) == ([3, 4], [1, 0])
 
 
 def test_two_pictures_of_one_key(tmp_path: Path) -> None:
     files = [("0.left.png", picture(3)), ("0.right.png", picture(4)), ("0.cls", b"1")]
-    with pytest.raises(DatasetError, match=r"0 in .* has the pictures 0\.left\.png, 0\.right\.png"):
+    with pytest.raises(DatasetError, match=r"0 in .* has the images 0\.left\.png, 0\.right\.png"):
         load_dataset(bare(tmp_path, files))
 
 
@@ -393,7 +391,7 @@ def test_transparency_in_a_shard_is_noted_and_in_the_fingerprint(
     with pytest.warns(UserWarning, match="1 of 2 images have transparency"):
         dataset = load_dataset(spec)
     assert shades(dataset) == [255, 4]
-    monkeypatch.setattr("purescope.datasets.images.look_at", lambda file, formats: Colours())
+    monkeypatch.setattr("purescope.datasets.images.read_colours", lambda file, formats: Colours())
     assert load_dataset(spec).fingerprint != dataset.fingerprint
 
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from purescope.datasets.dataset import Dataset, without_bad_images
+from purescope.datasets.dataset import Dataset, drop_bad_images
 from purescope.datasets.images import LazyImages
 from purescope.errors import DatasetError, InputError
 from purescope.features.extraction import extract
@@ -267,7 +267,7 @@ def test_a_broken_image_stops_the_run_or_is_skipped(
     with pytest.raises(DatasetError, match=rf"image {broken}\.png: damaged"):
         extract(make_model(), dataset, batch_size=4)
     assert threading.active_count() == threads, "no thread is left behind"
-    features = extract(make_model(), without_bad_images(dataset), batch_size=4)
+    features = extract(make_model(), drop_bad_images(dataset), batch_size=4)
     whole = extract(make_model(), make_dataset())
     kept = [i for i in range(23) if i != broken]
     torch.testing.assert_close(features.image, whole.image[kept], atol=1e-6, rtol=0)

@@ -77,7 +77,7 @@ def test_the_command_runs_both_protocols_on_all_sets(checkpoint, tmp_path, capsy
     assert run(*command) == 0
     printed = capsys.readouterr()
     assert "512 neurons of CC3M LaCLIP" in printed.err and "this checkpoint has 24" in printed.err
-    assert "not as published: cifar10 (not as many images" in printed.err
+    assert "not as published: cifar10 (not the published numbers" in printed.err
     assert "STL-10 is in the figures" in printed.out and "nothing was published" in printed.out
     assert printed.out.index("eurosat") < printed.out.index("stl10")
     tables = {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from purescope.datasets.names import told_apart
+from purescope.datasets.dataset import make_names_unique
 from purescope.features.features import Features, unit_rows
 from purescope.maths.accuracy import best_other_by_k, ranks_by_k
 from purescope.maths.cells import ablation_values
@@ -232,8 +232,8 @@ def test_words_stand_by_how_far_they_are_from_all_words() -> None:
 # --- names
 
 
-def test_classes_of_one_name_are_told_apart_in_every_table() -> None:
-    assert told_apart(["a", "a", "a (2)", "a"]) == ("a", "a (3)", "a (2)", "a (4)")
+def test_classes_that_share_a_name_get_unique_names_in_every_table() -> None:
+    assert make_names_unique(["a", "a", "a (2)", "a"]) == ("a", "a (3)", "a (2)", "a (4)")
     features = replace(made(), classes=("crane", "bee", "crane", "<b>", "&"))
     tables = portrait(swept(features))
     names = {"crane", "bee", "crane (2)", "<b>", "&"}

@@ -1,4 +1,4 @@
-"""Data sets by name: one table of where they come from, one frozen `Dataset` that comes out."""
+"""Load datasets by name: one adapter for each source, and one frozen `Dataset` as the result."""
 
 import os
 from collections.abc import Callable
@@ -7,12 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from purescope.datasets import bundled as _bundled
-from purescope.datasets import folder, huggingface, manifest, torchvision, webdataset
-from purescope.datasets.dataset import Dataset, without_bad_images
-from purescope.datasets.names import warn_of_equal_names
-from purescope.datasets.torchvision import data_folder
-from purescope.datasets.words import with_words
+from purescope.datasets import bundled, folder, huggingface, manifest, torchvision, webdataset
+from purescope.datasets.dataset import Dataset, drop_bad_images, warn_of_equal_names
+from purescope.datasets.prompts import replace_words
 from purescope.errors import DatasetError, InputError, noting
 from purescope.files.hub import is_offline
 from purescope.specs import is_folder, is_label, split_label, to_path
@@ -20,12 +17,12 @@ from purescope.specs import is_folder, is_label, split_label, to_path
 
 @dataclass(frozen=True)
 class Listing:
-    """One row of `available_datasets`; numbers are None where they depend on what the user has.
+    """Describe one row of `available_datasets`; numbers are None where the user's data decides.
 
     Args:
-        spec: what to write.
-        images, classes: how many.
-        what: in a few words.
+        spec: the name or form that `load_dataset` takes.
+        images, classes: their numbers.
+        what: a short description.
         present: whether it can be loaded now.
         get: how to get it where it cannot.
     """
@@ -48,33 +45,33 @@ def load_dataset(
     classnames: str | os.PathLike[str] | None = None,
     templates: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """The data set that `spec` names.
+    """Load the dataset that `spec` names.
 
     Args:
         spec: ``bundled:NAME``; ``folder:DIR``, a sub-folder of images for each class;
             ``manifest:FILE``, a CSV or Parquet table of paths and labels; ``wds:DIR`` or
             ``wds:PATTERN``, tar shards as the CLIP benchmark has them; ``hf:OWNER/REPO`` or
             ``hf:DIR``; or one of ``cifar10``, ``cifar100``, ``food101``, ``caltech101``, ``pets``,
-            ``dtd``, ``eurosat``, ``stl10``, in any case. ``NAME=`` before it is what to call the
-            data set.
-        data_root: the folder that has the last eight, as torchvision lays them out.
-        download: fetch those there if they are missing.
-        offline: ask nothing of any network, as HF_HUB_OFFLINE in the environment says, too;
-            otherwise only ``hf:OWNER/REPO`` does unasked.
-        on_bad_image: ``error`` stops at a broken image when it is reached, naming the file;
-            ``skip`` looks at every image now, leaves the broken ones out and lists them in
+            ``dtd``, ``eurosat``, ``stl10``, in any case. A ``NAME=`` before it gives the dataset
+            another name.
+        data_root: the folder of these last eight, in the layout of torchvision.
+        download: download a missing one of these eight into `data_root`.
+        offline: do not use the network; HF_HUB_OFFLINE in the environment does the same. Without
+            it, only ``hf:OWNER/REPO`` uses the network unless `download` is set.
+        on_bad_image: ``error`` stops at a broken image when it is reached, and names the file;
+            ``skip`` reads every image now, leaves the broken ones out and lists them in
             `Dataset.skipped`.
-        classnames, templates: JSON files in the format of CLIP_benchmark, in place of the class
-            names and templates that protocol native has for this data set.
+        classnames, templates: JSON files in the format of CLIP_benchmark; they replace the class
+            names and templates of protocol native.
 
     Returns:
-        Labels ``[image]`` and class names; an image is read when its turn comes.
+        A dataset with labels ``[image]`` and class names; each image is read when it is needed.
 
     Raises:
-        DatasetError: it is unknown, missing, empty or broken; the message says where it was looked
-            for.
+        DatasetError: the dataset is unknown, missing, empty or broken; the message names the place
+            that was searched.
         MissingExtraError: ``hf:`` without the extra.
-        InputError: `on_bad_image` is neither; or `download` is asked for offline.
+        InputError: `on_bad_image` is neither value, or `download` is set while offline.
 
     Examples:
         >>> flags = load_dataset("bundled:flags")
@@ -82,7 +79,7 @@ def load_dataset(
         (457, 258, (64, 64), 'flag of ascension island')
         >>> load_dataset("cifar-10")
         Traceback (most recent call last):
-        purescope.errors.DatasetError: unknown data set 'cifar-10'
+        purescope.errors.DatasetError: unknown dataset 'cifar-10'
           expected: a name or form that `purescope datasets` lists
           to fix:   did you mean 'cifar10' or 'cifar100'?
     """
@@ -91,7 +88,7 @@ def load_dataset(
     offline = is_offline(offline)
     if download and offline:
         raise InputError(
-            "a download is asked for, and nothing may be fetched",
+            "a download is requested, and the network must not be used",
             expected="--download (download=True), or --offline (offline=True) or HF_HUB_OFFLINE in "
             "the environment",
             fix="leave one of the two out",
@@ -101,51 +98,47 @@ def load_dataset(
         raise DatasetError(
             f"label {label!r}",
             expected="a name that can be part of a file name",
-            fix="give another: NAME=DATASET",
+            fix="choose another: NAME=DATASET",
         )
+    root = to_path(data_root) if data_root is not None else None
     with noting() as notes:
-        dataset = _load(
-            name, to_path(data_root) if data_root is not None else None, download, offline
+        dataset = _load(name, root, download, offline)
+        _warn_of_names(dataset, spec, own_names=classnames is not None)
+        own_name = dataset.name
+        if label is not None:
+            dataset = replace(dataset, name=label.strip(), spec=spec)
+        dataset = replace_words(
+            dataset, classnames=classnames, templates=templates, names=[own_name]
         )
-        dataset = _worded(dataset, spec, label, classnames, templates)
-        dataset = without_bad_images(dataset) if on_bad_image == "skip" else dataset
+        if on_bad_image == "skip":
+            dataset = drop_bad_images(dataset)
     return replace(dataset, notes=tuple(notes))
 
 
-def _worded(
-    dataset: Dataset,
-    spec: str,
-    label: str | None,
-    classnames: str | os.PathLike[str] | None,
-    templates: str | os.PathLike[str] | None,
-) -> Dataset:
-    """The data set under its label, with the words that are given for it."""
+def _warn_of_names(dataset: Dataset, spec: str, *, own_names: bool) -> None:
+    """Warn of equal class names, and of equal display names unless the user gives others."""
     warn_of_equal_names(dataset.classes, spec)
-    if classnames is None and len({*dataset.classes}) == len(dataset.classes):
-        warn_of_equal_names(dataset.display_names, f"{spec}, as prompts have them")
-    own_name = dataset.name
-    if label is not None:
-        dataset = replace(dataset, name=label.strip(), spec=spec)
-    return with_words(dataset, classnames=classnames, templates=templates, names=[own_name])
+    if not own_names and len({*dataset.classes}) == len(dataset.classes):
+        warn_of_equal_names(dataset.display_names, f"{spec}, in prompts")
 
 
 def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[Listing]:
-    """Every data set that can be named, and whether it is on this disk.
+    """List every dataset that can be named, and whether it is on this disk.
 
     Args:
-        data_root: the folder to look for torchvision's data sets in.
+        data_root: the folder of torchvision's datasets.
 
     Raises:
-        DatasetError: `data_root` is no folder.
+        DatasetError: `data_root` is not a folder.
 
     Examples:
         >>> [row.spec for row in available_datasets() if row.spec.startswith("c")]
         ['cifar10', 'cifar100', 'caltech101']
     """
-    root = data_folder(data_root) if data_root is not None else None
+    root = torchvision.data_folder(data_root) if data_root is not None else None
     rows = []
-    for name in _bundled.names():
-        images, classes, title = _bundled.describe(name)
+    for name in bundled.list_names():
+        images, classes, title = bundled.describe(name)
         rows.append(Listing(f"bundled:{name}", images, classes, title, present=True))
     for name, benchmark in torchvision.BENCHMARKS.items():
         present = torchvision.is_present(name, root)
@@ -153,13 +146,11 @@ def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[
         rows.append(
             Listing(name, benchmark.images, benchmark.classes, benchmark.title, present, get)
         )
-    return [
-        *rows,
-        *(Listing(spec, None, None, what, present=True) for spec, what in _YOURS.items()),
-    ]
+    rows += [Listing(spec, None, None, what, present=True) for spec, what in _FORMS.items()]
+    return rows
 
 
-_YOURS = {
+_FORMS = {
     "folder:DIR": "your images, a sub-folder for each class",
     "manifest:FILE": "your images, a .csv, .tsv or .parquet of paths and labels",
     "wds:DIR": "tar shards as the CLIP benchmark publishes them; or a pattern",
@@ -172,7 +163,7 @@ _SUFFIXES = {
     "features": (".npz", ".safetensors"),
 }
 _BY_PREFIX: dict[str, Callable[[str], Dataset]] = {
-    "bundled": _bundled.load,
+    "bundled": bundled.load,
     "folder": folder.load,
     "manifest": manifest.load,
     "wds": webdataset.load,
@@ -191,25 +182,25 @@ def _load(name: str, data_root: Path | None, download: bool, offline: bool) -> D
         raise DatasetError(
             f"{name} holds features, not images",
             expected="images and their labels",
-            fix="read it with purescope.read_features, or name it to `purescope sweep`",
+            fix="read it with purescope.read_features, or pass it to `purescope sweep`",
         )
-    meant = " or ".join(map(repr, _meant(name)))
+    suggestions = " or ".join(map(repr, _suggest(name)))
     raise DatasetError(
-        f"unknown data set {name!r}",
+        f"unknown dataset {name!r}",
         expected="a name or form that `purescope datasets` lists",
-        fix=f"did you mean {meant}?" if meant else "",
+        fix=f"did you mean {suggestions}?" if suggestions else "",
     )
 
 
-def _meant(spec: str) -> list[str]:
-    """A file, a folder or a bundled set without its prefix; otherwise the closest of the names."""
-    if spec in _bundled.names():
+def _suggest(spec: str) -> list[str]:
+    """Return the specs that the user may mean: with the missing prefix, or the closest names."""
+    if spec in bundled.list_names():
         return [f"bundled:{spec}"]
     for prefix, suffixes in _SUFFIXES.items():
         if spec.lower().endswith(suffixes):
             return [f"{prefix}:{spec}"]
     if spec and is_folder(to_path(spec)):
         return [f"folder:{spec}"]
-    bundled = {name: f"bundled:{name}" for name in _bundled.names()}
-    known = {row.spec: row.spec for row in available_datasets()} | bundled
+    known = {row.spec: row.spec for row in available_datasets()}
+    known |= {name: f"bundled:{name}" for name in bundled.list_names()}
     return list(dict.fromkeys(known[name] for name in get_close_matches(spec.lower(), known)))

@@ -1,8 +1,8 @@
-"""What lies where in an uncompressed tar: headers are read once, bytes when asked for, and nothing
-is ever unpacked.
+"""Read uncompressed tar files in place, and limit what `datasets` may unpack.
 
-`datasets` does unpack the files of a folder, into its cache on this disk: how much they come to is
-told before.
+The headers of a tar are read once, the bytes of a member when they are asked for; nothing is
+unpacked. `datasets` does unpack the files of a folder, into its cache on this disk: `check_packed`
+checks before how large they become.
 """
 
 import os
@@ -17,66 +17,65 @@ from purescope.errors import DatasetError
 from purescope.files.memory import SMALL, require_room, text_bytes
 from purescope.files.reading import open_regular, open_whole
 
-# What tarfile raises for damaged headers; a long chain of extended ones is a RecursionError.
+if typing.TYPE_CHECKING:
+    import pyarrow
+
+# What tarfile raises for damaged headers. A long chain of extended headers is a RecursionError.
 _BROKEN = (
-    tarfile.TarError,
-    OSError,
-    ValueError,
-    EOFError,
-    RecursionError,
-    OverflowError,
-    MemoryError,
-)
+    tarfile.TarError, OSError, ValueError, EOFError, RecursionError, OverflowError, MemoryError,
+)  # fmt: skip
 _CHANGED = "run it again once nothing changes the shards"
 _LONGEST = 2**16  # bytes of a member's name and attributes
-_FOR_ALL = 2**12  # characters of attributes that hold for all members, and are copied for each
+_LONGEST_GLOBAL = 2**12  # characters of the attributes for all members, which each member copies
 _DIGITS = re.compile(rb"[0-9]{300}")
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A regular file in a tar: `size` bytes from `offset` on."""
+    """Locate a regular file in a tar: `size` bytes from `offset` on."""
 
     name: str
     offset: int
     size: int
 
 
-def members(shard: Path) -> Iterator[Member]:
-    """The regular files of a tar; folders, links, devices and sparse files are left out.
+def read_members(shard: Path) -> Iterator[Member]:
+    """Yield the regular files of a tar, without folders, links, devices and sparse files.
 
     Raises:
-        DatasetError: it is no tar, compressed, damaged, or ends too early; what `tarfile` passes
-            over is found, too.
+        DatasetError: the file is not a tar, is compressed, damaged or cut short; this covers damage
+            that `tarfile` ignores.
     """
     try:
         with open_whole(shard) as file, tarfile.open(fileobj=_limited(file), mode="r:") as tar:
             length = os.fstat(file.fileno()).st_size
             while (info := tar.next()) is not None:
-                # They hold their attributes, of which a few bytes each make gigabytes.
-                tar.members.clear()  # type: ignore[attr-defined]  # which the stubs leave out
-                _check_attributes(tar)
-                # A negative size would lead back to headers that have been read.
+                # The list keeps the attributes of each member: few bytes each, gigabytes together.
+                tar.members.clear()  # type: ignore[attr-defined]  # missing in the stubs
+                _check_global_attributes(tar)
+                # A negative size would lead back to headers that were read before.
                 if info.size < 0 or info.offset_data + info.size > length:
                     raise tarfile.ReadError(f"the file ends within {info.name!r}")
                 if info.type in _REGULAR and not info.issparse():
                     yield Member(info.name, info.offset_data, info.size)
             _check_end(file, tar.offset)
     except _BROKEN as error:
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
         raise DatasetError(
-            f"{shard} cannot be read: "
-            f"{getattr(error, 'strerror', None) or error or type(error).__name__}",
+            f"{shard} cannot be read: {reason}",
             expected="a whole, uncompressed tar",
             fix="fetch it again, or unpack it if it is compressed (gunzip)",
         ) from error
 
 
 def read_member(shard: Path, member: Member) -> bytes:
-    """Its bytes; every call opens the file anew, so that any thread or process may.
+    """Read the bytes of a member.
+
+    Each call opens the file again, so that any thread or process may read.
 
     Raises:
-        DatasetError: the file is gone, or has become shorter; or there is no memory for it.
+        DatasetError: the file is gone or has become shorter, or there is not enough memory.
     """
     if member.size > SMALL:
         what = f"{member.name} of {shard}"
@@ -94,15 +93,16 @@ def read_member(shard: Path, member: Member) -> bytes:
     if len(content) != member.size:
         raise DatasetError(
             f"{member.name} of {shard} has {len(content)} bytes",
-            expected=f"{member.size}",
+            expected=f"{member.size} bytes",
             fix=_CHANGED,
         )
     return content
 
 
 class _Headers:
-    """The headers of a tar: `tarfile` reads a long name or a list of attributes whole, whatever
-    size it declares.
+    """Limit the headers of a tar that `tarfile` reads.
+
+    `tarfile` reads a long name or a list of attributes at once, whatever size it declares.
     """
 
     def __init__(self, file: typing.BinaryIO) -> None:
@@ -113,28 +113,28 @@ class _Headers:
         if size > _LONGEST:
             raise tarfile.ReadError(f"a name or its attributes have {size:,} bytes")
         content = self._file.read(size)
-        # `tarfile` searches the rest of a row of digits for each of them.
+        # From each digit of a row, `tarfile` searches the rest of the row.
         if _DIGITS.search(content):
             raise tarfile.ReadError("a name or its attributes have a number of 300 digits")
         return content
 
 
-def _limited(
-    file: typing.BinaryIO,
-) -> typing.Any:  # all that `tarfile` asks for, and not all that a file has
+def _limited(file: typing.BinaryIO) -> typing.Any:
+    # Any: it has all methods that `tarfile` calls, and not all methods of a file.
     return _Headers(file)
 
 
-def _check_attributes(tar: tarfile.TarFile) -> None:
-    """Refuse a list of attributes for all members that alone would take the time and the memory."""
+def _check_global_attributes(tar: tarfile.TarFile) -> None:
+    """Refuse attributes for all members that alone would take too much time and memory."""
     size = sum(len(name) + len(value) for name, value in tar.pax_headers.items())
-    if size > _FOR_ALL:
+    if size > _LONGEST_GLOBAL:
         raise tarfile.ReadError(f"the attributes for all of its members have {size:,} characters")
 
 
 def _check_end(file: typing.BinaryIO, offset: int) -> None:
-    """`tarfile` stops at whatever is no header: only a block of zeros, and nothing behind it, is
-    the end.
+    """Check that a tar ends with a block of zeros, and that nothing follows it.
+
+    `tarfile` stops at anything that is not a header.
     """
     file.seek(offset)
     end = file.read(tarfile.BLOCKSIZE)
@@ -145,37 +145,37 @@ def _check_end(file: typing.BinaryIO, offset: int) -> None:
     while rest := file.read(2**20):
         if rest.strip(b"\0"):
             raise tarfile.ReadError(
-                f"it goes on after its end at byte {offset}; are these several tars in one file?"
+                f"it continues after its end at byte {offset}; are these several tars in one file?"
             )
 
 
-MOST_PER_BYTE = 1000
-"""Bytes of content for each byte of a Parquet file, which holds images that are packed already."""
+MAX_PER_BYTE = 1000
+"""Most bytes of content for each byte of a Parquet file, which holds images packed already."""
 
 _PARQUET = b"PAR1"
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 
 
-def check_unpacked(files: Iterable[Path], *, tar: bool) -> None:
-    """Refuse packed files, and tables that unpack to far more than their files.
+def check_packed(files: Iterable[Path], *, tar: bool) -> None:
+    """Refuse packed files, and Parquet files that unpack to far more bytes than they have.
 
     Args:
-        files: the local ones, that are opened before an image is asked for.
+        files: the local files that are opened before an image is asked for.
         tar: whether tar shards are read as they are.
 
     Raises:
-        OSError, ValueError: one is packed, or no table; the message says which.
-        PurescopeError: one unpacks to more than there is room for.
+        OSError, ValueError: a file is packed, is damaged or unpacks to too much; the message names
+            it.
+        PurescopeError: a file unpacks to more than there is memory for.
     """
     from datasets.utils.extract import Extractor  # type: ignore[import-untyped]
 
     for file in files:
-        packed = Extractor.infer_extractor_format(
-            str(file)
-        )  # as `datasets` decides, by what it begins with
-        if packed and not (packed == "tar" and tar):
-            raise ValueError(f"{file} is packed ({packed}); unpack it and remove it")
-        if packed == "tar":
+        # As `datasets` decides it: by the first bytes.
+        packing = Extractor.infer_extractor_format(str(file))
+        if packing and not (packing == "tar" and tar):
+            raise ValueError(f"{file} is packed ({packing}); unpack it and remove it")
+        if packing == "tar":
             _check_tar(file)
             continue
         with open_regular(file) as opened:
@@ -185,51 +185,54 @@ def check_unpacked(files: Iterable[Path], *, tar: bool) -> None:
 
 
 def _check_tar(file: Path) -> None:
-    """Refuse members that `datasets` would unpack; `members` refuses sparse ones that are longer
-    than the file.
+    """Refuse members that `datasets` would unpack.
+
+    `read_members` refuses sparse members that are longer than the file.
     """
-    for member in members(file):
+    for member in read_members(file):
         if member.name.lower().endswith(_PACKED):
             raise ValueError(f"{member.name} in {file} is packed; unpack it and pack the tar again")
 
 
 def _check_parquet(file: Path) -> None:
-    """Hold what the footer declares, and what dictionaries repeat, against the file and the
-    memory.
+    """Refuse a Parquet file that unpacks to far more than its size, or than the free memory.
+
+    The footer declares the size of each row group. It counts a value that a dictionary repeats only
+    once.
     """
     import pyarrow.parquet
 
     stored = file.stat().st_size
-    limit = max(SMALL, stored * MOST_PER_BYTE)
-    total, most = 0, 0
+    limit = max(SMALL, stored * MAX_PER_BYTE)
+    total, largest = 0, 0
     with pyarrow.parquet.ParquetFile(file) as opened:
         footer = opened.metadata
-    # Not of each group: where what a footer says of a column in a group is damaged, pyarrow ends
-    # the process.
+    # From the schema, not from each group: pyarrow ends the process where the footer's entry for a
+    # column in a group is damaged.
     columns = [footer.schema.column(place) for place in range(footer.num_columns)]
     repeating = {column.path for column in columns if column.physical_type == "BYTE_ARRAY"}
     for index in range(footer.num_row_groups):
         group = footer.row_group(index)
         declared = max(0, group.total_byte_size)
         total += declared
-        # A group is unpacked as a whole, and goes to the cache before the next one is.
+        # A group is unpacked as a whole, and goes to the cache before the next group.
         require_room(
-            declared, stored=stored, what=file.name, most_per_byte=MOST_PER_BYTE, error=DatasetError
+            declared, stored=stored, what=file.name, most_per_byte=MAX_PER_BYTE, error=DatasetError
         )
         if repeating:
-            most += declared * max(0, group.num_rows)
-    if most > limit:  # if each value were the longest one
-        total = max(total, _repeated(file, sorted(repeating)))
+            # The size if each value were as long as the whole group.
+            largest += declared * max(0, group.num_rows)
+    if largest > limit:
+        total = max(total, _repeated_bytes(file, sorted(repeating)))
     if total > limit:
         raise ValueError(
-            f"{file.name} unpacks to {total:,} bytes, from {stored:,}: more than {MOST_PER_BYTE:,} "
-            f"for each byte"
+            f"{file.name} unpacks to {total:,} bytes, from {stored:,}: more than {MAX_PER_BYTE:,} "
+            "for each byte"
         )
 
 
-def _repeated(file: Path, columns: list[str]) -> int:
-    """How many bytes of text stand in columns that name their values by numbers."""
-    import pyarrow
+def _repeated_bytes(file: Path, columns: list[str]) -> int:
+    """Count the bytes of columns with dictionaries, each repeated value as often as it occurs."""
     import pyarrow.parquet
 
     total = 0
@@ -237,14 +240,14 @@ def _repeated(file: Path, columns: list[str]) -> int:
         for index in range(opened.metadata.num_row_groups):
             for column in columns:
                 table = opened.read_row_group(index, columns=[column])
-                for chunk in table.column(0).chunks:
-                    leaf = chunk
-                    while pyarrow.types.is_nested(leaf.type) and not pyarrow.types.is_dictionary(
-                        leaf.type
-                    ):
-                        is_struct = pyarrow.types.is_struct(leaf.type)
-                        leaf = leaf.field(0) if is_struct else leaf.flatten()
-                    total += (
-                        text_bytes(leaf) if pyarrow.types.is_dictionary(leaf.type) else leaf.nbytes
-                    )
+                total += sum(_leaf_bytes(chunk) for chunk in table.column(0).chunks)
     return total
+
+
+def _leaf_bytes(array: "pyarrow.Array") -> int:
+    """Count the bytes of the values within structs and lists."""
+    from pyarrow import types
+
+    while types.is_nested(array.type) and not types.is_dictionary(array.type):
+        array = array.field(0) if types.is_struct(array.type) else array.flatten()
+    return text_bytes(array) if types.is_dictionary(array.type) else int(array.nbytes)

@@ -1,9 +1,10 @@
-"""``bundled:NAME``: the evaluation sets that come with purescope, Parquet files of WebP images.
+"""Load ``bundled:NAME``: evaluation sets in the package, as Parquet files of WebP images.
 
 Columns: ``image`` (WebP bytes), ``label``, ``class_name``, ``source``, ``version``, ``licence``.
-Other ways to class the same images are views, in ``label_VIEW`` and ``class_name_VIEW``; an image
-without a label there is no part of that view. ``index.json`` names the sets: file, view, title,
-templates and, where a class name is no good in a sentence, a better one.
+A view sorts the same images into other classes, in the columns ``label_VIEW`` and
+``class_name_VIEW``; an image without a label there does not belong to the view. ``index.json``
+lists the sets: file, view, title, templates and, where a class name does not fit into a sentence, a
+better one.
 """
 
 import importlib.resources
@@ -24,39 +25,40 @@ if typing.TYPE_CHECKING:
     import pyarrow
 
 
-def names() -> list[str]:
-    """The bundled sets, in the order of the index."""
+def list_names() -> list[str]:
+    """Return the names of the bundled sets, in the order of the index."""
     return list(_index())
 
 
 def describe(name: str) -> tuple[int, int, str]:
-    """Number of images, number of classes and title of a bundled set; reads its labels only."""
+    """Return the number of images, the number of classes and the title; only labels are read."""
     entry = _index()[name]
-    labels = _column(_table(_bytes(entry), [_view(entry, "label")]), _view(entry, "label"))
+    column = _view_column(entry, "label")
+    labels = _values(_read_table(_read_file(entry), [column]), column)
     labelled = [label for label in labels if label is not None]
     return len(labelled), len(set(labelled)), entry["title"]
 
 
 def load(name: str) -> Dataset:
-    """The set called `name` in the index.
+    """Load the bundled set of this name.
 
     Raises:
-        DatasetError: there is none of that name.
+        DatasetError: no set has this name.
     """
     index = _index()
     if name not in index:
-        raise DatasetError(f"no bundled data set is called {name!r}", **near_miss(name, index))
+        raise DatasetError(f"no bundled dataset is called {name!r}", **near_miss(name, index))
     entry = index[name]
-    content = _bytes(entry)
-    label, class_name = _view(entry, "label"), _view(entry, "class_name")
-    table = _table(content, [label, class_name, "image", "source", "version", "licence"])
+    content = _read_file(entry)
+    label, class_name = _view_column(entry, "label"), _view_column(entry, "class_name")
+    table = _read_table(content, [label, class_name, "image", "source", "version", "licence"])
     table = table.filter(table[label].is_valid())
-    names = dict(zip(_column(table, label), _column(table, class_name), strict=True))
+    names = dict(zip(_values(table, label), _values(table, class_name), strict=True))
     if sorted(names) != list(range(len(names))):
-        raise DatasetError(f"the labels of bundled:{name} have gaps", fix="install purescope anew")
+        raise DatasetError(f"the labels of bundled:{name} have gaps", fix="install purescope again")
     classes = tuple(names[label] for label in range(len(names)))
-    labels = torch.tensor(_column(table, label), dtype=torch.int64)
-    files = _column(table, "image")
+    labels = torch.tensor(_values(table, label), dtype=torch.int64)
+    files = _values(table, "image")
 
     def read(index: int) -> Image.Image:
         return open_rgb(io.BytesIO(files[index]), f"{index} of bundled:{name}", formats=("WEBP",))
@@ -73,7 +75,7 @@ def load(name: str) -> Dataset:
         source={
             "title": entry["title"],
             **{
-                key: "; ".join(sorted(set(_column(table, key))))
+                key: "; ".join(sorted(set(_values(table, key))))
                 for key in ("source", "version", "licence")
             },
             "fingerprint_of": "the Parquet file and the view",
@@ -88,30 +90,28 @@ def _folder() -> Traversable:
 
 def _index() -> dict[str, typing.Any]:
     try:
-        index: dict[str, typing.Any] = json.loads(
-            (_folder() / "index.json").read_text(encoding="utf-8")
-        )
+        text = (_folder() / "index.json").read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    index: dict[str, typing.Any] = json.loads(text)
     return index
 
 
-def _bytes(entry: dict[str, typing.Any]) -> bytes:
+def _read_file(entry: dict[str, typing.Any]) -> bytes:
     file: str = entry["file"]
     return (_folder() / file).read_bytes()
 
 
-def _view(entry: dict[str, typing.Any], column: str) -> str:
+def _view_column(entry: dict[str, typing.Any], column: str) -> str:
     return f"{column}_{entry['view']}" if entry["view"] else column
 
 
-def _table(content: bytes, columns: list[str]) -> "pyarrow.Table":
-    import pyarrow
+def _read_table(content: bytes, columns: list[str]) -> "pyarrow.Table":
     import pyarrow.parquet
 
     return pyarrow.parquet.read_table(pyarrow.BufferReader(content), columns=columns)
 
 
-def _column(table: "pyarrow.Table", name: str) -> list[typing.Any]:
-    values: list[typing.Any] = table[name].to_pylist()
+def _values(table: "pyarrow.Table", column: str) -> list[typing.Any]:
+    values: list[typing.Any] = table[column].to_pylist()
     return values

@@ -1,4 +1,4 @@
-"""Images that are opened when asked for, and the errors of those that cannot be."""
+"""Open images when they are asked for, hash their files, and report those that cannot be read."""
 
 import contextlib
 import hashlib
@@ -17,39 +17,42 @@ import torch
 from PIL import Image
 
 from purescope.datasets.decoding import (
-    MOST_BYTES,
+    MAX_BYTES,
     Colours,
     Convert,
+    convert_on_white,
     decode,
-    look_at,
-    needs_more,
-    on_white,
-    without_transparency,
+    drop_transparency,
+    needs_whole_file,
+    read_colours,
 )
 from purescope.errors import DatasetError
 from purescope.files.reading import open_regular
 
-# Pillow has no error of its own for a broken file: what its decoders raise on damaged bytes.
+# Pillow has no error of its own for a broken file: these are what its decoders raise on damaged
+# bytes.
 _BROKEN = (
-    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
-    MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
+    ArithmeticError, RuntimeError, MemoryError, struct.error, zlib.error,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
-# What is tried on bytes from anywhere. Not all that Pillow has: for EPS it starts Ghostscript, for
-# the sake of which a picture is a program.
+# The formats that are tried on untrusted bytes. Not all that Pillow has: for EPS it starts
+# Ghostscript, and an EPS picture is a program.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
-_Open: typing.TypeAlias = io.BufferedReader | io.BytesIO
+_File: typing.TypeAlias = io.BufferedReader | io.BytesIO
 
 FINGERPRINTED = "class names, labels, file names and contents"
-"""What the fingerprint of a set of files covers, however large: a changed image of the same size is
-another image.
+"""What the fingerprint of image files covers, however large they are.
+
+File sizes would not do: a changed image of the same size is another image.
 """
 
 
 @typing.runtime_checkable
 class Images(typing.Protocol):
-    """Anything with a length that gives an RGB image for an index: a list of images will do."""
+    """Describe a sequence of RGB images: a length and an image for each index, as a list has."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Image.Image: ...
@@ -57,13 +60,12 @@ class Images(typing.Protocol):
 
 @dataclass(frozen=True)
 class LazyImages:
-    """Images that a function reads, one at a time; safe to ask from several threads where the
-    function is.
+    """Read images with a function, one at a time; thread-safe if the function is.
 
     Args:
-        read: gives the image of an index.
-        length: how many there are.
-        read_paper: gives what protocol paper makes of it, for sets where that is another image.
+        read: gives the image at an index.
+        length: the number of images.
+        read_paper: gives the image under protocol paper, for datasets where it differs.
 
     Examples:
         >>> images = LazyImages(lambda index: Image.new("RGB", (8, 8)), length=2)
@@ -84,25 +86,28 @@ class LazyImages:
         return self.read(index)
 
     @property
-    def of_paper(self) -> "LazyImages":
-        """The images as protocol paper has them."""
+    def paper_images(self) -> "LazyImages":
+        """Return the images under protocol paper."""
         return self if self.read_paper is None else LazyImages(self.read_paper, self.length)
 
-    def chosen(self, rows: Sequence[int]) -> "LazyImages":
-        """Some of the images, in this order."""
-        paper = self.read_paper
+    def select(self, rows: Sequence[int]) -> "LazyImages":
+        """Return the images at these indices, in this order."""
+        read_paper = self.read_paper
         return LazyImages(
             lambda index: self.read(rows[index]),
             len(rows),
-            None if paper is None else lambda index: paper(rows[index]),
+            None if read_paper is None else lambda index: read_paper(rows[index]),
         )
 
 
-def of_protocol(images: Images, protocol: str) -> Images:
-    """Return the images as a protocol has them: paper drops transparency, native puts white behind
-    it.
+def images_for(images: Images, protocol: str) -> Images:
+    """Return the images under a protocol.
+
+    Protocol paper drops transparency; native puts a white background behind it.
     """
-    return images.of_paper if protocol == "paper" and isinstance(images, LazyImages) else images
+    if protocol == "paper" and isinstance(images, LazyImages):
+        return images.paper_images
+    return images
 
 
 def open_rgb(
@@ -110,21 +115,22 @@ def open_rgb(
     name: str,
     formats: tuple[str, ...] = _FORMATS,
     *,
-    convert: Convert = on_white,
+    convert: Convert = convert_on_white,
 ) -> Image.Image:
-    """Read one image as RGB; an EXIF orientation is not applied, as torchvision's ImageFolder does
-    not.
+    """Read one image as RGB.
+
+    An EXIF orientation is not applied; torchvision's ImageFolder does not apply it either.
 
     Args:
         file: where the image is; a path must be that of a regular file.
-        name: what to call it in an error.
-        formats: Pillow's names of the formats to try; knowing the one saves half the time of a
+        name: a name for the image in errors.
+        formats: Pillow's names of the formats to try; to give the only one saves half the time of a
             small image.
-        convert: makes RGB of it.
+        convert: converts the opened image to RGB.
 
     Raises:
-        DatasetError: it is not an image, or a damaged one, or one that is much larger than its file
-            can mean.
+        DatasetError: the file is not an image, is damaged, or declares far more pixels than a file
+            of its size can hold.
     """
     try:
         with (
@@ -134,56 +140,56 @@ def open_rgb(
     except _BROKEN as error:
         raise DatasetError(
             f"image {name}: {getattr(error, 'strerror', None) or error or type(error).__name__}",
-            expected=f"an image, in one of the formats {', '.join(formats)}",
-            fix="mend or remove it, or leave such images out with --on-bad-image skip "
+            expected=f"an image in one of the formats {', '.join(formats)}",
+            fix="repair or remove it, or leave such images out with --on-bad-image skip "
             "(on_bad_image='skip')",
         ) from error
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What was seen of the images of a set, before any is decoded.
+class ImageScan:
+    """Hold what is known of the images of a dataset before any of them is decoded.
 
     Args:
-        contents: what to fingerprint each by: its name, the SHA-256 of its bytes, and how it
-            becomes RGB where Pillow's own conversion is another.
-        colours: of each.
+        contents: for each image, the bytes that go into the fingerprint: its name, the SHA-256 of
+            its bytes, and a mark where it is not converted to RGB as Pillow would.
+        colours: of each image.
     """
 
     contents: Sequence[bytes]
     colours: Sequence[Colours]
 
     def warn(self, where: str) -> None:
-        """Warn of images that are read in another way than Pillow converts them."""
-        clear = sum(found.transparent for found in self.colours)
-        deep = sum(found.deep for found in self.colours)
-        if clear:
+        """Warn of images that are not converted to RGB as Pillow would."""
+        transparent = sum(colours.transparent for colours in self.colours)
+        deep = sum(colours.deep for colours in self.colours)
+        if transparent:
             warnings.warn(
-                f"{where}: {clear} of {len(self.colours)} images have transparency: white is put "
-                f"behind it (protocol "
-                "paper drops it, as the experiment's script does)",
+                f"{where}: {transparent} of {len(self.colours)} images have transparency: they get "
+                "a white background (protocol paper drops transparency, as the experiment's script "
+                "does)",
                 stacklevel=3,
             )
         if deep:
             warnings.warn(
                 f"{where}: {deep} of {len(self.colours)} images are grey with more than 8 bits: "
-                f"the upper 8 are read",
+                "only the upper 8 bits are used",
                 stacklevel=3,
             )
 
-    def images(
+    def lazy_images(
         self, read: Callable[[int, Convert], Image.Image], *, paper: Convert | None = None
     ) -> LazyImages:
-        """Images that `read` opens and converts.
+        """Return images that `read` opens and converts.
 
         Args:
-            read: opens the image of an index and converts it.
-            paper: how protocol paper converts it; by default it drops transparency.
+            read: opens the image at an index and converts it.
+            paper: the conversion under protocol paper; by default it drops transparency.
         """
-        if paper is None and any(found.transparent for found in self.colours):
-            paper = without_transparency
+        if paper is None and any(colours.transparent for colours in self.colours):
+            paper = drop_transparency
         return LazyImages(
-            lambda index: read(index, on_white),
+            lambda index: read(index, convert_on_white),
             len(self.colours),
             None if paper is None else lambda index: read(index, paper),
         )
@@ -191,117 +197,127 @@ class Looked:
 
 def open_files(
     paths: Sequence[Path], root: Path, where: str, *, paper: Convert | None = None
-) -> tuple[LazyImages, Looked]:
-    """Look at image files, which are called by their paths below `root` in errors, and `where` in
-    warnings.
+) -> tuple[LazyImages, ImageScan]:
+    """Scan image files and return them as lazy images.
+
+    Args:
+        paths: the image files.
+        root: errors name files by their paths below this folder.
+        where: a name for the dataset in warnings.
+        paper: the conversion under protocol paper; by default it drops transparency.
     """
-
-    def open_one(index: int) -> _Open:
-        return open_regular(paths[index])
-
-    looked = look_at_images([name_below(root, path) for path in paths], open_one)
-    looked.warn(where)
-    images = looked.images(
-        lambda index, convert: open_rgb(
-            paths[index], name_below(root, paths[index]), convert=convert
-        ),
-        paper=paper,
+    names = [path_below(root, path) for path in paths]
+    scan = scan_images(names, lambda index: open_regular(paths[index]))
+    scan.warn(where)
+    images = scan.lazy_images(
+        lambda index, convert: open_rgb(paths[index], names[index], convert=convert), paper=paper
     )
-    return images, looked
+    return images, scan
 
 
-def look_at_images(names: Sequence[str], open_one: Callable[[int], _Open]) -> Looked:
-    """Hash the images of a set and look at their headers, in threads.
+def scan_images(names: Sequence[str], open_file: Callable[[int], _File]) -> ImageScan:
+    """Hash the images of a dataset and read their headers, in threads.
 
-    One that cannot be read counts as empty, as does what is no regular file and what is larger than
-    any image.
+    An image that cannot be read counts as empty, as does one that is not a regular file or is
+    larger than any image.
+
+    Args:
+        names: of the images, for the fingerprint.
+        open_file: opens the image at an index.
     """
 
-    def look(index: int) -> tuple[bytes, Colours]:
+    def scan_image(index: int) -> tuple[bytes, Colours]:
         try:
-            with open_one(index) as file:
-                return _digest(file, MOST_BYTES), look_at(file, _FORMATS)
-        except (OSError, ValueError, DatasetError):  # an error of that image, when it is asked for
+            with open_file(index) as file:
+                return _hash(file, MAX_BYTES), read_colours(file, _FORMATS)
+        except (OSError, ValueError, DatasetError):  # raised again when the image is asked for
             return hashlib.sha256().digest(), Colours()
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        found = list(pool.map(look, range(len(names))))
+        scanned = list(pool.map(scan_image, range(len(names))))
     contents = [
-        _named(name, digest) + reading(colours)
-        for name, (digest, colours) in zip(names, found, strict=True)
+        _name_and_hash(name, digest) + conversion_mark(colours)
+        for name, (digest, colours) in zip(names, scanned, strict=True)
     ]
-    return Looked(contents, [colours for _, colours in found])
+    return ImageScan(contents, [colours for _, colours in scanned])
 
 
-def look_at_starts(lengths: Sequence[int], read: Callable[[int, int], bytes]) -> list[Colours]:
-    """Look at the headers of images that lie in larger files, in threads; most are told by their
-    first bytes.
+def read_all_colours(
+    sizes: Sequence[int], read_start: Callable[[int, int], bytes]
+) -> list[Colours]:
+    """Read the headers of images that are parts of larger files, in threads.
+
+    For most images the first bytes are enough.
 
     Args:
-        lengths: of each image, in bytes.
-        read: gives so many bytes of an image from its start.
+        sizes: of the images, in bytes.
+        read_start: gives the first bytes of the image at an index, as many as asked for.
     """
 
-    def look(index: int) -> Colours:
+    def colours_at(index: int) -> Colours:
         try:
-            start = read(index, min(lengths[index], 64))
-            whole = (
-                read(index, lengths[index])
-                if needs_more(start) and lengths[index] <= MOST_BYTES
-                else start
-            )
-            return look_at(io.BytesIO(whole), _FORMATS)
+            start = read_start(index, min(sizes[index], 64))
+            if needs_whole_file(start) and sizes[index] <= MAX_BYTES:
+                start = read_start(index, sizes[index])
+            return read_colours(io.BytesIO(start), _FORMATS)
         except DatasetError:
             return Colours()
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(look, range(len(lengths))))
+        return list(pool.map(colours_at, range(len(sizes))))
 
 
-def file_contents(paths: Sequence[Path], root: Path, *, most: int = MOST_BYTES) -> Iterator[bytes]:
-    """What to fingerprint a set of files by: the name of each with the SHA-256 of its bytes, which
-    threads ask for.
+def hash_files(paths: Sequence[Path], root: Path, *, max_bytes: int = MAX_BYTES) -> Iterator[bytes]:
+    """Yield the name of each file with the SHA-256 of its bytes, for a fingerprint.
 
-    One that cannot be read counts as empty, as does what is no regular file and what has over
-    `most` bytes.
+    Threads read the files. A file that cannot be read counts as empty, as does one that is not a
+    regular file or has more than `max_bytes` bytes.
+
+    Args:
+        paths: the files.
+        root: the names are paths below this folder.
+        max_bytes: size of the largest file that is read.
     """
 
-    def digest(path: Path) -> bytes:
+    def hash_file(path: Path) -> bytes:
         try:
             with open_regular(path) as file:
-                return _digest(file, most)
+                return _hash(file, max_bytes)
         except (OSError, ValueError):
             return hashlib.sha256().digest()
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for path, found in zip(paths, pool.map(digest, paths), strict=True):
-            yield _named(name_below(root, path), found)
+        for path, digest in zip(paths, pool.map(hash_file, paths), strict=True):
+            yield _name_and_hash(path_below(root, path), digest)
 
 
-def _digest(file: _Open, most: int) -> bytes:
+def _hash(file: _File, max_bytes: int) -> bytes:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    return (
-        hashlib.file_digest(file, "sha256").digest() if size <= most else hashlib.sha256().digest()
-    )
+    if size > max_bytes:
+        return hashlib.sha256().digest()
+    return hashlib.file_digest(file, "sha256").digest()
 
 
-def _named(name: str, digest: bytes) -> bytes:
+def _name_and_hash(name: str, digest: bytes) -> bytes:
     return name.encode(errors="surrogatepass") + b"\0" + digest
 
 
-def reading(colours: Colours) -> bytes:
-    """Say for the fingerprint how an image is read where it was once read otherwise: caches have
-    features of that.
+def conversion_mark(colours: Colours) -> bytes:
+    """Return a mark for the fingerprint of an image that earlier versions converted otherwise.
+
+    Caches may hold features of the same bytes under the earlier conversion.
     """
     return b"\0on white" * colours.transparent + b"\0upper bits" * colours.deep
 
 
-def name_below(root: Path, path: Path) -> str:
-    """What to call a file: its path below `root`, or all of it where it is not below.
+def path_below(root: Path, path: Path) -> str:
+    """Return a path relative to `root`, or the whole path where it is not below `root`.
 
     Examples:
-        >>> name_below(Path("/data"), Path("/data/cats/7.png")), name_below(Path("/data"), Path("/tmp/7.png"))
-        ('cats/7.png', '/tmp/7.png')
+        >>> path_below(Path("/data"), Path("/data/cats/7.png"))
+        'cats/7.png'
+        >>> path_below(Path("/data"), Path("/tmp/7.png"))
+        '/tmp/7.png'
     """
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()

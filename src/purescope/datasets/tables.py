@@ -1,7 +1,6 @@
-"""Tables of text from CSV and Parquet files: the columns that are wanted, with the number of each
-line.
+"""Read columns of CSV and Parquet files as text, with a line number for each row.
 
-Files come from anywhere: a header may have any number of columns, and a footer may declare any
+The files are not trusted: a header may have any number of columns, and a footer may declare any
 number of rows.
 """
 
@@ -23,22 +22,24 @@ from purescope.files.reading import open_whole
 if TYPE_CHECKING:
     import pyarrow
 
-_CELL = 150  # bytes that a cell takes here, its path or name included
-_MOST_PER_BYTE = 1000  # bytes of cells for each byte of Parquet: paths differ from row to row, and take some bits each
-_COPIES = 3  # of a text: as bytes of the file, as Arrow's and as Python's
-_LONGEST = 131_072  # characters of a cell, as many as Python reads of a CSV
+_CELL_BYTES = 150  # memory that a cell takes as a Python text, for a typical path or name
+# Most bytes of cells for each byte of Parquet: paths differ from row to row, and each takes some
+# bits.
+_MAX_PER_BYTE = 1000
+_COPIES = 3  # copies of a text: the bytes of the file, Arrow's and Python's
+_LONGEST = 131_072  # most characters of a cell: as many as Python's CSV reader takes
 
 
 @dataclass(frozen=True)
 class Table:
-    """Some columns of a file, as text.
+    """Hold columns of a file as text.
 
     Args:
         header: the names of all columns.
-        columns: those that were wanted, by their names in the file; the cells without the white
-            space around them.
-        lines: a number for each row, to name it by.
-        separator: what stands between the cells of a text.
+        columns: the wanted columns by their names in the file; cells without white space around
+            them.
+        lines: a line number for each row.
+        separator: what separates the cells of a text file.
     """
 
     header: Sequence[str]
@@ -47,34 +48,37 @@ class Table:
     separator: str = ","
 
 
-def plain(column: str) -> str:
-    """The name of a column as it is compared.
+def normalize(column: str) -> str:
+    """Return the name of a column in the form in which names are compared.
 
     Examples:
-        >>> plain(" Path ")
+        >>> normalize(" Path ")
         'path'
     """
     return column.strip().lower()
 
 
 def read_csv(file: Path, wanted: Collection[str], needed: Sequence[Collection[str]] = ()) -> Table:
-    """Read columns of a CSV whose plain names are wanted.
+    """Read the wanted columns of a CSV file.
 
-    Its cells are separated by commas; by semicolons, tabs or bars where only so the header has a
-    name of each collection in `needed`.
+    Args:
+        file: the CSV file.
+        wanted: normalized names of columns.
+        needed: the header needs a name of each of these collections. Where it has them only if
+            cells are separated by semicolons, tabs or bars, that is the separator; else the comma.
 
     Raises:
-        OSError, ValueError, csv.Error: it cannot be read.
+        OSError, ValueError, csv.Error: the file cannot be read.
     """
     with (
         open_whole(file) as binary,
         io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as stream,
     ):
-        separator = _separator(stream, needed)
+        separator = _find_separator(stream, needed)
         reader = csv.reader(stream, strict=True, delimiter=separator)
         header = next(reader, [])
         _check_header(header)
-        places = [place for place, name in enumerate(header) if plain(name) in wanted]
+        places = [place for place, name in enumerate(header) if normalize(name) in wanted]
         columns: list[list[str]] = [[] for _ in places]
         lines = []
         for row in reader:
@@ -90,37 +94,42 @@ def read_csv(file: Path, wanted: Collection[str], needed: Sequence[Collection[st
     return Table(header, by_name, lines, separator)
 
 
-def _separator(stream: io.TextIOWrapper, needed: Sequence[Collection[str]]) -> str:
-    """What separates the cells of a table; its header tells."""
+def _find_separator(stream: io.TextIOWrapper, needed: Sequence[Collection[str]]) -> str:
+    """Find the separator of the cells from the header."""
     start = stream.tell()
     line = stream.readline(_LONGEST)
     stream.seek(start)
-    cells = {separator: _cells_of(line, separator) for separator in (",", ";", "\t", "|")}
+    headers = {separator: _split_header(line, separator) for separator in (",", ";", "\t", "|")}
     fitting = (
         separator
-        for separator, header in cells.items()
-        if all(header & {*names} for names in needed)
+        for separator, names in headers.items()
+        if all(names & {*alternatives} for alternatives in needed)
     )
-    # Where none has them, the one that separates anything, so that an error names the columns that
-    # are there.
-    several = (separator for separator, header in cells.items() if len(header) > 1)
+    # If no header fits, any separator that gives several columns, so that the error lists them.
+    several = (separator for separator, names in headers.items() if len(names) > 1)
     return next(itertools.chain(fitting, several), ",")
 
 
-def _cells_of(line: str, separator: str) -> set[str]:
+def _split_header(line: str, separator: str) -> set[str]:
     with suppress(csv.Error):
-        return {plain(cell) for cell in next(csv.reader([line], delimiter=separator), [])}
+        return {normalize(cell) for cell in next(csv.reader([line], delimiter=separator), [])}
     return set()
 
 
 def read_parquet(
     file: Path, wanted: Collection[str], needed: Sequence[Collection[str]] = ()
 ) -> Table:
-    """Read columns of a Parquet file whose plain names are wanted; lines are counted from 1.
+    """Read the wanted columns of a Parquet file; its lines are counted from 1.
+
+    Args:
+        file: the Parquet file.
+        wanted: normalized names of columns.
+        needed: not used; `read_csv` needs it.
 
     Raises:
-        DatasetError: it declares more rows than such a file can have, or than there is memory for.
-        OSError, ValueError, pyarrow.ArrowException: it cannot be read.
+        DatasetError: the file declares more rows than a file of its size can hold, or than there is
+            memory for.
+        OSError, ValueError, pyarrow.ArrowException: the file cannot be read.
     """
     import pyarrow.parquet
 
@@ -128,38 +137,38 @@ def read_parquet(
         stored = stream.seek(0, io.SEEK_END)
         schema = pyarrow.parquet.read_schema(stream)
         _check_header(schema.names)
-        names = [name for name in schema.names if plain(name) in wanted]
+        names = [name for name in schema.names if normalize(name) in wanted]
         for name in names:
             _check_type(name, schema.field(name).type)
         texts = [name for name in names if not pyarrow.types.is_primitive(schema.field(name).type)]
-        # A text that many rows share stays one: a column of it is small in the file, and need not
-        # be large here.
+        # A text that many rows share is kept once, as in the file: the column stays small.
         parquet = pyarrow.parquet.ParquetFile(
             stream, read_dictionary=texts, page_checksum_verification=True
         )
         rows = parquet.metadata.num_rows
-        # Columns that nobody wants may be pictures, which unpack to what they take in the file.
+        # Other columns may be pictures; unpacked, they are about as large as in the file.
         unpacked = max(0, unpacked_bytes(parquet.metadata) - stored)
         require_room(
-            max(rows * len(names) * _CELL, unpacked),
+            max(rows * len(names) * _CELL_BYTES, unpacked),
             stored=stored,
             what=f"{file}, with {rows:,} rows,",
-            most_per_byte=_MOST_PER_BYTE,
+            most_per_byte=_MAX_PER_BYTE,
             error=DatasetError,
-            needed=rows * len(names) * _CELL + _COPIES * unpacked,
+            needed=rows * len(names) * _CELL_BYTES + _COPIES * unpacked,
         )
         table = parquet.read(columns=names)
     columns = {
-        name: [cell for chunk in table[name].chunks for cell in _cells(name, chunk)]
+        name: [cell for chunk in table[name].chunks for cell in _read_cells(name, chunk)]
         for name in names
     }
     return Table(schema.names, columns, range(1, table.num_rows + 1))
 
 
 def _check_header(names: Sequence[str]) -> None:
-    twice = next((name for name, count in Counter(map(plain, names)).items() if count > 1), None)
-    if twice is not None:
-        raise ValueError(f"two columns are called {twice!r}")
+    counts = Counter(map(normalize, names))
+    repeated = next((name for name, count in counts.items() if count > 1), None)
+    if repeated is not None:
+        raise ValueError(f"two columns are called {repeated!r}")
 
 
 def _check_type(name: str, kind: "pyarrow.DataType") -> None:
@@ -174,43 +183,44 @@ def _check_type(name: str, kind: "pyarrow.DataType") -> None:
         types.is_null,
     )
     if not any(fits(kind) for fits in (*fitting, types.is_boolean)):
-        told = "bytes" if types.is_binary(kind) or types.is_large_binary(kind) else str(kind)
-        raise ValueError(f"the column {name} holds {told}, no text and no whole numbers")
+        came = "bytes" if types.is_binary(kind) or types.is_large_binary(kind) else str(kind)
+        raise ValueError(f"the column {name} holds {came}, neither text nor whole numbers")
 
 
-def _cells(name: str, chunk: "pyarrow.Array") -> list[str]:
+def _read_cells(name: str, chunk: "pyarrow.Array") -> list[str]:
     import pyarrow
 
-    shared = isinstance(chunk, pyarrow.DictionaryArray)
-    _check_lengths(name, chunk.dictionary if shared else chunk)
-    if not shared:
-        return [_text(name, cell) for cell in chunk.to_pylist()]
+    if not isinstance(chunk, pyarrow.DictionaryArray):
+        _check_lengths(name, chunk)
+        return [_to_text(name, cell) for cell in chunk.to_pylist()]
+    _check_lengths(name, chunk.dictionary)
     # One object for each text, however many rows have it.
-    texts = [_text(name, cell) for cell in chunk.dictionary.to_pylist()]
+    texts = [_to_text(name, cell) for cell in chunk.dictionary.to_pylist()]
     return ["" if place is None else texts[place] for place in chunk.indices.to_pylist()]
 
 
 def _check_lengths(name: str, cells: "pyarrow.Array") -> None:
-    """Refuse a long cell before it is a text of Python's."""
+    """Refuse a long cell before it becomes a Python text."""
     from pyarrow import compute, types
 
     if types.is_string(cells.type) or types.is_large_string(cells.type):
         longest = compute.max(compute.binary_length(cells)).as_py() or 0
         if longest > 4 * _LONGEST:
             raise ValueError(
-                f"the column {name} has a cell of {longest:,} bytes, where {_LONGEST:,} letters "
-                f"are read"
+                f"the column {name} has a cell of {longest:,} bytes, where at most {_LONGEST:,} "
+                "letters are read"
             )
 
 
-def _text(name: str, cell: object) -> str:
+def _to_text(name: str, cell: object) -> str:
     if isinstance(cell, float):
-        # As a table has whole numbers once one of them was missing.
+        # A table holds whole numbers as 1.0 once one of them was missing.
         return f"{cell:.0f}" if math.isfinite(cell) and cell.is_integer() else repr(cell)
     text = "" if cell is None else str(cell).strip()
     if len(text) > _LONGEST:
         raise ValueError(
-            f"the column {name} has a cell of {len(text):,} characters, where {_LONGEST:,} are read"
+            f"the column {name} has a cell of {len(text):,} characters, where at most "
+            f"{_LONGEST:,} are read"
         )
     return text
 
@@ -220,4 +230,4 @@ READERS: dict[str, Callable[[Path, Collection[str], Sequence[Collection[str]]], 
     ".tsv": read_csv,
     ".parquet": read_parquet,
 }
-"""How to read a file, by its ending."""
+"""The reader for each ending of a file."""

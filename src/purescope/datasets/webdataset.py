@@ -1,11 +1,11 @@
-"""``wds:PATTERN``: tar shards of images and labels, in the layout that the CLIP benchmark community
-publishes.
+"""Load ``wds:PATTERN``: tar shards of images and labels, as the CLIP benchmark publishes them.
 
-ROOT/classnames.txt                             one class name a line, in the order of labels
-ROOT/zeroshot_classification_templates.txt      one template a line, {c} for the name; may be
-missing ROOT/test/nshards.txt                           how many shards there are; may be missing
-ROOT/test/0.tar, 1.tar, ...                     KEY.jpg (or .jpeg, .png, .webp) and KEY.cls, a
-number, for each key
+The layout, where KEY.jpg may also end in .jpeg, .png or .webp, and KEY.cls holds a number::
+
+    ROOT/classnames.txt                           one class name a line, in the order of labels
+    ROOT/zeroshot_classification_templates.txt    one template a line, {c} for the name; optional
+    ROOT/test/nshards.txt                         the number of shards; optional
+    ROOT/test/0.tar, 1.tar, ...                   KEY.jpg and KEY.cls for each key
 """
 
 import io
@@ -21,28 +21,36 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from purescope.datasets.archives import Member, members, read_member
+from purescope.datasets.archives import Member, read_member, read_members
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.decoding import Convert
 from purescope.datasets.images import (
     FINGERPRINTED,
-    Looked,
-    file_contents,
-    look_at_starts,
+    ImageScan,
+    conversion_mark,
+    hash_files,
     open_rgb,
-    reading,
+    read_all_colours,
 )
-from purescope.datasets.prompts import PLAIN_TEMPLATES
-from purescope.datasets.words import CLASSNAMES, TEMPLATES, read_lines, templates_in
+from purescope.datasets.prompts import (
+    CLASSNAMES,
+    PLAIN_TEMPLATES,
+    TEMPLATES,
+    read_lines,
+    standard_templates,
+)
 from purescope.errors import DatasetError, listed
 from purescope.specs import exists, short_name, to_path
 
-_IMAGES = ("webp", "png", "jpg", "jpeg")  # the first one that a key has
+_IMAGES = ("webp", "png", "jpg", "jpeg")  # the first one that a key has is used
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
-_MOST_SHARDS = 100_000
+_MAX_SHARDS = 100_000
 _LAYOUT = (
     "a folder of tars, ROOT with ROOT/test/*.tar, a pattern DIR/*.tar or DIR/{0..4}.tar, or one tar"
 )
+
+# The members of each key, by their endings.
+_Keys = Mapping[str, Mapping[str, Member]]
 
 
 @dataclass(frozen=True)
@@ -53,146 +61,145 @@ class _Sample:
 
 
 def load(pattern: str) -> Dataset:
-    """The samples of the shards that `pattern` names, in the order of the numbers in their names.
+    """Load the samples of the shards that `pattern` names, in the order of the shards' numbers.
 
     Raises:
         DatasetError: a shard is missing or damaged, a key lacks its image or its label, a label is
-            no number or has no class name, or there are no class names.
+            not a number or has no class name, or there are no class names.
     """
     try:
-        shards = _shards(pattern)
+        shards = _find_shards(pattern)
     except OSError as error:
         raise DatasetError(
             f"wds:{pattern} cannot be read: {error}", expected=_LAYOUT, fix="check its permissions"
         ) from error
-    root, classes = _class_names(shards[0].parent)
-    samples = [sample for shard in shards for sample in _samples(shard, len(classes))]
+    root, classes = _read_class_names(shards[0].parent)
+    samples = [sample for shard in shards for sample in _read_samples(shard, len(classes))]
     labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
-    own_templates = os.path.lexists(templates := root / TEMPLATES)
-    above = Path(os.path.commonpath([shard.parent for shard in shards]))
+    templates: tuple[str, ...] = PLAIN_TEMPLATES
+    words = root / CLASSNAMES
+    if os.path.lexists(root / TEMPLATES):
+        words = root / TEMPLATES
+        templates = standard_templates(read_lines(words), str(words))
 
     def read(index: int, convert: Convert) -> Image.Image:
         shard, image = samples[index].shard, samples[index].image
-        return open_rgb(
-            io.BytesIO(read_member(shard, image)), f"{image.name} of {shard}", convert=convert
-        )
+        content = io.BytesIO(read_member(shard, image))
+        return open_rgb(content, f"{image.name} of {shard}", convert=convert)
 
-    shard_contents = file_contents(shards, above, most=sys.maxsize)
-    looked = _look(samples)
-    looked.warn(f"wds:{pattern}")
+    common = Path(os.path.commonpath([shard.parent for shard in shards]))
+    shard_contents = hash_files(shards, common, max_bytes=sys.maxsize)
+    scan = _scan_samples(samples)
+    scan.warn(f"wds:{pattern}")
     return Dataset(
         name=short_name(root.resolve().name),
         spec=f"wds:{pattern}",
         classes=classes,
         labels=labels,
-        images=looked.images(read),
+        images=scan.lazy_images(read),
         display_names=classes,
-        templates=templates_in(read_lines(templates), str(templates))
-        if own_templates
-        else PLAIN_TEMPLATES,
+        templates=templates,
         source={
             "split": ", ".join(dict.fromkeys(shard.parent.resolve().name for shard in shards)),
             "shards": str(len(shards)),
-            "words": str(templates if own_templates else root / CLASSNAMES),
+            "words": str(words),
             "fingerprint_of": FINGERPRINTED.replace("file", "shard"),
         },
-        fingerprint=fingerprint(classes, labels, itertools.chain(shard_contents, looked.contents)),
+        fingerprint=fingerprint(classes, labels, itertools.chain(shard_contents, scan.contents)),
     )
 
 
-def _look(samples: Sequence[_Sample]) -> Looked:
-    """What the images have beside plain colours; their bytes are in the fingerprint with those of
-    their shards.
+def _scan_samples(samples: Sequence[_Sample]) -> ImageScan:
+    """Read the headers of the images.
+
+    The fingerprint covers their bytes by the hashes of the shards; contents are only names with a
+    mark, of images that are not converted as Pillow would.
     """
 
-    def read(index: int, length: int) -> bytes:
+    def read_start(index: int, size: int) -> bytes:
         shard, image = samples[index].shard, samples[index].image
-        return read_member(shard, replace(image, size=length))
+        return read_member(shard, replace(image, size=size))
 
-    colours = look_at_starts([sample.image.size for sample in samples], read)
+    colours = read_all_colours([sample.image.size for sample in samples], read_start)
     names = [sample.image.name.encode(errors="surrogatepass") for sample in samples]
-    told = zip(names, map(reading, colours), strict=True)
-    return Looked([name + how for name, how in told if how], colours)
+    marks = map(conversion_mark, colours)
+    return ImageScan(
+        [name + mark for name, mark in zip(names, marks, strict=True) if mark], colours
+    )
 
 
-def _shards(pattern: str) -> list[Path]:
+def _find_shards(pattern: str) -> list[Path]:
     path = to_path(pattern)
     if exists(path) and not path.is_dir():
         return [path]
-    if _RANGE.search(pattern) and not path.is_dir():
-        return _all_there(
-            [Path(name) for name in itertools.islice(_expand(str(path)), _MOST_SHARDS + 1)]
-        )
-    found = (
-        [*path.glob("*.tar")] or [*(path / "test").glob("*.tar")]
-        if path.is_dir()
-        else [*_glob(path)]
-    )
-    found = [
-        shard for shard in found if not shard.name.startswith("._")
-    ]  # which macOS makes beside files of its own
-    if not found:
+    if path.is_dir():
+        shards = [*path.glob("*.tar")] or [*(path / "test").glob("*.tar")]
+    elif _RANGE.search(pattern):
+        names = itertools.islice(_expand(str(path)), _MAX_SHARDS + 1)
+        return _check_shards([Path(name) for name in names])
+    else:
+        shards = [*_glob(path)]
+    # macOS makes files with such names beside its own.
+    shards = [shard for shard in shards if not shard.name.startswith("._")]
+    if not shards:
         raise DatasetError(
-            f"wds:{pattern}: no shard is there", expected=_LAYOUT, fix="check the path"
+            f"wds:{pattern}: there are no shards", expected=_LAYOUT, fix="check the path"
         )
     if path.is_dir() or path.name == "*.tar":
-        for folder, shards in itertools.groupby(sorted(found), key=lambda shard: shard.parent):
-            _check_count(folder, len([*shards]))
-    return sorted(found, key=_by_number)
+        for folder, group in itertools.groupby(sorted(shards), key=lambda shard: shard.parent):
+            _check_count(folder, len([*group]))
+    return sorted(shards, key=_by_number)
 
 
-def _all_there(shards: list[Path]) -> list[Path]:
-    gone = [shard for shard in shards if not shard.exists() or shard.is_dir()]
-    if gone:
+def _check_shards(shards: list[Path]) -> list[Path]:
+    """Return the shards; refuse missing ones, and more than `_MAX_SHARDS`."""
+    missing = [shard for shard in shards if not shard.exists() or shard.is_dir()]
+    if missing:
         raise DatasetError(
-            f"{len(gone)} of {len(shards)} shards are not there, first {gone[0]}",
+            f"{len(missing)} of {len(shards)} shards are missing, the first is {missing[0]}",
             expected="a file for each number from the first to the last",
-            fix="name those that are there, or fetch the others",
+            fix="name the shards that exist, or fetch the others",
         )
-    if len(shards) > _MOST_SHARDS:
+    if len(shards) > _MAX_SHARDS:
         raise DatasetError(
-            f"over {_MOST_SHARDS} shards, first {shards[0]}", fix="name fewer of them"
+            f"over {_MAX_SHARDS} shards, the first is {shards[0]}", fix="name fewer of them"
         )
     return shards
 
 
 def _expand(pattern: str) -> Iterator[str]:
-    """Each name that a pattern like ``{00..12}`` stands for, with as many digits.
+    """Yield each name that a pattern like ``{00..12}`` stands for, with as many digits.
 
     Examples:
         >>> [*_expand("{08..10}.tar")]
         ['08.tar', '09.tar', '10.tar']
     """
-    found = _RANGE.search(pattern)
-    if found is None:
+    numbers = _RANGE.search(pattern)
+    if numbers is None:
         yield pattern
         return
-    first, last = found.groups()
+    first, last = numbers.groups()
     if int(first) > int(last):
-        raise DatasetError(f"{found[0]} in {pattern}", expected="{FIRST..LAST}, both included")
+        raise DatasetError(f"{numbers[0]} in {pattern}", expected="{FIRST..LAST}, both included")
+    before, after = pattern[: numbers.start()], pattern[numbers.end() :]
     for number in range(int(first), int(last) + 1):
-        yield from _expand(
-            f"{pattern[: found.start()]}{number:0{len(first)}}{pattern[found.end() :]}"
-        )
+        yield from _expand(f"{before}{number:0{len(first)}}{after}")
 
 
 def _glob(path: Path) -> Iterator[Path]:
-    """What a pattern with ``*`` and ``?`` names, in folders too."""
+    """Yield the files that a pattern with ``*`` and ``?`` names, also in its folders."""
     parts = path.parts
     first = next((i for i, part in enumerate(parts) if re.search(r"[*?[]", part)), len(parts) - 1)
+    folder, pattern = Path(*parts[:first]), str(Path(*parts[first:]))
     try:
-        # Pipes and devices are named when they are reached: only folders are no shards.
-        yield from (
-            found
-            for found in Path(*parts[:first]).glob(str(Path(*parts[first:])))
-            if not found.is_dir()
-        )
+        # Pipes and devices stay in: reading them raises an error that names them.
+        yield from (file for file in folder.glob(pattern) if not file.is_dir())
     except (ValueError, NotImplementedError, IndexError):  # "**" in a word, or no pattern at all
         return
 
 
 def _by_number(shard: Path) -> list[tuple[int, str]]:
-    """10.tar comes after 9.tar."""
+    """Return a key for sorting that puts 10.tar after 9.tar."""
     return [
         (int(part), "") if part.isdecimal() else (-1, part)
         for part in re.split(r"(\d+)", str(shard))
@@ -200,19 +207,21 @@ def _by_number(shard: Path) -> list[tuple[int, str]]:
 
 
 def _check_count(folder: Path, shards: int) -> None:
+    """Refuse another number of shards than ``nshards.txt`` has, if it exists."""
     file = folder / "nshards.txt"
-    told = read_lines(file)[0] if os.path.lexists(file) else str(shards)
-    if told != str(shards):
+    expected = read_lines(file)[0] if os.path.lexists(file) else str(shards)
+    if expected != str(shards):
         raise DatasetError(
             f"{shards} shards are in {folder}",
-            expected=f"{told}, as {file.name} has it",
-            fix="fetch the others; or name those to take: DIR/{0..4}.tar",
+            expected=f"{expected}, as {file.name} has it",
+            fix="fetch the others; or name the shards to use: DIR/{0..4}.tar",
         )
 
 
-def _class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
-    """The root of the set, which has the list of class names: the folder of the shards, or the one
-    above.
+def _read_class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """Find the root of the dataset, which has the list of class names, and read the list.
+
+    The root is the folder of the shards, or the folder above it.
     """
     for root in (folder, folder.resolve().parent):
         if os.path.lexists(root / CLASSNAMES):
@@ -224,49 +233,50 @@ def _class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
     )
 
 
-def _samples(shard: Path, classes: int) -> Iterator[_Sample]:
-    """The image and the label of each key, in the order of the shard."""
-    keys = _parts(shard)
-    extra = _join_parts(shard, keys)
-    for key, found in keys.items():
-        image = next((found[suffix] for suffix in _IMAGES if suffix in found), None)
-        if image is None or "cls" not in found:
-            names = " and ".join(member.name for member in found.values())
+def _read_samples(shard: Path, classes: int) -> Iterator[_Sample]:
+    """Yield the image and the label of each key, in the order of the shard."""
+    keys = _read_keys(shard)
+    unused = _join_parts(shard, keys)
+    for key, members in keys.items():
+        image = next((members[suffix] for suffix in _IMAGES if suffix in members), None)
+        if image is None or "cls" not in members:
+            suffixes = " and ".join(f".{suffix}" for suffix in members)
+            names = " and ".join(member.name for member in members.values())
             raise DatasetError(
-                f"{key} in {shard} has {' and '.join(f'.{suffix}' for suffix in found)} only: "
-                f"{names}",
+                f"{key} in {shard} has {suffixes} only: {names}",
                 expected=f"an image (.{', .'.join(_IMAGES)}) and its label (.cls)",
-                fix="call the two alike up to their endings",
+                fix="give both the same name up to the ending",
             )
-        yield _Sample(shard, image, _label(shard, found["cls"], classes))
-    if extra:
+        yield _Sample(shard, image, _read_label(shard, members["cls"], classes))
+    if unused:
         warnings.warn(
-            f"{shard}: {extra} files are further parts of images that have a picture and a label, "
-            f"and are left out",
+            f"{shard}: {unused} files are left out: they are further parts of keys that have an "
+            "image and a label",
             stacklevel=3,
         )
 
 
-def _parts(shard: Path) -> dict[str, dict[str, Member]]:
-    """The pictures and labels of a shard, by their names up to the last dot and by their endings.
+def _read_keys(shard: Path) -> dict[str, dict[str, Member]]:
+    """Return the images and labels of a shard by key and ending; the key ends at the last dot.
 
-    The format splits names at their first dot, where many are called ``Track 2.0 (live).jpg``; see
-    `_host`.
+    The format splits names at the first dot, but many names are like ``Track 2.0 (live).jpg``; see
+    `_find_host`.
     """
     keys: dict[str, dict[str, Member]] = {}
-    for member in members(shard):
+    for member in read_members(shard):
         folder, _, file = member.name.rpartition("/")
         stem, _, suffix = file.rpartition(".")
-        if stem and not stem.startswith(".") and suffix.lower() in (*_IMAGES, "cls"):
-            found = keys.setdefault(f"{folder}/{stem}".lstrip("/"), {})
-            if suffix.lower() in found:
+        suffix = suffix.lower()
+        if stem and not stem.startswith(".") and suffix in (*_IMAGES, "cls"):
+            members = keys.setdefault(f"{folder}/{stem}".lstrip("/"), {})
+            if suffix in members:
                 raise DatasetError(f"{member.name} is twice in {shard}", expected="each file once")
-            found[suffix.lower()] = member
+            members[suffix] = member
     return keys
 
 
-def _host(key: str, keys: Mapping[str, Mapping[str, Member]]) -> str | None:
-    """The key that a part with an ending of two words belongs to: ``00001.image.png`` to 00001."""
+def _find_host(key: str, keys: _Keys) -> str | None:
+    """Return the key that a part with two endings belongs to: ``00001`` for ``00001.image``."""
     folder, slash, name = key.rpartition("/")
     while "." in name:
         name = name.rpartition(".")[0]
@@ -275,46 +285,53 @@ def _host(key: str, keys: Mapping[str, Mapping[str, Member]]) -> str | None:
     return None
 
 
-def _is_whole(found: Mapping[str, Member]) -> bool:
-    return "cls" in found and len(found) > 1
+def _is_complete(members: Mapping[str, Member]) -> bool:
+    return "cls" in members and len(members) > 1
 
 
 def _join_parts(shard: Path, keys: dict[str, dict[str, Member]]) -> int:
-    """Give keys what they lack from their parts, which are no keys then; return how many files are
-    left over.
+    """Complete keys with the parts that belong to them, and remove the parts from the keys.
+
+    Returns:
+        The number of files that no key needs.
 
     Raises:
-        DatasetError: a key without a picture has several parts that are pictures.
+        DatasetError: a key without an image has several parts that are images.
     """
     parts: dict[str, list[str]] = {}
     for key in keys:
-        host = None if _is_whole(keys[key]) else _host(key, keys)
+        host = None if _is_complete(keys[key]) else _find_host(key, keys)
         if host is not None:
             parts.setdefault(host, []).append(key)
-    extra = 0
+    unused = 0
     for host, names in parts.items():
-        lacking = [suffix for suffix in ("cls",) if suffix not in keys[host]]
-        lacking += [] if any(suffix in keys[host] for suffix in _IMAGES) else _IMAGES
-        fitting = [
-            member for name in names for suffix, member in keys[name].items() if suffix in lacking
+        needed = [] if "cls" in keys[host] else ["cls"]
+        if not any(suffix in keys[host] for suffix in _IMAGES):
+            needed += _IMAGES
+        members = [
+            (suffix, member)
+            for name in names
+            for suffix, member in keys[name].items()
+            if suffix in needed
         ]
-        pictures = [member.name for member in fitting if not member.name.lower().endswith(".cls")]
-        if len(pictures) > 1:
+        images = [member.name for suffix, member in members if suffix != "cls"]
+        if len(images) > 1:
             raise DatasetError(
-                f"{host} in {shard} has the pictures {listed(pictures)}",
-                expected="one picture for each key",
-                fix="leave only the one that is meant in the shard",
+                f"{host} in {shard} has the images {listed(images)}",
+                expected="one image for each key",
+                fix="leave only the right one in the shard",
             )
-        extra += sum(len(keys.pop(name)) for name in names) - len(fitting)
-        keys[host].update({member.name.rpartition(".")[2].lower(): member for member in fitting})
-    return extra
+        unused += sum(len(keys.pop(name)) for name in names) - len(members)
+        keys[host].update(members)
+    return unused
 
 
-def _label(shard: Path, member: Member, classes: int) -> int:
-    expected = f"a whole number from 0 to {classes - 1}, for the {classes} names of {CLASSNAMES}"
+def _read_label(shard: Path, member: Member, classes: int) -> int:
     text = read_member(shard, member).strip() if member.size <= 20 else b"..."
     if not re.fullmatch(rb"[0-9]+", text) or int(text) >= classes:
         raise DatasetError(
-            f"{member.name} in {shard} is {text.decode('ascii', 'replace')!r}", expected=expected
+            f"{member.name} in {shard} is {text.decode('ascii', 'replace')!r}",
+            expected=f"a whole number from 0 to {classes - 1}, for the {classes} names of "
+            f"{CLASSNAMES}",
         )
     return int(text)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
-from purescope.datasets.images import Images, of_protocol
+from purescope.datasets.images import Images, images_for
 from purescope.datasets.prompts import Prompts, prompts_for
 from purescope.errors import InputError
 from purescope.features.cache import Cache, complete
@@ -107,7 +107,7 @@ def extract(
     start = time.perf_counter()
     text = text_features(model, prompts, cache)
     batch = batch_length(model, min(batch_size, len(dataset)))
-    images = of_protocol(dataset.images, protocol)
+    images = images_for(dataset.images, protocol)
     image = _image_rows(model, dataset, images, preprocess, cache, batch, progress, name)
     if image.shape[1] != text.shape[1]:
         raise InputError(

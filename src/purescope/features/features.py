@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from purescope.datasets.names import check_class_count, check_class_names
+from purescope.datasets.dataset import check_class_count, check_class_names
 from purescope.errors import InputError
 from purescope.formats import definitions
 

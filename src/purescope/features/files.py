@@ -23,7 +23,7 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from purescope.datasets.names import check_class_count, warn_of_equal_names
+from purescope.datasets.dataset import check_class_count, warn_of_equal_names
 from purescope.errors import InputError
 from purescope.features.features import Features, are_unit_rows, check_arrays, unit_rows
 from purescope.features.metadata import Metadata, parse

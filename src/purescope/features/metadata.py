@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from purescope.datasets.names import check_class_names
+from purescope.datasets.dataset import check_class_names
 from purescope.errors import InputError
 from purescope.files.reading import unique_keys
 from purescope.specs import is_text

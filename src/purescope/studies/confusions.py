@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from purescope.datasets.names import told_apart
+from purescope.datasets.names import make_names_unique
 from purescope.maths.accuracy import best_other_by_k
 from purescope.parallel import on_each_core
 from purescope.studies.settings import PURITY
@@ -34,7 +34,7 @@ def confusion_table(measured: Measured) -> pd.DataFrame:
     """
     features, options = measured.features, measured.options
     labels, classes = features.labels, len(features.text)
-    names = pd.array(told_apart(features.classes), dtype=STRINGS)
+    names = pd.array(make_names_unique(features.classes), dtype=STRINGS)
 
     def count(answers: _Answers) -> pd.DataFrame:
         strategy, order, ks, right = answers

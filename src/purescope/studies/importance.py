@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from purescope.datasets.names import told_apart
+from purescope.datasets.dataset import make_names_unique
 from purescope.errors import InputError
 from purescope.features.features import Features
 from purescope.maths.correlation import partial_spearman, spearman, spearman_interval
@@ -200,7 +200,8 @@ def _neuron_table(
 
 def _class_table(features: Features, ablation: str, without: LeaveOneOut) -> pd.DataFrame:
     rows = pd.MultiIndex.from_product(
-        [range(features.image.shape[1]), told_apart(features.classes)], names=["neuron", "class"]
+        [range(features.image.shape[1]), make_names_unique(features.classes)],
+        names=["neuron", "class"],
     )
     table = pd.DataFrame(
         {"recall_drop": without.recall_drop.flatten().numpy()}, index=rows

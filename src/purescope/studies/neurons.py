@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Float16, Int64
 from torch import Tensor
 
-from purescope.datasets.names import told_apart
+from purescope.datasets.dataset import make_names_unique
 from purescope.datasets.prompts import vocabulary
 from purescope.errors import InputError, near_miss
 from purescope.features.cache import Cache
@@ -280,7 +280,7 @@ def portrait(measured: Measured) -> dict[str, pd.DataFrame]:
     Raises:
         InputError: the projections are of another number of neurons.
     """
-    features = replace(measured.features, classes=told_apart(measured.features.classes))
+    features = replace(measured.features, classes=make_names_unique(measured.features.classes))
     options = measured.options
     importance, of_classes = importance_tables(
         features, measured.bench.projections, ablation=options.ablation, seed=options.seed

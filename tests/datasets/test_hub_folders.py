@@ -1,4 +1,4 @@
-"""Where a data set leads `datasets` to: nowhere but to its own files, and not to the network."""
+"""Test that a dataset leads `datasets` only to its own files, and not to the network."""
 
 import bz2
 import gzip
@@ -28,7 +28,7 @@ FEATURES = hub.Features({"image": hub.Image(), "label": hub.ClassLabel(names=["c
 
 
 def table(file: Path, first: int = 0, paths: list[str] | None = None) -> None:
-    """Two images of shades `first` and `first + 1`, or two that are elsewhere."""
+    """Write two images of shades `first` and `first + 1`, or the paths of two images."""
     images = [{"bytes": picture(first + i), "path": None} for i in range(2)]
     named = [{"bytes": None, "path": path} for path in paths or ()]
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def table(file: Path, first: int = 0, paths: list[str] | None = None) -> None:
 
 
 def card(folder: Path, *configs: dict[str, Any], file: str = "README.md") -> Path:
-    """JSON is YAML."""
+    """Write a card with these configurations; JSON is YAML."""
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps({"configs": list(configs)})
     (folder / file).write_text(f"---\n{content}\n---\n# Pets\n" if file == "README.md" else content)
@@ -111,7 +111,7 @@ def test_nothing_else_in_a_card_is_an_address(key: str, tmp_path: Path) -> None:
 def test_a_card_of_the_hub_leads_to_files_beside_it(
     pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is looked at before `datasets` is."""
+    """The card is checked before `datasets` is called."""
     import huggingface_hub.constants
 
     card(tmp_path, config(pattern.replace("OUTSIDE", "/etc")))
@@ -119,11 +119,11 @@ def test_a_card_of_the_hub_leads_to_files_beside_it(
     def fetched(_: str, name: str, **__: object) -> str:
         return str(tmp_path / name)
 
-    def asked(*_: object, **__: object) -> None:
+    def followed(*_: object, **__: object) -> None:
         raise AssertionError("followed it")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetched)
-    monkeypatch.setattr(hub, "load_dataset_builder", asked)
+    monkeypatch.setattr(hub, "load_dataset_builder", followed)
     for module in (hub.config, huggingface_hub.constants):
         monkeypatch.setattr(module, "HF_HUB_OFFLINE", False)
     with pytest.raises(DatasetError, match=r"data_files in README\.md leads to"):
@@ -150,16 +150,16 @@ GOOD: dict[str, tuple[list[dict[str, Any]], list[int]]] = {
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_cards_of_honest_folders(kind: str, tmp_path: Path) -> None:
-    configs, told = GOOD[kind]
+    configs, expected_shades = GOOD[kind]
     for shard in (0, 1):
         table(tmp_path / "pets" / "data" / f"test-{shard}.parquet", 4 * shard)
     if configs:
         card(tmp_path / "pets", *configs)
-    assert sorted(shades(load_dataset(f"hf:{tmp_path / 'pets'}"))) == told
+    assert sorted(shades(load_dataset(f"hf:{tmp_path / 'pets'}"))) == expected_shades
 
 
 def test_a_folder_of_the_hubs_own_cache(tmp_path: Path) -> None:
-    """Its files are links to blobs."""
+    """The files of a snapshot are links to blobs."""
     root = tmp_path / "datasets--someone--pets"
     table(root / "blobs" / "0a1b")
     (root / "snapshots" / "abc").mkdir(parents=True)
@@ -199,11 +199,11 @@ def test_rows_name_images_of_the_folder_only(
         table(tmp_path / "pets" / "test.parquet", paths=["img/a.png", path])
         dataset = load_dataset(f"hf:{tmp_path / 'pets'}?split=test")
         assert dataset.images[0].getpixel((0, 0)) == (7, 7, 7)
-        with pytest.raises(DatasetError, match="its path leads out of the data set"):
+        with pytest.raises(DatasetError, match="its path leads out of the dataset"):
             dataset.images[1]
 
 
-# --- how much comes out
+# --- limits on what is unpacked
 
 
 def bomb(file: Path, images: list[dict[str, Any]], **options: Any) -> None:
@@ -265,10 +265,10 @@ BOMBS: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", BOMBS)
 def test_files_that_unpack_to_far_more(kind: str, tmp_path: Path) -> None:
-    make, told = BOMBS[kind]
+    make, message = BOMBS[kind]
     (tmp_path / "pets").mkdir()
     make(tmp_path / "pets" / f"test.{kind}")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         load_dataset(f"hf:{tmp_path / 'pets'}")
     kept = [
         file
@@ -279,7 +279,7 @@ def test_files_that_unpack_to_far_more(kind: str, tmp_path: Path) -> None:
 
 
 def test_an_honest_table_that_names_its_values_by_numbers(tmp_path: Path) -> None:
-    """If each were as long as the longest one, there would be too much."""
+    """It would be too large if each value were as long as the longest one."""
     (tmp_path / "pets").mkdir()
     large = io.BytesIO()
     Image.frombytes("RGB", (400, 400), random.Random(0).randbytes(480_000)).save(large, "PNG")
@@ -326,7 +326,7 @@ def test_a_packed_file_in_a_tar(tmp_path: Path) -> None:
 
 
 def test_a_sparse_file_in_a_tar(tmp_path: Path) -> None:
-    """One of GNU's, of which the header says how large it is."""
+    """Write a sparse file of GNU, whose header declares its size."""
     member = tarfile.TarInfo("0.bin")
     member.type = tarfile.GNUTYPE_SPARSE
     header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
@@ -339,7 +339,7 @@ def test_a_sparse_file_in_a_tar(tmp_path: Path) -> None:
 
 
 def test_images_with_a_table_beside_them(tmp_path: Path) -> None:
-    """Their links may lead out, as those of ``folder:`` may."""
+    """Links of images may lead out, as those of ``folder:`` may."""
     (tmp_path / "elsewhere.png").write_bytes(picture(1))
     root = tmp_path / "pets"
     root.mkdir()
@@ -358,10 +358,11 @@ def test_images_with_a_table_beside_them(tmp_path: Path) -> None:
 def test_the_guard_holds_where_a_card_has_led_astray(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second wall without the first one: `reference://` fills a variable into the address that
-    fsspec asks.
+    """Test the guard without the check of cards.
+
+    `reference://` puts an environment variable into the address that fsspec asks.
     """
-    monkeypatch.undo()  # the network is there
+    monkeypatch.undo()  # allow the network
     monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(huggingface, "check_cards", list)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -375,12 +376,12 @@ def test_the_guard_holds_where_a_card_has_led_astray(
         )
         with pytest.raises(DatasetError, match=r"refused, it wanted to connect to 127\.0\.0\.1"):
             load_dataset(f"hf:{tmp_path / 'pets'}")
-        with pytest.raises(BlockingIOError):  # nobody has connected
+        with pytest.raises(BlockingIOError):  # no client has connected
             server.accept()
 
 
 def test_folders_of_the_system_are_named(tmp_path: Path) -> None:
-    """`datasets` would count the thumbnails in them."""
+    """`datasets` would count the thumbnails in such folders."""
     for name in ("cat/1.png", "dog/1.png", "dog/@eaDir/1.png/thumb.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(picture(1))

@@ -31,7 +31,7 @@ OWN: dict[str, Any] = {
     },
 }
 PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "resize_mode": "squash"}
-NOTE = "ignore:.*tells no mean and deviation:UserWarning"
+NOTE = "ignore:.*has no mean and standard deviation:UserWarning"
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_an_architecture_of_ones_own(
 
 def test_one_without_preprocess_takes_open_clips_default_and_says_so(place: Path) -> None:
     with pytest.warns(
-        UserWarning, match=r'bare\.json: tells no mean and deviation .*add "preprocess_cfg"'
+        UserWarning, match=r'bare\.json: has no mean and standard deviation .*add "preprocess_cfg"'
     ):
         model = load_model(f"{place}/weights.pt", arch=f"{place}/bare.json")
     assert model.preprocess.mean == (0.48145466, 0.4578275, 0.40821073)
@@ -164,9 +164,23 @@ COMMANDS: dict[str, list[str]] = {
     "purity": ["purity", "weights.pt"],
     "convert": ["convert", "weights.pt", "OUT"],
     "track": ["track", "epoch_*.ckpt", "--no-figures", "--no-report", "--out", "OUT"],
-    "sweep": ["sweep", "weights.pt", "--data", "features:F", "--draws", "2", "--keep", "8", "--resamples", "5",
-              "--no-figures", "--no-report", "--out", "OUT"],
-}  # fmt: skip
+    "sweep": [
+        "sweep",
+        "weights.pt",
+        "--data",
+        "features:F",
+        "--draws",
+        "2",
+        "--keep",
+        "8",
+        "--resamples",
+        "5",
+        "--no-figures",
+        "--no-report",
+        "--out",
+        "OUT",
+    ],
+}
 
 
 @pytest.mark.slow

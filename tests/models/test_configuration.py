@@ -19,9 +19,7 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 from purescope.errors import ModelError
 from purescope.models import load_model
-from purescope.models.configuration import DECODER, MODEL, TEXT_TOWER, VISION, checked_model
-from purescope.models.convert import convert
-from purescope.models.plain import (
+from purescope.models.configuration import (
     FLAG,
     NOTHING,
     NUMBER,
@@ -31,9 +29,17 @@ from purescope.models.plain import (
     list_of,
     one_of,
 )
-from purescope.models.tokenizer_files import CLASSES, OPTIONS, Folder, private_folder, rebuild
-from purescope.models.transformers_config import TEXT_TOWERS, rebuilt_text_tower
-from purescope.models.vocabulary import open_clip_hf_tokenizer
+from purescope.models.convert import convert
+from purescope.models.open_clip_config import DECODER, MODEL, TEXT_TOWER, VISION, check_model
+from purescope.models.tokenizer_files import (
+    CLASSES,
+    OPTIONS,
+    PrivateFolder,
+    private_folder,
+    rebuild,
+)
+from purescope.models.tokenizers import open_clip_hf_tokenizer
+from purescope.models.transformers_config import TEXT_TOWERS, rebuild_text_tower
 from purescope.specs import is_inside
 from tests.checkpoints import write_open_clip
 from tests.models.test_open_clip import CONFIGS
@@ -62,12 +68,12 @@ def test_the_table_is_what_open_clips_models_take() -> None:
 @pytest.mark.parametrize("name", open_clip.list_models())
 def test_of_open_clips_own_configurations_nothing_is_left_out(name: str) -> None:
     config = open_clip.get_model_config(name)
-    assert checked_model(config, name) == config
+    assert check_model(config, name) == config
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_of_good_configurations_nothing_is_left_out(name: str) -> None:
-    assert checked_model(CONFIGS[name], name) == CONFIGS[name]
+    assert check_model(CONFIGS[name], name) == CONFIGS[name]
 
 
 def test_the_text_towers_are_open_clips() -> None:
@@ -78,7 +84,7 @@ def test_the_text_towers_are_open_clips() -> None:
 def test_a_default_text_tower_keeps_what_it_is(kind: str, tmp_path: Path) -> None:
     config = transformers.AutoConfig.for_model(kind)
     config.save_pretrained(tmp_path)
-    rebuilt = rebuilt_text_tower(tmp_path / "config.json")
+    rebuilt = rebuild_text_tower(tmp_path / "config.json")
     again = transformers.AutoConfig.for_model(**rebuilt)
     changed = {key for key, value in config.to_dict().items() if again.to_dict().get(key) != value}
     assert changed <= {
@@ -209,7 +215,8 @@ def test_open_clips_tokenizer_that_should_lower_case_and_does_not_is_told(tmp_pa
     """
     cased(tmp_path, do_lower_case=True)
     with pytest.warns(
-        UserWarning, match=r"is to lower-case sentences \(do_lower_case\), and open_clip's does not"
+        UserWarning,
+        match=r"asks for lower case \(do_lower_case\), and open_clip's does not apply it",
     ):
         found = open_clip_hf_tokenizer(tmp_path, 16, {}, mode=None)
     assert not found(["A cat"]).equal(found(["a cat"]))
@@ -305,10 +312,10 @@ def test_private_folders_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (path / "a").write_text("a")
         raise KeyError
     assert list((tmp_path / "temporary").iterdir()) == []
-    kept = Folder()
-    assert kept.path.is_dir()
-    path = kept.path
-    del kept
+    folder = PrivateFolder()
+    assert folder.path.is_dir()
+    path = folder.path
+    del folder
     assert not path.exists()
 
 

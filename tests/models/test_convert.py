@@ -222,7 +222,8 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "full" / "mine").write_text("mine")
     for out, message in ((tmp_path / "full", "full: holds mine"), (path, "Not a directory")):
         with pytest.raises(
-            OutputError, match=rf"{message}\s+expected: a folder that is not there, or empty"
+            OutputError,
+            match=rf"{message}\s+expected: a folder that does not exist, or an empty one",
         ):
             convert(str(path), out)
     (tmp_path / "empty").mkdir()

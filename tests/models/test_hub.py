@@ -13,12 +13,12 @@ import open_clip
 import pytest
 import torch
 from open_clip import pretrained
+from tests.models.test_architectures_by_shapes import config_of, images_for, tiny, vit
 
 from purescope.errors import ModelError
 from purescope.files.hub import fetch_file, fetch_folder
 from purescope.models import load_model
 from tests.checkpoints import write_open_clip, write_torchscript
-from tests.models.test_clip_layout import config_of, images_for, tiny, vit
 from tests.models.test_open_clip import CONFIGS, SENTENCES, TEXT
 from tests.models.test_transformers import word_tokenizer, write
 

@@ -223,7 +223,7 @@ def test_a_checkpoint_without_query_norms_needs_a_known_width(
     )
     torch.testing.assert_close(model.encode_image(images)[0], expected, rtol=1e-5, atol=1e-5)
     assert (wrong - expected).abs().max() > 1e-3
-    with pytest.raises(ModelError, match=r"width 64 tells no number of heads"):
+    with pytest.raises(ModelError, match=r"no known number of heads for width 64"):
         load_model(str(write_laclip(tmp_path / "tiny.pt", laclip_tensors(head_width=None))))
 
 
@@ -281,7 +281,7 @@ FAULTS: dict[str, tuple[Callable[[Tensors], dict[str, Any]], str]] = {
     ),
     "an odd q_norm": (
         lambda t: dict(t, **{"visual.blocks.0.attn.q_norm.weight": torch.ones(7)}),
-        r"q_norm of 7 cuts the width 48",
+        r"q_norm of 7 does not divide the width 48",
     ),
     "a list of numbers": (
         lambda t: dict(t, image_projection=[1.0]),

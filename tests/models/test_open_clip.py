@@ -224,7 +224,7 @@ def test_copies_of_a_model_are_independent(folder: Path) -> None:
     source = sources.from_folder(folder, offline=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is the last of several layers")
-        towers = _open_clip.towers(source)
+        towers = _open_clip.load(source)
     towers.module.eval()
     twin = copy.deepcopy(towers)
     images = images_for(towers.preprocess.size)

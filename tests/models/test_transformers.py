@@ -364,7 +364,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "images of any size": (
         "siglip",
         edit("config.json", model_type="siglip2"),
-        r"SigLIP 2 among the latter where",
+        r"SigLIP 2 with one image size is",
     ),
     "an impossible width": (
         "clip",
@@ -398,7 +398,11 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         put("model.safetensors", "hello"),
         r"model\.safetensors: not a readable safetensors",
     ),
-    "parts elsewhere": ("clip", in_parts("../model.safetensors"), r"index\.json: no list of parts"),
+    "parts elsewhere": (
+        "clip",
+        in_parts("../model.safetensors"),
+        r"index\.json: no list of files of weights",
+    ),
     "parts that are missing": ("clip", in_parts("b.safetensors"), r"b\.safetensors: no such file"),
     "no pooling": ("siglip", without_pooling, "vision_use_head False"),
     "no processor": (

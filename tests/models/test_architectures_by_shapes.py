@@ -16,9 +16,8 @@ from torch import Tensor
 
 from purescope.errors import ModelError
 from purescope.models import load_model
-from purescope.models.architectures import Architecture, fitted_sizes
+from purescope.models.architectures import Architecture, find_name_by_shapes, fit_sizes
 from purescope.models.checkpoint import read_tensors
-from purescope.models.clip_layout import arch_of_shapes
 from tests.checkpoints import Tensors, openai_marks, openai_model, write_laclip, write_torchscript
 
 WEIGHT = torch.zeros(8, 3, 16, 16)
@@ -255,8 +254,11 @@ def test_sizes_are_those_of_the_position_embeddings(
         tmp_path, "tiny", {**config, "text_cfg": {**config["text_cfg"], "context_length": 77}}
     )
     path = save(tmp_path / "model.pt", theirs, marks=False)
-    told = rf"takes images of 96 pixels, not {vision['image_size']} and sentences of 16 tokens, not 77 as tiny"
-    with pytest.warns(UserWarning, match=told):
+    message = (
+        rf"takes images of 96 pixels, not {vision['image_size']} and sentences of 16 tokens, "
+        r"not 77 as tiny"
+    )
+    with pytest.warns(UserWarning, match=message):
         model = load_model(str(path), arch=arch)
     assert model.preprocess.size == 96
     torch.testing.assert_close(
@@ -273,7 +275,7 @@ def test_another_size_of_a_known_architecture_is_found_from_shapes() -> None:
     with torch.device("meta"):
         tensors: Tensors = open_clip.CLIP(**config).state_dict()
     with pytest.warns(UserWarning, match="taken for open_clip's ViT-S-32-alt with GELU"):
-        assert arch_of_shapes(Path("model.pt"), tensors) == "ViT-S-32-alt"
+        assert find_name_by_shapes(Path("model.pt"), tensors) == "ViT-S-32-alt"
 
 
 def test_sizes_of_a_tower_of_timm() -> None:
@@ -283,11 +285,11 @@ def test_sizes_of_a_tower_of_timm() -> None:
     }
     found = Architecture("tiny", {"vision_cfg": {"image_size": 32}, "text_cfg": {}}, {})
     with pytest.warns(UserWarning, match="images of 64 pixels, not 32"):
-        assert fitted_sizes(Path("a.pt"), found, tensors)["vision_cfg"]["image_size"] == 64
+        assert fit_sizes(Path("a.pt"), found, tensors)["vision_cfg"]["image_size"] == 64
     with_class = {**tensors, "visual.trunk.pos_embed": torch.zeros(1, 5, 8)}
-    assert fitted_sizes(Path("a.pt"), found, with_class) is found.model
+    assert fit_sizes(Path("a.pt"), found, with_class) is found.model
     oblong = {**tensors, "visual.trunk.pos_embed": torch.zeros(1, 8, 8)}
-    assert fitted_sizes(Path("a.pt"), found, oblong) is found.model
+    assert fit_sizes(Path("a.pt"), found, oblong) is found.model
 
 
 def test_a_bare_file_in_openais_precisions_is_asked_about(
@@ -312,7 +314,7 @@ def test_the_architectures_of_published_files_are_found_from_shapes(name: str) -
     with torch.device("meta"):
         tensors: Tensors = open_clip.CLIP(**open_clip.get_model_config(name)).state_dict()
     with pytest.warns(UserWarning, match=f"taken for open_clip's {name} with GELU"):
-        assert arch_of_shapes(Path("model.pt"), tensors) == name
+        assert find_name_by_shapes(Path("model.pt"), tensors) == name
 
 
 def test_an_architecture_is_for_a_bare_file(vit: Any, tmp_path: Path) -> None:

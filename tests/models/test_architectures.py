@@ -1,4 +1,4 @@
-"""Architectures of one's own for bare files of weights, in a file of JSON."""
+"""Test architectures described by a JSON file, for bare files of weights."""
 
 import copy
 import gzip
@@ -36,7 +36,7 @@ NOTE = "ignore:.*has no mean and standard deviation:UserWarning"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights under several names, and their architecture, bare and with a preprocess."""
+    """Write weights under several names, and their architecture with and without a preprocess."""
     place = tmp_path_factory.mktemp("own")
     model = write_open_clip(place / "folder", OWN)
     for name in ("weights.pt", "weights", "epoch_1.ckpt"):
@@ -145,7 +145,7 @@ def test_the_way_out_is_named(load: Callable[[Path], Model], message: str, place
 
 
 def test_it_is_open_clips_own_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What open_clip makes of the same two files."""
+    """Compare with open_clip's model of the same two files."""
     from open_clip import factory
 
     monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))

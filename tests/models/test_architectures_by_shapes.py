@@ -1,6 +1,4 @@
-"""Bare files in CLIP's layout: OpenAI's archives and state dicts, and open_clip's with and without
-a name.
-"""
+"""Test bare files in CLIP's layout: archives and state dicts of OpenAI, and files of open_clip."""
 
 import json
 import warnings
@@ -40,9 +38,7 @@ def vit() -> Any:
 
 @pytest.fixture
 def tiny() -> Iterator[Callable[..., str]]:
-    """Registers small architectures with open_clip, by its own function, and takes them out
-    again.
-    """
+    """Register small architectures with open_clip by its own function; remove them afterwards."""
     from open_clip import factory
 
     paths, configs = list(factory._MODEL_CONFIG_PATHS), dict(factory._MODEL_CONFIGS)
@@ -115,9 +111,7 @@ def test_an_archive_of_openai_is_its_model(theirs: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_archive_is_what_torch_and_open_clip_read(theirs: Any, tmp_path: Path) -> None:
-    """Every tensor of the archive's own state_dict, equal; and open_clip's reader gives the same
-    model.
-    """
+    """Compare every tensor with the archive's own state_dict, and the model with open_clip's."""
     path = write_torchscript(tmp_path / "model.pt", theirs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -138,7 +132,7 @@ def test_a_state_dict_of_openai(vit: Any, tmp_path: Path) -> None:
 
 
 def test_another_activation_would_show(vit: Any, tmp_path: Path) -> None:
-    """The comparisons above would not be worth much if it did not."""
+    """Make sure that the comparisons above would notice another activation."""
     config = config_of(quick_gelu=False)
     wrong = open_clip.CLIP(**config)
     wrong.load_state_dict(vit.state_dict())
@@ -148,7 +142,7 @@ def test_another_activation_would_show(vit: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_code_of_an_archive_is_read(vit: Any, tmp_path: Path) -> None:
-    """Its program may be anything, or missing."""
+    """Read an archive without its program, which may be anything."""
     whole, path = write_torchscript(tmp_path / "whole.pt", vit), tmp_path / "model.pt"
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
         for entry in source.infolist():

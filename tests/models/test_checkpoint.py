@@ -1,4 +1,4 @@
-"""Reading files that nobody vouches for."""
+"""Test reading files of unknown origin."""
 
 import builtins
 import os
@@ -24,7 +24,7 @@ WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(-1.5), "c": torc
 
 
 class Malicious:
-    """Unpickled the ordinary way, it calls `function(*arguments)`."""
+    """Call `function(*arguments)` when unpickled the ordinary way."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = (function, arguments)
@@ -41,7 +41,7 @@ def test_beside_the_weights_may_lie_what_a_training_script_saves(tmp_path: Path)
 
 
 def test_scores_saved_by_an_older_numpy_are_readable(tmp_path: Path) -> None:
-    """numpy 1 wrote `numpy.core.multiarray.scalar`; numpy 2 has it under another name."""
+    """Read `numpy.core.multiarray.scalar` of numpy 1, which has another name in numpy 2."""
     path = write_laclip(tmp_path / "model.pt", WEIGHTS, extras={"best_acc1": np.float64(21.5)})
     old = tmp_path / "old.pt"
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(old, "w") as target:
@@ -79,7 +79,7 @@ def test_code_in_a_file_is_refused_and_not_run(
 
 
 def test_the_malicious_file_is_malicious(tmp_path: Path) -> None:
-    """The test above could not fail if the file did nothing."""
+    """Make sure that the file of the test above does run code otherwise."""
     proof, path = tmp_path / "proof", tmp_path / "model.pt"
     write_laclip(path, WEIGHTS, extras={"epoch": Malicious(os.mkdir, str(proof))})
     torch.load(path, weights_only=False)
@@ -87,7 +87,7 @@ def test_the_malicious_file_is_malicious(tmp_path: Path) -> None:
 
 
 def test_allowed_names_are_not_run_either(tmp_path: Path) -> None:
-    """A numpy dtype with a forged state can make numpy read memory that is not its own."""
+    """Refuse a forged state of a numpy dtype: numpy could read memory that is not its own."""
     scalar: Any = np.float64(1).__reduce__()[0]
     bad = Malicious(scalar, np.dtype("O"), b"8 bytes.")
     path = write_laclip(tmp_path / "model.pt", WEIGHTS, extras={"best": bad})
@@ -237,13 +237,13 @@ END, END_64 = 22, 56 + 20 + 22
 
 
 def two_lists(good: bytes) -> bytes:
-    """The list again, next to the end; the stated place is still that of the first."""
+    """Repeat the list next to the end; the stated position is still that of the first list."""
     length, place = struct.unpack("<QQ", good[-END_64 + 40 : -END_64 + 56])
     return good[:-END_64] + good[place : place + length] + good[-END:]
 
 
 def wrong_count(good: bytes) -> bytes:
-    """One file fewer than there are, however many a version of torch writes."""
+    """State one file fewer than the zip has, however many a version of torch writes."""
     end = bytearray(good[-END_64:])
     (count,) = struct.unpack_from("<Q", end, 24)
     struct.pack_into("<Q", end, 24, count - 1)
@@ -280,7 +280,7 @@ def test_two_files_of_one_name(name: str, tmp_path: Path) -> None:
         zipfile.ZipFile(tmp_path / "model.pt", "w") as bad,
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")  # of zipfile: a name twice
+        warnings.simplefilter("ignore")  # zipfile warns about a name twice
         for entry in good.infolist():
             bad.writestr(entry.filename.replace("good/", "archive/"), good.read(entry))
         bad.writestr(name, b"\0\0\x40\x40" * 4)

@@ -1,6 +1,4 @@
-"""What a configuration may say: the tables against the libraries that they are of, and what is
-refused.
-"""
+"""Test the tables of known keys against the libraries, and what is refused."""
 
 import dataclasses
 import inspect
@@ -122,7 +120,7 @@ SMALL: dict[str, dict[str, int]] = {
 def test_every_text_tower_gives_open_clips_features(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And so does its copy, with the configuration of the tower in it."""
+    """Also load its copy, which contains the configuration of the tower."""
     folder = tmp_path / "model"
     folder.mkdir()
     monkeypatch.chdir(folder)  # open_clip looks for the tower there
@@ -151,9 +149,7 @@ def test_every_text_tower_gives_open_clips_features(
 
 
 def classes() -> list[Any]:
-    """Those of the table that this version of transformers has, and whose own libraries are
-    installed.
-    """
+    """Return the classes of the table that are installed together with their libraries."""
     found = []
     for name in sorted(CLASSES | {f"{name}Fast" for name in CLASSES}):
         kind = getattr(transformers, name, None)
@@ -186,7 +182,7 @@ def test_everything_that_a_tokenizer_can_be_told_is_in_the_table(kind: Any) -> N
 
 @pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
 def test_a_tokenizer_is_what_transformers_makes_of_its_own_files(kind: Any, tmp_path: Path) -> None:
-    """Trained on a few words, with a token of its own, saved as transformers saves it."""
+    """Train a tokenizer on a few words, with a special token, saved as transformers saves it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tokenizer = kind()
@@ -210,9 +206,7 @@ def test_a_tokenizer_is_what_transformers_makes_of_its_own_files(kind: Any, tmp_
 
 
 def test_open_clips_tokenizer_that_should_lower_case_and_does_not_is_told(tmp_path: Path) -> None:
-    """open_clip leaves sentences as they are, whatever `do_lower_case` says: so do we, and a note
-    says it.
-    """
+    """Warn that open_clip leaves sentences as they are, whatever `do_lower_case` says."""
     cased(tmp_path, do_lower_case=True)
     with pytest.warns(
         UserWarning,
@@ -235,9 +229,7 @@ def test_a_tokenizer_of_its_own_file(tmp_path: Path) -> None:
 
 
 def test_files_as_they_were_kept_before(tmp_path: Path) -> None:
-    """A vocabulary, merges and maps of tokens, without a class: it follows from the kind of
-    model.
-    """
+    """Write a vocabulary, merges and maps of tokens; the class follows from the model type."""
     letters = [chr(code) for code in range(33, 127)]
     words = ["<s>", "<pad>", "</s>", "<unk>", *letters, "Ġ", "ca", "cat"]
     (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
@@ -298,9 +290,7 @@ def test_what_is_wrong_in_the_files_of_a_tokenizer(fault: str, tmp_path: Path) -
 
 
 def test_private_folders_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a good tokenizer, after a broken one, and when nobody has one any more that reads its
-    file again.
-    """
+    """Remove private folders after a good tokenizer, a broken one, and the last reference."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     word_tokenizer().save_pretrained(tmp_path / "good")

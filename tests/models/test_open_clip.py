@@ -158,7 +158,7 @@ def test_features_and_preprocess_are_open_clips(folder: Path, model: Model) -> N
 
 
 def take_out(model: Any, place: str) -> Tensor:
-    """Make the projection at a place the identity; its bias, or zeros."""
+    """Replace the projection at a place by the identity, and its bias by zeros."""
     above, name = model.get_submodule(place.rpartition(".")[0]), place.rpartition(".")[2]
     projection = getattr(above, name)
     if isinstance(projection, torch.nn.Parameter):
@@ -175,7 +175,7 @@ def take_out(model: Any, place: str) -> Tensor:
 
 
 def test_features_are_the_trunk_times_the_projection(folder: Path, model: Model) -> None:
-    """What open_clip's towers give with their last layers taken out, times the projections."""
+    """Multiply the output of open_clip's towers without their last layers by the projections."""
     if folder.name == "siglip":
         pytest.skip("has no projections to multiply by; see below")
     theirs = open_clip.create_model(f"local-dir:{folder}").eval()
@@ -220,7 +220,7 @@ def test_a_head_of_several_layers_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_copies_of_a_model_are_independent(folder: Path) -> None:
-    """On several devices each has a copy: no encoder may hold on to the first one's weights."""
+    """Make sure that a copy on another device does not use the weights of the first."""
     source = sources.from_folder(folder, offline=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is the last of several layers")
@@ -258,7 +258,7 @@ def test_loading_draws_no_random_numbers(folder: Path) -> None:
 
 
 class Fills(TorchFunctionMode):
-    """Counts how often weights are filled with random numbers."""
+    """Count how often weights are filled with random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -279,9 +279,7 @@ def test_no_weights_are_drawn_to_be_replaced(folder: Path) -> None:
 
 
 def test_a_vocabulary_of_the_folders_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the bundled models: half precision, and CLIP's merges cut short in a file beside the
-    weights.
-    """
+    """Write a model like the bundled ones: half precision, and shortened merges in the folder."""
     merges = gzip.decompress(Path(default_bpe()).read_bytes()).decode().split("\n")[:101]
     text = {**TEXT, "vocab_size": 512 + 100 + 2, "tokenizer_kwargs": {"bpe_path": "merges.txt.gz"}}
     config = {**CONFIGS["resnet"], "text_cfg": text}

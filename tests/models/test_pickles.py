@@ -1,6 +1,4 @@
-"""Small checkpoints that cost much to read, or that two readers read as two: refused before
-anything reads them.
-"""
+"""Test that small checkpoints that cost much to read are refused before they are read."""
 
 import struct
 import zipfile
@@ -26,12 +24,12 @@ def text(value: str) -> bytes:
 
 
 def doubled(times: int) -> bytes:
-    """A tuple that names another one twice, which names another one twice, ..."""
+    """Nest tuples, each of which refers to the next one twice."""
     return b")q\x00" + b"".join(b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(times))
 
 
 def wide(depth: int) -> bytes:
-    """The same of fewer tuples, each with another one thirty times."""
+    """Nest fewer tuples, each of which refers to the next one thirty times."""
     levels = (b"(" + (b"h" + bytes([i])) * 30 + b"tq" + bytes([i + 1]) for i in range(depth))
     return b")q\x00" + b"".join(levels)
 
@@ -112,9 +110,7 @@ PICKLES: dict[str, tuple[bytes, str]] = {
 
 
 def write(path: Path, form: str, tree: bytes) -> Path:
-    """A pickle as torch keeps it: in a zip, in an archive of TorchScript, or by itself as it once
-    did.
-    """
+    """Write a pickle as torch does: in a zip, a TorchScript archive, or alone as in old files."""
     if form == "old":
         path.write_bytes(tree)
         return path
@@ -143,7 +139,7 @@ def test_pickles_that_cost_more_than_their_size(form: str, case: str, tmp_path: 
 
 
 def test_operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Types are checked here at each one, so that the real limit would take a minute."""
+    """Use a low limit: with type checks, the real one would take a minute."""
     monkeypatch.setattr(pickles, "_OPERATIONS", 1000)
     tree = PROTOCOL + b"}" + text("a") + b"(" + b"N" * 1000 + b"ts."
     with pytest.raises(ModelError, match="more than 1,000 operations"):
@@ -196,7 +192,7 @@ def test_what_honest_checkpoints_hold(old: bool, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_modules_in_modules(tmp_path: Path) -> None:
-    """The name of each is as long as the way to it."""
+    """Limit the depth, because the name of a tensor is as long as its path."""
 
     def tree(depth: int) -> bytes:
         tensor = (

@@ -1,4 +1,4 @@
-"""Weights inside what training scripts and wrappers put around them."""
+"""Test weights inside the wrappers of training scripts, and how they fit an architecture."""
 
 import hashlib
 from itertools import permutations
@@ -177,7 +177,7 @@ SMALL = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(-1.5), "c": torch.
 
 
 def test_weights_do_not_stay_tied_to_the_file(tmp_path: Path) -> None:
-    """The file is mapped while it is read; what is kept must be a copy."""
+    """Copy weights: the file is mapped into memory while it is read."""
     path = write_laclip(tmp_path / "model.pt", SMALL)
     fitted = fit(path, read_tensors(path), SMALL)
     path.write_bytes(bytes(path.stat().st_size))

@@ -142,8 +142,7 @@ def find_towers(name: str, *, arch: str | None = None, offline: bool = False) ->
         return _load_file(path, arch, offline=offline, part=part)
     except PurescopeError:
         raise
-    # A configuration can hold anything at any depth, so open_clip and transformers can raise
-    # anything.
+    # Configurations can hold anything, so open_clip and transformers can raise anything.
     except Exception as error:
         raise ModelError(
             f"{name}: no model can be built from it: {summarise_error(error)}",
@@ -177,7 +176,7 @@ def _load_open_clip(name: str, offline: bool) -> tuple[Towers, str]:
         repository = name.removeprefix(_HUB)
         source = sources.from_hub(repository, offline=offline)
         return _open_clip.load(source), repository.rpartition("/")[2]
-    # A file whose name has a "#" is meant itself, before a part of a file.
+    # A file whose name contains "#" takes precedence over a part of a file.
     for file, part in ((name, None), split_part(name)):
         arch_and_path = _split_file(file)
         if arch_and_path is not None and exists(arch_and_path[1]):

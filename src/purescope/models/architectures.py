@@ -47,7 +47,7 @@ class Architecture:
     Args:
         where: what messages call it: open_clip's name, or the path of a file.
         model: open_clip's model_cfg.
-        preprocess: open_clip's preprocess_cfg; open_clip's defaults stand for missing keys.
+        preprocess: open_clip's preprocess_cfg; open_clip's defaults replace missing keys.
         tag: the tag with that preprocess, if one was named.
         merges: the model's own vocabulary, if it has one.
     """

@@ -42,7 +42,7 @@ class Source:
     Args:
         where: what messages call its configuration: a path, or the name of an architecture.
         model: open_clip's model_cfg.
-        preprocess: open_clip's preprocess_cfg; open_clip's defaults stand for missing keys.
+        preprocess: open_clip's preprocess_cfg; open_clip's defaults replace missing keys.
         weights: the file of weights.
         tensors: the weights in it.
         offline: download nothing.

@@ -320,8 +320,8 @@ def read_preprocess(
     """Read a preprocess_cfg.
 
     Args:
-        config: the preprocess_cfg; open_clip's defaults stand for missing keys.
-        image_size: the size of the image tower, which always decides.
+        config: the preprocess_cfg; open_clip's defaults replace missing keys.
+        image_size: the size of the image tower, which the preprocess always takes.
         where: what messages call the configuration.
 
     Raises:

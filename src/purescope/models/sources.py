@@ -253,7 +253,7 @@ def _diagnose_folder(folder: Path) -> tuple[str, str]:
         path for path in folder.iterdir() if any((path / name).is_file() for name in _FOLDERS)
     )
     if (folder / "adapter_config.json").exists():
-        return "an adapter, which changes a model and is none by itself", _MERGE_ADAPTER
+        return "an adapter, which changes a model and is not one itself", _MERGE_ADAPTER
     if (folder / ".metadata").exists() or any(folder.glob("*.distcp")):
         return "a distributed checkpoint of torch (DCP), in several files", (
             "write it as one file first: python -m torch.distributed.checkpoint.format_utils "

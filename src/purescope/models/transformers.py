@@ -117,7 +117,7 @@ def _load(folder: Path) -> Towers:
             "text": Tower(
                 {"text_model": module.text_model},
                 "end" if is_clip else "last",
-                # 2 stands in old configurations of CLIP and means the highest id.
+                # Old configurations of CLIP have 2, which means the highest id.
                 end=None if text.eos_token_id == 2 else text.eos_token_id,
             ),
         },

@@ -277,8 +277,8 @@ def read_processor(folder: Path) -> Preprocess:
     """Read the preprocess of a model from preprocessor_config.json, or from processor_config.json.
 
     Newer versions of transformers write the latter. Pixels are those of transformers' Pillow
-    processors, except for the crop: transformers rounds its offset down where torchvision rounds to
-    even, which is one pixel for half of the odd sizes.
+    processors, except for the crop: transformers rounds its offset down and torchvision rounds to
+    even, which differs by one pixel for half of the odd sizes.
 
     Raises:
         ModelError: there is no such file, or it does something that `Preprocess` cannot.
@@ -353,10 +353,7 @@ def _find_square(settings: Mapping[str, Any]) -> tuple[str | None, int]:
 
 
 def to_processor_config(preprocess: Preprocess) -> dict[str, Any]:
-    """Return the preprocessor_config.json that is read as this preprocess, here and there.
-
-    Both `read_processor` and transformers read it.
-    """
+    """Return the preprocessor_config.json that is read as this preprocess."""
     side, is_cut = preprocess.size, preprocess.resize == "shortest"
     square = {"height": side, "width": side}
     return {

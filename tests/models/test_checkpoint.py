@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from purescope.errors import ModelError, listed
 from purescope.models.checkpoint import read_tensors
@@ -205,6 +206,13 @@ def test_the_prefix_goes_only_if_all_have_it(tmp_path: Path) -> None:
     assert (
         read_tensors(write_laclip(tmp_path / "model.pt", mixed, prefix="")).keys() == mixed.keys()
     )
+
+
+def test_safetensors_under_another_name(tmp_path: Path) -> None:
+    """Recognise the format by its first bytes."""
+    save_file(WEIGHTS, tmp_path / "model.bin")
+    found = read_tensors(tmp_path / "model.bin")
+    assert all(torch.equal(found[name], WEIGHTS[name]) for name in WEIGHTS)
 
 
 ENTRY = b'{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'

@@ -218,6 +218,17 @@ def test_a_head_of_several_layers_is_told(tmp_path: Path) -> None:
         load_model(str(tmp_path))
 
 
+IMAGE_TOKENS = {"vit": "first", "timm": "first", "custom text": "first", "mlp head": "first"}
+TEXT_TOKENS = {"coca": "last", "siglip": "last"}
+
+
+def test_the_token_that_a_feature_is_read_from(folder: Path, model: Model) -> None:
+    """Know the token of each tower: all tokens of an image by default, the end of a sentence."""
+    assert model.towers["image"].token == IMAGE_TOKENS.get(folder.name, "mean")
+    assert model.towers["text"].token == TEXT_TOKENS.get(folder.name, "end")
+    assert (model.towers["text"].end, model.towers["text"].padding) == (None, None)
+
+
 @pytest.mark.slow
 def test_copies_of_a_model_are_independent(folder: Path) -> None:
     """Make sure that a copy on another device does not use the weights of the first."""
@@ -458,6 +469,17 @@ def test_counters_of_batch_norms_may_be_missing(tmp_path: Path) -> None:
     torch.testing.assert_close(
         load_model(str(tmp_path)).encode_image(images), expected, rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_scale_may_be_a_list_of_one(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    write_open_clip(tmp_path, CONFIGS["vit"])
+    expected = load_model(f"local-dir:{tmp_path}").identity["logit_scale"]
+    tensors = load_file(tmp_path / WEIGHTS)
+    tensors["logit_scale"] = tensors["logit_scale"].reshape(1)
+    save_file(tensors, tmp_path / WEIGHTS)
+    assert load_model(f"local-dir:{tmp_path}").identity["logit_scale"] == expected
 
 
 def test_a_vocabulary_larger_than_the_tower(tmp_path: Path) -> None:

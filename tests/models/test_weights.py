@@ -173,6 +173,13 @@ def test_a_part_of_a_folder(tmp_path: Path) -> None:
         load_model(f"{tmp_path}#model")
 
 
+def test_keys_are_searched_two_deep() -> None:
+    """Find no model deeper than that: the tensors of an optimizer are there."""
+    assert_is(find_weights(PATH, {"a": {"b": MODEL}}), MODEL)
+    with pytest.raises(ModelError, match="not plain tensors: a"):
+        find_weights(PATH, {"a": {"b": {"c": MODEL}}})
+
+
 SMALL = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(-1.5), "c": torch.tensor([3])}
 
 

@@ -13,7 +13,8 @@ from bundle.drawing import read_drawings
 from bundle.evaluation_sets import build
 from bundle.model import CONFIG, MEAN, STD, VOCABULARY_FILE, make_model, make_tokenizer
 from bundle.sources import Sources
-from purescope.models.twin import with_twin, write_twin
+from purescope.models.open_clip_config import with_twin
+from purescope.models.tokenizers import write_twin
 
 SNAPSHOTS = (
     Path(__file__).parent / "snapshots"

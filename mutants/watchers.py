@@ -77,8 +77,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "datasets/tables.py": _READERS,
     "datasets/folder.py": _READERS,
     "datasets/archives.py": _READERS,
-    "models/checkpoint.py": ("tests/models/test_checkpoint.py", "tests/models/test_clip_layout.py"),
-    "models/parts.py": ("tests/models/test_open_clip.py",),
+    "models/checkpoint.py": (
+        "tests/models/test_checkpoint.py",
+        "tests/models/test_architectures_by_shapes.py",
+    ),
+    "models/open_clip.py": ("tests/models/test_open_clip.py",),
+    "models/weights.py": ("tests/models/test_weights.py", "tests/models/test_checkpoint.py"),
 }
 
 

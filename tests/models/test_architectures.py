@@ -1,4 +1,4 @@
-"""Architectures of one's own for bare files of weights, in a file of JSON."""
+"""Test architectures described by a JSON file, for bare files of weights."""
 
 import copy
 import gzip
@@ -31,12 +31,12 @@ OWN: dict[str, Any] = {
     },
 }
 PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "resize_mode": "squash"}
-NOTE = "ignore:.*tells no mean and deviation:UserWarning"
+NOTE = "ignore:.*has no mean and standard deviation:UserWarning"
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights under several names, and their architecture, bare and with a preprocess."""
+    """Write weights under several names, and their architecture with and without a preprocess."""
     place = tmp_path_factory.mktemp("own")
     model = write_open_clip(place / "folder", OWN)
     for name in ("weights.pt", "weights", "epoch_1.ckpt"):
@@ -76,7 +76,7 @@ def test_an_architecture_of_ones_own(
 
 def test_one_without_preprocess_takes_open_clips_default_and_says_so(place: Path) -> None:
     with pytest.warns(
-        UserWarning, match=r'bare\.json: tells no mean and deviation .*add "preprocess_cfg"'
+        UserWarning, match=r'bare\.json: has no mean and standard deviation .*add "preprocess_cfg"'
     ):
         model = load_model(f"{place}/weights.pt", arch=f"{place}/bare.json")
     assert model.preprocess.mean == (0.48145466, 0.4578275, 0.40821073)
@@ -145,7 +145,7 @@ def test_the_way_out_is_named(load: Callable[[Path], Model], message: str, place
 
 
 def test_it_is_open_clips_own_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What open_clip makes of the same two files."""
+    """Compare with open_clip's model of the same two files."""
     from open_clip import factory
 
     monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
@@ -164,9 +164,23 @@ COMMANDS: dict[str, list[str]] = {
     "purity": ["purity", "weights.pt"],
     "convert": ["convert", "weights.pt", "OUT"],
     "track": ["track", "epoch_*.ckpt", "--no-figures", "--no-report", "--out", "OUT"],
-    "sweep": ["sweep", "weights.pt", "--data", "features:F", "--draws", "2", "--keep", "8", "--resamples", "5",
-              "--no-figures", "--no-report", "--out", "OUT"],
-}  # fmt: skip
+    "sweep": [
+        "sweep",
+        "weights.pt",
+        "--data",
+        "features:F",
+        "--draws",
+        "2",
+        "--keep",
+        "8",
+        "--resamples",
+        "5",
+        "--no-figures",
+        "--no-report",
+        "--out",
+        "OUT",
+    ],
+}
 
 
 @pytest.mark.slow

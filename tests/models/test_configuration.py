@@ -1,6 +1,4 @@
-"""What a configuration may say: the tables against the libraries that they are of, and what is
-refused.
-"""
+"""Test the tables of known keys against the libraries, and what is refused."""
 
 import dataclasses
 import inspect
@@ -19,9 +17,7 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
 from purescope.errors import ModelError
 from purescope.models import load_model
-from purescope.models.configuration import DECODER, MODEL, TEXT_TOWER, VISION, checked_model
-from purescope.models.convert import convert
-from purescope.models.plain import (
+from purescope.models.configuration import (
     FLAG,
     NOTHING,
     NUMBER,
@@ -31,9 +27,17 @@ from purescope.models.plain import (
     list_of,
     one_of,
 )
-from purescope.models.tokenizer_files import CLASSES, OPTIONS, Folder, private_folder, rebuild
-from purescope.models.transformers_config import TEXT_TOWERS, rebuilt_text_tower
-from purescope.models.vocabulary import open_clip_hf_tokenizer
+from purescope.models.convert import convert
+from purescope.models.open_clip_config import DECODER, MODEL, TEXT_TOWER, VISION, check_model
+from purescope.models.tokenizer_files import (
+    CLASSES,
+    OPTIONS,
+    PrivateFolder,
+    private_folder,
+    rebuild,
+)
+from purescope.models.tokenizers import open_clip_hf_tokenizer
+from purescope.models.transformers_config import TEXT_TOWERS, rebuild_text_tower
 from purescope.specs import is_inside
 from tests.checkpoints import write_open_clip
 from tests.models.test_open_clip import CONFIGS
@@ -62,12 +66,12 @@ def test_the_table_is_what_open_clips_models_take() -> None:
 @pytest.mark.parametrize("name", open_clip.list_models())
 def test_of_open_clips_own_configurations_nothing_is_left_out(name: str) -> None:
     config = open_clip.get_model_config(name)
-    assert checked_model(config, name) == config
+    assert check_model(config, name) == config
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_of_good_configurations_nothing_is_left_out(name: str) -> None:
-    assert checked_model(CONFIGS[name], name) == CONFIGS[name]
+    assert check_model(CONFIGS[name], name) == CONFIGS[name]
 
 
 def test_the_text_towers_are_open_clips() -> None:
@@ -78,7 +82,7 @@ def test_the_text_towers_are_open_clips() -> None:
 def test_a_default_text_tower_keeps_what_it_is(kind: str, tmp_path: Path) -> None:
     config = transformers.AutoConfig.for_model(kind)
     config.save_pretrained(tmp_path)
-    rebuilt = rebuilt_text_tower(tmp_path / "config.json")
+    rebuilt = rebuild_text_tower(tmp_path / "config.json")
     again = transformers.AutoConfig.for_model(**rebuilt)
     changed = {key for key, value in config.to_dict().items() if again.to_dict().get(key) != value}
     assert changed <= {
@@ -116,7 +120,7 @@ SMALL: dict[str, dict[str, int]] = {
 def test_every_text_tower_gives_open_clips_features(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And so does its copy, with the configuration of the tower in it."""
+    """Also load its copy, which contains the configuration of the tower."""
     folder = tmp_path / "model"
     folder.mkdir()
     monkeypatch.chdir(folder)  # open_clip looks for the tower there
@@ -145,9 +149,7 @@ def test_every_text_tower_gives_open_clips_features(
 
 
 def classes() -> list[Any]:
-    """Those of the table that this version of transformers has, and whose own libraries are
-    installed.
-    """
+    """Return the classes of the table that are installed together with their libraries."""
     found = []
     for name in sorted(CLASSES | {f"{name}Fast" for name in CLASSES}):
         kind = getattr(transformers, name, None)
@@ -180,7 +182,7 @@ def test_everything_that_a_tokenizer_can_be_told_is_in_the_table(kind: Any) -> N
 
 @pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
 def test_a_tokenizer_is_what_transformers_makes_of_its_own_files(kind: Any, tmp_path: Path) -> None:
-    """Trained on a few words, with a token of its own, saved as transformers saves it."""
+    """Train a tokenizer on a few words, with a special token, saved as transformers saves it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tokenizer = kind()
@@ -204,12 +206,11 @@ def test_a_tokenizer_is_what_transformers_makes_of_its_own_files(kind: Any, tmp_
 
 
 def test_open_clips_tokenizer_that_should_lower_case_and_does_not_is_told(tmp_path: Path) -> None:
-    """open_clip leaves sentences as they are, whatever `do_lower_case` says: so do we, and a note
-    says it.
-    """
+    """Warn that open_clip leaves sentences as they are, whatever `do_lower_case` says."""
     cased(tmp_path, do_lower_case=True)
     with pytest.warns(
-        UserWarning, match=r"is to lower-case sentences \(do_lower_case\), and open_clip's does not"
+        UserWarning,
+        match=r"asks for lower case \(do_lower_case\), and open_clip's does not apply it",
     ):
         found = open_clip_hf_tokenizer(tmp_path, 16, {}, mode=None)
     assert not found(["A cat"]).equal(found(["a cat"]))
@@ -228,9 +229,7 @@ def test_a_tokenizer_of_its_own_file(tmp_path: Path) -> None:
 
 
 def test_files_as_they_were_kept_before(tmp_path: Path) -> None:
-    """A vocabulary, merges and maps of tokens, without a class: it follows from the kind of
-    model.
-    """
+    """Write a vocabulary, merges and maps of tokens; the class follows from the model type."""
     letters = [chr(code) for code in range(33, 127)]
     words = ["<s>", "<pad>", "</s>", "<unk>", *letters, "Ġ", "ca", "cat"]
     (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
@@ -291,9 +290,7 @@ def test_what_is_wrong_in_the_files_of_a_tokenizer(fault: str, tmp_path: Path) -
 
 
 def test_private_folders_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a good tokenizer, after a broken one, and when nobody has one any more that reads its
-    file again.
-    """
+    """Remove private folders after a good tokenizer, a broken one, and the last reference."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     word_tokenizer().save_pretrained(tmp_path / "good")
@@ -305,10 +302,10 @@ def test_private_folders_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (path / "a").write_text("a")
         raise KeyError
     assert list((tmp_path / "temporary").iterdir()) == []
-    kept = Folder()
-    assert kept.path.is_dir()
-    path = kept.path
-    del kept
+    folder = PrivateFolder()
+    assert folder.path.is_dir()
+    path = folder.path
+    del folder
     assert not path.exists()
 
 

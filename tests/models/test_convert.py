@@ -1,4 +1,4 @@
-"""Safe copies: the same model again, for us and for the library whose form it is."""
+"""Test that safe copies are the same model, for purescope and for the library of the form."""
 
 import gzip
 import json
@@ -37,7 +37,7 @@ def images_for(model: Model) -> Tensor:
 
 
 def assert_same(copy: Model, model: Model) -> None:
-    """To the last bit, and in everything that tells models apart but the format of the file."""
+    """Compare features to the last bit, and the identity apart from the format."""
     images = images_for(model)
     assert torch.equal(copy.encode_image(images), model.encode_image(images))
     assert torch.equal(copy.encode_text(SENTENCES), model.encode_text(SENTENCES))
@@ -167,7 +167,7 @@ def test_only_an_old_copy_of_ours_is_removed(tmp_path: Path) -> None:
         (tmp_path / folder / file).write_text("x")
         os.utime(tmp_path / folder, (1, 1))
     (tmp_path / ".copy.14.partial").mkdir()
-    (tmp_path / ".copy.14.partial" / "config.json").write_text("x")  # of a moment ago
+    (tmp_path / ".copy.14.partial" / "config.json").write_text("x")  # too new to be removed
     convert(str(path), tmp_path / "copy")
     left = sorted(entry.name for entry in tmp_path.iterdir() if entry.name.startswith("."))
     assert left == [".copy.13.partial", ".copy.14.partial", ".copy.mine.partial"]
@@ -222,7 +222,8 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "full" / "mine").write_text("mine")
     for out, message in ((tmp_path / "full", "full: holds mine"), (path, "Not a directory")):
         with pytest.raises(
-            OutputError, match=rf"{message}\s+expected: a folder that is not there, or empty"
+            OutputError,
+            match=rf"{message}\s+expected: a folder that does not exist, or an empty one",
         ):
             convert(str(path), out)
     (tmp_path / "empty").mkdir()

@@ -1,6 +1,4 @@
-"""What comes from the hub, offline: a cache on this disk in the hub's own layout, and what is said
-without one.
-"""
+"""Test downloads from the hub, offline, with a cache on this disk in the hub's own layout."""
 
 import json
 import shutil
@@ -18,7 +16,7 @@ from purescope.errors import ModelError
 from purescope.files.hub import fetch_file, fetch_folder
 from purescope.models import load_model
 from tests.checkpoints import write_open_clip, write_torchscript
-from tests.models.test_clip_layout import config_of, images_for, tiny, vit
+from tests.models.test_architectures_by_shapes import config_of, images_for, tiny, vit
 from tests.models.test_open_clip import CONFIGS, SENTENCES, TEXT
 from tests.models.test_transformers import word_tokenizer, write
 
@@ -38,9 +36,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
-    """An empty cache of the hub; called, it gives the folder for the files of a repository in
-    it.
-    """
+    """Make an empty cache of the hub; a call returns the folder for a repository's files."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
     def repository(name: str) -> Path:
@@ -56,7 +52,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for a user who has not said otherwise; the argument `offline` must do by itself."""
+    """Unset HF_HUB_OFFLINE, so that the argument `offline` has to work by itself."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
 
@@ -220,7 +216,7 @@ def test_a_tag_with_an_address_is_found_where_open_clip_keeps_it(
     tiny: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An archive of OpenAI, as its own tags were before the hub had them."""
+    """Load an archive of OpenAI by a tag with a URL, as before the hub had them."""
     monkeypatch.setenv("HOME", str(tmp_path))
     arch = tiny(tmp_path, "tiny-quickgelu", config_of(quick_gelu=True))
     tag(
@@ -312,7 +308,7 @@ def test_code_that_a_text_tower_names_is_refused(tmp_path: Path) -> None:
 def test_a_tokenizer_that_comes_from_the_hub(
     vit: Any, cache: Cache, tmp_path: Path, tiny: Callable[..., str]
 ) -> None:
-    """As SigLIP's in open_clip: named by the architecture, kept in a repository."""
+    """Take the tokenizer from the repository that the architecture names, as for SigLIP."""
     config = config_of(quick_gelu=False)
     config["text_cfg"] |= {
         "hf_tokenizer_name": "org/words",
@@ -330,7 +326,7 @@ def test_a_tokenizer_that_comes_from_the_hub(
 
 
 def test_the_cache_is_what_the_hub_reads(cache: Cache, tmp_path: Path) -> None:
-    """A test of the layout above: a repository that is taken away is missing again."""
+    """Make sure that a repository is missing once its files are removed."""
     write(cache("org/model"), "siglip")
     load_model("hf:org/model")
     shutil.rmtree(tmp_path / "hub")

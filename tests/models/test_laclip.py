@@ -23,13 +23,13 @@ CAT = [49406, 320, 1125, 539, 320, 2368, 49407]
 def tensors() -> Tensors:
     tensors = laclip_tensors(width=48, head_width=16, text_width=128)
     for name in ("visual.cls_token", "visual.pos_embed"):
-        tensors[name] *= 0.01  # a small variance, where a layer norm's eps is seen
+        tensors[name] *= 0.01  # a small variance, so that the eps of a layer norm matters
     return tensors
 
 
 @pytest.fixture(scope="module")
 def light(tensors: Tensors) -> Tensors:
-    """The same with one embedding for every token: a file of kilobytes."""
+    """Use one embedding for every token, so that the file has kilobytes."""
     name = "token_embedding.weight"
     return {**tensors, name: tensors[name][:1].clone().expand_as(tensors[name])}
 
@@ -93,7 +93,7 @@ def test_text_is_tokenized_as_clip_does(model: Model, tensors: Tensors) -> None:
 def test_the_comparison_sees_what_is_easily_mistaken(
     mistake: dict[str, Any], model: Model, tensors: Tensors, images: Tensor
 ) -> None:
-    """Agreement to 1e-5 would be worth nothing if these changed less."""
+    """Make sure that these changes move features by more than the tolerance of 1e-5."""
     wrong = image_features(double(tensors), images[0].double(), **{"heads": 3, **mistake}).float()
     assert (wrong - model.encode_image(images)[0]).abs().max() > 1e-3
 
@@ -128,7 +128,7 @@ def test_projections_have_neurons_as_rows(model: Model, tensors: Tensors) -> Non
 def test_features_are_the_trunk_times_the_projection(
     model: Model, tensors: Tensors, images: Tensor, tmp_path: Path
 ) -> None:
-    """With the identity for a projection a checkpoint gives its trunk's output."""
+    """Use the identity as projection, so that features are the output of the trunk."""
     trunk = dict(tensors, image_projection=torch.eye(48), text_projection=torch.randn(128, 48))
     outputs = load_model(str(write_laclip(tmp_path / "trunk.pt", trunk))).encode_image(images)
     expected = outputs @ model.projections.image.T
@@ -223,7 +223,7 @@ def test_a_checkpoint_without_query_norms_needs_a_known_width(
     )
     torch.testing.assert_close(model.encode_image(images)[0], expected, rtol=1e-5, atol=1e-5)
     assert (wrong - expected).abs().max() > 1e-3
-    with pytest.raises(ModelError, match=r"width 64 tells no number of heads"):
+    with pytest.raises(ModelError, match=r"no known number of heads for width 64"):
         load_model(str(write_laclip(tmp_path / "tiny.pt", laclip_tensors(head_width=None))))
 
 
@@ -281,7 +281,7 @@ FAULTS: dict[str, tuple[Callable[[Tensors], dict[str, Any]], str]] = {
     ),
     "an odd q_norm": (
         lambda t: dict(t, **{"visual.blocks.0.attn.q_norm.weight": torch.ones(7)}),
-        r"q_norm of 7 cuts the width 48",
+        r"q_norm of 7 does not divide the width 48",
     ),
     "a list of numbers": (
         lambda t: dict(t, image_projection=[1.0]),

@@ -19,7 +19,7 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with one model in each form."""
+    """Write one model in each form into a folder."""
     place = tmp_path_factory.mktemp("models")
     write_open_clip(place / "my-run_clip", CONFIG)
     (place / "lr=3").mkdir()

@@ -115,9 +115,7 @@ def test_what_is_no_preprocess(change: dict[str, Any], message: str) -> None:
 def test_only_what_is_kept_of_a_line_is_resized(
     shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line of 3 x 4,000 pixels would be one of 224 x 298,666 first, 268 MB; rounding is all that
-    may differ.
-    """
+    """Resize 3 x 4,000 pixels without 268 MB for 224 x 298,666 first; only rounding may differ."""
     sizes: list[tuple[int, int]] = []
     resize = Image.Image.resize
 

@@ -158,7 +158,7 @@ def test_features_and_preprocess_are_open_clips(folder: Path, model: Model) -> N
 
 
 def take_out(model: Any, place: str) -> Tensor:
-    """Make the projection at a place the identity; its bias, or zeros."""
+    """Replace the projection at a place by the identity, and its bias by zeros."""
     above, name = model.get_submodule(place.rpartition(".")[0]), place.rpartition(".")[2]
     projection = getattr(above, name)
     if isinstance(projection, torch.nn.Parameter):
@@ -175,7 +175,7 @@ def take_out(model: Any, place: str) -> Tensor:
 
 
 def test_features_are_the_trunk_times_the_projection(folder: Path, model: Model) -> None:
-    """What open_clip's towers give with their last layers taken out, times the projections."""
+    """Multiply the output of open_clip's towers without their last layers by the projections."""
     if folder.name == "siglip":
         pytest.skip("has no projections to multiply by; see below")
     theirs = open_clip.create_model(f"local-dir:{folder}").eval()
@@ -218,13 +218,24 @@ def test_a_head_of_several_layers_is_told(tmp_path: Path) -> None:
         load_model(str(tmp_path))
 
 
+IMAGE_TOKENS = {"vit": "first", "timm": "first", "custom text": "first", "mlp head": "first"}
+TEXT_TOKENS = {"coca": "last", "siglip": "last"}
+
+
+def test_the_token_that_a_feature_is_read_from(folder: Path, model: Model) -> None:
+    """Know the token of each tower: all tokens of an image by default, the end of a sentence."""
+    assert model.towers["image"].token == IMAGE_TOKENS.get(folder.name, "mean")
+    assert model.towers["text"].token == TEXT_TOKENS.get(folder.name, "end")
+    assert (model.towers["text"].end, model.towers["text"].padding) == (None, None)
+
+
 @pytest.mark.slow
 def test_copies_of_a_model_are_independent(folder: Path) -> None:
-    """On several devices each has a copy: no encoder may hold on to the first one's weights."""
+    """Make sure that a copy on another device does not use the weights of the first."""
     source = sources.from_folder(folder, offline=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is the last of several layers")
-        towers = _open_clip.towers(source)
+        towers = _open_clip.load(source)
     towers.module.eval()
     twin = copy.deepcopy(towers)
     images = images_for(towers.preprocess.size)
@@ -258,7 +269,7 @@ def test_loading_draws_no_random_numbers(folder: Path) -> None:
 
 
 class Fills(TorchFunctionMode):
-    """Counts how often weights are filled with random numbers."""
+    """Count how often weights are filled with random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -279,9 +290,7 @@ def test_no_weights_are_drawn_to_be_replaced(folder: Path) -> None:
 
 
 def test_a_vocabulary_of_the_folders_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the bundled models: half precision, and CLIP's merges cut short in a file beside the
-    weights.
-    """
+    """Write a model like the bundled ones: half precision, and shortened merges in the folder."""
     merges = gzip.decompress(Path(default_bpe()).read_bytes()).decode().split("\n")[:101]
     text = {**TEXT, "vocab_size": 512 + 100 + 2, "tokenizer_kwargs": {"bpe_path": "merges.txt.gz"}}
     config = {**CONFIGS["resnet"], "text_cfg": text}
@@ -460,6 +469,17 @@ def test_counters_of_batch_norms_may_be_missing(tmp_path: Path) -> None:
     torch.testing.assert_close(
         load_model(str(tmp_path)).encode_image(images), expected, rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_scale_may_be_a_list_of_one(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    write_open_clip(tmp_path, CONFIGS["vit"])
+    expected = load_model(f"local-dir:{tmp_path}").identity["logit_scale"]
+    tensors = load_file(tmp_path / WEIGHTS)
+    tensors["logit_scale"] = tensors["logit_scale"].reshape(1)
+    save_file(tensors, tmp_path / WEIGHTS)
+    assert load_model(f"local-dir:{tmp_path}").identity["logit_scale"] == expected
 
 
 def test_a_vocabulary_larger_than_the_tower(tmp_path: Path) -> None:

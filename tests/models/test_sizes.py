@@ -1,4 +1,4 @@
-"""Small files that want much: refused in words before anything is built, unpacked or waited for."""
+"""Test that small files that ask for much are refused before anything is built or unpacked."""
 
 import gzip
 import json
@@ -33,9 +33,9 @@ LIMIT_BYTES, LIMIT_SECONDS = 1_000_000_000, 10
 
 @pytest.fixture(autouse=True)
 def within_limits(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each case takes little work, and raises the highest mark of memory by little."""
+    """Limit the time of each case and its rise of the peak memory."""
     for form in ("open_clip", "transformers"):
-        if form in request.fixturenames:  # made before it is measured
+        if form in request.fixturenames:  # so that the fixture is not measured
             request.getfixturevalue(form)
     start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
@@ -95,7 +95,7 @@ def test_sizes_of_open_clip(case: str, open_clip: Path) -> None:
     section, key, value, message = OPEN_CLIP[case]
     keys = [section, key] if section else [key]
     set_in(open_clip / "open_clip_config.json", "model_cfg", *keys, value=value)
-    if message is None:  # it has no part here, or costs nothing
+    if message is None:  # the key is not used here, or costs nothing
         load_model(str(open_clip))
         return
     with pytest.raises(ModelError, match=message):
@@ -113,7 +113,7 @@ def test_attention_that_takes_gigabytes_without_a_weight(open_clip: Path) -> Non
 
 
 def test_positions_that_are_computed_are_not(open_clip: Path) -> None:
-    """open_clip makes this table with numpy, whatever the device."""
+    """Refuse a table that open_clip computes with numpy, whatever the device."""
     path = open_clip / "open_clip_config.json"
     set_in(path, "model_cfg", "vision_cfg", "pos_embed_type", value="sin_cos_2d")
     set_in(path, "model_cfg", "vision_cfg", "image_size", value=2048)
@@ -207,11 +207,11 @@ def test_the_decoder_of_a_text_tower_is_not_built(options: dict[str, int], open_
 @pytest.mark.slow
 @pytest.mark.parametrize("per_block", [1, 12])
 def test_thousands_of_blocks(per_block: int, tmp_path: Path) -> None:
-    """As names alone: an image tower of LaCLIP is counted by them."""
+    """Count the layers of LaCLIP's image tower by their names."""
     tensors, one = (
         laclip_tensors(),
         torch.zeros(1),
-    )  # of one storage, since torch takes its time to write thousands
+    )  # one storage, because torch takes long to write thousands
     more = {
         f"visual.blocks.{i}.x{j}": one for i in range(6000 // per_block) for j in range(per_block)
     }
@@ -237,7 +237,7 @@ def test_a_sentence_of_any_length(tmp_path: Path) -> None:
 
 
 def test_views_of_one_number(tmp_path: Path) -> None:
-    """Tensors without strides: a file of a kilobyte that is a model of terabytes."""
+    """Declare a model of terabytes in a file of a kilobyte, by tensors without strides."""
     torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "model.pt")
     with pytest.raises(ModelError, match=r"declares 4,000 GB in a file of"):
         read_tensors(tmp_path / "model.pt")
@@ -252,7 +252,7 @@ def test_many_names_of_one_tensor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("entry", ["data.pkl", "data/0"])
 def test_packed_checkpoints(entry: str, tmp_path: Path) -> None:
-    """torch writes none, and unpacks what it finds."""
+    """Refuse a compressed zip: torch writes none, and unpacks whatever it gets."""
     torch.save({"a": torch.zeros(5_000_000)}, tmp_path / "good.pt")
     with (
         zipfile.ZipFile(tmp_path / "good.pt") as good,
@@ -279,7 +279,7 @@ def test_a_packed_tree_of_torchscript(tmp_path: Path) -> None:
 
 
 def test_files_of_a_zip_that_lie_on_each_other(tmp_path: Path) -> None:
-    """One megabyte, named two hundred times in the list of files."""
+    """List one megabyte two hundred times in a zip."""
     torch.save({"a": torch.zeros(250_000)}, tmp_path / "model.pt")
     with zipfile.ZipFile(tmp_path / "model.pt", "a") as archive:
         (entry,) = (item for item in archive.infolist() if item.filename.endswith("data/0"))
@@ -290,12 +290,14 @@ def test_files_of_a_zip_that_lie_on_each_other(tmp_path: Path) -> None:
             archive.filelist.append(again)
             archive.NameToInfo[again.filename] = again
         archive.writestr("x/more", b"")  # so that the list is written again
-    with pytest.raises(ModelError, match=r"more than its [\d,]+ bytes in its list of files"):
+    with pytest.raises(
+        ModelError, match=r"a list of files that declares more than its [\d,]+ bytes"
+    ):
         read_tensors(tmp_path / "model.pt")
 
 
 def test_a_pickle_that_declares_any_size(tmp_path: Path) -> None:
-    """An old file of torch says how large its storages are before they come."""
+    """Declare huge storages in torch's old format, where sizes precede the numbers."""
     torch.save({"a": torch.zeros(3)}, tmp_path / "model.pt", _use_new_zipfile_serialization=False)
     content = (tmp_path / "model.pt").read_bytes()
     assert content.count(pickle.BININT1 + b"\x03") >= 1
@@ -418,13 +420,13 @@ TOKENIZERS: dict[str, tuple[str, str, object, str]] = {
         "tokenizer.json",
         "normalizer",
         {"type": "Sequence", "normalizers": [REPLACE] * 14},
-        "more of a",
+        "larger than memory",
     ),
     "long": (
         "tokenizer.json",
         "normalizer",
         {"type": "Prepend", "prepend": "b" * 10**6},
-        "more of a sentence",
+        "larger than memory",
     ),
     "words": (
         "tokenizer.json",
@@ -457,7 +459,7 @@ def test_tokenizers_that_make_much_of_little(case: str, transformers: Path) -> N
 
 
 def test_thousands_of_parts(transformers: Path) -> None:
-    """An index that names a hundred thousand files."""
+    """Name a hundred thousand files in an index."""
     (transformers / "model.safetensors").unlink()
     parts = {f"a{i}": f"part-{i}.safetensors" for i in range(100_000)}
     (transformers / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
@@ -466,7 +468,7 @@ def test_thousands_of_parts(transformers: Path) -> None:
 
 
 def test_a_tensor_in_two_parts(transformers: Path) -> None:
-    """Which of them is meant, the order of the files must not say."""
+    """Refuse a name in two files: the order of the files must not decide."""
     tensors = load_file(transformers / "model.safetensors")
     (transformers / "model.safetensors").unlink()
     name, *rest = sorted(tensors)
@@ -474,13 +476,13 @@ def test_a_tensor_in_two_parts(transformers: Path) -> None:
     save_file({**tensors, name: tensors[name] + 7}, transformers / "b.safetensors")
     parts = {name: "a.safetensors", **dict.fromkeys(rest, "b.safetensors")}
     (transformers / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
-    with pytest.raises(ModelError, match="in another part, too"):
+    with pytest.raises(ModelError, match="also in another file"):
         load_model(str(transformers))
 
 
 @pytest.mark.slow
 def test_thousands_of_names(open_clip: Path) -> None:
-    """Each is looked at once."""
+    """Check each of many names once."""
     save_file(
         {f"a{i}": torch.zeros(1) for i in range(20_000)}, open_clip / "open_clip_model.safetensors"
     )

@@ -1,4 +1,4 @@
-"""Models of transformers, from folders as its save_pretrained writes them."""
+"""Test models of transformers, in folders as save_pretrained writes them."""
 
 import copy
 import json
@@ -48,9 +48,7 @@ VISION |= {"image_size": 32, "patch_size": 16}
 
 
 def write(folder: Path, family: str, **changes: Any) -> Any:
-    """A folder with a small model, random weights, a tokenizer and a processor; returns
-    transformers' model.
-    """
+    """Write a small model with random weights, a tokenizer and a processor; return the model."""
     text, vision = {**TEXT, **changes.get("text", {})}, {**VISION, **changes.get("vision", {})}
     if family == "clip":
         text["hidden_size"] = 32
@@ -91,9 +89,7 @@ def word_tokenizer() -> Any:
 
 
 def cased(folder: Path, **config: Any) -> None:
-    """Gemma's tokenizer, which SigLIP 2 has, in place of the one in a folder: it tells capital
-    letters apart.
-    """
+    """Replace a tokenizer by that of Gemma, which SigLIP 2 has and which distinguishes capitals."""
     from tokenizers import Tokenizer, models, normalizers, processors
 
     symbols = [
@@ -131,7 +127,7 @@ def tells_case(model: Model) -> bool:
 def test_sentences_for_a_model_of_lower_case_are_lower_cased(
     config: dict[str, bool], wholes: Path, tmp_path: Path
 ) -> None:
-    """SigLIP 2 was trained on them, and its tokenizer leaves them as they are."""
+    """Lower-case sentences for SigLIP 2, as it was trained; its tokenizer does not."""
     folder = shutil.copytree(wholes / "siglip", tmp_path / "siglip2")
     cased(folder, **config)
     with pytest.warns(
@@ -178,7 +174,7 @@ def tokens_for(folder: Path) -> Any:
 
 
 def pooled(output: Any) -> Tensor:
-    """Of either version: a tensor before transformers 5, an output with it since."""
+    """Return features of either version: a tensor before transformers 5, an output since."""
     result: Tensor = output if isinstance(output, Tensor) else output.pooler_output
     return result
 
@@ -219,9 +215,7 @@ def test_clips_features_are_the_pooled_output_times_the_projection(
 
 @pytest.mark.parametrize("shape", [(90, 60), (33, 80), (60, 70), (32, 32)])
 def test_preprocess_is_the_processors(shape: tuple[int, int], folder: Path, model: Model) -> None:
-    """Of those that resize with Pillow; torchvision's kernels for tensors, their default now, round
-    differently.
-    """
+    """Compare with the processors that use Pillow; torchvision's kernels round differently."""
     picture = noise(*shape)
     name = {"clip": "CLIPImageProcessor", "siglip": "SiglipImageProcessor"}[folder.name]
     processor = getattr(transformers, f"{name}Pil", getattr(transformers, name)).from_pretrained(
@@ -281,7 +275,7 @@ def test_copies_of_a_model_are_independent(folder: Path) -> None:
 def test_weights_in_parts_in_half_precision_and_with_positions(
     folder: Path, model: Model, tmp_path: Path
 ) -> None:
-    """As large and as old checkpoints are kept."""
+    """Store weights in several files, in half precision and with position ids."""
     parts = shutil.copytree(folder, tmp_path / folder.name)
     tensors = {
         name: tensor.half() for name, tensor in load_file(parts / "model.safetensors").items()
@@ -364,7 +358,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "images of any size": (
         "siglip",
         edit("config.json", model_type="siglip2"),
-        r"SigLIP 2 among the latter where",
+        r"SigLIP 2 with one image size is",
     ),
     "an impossible width": (
         "clip",
@@ -398,7 +392,11 @@ FAULTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         put("model.safetensors", "hello"),
         r"model\.safetensors: not a readable safetensors",
     ),
-    "parts elsewhere": ("clip", in_parts("../model.safetensors"), r"index\.json: no list of parts"),
+    "parts elsewhere": (
+        "clip",
+        in_parts("../model.safetensors"),
+        r"index\.json: no list of files of weights",
+    ),
     "parts that are missing": ("clip", in_parts("b.safetensors"), r"b\.safetensors: no such file"),
     "no pooling": ("siglip", without_pooling, "vision_use_head False"),
     "no processor": (
@@ -493,9 +491,7 @@ def test_what_is_wrong_in_a_folder_is_named(fault: str, wholes: Path, tmp_path: 
 def test_code_that_a_configuration_names_is_not_run(
     family: str, wholes: Path, tmp_path: Path
 ) -> None:
-    """Neither a module beside it nor a kernel of the hub: what says how to load is left out of what
-    is loaded.
-    """
+    """Run neither a module in the folder nor a kernel of the hub: such keys are not passed on."""
     folder = shutil.copytree(wholes / family, tmp_path / family)
     put("evil.py", "raise SystemExit('this was run')")(folder)
     edit(

@@ -404,7 +404,7 @@ OF_TRANSFORMERS: dict[str, Payload] = {
     "init_inputs": Payload(everywhere("init_inputs", ["/etc/passwd"]), LOADS),
     "templates": Payload(templates, LOADS),
     "shadows": Payload(shadows, LOADS),
-    "an index of pickles": Payload(index_of_pickles, "no list of parts"),
+    "an index of pickles": Payload(index_of_pickles, "no list of files of weights"),
     "a pickle .bin": Payload(pickled("pytorch_model.bin"), r"no model\.safetensors"),
     "another kind of model": Payload(
         lambda folder, mark: (

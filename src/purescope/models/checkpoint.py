@@ -1,48 +1,46 @@
-"""Reading weight files that nobody vouches for: no code in them runs, and what does not fit is
-named.
+"""Read files of weights of unknown origin: no code in them runs, and faults are named.
+
+A zip must be as torch writes it, with one list of files at its end, so that every reader finds the
+same files in it.
 """
 
-import hashlib
 import json
 import pickle
 import re
+import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from purescope.errors import ModelError, listed
+from purescope.errors import ModelError
 from purescope.files import reading
 from purescope.files.guard import guarded
 from purescope.files.memory import require_room
-from purescope.models.pickles import LARGEST, require_harmless, require_plain
-from purescope.models.torchscript import is_torchscript, read_torchscript
-from purescope.models.wrappers import find_weights
+from purescope.models.pickles import LARGEST, is_torchscript, read_torchscript, require_harmless
+from purescope.models.weights import SAVE_WEIGHTS, find_weights
 
-# What training scripts save beside the weights and torch does not read by itself: the arguments of
-# a command line, and scores that are numpy scalars. Not even these run: an inert stand-in takes the
-# place of each.
 READABLE = (
     "argparse.Namespace",
     "numpy.dtype",
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar",
 )
+"""Classes that training scripts save beside the weights and torch refuses: the arguments of a
+command line, and scores that are numpy scalars. An inert object replaces each of them.
+"""
 
-_NAMES = (
-    10_000_000  # bytes of the list of names of safetensors: ten times the largest that is known
-)
-_SAVE = "save the weights alone: torch.save(model.state_dict(), FILE)"
+_NAMES = 10_000_000  # bytes of the list of names in safetensors: ten times the largest known
 _TORCH_FIX = (
     "give a checkpoint as torch.save or safetensors writes it; download or copy the file again"
 )
 
 
 class _Inert:
-    """Takes whatever a pickle wants to build something from, and does nothing with it."""
+    """Take the arguments of a pickled object and do nothing with them."""
 
     def __init__(self, *arguments: object) -> None: ...
 
@@ -50,32 +48,29 @@ class _Inert:
 
 
 def read_tensors(path: Path, part: str | None = None) -> dict[str, Tensor]:
-    """Read the named weights in a file of safetensors, `torch.save` or TorchScript, without running
-    any code in it.
+    """Read named weights from a file of safetensors, `torch.save` or TorchScript, without its code.
 
-    Of a training checkpoint only the weights of the model are taken, under the model's own names:
-    see `find_weights`.
+    From a training checkpoint only the weights of the model are taken, under the names that the
+    model has for them; see `find_weights`.
 
     Raises:
-        ModelError: the file is missing, broken, something else, needs code to be read, or holds
-            several models of which `part` names none.
+        ModelError: the file is missing or broken, has another format, needs code to be read, or
+            holds several models and `part` names none of them.
     """
-    return _with_room(path, find_weights(path, _read(path), part))
+    return _require_memory(path, find_weights(path, _read(path), part))
 
 
-def read_part(path: Path) -> dict[str, Tensor]:
-    """Read one of several files of safetensors that are one model together; the names stay as they
-    are.
+def read_shard(path: Path) -> dict[str, Tensor]:
+    """Read one of the files that together hold a model; names stay as they are.
 
     Raises:
         ModelError: the file is missing or broken.
     """
-    return _with_room(path, _read(path))
+    return _require_memory(path, _read(path))
 
 
-def _with_room(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # A tensor is a view: many can show one number, or each other's, and all are copied to work
-    # with.
+def _require_memory(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # A tensor is a view: many can show one number or share numbers, and all are copied later.
     require_room(
         sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()),
         stored=path.stat().st_size,
@@ -88,17 +83,14 @@ def _with_room(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> Any:
-    """All that is in such a file, as it is."""
-    if not path.is_file():
-        what = (
-            "a folder"
-            if path.is_dir()
-            else "not a regular file"
-            if path.exists()
-            else "no such file"
+    """Read the whole content of a file of weights."""
+    if path.is_dir():
+        raise ModelError(
+            f"{path}: a folder", expected="a checkpoint file", fix="name the file in it"
         )
-        fix = "name the file in it" if path.is_dir() else "check the path"
-        raise ModelError(f"{path}: {what}", expected="a checkpoint file", fix=fix)
+    if not path.is_file():
+        problem = "not a regular file" if path.exists() else "no such file"
+        raise ModelError(f"{path}: {problem}", expected="a checkpoint file", fix="check the path")
     try:
         if reading.is_pointer(path):
             raise ModelError(
@@ -113,10 +105,14 @@ def _read(path: Path) -> Any:
 
 
 def read_json(path: Path, expected: str) -> Any:
-    """What stands in a configuration; `expected` is told where it cannot be read.
+    """Read a configuration.
+
+    Args:
+        path: the file.
+        expected: what the error says was expected if the file cannot be read.
 
     Raises:
-        ModelError: the file is missing or no JSON.
+        ModelError: the file is missing or is not JSON.
     """
     try:
         return reading.read_json(path)
@@ -128,95 +124,32 @@ def read_json(path: Path, expected: str) -> Any:
         raise ModelError(f"{path}: no JSON: {error}", fix="copy the folder again") from error
 
 
-def fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of the found weights in the dtypes of the wanted ones, once names, shapes and values
-    are right.
+def read_dictionary(path: Path, expected: str) -> dict[str, Any]:
+    """Read a configuration that is a dictionary; see `read_json`.
 
     Raises:
-        ModelError: names are missing or surplus, shapes differ, or a weight is NaN or infinite;
-            each kind of fault with the first few names and a count.
+        ModelError: the file is missing, is not JSON, or holds another type.
     """
-    require_fit(path, found, wanted)
-    copies = {
-        name: found[name].to(like.dtype, copy=True).contiguous() for name, like in wanted.items()
-    }
-    refuse(
-        path, {"NaN or infinite": [name for name, copy in copies.items() if not _is_finite(copy)]}
-    )
-    return copies
+    content = read_json(path, expected)
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds a {type(content).__name__}", expected="a dictionary")
+    return content
 
 
-def _is_finite(weights: Tensor) -> bool:
-    return bool(
-        weights.sum().isfinite() or weights.isfinite().all()
-    )  # the sum settles it in one quick pass
-
-
-def require_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Names and shapes of `fit`; the wanted weights may be on the meta device, where nothing is
-    allocated.
-
-    Raises:
-        ModelError: names are missing or surplus, or shapes differ.
-    """
-    shapes = [
-        f"{name} {list(found[name].shape)} instead of {list(wanted[name].shape)}"
-        for name in wanted
-        if name in found and found[name].shape != wanted[name].shape
-    ]
-    coarse = [
-        f"{name} {found[name].dtype}"
-        for name in wanted
-        if name in found and wanted[name].is_floating_point() and not _is_exact(found[name])
-    ]
-    faults = {
-        "missing": [name for name in wanted if name not in found],
-        "surplus": [name for name in found if name not in wanted],
-        "wrong shape": shapes,
-        "wrong type": coarse,
-    }
-    refuse(path, faults)
-
-
-def refuse(path: Path, faults: Mapping[str, list[str]]) -> None:
-    """Raise one ModelError that tells every fault there is; return where there is none."""
-    told = [f"{kind}: {listed(names, 3)}" for kind, names in faults.items() if names]
-    if told:
-        fix = "give the whole, unchanged checkpoint of a supported format (see `purescope models`)"
-        raise ModelError(
-            f"{path}: the weights do not fit. {'; '.join(told)}",
-            expected="exactly the weights of its architecture, all finite",
-            fix="give the weights before they were quantised: float32, float16 or bfloat16"
-            if faults.get("wrong type")
-            else fix,
-        )
-
-
-def one_line(error: Exception) -> str:
-    r"""What to say of an error of another library.
+def summarise_error(error: Exception) -> str:
+    r"""Summarise an error of another library in one line of at most 300 characters.
 
     Examples:
-        >>> one_line(KeyError("width")), one_line(ValueError("no width\nat all"))
+        >>> summarise_error(KeyError("width")), summarise_error(ValueError("no width\nat all"))
         ("KeyError: 'width'", 'ValueError: no width')
     """
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:300]
 
 
-def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 of every weight as it is stored (name, dtype, shape, bytes), in the order of the
-    names.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file is called so, or begins like one: a length of eight bytes, and a list of
-    names.
+    """Return whether a file has the suffix of safetensors or begins like one.
+
+    Such a file begins with a length of eight bytes and a list of names.
     """
     if path.suffix == ".safetensors":
         return True
@@ -230,7 +163,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        _require_names(path)
+        _check_names(path)
         return load_file(path)
     except SafetensorError as error:
         raise ModelError(
@@ -238,12 +171,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _require_names(path: Path) -> None:
-    """Refuse a list of names that is larger than any, or has one twice: readers differ in which
-    they take.
+def _check_names(path: Path) -> None:
+    """Refuse a list of names that is too large or has a name twice: readers take either.
 
     Raises:
-        ModelError: it is one.
+        ModelError: the list is one of these.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -254,7 +186,7 @@ def _require_names(path: Path) -> None:
             json.loads(names, object_pairs_hook=reading.unique_keys)
     except reading.RepeatedKeyError:
         fault = "a name twice"
-    except (ValueError, RecursionError):  # safetensors says what is wrong
+    except (ValueError, RecursionError):  # safetensors reports this fault itself
         return
     if fault:
         raise ModelError(f"{path}: not a readable safetensors file: {fault}", fix=_TORCH_FIX)
@@ -275,33 +207,33 @@ def _read_torch(path: Path) -> object:
     try:
         if is_torchscript(path):
             return read_torchscript(path)
-        _require_harmless(path, is_zip=is_zip)
+        _check_torch_file(path, is_zip=is_zip)
         with torch.serialization.safe_globals(stand_ins):
-            # Mapped, so that the optimizer's state, twice the size of the weights, is never read.
+            # Mapped into memory, so that the state of the optimizer, twice the size of the weights,
+            # is never read.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except ModelError:
         raise
-    except (
-        Exception
-    ) as error:  # bytes that are no checkpoint can make torch's reader raise anything
+    # torch's reader can raise anything for bytes that are no checkpoint.
+    except Exception as error:
         raise _unreadable(path, start, str(error)) from error
 
 
-def _require_harmless(path: Path, *, is_zip: bool) -> None:
-    """Refuse what torch would not have written, and what takes more than its size to read.
+def _check_torch_file(path: Path, *, is_zip: bool) -> None:
+    """Refuse a file that torch does not write, or that costs more than its size to read.
 
     Raises:
-        ModelError: a zip is another than torch's own.
+        ModelError: a zip differs from those of torch.
         pickle.UnpicklingError: a pickle is harmful or broken.
     """
     if not is_zip:
         with path.open("rb") as file:
             require_harmless(file.read(LARGEST), several=True)
-    elif wrong := require_plain(path):
+    elif fault := find_zip_fault(path):
         raise ModelError(
-            f"{path}: holds {wrong}",
-            expected="a zip as torch writes it, of files as they are",
-            fix=_SAVE,
+            f"{path}: holds {fault}",
+            expected="a zip of uncompressed files, as torch writes it",
+            fix=SAVE_WEIGHTS,
         )
 
 
@@ -314,18 +246,81 @@ def _unreadable(path: Path, start: bytes, message: str) -> ModelError:
             fix="if you trust the file, load it in Python and save its state_dict alone with "
             "torch.save",
         )
-    # torch wraps what it found in advice on how to read unsafely; what it found stands behind this
-    # mark.
-    reason = (
-        message.split("WeightsUnpickler error:")[-1].strip() or "it ends too early"
-    ).splitlines()[0][:200]
+    # torch wraps the reason in advice on how to read unsafely; the reason follows this mark.
+    reason = message.split("WeightsUnpickler error:")[-1].strip() or "it ends too early"
     return ModelError(
-        f"{path}: not a readable torch checkpoint (begins with {start!r}): {reason}", fix=_TORCH_FIX
+        f"{path}: not a readable torch checkpoint (begins with {start!r}): "
+        f"{reason.splitlines()[0][:200]}",
+        fix=_TORCH_FIX,
     )
 
 
-def _is_exact(weight: Tensor) -> bool:
-    """Whether a weight is what it was trained as: whole numbers, bits and floats of a byte want a
-    scale.
+_END = struct.Struct("<4s4H2LH")  # the end of a zip; torch writes no comment after it
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR_64 = struct.Struct("<4sLQL")
+
+
+def find_zip_fault(path: Path) -> str:
+    """Find what differs in a zip from those that torch writes, and check its pickle.
+
+    Python takes the list of files next to the end, torch the one at the stated position, and they
+    take different files of two with the same name. The files checked here must be those that torch
+    reads.
+
+    Args:
+        path: the path of a zip.
+
+    Returns:
+        A noun phrase for the first difference; empty if there is none.
+
+    Raises:
+        pickle.UnpicklingError: its pickle is harmful or broken.
+        zipfile.BadZipFile: the file is no zip.
     """
-    return weight.is_floating_point() and weight.element_size() > 1
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        packed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            return f"{packed[0]} compressed"
+        size = path.stat().st_size
+        if sum(entry.file_size for entry in entries) > size:
+            return f"a list of files that declares more than its {size:,} bytes"
+        if fault := _find_list_fault(path, entries):
+            return fault
+        for entry in entries:
+            if entry.filename.lower().endswith("/data.pkl"):
+                with archive.open(entry) as file:
+                    require_harmless(file.read(LARGEST))
+    return ""
+
+
+def _find_list_fault(path: Path, entries: list[zipfile.ZipInfo]) -> str:
+    """Find a reason why two readers would find different files in a zip; empty if none."""
+    names = {entry.filename.lower() for entry in entries}  # torch's reader ignores case
+    if len(names) < len(entries):
+        return "two files with one name"
+    if any(entry.filename != entry.orig_filename for entry in entries):
+        return "a file with two names"
+    with path.open("rb") as file:
+        start = file.read(4)
+        size = file.seek(0, 2)
+        tail = min(size, _END.size + _LOCATOR_64.size + _END_64.size)
+        file.seek(size - tail)
+        end = file.read(tail)
+    if start != b"PK\x03\x04":
+        return "something before its first file"
+    signature, *_, count, length, offset, comment = _END.unpack(end[-_END.size :])
+    if signature != b"PK\x05\x06" or comment:
+        return "something after its list of files"
+    end_offset = size - _END.size
+    before = end[: -_END.size]
+    # A large zip has another end and its locator before this one.
+    if before[-_LOCATOR_64.size :][:4] == b"PK\x06\x07":
+        *_, stated, _ = _LOCATOR_64.unpack(before[-_LOCATOR_64.size :])
+        end_offset -= _LOCATOR_64.size + _END_64.size
+        signature, rest, *_, count, length, offset = _END_64.unpack(before[: _END_64.size])
+        if signature != b"PK\x06\x06" or rest != _END_64.size - 12 or stated != end_offset:
+            return "two lists of files"
+    if offset + length != end_offset or count != len(entries):
+        return "two lists of files"
+    return ""

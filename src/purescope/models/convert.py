@@ -1,6 +1,4 @@
-"""A safe copy of a checkpoint: safetensors and a configuration in a folder, which no reader needs
-code for.
-"""
+"""Write a safe copy of a checkpoint: safetensors and a configuration, read without any code."""
 
 import glob
 import json
@@ -17,13 +15,17 @@ from torch import Tensor
 from purescope import __version__
 from purescope.errors import OutputError
 from purescope.models import find_towers, sources, transformers
-from purescope.models import processor as _processor
-from purescope.models.tokenizer_files import is_known
+from purescope.models.open_clip_config import (
+    can_have_twin,
+    choose_merges_name,
+    to_preprocess_config,
+    with_twin,
+)
+from purescope.models.tokenizer_files import is_tokenizer_file
 from purescope.models.towers import Towers
-from purescope.models.twin import can_have_twin, with_twin
-from purescope.models.vocabulary import merges_name
+from purescope.models.transformers_config import CONFIG, PROCESSOR, to_processor_config
 
-_FREE = "a folder that is not there, or empty"
+_FREE = "a folder that does not exist, or an empty one"
 
 
 def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = False) -> str:
@@ -31,12 +33,12 @@ def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = Fa
 
     Models of open_clip and OpenAI become open_clip's `local-dir:` form, which open_clip loads by
     itself. Models of transformers keep the form of transformers. A LaCLIP checkpoint is no model of
-    open_clip, which has no ViT that normalises queries and keys; it becomes a form of purescope's
-    own, whose configuration says so.
+    open_clip, which has no ViT that normalises queries and keys; it gets a form of purescope's own,
+    and its configuration says so.
 
     Args:
         spec: as in `load_model`, without a label.
-        out: the folder: one that is not there, or empty.
+        out: the folder, which does not exist or is empty.
         arch: as in `load_model`.
         offline: as in `load_model`.
 
@@ -45,9 +47,9 @@ def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = Fa
 
     Raises:
         ModelError: the model cannot be loaded.
-        OutputError: the folder holds something, or cannot be written.
+        OutputError: the folder is not empty, or cannot be written.
     """
-    out = out.resolve()  # "." has no name to make another from
+    out = out.resolve()  # "." has no name to derive that of the partial folder from
     _refuse_existing(out)
     towers, _ = find_towers(spec, arch=arch, offline=offline)
     form, write = _FORMS[towers.identity["format"]]
@@ -68,80 +70,69 @@ def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = Fa
 
 def _refuse_existing(out: Path) -> None:
     try:
-        holds = sorted(path.name for path in out.iterdir())
+        names = sorted(path.name for path in out.iterdir())
     except FileNotFoundError:
         return
     except OSError as error:
         raise OutputError(
             f"{out}: {error.strerror}", expected=_FREE, fix="choose another OUT"
         ) from error
-    if holds:
-        raise OutputError(f"{out}: holds {holds[0]}", expected=_FREE, fix="choose another OUT")
+    if names:
+        raise OutputError(f"{out}: holds {names[0]}", expected=_FREE, fix="choose another OUT")
 
 
 def _remove_abandoned(out: Path) -> None:
-    """What a killed process has left of a copy: nothing is written for an hour without a new file.
+    """Remove partial copies that a killed process has left: those without a new file for an hour.
 
-    Somebody else's folder can have such a name: one that holds anything but files of a copy stays.
+    A folder of somebody else can have such a name. A folder with any other file than those of a
+    copy stays.
     """
     for partial in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
         number = partial.name.removeprefix(f".{out.name}.").removesuffix(".partial")
         try:
-            old = time.time() - partial.lstat().st_mtime > 3600
-            if re.fullmatch("[0-9]+", number) and old and all(map(_is_ours, partial.rglob("*"))):
+            is_old = time.time() - partial.lstat().st_mtime > 3600
+            if re.fullmatch("[0-9]+", number) and is_old and all(map(_is_ours, partial.rglob("*"))):
                 shutil.rmtree(partial, ignore_errors=True)
         except OSError:  # another process has removed it
             continue
 
 
 def _is_ours(path: Path) -> bool:
+    if path.is_symlink():
+        return False
+    if path.is_dir():
+        return True
     names = (
         sources.CONFIG,
         sources.WEIGHTS,
         sources.LACLIP_CONFIG,
         sources.LACLIP_WEIGHTS,
-        _processor.PROCESSOR,
+        PROCESSOR,
     )
-    if path.is_dir() and not path.is_symlink():
-        return True
-    return not path.is_symlink() and (
-        path.name in names or path.suffix == ".gz" or is_known(path.name)
-    )
+    return path.name in names or path.suffix == ".gz" or is_tokenizer_file(path.name)
 
 
 def _write_open_clip(towers: Towers, folder: Path) -> None:
     model = json.loads(towers.identity["architecture"])
     options = model["text_cfg"].get("tokenizer_kwargs") or {}
     if "bpe_path" in options:
-        options["bpe_path"] = merges_name(options["bpe_path"])
+        options["bpe_path"] = choose_merges_name(options["bpe_path"])
     model = with_twin(model) if can_have_twin(model) else model
-    preprocess = towers.preprocess
-    config = {
-        "model_cfg": model,
-        "preprocess_cfg": {
-            "size": preprocess.size,
-            "mean": preprocess.mean,
-            "std": preprocess.std,
-            "interpolation": preprocess.interpolation,
-            "resize_mode": preprocess.resize,
-        },
-    }
-    _write(folder, (sources.CONFIG, config), (sources.WEIGHTS, towers.module.state_dict()))
-    _write_configurations(towers, folder)
+    config = {"model_cfg": model, "preprocess_cfg": to_preprocess_config(towers.preprocess)}
+    _write_json(folder / sources.CONFIG, config)
+    _write_weights(folder / sources.WEIGHTS, towers.module.state_dict())
+    # The configuration of a text tower of transformers, if it is in the folder of the model.
+    for name, text_config in towers.configurations.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        _write_json(folder / name, text_config)
     towers.tokenize.save(folder)
 
 
 def _write_transformers(towers: Towers, folder: Path) -> None:
+    _write_json(folder / CONFIG, towers.configurations[CONFIG])
     weights = towers.module.get_submodule("model").state_dict()
-    _write(
-        folder,
-        (transformers.CONFIG, towers.configurations[transformers.CONFIG]),
-        (transformers.WEIGHTS, weights),
-    )
-    processor = _processor.processor_config(towers.preprocess)
-    (folder / _processor.PROCESSOR).write_text(
-        json.dumps(processor, indent=2) + "\n", encoding="utf-8"
-    )
+    _write_weights(folder / transformers.WEIGHTS, weights)
+    _write_json(folder / PROCESSOR, to_processor_config(towers.preprocess))
     towers.tokenize.save(folder)
 
 
@@ -155,7 +146,8 @@ def _write_laclip(towers: Towers, folder: Path) -> None:
     weights = {
         name.removeprefix("text."): weight for name, weight in towers.module.state_dict().items()
     }
-    _write(folder, (sources.LACLIP_CONFIG, config), (sources.LACLIP_WEIGHTS, weights))
+    _write_json(folder / sources.LACLIP_CONFIG, config)
+    _write_weights(folder / sources.LACLIP_WEIGHTS, weights)
 
 
 _FORMS: dict[str, tuple[str, Callable[[Towers, Path], None]]] = {
@@ -166,21 +158,11 @@ _FORMS: dict[str, tuple[str, Callable[[Towers, Path], None]]] = {
 }
 
 
-def _write_configurations(towers: Towers, folder: Path) -> None:
-    """That of a text tower of transformers, where it lies in the folder of the model."""
-    for name, config in towers.configurations.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _write(
-    folder: Path, config: tuple[str, Mapping[str, Any]], weights: tuple[str, Mapping[str, Tensor]]
-) -> None:
-    """Both with the names of their files."""
+def _write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
-    (folder / config[0]).write_text(json.dumps(config[1], indent=2) + "\n", encoding="utf-8")
-    save_file(
-        {name: weight.clone().contiguous() for name, weight in weights[1].items()},
-        folder / weights[0],
-    )
+    save_file({name: weight.clone().contiguous() for name, weight in weights.items()}, path)

@@ -1,17 +1,16 @@
-"""Checkpoints in LaCLIP's own format: a timm ViT beside CLIP's text tower, in one file of
-torch.save.
+"""Load checkpoints in LaCLIP's own format: a timm ViT and CLIP's text tower in one torch.save file.
 
-The format, from its definition (https://github.com/LijieFan/LaCLIP, itself after SLIP's,
-https://github.com/facebookresearch/SLIP):
+The format is defined by https://github.com/LijieFan/LaCLIP, which follows that of SLIP,
+https://github.com/facebookresearch/SLIP:
 
-- image: a ViT that ends at the normalised class token, times `image_projection` [width, neuron].
-  GELU, layer norms with eps 1e-6, queries and keys normalised within each head before they meet
-  (SLIP's are not).
-- text: CLIP's causal transformer with QuickGELU, read at the end-of-text token, times
-  `text_projection` [width, neuron]; eps 1e-5.
+- image: a ViT, whose normalised class token is multiplied by `image_projection` [width, neuron].
+  It has GELU, layer norms with eps 1e-6, and queries and keys normalised within each head before
+  they are multiplied (SLIP does not normalise them).
+- text: CLIP's causal transformer with QuickGELU and eps 1e-5, whose end-of-text token is multiplied
+  by `text_projection` [width, neuron].
 
-Nothing in the file tells the architecture but the shapes; timm's ViT and open_clip's text tower
-take the weights as they are.
+Only the shapes in the file show the architecture. timm's ViT and open_clip's text tower take the
+weights as they are.
 """
 
 import re
@@ -28,18 +27,18 @@ from torch import Tensor, nn
 from purescope.errors import ModelError
 from purescope.files.guard import guarded
 from purescope.maths.overlaps import Projections
-from purescope.models.checkpoint import fingerprint, fit, refuse
 from purescope.models.configuration import CONTEXT, require_at_most, require_layers
 from purescope.models.model import Preprocess, Tower
+from purescope.models.tokenizers import simple_tokenizer
 from purescope.models.towers import Towers, Unfilled
-from purescope.models.vocabulary import simple_tokenizer
+from purescope.models.weights import fingerprint, fit, raise_faults
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 _SIZES = {(384, 12, 12): "S", (768, 12, 12): "B", (1024, 24, 16): "L"}
 _HEADS_WITHOUT_QK_NORM = {width: heads for width, _, heads in _SIZES}
 _TEXT_HEAD_WIDTH = 64
-_SHAPE_GIVING = {  # and how many dimensions each has
+_DIMENSIONS = {  # of the weights that give the shapes of the model
     "image_projection": 2,
     "text_projection": 2,
     "token_embedding.weight": 2,
@@ -51,7 +50,7 @@ _SHAPE_GIVING = {  # and how many dimensions each has
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that the shapes of a LaCLIP checkpoint say about its model."""
+    """Hold the properties of a model that the shapes of a LaCLIP checkpoint show."""
 
     neurons: int
     image_size: int
@@ -67,19 +66,20 @@ class Architecture:
 
     @property
     def name(self) -> str:
-        """E.g. "ViT-S/16", or the numbers where it is none of the known sizes."""
+        """Return the name of a known size, e.g. "ViT-S/16", or else the numbers."""
         size = _SIZES.get((self.width, self.depth, self.heads))
-        measures = f"{self.width}x{self.depth}/{self.patch}, {self.heads} heads"
-        return f"ViT-{size}/{self.patch}" if size else f"ViT {measures}"
+        if size:
+            return f"ViT-{size}/{self.patch}"
+        return f"ViT {self.width}x{self.depth}/{self.patch}, {self.heads} heads"
 
 
 def is_laclip(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the weights have the names of this format."""
+    """Return whether the weights have the names of this format."""
     return bool(tensors.keys() & {"image_projection", "visual.cls_token"})
 
 
 def load(path: Path, tensors: Mapping[str, Tensor]) -> Towers:
-    """The towers of the weights in a LaCLIP-format file.
+    """Load the towers from the weights of a file in LaCLIP's format.
 
     Raises:
         ModelError: the weights do not fit their architecture.
@@ -101,7 +101,7 @@ def _load(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture)
             expected=f"{tokenizer.vocab_size}, the entries of CLIP's vocabulary",
         )
     module = _LaClip(architecture)
-    # The text tower's weights stand at the top level of the format.
+    # In the file the weights of the text tower have no prefix.
     names = {name: name.removeprefix("text.") for name in module.state_dict()}
     wanted = {names[name]: weight for name, weight in module.state_dict().items()}
     weights = fit(path, tensors, wanted)
@@ -116,7 +116,10 @@ def _load(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture)
             text=weights["text_projection"].T.contiguous(),
         ),
         neurons=architecture.neurons,
-        preprocess=_preprocess(architecture),
+        # Its authors trained and evaluated with torchvision's default filter, which is bilinear.
+        preprocess=Preprocess(
+            architecture.image_size, IMAGENET_MEAN, IMAGENET_STD, interpolation="bilinear"
+        ),
         identity={
             "format": "laclip",
             "architecture": f"{architecture.name}, text "
@@ -141,21 +144,23 @@ def _load(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture)
 
 
 def find_architecture(path: Path, tensors: Mapping[str, Tensor]) -> Architecture:
-    """Read the architecture off the shapes; the heads off the width of a head's query norm.
+    """Find the architecture from shapes, and the number of heads from that of the query norm.
 
     Raises:
-        ModelError: a weight that gives a shape is missing, or the shapes give no model.
+        ModelError: a weight that gives a shape is missing, or no model has these shapes.
     """
-    refuse(path, {"missing": [name for name in _SHAPE_GIVING if name not in tensors]})
-    shapes = {name: tensors[name].shape for name in _SHAPE_GIVING}
-    odd = [
-        name for name, shape in shapes.items() if len(shape) != _SHAPE_GIVING[name] or 0 in shape
+    raise_faults(path, {"missing": [name for name in _DIMENSIONS if name not in tensors]})
+    shapes = {name: tensors[name].shape for name in _DIMENSIONS}
+    wrong = [
+        f"{name} {list(shape)}"
+        for name, shape in shapes.items()
+        if len(shape) != _DIMENSIONS[name] or 0 in shape
     ]
-    refuse(path, {"wrong shape": [f"{name} {list(shapes[name])}" for name in odd]})
+    raise_faults(path, {"wrong shape": wrong})
     width, neurons = shapes["image_projection"]
     vocabulary, text_width = shapes["token_embedding.weight"]
     patch = shapes["visual.patch_embed.proj.weight"][-1]
-    grid = max(1, isqrt(shapes["visual.pos_embed"][1] - 1))  # one position is the class token's
+    grid = max(1, isqrt(shapes["visual.pos_embed"][1] - 1))  # without the class token
     query_norm = tensors.get("visual.blocks.0.attn.q_norm.weight")
     if text_width % _TEXT_HEAD_WIDTH:
         raise ModelError(
@@ -167,7 +172,7 @@ def find_architecture(path: Path, tensors: Mapping[str, Tensor]) -> Architecture
         patch=patch,
         width=width,
         depth=_count_blocks(tensors, r"visual\.blocks\.(\d+)\."),
-        heads=_heads(path, width, query_norm),
+        heads=_count_heads(path, width, query_norm),
         qk_norm=query_norm is not None,
         text_width=text_width,
         text_depth=_count_blocks(tensors, r"transformer\.resblocks\.(\d+)\."),
@@ -180,35 +185,30 @@ def _count_blocks(tensors: Mapping[str, Tensor], pattern: str) -> int:
     return len({match[1] for name in tensors if (match := re.match(pattern, name))})
 
 
-def _heads(path: Path, width: int, query_norm: Tensor | None) -> int:
+def _count_heads(path: Path, width: int, query_norm: Tensor | None) -> int:
     if query_norm is None:
         if width not in _HEADS_WITHOUT_QK_NORM:
             raise ModelError(
-                f"{path}: no visual.blocks.0.attn.q_norm.weight, and width {width} tells no number "
-                f"of heads",
+                f"{path}: no visual.blocks.0.attn.q_norm.weight, and no known number of heads for "
+                f"width {width}",
                 expected=f"q_norm, or one of the widths "
                 f"{', '.join(map(str, _HEADS_WITHOUT_QK_NORM))}",
             )
         return _HEADS_WITHOUT_QK_NORM[width]
-    if query_norm.numel() == 0 or width % query_norm.numel():
+    head_width = query_norm.numel()
+    if head_width == 0 or width % head_width:
         raise ModelError(
-            f"{path}: a q_norm of {query_norm.numel()} cuts the width {width} into no heads",
-            expected="one that divides the width",
+            f"{path}: a q_norm of {head_width} does not divide the width {width} into heads",
+            expected="a divisor of the width",
             fix="give the whole, unchanged checkpoint",
         )
-    return width // query_norm.numel()
-
-
-def _preprocess(architecture: Architecture) -> Preprocess:
-    # Trained and evaluated by its authors with torchvision's default filter, which is bilinear.
-    return Preprocess(
-        architecture.image_size, IMAGENET_MEAN, IMAGENET_STD, interpolation="bilinear"
-    )
+    return width // head_width
 
 
 class _LaClip(nn.Module):
-    """The towers under the format's names, but `text.` before the text tower's; no weight has
-    values yet.
+    """Hold the towers under the names of the format, with `text.` before those of the text tower.
+
+    The weights have no values yet.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -216,8 +216,7 @@ class _LaClip(nn.Module):
         from timm.models.vision_transformer import VisionTransformer
 
         super().__init__()
-        # On the meta device nothing is allocated or drawn: seconds are saved, the random state is
-        # untouched.
+        # The meta device allocates and draws nothing: it saves seconds and keeps the random state.
         with torch.device("meta"), Unfilled():
             self.visual = VisionTransformer(
                 img_size=architecture.image_size,
@@ -242,7 +241,7 @@ class _LaClip(nn.Module):
                 torch.empty(architecture.width, architecture.neurons)
             )
             self.logit_scale = nn.Parameter(torch.empty(()))
-        # The one tensor that is no weight: it gets its values here.
+        # This tensor is not a weight of the checkpoint, so it gets its values here.
         self.text.register_buffer("attn_mask", self.text.build_causal_mask(), persistent=False)
 
     def encode_image(self, images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n neuron"]:
@@ -250,15 +249,14 @@ class _LaClip(nn.Module):
         return features
 
     def encode_text(self, tokens: Int64[Tensor, "n context"]) -> Float[Tensor, "n neuron"]:
-        # Attention is causal and the feature is read at the end-of-text token, the highest id: the
-        # padding after the longest sentence changes nothing, and without it short prompts take a
-        # fifth of the time.
+        # Attention is causal, and the feature is read at the end-of-text token, which has the
+        # highest id. Padding after the longest sentence therefore changes nothing; without it,
+        # short prompts take a fifth of the time.
         end = tokens.argmax(1)
         length = int(end.max()) + 1
         text = self.text
         hidden = text.token_embedding(tokens[:, :length]) + text.positional_embedding[:length]
         hidden = text.ln_final(text.transformer(hidden, attn_mask=text.attn_mask[:length, :length]))
-        features: Tensor = (
-            hidden[torch.arange(len(tokens), device=tokens.device), end] @ text.text_projection
-        )
+        rows = torch.arange(len(tokens), device=tokens.device)
+        features: Tensor = hidden[rows, end] @ text.text_projection
         return features

@@ -1,6 +1,4 @@
-"""What a model is to the rest of purescope: two encoders, two projections, and how images are
-prepared.
-"""
+"""Define a model for the rest of purescope: two encoders, two projections and a preprocess."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,26 +19,26 @@ RGB: TypeAlias = tuple[float, float, float]
 
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _RESIZES = ("shortest", "squash")
-_LARGE = 1 << 24  # pixels of a resized image, of which most are cut away
+_LARGE = 1 << 24  # pixels of a resized image; the crop discards most of so many
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Resize to a square, scale to [0, 1], normalise: deterministic, equal to torchvision.
+    """Resize an image to a square, scale it to [0, 1] and normalise it.
 
-    It comes in two steps, so that an image is kept as bytes and the arithmetic is done a batch at a
-    time.
+    The result is deterministic and equal to torchvision's. There are two steps, `pixels` and
+    `normalise`: images are kept as bytes, and the arithmetic is done for a whole batch.
 
     Args:
         size: the side of the square that the model sees, in pixels.
-        mean: of each channel, subtracted after scaling to [0, 1].
-        std: of each channel, divided by.
-        interpolation: "bicubic" or "bilinear", as Pillow does them (antialiased).
-        resize: how an image becomes a square: "shortest" makes its shortest side `size` and cuts
-            the centre out, as CLIP does; "squash" ignores its proportions, as SigLIP does.
-        resize_first: resize grey and CMYK images before they become RGB, as CLIP's own transform
-            and the experiment's script do; otherwise after it. Only CMYK differs, by a shade here
-            and there.
+        mean: the mean of each channel, subtracted after scaling to [0, 1].
+        std: the standard deviation of each channel, the divisor.
+        interpolation: "bicubic" or "bilinear", as in Pillow (antialiased).
+        resize: how an image becomes a square. "shortest" resizes its shortest side to `size` and
+            crops the centre, as CLIP does; "squash" ignores its proportions, as SigLIP does.
+        resize_first: resize greyscale and CMYK images before they become RGB, as CLIP's own
+            transform and the experiment's script do; otherwise afterwards. Only CMYK images differ,
+            by a shade in some pixels.
 
     Raises:
         InputError: the size is below 1, a std is 0, or the interpolation or the resize is unknown.
@@ -57,9 +55,8 @@ class Preprocess:
     std: RGB
     interpolation: str = "bicubic"
     resize: str = "shortest"
-    resize_first: bool = field(
-        default=False, repr=False
-    )  # no other result, unless an image is no RGB
+    # Left out of the repr: it makes no difference for RGB images.
+    resize_first: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -76,11 +73,12 @@ class Preprocess:
             )
 
     def pixels(self, image: Image.Image) -> UInt8[Tensor, "3 size size"]:
-        """The square that the model sees, as bytes; an RGB image that is it already is only copied.
+        """Return the square that the model sees, as bytes.
+
+        An RGB image of that size is only copied.
 
         Raises:
-            InputError: it is an image of numbers of more than 8 bits, which Pillow would cut off at
-                255.
+            InputError: the image has more than 8 bits a channel, which Pillow would cut off at 255.
         """
         if image.mode == "F" or image.mode.startswith("I"):
             raise InputError(
@@ -97,11 +95,11 @@ class Preprocess:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
     def normalise(self, batch: UInt8[Tensor, "n 3 size size"]) -> Float[Tensor, "n 3 size size"]:
-        """Bytes of a whole batch to what the model takes."""
+        """Turn the bytes of a whole batch into the input of the model."""
         mean, std = (
             torch.tensor(rgb, device=batch.device).view(3, 1, 1) for rgb in (self.mean, self.std)
         )
-        # In torchvision's order of operations: equal to the last bit.
+        # In torchvision's order of operations, so that the result is equal to the last bit.
         return batch.float().div_(255).sub_(mean).div_(std)
 
     def _square(self, image: Image.Image) -> Image.Image:
@@ -112,34 +110,35 @@ class Preprocess:
         width, height = (int(self.size * side / shortest) for side in image.size)
         left, top = (round((side - self.size) / 2) for side in (width, height))
         if width * height > _LARGE:
-            return self._square_of_line(image, (width, height), (left, top))
+            return self._square_from_crop(image, (width, height), (left, top))
         if image.size != (width, height):
             image = image.resize((width, height), _FILTERS[self.interpolation])
         return image.crop((left, top, left + self.size, top + self.size))
 
-    def _square_of_line(
+    def _square_from_crop(
         self, image: Image.Image, resized: tuple[int, int], corner: tuple[int, int]
     ) -> Image.Image:
-        """Resize only what the crop keeps: a line of 1 x 20,000 pixels would be one of 224 x
-        4,480,000 first.
+        """Resize only the pixels that the crop keeps.
+
+        An image of 1 x 20,000 pixels would otherwise be resized to 224 x 4,480,000 first.
         """
         left, top, right, bottom = (0, 0, *image.size)
         (x0, x1), (y0, y1) = (
             (first * side / whole, min(side, (first + self.size) * side / whole))
             for first, side, whole in zip(corner, image.size, resized, strict=True)
         )
-        # Cut roughly first, with all pixels that the filter looks at: Pillow works on long pictures
-        # in another order.
+        # Crop roughly first, with all pixels that the filter needs: Pillow resizes the sides of
+        # long images in another order.
         margin = 3 * max(1, min(image.size) / self.size) + 1
         left, top = max(0, math.floor(x0 - margin)), max(0, math.floor(y0 - margin))
         right, bottom = min(right, math.ceil(x1 + margin)), min(bottom, math.ceil(y1 + margin))
-        part = image.crop((left, top, right, bottom))
+        rough = image.crop((left, top, right, bottom))
         box = (x0 - left, y0 - top, x1 - left, y1 - top)
-        return part.resize((self.size, self.size), _FILTERS[self.interpolation], box=box)
+        return rough.resize((self.size, self.size), _FILTERS[self.interpolation], box=box)
 
 
-def as_rgb(values: object) -> RGB | None:
-    """Three finite numbers of a configuration as a colour; None where they are not."""
+def to_rgb(values: object) -> RGB | None:
+    """Return a value of a configuration as three floats; None if it is not three numbers."""
     if not isinstance(values, list | tuple) or len(values) != 3:
         return None
     if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
@@ -151,21 +150,20 @@ def as_rgb(values: object) -> RGB | None:
 OPENAI_PREPROCESS = Preprocess(
     size=224, mean=(0.48145466, 0.4578275, 0.40821073), std=(0.26862954, 0.26130258, 0.27577711)
 )
-"""CLIP's own, which the experiment's script used whatever the checkpoint (protocol "paper")."""
+"""CLIP's preprocess; the experiment's script used it for all checkpoints (protocol "paper")."""
 
 
 @dataclass(frozen=True)
 class Tower:
-    """The modules of one encoder as they run, for who wants to look inside; see
-    `purescope.studies.layers`.
+    """Give access to the modules of one encoder, as `purescope.studies.layers` needs it.
 
     Args:
-        modules: its parts in the order in which they run, by the names that they have in the model.
-        token: the token that the tower's feature is read from: "first"; "last"; "end", the first
-            one whose id is `end`; or "mean", where it is read from all tokens or positions.
-        end: the id of the end-of-text token; None for the highest id in a sentence, as CLIP's
-            vocabulary has it.
-        padding: the id of tokens that "mean" leaves out; None where it leaves out none.
+        modules: the modules in the order in which they run, by their names in the model.
+        token: the token that the feature is read from: "first"; "last"; "end", the first token
+            whose id is `end`; or "mean", if it is read from all tokens or positions.
+        end: the id of the end-of-text token; None for the highest id in a sentence, as in CLIP's
+            vocabulary.
+        padding: the id of the tokens that "mean" leaves out; None if it leaves out none.
     """
 
     modules: Mapping[str, nn.Module]
@@ -175,7 +173,11 @@ class Tower:
 
 
 def no_encoder(_: Any) -> NoReturn:
-    """The encoder of a model of which only features are known."""
+    """Stand in for the encoder of a model that has features only.
+
+    Raises:
+        ModelError: always.
+    """
     raise ModelError(
         "there is no model to encode with, only features", fix="name a MODEL before the options"
     )
@@ -183,34 +185,39 @@ def no_encoder(_: Any) -> NoReturn:
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint ready to be measured.
+    """Hold a checkpoint that is ready to be measured.
 
     Args:
         label: its name in tables, plots and file names, e.g. "CC3M LaCLIP".
-        spec: what the user named, e.g. "runs/cc3m_laclip.pt".
-        weight_space: the last linear map of each tower, float32 on the cpu, rows being neurons; or,
-            where a tower ends without one, a sentence that says so.
-        neurons: how many there are in the embedding, d.
-        preprocess: the checkpoint's own.
-        encode_image: normalised pixels to features: the projection's raw output, no unit rows,
-            float32 on the cpu.
-        encode_text: the same for sentences, any number of them.
-        identity: what distinguishes its numbers from another model's: format, architecture, weights
-            (a hash), activation, tokenizer, precision, logit_scale, projection_bias.
-        lanes: how many calls of `encode_image` may run at the same time: one for each accelerator,
-            1 where it is not safe in threads; 0 for as many as there are cores, which then share a
+        spec: the name that the user gave, e.g. "runs/cc3m_laclip.pt".
+        weight_space: the last linear map of each tower, float32 on the cpu, one row for each
+            neuron; or a sentence that says which tower ends without one.
+        neurons: the number of neurons of the embedding, d.
+        preprocess: the preprocess that the checkpoint was trained with.
+        encode_image: turns normalised pixels into features: the raw output of the projection,
+            not normalised to unit length, float32 on the cpu.
+        encode_text: does the same for any number of sentences.
+        identity: the properties that affect its numbers: format, architecture, weights (a hash),
+            activation, tokenizer, precision, logit_scale, projection_bias.
+        lanes: the number of calls of `encode_image` that may run at the same time: one for each
+            accelerator; 1 if it is not safe in threads; 0 for one on each core, which then share a
             batch.
-        towers: the modules behind "image" and "text"; empty where the encoders are made of none.
+        towers: the modules of "image" and "text"; empty if the encoders are not made of modules.
 
     Examples:
-        `purescope.load_model` makes one of a checkpoint. By hand, two neurons that see red and
-        blue:
+        `purescope.load_model` makes a model from a checkpoint. This one is made by hand, with two
+        neurons that respond to red and to blue:
 
+        >>> def encode_text(texts):
+        ...     return torch.tensor([["red" in text, "blue" in text] for text in texts]).float()
         >>> model = Model(
-        ...     label="eye", spec="made by hand", weight_space=Projections(torch.eye(2), torch.eye(2)), neurons=2,
+        ...     label="eye",
+        ...     spec="made by hand",
+        ...     weight_space=Projections(torch.eye(2), torch.eye(2)),
+        ...     neurons=2,
         ...     preprocess=Preprocess(size=1, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
         ...     encode_image=lambda pixels: pixels[:, [0, 2], 0, 0],
-        ...     encode_text=lambda texts: torch.tensor([["red" in t, "blue" in t] for t in texts]).float(),
+        ...     encode_text=encode_text,
         ...     identity={},
         ... )
         >>> blue = model.preprocess.pixels(Image.new("RGB", (2, 2), "blue"))
@@ -249,24 +256,22 @@ class Model:
 
     @property
     def encodes(self) -> bool:
-        """Whether it has encoders: `no_encoder` stands for those of a model of which only features
-        are known.
-        """
+        """Return whether the model has encoders; `no_encoder` stands in for missing ones."""
         return self.encode_text is not no_encoder
 
     @property
     def projections(self) -> Projections:
-        """The last linear map of each tower, float32 on the cpu, rows being neurons.
+        """Return the last linear map of each tower, float32 on the cpu, one row for each neuron.
 
         Raises:
-            ModelError: a tower ends without one.
+            ModelError: a tower ends without a linear map.
         """
         if isinstance(self.weight_space, str):
             raise ModelError(
                 f"{self.label}: {self.weight_space}",
                 expected="a linear projection at the end of both towers, to measure purity in "
                 "their weights",
-                fix="measure it in the neurons' activations over a data set: --space activations "
-                "(space='activations')",
+                fix="measure it in the activations of the neurons over a dataset: "
+                "--space activations (space='activations')",
             )
         return self.weight_space

@@ -1,53 +1,55 @@
-"""Models of open_clip: its modules, its tokenizers and the meaning of its configuration.
+"""Build models of open_clip from its modules, its tokenizers and its configuration.
 
-Reading and checking the weights is ours, so that no code in them runs and what does not fit is
-named. Where a configuration and its weights come from is in `_sources.py`.
+purescope reads and checks the weights itself, so that no code in them runs and every fault is
+named. `sources` finds the configuration and the weights.
 """
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from purescope.errors import InputError, ModelError
+from purescope.errors import ModelError
 from purescope.files.guard import guarded
 from purescope.files.hub import fetch_folder
-from purescope.models.checkpoint import fingerprint, fit, require_fit
-from purescope.models.configuration import require_attention, require_layers, require_sizes
-from purescope.models.model import OPENAI_PREPROCESS, Preprocess, as_rgb
-from purescope.models.parts import TextTower, find_projections, find_text_tower, find_towers
+from purescope.maths.overlaps import Projections
+from purescope.models.configuration import require_attention, require_layers
+from purescope.models.model import Tower
+from purescope.models.open_clip_config import read_preprocess, require_sizes
 from purescope.models.tokenizer_files import private_folder
-from purescope.models.towers import Towers, Unfilled
-from purescope.models.transformers_config import heads_of_tower, layers_of_tower
-from purescope.models.vocabulary import (
+from purescope.models.tokenizers import (
     HF_FILES,
     Tokenizer,
     open_clip_hf_tokenizer,
     simple_tokenizer,
 )
+from purescope.models.towers import Towers, Unfilled
+from purescope.models.transformers_config import TextTower, find_text_tower
+from purescope.models.weights import fingerprint, fit, require_fit
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a model of open_clip is made of.
+    """Hold everything that a model of open_clip is built from.
 
     Args:
         where: what messages call its configuration: a path, or the name of an architecture.
         model: open_clip's model_cfg.
-        preprocess: open_clip's preprocess_cfg; what it leaves out is open_clip's default.
+        preprocess: open_clip's preprocess_cfg; open_clip's defaults replace missing keys.
         weights: the file of weights.
-        tensors: what is in it.
+        tensors: the weights in it.
         offline: download nothing.
-        folder: a `local-dir:` folder, in which a text tower and a tokenizer may lie.
-        merges: the model's own list of merges, where it has one.
-        twin: the folder of the same tokenizer in the files of transformers, where there is one.
-        form: what the identity calls the format.
+        folder: a `local-dir:` folder, which may hold a text tower and a tokenizer.
+        merges: the model's own list of merges, if it has one.
+        twin: the folder of the same tokenizer in the files of transformers, if there is one.
+        form: the name of the format in the identity.
     """
 
     where: str
@@ -62,120 +64,113 @@ class Source:
     form: str = "open_clip"
 
 
-def towers(source: Source) -> Towers:
-    """The towers of an open_clip model.
+def load(source: Source) -> Towers:
+    """Build the towers of an open_clip model and load their weights.
 
     Raises:
-        ModelError: the configuration or the weights are broken, do not fit, or ask for what is not
-            supported.
-        MissingExtraError: it has a text tower or a tokenizer of transformers, which is not
+        ModelError: the configuration or the weights are broken, do not fit, or ask for something
+            that is not supported.
+        MissingExtraError: the model has a text tower or a tokenizer of transformers, which is not
             installed.
     """
-    import open_clip  # noqa: F401 before the guard: as it is imported, it may start processes
+    import open_clip  # noqa: F401 before the guard: its import may start processes
 
-    name = source.model["text_cfg"].get("hf_model_name")
-    tower = (
-        find_text_tower(name, source.folder, source.where, offline=source.offline) if name else None
-    )
-    tokenizer_files = _tokenizer_folder(source)
-    roots = [
-        source.folder,
-        source.weights.parent,
-        tokenizer_files,
-        tower.path.parent if tower else None,
-    ]
-    with guarded(*filter(None, roots), what=source.where):
-        return _towers(source, tower, tokenizer_files)
+    tower = None
+    if name := source.model["text_cfg"].get("hf_model_name"):
+        tower = find_text_tower(name, source.folder, source.where, offline=source.offline)
+    tokenizer_folder = _find_tokenizer_folder(source)
+    folders = [source.folder, source.weights.parent, tokenizer_folder]
+    folders += [tower.path.parent] if tower else []
+    with guarded(*filter(None, folders), what=source.where):
+        return _load(source, tower, tokenizer_folder)
 
 
-def _towers(source: Source, tower: TextTower | None, tokenizer_files: Path | None) -> Towers:
-    module, stored = _build(source, tower)
+def _load(source: Source, tower: TextTower | None, tokenizer_folder: Path | None) -> Towers:
+    module, stored = _prepare(source, tower)
     module.load_state_dict(fit(source.weights, stored, module.state_dict()), assign=True)
     text = getattr(module, "text", module)
-    tokenizer = _tokenizer(source, tokenizer_files)
+    tokenizer = _make_tokenizer(source, tokenizer_folder)
     if tokenizer.vocab_size > text.vocab_size:
         raise ModelError(
             f"{source.where}: {tokenizer.vocab_size} tokens for a vocab_size of {text.vocab_size}",
             expected="a tokenizer with no more entries than the text tower has",
             fix="name the model's own merges in text_cfg.tokenizer_kwargs.bpe_path",
         )
-    weight_space, biased = find_projections(module.visual, text, source.where)
-    preprocess = _preprocess(source, module.visual.image_size)
-    # CoCa would give unit rows.
-    encode_image, encode_text = (
-        partial(f, normalize=False) for f in (module.encode_image, module.encode_text)
-    )
+    weight_space, biased = _find_projections(module.visual, text, source.where)
     return Towers(
         module=module,
-        encode_image=encode_image,
-        encode_text=encode_text,
+        # CoCa's encoders return unit rows by default.
+        encode_image=partial(module.encode_image, normalize=False),
+        encode_text=partial(module.encode_text, normalize=False),
         tokenize=tokenizer,
         weight_space=weight_space,
         neurons=source.model["embed_dim"],
-        preprocess=preprocess,
+        preprocess=read_preprocess(source.preprocess, module.visual.image_size, source.where),
         identity={
             "format": source.form,
             "architecture": json.dumps(source.model, sort_keys=True),
-            "activation": _activation(source.model),
+            "activation": _describe_activation(source.model),
             "weights": fingerprint(source.tensors),
             "tokenizer": tokenizer.identity,
             "logit_scale": f"{module.logit_scale.exp().item():.6g}",
             "projection_bias": " ".join(biased) or "none",
         },
-        towers=find_towers(module),
+        towers={"image": _find_image_tower(module.visual), "text": _find_text_tower(module)},
         configurations={tower.place: tower.config} if tower and tower.place else {},
     )
 
 
-def _build(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tensor]]:
-    """open_clip's own module, its weights still drawn at random, and the stored ones that fit
-    it.
-    """
+def _prepare(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tensor]]:
+    """Check the sizes of a model, build it, and return it with the stored weights that fit it."""
     config = dict(source.model)
     vision, text = dict(config["vision_cfg"]), dict(config["text_cfg"])
     if re.search("[:/\\\\]", str(vision.get("timm_model_name") or "")):
         raise ModelError(
             f"{source.where}: wants an image tower from a hub (vision_cfg.timm_model_name)",
-            expected="a tower that the installed timm has by its plain name",
+            expected="the plain name of a tower that the installed timm has",
         )
     require_sizes(source.where, config, source.tensors)
-    vision["timm_model_pretrained"] = False  # true would download
+    vision["timm_model_pretrained"] = False  # True would download
     kind = "CustomTextCLIP" if config.pop("custom_text", False) or tower else "CLIP"
     if kind == "CustomTextCLIP" and "multimodal_cfg" in config:
         kind = "CoCa"
     config |= {"vision_cfg": vision, "text_cfg": text}
     if tower is None:
-        return _built(source, kind, config)
-    require_layers(str(tower.path), layers_of_tower(tower.config), source.tensors)
-    require_attention(
-        str(tower.path), "it", text.get("context_length", 77), heads_of_tower(tower.config)
-    )
+        return _build(source, kind, config)
+    require_layers(str(tower.path), tower.layers, source.tensors)
+    require_attention(str(tower.path), "it", text.get("context_length", 77), tower.heads)
     with private_folder() as folder:
         (folder / "config.json").write_text(json.dumps(tower.config), encoding="utf-8")
         text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
-        return _built(source, kind, config)
+        return _build(source, kind, config)
 
 
-def _built(source: Source, kind: str, config: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
-    """The same; it is built without memory first, and held against the stored weights, which
-    replace all of its own.
+def _build(source: Source, kind: str, config: Mapping[str, Any]) -> tuple[Any, dict[str, Tensor]]:
+    """Build open_clip's module, once it is known to fit the stored weights.
 
-    The random state is left as it was.
+    The random state stays as it was.
+
+    Args:
+        source: the model.
+        kind: the name of a class of open_clip.
+        config: the arguments of that class.
+
+    Returns:
+        The module, whose weights have no values yet, and the stored weights under its names.
     """
     import open_clip
 
     build = partial(getattr(open_clip, kind), **config)
     try:
         with torch.random.fork_rng(devices=[]), Unfilled():
-            plan = _without_memory(build)
-            stored = _stored(source, plan)
+            plan = _build_without_memory(build)
+            stored = _rename_weights(source, plan)
             require_fit(source.weights, stored, plan.state_dict())
             return build(), stored
     except ModelError:
         raise
-    except (
-        Exception
-    ) as error:  # an impossible configuration can make open_clip and timm raise anything
+    # open_clip and timm can raise anything for an impossible configuration.
+    except Exception as error:
         raise ModelError(
             f"{source.where}: open_clip cannot build this model_cfg: {type(error).__name__}: "
             f"{error}",
@@ -183,33 +178,24 @@ def _built(source: Source, kind: str, config: Mapping[str, Any]) -> tuple[Any, d
         ) from error
 
 
-def _without_memory(build: Callable[[], Any]) -> Any:
+def _build_without_memory(build: Callable[[], Any]) -> Any:
     try:
         with torch.device("meta"):
             return build()
     except (RuntimeError, NotImplementedError) as error:
         if "meta" not in str(error):
             raise
-        return build()  # a tower of an older timm, which asks for numbers while it is built
+        return build()  # towers of an older timm read numbers while they are built
 
 
-def _stored(source: Source, module: Any) -> dict[str, Tensor]:
-    """The stored weights; a batch norm's counter has no part in a forward pass, and may be missing
-    as for torch.
-    """
-    wanted = module.state_dict()
-    counters = {name: torch.tensor(0) for name in wanted if name.endswith(".num_batches_tracked")}
-    return counters | _renamed(source, module)
-
-
-def _renamed(source: Source, module: Any) -> dict[str, Tensor]:
-    """The stored weights under the names and shapes that open_clip's loader would give them."""
+def _rename_weights(source: Source, module: Any) -> dict[str, Tensor]:
+    """Return the stored weights under the names and shapes that open_clip's loader gives them."""
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
     tensors: dict[str, Tensor] = dict(source.tensors)
     try:
-        tensors = convert_state_dict(module, tensors)  # MobileCLIP's
+        tensors = convert_state_dict(module, tensors)  # for MobileCLIP
     except (KeyError, RuntimeError, IndexError) as error:
         raise ModelError(
             f"{source.weights}: open_clip cannot convert it: {error!r}",
@@ -221,20 +207,23 @@ def _renamed(source: Source, module: Any) -> dict[str, Tensor]:
     for name in ("logit_scale", "logit_bias"):  # a number, or a list of one
         if name in tensors and tensors[name].numel() == 1 and getattr(module, name) is not None:
             tensors[name] = tensors[name].reshape(getattr(module, name).shape)
-    tensors.pop("text.transformer.embeddings.position_ids", None)  # no weight: 0, 1, 2, ...
-    return dict(tensors)
+    # The position ids 0, 1, 2, ... are not weights.
+    tensors.pop("text.transformer.embeddings.position_ids", None)
+    # The counter of a batch norm is not used in a forward pass and may be missing, as in torch.
+    counters = [name for name in module.state_dict() if name.endswith(".num_batches_tracked")]
+    return {name: torch.tensor(0) for name in counters} | dict(tensors)
 
 
-def _tokenizer_folder(source: Source) -> Path | None:
-    """Where the files of a tokenizer of transformers are; None where it is open_clip's own."""
+def _find_tokenizer_folder(source: Source) -> Path | None:
+    """Return the folder of a tokenizer of transformers; None if the tokenizer is open_clip's."""
     name = source.model["text_cfg"].get("hf_tokenizer_name")
     if not name:
         return None
-    # As in open_clip, the tokenizer of a folder lies in it, whatever its name.
+    # As in open_clip, the tokenizer of a folder is in that folder, whatever its name.
     return source.folder or fetch_folder(name, HF_FILES, offline=source.offline)
 
 
-def _tokenizer(source: Source, folder: Path | None) -> Tokenizer:
+def _make_tokenizer(source: Source, folder: Path | None) -> Tokenizer:
     text = source.model["text_cfg"]
     context, options = text.get("context_length", 77), text.get("tokenizer_kwargs") or {}
     if folder is None:
@@ -242,38 +231,116 @@ def _tokenizer(source: Source, folder: Path | None) -> Tokenizer:
     return open_clip_hf_tokenizer(folder, context, options, mode=text.get("tokenizer_mode"))
 
 
-def _activation(config: Mapping[str, Any]) -> str:
+def _describe_activation(config: Mapping[str, Any]) -> str:
     gelu = "QuickGELU" if config.get("quick_gelu") else "GELU"
     vision = config["vision_cfg"]
     image = "timm's own" if vision.get("timm_model_name") else gelu
+    if isinstance(vision.get("layers"), list):  # a ResNet
+        image = "ReLU"
     text = config["text_cfg"].get("hf_model_name")
-    return (
-        f"image {'ReLU' if isinstance(vision.get('layers'), list) else image}, "
-        f"text {'that of ' + str(text) if text else gelu}"
+    return f"image {image}, text {'that of ' + str(text) if text else gelu}"
+
+
+# The word of `Tower` for open_clip's pool_type of a text tower.
+_TEXT_TOKENS = {"first": "first", "last": "last", "argmax": "end", "eos": "end", "none": "mean"}
+
+
+def _find_image_tower(visual: Any) -> Tower:
+    trunk = getattr(visual, "trunk", None)  # of timm
+    has_token = (
+        getattr(visual, "pool_type", None) == "tok"
+        or getattr(trunk, "global_pool", None) == "token"
     )
+    # The attention pooling of CoCa reads every token.
+    is_first = has_token and getattr(visual, "attn_pool", None) is None
+    return Tower({"visual": visual}, "first" if is_first else "mean")
 
 
-def _preprocess(source: Source, image_size: int | tuple[int, int]) -> Preprocess:
-    """The configuration's; what it leaves out is open_clip's default, and the size is always the
-    tower's.
+def _find_text_tower(module: Any) -> Tower:
+    """Find the text tower of a CLIP, CustomTextCLIP or CoCa, without the decoder of CoCa."""
+    if not hasattr(module, "text"):  # CLIP has the modules of its text tower at the top level
+        modules = {"token_embedding": module.token_embedding, "transformer": module.transformer}
+        return _describe_text_tower(modules, module.text_pool_type, module.text_eos_id)
+    text = module.text
+    if not hasattr(text, "pooler"):
+        # A class token is appended to the sentence and read whatever pool_type says.
+        pool = text.pool_type if text.cls_emb is None else "last"
+        return _describe_text_tower({"text": text}, pool, text.eos_id)
+    # A tower of transformers.
+    is_first = getattr(text.pooler, "cls_token_position", None) == 0
+    is_first = is_first or "Cls" in type(text.pooler).__name__
+    token = "first" if is_first else "mean"
+    return Tower({"text": text}, token, padding=text.config.pad_token_id)
+
+
+def _describe_text_tower(modules: Mapping[str, Any], pool: str, eos_id: int | None) -> Tower:
+    # Only pool_type "eos" looks for the id that the configuration names.
+    return Tower(modules, _TEXT_TOKENS[pool], end=eos_id if pool == "eos" else None)
+
+
+_Linear: TypeAlias = tuple[Tensor, Tensor | None]
+"""`[neuron, width]` and a bias."""
+
+# In a timm tower and in a ModifiedResNet, in the order of the search.
+_IMAGE_LINEARS = ("attnpool.c_proj", "head.proj", "head.mlp.fc2", "head.pool.proj")
+
+
+def _find_projections(visual: Any, text: Any, where: str) -> tuple[Projections | str, list[str]]:
+    """Find the projections of both towers.
+
+    Returns:
+        The projections, or a sentence that says which tower has none; and the towers whose
+        projection has a bias.
+
+    Warns:
+        UserWarning: a head has several layers. Its last layer is taken, whose inputs are no longer
+            the features of the tower.
     """
-    config = source.preprocess
-    sizes = {image_size} if isinstance(image_size, int) else set(image_size)
-    mean, std = (
-        as_rgb(config.get(key) or getattr(OPENAI_PREPROCESS, key)) for key in ("mean", "std")
-    )
-    resize = config.get("resize_mode") or "shortest"
-    if len(sizes) > 1 or resize not in ("shortest", "squash") or mean is None or std is None:
-        raise ModelError(
-            f"{source.where}: preprocess_cfg {dict(config)}, image size {image_size}",
-            expected="square images by resize_mode 'shortest' or 'squash'; mean and std of three "
-            "numbers each",
+    image_linear, text_linear = _find_image_linear(visual, where), _find_text_linear(text, where)
+    linears = {"image": image_linear, "text": text_linear}
+    biased = [
+        tower
+        for tower, linear in linears.items()
+        if linear and linear[1] is not None and bool(linear[1].any())
+    ]
+    if image_linear and text_linear:
+        image, text_rows = (
+            linear[0].detach().clone().contiguous() for linear in (image_linear, text_linear)
         )
-    # Whatever is not bilinear is bicubic to open_clip.
-    interpolation = "bilinear" if config.get("interpolation") == "bilinear" else "bicubic"
-    try:
-        return Preprocess(sizes.pop(), mean, std, interpolation, resize)
-    except InputError as error:
-        raise ModelError(
-            f"{source.where}: preprocess_cfg: {error.came}", expected=error.expected
-        ) from error
+        return Projections(image=image, text=text_rows), biased
+    without = [tower for tower, linear in linears.items() if linear is None]
+    towers = f"{' and '.join(without)} {'towers end' if len(without) > 1 else 'tower ends'}"
+    return f"the {towers} without a projection", biased
+
+
+def _find_image_linear(visual: Any, where: str) -> _Linear | None:
+    if isinstance(getattr(visual, "proj", None), Tensor):  # open_clip's ViT: features @ proj
+        return visual.proj.T, None
+    modules = dict(visual.named_modules())
+    for name in _IMAGE_LINEARS:
+        if isinstance(modules.get(name), nn.Linear):
+            if name == "head.mlp.fc2":
+                _warn_of_head(where, f"visual.{name}")
+            return modules[name].weight, modules[name].bias
+    # With timm_proj "" the classifier of the trunk is the projection.
+    get_classifier: Callable[[], Any] | None = getattr(modules.get("trunk"), "get_classifier", None)
+    linear = get_classifier() if get_classifier and not len(visual.head) else None
+    return (linear.weight, linear.bias) if isinstance(linear, nn.Linear) else None
+
+
+def _find_text_linear(text: Any, where: str) -> _Linear | None:
+    # A text tower of transformers has `proj`, open_clip's own has `text_projection`.
+    projection = text.text_projection if hasattr(text, "text_projection") else text.proj
+    if isinstance(projection, Tensor):
+        return projection.T, None
+    if isinstance(projection, nn.Sequential):
+        _warn_of_head(where, "text.proj")
+        projection = projection[-1]
+    return (projection.weight, projection.bias) if isinstance(projection, nn.Linear) else None
+
+
+def _warn_of_head(where: str, name: str) -> None:
+    warnings.warn(
+        f"{where}: {name} is the last of several layers; its purity is that of this layer alone",
+        stacklevel=2,
+    )

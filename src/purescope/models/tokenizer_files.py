@@ -1,13 +1,12 @@
-"""A private folder with the files of a tokenizer, rebuilt, for transformers to read in place of
-somebody's own.
+"""Rebuild the files of a tokenizer in a private folder, which transformers reads instead.
 
-transformers takes the class of a tokenizer from `tokenizer_config.json` or `config.json`: it may
-name a model, which unpickles its weights, or an Auto class, which runs code that lies beside it. It
-takes paths and templates from there, too. What it gets from here names a class of the table below,
-and has plain values for keys that are known.
+transformers takes the class of a tokenizer from `tokenizer_config.json` or `config.json`. It may
+name a model, which unpickles its weights, or an Auto class, which runs code in the same folder.
+transformers also takes paths and templates from there. The rebuilt files name a class of the table
+below and have plain values for known keys.
 
-How much a tokenizer may make of a sentence, and how many words it may add, has bounds that every
-known one keeps.
+The number of characters that a tokenizer makes out of a sentence, and the number of words that it
+adds, have bounds that all known tokenizers keep.
 """
 
 import errno
@@ -25,8 +24,8 @@ from typing import Any
 from purescope.errors import ModelError, near_miss
 from purescope.files import reading
 from purescope.files.reading import open_whole
-from purescope.models.checkpoint import read_json
-from purescope.models.plain import (
+from purescope.models.checkpoint import read_dictionary
+from purescope.models.configuration import (
     FLAG,
     NOTHING,
     NUMBER,
@@ -34,270 +33,118 @@ from purescope.models.plain import (
     WHOLE,
     Kind,
     dictionary_of,
-    known_only,
+    keep_known,
     list_of,
     one_of,
 )
 
-_STEPS, _CHARACTERS, _GROWTH = 16, 1000, 10_000
-_MOST_ADDED, _ADDED_CHARACTERS = 20_000, 1_000_000
-
-
-def require_bounded(copy: Path, path: Path, *, most: int) -> None:
-    """Look into a copy of a tokenizer.json, called by its own path, before tokenizers builds what
-    it says.
-
-    Raises:
-        ModelError: it is no JSON, its steps make more of a sentence than any tokenizer, or it adds
-            too many words.
-    """
-    try:
-        content = reading.read_json(copy, most=most)
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}", expected="a file of a tokenizer") from error
-    except ValueError as error:
-        raise ModelError(f"{path.parent}: no tokenizer: {path.name} is no JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelError(
-            f"{path.parent}: no tokenizer: {path.name} holds a {type(content).__name__}"
-        )
-    _require_steps(path, content.get("normalizer"))
-    require_added(path, content.get("added_tokens"))
-
-
-def require_added(path: Path, *places: Any) -> None:
-    """Refuse more added words than any tokenizer has; they are compiled into one expression.
-
-    Raises:
-        ModelError: there are too many, or they are too long together.
-    """
-    words = [word for place in places for word in _words(place)]
-    length = sum(map(len, words))
-    if len(words) > _MOST_ADDED or length > _ADDED_CHARACTERS:
-        raise ModelError(
-            f"{path}: no tokenizer: it adds {len(words):,} words of {length:,} characters",
-            expected=f"at most {_MOST_ADDED:,} words of {_ADDED_CHARACTERS:,} characters",
-        )
-
-
-def _words(place: Any) -> Iterator[str]:
-    if isinstance(place, str):
-        yield place
-    elif isinstance(place, dict) and isinstance(place.get("content"), str):
-        yield place["content"]
-    elif isinstance(place, dict | list):
-        for value in place.values() if isinstance(place, dict) else place:
-            yield from _words(value)
-
-
-def _require_steps(path: Path, normaliser: Any) -> None:
-    steps, growth = 0, 1.0
-    rest = [normaliser]
-    while rest:
-        step = rest.pop()
-        if not isinstance(step, dict):
-            continue
-        rest += step["normalizers"] if isinstance(step.get("normalizers"), list) else []
-        pattern, content = step.get("pattern"), step.get("content")
-        texts = [
-            content,
-            step.get("prepend"),
-            *(pattern.values() if isinstance(pattern, dict) else [pattern]),
-        ]
-        longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
-        if isinstance(content, str) and content:
-            # An expression may match the nothing between two characters.
-            fixed = pattern.get("String") if isinstance(pattern, dict) else None
-            growth *= (
-                max(1.0, len(content) / len(fixed))
-                if isinstance(fixed, str) and fixed
-                else 1 + len(content)
-            )
-        steps += 1
-        if steps > 2 * _STEPS or longest > _CHARACTERS or growth > _GROWTH:
-            raise ModelError(
-                f"{path}: no tokenizer: its normalizer can make more of a sentence than memory "
-                f"holds",
-                expected=f"at most {2 * _STEPS} steps with texts of {_CHARACTERS:,} characters, "
-                f"which together make at "
-                f"most {_GROWTH:,} characters of one",
-            )
-
-
 CONFIG = "tokenizer_config.json"
-_LARGEST = 256_000_000  # bytes of a file: four times the largest that is known
 
-CLASSES = frozenset(
-    f"{name}Tokenizer"
-    for name in (
-        *(
-            "Albert",
-            "Bert",
-            "CLIP",
-            "DistilBert",
-            "GPT2",
-            "Gemma",
-            "Llama",
-            "M2M100",
-            "MT5",
-            "Nllb",
-            "Roberta",
-        ),
-        *("Siglip", "Siglip2", "T5", "XLMRoberta"),
-    )
+_CLASS_NAMES = (
+    "Albert Bert CLIP DistilBert GPT2 Gemma Llama M2M100 MT5 Nllb Roberta Siglip Siglip2 T5 "
+    "XLMRoberta"
 )
-"""Tokenizers of the CLIP and SigLIP models of transformers, and of open_clip's text towers; each
-may end in "Fast".
+CLASSES = frozenset(f"{name}Tokenizer" for name in _CLASS_NAMES.split())
+"""Tokenizers of transformers' CLIP and SigLIP models and of open_clip's text towers.
+
+Each name may end in "Fast".
 """
 
-# Those whose file says all; without "Fast" as transformers 4 wrote the first.
+# Classes whose tokenizer.json says everything; transformers 4 wrote the first without "Fast".
 _PLAIN_CLASSES = frozenset({"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend"})
-# Where no class is named, transformers takes the one of the kind of model.
-_MODEL_TYPES = frozenset(
-    {
-        "bert",
-        "clip",
-        "distilbert",
-        "gemma",
-        "gemma2",
-        "gpt2",
-        "m2m_100",
-        "mt5",
-        "roberta",
-        "siglip",
-        "siglip2",
-        "t5",
-    }
-    | {"xlm-roberta"}
+# If no class is named, transformers takes that of the model type.
+_MODEL_TYPES = (
+    "bert clip distilbert gemma gemma2 gpt2 m2m_100 mt5 roberta siglip siglip2 t5 xlm-roberta"
 )
 _COPIED = re.compile(
     r"tokenizer\.json|vocab\.json|merges\.txt|vocab\.txt|(spiece|sentencepiece\.bpe|tokenizer)\.model"
 )
+_LARGEST = 256_000_000  # bytes of a file: four times the largest known
 
 _COUNT = Kind(
     "a whole number below 1,000", lambda value: WHOLE.holds(value) and 0 <= int(str(value)) < 1000
 )
-_NUMBER = Kind(
-    "a number", lambda value: NUMBER.holds(value) or isinstance(value, int)
-)  # 10**30 means no limit
-_WORD = {
-    "content": TEXT,
-    "lstrip": FLAG,
-    "rstrip": FLAG,
-    "normalized": FLAG,
-    "single_word": FLAG,
-    "special": FLAG,
-}
-_ADDED = dictionary_of({**_WORD, "__type": one_of("AddedToken")})
+# A length of 10**30 means no limit.
+_LENGTH = Kind("a number", lambda value: NUMBER.holds(value) or isinstance(value, int))
+_FLAGS = ("lstrip", "rstrip", "normalized", "single_word", "special")
+_ADDED = dictionary_of(
+    {"content": TEXT, **dict.fromkeys(_FLAGS, FLAG), "__type": one_of("AddedToken")}
+)
 _TOKEN = TEXT | _ADDED | NOTHING
 _TOKENS = list_of(TEXT | _ADDED, most=100_000)
-_NAMED = Kind(
+_TOKENS_BY_NAME = Kind(
     "a dictionary of tokens",
     lambda value: isinstance(value, dict) and all(map(_TOKEN.holds, value.values())),
 )
-_NUMBERED = Kind(
-    "a dictionary of numbers and tokens",
-    lambda value: (
-        isinstance(value, dict)
-        and all(
-            re.fullmatch("[0-9]{1,9}", number) and _ADDED.holds(token)
-            for number, token in value.items()
-        )
-    ),
-)
-_INDEXED = Kind(
+
+
+def _are_numbered_tokens(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        re.fullmatch("[0-9]{1,9}", number) and _ADDED.holds(token)
+        for number, token in value.items()
+    )
+
+
+_TOKENS_BY_NUMBER = Kind("a dictionary of numbers and tokens", _are_numbered_tokens)
+_NUMBERS_BY_TOKEN = Kind(
     "a dictionary of tokens and numbers",
     lambda value: isinstance(value, dict) and all(map(WHOLE.holds, value.values())),
 )
 _ADDING = ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder")
-_SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
-OPTIONS: Mapping[str, Kind] = {
-    **{f"{name}_token": _TOKEN for name in _SPECIAL},
-    "additional_special_tokens": _TOKENS | NOTHING,
-    "extra_special_tokens": _TOKENS | _NAMED | NOTHING,
-    **dict.fromkeys(
-        (
-            *(
-                "add_bos_token",
-                "add_eos_token",
-                "add_prefix_space",
-                "clean_up_tokenization_spaces",
-                "do_basic_tokenize",
-            ),
-            *(
-                "do_lower_case",
-                "keep_accents",
-                "legacy",
-                "legacy_behaviour",
-                "remove_space",
-                "split_special_tokens",
-            ),
-            *(
-                "spaces_between_special_tokens",
-                "strip_accents",
-                "tokenize_chinese_chars",
-                "trim_offsets",
-            ),
-            *("use_default_system_prompt", "add_dummy_prefix"),
-        ),
+_OPTIONS_BY_KIND: tuple[tuple[str, Kind], ...] = (
+    (
+        "bos_token eos_token unk_token sep_token pad_token cls_token mask_token",
+        _TOKEN,
+    ),
+    ("additional_special_tokens", _TOKENS | NOTHING),
+    ("extra_special_tokens", _TOKENS | _TOKENS_BY_NAME | NOTHING),
+    (
+        "add_bos_token add_eos_token add_prefix_space clean_up_tokenization_spaces "
+        "do_basic_tokenize do_lower_case keep_accents legacy legacy_behaviour remove_space "
+        "split_special_tokens spaces_between_special_tokens strip_accents tokenize_chinese_chars "
+        "trim_offsets use_default_system_prompt add_dummy_prefix canonicalize",
         FLAG | NOTHING,
     ),
-    **dict.fromkeys(
-        (
-            "model_max_length",
-            "max_len",
-            "max_length",
-            "stride",
-            "pad_to_multiple_of",
-            "pad_token_type_id",
-        ),
-        _NUMBER | NOTHING,
+    (
+        "model_max_length max_len max_length stride pad_to_multiple_of pad_token_type_id",
+        _LENGTH | NOTHING,
     ),
-    **dict.fromkeys(("extra_ids", "num_madeup_words"), _COUNT | NOTHING),
-    **dict.fromkeys(
-        (
-            "errors",
-            "language_codes",
-            "src_lang",
-            "tgt_lang",
-            "truncation_strategy",
-            "wordpieces_prefix",
-        ),
+    ("extra_ids num_madeup_words", _COUNT | NOTHING),
+    (
+        "errors language_codes src_lang tgt_lang truncation_strategy wordpieces_prefix",
         TEXT | NOTHING,
     ),
-    **dict.fromkeys(("padding_side", "truncation_side"), one_of("left", "right") | NOTHING),
-    "canonicalize": FLAG | NOTHING,
-    "model_input_names": list_of(TEXT),
-    "never_split": list_of(TEXT, most=1000) | NOTHING,
-    "sp_model_kwargs": dictionary_of(
-        dict.fromkeys(("add_bos", "add_eos", "reverse", "emit_unk_piece", "enable_sampling"), FLAG)
-        | dict.fromkeys(("nbest_size", "alpha"), NUMBER)
-    )
-    | NOTHING,
+    ("padding_side truncation_side", one_of("left", "right") | NOTHING),
+    ("model_input_names", list_of(TEXT)),
+    ("never_split", list_of(TEXT, most=1000) | NOTHING),
+)
+_SENTENCEPIECE_FLAGS = ("add_bos", "add_eos", "reverse", "emit_unk_piece", "enable_sampling")
+_SENTENCEPIECE = dictionary_of(
+    dict.fromkeys(_SENTENCEPIECE_FLAGS, FLAG) | dict.fromkeys(("nbest_size", "alpha"), NUMBER)
+)
+OPTIONS: Mapping[str, Kind] = {
+    **{name: kind for names, kind in _OPTIONS_BY_KIND for name in names.split()},
+    "sp_model_kwargs": _SENTENCEPIECE | NOTHING,
 }
-"""What a tokenizer may be told, and what of `tokenizer_config.json` it is told: it changes tokens,
-nothing else.
-"""
+"""The keys of `tokenizer_config.json` that are kept: they change tokens and nothing else."""
 
 
-class Folder:
-    """A private folder, which is gone when nobody has it any more, at the latest when Python
-    ends.
-    """
+class PrivateFolder:
+    """Hold a private folder that is removed with the last reference, or when Python ends."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="purescope-"))
         self.remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
-    def __deepcopy__(self, _: object) -> "Folder":
-        """Nobody writes into it: copies of a tokenizer share it."""
+    def __deepcopy__(self, _: object) -> "PrivateFolder":
+        """Share the folder with copies of a tokenizer: none of them writes into it."""
         return self
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A private folder for the time of a `with` block."""
-    folder = Folder()
+    """Make a private folder for the duration of a `with` block."""
+    folder = PrivateFolder()
     try:
         yield folder.path
     finally:
@@ -305,132 +152,123 @@ def private_folder() -> Iterator[Path]:
 
 
 def rebuild(source: Path, target: Path) -> None:
-    """Write what is known of the tokenizer in a folder into another one.
+    """Write the known content of a tokenizer into another folder.
 
     Args:
         source: the folder of the model or the tokenizer.
-        target: the folder to write into; a config.json that it has stays, otherwise it gets one
-            with the kind of model and nothing else, from which transformers takes the class where
-            none is named.
+        target: the folder to write into. A config.json in it stays. Without one, it gets a
+            config.json with only the model type, from which transformers takes the class if no
+            class is named.
 
     Raises:
-        ModelError: a file is no regular one, is broken or too large, or asks for a class that is
+        ModelError: a file is not a regular one, is broken or too large, or asks for a class that is
             not in the table.
     """
     config, model = (_read(source / name) for name in (CONFIG, "config.json"))
-    name = config.get("tokenizer_class") or model.get("tokenizer_class")
-    if name is not None:
-        _require_known_class(source, name)
+    class_name = config.get("tokenizer_class") or model.get("tokenizer_class")
+    if class_name is not None:
+        _require_known_class(source, class_name)
     model_type = model.get("model_type")
-    if (
-        isinstance(model_type, str)
-        and model_type in _MODEL_TYPES
-        and not (target / "config.json").exists()
-    ):
+    is_known = isinstance(model_type, str) and model_type in _MODEL_TYPES.split()
+    if is_known and not (target / "config.json").exists():
         _write(target / "config.json", {"model_type": model_type})
     tokens = {key: _TOKEN for key in config if _is_token(key)}
-    rebuilt = known_only(
-        config, {**tokens, "added_tokens_decoder": _NUMBERED, **OPTIONS}, f"{source / CONFIG}: it"
-    )
-    require_added(source / CONFIG, *(rebuilt.get(key) for key in _ADDING))
-    if (source / CONFIG).exists() or name is not None:
-        _write(target / CONFIG, rebuilt | ({"tokenizer_class": name} if name else {}))
-    for name, known in (("special_tokens_map.json", None), ("added_tokens.json", _INDEXED)):
+    known = {**tokens, "added_tokens_decoder": _TOKENS_BY_NUMBER, **OPTIONS}
+    rebuilt = keep_known(config, known, f"{source / CONFIG}: it")
+    _check_added_words(source / CONFIG, *(rebuilt.get(key) for key in _ADDING))
+    if (source / CONFIG).exists() or class_name is not None:
+        _write(target / CONFIG, rebuilt | ({"tokenizer_class": class_name} if class_name else {}))
+    for name, check in (
+        ("special_tokens_map.json", _rebuild_token_map),
+        ("added_tokens.json", _check_added_tokens),
+    ):
         if (source / name).exists():
-            _write(target / name, _rebuilt_map(source / name, known))
+            _write(target / name, check(source / name))
     copied = sorted(path for path in source.iterdir() if _COPIED.fullmatch(path.name))
     for path in copied:
         _copy(path, target / path.name)
     if (target / "tokenizer.json").exists():
-        require_bounded(target / "tokenizer.json", source / "tokenizer.json", most=_LARGEST)
-    # transformers would make merges out of a vocabulary: others than the model's own, and in no
-    # bounded time.
+        _check_tokenizer_json(target / "tokenizer.json", source / "tokenizer.json")
+    # transformers would make merges from the vocabulary: different ones, and in unbounded time.
     if {path.name for path in copied} == {"vocab.json"}:
         raise ModelError(
             f"{source}: no tokenizer: vocab.json without merges.txt", fix="copy the whole folder"
         )
 
 
-def require_own(folder: Path, *paths: Path) -> None:
-    """Refuse links that lead out of a folder, but into the files of the same cache of the hub.
+def refuse_outside_links(folder: Path, *paths: Path) -> None:
+    """Refuse links that lead out of a folder, except into the files of the same cache of the hub.
 
-    What is read through a link stays on this machine; a copy of it, in a folder that is handed on,
+    Reading through a link keeps the content on this machine. A copy in a folder that is passed on
     does not.
 
     Raises:
-        ModelError: there is one.
+        ModelError: one of the paths is such a link.
     """
     inside = folder.resolve()
-    blobs = [above / "blobs" for above in inside.parents[:4]]
+    blobs = [parent / "blobs" for parent in inside.parents[:4]]
     for path in paths:
         real = path.resolve()
         if path.exists() and not real.is_relative_to(inside) and real.parent not in blobs:
             raise ModelError(
                 f"{path}: a link out of the folder, to {real}",
                 expected="the model's own files, which are copied",
-                fix="if it is meant, put the file itself in its place",
+                fix="if it is intended, put the file itself in its place",
             )
 
 
-def require_own_files(folder: Path) -> None:
-    """The same of every file of a tokenizer.
-
-    Raises:
-        ModelError: a link leads out of the folder.
-    """
-    require_own(folder, *(path for path in sorted(folder.iterdir()) if is_known(path.name)))
+def find_tokenizer_files(folder: Path) -> list[Path]:
+    """Find the files of a tokenizer in a folder."""
+    return [path for path in sorted(folder.iterdir()) if is_tokenizer_file(path.name)]
 
 
-def is_known(name: str) -> bool:
-    """Whether a file of a tokenizer is called so."""
-    return name in (CONFIG, "config.json", "special_tokens_map.json", "added_tokens.json") or bool(
-        _COPIED.fullmatch(name)
-    )
+def is_tokenizer_file(name: str) -> bool:
+    """Return whether a file of a tokenizer can have this name."""
+    configurations = (CONFIG, "config.json", "special_tokens_map.json", "added_tokens.json")
+    return name in configurations or bool(_COPIED.fullmatch(name))
 
 
 def _require_known_class(source: Path, name: object) -> None:
-    if isinstance(name, str) and (
-        {name, name.removesuffix("Fast")} & CLASSES or name in _PLAIN_CLASSES
-    ):
-        return
-    if isinstance(name, str):
+    if not isinstance(name, str):
+        raise ModelError(
+            f"{source}: no tokenizer: tokenizer_class is {name!r}",
+            expected="the name of a tokenizer",
+        )
+    if not ({name, name.removesuffix("Fast")} & CLASSES or name in _PLAIN_CLASSES):
         raise ModelError(
             f"{source}: no tokenizer: it wants the class {name!r}",
             **near_miss(name, CLASSES | _PLAIN_CLASSES),
         )
-    raise ModelError(
-        f"{source}: no tokenizer: tokenizer_class is {name!r}", expected="the name of a tokenizer"
-    )
 
 
 def _is_token(key: str) -> bool:
-    """Whether a key names one more special token of a model of its own."""
+    """Return whether a key names one more special token, which only this model has."""
     return bool(re.fullmatch(r"[a-z0-9_]{1,60}_token", key)) and key not in OPTIONS
 
 
-def _rebuilt_map(path: Path, known: Kind | None) -> dict[str, Any]:
+def _rebuild_token_map(path: Path) -> dict[str, Any]:
     content = _read(path)
-    if known is None:  # of names of special tokens
-        kinds = {key: _TOKEN for key in content if _is_token(key)}
-        kinds |= {
-            key: OPTIONS[key]
-            for key in OPTIONS
-            if key.endswith(("_token", "_tokens")) and key[:4] != "add_"
-        }
-        return known_only(content, kinds | {"additional_special_tokens": _TOKENS}, f"{path}: it")
-    if not known.holds(content):
-        raise ModelError(f"{path}: no map of tokens", expected=known.words)
+    known = {key: _TOKEN for key in content if _is_token(key)}
+    known |= {
+        key: OPTIONS[key]
+        for key in OPTIONS
+        if key.endswith(("_token", "_tokens")) and key[:4] != "add_"
+    }
+    return keep_known(content, known | {"additional_special_tokens": _TOKENS}, f"{path}: it")
+
+
+def _check_added_tokens(path: Path) -> dict[str, Any]:
+    content = _read(path)
+    if not _NUMBERS_BY_TOKEN.holds(content):
+        raise ModelError(f"{path}: no map of tokens", expected=_NUMBERS_BY_TOKEN.words)
     return content
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file of JSON; an empty dictionary where there is none."""
+    """Read a file of JSON; an empty dictionary if it does not exist."""
     if not (path.exists() or path.is_symlink()):
         return {}
-    content = read_json(path, "the files of a tokenizer as transformers writes them")
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds a {type(content).__name__}", expected="a dictionary")
-    return content
+    return read_dictionary(path, "the files of a tokenizer as transformers writes them")
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
@@ -449,3 +287,89 @@ def _copy(source: Path, target: Path) -> None:
             expected="a file of a tokenizer",
             fix="copy the folder again",
         ) from error
+
+
+_STEPS, _STEP_CHARACTERS, _GROWTH = 32, 1000, 10_000
+_ADDED_WORDS, _ADDED_CHARACTERS = 20_000, 1_000_000
+
+
+def _check_tokenizer_json(copy: Path, path: Path) -> None:
+    """Check a copy of a tokenizer.json before the library tokenizers builds what it says.
+
+    Args:
+        copy: the file to read.
+        path: the original, for messages.
+
+    Raises:
+        ModelError: the file is not JSON, its steps make a sentence larger than any tokenizer does,
+            or it adds too many words.
+    """
+    try:
+        content = reading.read_json(copy, most=_LARGEST)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}", expected="a file of a tokenizer") from error
+    except ValueError as error:
+        raise ModelError(f"{path.parent}: no tokenizer: {path.name} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(
+            f"{path.parent}: no tokenizer: {path.name} holds a {type(content).__name__}"
+        )
+    _check_normalizer(path, content.get("normalizer"))
+    _check_added_words(path, content.get("added_tokens"))
+
+
+def _check_added_words(path: Path, *sections: Any) -> None:
+    """Refuse more added words than any tokenizer has: they become one regular expression.
+
+    Raises:
+        ModelError: there are too many, or they are too long together.
+    """
+    words = [word for section in sections for word in _find_words(section)]
+    length = sum(map(len, words))
+    if len(words) > _ADDED_WORDS or length > _ADDED_CHARACTERS:
+        raise ModelError(
+            f"{path}: no tokenizer: it adds {len(words):,} words of {length:,} characters",
+            expected=f"at most {_ADDED_WORDS:,} words of {_ADDED_CHARACTERS:,} characters",
+        )
+
+
+def _find_words(section: Any) -> Iterator[str]:
+    if isinstance(section, str):
+        yield section
+    elif isinstance(section, dict) and isinstance(section.get("content"), str):
+        yield section["content"]
+    elif isinstance(section, dict | list):
+        for value in section.values() if isinstance(section, dict) else section:
+            yield from _find_words(value)
+
+
+def _check_normalizer(path: Path, normalizer: Any) -> None:
+    steps, growth = 0, 1.0
+    pending = [normalizer]
+    while pending:
+        step = pending.pop()
+        if not isinstance(step, dict):
+            continue
+        pending += step["normalizers"] if isinstance(step.get("normalizers"), list) else []
+        pattern, content = step.get("pattern"), step.get("content")
+        patterns = [*pattern.values()] if isinstance(pattern, dict) else [pattern]
+        texts = [content, step.get("prepend"), *patterns]
+        longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
+        if isinstance(content, str) and content:
+            growth *= _find_growth(pattern, content)
+        steps += 1
+        if steps > _STEPS or longest > _STEP_CHARACTERS or growth > _GROWTH:
+            raise ModelError(
+                f"{path}: no tokenizer: its normalizer can make a sentence larger than memory",
+                expected=f"at most {_STEPS} steps with texts of {_STEP_CHARACTERS:,} characters, "
+                f"which together make at most {_GROWTH:,} characters out of one",
+            )
+
+
+def _find_growth(pattern: Any, content: str) -> float:
+    """Return how many times longer a text can get when `content` replaces `pattern`."""
+    fixed = pattern.get("String") if isinstance(pattern, dict) else None
+    if isinstance(fixed, str) and fixed:
+        return max(1.0, len(content) / len(fixed))
+    # A regular expression may match the empty text between two characters.
+    return 1.0 + len(content)

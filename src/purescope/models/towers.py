@@ -1,6 +1,6 @@
-"""From two towers with weights in them to a `Model`: device, precision, batches of sentences.
+"""Turn two towers with weights into a `Model`: device, precision, batches of sentences.
 
-Modules whose weights are to be replaced are built without drawing random ones first (`Unfilled`).
+`Unfilled` builds modules without drawing random weights, which a checkpoint replaces anyway.
 """
 
 import copy
@@ -17,61 +17,65 @@ from torch.overrides import TorchFunctionMode
 
 from purescope.errors import InputError, ModelError, near_miss
 from purescope.maths.overlaps import Projections
-from purescope.models.checkpoint import one_line
+from purescope.models.checkpoint import summarise_error
 from purescope.models.configuration import IMAGE, require_at_most
 from purescope.models.model import Model, Preprocess, Tower
-from purescope.models.vocabulary import Tokenizer
+from purescope.models.tokenizers import Tokenizer
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _DEVICES = "cpu or a device of this machine, such as cuda; several as cuda:0,cuda:1"
-
 _SENTENCES = 256  # encoded at once
 
 
 @dataclass(frozen=True)
 class Towers:
-    """What an adapter makes of a checkpoint: a module on the cpu in float32, and what to call on
-    it.
+    """Hold what an adapter makes from a checkpoint; see `Model` for the fields that it shares.
+
+    Args:
+        module: the module with both towers, on the cpu in float32.
+        encode_image: turns normalised pixels into features.
+        encode_text: turns tokens into features.
+        tokenize: turns sentences into tokens.
+        configurations: the rebuilt configurations of transformers that a copy of the model needs
+            beside its weights, by the names of their files.
     """
 
     module: nn.Module
     encode_image: Callable[[Float[Tensor, "n 3 size size"]], Float[Tensor, "n neuron"]]
     encode_text: Callable[[Int64[Tensor, "n context"]], Float[Tensor, "n neuron"]]
     tokenize: Tokenizer
-    weight_space: Projections | str  # as in `Model`
+    weight_space: Projections | str
     neurons: int
     preprocess: Preprocess
     identity: Mapping[str, str]
-    towers: Mapping[str, Tower]  # as in `Model`
-    # What a copy needs beside its weights, by the names of the files: what is left of
-    # configurations of transformers.
+    towers: Mapping[str, Tower]
     configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def to_model(
     towers: Towers, *, label: str, spec: str, device: str | torch.device, precision: str
 ) -> Model:
-    """Put the towers on the device or devices and wrap them; see `Model` for what the encoders
-    promise.
+    """Put the towers on a device, or a copy on each of several, and make a `Model` of them.
 
     Raises:
-        ModelError: a device or the precision is unknown or not there.
+        ModelError: a device or the precision is unknown or not available.
     """
-    devices = _devices(device)
-    dtype = PRECISIONS[_resolve(precision, devices)]
+    devices = _parse_devices(device)
+    precision = _choose_precision(precision, devices)
+    dtype = PRECISIONS[precision]
     replicas = [towers, *(copy.deepcopy(towers) for _ in devices[1:])]
     free: SimpleQueue[tuple[Towers, torch.device]] = SimpleQueue()
     for replica, place in zip(replicas, devices, strict=True):
         replica.module.eval().requires_grad_(False)
         if dtype:
             _cast_image_tower(replica.module, dtype)
-        _move(replica.module, place)
+        _move_module(replica.module, place)
         free.put((replica, place))
     on_cpu = devices == [torch.device("cpu")]
 
     @contextmanager
-    def turn() -> Iterator[tuple[Towers, torch.device]]:
-        """The cpu serves every thread at once, an accelerator one."""
+    def reserve() -> Iterator[tuple[Towers, torch.device]]:
+        """Reserve a device: the cpu for all threads at once, an accelerator for one."""
         if on_cpu:
             yield towers, devices[0]
             return
@@ -84,15 +88,14 @@ def to_model(
     def arithmetic(place: torch.device) -> AbstractContextManager[object]:
         return torch.autocast(place.type, dtype) if dtype else nullcontext()
 
-    # What leaves inference mode is cloned: its own tensors could be used neither in place nor in
+    # Features are cloned outside inference mode: its tensors can be used neither in place nor in
     # autograd.
     def encode_image(images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n neuron"]:
-        with turn() as (replica, place), torch.inference_mode(), arithmetic(place):
-            if place.type == "cuda":
+        with reserve() as (replica, place), torch.inference_mode(), arithmetic(place):
+            is_cuda = place.type == "cuda"
+            if is_cuda:
                 images = images.pin_memory()
-            images = images.to(
-                place, memory_format=torch.channels_last, non_blocking=place.type == "cuda"
-            )
+            images = images.to(place, memory_format=torch.channels_last, non_blocking=is_cuda)
             features = replica.encode_image(images).float().cpu()
         return features.clone()
 
@@ -102,7 +105,7 @@ def to_model(
                 f"one string, {sentences!r}", expected="a list of them", fix=f"[{sentences!r}]"
             )
         batches = []
-        with turn() as (replica, place), torch.inference_mode(), arithmetic(place):
+        with reserve() as (replica, place), torch.inference_mode(), arithmetic(place):
             for start in range(0, len(sentences), _SENTENCES):
                 tokens = replica.tokenize(list(sentences[start : start + _SENTENCES]))
                 batches.append(replica.encode_text(tokens.to(place)).float().cpu())
@@ -116,41 +119,39 @@ def to_model(
         preprocess=towers.preprocess,
         encode_image=encode_image,
         encode_text=encode_text,
-        identity={**towers.identity, "precision": _resolve(precision, devices)},
+        identity={**towers.identity, "precision": precision},
         lanes=0 if on_cpu else len(devices),
         towers=towers.towers,
     )
-    _try(model)
+    _require_running(model)
     return model
 
 
-def _try(model: Model) -> None:
-    """Encode a black image and a word: what a configuration gets wrong may show only when the
-    towers run.
+def _require_running(model: Model) -> None:
+    """Encode a black image and a word: some faults of a configuration only show when towers run.
 
     Raises:
-        ModelError: they do not, or give features of other numbers of neurons than the configuration
-            says.
+        ModelError: the towers do not run, or the number of neurons differs from the configuration.
     """
     size = model.preprocess.size
     require_at_most(model.spec, "the side of its images", size, IMAGE)
     try:
         image, text = model.encode_image(torch.zeros(1, 3, size, size)), model.encode_text(["a"])
-    except Exception as error:  # which the modules of other libraries choose
+    except Exception as error:  # modules of other libraries can raise anything
         raise ModelError(
-            f"{model.spec}: its towers do not run: {one_line(error)}",
+            f"{model.spec}: its towers do not run: {summarise_error(error)}",
             expected="a configuration that fits the weights, and a device with memory for one "
             "image",
         ) from error
-    found = {image.shape[1], text.shape[1]}
-    if found != {model.neurons}:
+    neurons = {image.shape[1], text.shape[1]}
+    if neurons != {model.neurons}:
         raise ModelError(
-            f"{model.spec}: features of {sorted(found)} neurons",
+            f"{model.spec}: features of {sorted(neurons)} neurons",
             expected=f"embed_dim, {model.neurons}",
         )
 
 
-def _devices(device: str | torch.device) -> list[torch.device]:
+def _parse_devices(device: str | torch.device) -> list[torch.device]:
     try:
         devices = [torch.device(name.strip()) for name in str(device).split(",")]
     except RuntimeError as error:
@@ -160,10 +161,8 @@ def _devices(device: str | torch.device) -> list[torch.device]:
     return devices
 
 
-def _resolve(precision: str, devices: list[torch.device]) -> str:
-    """The name of a precision; "auto" is the fastest that each device has, and float32 on the
-    cpu.
-    """
+def _choose_precision(precision: str, devices: list[torch.device]) -> str:
+    """Return the name of a precision; "auto" is bf16 if every device has it, and fp32 otherwise."""
     if precision != "auto":
         if precision not in PRECISIONS:
             raise ModelError(
@@ -175,13 +174,12 @@ def _resolve(precision: str, devices: list[torch.device]) -> str:
 
 
 def _cast_image_tower(module: nn.Module, dtype: torch.dtype) -> None:
-    """Cast once what autocast would cast in every call: twice the speed on the cpu, and as close to
-    float32.
+    """Cast weights once that autocast would cast in every call.
 
-    The text tower is left to autocast: open_clip's takes the type of all its arithmetic from its
-    weights.
+    This doubles the speed on the cpu and is as close to float32. The text tower is left to
+    autocast: open_clip's takes the type of all its arithmetic from its weights.
     """
-    tower = getattr(module, "visual", None)  # of open_clip and LaCLIP
+    tower = getattr(module, "visual", None)  # in open_clip and LaCLIP
     for layer in tower.modules() if isinstance(tower, nn.Module) else ():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             layer.to(dtype)
@@ -191,11 +189,11 @@ def _cast_image_tower(module: nn.Module, dtype: torch.dtype) -> None:
                     parameter.data = parameter.data.to(dtype)
 
 
-def _move(module: nn.Module, device: torch.device) -> None:
+def _move_module(module: nn.Module, device: torch.device) -> None:
     try:
-        # A quarter faster for convolutions on the cpu, and equal to rounding.
+        # Convolutions on the cpu get a quarter faster, and equal up to rounding.
         module.to(device).to(memory_format=torch.channels_last)
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA raises AssertionError
         reason = str(error).splitlines()[0]
         raise ModelError(f"device {str(device)!r}: {reason}", expected=_DEVICES) from error
 
@@ -203,7 +201,7 @@ def _move(module: nn.Module, device: torch.device) -> None:
 _FILLS: set[Callable[..., Any]] = {
     Tensor.normal_,
     Tensor.uniform_,
-    Tensor.erfinv_,  # of a truncated normal distribution
+    Tensor.erfinv_,  # used for a truncated normal distribution
     nn.init.normal_,
     nn.init.uniform_,
     nn.init.trunc_normal_,
@@ -215,11 +213,10 @@ _FILLS: set[Callable[..., Any]] = {
 
 
 class Unfilled(TorchFunctionMode):
-    """A context in which random weights stay as they lie in memory: for what is loaded over them in
-    a moment.
+    """Skip the initialisation of random weights within a `with` block, for weights loaded later.
 
-    A model of a billion weights is there at once, where numbers for them take half a minute to
-    draw; memory that nothing is written to is not even taken.
+    Drawing the weights of a model with a billion of them takes half a minute, and memory that
+    nothing is written to is not even allocated.
 
     Examples:
         >>> import torch
@@ -236,7 +233,7 @@ class Unfilled(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Hand back the tensor that was to be filled, and run all else."""
+        """Return the tensor of an initialisation as it is, and run any other function."""
         kwargs = kwargs or {}
         if func in _FILLS:
             return args[0] if args else kwargs["tensor"]

@@ -1,9 +1,8 @@
-"""CLIP and SigLIP models of transformers: a folder, or a repository of the hub, with config.json
-and safetensors.
+"""Load CLIP and SigLIP models of transformers from a folder or a repository of the hub.
 
-The modules and tokenizers are those of transformers, built by the names in our table: no code that
-lies beside the weights runs, and nothing but safetensors is read for weights. SigLIP 2 with one
-image size is a SigLIP here as there; its variants for images of any size take other inputs and are
+The modules and tokenizers are those of transformers, built by the names in our tables: no code
+beside the weights runs, and weights are only read from safetensors. SigLIP 2 with one image size is
+a SigLIP here as in transformers; its variants for images of any size take other inputs and are
 refused.
 """
 
@@ -21,28 +20,27 @@ from purescope.errors import ModelError, listed
 from purescope.files.guard import guarded
 from purescope.files.hub import fetch_folder
 from purescope.maths.overlaps import Projections
-from purescope.models.checkpoint import (
-    fingerprint,
-    fit,
-    read_part,
-    read_tensors,
-    refuse,
-    require_fit,
-)
+from purescope.models.checkpoint import read_dictionary, read_shard, read_tensors
 from purescope.models.configuration import require_attention, require_layers
-from purescope.models.model import Tower
-from purescope.models.processor import find_preprocess, read_dictionary
+from purescope.models.model import Preprocess, Tower
+from purescope.models.tokenizers import HF_FILES, Tokenizer, transformers_tokenizer
 from purescope.models.towers import Towers, Unfilled
-from purescope.models.transformers_config import layers_of, rebuilt_model
-from purescope.models.vocabulary import HF_FILES, require_transformers, transformers_tokenizer
-from purescope.models.wrappers import find_weights
+from purescope.models.transformers_config import (
+    CONFIG,
+    count_layers,
+    read_config,
+    read_processor,
+    rebuild_model,
+    require_transformers,
+)
+from purescope.models.weights import find_weights, fingerprint, fit, raise_faults, require_fit
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 _INDEX = f"{WEIGHTS}.index.json"
 _FETCHED = (*HF_FILES, "model*.safetensors")
 _FAMILIES = {"clip": ("CLIPConfig", "CLIPModel"), "siglip": ("SiglipConfig", "SiglipModel")}
-# What a configuration may hold that is not the model: how to load it, and with whose code.
-_NO_PART = {
+# Keys of a configuration that do not describe the model: how to load it, and with which code.
+_LOADING_KEYS = {
     "_attn_implementation",
     "_attn_implementation_internal",
     "_name_or_path",
@@ -57,16 +55,16 @@ _NO_PART = {
 
 
 def fetch(repository: str, *, offline: bool) -> Path:
-    """A folder with the files of a repository of the hub that a model is read from.
+    """Download the files of a model from a repository of the hub, and return their folder.
 
     Raises:
-        ModelError: it cannot be reached or, offline, is not on this disk.
+        ModelError: the repository cannot be reached or, offline, is not on this disk.
     """
     return fetch_folder(repository, _FETCHED, offline=offline)
 
 
 def load(folder: Path) -> Towers:
-    """The towers of a CLIPModel or SiglipModel folder.
+    """Load the towers from a folder of a CLIPModel or SiglipModel.
 
     Raises:
         ModelError: a file is missing or broken, or asks for something that is not supported.
@@ -78,37 +76,83 @@ def load(folder: Path) -> Towers:
 
 
 def _load(folder: Path) -> Towers:
-    config = read_dictionary(folder / CONFIG)
+    path = folder / CONFIG
+    config = read_config(folder)
     family = config.get("model_type")
     if not isinstance(family, str) or family not in _FAMILIES:
         raise ModelError(
-            f"{folder / CONFIG}: model_type {family!r}",
-            expected=f"{' or '.join(_FAMILIES)}, SigLIP 2 among the latter where it has one image "
-            f"size",
+            f"{path}: model_type {family!r}",
+            expected=f"{' or '.join(_FAMILIES)}; SigLIP 2 with one image size is a siglip",
         )
-    told = f"{folder / CONFIG}: transformers cannot build this {family} model: it"
-    rebuilt = rebuilt_model(config, told)
+    rebuilt = rebuild_model(config, f"{path}: transformers cannot build this {family} model: it")
     weights_path, stored = _read_weights(folder)
-    require_layers(str(folder / CONFIG), layers_of(rebuilt), stored)
+    require_layers(str(path), count_layers(rebuilt), stored)
+    module = _load_module(path, family, rebuilt, weights_path, stored)
+    tokenizer, preprocess = _load_inputs(folder, family, module.config)
+    is_clip = family == "clip"
+    text, vision = module.config.text_config, module.config.vision_config
+    pair = _Pair(module)
+    has_text_bias = not is_clip and bool(module.text_model.head.bias.any())
+    return Towers(
+        module=pair,
+        encode_image=pair.encode_image,
+        encode_text=pair.encode_text,
+        tokenize=tokenizer,
+        weight_space=_copy_projections(module)
+        if is_clip
+        else "the image tower ends without a projection",
+        neurons=_count_neurons(path, family, module.config),
+        preprocess=preprocess,
+        identity={
+            "format": "transformers",
+            "architecture": json.dumps(_remove_loading_keys(config), sort_keys=True),
+            "activation": f"image {vision.hidden_act}, text {text.hidden_act}",
+            "weights": fingerprint(stored),
+            "tokenizer": tokenizer.identity,
+            "logit_scale": f"{module.logit_scale.exp().item():.6g}",
+            "projection_bias": "text" if has_text_bias else "none",
+        },
+        towers={
+            "image": Tower({"vision_model": module.vision_model}, "first" if is_clip else "mean"),
+            "text": Tower(
+                {"text_model": module.text_model},
+                "end" if is_clip else "last",
+                # Old configurations of CLIP have 2, which means the highest id.
+                end=None if text.eos_token_id == 2 else text.eos_token_id,
+            ),
+        },
+        configurations={CONFIG: rebuilt},
+    )
+
+
+def _load_module(
+    path: Path,
+    family: str,
+    config: Mapping[str, Any],
+    weights_path: Path,
+    stored: Mapping[str, Tensor],
+) -> Any:
+    """Build the module and load its weights, once both are known to fit without memory for it."""
+    # The position ids 0, 1, 2, ... are not weights.
     weights = {
         name: tensor for name, tensor in stored.items() if not name.endswith(".position_ids")
-    }  # 0, 1, 2, ...
-    with torch.device("meta"):  # without memory first
-        plan = _build(folder / CONFIG, family, rebuilt)
+    }
+    with torch.device("meta"):
+        plan = _build(path, family, config)
     require_fit(weights_path, weights, plan.state_dict())
-    for part, tokens in (
-        (
-            "vision_config",
-            (plan.config.vision_config.image_size // plan.config.vision_config.patch_size) ** 2,
-        ),
-        ("text_config", plan.config.text_config.max_position_embeddings),
-    ):
-        require_attention(
-            str(folder / CONFIG), part, tokens, getattr(plan.config, part).num_attention_heads
-        )
-    module = _build(folder / CONFIG, family, rebuilt)
+    text, vision = plan.config.text_config, plan.config.vision_config
+    patches = (vision.image_size // vision.patch_size) ** 2
+    require_attention(str(path), "vision_config", patches, vision.num_attention_heads)
+    positions = text.max_position_embeddings
+    require_attention(str(path), "text_config", positions, text.num_attention_heads)
+    module = _build(path, family, config)
     module.load_state_dict(fit(weights_path, weights, module.state_dict()), assign=True)
-    text, vision = module.config.text_config, module.config.vision_config
+    return module
+
+
+def _load_inputs(folder: Path, family: str, config: Any) -> tuple[Tokenizer, Preprocess]:
+    """Load the tokenizer and the preprocess, and compare them with the configuration."""
+    text, vision = config.text_config, config.vision_config
     tokenizer = transformers_tokenizer(folder, text.max_position_embeddings, family=family)
     if tokenizer.vocab_size > text.vocab_size:
         raise ModelError(
@@ -116,64 +160,34 @@ def _load(folder: Path) -> Towers:
             expected="a tokenizer and a config.json of one model",
             fix="copy the folder again",
         )
-    preprocess = find_preprocess(folder)
+    preprocess = read_processor(folder)
     if preprocess.size != vision.image_size:
         raise ModelError(
             f"{folder}: images of {preprocess.size} pixels for a tower of {vision.image_size}",
             expected="a preprocessor_config.json and a config.json of one model",
         )
-    is_clip = family == "clip"
-    neurons = module.config.projection_dim if is_clip else vision.hidden_size
-    if not is_clip and (
-        text.projection_size != neurons or not getattr(vision, "vision_use_head", True)
-    ):
+    return tokenizer, preprocess
+
+
+def _count_neurons(path: Path, family: str, config: Any) -> int:
+    """Return the number of neurons of both towers, and refuse towers whose numbers differ."""
+    if family == "clip":
+        return int(config.projection_dim)
+    text, vision = config.text_config, config.vision_config
+    has_head = getattr(vision, "vision_use_head", True)
+    if text.projection_size != vision.hidden_size or not has_head:
         raise ModelError(
-            f"{folder / CONFIG}: {neurons} image neurons, {text.projection_size} text neurons, "
-            f"vision_use_head {getattr(vision, 'vision_use_head', True)}",
+            f"{path}: {vision.hidden_size} image neurons, {text.projection_size} text neurons, "
+            f"vision_use_head {has_head}",
             expected="towers that pool to embeddings of one width",
         )
-    pair = _Pair(module)
-    return Towers(
-        module=pair,
-        encode_image=pair.encode_image,
-        encode_text=pair.encode_text,
-        tokenize=tokenizer,
-        weight_space=_projections(module)
-        if is_clip
-        else "the image tower ends without a projection",
-        neurons=neurons,
-        preprocess=preprocess,
-        identity={
-            "format": "transformers",
-            "architecture": json.dumps(_model_only(config), sort_keys=True),
-            "activation": f"image {vision.hidden_act}, text {text.hidden_act}",
-            "weights": fingerprint(stored),
-            "tokenizer": tokenizer.identity,
-            "logit_scale": f"{module.logit_scale.exp().item():.6g}",
-            "projection_bias": "none"
-            if is_clip or not module.text_model.head.bias.any()
-            else "text",
-        },
-        towers={
-            "image": Tower({"vision_model": module.vision_model}, "first" if is_clip else "mean"),
-            "text": Tower(
-                {"text_model": module.text_model}, "end" if is_clip else "last", end=_end(text)
-            ),
-        },
-        configurations={CONFIG: rebuilt},
-    )
-
-
-def _end(text: Any) -> int | None:
-    """The id that CLIP's text tower looks for; 2 stands in old configurations, and means the
-    highest id.
-    """
-    return None if text.eos_token_id == 2 else text.eos_token_id
+    return int(vision.hidden_size)
 
 
 class _Pair(nn.Module):
-    """A model of transformers by its two encoders; SigLIP's pooled output is its embedding, CLIP's
-    is projected.
+    """Wrap a model of transformers as two encoders.
+
+    The pooled output of a SigLIP is its embedding; that of a CLIP is projected.
     """
 
     def __init__(self, model: Any) -> None:
@@ -183,20 +197,18 @@ class _Pair(nn.Module):
         self.text_end = getattr(model, "text_projection", nn.Identity())
 
     def encode_image(self, images: Float[Tensor, "n 3 size size"]) -> Float[Tensor, "n neuron"]:
-        features: Tensor = self.image_end(
-            self.model.vision_model(pixel_values=images, return_dict=True).pooler_output
-        )
+        output = self.model.vision_model(pixel_values=images, return_dict=True)
+        features: Tensor = self.image_end(output.pooler_output)
         return features
 
     def encode_text(self, tokens: Int64[Tensor, "n context"]) -> Float[Tensor, "n neuron"]:
-        features: Tensor = self.text_end(
-            self.model.text_model(input_ids=tokens, return_dict=True).pooler_output
-        )
+        output = self.model.text_model(input_ids=tokens, return_dict=True)
+        features: Tensor = self.text_end(output.pooler_output)
         return features
 
 
-def _projections(module: Any) -> Projections:
-    """A Linear keeps its weight as `[neuron, width]`."""
+def _copy_projections(module: Any) -> Projections:
+    """Copy the projections; a Linear stores its weight as `[neuron, width]`."""
     image, text = module.visual_projection.weight, module.text_projection.weight
     return Projections(image=image.detach().clone(), text=text.detach().clone())
 
@@ -207,10 +219,9 @@ def _build(path: Path, family: str, config: Mapping[str, Any]) -> Any:
     config_class, model_class = (getattr(transformers, name) for name in _FAMILIES[family])
     try:
         with torch.random.fork_rng(devices=[]), Unfilled():
-            return model_class(
-                config_class.from_dict(dict(config), attn_implementation="sdpa")
-            ).float()
-    except Exception as error:  # an impossible configuration can make transformers raise anything
+            model_config = config_class.from_dict(dict(config), attn_implementation="sdpa")
+            return model_class(model_config).float()
+    except Exception as error:  # transformers can raise anything for an impossible configuration
         raise ModelError(
             f"{path}: transformers cannot build this {family} model: {type(error).__name__}: "
             f"{error}",
@@ -218,40 +229,42 @@ def _build(path: Path, family: str, config: Mapping[str, Any]) -> Any:
         ) from error
 
 
-def _model_only(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what says how to load it, at any depth: what tells models apart,
-    handed to nobody.
+def _remove_loading_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove the keys that say how to load a model, at any depth.
+
+    The rest distinguishes models in their identity. No library gets it.
     """
     return {
-        key: _model_only(value) if isinstance(value, dict) else value
+        key: _remove_loading_keys(value) if isinstance(value, dict) else value
         for key, value in config.items()
-        if key not in _NO_PART
+        if key not in _LOADING_KEYS
     }
 
 
 def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
-    """The one file of weights, or the parts that an index names."""
+    """Read the weights from one file, or from the files that an index names."""
     if (folder / WEIGHTS).exists():
         return folder / WEIGHTS, read_tensors(folder / WEIGHTS)
-    if not (folder / _INDEX).exists():
-        there = listed(sorted(path.name for path in folder.iterdir()))
+    index = folder / _INDEX
+    if not index.exists():
+        names = listed(sorted(path.name for path in folder.iterdir()))
         raise ModelError(
-            f"{folder}: no {WEIGHTS} among {there}",
+            f"{folder}: no {WEIGHTS} among {names}",
             expected="weights as safetensors; others could hold code and are not read",
             fix="take a revision with safetensors, or save the model again with transformers",
         )
-    parts = read_dictionary(folder / _INDEX).get("weight_map")
-    parts = parts if isinstance(parts, dict) else {}
-    names = set(map(str, parts.values()))
-    if not names or not all(re.fullmatch(r"[\w.-]+\.safetensors", name) for name in names):
+    weight_map = read_dictionary(index, "a list of files of weights").get("weight_map")
+    weight_map = weight_map if isinstance(weight_map, dict) else {}
+    files = set(map(str, weight_map.values()))
+    if not files or not all(re.fullmatch(r"[\w.-]+\.safetensors", file) for file in files):
         raise ModelError(
-            f"{folder / _INDEX}: no list of parts",
-            expected="weight_map with names of files of safetensors beside it",
+            f"{index}: no list of files of weights",
+            expected="weight_map with names of safetensors files in the same folder",
         )
     tensors: dict[str, Tensor] = {}
-    for name in sorted(names):
-        part = read_part(folder / name)
-        strays = [tensor for tensor in part if tensor in tensors or parts.get(tensor, name) != name]
-        refuse(folder / name, {"in another part, too": strays})
-        tensors |= part
-    return folder / _INDEX, find_weights(folder / _INDEX, tensors)
+    for file in sorted(files):
+        shard = read_shard(folder / file)
+        repeated = [name for name in shard if name in tensors or weight_map.get(name, file) != file]
+        raise_faults(folder / file, {"also in another file": repeated})
+        tensors |= shard
+    return index, find_weights(index, tensors)

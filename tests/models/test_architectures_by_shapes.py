@@ -1,6 +1,4 @@
-"""Bare files in CLIP's layout: OpenAI's archives and state dicts, and open_clip's with and without
-a name.
-"""
+"""Test bare files in CLIP's layout: archives and state dicts of OpenAI, and files of open_clip."""
 
 import json
 import warnings
@@ -16,9 +14,8 @@ from torch import Tensor
 
 from purescope.errors import ModelError
 from purescope.models import load_model
-from purescope.models.architectures import Architecture, fitted_sizes
+from purescope.models.architectures import Architecture, find_name_by_shapes, fit_sizes
 from purescope.models.checkpoint import read_tensors
-from purescope.models.clip_layout import arch_of_shapes
 from tests.checkpoints import Tensors, openai_marks, openai_model, write_laclip, write_torchscript
 
 WEIGHT = torch.zeros(8, 3, 16, 16)
@@ -41,9 +38,7 @@ def vit() -> Any:
 
 @pytest.fixture
 def tiny() -> Iterator[Callable[..., str]]:
-    """Registers small architectures with open_clip, by its own function, and takes them out
-    again.
-    """
+    """Register small architectures with open_clip by its own function; remove them afterwards."""
     from open_clip import factory
 
     paths, configs = list(factory._MODEL_CONFIG_PATHS), dict(factory._MODEL_CONFIGS)
@@ -116,9 +111,7 @@ def test_an_archive_of_openai_is_its_model(theirs: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_archive_is_what_torch_and_open_clip_read(theirs: Any, tmp_path: Path) -> None:
-    """Every tensor of the archive's own state_dict, equal; and open_clip's reader gives the same
-    model.
-    """
+    """Compare every tensor with the archive's own state_dict, and the model with open_clip's."""
     path = write_torchscript(tmp_path / "model.pt", theirs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -139,7 +132,7 @@ def test_a_state_dict_of_openai(vit: Any, tmp_path: Path) -> None:
 
 
 def test_another_activation_would_show(vit: Any, tmp_path: Path) -> None:
-    """The comparisons above would not be worth much if it did not."""
+    """Make sure that the comparisons above would notice another activation."""
     config = config_of(quick_gelu=False)
     wrong = open_clip.CLIP(**config)
     wrong.load_state_dict(vit.state_dict())
@@ -149,7 +142,7 @@ def test_another_activation_would_show(vit: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_code_of_an_archive_is_read(vit: Any, tmp_path: Path) -> None:
-    """Its program may be anything, or missing."""
+    """Read an archive without its program, which may be anything."""
     whole, path = write_torchscript(tmp_path / "whole.pt", vit), tmp_path / "model.pt"
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
         for entry in source.infolist():
@@ -255,8 +248,11 @@ def test_sizes_are_those_of_the_position_embeddings(
         tmp_path, "tiny", {**config, "text_cfg": {**config["text_cfg"], "context_length": 77}}
     )
     path = save(tmp_path / "model.pt", theirs, marks=False)
-    told = rf"takes images of 96 pixels, not {vision['image_size']} and sentences of 16 tokens, not 77 as tiny"
-    with pytest.warns(UserWarning, match=told):
+    message = (
+        rf"takes images of 96 pixels, not {vision['image_size']} and sentences of 16 tokens, "
+        r"not 77 as tiny"
+    )
+    with pytest.warns(UserWarning, match=message):
         model = load_model(str(path), arch=arch)
     assert model.preprocess.size == 96
     torch.testing.assert_close(
@@ -273,7 +269,7 @@ def test_another_size_of_a_known_architecture_is_found_from_shapes() -> None:
     with torch.device("meta"):
         tensors: Tensors = open_clip.CLIP(**config).state_dict()
     with pytest.warns(UserWarning, match="taken for open_clip's ViT-S-32-alt with GELU"):
-        assert arch_of_shapes(Path("model.pt"), tensors) == "ViT-S-32-alt"
+        assert find_name_by_shapes(Path("model.pt"), tensors) == "ViT-S-32-alt"
 
 
 def test_sizes_of_a_tower_of_timm() -> None:
@@ -283,11 +279,11 @@ def test_sizes_of_a_tower_of_timm() -> None:
     }
     found = Architecture("tiny", {"vision_cfg": {"image_size": 32}, "text_cfg": {}}, {})
     with pytest.warns(UserWarning, match="images of 64 pixels, not 32"):
-        assert fitted_sizes(Path("a.pt"), found, tensors)["vision_cfg"]["image_size"] == 64
+        assert fit_sizes(Path("a.pt"), found, tensors)["vision_cfg"]["image_size"] == 64
     with_class = {**tensors, "visual.trunk.pos_embed": torch.zeros(1, 5, 8)}
-    assert fitted_sizes(Path("a.pt"), found, with_class) is found.model
+    assert fit_sizes(Path("a.pt"), found, with_class) is found.model
     oblong = {**tensors, "visual.trunk.pos_embed": torch.zeros(1, 8, 8)}
-    assert fitted_sizes(Path("a.pt"), found, oblong) is found.model
+    assert fit_sizes(Path("a.pt"), found, oblong) is found.model
 
 
 def test_a_bare_file_in_openais_precisions_is_asked_about(
@@ -312,7 +308,7 @@ def test_the_architectures_of_published_files_are_found_from_shapes(name: str) -
     with torch.device("meta"):
         tensors: Tensors = open_clip.CLIP(**open_clip.get_model_config(name)).state_dict()
     with pytest.warns(UserWarning, match=f"taken for open_clip's {name} with GELU"):
-        assert arch_of_shapes(Path("model.pt"), tensors) == name
+        assert find_name_by_shapes(Path("model.pt"), tensors) == name
 
 
 def test_an_architecture_is_for_a_bare_file(vit: Any, tmp_path: Path) -> None:

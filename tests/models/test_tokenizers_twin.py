@@ -1,4 +1,4 @@
-"""Models with merges of their own are models for open_clip itself, from any working directory."""
+"""Test that open_clip loads models with their own merges from any working directory."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def up_to_the_end(rows: Tensor) -> list[list[int]]:
-    """The end has the highest number; what follows it is padding, which no text tower sees."""
+    """Compare tokens up to the end, the highest number; no text tower reads the padding."""
     return [row[: int(row.argmax()) + 1].tolist() for row in rows]
 
 
@@ -86,7 +86,7 @@ def test_a_copy_of_one_is_one(elsewhere: Path) -> None:
 
 
 def test_the_identity_is_that_of_the_merges_alone(tmp_path: Path) -> None:
-    """Features are kept under it: a twin changes none."""
+    """Make sure that a twin does not change the identity, which is part of the cache key."""
     alone = shutil.copytree(FOLDERS / "clip", tmp_path / "alone")
     config = json.loads((alone / "open_clip_config.json").read_text())
     text = config["model_cfg"]["text_cfg"]

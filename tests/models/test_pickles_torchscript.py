@@ -1,4 +1,4 @@
-"""Archives of TorchScript that nobody vouches for."""
+"""Test TorchScript archives of unknown origin."""
 
 import os
 import pickle
@@ -20,7 +20,7 @@ from tests.models.test_checkpoint import Malicious
 
 
 class Tree(torch.nn.Module):
-    """Weights of several dtypes, views of one storage, an empty one, and what is no weight."""
+    """Hold weights of several dtypes, views of one storage, an empty one, and other attributes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def change(
     whole: Path, path: Path, edit: Callable[[str, bytes], bytes | None], compression: int = 0
 ) -> Path:
-    """A copy with edited entries; None leaves one out."""
+    """Write a copy with edited entries; None removes an entry."""
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(path, "w") as target:
         for name in source.namelist():
             content = edit(name, source.read(name))
@@ -93,7 +93,7 @@ def test_a_tree_that_calls_a_function_is_refused(
     assert not proof.exists()
     if function is os.mkdir:
         pickle.loads(bad)
-        assert proof.exists()  # the tree is as bad as it is meant to be
+        assert proof.exists()  # unpickling the tree does run its code
 
 
 REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
@@ -165,7 +165,7 @@ def test_a_storage_that_is_missing_or_packed(whole: Path, tmp_path: Path) -> Non
 def test_damaged_bytes_are_an_error_of_ours_or_still_tensors(
     whole: Path, tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[int, int]]
 ) -> None:
-    """Of the tree only, with its checksum right again: the zip's own would catch any other."""
+    """Damage the tree only and correct its checksum, as the zip would notice any other damage."""
 
     def damage(name: str, content: bytes) -> bytes:
         changed = bytearray(content)

@@ -1,5 +1,6 @@
-"""Weights inside what training scripts and wrappers put around them."""
+"""Test weights inside the wrappers of training scripts, and how they fit an architecture."""
 
+import hashlib
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from torch import Tensor
 from purescope.errors import ModelError
 from purescope.models import load_model
 from purescope.models.checkpoint import read_tensors
-from purescope.models.wrappers import find_weights
-from tests.checkpoints import laclip_tensors, openai_marks
+from purescope.models.weights import find_weights, fingerprint, fit
+from tests.checkpoints import laclip_tensors, openai_marks, write_laclip
 
 PATH = Path("run/last.pt")
 MODEL = {
@@ -102,7 +103,8 @@ def test_a_tower_may_be_compiled_alone() -> None:
     inner = {name.replace("visual.", "visual._orig_mod."): tensor for name, tensor in MODEL.items()}
     assert_is(find_weights(PATH, inner), MODEL)
     with pytest.raises(
-        ModelError, match=r"holds weights twice, as such and as visual\._orig_mod\.conv1"
+        ModelError,
+        match=r"holds weights twice, under their own names and as visual\._orig_mod\.conv1",
     ):
         find_weights(PATH, {**MODEL, **inner})
 
@@ -118,7 +120,7 @@ def test_heads_beside_a_model_are_left_out_and_named() -> None:
     }
     with pytest.warns(
         UserWarning,
-        match=r"left out what lies beside the model clipmodel\.\*: ff_head\.weight, steps",
+        match=r"left out weights that are not part of the model clipmodel\.\*: ff_head\.weight, s",
     ):
         assert_is(find_weights(PATH, content), MODEL)
 
@@ -169,3 +171,74 @@ def test_a_part_is_named_after_the_file(tmp_path: Path) -> None:
 def test_a_part_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="a folder holds one model"):
         load_model(f"{tmp_path}#model")
+
+
+def test_keys_are_searched_two_deep() -> None:
+    """Find no model deeper than that: the tensors of an optimizer are there."""
+    assert_is(find_weights(PATH, {"a": {"b": MODEL}}), MODEL)
+    with pytest.raises(ModelError, match="not plain tensors: a"):
+        find_weights(PATH, {"a": {"b": {"c": MODEL}}})
+
+
+SMALL = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(-1.5), "c": torch.tensor([3])}
+
+
+def test_weights_do_not_stay_tied_to_the_file(tmp_path: Path) -> None:
+    """Copy weights: the file is mapped into memory while it is read."""
+    path = write_laclip(tmp_path / "model.pt", SMALL)
+    fitted = fit(path, read_tensors(path), SMALL)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(fitted["a"], SMALL["a"])
+
+
+def test_fit_takes_the_wanted_dtype() -> None:
+    found = {name: tensor.half() for name, tensor in SMALL.items()}
+    fitted = fit(Path("model.pt"), found, SMALL)
+    assert {name: tensor.dtype for name, tensor in fitted.items()} == {
+        n: t.dtype for n, t in SMALL.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int8, torch.bool, torch.uint16, torch.float8_e4m3fn], ids=str
+)
+def test_weights_that_want_a_scale_are_refused(dtype: torch.dtype) -> None:
+    found = {**SMALL, "a": SMALL["a"].to(dtype)}
+    with pytest.raises(
+        ModelError, match=rf"wrong type: a {dtype}(?s:.*)before they were quantised"
+    ):
+        fit(Path("model.pt"), found, SMALL)
+
+
+def test_fit_counts_what_it_does_not_name() -> None:
+    with pytest.raises(ModelError, match=r"missing: a, b, c; surplus: s0, s1, s2 and 4 more"):
+        fit(Path("model.pt"), {f"s{i}": torch.zeros(1) for i in range(7)}, SMALL)
+
+
+def test_fingerprint_is_the_hash_of_its_definition() -> None:
+    digest = hashlib.sha256()
+    for name, shape in (("a", "[2, 3]"), ("b", "[]"), ("c", "[1]")):
+        digest.update(
+            f"{name} {SMALL[name].dtype} {shape}\n".encode() + SMALL[name].numpy().tobytes()
+        )
+    assert fingerprint(SMALL) == digest.hexdigest()
+    assert fingerprint(dict(reversed(SMALL.items()))) == digest.hexdigest()
+
+
+CHANGES = {
+    "shape": {"a": SMALL["a"].T},
+    "dtype": {"b": SMALL["b"].double()},
+    "name": {"d": SMALL["c"]},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_fingerprint_tells_shapes_dtypes_and_names_apart(change: str) -> None:
+    assert fingerprint({**SMALL, **CHANGES[change]}) != fingerprint(SMALL)
+
+
+def test_fingerprint_of_any_dtype() -> None:
+    assert (
+        len({fingerprint({"a": SMALL["a"].to(dtype)}) for dtype in (torch.float16, torch.bfloat16)})
+        == 2
+    )

@@ -205,6 +205,19 @@ def test_unknown_precision_and_device(place: Path) -> None:
         load_model(str(place / "my-run_clip"), device="gpu")
 
 
+@pytest.mark.parametrize(("accelerator", "device"), [(None, "cpu"), ("cpu:0", "cpu:0")])
+def test_the_device_is_the_accelerator_that_is_there(
+    place: Path, accelerator: str | None, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An accelerator that every machine has stands in for one."""
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: accelerator is not None)
+    monkeypatch.setattr(
+        "torch.accelerator.current_accelerator", lambda: torch.device(accelerator or "cuda")
+    )
+    assert load_model(str(place / "my-run_clip")).device == device
+    assert load_model(str(place / "my-run_clip"), device="cpu").device == "cpu"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="tells of a machine without CUDA")
 def test_a_device_that_is_not_there(place: Path) -> None:

@@ -189,10 +189,10 @@ _OPTIONS: dict[str, Option] = {
     ),
     "device": click.option(
         "--device",
-        default="cpu",
+        default="auto",
         show_default=True,
         metavar="DEVICE",
-        help="Where to encode: cpu, cuda, cuda:0,cuda:1, ...",
+        help="Where to encode: auto (an accelerator if there is one), cpu, cuda, cuda:0,cuda:1, ...",
     ),
     "cache": click.option(
         "--cache",

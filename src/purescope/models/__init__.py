@@ -51,7 +51,7 @@ def load_model(
     spec: str,
     *,
     label: str | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
     precision: str = "auto",
     arch: str | None = None,
     offline: bool = False,
@@ -65,7 +65,8 @@ def load_model(
             ``FILE#PART`` names one of several models in a file.
         label: the name of the model in tables and plots; by default the label in `spec`, or one
             made from the name.
-        device: the device for encoding; features always come back to the cpu.
+        device: the device for encoding: "cpu", "cuda", several as "cuda:0,cuda:1"; "auto" is the
+            accelerator of this machine, else the cpu. Features always come back to the cpu.
         precision: "fp32", or "bf16" or "fp16" by autocast; "auto" is fp32 on the cpu and bf16 on
             accelerators that have it. Features are float32 in any case.
         arch: the architecture of a bare file of open_clip's weights: open_clip's name, ``ARCH/TAG``

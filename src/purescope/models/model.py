@@ -203,6 +203,7 @@ class Model:
             accelerator; 1 if it is not safe in threads; 0 for one on each core, which then share a
             batch.
         towers: the modules of "image" and "text"; empty if the encoders are not made of modules.
+        device: where it encodes, as the manifest records it.
 
     Examples:
         `purescope.load_model` makes a model from a checkpoint. This one is made by hand, with two
@@ -237,6 +238,7 @@ class Model:
     identity: Mapping[str, str]
     lanes: int = 1
     towers: Mapping[str, Tower] = field(default_factory=dict, repr=False)
+    device: str = "cpu"
 
     def _repr_html_(self) -> str:
         widths = (

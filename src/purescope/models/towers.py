@@ -23,7 +23,7 @@ from purescope.models.model import Model, Preprocess, Tower
 from purescope.models.tokenizers import Tokenizer
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-_DEVICES = "cpu or a device of this machine, such as cuda; several as cuda:0,cuda:1"
+_DEVICES = "auto, cpu or a device of this machine, such as cuda; several as cuda:0,cuda:1"
 _SENTENCES = 256  # encoded at once
 
 
@@ -121,6 +121,7 @@ def to_model(
         encode_text=encode_text,
         identity={**towers.identity, "precision": precision},
         lanes=0 if on_cpu else len(devices),
+        device=",".join(map(str, devices)),
         towers=towers.towers,
     )
     _require_running(model)
@@ -152,6 +153,12 @@ def _require_running(model: Model) -> None:
 
 
 def _parse_devices(device: str | torch.device) -> list[torch.device]:
+    """Return the devices of a text; "auto" is the accelerator of this machine, else the cpu."""
+    if str(device) == "auto":
+        accelerator = (
+            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        )
+        return [torch.device("cpu") if accelerator is None else accelerator]
     try:
         devices = [torch.device(name.strip()) for name in str(device).split(",")]
     except RuntimeError as error:

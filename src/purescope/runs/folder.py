@@ -36,7 +36,12 @@ from purescope.tables.schema import Schema
 from purescope.tables.schemas import OF_RUNS
 
 _PARTS = ("tables", "settings", "models", "datasets")  # of a manifest: what makes runs the same
-_SPELLING = ("spec", "source", "skipped")  # where something was found; hashes say what it is
+_SPELLING = (
+    "spec",
+    "source",
+    "skipped",
+    "device",
+)  # where something was found; hashes say what it is
 
 # All that a run writes, of whatever kind it is; nothing else in its folder is touched.
 _FILES = (

@@ -49,7 +49,8 @@ def identities(
     """Return models, data and versions, as manifests have them."""
     return {
         "models": [
-            {"label": m.label, "spec": m.spec, **m.identity, "preprocess": str(m.preprocess)}
+            {"label": m.label, "spec": m.spec, **m.identity}
+            | {"preprocess": str(m.preprocess), "device": m.device}
             for m in models
         ],
         "datasets": [{"name": name_of(item), **_identity(item, protocol)} for item in sets],

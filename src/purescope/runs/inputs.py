@@ -78,7 +78,7 @@ class Sources:
     offline: bool = False
     on_bad_image: Literal["error", "skip"] = "error"
     batch_size: int = 256
-    device: str = "cpu"
+    device: str = "auto"
     cache: str | Path | None = None
 
 

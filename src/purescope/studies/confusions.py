@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from purescope.datasets.names import make_names_unique
+from purescope.datasets.dataset import make_names_unique
 from purescope.maths.accuracy import best_other_by_k
 from purescope.parallel import on_each_core
 from purescope.studies.settings import PURITY

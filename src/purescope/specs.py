@@ -8,10 +8,12 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from purescope.errors import ModelError, OutputError
+from purescope.errors import InputError, ModelError, OutputError
 
 WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 """How files of weights end."""
+
+_MOST = 1_000_000  # neurons that a text may name; without a limit, a range can fill the memory
 
 
 def split_label(spec: str) -> tuple[str | None, str]:
@@ -200,3 +202,55 @@ def exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # a name too long for a file, or with a NUL in it, is none
         return False
+
+
+def parse_keep(text: str) -> list[int]:
+    """The ks that a text names: numbers and inclusive ranges ``first:last:step``, separated by
+    commas.
+
+    Raises:
+        InputError: a part is neither.
+
+    Examples:
+        >>> parse_keep("16, 200:500:100")
+        [16, 200, 300, 400, 500]
+    """
+    ks: list[int] = []
+    for part in text.split(","):
+        try:
+            numbers = [int(number) for number in part.split(":")]
+            first, last, step = {1: (numbers * 2 + [1])[:3], 2: [*numbers, 1], 3: numbers}[
+                len(numbers)
+            ]
+            if step < 1 or last < first:
+                raise ValueError("a range that counts down or stands still")
+            if last > _MOST:
+                raise ValueError("no embedding has as many neurons")
+            ks += range(first, last + 1, step)
+        except (ValueError, KeyError) as error:
+            raise InputError(
+                f"--keep {text!r}: {part.strip()!r} is neither a whole number nor a rising range",
+                expected="numbers and ranges first:last:step, such as 200:500:50 or 64,128,256, up "
+                "to a million",
+                fix=_meant(part.strip()),
+            ) from error
+    return ks
+
+
+def _meant(part: str) -> str:
+    """A range in another spelling, or one that falls, as we spell it; without a step, in ten at
+    most that are round.
+
+    Examples:
+        >>> _meant("100-500"), _meant("500:100:-25"), _meant("many")
+        ('did you mean 100:500:50?', 'did you mean 100:500:25?', '')
+    """
+    found = re.fullmatch(r"(\d{1,6})\s*(?:-|–|\.\.+|to|:)\s*(\d{1,6})(?::-?(\d{1,6}))?", part)
+    if found is None:
+        return ""
+    first, last = sorted((int(found[1]), int(found[2])))
+    steps = [scale * step for scale in (1, 10, 100, 1000, 10_000) for step in (1, 5)]
+    step = int(found[3] or 0) or next(
+        step for step in [*steps, 100_000] if last - first <= 10 * step
+    )
+    return f"did you mean {first}:{last}:{step}?"

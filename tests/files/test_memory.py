@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from purescope.files import memory
-from purescope.files.memory import available_memory
+from purescope.files.reading import available_memory
 
 
 @pytest.fixture

@@ -115,10 +115,10 @@ def test_what_is_refused() -> None:
     image, text, labels = random_case(5, 3, 4)
     with pytest.raises(InputError, match="did you mean 'resample'"):
         ablation_values(image, "resampled")
-    with pytest.raises(InputError, match=r"one image alone(?s:.*)'mean'"):
+    with pytest.raises(InputError, match=r"only one image(?s:.*)'mean'"):
         ablation_values(image[:1], "resample")
     dropped = ablation_values(image, "mean")
     with pytest.raises(
-        InputError, match="renormalised over the kept neurons, and dropped neurons that have values"
+        InputError, match="renormalised class features together with values for dropped neurons"
     ):
         ranks_by_k(image, text, labels, order(4), [2], renormalise=True, dropped=dropped)

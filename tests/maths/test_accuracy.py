@@ -601,13 +601,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, bool]] = {
     "truths for labels": (refused(labels=BASE.labels > 2), "labels are torch.bool", True),
     "a neuron twice": (
         refused(orders=torch.tensor([0, *range(10)])),
-        "no permutation of the 11",
+        "not a permutation of the 11",
         True,
     ),
-    "a neuron too many": (refused(orders=torch.arange(1, 12)), "no permutation of the 11", True),
+    "a neuron too many": (refused(orders=torch.arange(1, 12)), "not a permutation of the 11", True),
     "one bad order of two": (
         refused(orders=torch.stack([torch.arange(11), torch.zeros(11).long()])),
-        "no permutation of the 11",
+        "not a permutation of the 11",
         True,
     ),
     "a short order": (

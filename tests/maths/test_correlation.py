@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.maths.correlation import partial_spearman, spearman, spearman_interval
+from purescope.maths.significance import partial_spearman, spearman, spearman_interval
 
 
 def draw(*shape: int, seed: int = 0, ties: bool = False) -> Tensor:

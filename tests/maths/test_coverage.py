@@ -9,14 +9,20 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from purescope.maths.correlation import spearman, spearman_interval
 from purescope.maths.intervals import (
     bootstrap_means,
     bootstrap_p,
     percentile_interval,
     wilson_interval,
 )
-from purescope.maths.significance import benjamini_hochberg, holm, mcnemar, permutation_p
+from purescope.maths.significance import (
+    benjamini_hochberg,
+    holm,
+    mcnemar,
+    permutation_p,
+    spearman,
+    spearman_interval,
+)
 
 pytestmark = pytest.mark.slow
 

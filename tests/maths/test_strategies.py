@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.maths.keep import check_keep, default_keep, parse_keep
+from purescope.maths.cells import check_keep, default_keep
 from purescope.maths.leave_one_out import leave_one_out
 from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import Projections, activation_space, total_overlap
 from purescope.maths.scores import TOWERS, StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
+from purescope.specs import parse_keep
 from tests import oracles
 from tests.maths.test_overlaps import MATRICES, matrices, plain, seeds, signed
 
@@ -430,7 +431,7 @@ def test_greedy_purity_joins_towers_as_asked(towers: str) -> None:
 
 
 def test_greedy_purity_knows_one_measure() -> None:
-    with pytest.raises(InputError, match="greedy_purity by the measure 'l2'"):
+    with pytest.raises(InputError, match="greedy_purity with the measure 'l2'"):
         order_neurons(Projections(IMAGE, TEXT), "greedy_purity", measure="l2")
 
 
@@ -516,7 +517,7 @@ def test_what_a_strategy_lacks_is_named(strategy: str) -> None:
         order_neurons(given.projections, strategy, labels=given.labels, image=given.image)
     if STRATEGIES[strategy].needs == "labels":
         with pytest.raises(
-            InputError, match=f"{strategy} without labels(?s:.*)not those to be evaluated on"
+            InputError, match=f"{strategy} without labels(?s:.*)you do not evaluate on"
         ):
             order_neurons(given.projections, strategy, image=given.image, text=given.text)
 

@@ -19,8 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from purescope.errors import InputError
-from purescope.files.memory import require_room
-from purescope.files.reading import open_whole
+from purescope.files.reading import open_whole, require_room
 
 _MOST_PER_BYTE = 50  # features are noise to a compressor, which saves less than half of them; zeros it makes vanish
 _DIRECTORY = 1_000_000  # bytes of a zip's list of members: ten thousand of them

@@ -17,7 +17,7 @@ from torch import Tensor
 from purescope.errors import ModelError, listed
 from purescope.files import reading
 from purescope.files.guard import guarded
-from purescope.files.memory import require_room
+from purescope.files.reading import require_room
 from purescope.models.pickles import LARGEST, require_harmless, require_plain
 from purescope.models.torchscript import is_torchscript, read_torchscript
 from purescope.models.wrappers import find_weights

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from purescope.features.features import Features
 from purescope.formats import ResultTable
-from purescope.maths.cells import ablation_values
+from purescope.maths.cells import ablation_values, check_keep, default_keep
 from purescope.maths.intervals import (
     Part,
     bootstrap_each,
@@ -22,7 +22,6 @@ from purescope.maths.intervals import (
     percentile_interval,
     wilson_interval,
 )
-from purescope.maths.keep import check_keep, default_keep
 from purescope.maths.overlaps import Projections
 from purescope.maths.silhouette import has_silhouette, silhouette_strata
 from purescope.maths.strategies import STRATEGIES

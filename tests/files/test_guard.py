@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from purescope.errors import DatasetError, ModelError
-from purescope.files import guard, places
+from purescope.files import guard
 from purescope.files.guard import guarded
 
 
@@ -283,8 +283,8 @@ def test_an_environment_in_the_folder_is_pythons_own(
     library = folder / ".venv" / "lib" / "site-packages"
     library.mkdir(parents=True)
     (library / "a_library.py").write_text("x = 1\n")
-    own = places.own_folders() | {os.path.realpath(library)}
-    monkeypatch.setattr(places, "own_folders", lambda: own)
+    own = guard.own_folders() | {os.path.realpath(library)}
+    monkeypatch.setattr(guard, "own_folders", lambda: own)
     monkeypatch.syspath_prepend(str(library))
     with guarded(folder):
         importlib.import_module("a_library")

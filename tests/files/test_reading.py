@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from purescope.files import memory
+from purescope.files import reading
 from purescope.files.reading import available_memory
 
 
 @pytest.fixture
 def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The files in which Linux says what a container may take and has taken."""
-    monkeypatch.setattr(memory, "_CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(reading, "_CONTROL_GROUP", tmp_path)
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("950000\n")
     (tmp_path / "memory.stat").write_text(

@@ -309,11 +309,13 @@ def test_some_columns_at_a_time_give_the_same_cosines(
 ) -> None:
     """Of activations over many images; the rows of images are handed over without a copy."""
     rows = MATRICES[name].clamp(-torch.finfo(dtype).max, torch.finfo(dtype).max).to(dtype)
+    before = rows.clone()
     at_once = cosine_gram(rows)
     monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_WIDE", 2)
     monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_BLOCK", 2)
     for matrix in (rows, rows.T.contiguous().T):
         torch.testing.assert_close(cosine_gram(matrix), at_once, atol=1e-14, rtol=0)
+    assert rows.equal(before)
     rows = rows.clone()
     rows[-1, -1] = torch.nan
     with pytest.raises(InputError, match=f"first in neuron {len(rows) - 1}"):

@@ -113,7 +113,7 @@ def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neu
     neurons = len(projection)
     gram = torch.zeros(neurons, neurons, dtype=torch.float64, device=projection.device)
     for block in blocks:
-        rows = block.double().div_(scale)
+        rows = block.double() / scale  # not in place: float64 blocks share the caller's memory
         gram.addmm_(rows, rows.T)
     norms = gram.diagonal().sqrt()
     norms = norms.masked_fill(norms == 0, 1)

@@ -1,7 +1,6 @@
 """Orders: the experiment's own selection, the rules for ties and dead neurons, and the ks."""
 
 import itertools
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.maths.cells import check_keep, default_keep
 from purescope.maths.leave_one_out import leave_one_out
 from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import Projections, activation_space, total_overlap
-from purescope.maths.scores import TOWERS, StrategyInput
+from purescope.maths.scores import StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
-from purescope.specs import parse_keep
 from tests import oracles
 from tests.maths.test_overlaps import MATRICES, matrices, plain, seeds, signed
 
@@ -325,49 +322,6 @@ def test_ties_stand_by_index_by_every_measure(strategy: str, measure: str) -> No
     assert STRATEGIES[strategy].order(given, 0).tolist() == list(range(40))
 
 
-def tower_scores(towers: str) -> list[float]:
-    """Over numbers, by numpy and scipy."""
-    image, text = (np.array(oracles.overlap(rows.tolist())) for rows in (IMAGE, TEXT))
-    return {
-        "both": image + text,
-        "image": image,
-        "text": text,
-        "z_sum": scipy.stats.zscore(image) + scipy.stats.zscore(text),
-        "rank_mean": (scipy.stats.rankdata(image) + scipy.stats.rankdata(text)) / 2,
-    }[towers].tolist()
-
-
-@pytest.mark.parametrize("towers", TOWERS)
-@pytest.mark.parametrize("strategy", RANKED)
-def test_towers_are_joined_as_asked(strategy: str, towers: str) -> None:
-    order = order_neurons(Projections(IMAGE, TEXT), strategy, towers=towers)
-    assert order.tolist() == oracles.order(tower_scores(towers), largest=RANKED[strategy])
-
-
-@pytest.mark.parametrize("towers", TOWERS)
-def test_a_neuron_dead_in_one_tower_stands_last_whichever_tower_is_asked(towers: str) -> None:
-    rows = IMAGE.clone()
-    rows[2] = 0
-    with pytest.warns(UserWarning, match="1 of 8 neurons"):
-        assert order_neurons(Projections(rows, TEXT), "high_purity", towers=towers)[-1] == 2
-        assert order_neurons(Projections(IMAGE, rows), "low_purity", towers=towers)[-1] == 2
-
-
-@pytest.mark.parametrize("towers", ["z_sum", "rank_mean"])
-def test_a_tower_that_tells_nothing_leaves_the_order_to_the_other(towers: str) -> None:
-    flat = Projections(IMAGE, torch.ones(8, 3))
-    expected = oracles.order(oracles.overlap(IMAGE.tolist()))
-    assert order_neurons(flat, towers=towers).tolist() == expected
-
-
-def test_equal_scores_share_their_mean_rank() -> None:
-    """Image ranks 1.5, 1.5, 3 and 4, text ranks 2, 3, 1 and 4; twice the means 3.5, 4.5, 4 and
-    8.
-    """
-    image, text = torch.tensor([0.1, 0.1, 0.2, 0.3]), torch.tensor([0.2, 0.3, 0.1, 0.4])
-    assert TOWERS["rank_mean"](image, text).tolist() == [1.75, 2.25, 2, 4]
-
-
 # --- the other strategies
 
 
@@ -418,6 +372,18 @@ def test_greedy_purity_keeps_one_of_two_twins() -> None:
     projections = Projections(rows, rows)
     assert quiet_order(projections, "high_purity") == [2, 3, 4, 0, 1]
     assert quiet_order(projections, "greedy_purity") == [0, 2, 3, 4, 1]
+
+
+def tower_scores(towers: str) -> list[float]:
+    """Over numbers, by numpy and scipy."""
+    image, text = (np.array(oracles.overlap(rows.tolist())) for rows in (IMAGE, TEXT))
+    return {
+        "both": image + text,
+        "image": image,
+        "text": text,
+        "z_sum": scipy.stats.zscore(image) + scipy.stats.zscore(text),
+        "rank_mean": (scipy.stats.rankdata(image) + scipy.stats.rankdata(text)) / 2,
+    }[towers].tolist()
 
 
 @pytest.mark.parametrize("towers", ["image", "text", "z_sum", "rank_mean"])
@@ -522,25 +488,6 @@ def test_what_a_strategy_lacks_is_named(strategy: str) -> None:
             order_neurons(given.projections, strategy, image=given.image, text=given.text)
 
 
-def test_a_measure_of_activations_asks_for_them() -> None:
-    with pytest.raises(InputError, match="the measure 'pearson' without features"):
-        order_neurons(Projections(IMAGE, TEXT), measure="pearson")
-
-
-def test_features_of_another_model_are_refused() -> None:
-    with pytest.raises(
-        InputError, match=r"image features of shape \[4, 7\], projections of 8 neurons"
-    ):
-        StrategyInput(Projections(IMAGE, TEXT), image=signed(4, 7))
-
-
-def test_an_unknown_measure_or_tower_gets_a_suggestion() -> None:
-    with pytest.raises(InputError, match=r"unknown measure 'media'(?s:.*)did you mean 'median'"):
-        order_neurons(Projections(IMAGE, TEXT), measure="media")
-    with pytest.raises(InputError, match=r"unknown towers 'imagee'(?s:.*)did you mean 'image'"):
-        order_neurons(Projections(IMAGE, TEXT), towers="imagee")
-
-
 def test_an_unknown_strategy_gets_a_suggestion() -> None:
     projections = Projections(signed(3, 2), signed(3, 2))
     with pytest.raises(
@@ -552,128 +499,3 @@ def test_an_unknown_strategy_gets_a_suggestion() -> None:
         match=r"expected: one of activation_variance, ape, first_k, greedy_purity, high_purity",
     ):
         order_neurons(projections, "xyzzy")
-
-
-# --- ks
-
-
-KEEPS = {
-    "one number": (3, [3]),
-    "a list": ([5, 1, 5], [1, 5]),
-    "a range": (range(2, 11, 4), [2, 6, 10]),
-    "a generator": (iter([4, 2]), [2, 4]),
-    "all": (10, [10]),
-    "numpy's numbers": ([np.int64(7), np.int32(2)], [2, 7]),
-}
-UNTYPED_KEEPS = {
-    "numpy's number": (np.int64(7), [7]),
-    "an array": (np.array([3, 1]), [1, 3]),
-    "a tensor": (torch.tensor([3, 1]), [1, 3]),
-    "a tensor of no dimension": (torch.tensor(3), [3]),
-}
-BAD_KEEPS = {
-    "zero": (0, "k = 0 neurons"),
-    "negative": ([3, -1], "k = -1 neurons"),
-    "more than there are": ([3, 11], "k = 11 neurons"),
-    "a fraction": (2.5, r"k = 2\.5 neurons"),
-    "a whole float": ([2.0], r"k = 2\.0 neurons"),
-    "a truth": (True, "k = True neurons"),
-    "a truth in a list": ([True], "k = True neurons"),
-    "a text": ("3", "k = '3' neurons"),
-    "a text in a list": (["3"], "k = '3' neurons"),
-    "a fraction in a tensor": (torch.tensor([2.5]), r"k = 2\.5 neurons"),
-    "truths in an array": (np.array([True]), "k = True neurons"),
-    "NaN": ([float("nan")], "k = nan neurons"),
-    "nothing in a list": ([None], "k = None neurons"),
-    "too large for a machine word": (2**70, f"k = {2**70} neurons"),
-}
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("name", KEEPS | UNTYPED_KEEPS)
-def test_ks_are_ascending_whole_numbers(name: str) -> None:
-    keep, expected = (KEEPS | UNTYPED_KEEPS)[name]
-    ks = check_keep(keep, neurons=10)
-    assert ks == expected
-    assert all(type(k) is int for k in ks)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("name", BAD_KEEPS)
-def test_bad_ks_are_refused(name: str) -> None:
-    keep, message = BAD_KEEPS[name]
-    with pytest.raises(
-        InputError, match=f"{message} to keep\n.*a whole number from 1 to 10(?s:.*)--keep"
-    ):
-        check_keep(keep, neurons=10)
-
-
-def test_no_k_is_refused() -> None:
-    with pytest.raises(InputError, match=r"no k to evaluate\n.*at least one from 1 to 10"):
-        check_keep([], neurons=10)
-
-
-@pytest.mark.parametrize(
-    ("text", "ks"),
-    [
-        ("7", [7]),
-        ("200:500:50", [200, 250, 300, 350, 400, 450, 500]),
-        ("100:512:20", list(range(100, 512, 20))),
-        ("3:5", [3, 4, 5]),
-        ("4:4", [4]),
-        (" 8 , 1:3 ,5:9:4", [8, 1, 2, 3, 5, 9]),
-    ],
-)
-def test_a_text_names_ks(text: str, ks: list[int]) -> None:
-    assert parse_keep(text) == ks
-
-
-@pytest.mark.parametrize(
-    ("text", "part"),
-    [
-        ("", "''"),
-        ("1,", "''"),
-        ("a few", "'a few'"),
-        ("2.5", "'2.5'"),
-        ("3:", "'3:'"),
-        (":", "':'"),
-        ("1:2:3:4", "'1:2:3:4'"),
-        ("1:9:0", "'1:9:0'"),
-        ("16,500:200:50", "'500:200:50'"),
-        ("500:200:-50", "'500:200:-50'"),
-        ("1:9:-1", "'1:9:-1'"),
-    ],
-)
-def test_a_bad_text_is_quoted_back(text: str, part: str) -> None:
-    with pytest.raises(
-        InputError, match=re.escape(f"--keep {text!r}: {part}") + r"(?s:.*)200:500:50"
-    ):
-        parse_keep(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "meant"),
-    [
-        ("100-500", "100:500:50"),
-        ("200 to 500", "200:500:50"),
-        ("16,1..8", "1:8:1"),
-        ("500:200:-50", "200:500:50"),
-        ("100-600", "100:600:50"),
-    ],
-)
-def test_a_range_in_another_spelling_is_understood(text: str, meant: str) -> None:
-    with pytest.raises(InputError, match=f"to fix:   did you mean {meant}\\?"):
-        parse_keep(text)
-    assert len(parse_keep(meant)) < 12
-
-
-def test_default_ks_are_the_experiments() -> None:
-    assert default_keep(512) == list(range(200, 501, 50))
-
-
-@pytest.mark.parametrize("neurons", [1, 2, 3, 16, 384, 768, 1024, 4096])
-def test_default_ks_are_the_same_fractions_of_any_width(neurons: int) -> None:
-    ks = default_keep(neurons)
-    assert check_keep(ks, neurons) == ks
-    for k in range(200, 501, 50):
-        assert min(abs(other - k * neurons / 512) for other in ks) <= (0.5 if neurons > 2 else 1)

@@ -114,12 +114,12 @@ def bootstrap_each(
         keys: list[tuple[int, int | None]] = []
         columns: dict[tuple[int, int | None], _Columns] = {}
         for i, (values, _) in enumerate(parts):
-            key, weight = (id(values), None), None
-            if factors[i] is None:
-                key, weight = (id(values), i), weights[i]
+            has_own_sums = factors[i] is None
+            key = (id(values), i if has_own_sums else None)
             keys.append(key)
             if key not in columns:
-                columns[key] = _Columns.of(rows[i], members, whole=whole[i], weight=weight)
+                weight = weights[i] if has_own_sums else None
+                columns[key] = _Columns.from_cells(rows[i], members, whole=whole[i], weight=weight)
         length = max(1, _BLOCK // members.numel())
         for first in range(0, resamples, length):
             block = slice(first, min(first + length, resamples))
@@ -236,7 +236,7 @@ class _Columns:
     whole: bool
 
     @classmethod
-    def of(
+    def from_cells(
         cls,
         cells: Real[Tensor, "cell sample"] | Bool[Tensor, "cell sample"],
         members: Int64[Tensor, "stratum member"],

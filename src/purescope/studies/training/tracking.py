@@ -46,8 +46,8 @@ _BAND = (0.05, 0.95)  # of the random draws
 class TrackSettings:
     """How checkpoints are measured; every field changes numbers and stands in the manifest.
 
-    `keep` None is the experiment's default for each model, see `purescope.maths.cells.default_keep`;
-    `space` is where overlap is measured, see `purescope.studies.sweeps.sweep`.
+    `keep` None is the experiment's default for each model, see
+    `purescope.maths.cells.default_keep`; `space` is where overlap is measured, see `purescope.studies.sweeps.sweep`.
     """
 
     keep: Sequence[int] | None = None

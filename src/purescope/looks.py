@@ -6,7 +6,7 @@ the page, colours are CSS variables, so themes are CSS.
 
 from dataclasses import dataclass
 
-# The colours of Okabe and Ito, and two more, for strategies that `PALETTE` has no colour for.
+# Colours of Okabe and Ito, and two more, for strategies without a colour in `PALETTE`.
 _MORE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A7B00", "#7A4FA3")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _SHAPES = ("diamond", "triangle-up", "cross", "triangle-down", "stroke")

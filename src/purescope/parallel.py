@@ -30,7 +30,7 @@ def on_each_core(work: Callable[[Item], Result], items: Iterable[Item]) -> Itera
     finally:
         # After an error, or if the caller stops early, queued work is not needed.
         pool.shutdown(cancel_futures=True)
-        # The workers' setting also became the default of new threads.
+        # The workers' setting is also the default of new threads, so restore it.
         torch.set_num_threads(threads)
 
 

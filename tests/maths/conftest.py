@@ -1,4 +1,4 @@
-"""Loops of accuracy and silhouette with blocks and turns of several sizes."""
+"""Block sizes with which accuracy and silhouette must give the same results."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import pytest
 
 from purescope.maths import accuracy, cells, silhouette
 
-# Constants of the loops: as they are; blocks of 5 that end within classes, one order a turn; one
-# sample a block.
+# Values for the constants: the defaults; blocks of 5, which end within classes, and one order at a
+# time; one sample in each block.
 LOOPS = {
     "one block": {},
     "blocks of 5, orders in turns": {"samples": 5, "sums": 1, "rows": 1},

@@ -1,4 +1,4 @@
-"""Accuracy and silhouette at every k: the same as masking and measuring each k by itself."""
+"""Accuracy and silhouette at every k equal masking the features and measuring each k separately."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ def generator(seed: int) -> torch.Generator:
 def random_case(
     samples: int, classes: int, neurons: int, *, seed: int = 0, unit: bool = True
 ) -> Case:
-    """Signed features that lean on those of their class; labels in no order."""
+    """Make signed features that resemble those of their class; labels are in random order."""
     labels = torch.randint(classes, (samples,), generator=generator(seed))
     text = torch.randn(classes, neurons, generator=generator(seed + 1), dtype=torch.float64)
     image = (
@@ -43,14 +43,14 @@ def random_case(
 
 
 def whole_case(samples: int, classes: int, neurons: int, *, seed: int = 0) -> Case:
-    """Whole numbers from -2 to 2: sums are exact in any order, and logits often tie."""
+    """Make whole numbers from -2 to 2: sums are exact in any order, and logits often tie."""
     image = torch.randint(-2, 3, (samples, neurons), generator=generator(seed)).double()
     text = torch.randint(-2, 3, (classes, neurons), generator=generator(seed + 1)).double()
     return Case(image, text, torch.randint(classes, (samples,), generator=generator(seed + 2)))
 
 
 def with_rows(case: Case, **changes: tuple[Any, Any]) -> Case:
-    """A copy with ``field=(index, value)`` written."""
+    """Copy a case with ``field=(index, value)`` written into it."""
     copy = Case(*(array.clone() for array in case))
     for name, (index, value) in changes.items():
         getattr(copy, name)[index] = value
@@ -79,7 +79,7 @@ SPREAD = {
 
 
 def some_orders(neurons: int, count: int = 3) -> Tensor:
-    """The natural one first."""
+    """Draw random orders, after the order by index."""
     drawn = [torch.randperm(neurons, generator=generator(seed)) for seed in range(count - 1)]
     return torch.stack([torch.arange(neurons), *drawn])
 
@@ -90,7 +90,7 @@ def check_accuracy(
     neurons = case.image.shape[1]
     orders, ks = some_orders(neurons), range(1, neurons + 1)
     image, text = case.image.to(dtype), case.text.to(dtype)
-    found = accuracy_by_k(image, text, case.labels, orders, ks, renormalise=renormalise)
+    result = accuracy_by_k(image, text, case.labels, orders, ks, renormalise=renormalise)
     ranks = ranks_by_k(image, text, case.labels, orders, ks, renormalise=renormalise)
     rows, classes, labels = image.double().tolist(), text.double().tolist(), case.labels.tolist()
     for i, order in enumerate(orders.tolist()):
@@ -101,7 +101,11 @@ def check_accuracy(
             assert ranks[i, j].tolist() == [
                 r.index(c) for r, c in zip(rankings, labels, strict=True)
             ]
-            measured = (found.top1[i, j].item(), found.top5[i, j].item(), found.recall[i, j].item())
+            measured = (
+                result.top1[i, j].item(),
+                result.top5[i, j].item(),
+                result.recall[i, j].item(),
+            )
             assert measured == pytest.approx(oracles.accuracy(rankings, labels), abs=1e-15)
 
 
@@ -194,15 +198,15 @@ def whole_cases(draw: st.DrawFn) -> Case:
 
 
 def everything(image: Tensor, text: Tensor, labels: Tensor, order: Tensor) -> dict[str, Tensor]:
-    """All that is measured, at every k, one number a sample or a (k) cell."""
+    """Measure everything at every k: one number for each sample, or for each cell (k)."""
     ks = range(1, image.shape[1] + 1)
     accuracy = accuracy_by_k(image, text, labels, order, ks)
-    found = {"top1": accuracy.top1, "top5": accuracy.top5, "recall": accuracy.recall}
-    found["ranks"] = ranks_by_k(image, text, labels, order, ks)[0]
+    result = {"top1": accuracy.top1, "top5": accuracy.top5, "recall": accuracy.recall}
+    result["ranks"] = ranks_by_k(image, text, labels, order, ks)[0]
     if 2 <= len(labels.unique()) < len(labels):
-        found["silhouette"] = silhouette_by_k(image, labels, order, ks)
-        found["silhouettes"] = silhouette_samples_by_k(image, labels, order, ks)[0]
-    return found
+        result["silhouette"] = silhouette_by_k(image, labels, order, ks)
+        result["silhouettes"] = silhouette_samples_by_k(image, labels, order, ks)[0]
+    return result
 
 
 def permute_samples(case: Case, order: Tensor, shuffled: Tensor) -> tuple[Case, Tensor]:
@@ -293,7 +297,7 @@ def test_no_argument_is_changed() -> None:
 
 
 class Largest(TorchDispatchMode):
-    """The largest tensor that any operation returns, in numbers."""
+    """The size of the largest tensor that any operation returns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -330,8 +334,8 @@ def test_the_largest_tensor_is_seen() -> None:
 @pytest.mark.parametrize("renormalise", [False, True])
 @pytest.mark.parametrize("classes", [5, 37, 600])
 def test_classes_of_one_feature_have_one_logit(classes: int, renormalise: bool) -> None:
-    """Wherever they stand: a product of matrices rounds by place, and the lower class must win each
-    of these ties.
+    """The rounding of a matrix product depends on the position of a row, and the lower class must
+    win each of these ties.
     """
     seeded = generator(classes)
     image, text = (torch.randn(rows, 40, generator=seeded) for rows in (100, classes))
@@ -347,7 +351,7 @@ def test_classes_of_one_feature_have_one_logit(classes: int, renormalise: bool) 
 
 @pytest.mark.parametrize("width", [1e-2, 1e-3, 3e-4, 1e-4])
 def test_classes_in_a_narrow_cone_are_told_apart_as_float64_tells_them(width: float) -> None:
-    """What all class features have in common changes no answer; its rounding in float32 changes
+    """The common part of all class features changes no answer, but its rounding in float32 changes
     most of them.
     """
     generator = torch.Generator().manual_seed(0)
@@ -362,7 +366,7 @@ def test_classes_in_a_narrow_cone_are_told_apart_as_float64_tells_them(width: fl
         kept = order[:k]
         products = image[:, kept].double() @ text[:, kept].double().T
         expected = (products.argmax(1) == labels).double().mean().item()
-        found = accuracy_by_k(image, text, labels, order, [k]).top1.item()
-        assert found == pytest.approx(expected, abs=1 / 400)  # a tie of float64 may be one here
+        result = accuracy_by_k(image, text, labels, order, [k]).top1.item()
+        assert result == pytest.approx(expected, abs=1 / 400)  # a tie in float64 may be broken
     plain = ((image @ text.T).argmax(1) == labels).double().mean().item()
-    assert width > 3e-4 or abs(plain - expected) > 0.02  # what is tested can fail
+    assert width > 3e-4 or abs(plain - expected) > 0.02  # the plain way fails

@@ -28,7 +28,7 @@ def order(neurons: int, seed: int = 0) -> Tensor:
 
 
 def defined(image: Tensor, ablation: str, other: list[int]) -> list[list[float]]:
-    """What a row has where a neuron is dropped."""
+    """Return the values of dropped neurons by the definition."""
     rows = image.tolist()
     by_name = {
         "zero": [[0.0] * len(rows[0]) for _ in rows],
@@ -39,7 +39,7 @@ def defined(image: Tensor, ablation: str, other: list[int]) -> list[list[float]]
 
 
 def drawn(image: Tensor, seed: int) -> list[int]:
-    """Which image each takes its values from."""
+    """Return the image that each image takes its values from."""
     values = ablation_values(image, "resample", seed=seed)
     assert values is not None and len(values) == len(image)
     return [int((image == row).all(1).nonzero().item()) for row in values]
@@ -54,7 +54,7 @@ def test_ranks_are_those_of_masked_embeddings(
     monkeypatch.setattr(cells, "BLOCK_SAMPLES", block)
     image, text, labels = random_case(40, 4, 20)
     orders = torch.stack([order(20), order(20, 1)])
-    found = ranks_by_k(
+    measured = ranks_by_k(
         image, text, labels, orders, ks, dropped=ablation_values(image, ablation, seed=3)
     )
     values = defined(image, ablation, drawn(image, 3))
@@ -64,7 +64,7 @@ def test_ranks_are_those_of_masked_embeddings(
             for i, (own, other) in enumerate(zip(image.tolist(), values, strict=True)):
                 masked = [x if j in kept else other[j] for j, x in enumerate(own)]
                 ranking = oracles.ranking(masked, text.tolist(), range(20))
-                assert found[row, place, i] == ranking.index(int(labels[i]))
+                assert measured[row, place, i] == ranking.index(int(labels[i]))
 
 
 def test_ablations_differ_where_neurons_are_dropped_and_nowhere_else() -> None:
@@ -83,13 +83,13 @@ def test_ablations_differ_where_neurons_are_dropped_and_nowhere_else() -> None:
 @pytest.mark.parametrize("images", [2, 3, 10, 101])
 def test_every_image_is_drawn_once_and_never_for_itself(images: int) -> None:
     image = torch.arange(images, dtype=torch.float64)[:, None].expand(-1, 2).contiguous()
-    seen = set()
+    drawings = set()
     for seed in range(20):
         other = drawn(image, seed)
         assert sorted(other) == list(range(images))
         assert all(i != j for i, j in enumerate(other))
-        seen.add(tuple(other))
-    assert len(seen) == (1 if images == 2 else 2 if images == 3 else 20)
+        drawings.add(tuple(other))
+    assert len(drawings) == (1 if images == 2 else 2 if images == 3 else 20)
     assert drawn(image, 7) == drawn(image, 7)
 
 
@@ -98,7 +98,7 @@ def test_a_mean_is_the_neurons_own_and_tells_no_images_apart() -> None:
     values = ablation_values(image, "mean")
     assert values is not None and values.shape == (1, 70) and values.dtype == image.dtype
     assert values[0].tolist() == pytest.approx([sum(column) / 130 for column in image.T.tolist()])
-    # Kept neurons alike, so are the images: what was dropped adds the same logits to all of them.
+    # Images that agree in the kept neuron are equal: dropped neurons add the same to all of them.
     image = image.clone()
     image[:, 0] = image[0, 0]
     means = ablation_values(image, "mean")
@@ -153,7 +153,7 @@ def broken(array: Tensor, row: int, value: float) -> Tensor:
     return copy
 
 
-# name: (the arguments, the message, whether the silhouette sees it too)
+# name: (the arguments, the message, whether the silhouette refuses them too)
 REFUSED: dict[str, tuple[dict[str, Any], str, bool]] = {
     "k of 0": (refused(ks=[0]), "k = 0 neurons to keep\n.*from 1 to 11", True),
     "k above d": (refused(ks=[3, 12]), "k = 12 neurons to keep\n.*from 1 to 11", True),

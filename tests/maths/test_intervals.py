@@ -1,5 +1,5 @@
-"""Stratified resamples, whatever the cells' shape, type and number, and Wilson's interval: the
-definitions, numpy's and scipy's.
+"""Stratified resamples for cells of any shape, type and number, and Wilson's interval, compared
+with the definitions, numpy and scipy.
 """
 
 import itertools
@@ -32,8 +32,8 @@ def random_values(cells: int, samples: int) -> Tensor:
 
 
 def test_every_resample_comes_as_often_as_its_draws() -> None:
-    """Classes of 3 and 2: two draws of the three with weight 3/2, one draw of the two with weight
-    2.
+    """Classes of 3 and 2: two draws from the three with weight 3/2, one draw from the two with
+    weight 2.
     """
     values, groups = [1.0, 10.0, 100.0, 1000.0, 7000.0], [4, 9, 4, 9, 4]
     first, second = [1.0, 100.0, 7000.0], [10.0, 1000.0]
@@ -42,9 +42,9 @@ def test_every_resample_comes_as_often_as_its_draws() -> None:
         for a, b, c in itertools.product(first, first, second)
     )
     means = bootstrap_means(torch.tensor(values), torch.tensor(groups), resamples=20_000)
-    found = Counter(round(mean, 6) for mean in means.tolist())
-    assert found.keys() == expected.keys()
-    counts = [(found[mean], 20_000 * n / 18) for mean, n in expected.items()]
+    measured = Counter(round(mean, 6) for mean in means.tolist())
+    assert measured.keys() == expected.keys()
+    counts = [(measured[mean], 20_000 * n / 18) for mean, n in expected.items()]
     assert scipy.stats.chisquare(*zip(*counts, strict=True)).pvalue > 0.001
 
 
@@ -52,8 +52,8 @@ def test_every_resample_comes_as_often_as_its_draws() -> None:
     "sizes", [[3] * 20, [2, 2, 2, 5, 9, 30], [1, 7, 7], [1, 1, 1, 4], [1] * 12]
 )
 def test_variance_and_covariance_are_the_unbiased_ones(sizes: list[int]) -> None:
-    """``sum over strata of (n / N)^2 S / n``, with S the unbiased covariance and classes of one
-    taken together.
+    """``sum over strata of (n / N)^2 S / n``, where S is the unbiased covariance and classes of one
+    form one stratum.
     """
     values = random_values(2, sum(sizes))
     ends = list(itertools.accumulate(sizes))
@@ -92,16 +92,16 @@ def test_each_class_keeps_its_share() -> None:
     "groups", [[0] * 4 + [1] * 4 + [2] * 8, [0, 1] + [2] * 6 + [3] * 8, [0] + [1] * 2 + [2] * 13]
 )
 def test_parts_are_resampled_together_and_weighted(groups: list[int]) -> None:
-    """Also where the weights of a stratum differ: a class of one is resampled with another one."""
+    """Weights may also differ within a stratum: a class of one is resampled with another class."""
     right, other, labels = random_values(3, 16) > 0, random_values(2, 16), torch.tensor(groups)
     weight = (1 / labels.bincount().double())[labels]
-    parts = bootstrap_each(
+    resampled = bootstrap_each(
         [(right, None), (right, weight), (other, None)], labels, resamples=50, seed=3
     )
     alone = [right.double(), right * weight, other]
-    for part, values in zip(parts, alone, strict=True):
+    for means, values in zip(resampled, alone, strict=True):
         torch.testing.assert_close(
-            part, bootstrap_means(values, labels, resamples=50, seed=3), rtol=0, atol=1e-12
+            means, bootstrap_means(values, labels, resamples=50, seed=3), rtol=0, atol=1e-12
         )
 
 

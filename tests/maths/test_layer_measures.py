@@ -1,4 +1,4 @@
-"""Measures of whole layers: by numpy, what they may not depend on, and random references."""
+"""Measures of whole layers: the definition by numpy, invariances, and values of random weights."""
 
 import math
 from collections.abc import Callable
@@ -85,7 +85,7 @@ def test_layer_measures_of_orthogonal_neurons(measure: str) -> None:
 
 @pytest.mark.parametrize("measure", LAYER_MEASURES)
 def test_layer_measures_of_duplicates_of_one_neuron(measure: str) -> None:
-    """Rank 1; no volume; and cosine 1."""
+    """They have rank 1, no volume, and cosine 1."""
     rows = signed(1, 6).repeat(3, 1)
     expected = {"orthogonality_defect": math.inf, "condition_number": math.inf}.get(measure, 1)
     assert LAYER_MEASURES[measure](rows) == pytest.approx(expected)
@@ -97,14 +97,12 @@ def test_layer_measures_of_nothing_alive(measure: str) -> None:
 
 
 def test_what_is_as_good_as_zero_is_a_share_of_the_largest_singular_value() -> None:
-    """LAPACK's and numpy's rule: the longer side of the matrix times the rounding of its
-    numbers.
-    """
+    """LAPACK's and numpy's rule: the longer side of the matrix times the rounding of numbers."""
     eps = torch.finfo(torch.float64).eps
     for shape in (
         (2, 100),
         (100, 2),
-    ):  # 100 eps is as good as zero, whichever side is the longer one
+    ):  # 100 eps counts as zero, whichever side is the longer one
         rows = torch.zeros(shape, dtype=torch.float64)
         rows[0, 0], rows[1, 1] = 1, 40 * eps
         assert LAYER_MEASURES["condition_number"](rows) == math.inf
@@ -144,8 +142,8 @@ def test_ranks_order_as_they_must(rows: Tensor) -> None:
 
 
 def test_gaussian_references_are_what_is_known_in_closed_form() -> None:
-    """E|cos| is `random_overlap`; E cos^2 = 1/w, so D has mean near 1 / (1 + (d - 1) / w); mean
-    cosine 0.
+    """E|cos| is `random_overlap`. E cos^2 = 1/w, so D has a mean near 1 / (1 + (d - 1) / w). The
+    mean cosine is 0.
     """
     l1 = gaussian_reference("l1", 40, 16)
     assert abs(l1.mean - random_overlap(16)) < 3 * l1.sd / math.sqrt(20)
@@ -183,7 +181,7 @@ def test_what_has_no_reference() -> None:
 
 
 def test_a_reference_tells_the_spread_of_layers_from_that_of_neurons() -> None:
-    """A layer's mean over 40 neurons varies far less than one neuron."""
+    """The mean over 40 neurons of a layer varies far less than one neuron."""
     reference = gaussian_reference("l1", 40, 16)
     assert 0 < reference.sd < reference.neuron_sd / 2
 

@@ -1,4 +1,4 @@
-"""Every measure: the definition as loops, what no measure may depend on, and known values."""
+"""Every measure: the definition as loops, invariances, and known values."""
 
 import math
 import sys
@@ -77,7 +77,7 @@ def by_cosines(reduce: Callable[[list[float]], float]) -> Callable[[Rows], list[
 
 
 def explained_at_ridge(rows: Rows) -> list[float]:
-    """Ridge regression of each unit row on the others, by numpy's least squares on rows with the
+    """Fit each unit row by ridge regression on the others: numpy's least squares on rows with the
     ridge appended.
     """
     units, values = np.array([oracles.unit(row) for row in rows]), []
@@ -91,7 +91,7 @@ def explained_at_ridge(rows: Rows) -> list[float]:
 
 
 def received(rows: Rows) -> list[float]:
-    """Squares of what the other rows have along each row's direction, summed."""
+    """Sum the squares of the parts that the other rows have along each row's direction."""
     return [
         math.fsum(
             oracles.dot(oracles.unit(row), other) ** 2 for i, other in enumerate(rows) if i != j
@@ -162,7 +162,7 @@ ORACLES: dict[str, Callable[[Rows], list[float]]] = {
     "pearson": mean_correlation,
     "polysemanticity": one_minus_monosemanticity,
 }
-# For measures that lengths matter to, and for activations: no entries that squares lose.
+# For measures that depend on lengths, and for activations: no entries whose squares underflow.
 ORDINARY = {
     name: rows for name, rows in MATRICES.items() if name not in ("tiny and huge", "subnormal")
 }
@@ -280,7 +280,7 @@ def test_a_twin_is_less_pure_than_a_neuron_alone(measure: str) -> None:
     values = MEASURES[measure].of(rows)
     assert values[2].item() == pytest.approx(values[3].item())
     assert values[0].item() == pytest.approx(0, abs=1e-12)
-    if measure != "median":  # of three cosines one is 1, and the median does not see it
+    if measure != "median":  # one of three cosines is 1, which does not change the median
         assert values[2] > 0.3
 
 
@@ -299,7 +299,9 @@ def test_opposites_cancel_in_the_signed_mean_alone() -> None:
 
 
 def test_dimensions_are_shared_out_among_the_neurons() -> None:
-    """Elhage et al.'s tetrahedron, pentagon and pair: 3/4, 2/5 and 1/2 of a dimension each."""
+    """Elhage et al.'s tetrahedron, pentagon and pair have 3/4, 2/5 and 1/2 of a dimension for each
+    neuron.
+    """
     pentagon = torch.tensor(
         [[math.cos(2 * math.pi * j / 5), math.sin(2 * math.pi * j / 5)] for j in range(5)]
     ).double()
@@ -329,7 +331,7 @@ def test_monosemanticity_is_the_mean_over_pairs_by_another_models_embeddings() -
     activations, embeddings = signed(12, 5), signed(12, 3, seed=1)
     expected = pairwise_monosemanticity(activations.T.tolist(), embeddings.tolist())
     assert monosemanticity(activations, embeddings).tolist() == pytest.approx(expected, abs=1e-12)
-    shifted = 5 * activations - 100  # brought to 0..1 all the same
+    shifted = 5 * activations - 100  # scaled to the same 0..1
     np.testing.assert_allclose(monosemanticity(shifted, 2 * embeddings), expected, atol=1e-9)
 
 
@@ -359,7 +361,7 @@ def test_cosines_under_a_covariance_are_correlations_of_activations() -> None:
 
 
 def test_cosines_under_a_covariance_of_lower_rank() -> None:
-    """Neurons that differ only where no input goes are the same neuron."""
+    """Neurons that differ only in directions without input are the same neuron."""
     covariance = torch.diag(torch.tensor([1.0, 2.0, 0.0]).double())
     weights = torch.tensor([[1.0, 1.0, 5.0], [1.0, 1.0, -9.0]]).double()
     assert overlap(under_covariance(weights, covariance)).tolist() == pytest.approx([1, 1])

@@ -1,4 +1,4 @@
-"""How scores of two towers are joined, and what a strategy may be given."""
+"""Joining the scores of two towers, and the input that strategies refuse."""
 
 import pytest
 import torch
@@ -36,8 +36,8 @@ def test_a_tower_that_tells_nothing_leaves_the_order_to_the_other(towers: str) -
 
 
 def test_equal_scores_share_their_mean_rank() -> None:
-    """Image ranks 1.5, 1.5, 3 and 4, text ranks 2, 3, 1 and 4; twice the means 3.5, 4.5, 4 and
-    8.
+    """Image ranks are 1.5, 1.5, 3 and 4, text ranks 2, 3, 1 and 4; twice the means are 3.5, 4.5, 4
+    and 8.
     """
     image, text = torch.tensor([0.1, 0.1, 0.2, 0.3]), torch.tensor([0.2, 0.3, 0.1, 0.4])
     assert TOWERS["rank_mean"](image, text).tolist() == [1.75, 2.25, 2, 4]

@@ -1,5 +1,5 @@
-"""Permutation tests, McNemar's test, many tests at once and rank correlations: as by hand, scipy,
-statsmodels and the definitions.
+"""Permutation tests, McNemar's test, adjusted p-values and rank correlations, compared with values
+by hand, scipy, statsmodels and the definitions.
 """
 
 import math
@@ -40,7 +40,7 @@ def test_p_counts_the_value_among_the_draws() -> None:
 
 @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
 def test_p_is_scipys(alternative: str) -> None:
-    """scipy gives the draws that it made; of them p is its p."""
+    """scipy returns the draws that it made; their p must equal scipy's p."""
     generator = np.random.default_rng(0)
     for shift in (0.0, 0.6, -1.5):
         samples = generator.normal(size=12), generator.normal(size=9) + shift
@@ -60,11 +60,11 @@ def test_p_is_scipys(alternative: str) -> None:
 def test_percentile_is_scipys() -> None:
     draws = torch.randint(9, (200, 3, 2), generator=torch.Generator().manual_seed(0)).double()
     value = torch.tensor([[0.0, 4.0], [8.0, -1.0], [9.0, 3.5]], dtype=torch.float64)
-    found = percentile_of(value, draws)
-    assert found.shape == (3, 2)
+    measured = percentile_of(value, draws)
+    assert measured.shape == (3, 2)
     for i, j in np.ndindex(3, 2):
         theirs = scipy.stats.percentileofscore(draws[:, i, j], value[i, j], kind="mean")
-        assert found[i, j].item() == pytest.approx(theirs)
+        assert measured[i, j].item() == pytest.approx(theirs)
 
 
 def test_values_that_rounding_sets_apart_are_equal() -> None:
@@ -175,7 +175,7 @@ each = pytest.mark.parametrize(("name", "adjust"), METHODS.items())
 
 
 def random_p(tests: int, seed: int) -> Tensor:
-    """Some small, some tied, 0 and 1 among them."""
+    """Draw p-values: some small, some tied, with 0 and 1 among them."""
     p = torch.rand(tests, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) ** 3
     p[: tests // 3] = p[: tests // 3].round(decimals=1)
     return p[torch.randperm(tests, generator=torch.Generator().manual_seed(seed))]
@@ -253,10 +253,10 @@ def test_spearman_is_scipys(ties: bool, items: int) -> None:
     x = draw(3, 2, items, ties=ties)
     x[..., 0] += 9  # rounded alike, two or three items would have no correlation
     y = x / 2 + draw(3, 2, items, seed=1, ties=ties)
-    found = spearman(x, y)
-    assert found.shape == (3, 2)
+    measured = spearman(x, y)
+    assert measured.shape == (3, 2)
     for i, j in np.ndindex(3, 2):
-        assert found[i, j].item() == pytest.approx(
+        assert measured[i, j].item() == pytest.approx(
             scipy.stats.spearmanr(x[i, j], y[i, j]).statistic, abs=1e-12
         )
 
@@ -285,10 +285,10 @@ def test_partial_is_pearsons_of_what_regressions_on_ranks_leave(
     design = sm.add_constant(scipy.stats.rankdata(given, axis=1).T)
     left = [sm.OLS(scipy.stats.rankdata(values), design).fit().resid for values in (x, y)]
     expected = scipy.stats.pearsonr(*left).statistic
-    found = partial_spearman(x, y, given)
-    assert found.shape == ()
-    assert found.item() == pytest.approx(expected, abs=1e-12)
-    assert abs(found - spearman(x, y)) > 0.05
+    measured = partial_spearman(x, y, given)
+    assert measured.shape == ()
+    assert measured.item() == pytest.approx(expected, abs=1e-12)
+    assert abs(measured - spearman(x, y)) > 0.05
 
 
 def test_covariates_may_repeat_one_another_or_never_change() -> None:
@@ -328,7 +328,7 @@ def test_shapes_that_do_not_fit_are_refused(shapes: tuple[tuple[int, ...], ...])
 
 
 def test_interval_by_hand_and_at_the_ends() -> None:
-    """r = 0: ``tanh(1.959964 / sqrt(97))``, and a level of 68.27 % is one standard error."""
+    """At r = 0: ``tanh(1.959964 / sqrt(97))``, and a level of 68.27 % is one standard error."""
     low, high = spearman_interval(torch.tensor([0.0, 1.0, -1.0, math.nan]), 100)
     assert (
         high[0].item()

@@ -1,4 +1,4 @@
-"""The silhouette: scikit-learn's and the definition; pseudo-values and their intervals."""
+"""The silhouette equals scikit-learn's and the definition; intervals of its pseudo-values hold."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from tests.maths.test_accuracy import BASE, Case, generator, random_case, some_o
 
 
 def lonely() -> Case:
-    """Classes of one, and one label that no sample has."""
+    """Make classes of one sample, and one label that no sample has."""
     case = random_case(31, 5, 8, seed=20)
     labels = torch.where(case.labels == 2, 0, case.labels)
     labels[4], labels[17] = 6, 2
@@ -71,23 +71,23 @@ def test_silhouette_is_the_definition(name: str) -> None:
     case = CLUSTERS[name]
     order = some_orders(case.image.shape[1])[1]
     ks = [1, case.image.shape[1] // 2, case.image.shape[1]]
-    found = silhouette_samples_by_k(case.image, case.labels, order, ks)
+    measured = silhouette_samples_by_k(case.image, case.labels, order, ks)
     for j, k in enumerate(ks):
         expected = oracles.silhouette(case.image[:, order[:k]].tolist(), case.labels.tolist())
-        assert found[0, j].tolist() == pytest.approx(expected, abs=1e-10)
+        assert measured[0, j].tolist() == pytest.approx(expected, abs=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_silhouette_of_samples_in_few_directions(dtype: torch.dtype) -> None:
-    # Parallel vectors are at distance 0, which scikit-learn misses by rounding: the definition
-    # alone can tell here.
+    # Parallel vectors have distance 0. scikit-learn's rounding misses that, so only the definition
+    # is compared.
     image = torch.tensor(
         [[3.0, 4.0], [6.0, 8.0], [0.3, 0.4], [9.0, 12.0], [1.0, 0.0], [7.0, 0.0]], dtype=dtype
     )
     for labels in ([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 1, 1], [0, 1, 1, 2, 3, 3]):
         expected = oracles.silhouette(image.tolist(), labels)
-        found = silhouette_samples_by_k(image, torch.tensor(labels), torch.arange(2), [2])
-        assert found[0, 0].tolist() == pytest.approx(expected, abs=2e-6)
+        measured = silhouette_samples_by_k(image, torch.tensor(labels), torch.arange(2), [2])
+        assert measured[0, 0].tolist() == pytest.approx(expected, abs=2e-6)
 
 
 def test_silhouette_worked_by_hand() -> None:
@@ -104,26 +104,26 @@ def test_silhouette_worked_by_hand() -> None:
     # Two pairs, each at 60 degrees (a = 1/2), opposite to one another: (1, 0) is at 2 and 3/2 from
     # the other pair, b = 7/4, s = (7/4 - 1/2) / (7/4) = 5/7, and by symmetry for all four.
     pair = torch.tensor([[1.0, 0.0], [0.5, math.sqrt(0.75)]])
-    found = silhouette_samples_by_k(
+    measured = silhouette_samples_by_k(
         torch.cat([pair, -pair]), torch.tensor([4, 4, 0, 0]), torch.arange(2), [2]
     )
-    assert found[0, 0].tolist() == pytest.approx([5 / 7] * 4, abs=1e-6)
+    assert measured[0, 0].tolist() == pytest.approx([5 / 7] * 4, abs=1e-6)
 
 
 def test_silhouette_of_narrow_float32_features_keeps_six_places() -> None:
-    # As CLIP's are: all features in a cone, cosines about 0.9.
+    # Like CLIP's features: all in a cone, with cosines of about 0.9.
     case = random_case(600, 10, 64, seed=40)
     image = (case.image + 3 * case.image[0]).float()
     image /= image.norm(dim=1, keepdim=True)
-    found = silhouette_by_k(image, case.labels, torch.arange(64), [32, 64])
+    measured = silhouette_by_k(image, case.labels, torch.arange(64), [32, 64])
     for j, k in enumerate([32, 64]):
         expected = silhouette_score(image[:, :k].double().numpy(), case.labels, metric="cosine")
-        assert found[0, j].item() == pytest.approx(expected, abs=1e-6)
+        assert measured[0, j].item() == pytest.approx(expected, abs=1e-6)
 
 
 def cone(width: float, *, samples: int = 60, classes: int = 5, neurons: int = 16) -> Case:
-    """Float32 unit rows that are `width` from one direction, and not quite as far from one
-    another.
+    """Make float32 unit rows at distance `width` from one direction, and slightly closer to each
+    other.
     """
     around, mean = random_case(samples, classes, neurons, seed=50, unit=False), generator(53)
     direction = torch.randn(neurons, generator=mean, dtype=torch.float64)
@@ -137,32 +137,28 @@ def cone(width: float, *, samples: int = 60, classes: int = 5, neurons: int = 16
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("width", [0.1, 0.03, 1e-3, 1e-4, 1e-5])
 def test_silhouette_of_a_cone_is_that_of_its_float32_rows(width: float) -> None:
-    """Down to distances that the rows themselves no longer carry; every k and order is as right as
-    the others.
-    """
+    """This holds down to distances that float32 rows cannot represent, for every k and order."""
     image, _, labels = cone(width)
     orders, ks = some_orders(image.shape[1], 2), [8, 16]
-    found = silhouette_samples_by_k(image, labels, orders, ks)
-    assert found.dtype == torch.float32
+    measured = silhouette_samples_by_k(image, labels, orders, ks)
+    assert measured.dtype == torch.float32
     for i, order in enumerate(orders):
         for j, k in enumerate(ks):
             expected = silhouette_samples(image[:, order[:k]].double(), labels, metric="cosine")
-            np.testing.assert_allclose(found[i, j], expected, rtol=0, atol=1e-4)
-            assert found[i, j].double().mean().item() == pytest.approx(expected.mean(), abs=1e-5)
+            np.testing.assert_allclose(measured[i, j], expected, rtol=0, atol=1e-4)
+            assert measured[i, j].double().mean().item() == pytest.approx(expected.mean(), abs=1e-5)
 
 
 def test_silhouette_of_two_classes_in_a_cone_among_others_far_away() -> None:
-    """What is small is the distance to the nearest class: the spread of all samples does not show
-    it.
-    """
+    """The distance to the nearest class is small, which the spread of all samples does not show."""
     far, near = random_case(200, 4, 16, seed=60).image.float(), cone(1e-3, classes=2, neurons=16)
     image, labels = (
         torch.cat([near.image, far]),
         torch.cat([near.labels, 2 + torch.arange(200) % 4]),
     )
-    found = silhouette_samples_by_k(image, labels, torch.arange(16), [16])
+    measured = silhouette_samples_by_k(image, labels, torch.arange(16), [16])
     expected = silhouette_samples(image.double(), labels, metric="cosine")
-    np.testing.assert_allclose(found[0, 0], expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(measured[0, 0], expected, rtol=0, atol=1e-4)
 
 
 def test_silhouette_of_wide_features_takes_no_second_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +185,7 @@ def test_silhouette_needs_classes_that_can_be_compared(labels: list[int]) -> Non
 
 
 def pseudovalues(image: Tensor, labels: Tensor) -> Tensor:
-    """With all neurons, in float64."""
+    """Compute pseudo-values with all neurons, in float64."""
     neurons = image.shape[1]
     return silhouette_pseudovalues_by_k(image.double(), labels, torch.arange(neurons), [neurons])[
         1
@@ -197,11 +193,9 @@ def pseudovalues(image: Tensor, labels: Tensor) -> Tensor:
 
 
 def weighted(image: Tensor, labels: Sequence[int], weights: Sequence[float]) -> list[float]:
-    """Silhouettes where each sample counts as often as its weight says, by loops over all
-    distances.
-    """
+    """Compute silhouettes with weighted samples, by loops over all distances."""
     unit = [row / row.norm() if row.norm() > 0 else row for row in image.double()]
-    found = []
+    measured = []
     for i, mine in enumerate(labels):
         means = {}
         for label in set(labels):
@@ -210,13 +204,13 @@ def weighted(image: Tensor, labels: Sequence[int], weights: Sequence[float]) -> 
             total = sum(weights[j] for j in others)
             means[label] = sum(distances) / total if total else math.nan
         a, b = means.pop(mine), min(means.values())
-        found.append((b - a) / max(a, b) if not math.isnan(a) else 0.0)
-    return found
+        measured.append((b - a) / max(a, b) if not math.isnan(a) else 0.0)
+    return measured
 
 
 @pytest.mark.parametrize("zeros", [False, True])
 def test_they_are_the_derivatives_of_the_mean_by_each_samples_weight(zeros: bool) -> None:
-    """``s_i + sum_j ds_j / dw_i``, by differences of the definition."""
+    """``s_i + sum_j ds_j / dw_i``, by finite differences of the definition."""
     generator = torch.Generator().manual_seed(3)
     labels = [0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
     centres = torch.randn(3, 5, generator=generator)
@@ -243,11 +237,11 @@ def test_their_mean_is_the_silhouette(sizes: tuple[int, ...]) -> None:
     expected = sklearn.metrics.silhouette_score(image.numpy(), labels.numpy(), metric="cosine")
     assert pseudovalues(image, labels).mean().item() == pytest.approx(expected, abs=1e-6)
     kept = torch.tensor([5, 2, 1])
-    there = silhouette_samples_by_k(
+    scores = silhouette_samples_by_k(
         image, labels, torch.cat([kept, torch.tensor([0, 3, 4, 6, 7])]), [3]
     )[0, 0]
     assert pseudovalues(image[:, kept], labels).mean().item() == pytest.approx(
-        there.mean().item(), abs=1e-5
+        scores.mean().item(), abs=1e-5
     )
 
 
@@ -265,8 +259,8 @@ def test_classes_of_one_or_two_are_resampled_together() -> None:
 @pytest.mark.parametrize(("classes", "each"), [(20, 2), (20, 3), (20, 10), (10, 50)])
 @pytest.mark.parametrize("noise", [0.5, 1.0])
 def test_intervals_cover(classes: int, each: int, noise: float) -> None:
-    """Of 300 data sets of the same classes: 93 to 97 % and what 300 leave open; classes of two at
-    least as much.
+    """In 300 datasets of the same classes the coverage is 93 to 97 %, up to the error of 300 draws,
+    and at least that with classes of two.
     """
     rng = np.random.default_rng([classes, each])
     centres = rng.normal(size=(classes, 16))
@@ -315,7 +309,7 @@ def test_each_order_and_k_is_as_if_alone(
 
 
 def test_a_narrow_cone_is_measured_in_float64() -> None:
-    """Its distances are of 1e-6: in float32 nothing of them is left."""
+    """Its distances are about 1e-6, which float32 cannot represent."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 4
     image = 1 + 1e-3 * (

@@ -1,4 +1,4 @@
-"""Orders: the experiment's own selection, the rules for ties and dead neurons, and the ks."""
+"""Orders: the experiment's own selection, and the rules for ties and dead neurons."""
 
 import itertools
 from dataclasses import replace
@@ -23,7 +23,7 @@ from tests.maths.test_overlaps import MATRICES, matrices, plain, seeds, signed
 
 RANKED = {"high_purity": False, "low_purity": True}  # strategy: are the largest totals kept first?
 BY_INDEX = {"random", "first_k"}
-# Single neurons may be scaled and flipped; the rest go by lengths, or by what the features are.
+# Single neurons may be scaled and flipped; the other strategies depend on lengths or on features.
 BY_DIRECTION = {*RANKED, *BY_INDEX, "greedy_purity"}
 BY_LENGTH = {"weight_norm", "pivoted_qr"}
 BY_FEATURES = {"activation_variance", "ape", "importance"}
@@ -37,7 +37,7 @@ def live(projections: Projections) -> list[int]:
 def given_for(
     projections: Projections, *, measure: str = "l1", towers: str = "both"
 ) -> StrategyInput:
-    """With features of three classes in four images each, which vary from neuron to neuron."""
+    """Add features of three classes with four images each, which vary from neuron to neuron."""
     labels = torch.arange(12) % 3
     text = torch.nn.functional.normalize(signed(3, projections.neurons, seed=8), dim=1)
     image = torch.nn.functional.normalize(
@@ -49,7 +49,7 @@ def given_for(
 
 
 def quiet_order(projections: Projections, strategy: str, seed: int = 0) -> list[int]:
-    """Without the warning of dead neurons."""
+    """Return the order without the warning about dead neurons."""
     return STRATEGIES[strategy].order(given_for(projections), seed).tolist()
 
 
@@ -104,8 +104,8 @@ def test_prefixes_are_the_experiments_selection(
         signed(neurons, image, seed=3).float(), signed(neurons, text, seed=4).float()
     )
     totals = total_overlap(projections).sort().values
-    # Where neighbours are nearer than float32 sums can tell, the experiment's own order is a matter
-    # of rounding.
+    # Where two totals differ by less than the rounding of float32 sums, the experiment's own order
+    # depends on rounding.
     blurred = 1e-4
     order = quiet_order(projections, strategy)
     for sam in {1, neurons // 2 or 1, max(1, neurons - 1), neurons}:
@@ -120,8 +120,7 @@ def test_prefixes_are_the_experiments_selection(
 
 @pytest.mark.parametrize("strategy", RANKED)
 def test_order_is_the_experiments_to_the_last_place(strategy: str) -> None:
-    # Neuron j of d is turned away from its neighbours by 1/(j+2) radians: no two totals are near
-    # each other.
+    # Neuron j of d is rotated from its neighbours by 1/(j+2) radians, so no two totals are close.
     angles = torch.tensor([0.11 * j + 1 / (j + 2) for j in range(12)])
     rows = torch.stack([angles.cos(), angles.sin()], dim=1)
     projections = Projections(rows, -3 * rows)
@@ -143,8 +142,7 @@ def test_order_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("strategy", RANKED)
 def test_ties_stand_by_index_however_the_sums_were_taken(strategy: str) -> None:
-    # 40 copies of one row, and flips of it: all totals are equal, and their float64 sums are not
-    # always.
+    # 40 copies of one row, some flipped: all totals are equal, but their float64 sums may not be.
     row = signed(1, 33, seed=5)
     signs = torch.tensor([1.0, -1.0, 2.5, -0.1], dtype=torch.float64).repeat(10)[:, None]
     projections = Projections(signs * row, signed(1, 9, seed=6).repeat(40, 1))
@@ -326,7 +324,7 @@ def test_ties_stand_by_index_by_every_measure(strategy: str, measure: str) -> No
 
 
 def greedily_dropped(image: Tensor, text: Tensor) -> list[int]:
-    """All overlaps anew after each drop."""
+    """Drop neurons by computing all overlaps again after each drop."""
     kept, dropped = list(range(len(image))), []
     while kept:
         totals = oracles.total_overlap(image[kept].tolist(), text[kept].tolist())
@@ -348,7 +346,7 @@ def test_greedy_purity_is_the_definition(projections: Projections) -> None:
 
 
 def test_a_tie_is_a_share_of_the_largest_variance() -> None:
-    """Neuron 1 varies more than neuron 0 by rounding alone, however little neuron 2 varies."""
+    """Neuron 1 varies more than neuron 0 only by rounding, however little neuron 2 varies."""
     image = (
         torch.tensor([1.0, 1 + 1e-12, 1e-5], dtype=torch.float64)
         * torch.tensor([[1.0], [-1.0]]).double()
@@ -366,7 +364,7 @@ def test_a_tie_is_a_share_of_the_largest_variance() -> None:
 
 
 def test_greedy_purity_keeps_one_of_two_twins() -> None:
-    """Neurons 0 and 1 are twins, the others alone: high purity keeps both twins last."""
+    """Neurons 0 and 1 are parallel, the others are not: high purity puts both of them last."""
     rows = torch.eye(5, dtype=torch.float64)
     rows[1] = rows[0]
     projections = Projections(rows, rows)
@@ -375,7 +373,7 @@ def test_greedy_purity_keeps_one_of_two_twins() -> None:
 
 
 def tower_scores(towers: str) -> list[float]:
-    """Over numbers, by numpy and scipy."""
+    """Join the scores of the towers by numpy and scipy."""
     image, text = (np.array(oracles.overlap(rows.tolist())) for rows in (IMAGE, TEXT))
     return {
         "both": image + text,
@@ -418,8 +416,8 @@ def test_pivots_are_scipys(neurons: int) -> None:
 
 
 def test_pivots_by_hand() -> None:
-    """The longest first; of the others the one with most beside it, not the longer one almost along
-    it.
+    """The longest comes first; then the one with the largest part orthogonal to it, not the longer
+    one that is almost parallel to it.
     """
     rows = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.9, 0.1], [0.0, 0.5]], dtype=torch.float64)
     assert quiet_order(Projections(rows, rows), "pivoted_qr") == [1, 3, 0, 2]

@@ -289,7 +289,7 @@ def _guards() -> tuple[_Guard, ...]:
     return ()
 
 
-@no_type_check  # as above
+@no_type_check  # for the same reason
 def _is_fsspec_thread() -> bool:
     """Tell whether this is the thread in which fsspec uses the network for its callers.
 

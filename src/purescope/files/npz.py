@@ -20,7 +20,7 @@ import numpy as np
 from purescope.errors import InputError
 from purescope.files.reading import open_whole, require_room
 
-# Compression makes features at most half as large, but makes zeros vanish.
+# Compression at most halves features, but makes zeros almost vanish.
 _MOST_PER_BYTE = 50
 _DIRECTORY = 1_000_000  # bytes of a zip's list of members: enough for ten thousand members
 _HEADER = 10_000  # bytes of an array's header; NumPy reads no more

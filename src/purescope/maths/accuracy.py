@@ -17,7 +17,7 @@ from purescope.errors import InputError
 from purescope.maths import cells
 
 _PRODUCT_ROWS = 512  # in one matrix product: orders are processed together up to this number
-# Class features are close to their mean if less than this share of their squares is around it.
+# Class features are close together if less than this share of their squares is around the mean.
 _NARROW = 2.0**-6
 
 

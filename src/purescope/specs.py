@@ -230,7 +230,8 @@ def parse_keep(text: str) -> list[int]:
             ks += range(first, last + 1, step)
         except ValueError as error:
             raise InputError(
-                f"--keep {text!r}: {entry.strip()!r} is not a whole number or increasing range",
+                f"--keep {text!r}: {entry.strip()!r} is neither a whole number nor an increasing "
+                "range",
                 expected="numbers and ranges first:last:step, such as 200:500:50 or 64,128,256, up "
                 "to a million",
                 fix=_suggest_range(entry.strip()),

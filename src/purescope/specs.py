@@ -91,7 +91,7 @@ def to_path(name: str | os.PathLike[str]) -> Path:
     if os.fspath(name).startswith("~"):
         with suppress(RuntimeError):  # no user has this name
             path = path.expanduser()
-    return Path.cwd() / path if path.parts[:1] and path.parts[0].startswith("~") else path
+    return Path.cwd() / path if str(path).startswith("~") else path
 
 
 def to_folder(name: str | os.PathLike[str]) -> Path:

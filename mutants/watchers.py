@@ -21,35 +21,31 @@ _READERS = (
 
 TESTS: dict[str, tuple[str, ...]] = {
     "maths/overlaps.py": ("tests/maths/test_overlaps.py", "tests/maths/test_measures.py"),
-    "maths/keep.py": ("tests/maths/test_strategies.py", "tests/studies/test_sweeps.py"),
-    "maths/measures.py": ("tests/maths/test_measures.py",),
+    "specs.py": (
+        "tests/test_specs.py",
+        "tests/cli/test_paths.py",
+        "tests/datasets/test_load_dataset.py",
+    ),
+    "maths/measures.py": ("tests/maths/test_measures.py", "tests/maths/test_layer_measures.py"),
     "maths/layer_measures.py": (
-        "tests/maths/test_measures.py",
+        "tests/maths/test_layer_measures.py",
         "tests/studies/layers/test_gram.py",
     ),
-    "maths/scores.py": ("tests/maths/test_strategies.py",),
+    "maths/scores.py": ("tests/maths/test_strategies.py", "tests/maths/test_scores.py"),
     "maths/strategies.py": ("tests/maths/test_strategies.py",),
     "maths/bases.py": ("tests/maths/test_bases.py",),
     "maths/": (
         "tests/maths/test_accuracy.py",
-        "tests/maths/test_ablation.py",
+        "tests/maths/test_cells.py",
         "tests/maths/test_leave_one_out.py",
     ),
     "maths/silhouette.py": (
         "tests/maths/test_accuracy.py",
-        "tests/maths/test_silhouette_spread.py",
+        "tests/maths/test_silhouette.py",
+        "tests/maths/test_cells.py",
     ),
-    "maths/intervals.py": (
-        "tests/maths/test_bootstrap.py",
-        "tests/maths/test_coverage.py",
-        "tests/maths/test_wilson.py",
-    ),
-    "maths/significance.py": (
-        "tests/maths/test_mcnemar.py",
-        "tests/maths/test_multiplicity.py",
-        "tests/maths/test_permutation.py",
-    ),
-    "maths/correlation.py": ("tests/maths/test_correlation.py",),
+    "maths/intervals.py": ("tests/maths/test_intervals.py", "tests/maths/test_coverage.py"),
+    "maths/significance.py": ("tests/maths/test_significance.py",),
     "maths/curves.py": ("tests/maths/test_curves.py",),
     "studies/settings.py": ("tests/studies/test_sweeps.py",),
     "studies/sweeps.py": ("tests/studies/test_sweeps.py",),

@@ -1,7 +1,6 @@
-"""What the maths must equal, written from the definitions as loops over numbers, slowly and without
-tensors' help.
+"""The expected results of the maths: loops over numbers, written from the definitions.
 
-`experiment_order` is the other kind: the experiment's own lines, as its text gives them.
+They are slow and use no tensors. `experiment_order` is different: it is the experiment's own code.
 """
 
 import math
@@ -19,13 +18,13 @@ def dot(a: Row, b: Row) -> float:
 
 
 def cosine(a: Row, b: Row) -> float:
-    """0 where one of the two has no direction."""
+    """Return the cosine, 0 where one of the two has no direction."""
     lengths = math.hypot(*a) * math.hypot(*b)
     return dot(a, b) / lengths if lengths else 0.0
 
 
 def overlap(rows: Sequence[Row]) -> list[float]:
-    """Mean of |cosine| with the d - 1 other rows; NaN for a zero row, which adds 0 to the
+    """Return the mean |cosine| with the d - 1 other rows; NaN for a zero row, which adds 0 to the
     others.
     """
     scores = []
@@ -37,14 +36,12 @@ def overlap(rows: Sequence[Row]) -> list[float]:
 
 
 def total_overlap(image: Sequence[Row], text: Sequence[Row]) -> list[float]:
-    """Sums of |cosine| with the others, over both towers."""
+    """Sum |cosine| with the others over both towers."""
     return [(a + b) * (len(image) - 1) for a, b in zip(overlap(image), overlap(text), strict=True)]
 
 
 def order(scores: Sequence[float], *, largest: bool = False) -> list[int]:
-    """Pick the best left, again and again; of equal ones the lowest index. NaN is picked when
-    nothing else is left.
-    """
+    """Take the best remaining one repeatedly, the lowest index of equal ones; NaN comes last."""
     sign = -1 if largest else 1
     alive = [j for j, score in enumerate(scores) if not math.isnan(score)]
     dead = [j for j, score in enumerate(scores) if math.isnan(score)]
@@ -60,7 +57,7 @@ def order(scores: Sequence[float], *, largest: bool = False) -> list[int]:
 def experiment_order(
     image_proj: Tensor, text_proj: Tensor, sam: int, *, largest: bool
 ) -> list[int]:
-    """The experiment's selection: float32, no rule for ties, no answer for a zero row."""
+    """Return the experiment's selection: float32, no rule for ties, no result for a zero row."""
     image_proj, text_proj = normalize_tensor(image_proj), normalize_tensor(text_proj)
     image_VVT = torch.matmul(image_proj, image_proj.T)
     text_VVT = torch.matmul(text_proj, text_proj.T)
@@ -76,7 +73,7 @@ def normalize_tensor(V: Tensor) -> Tensor:
 
 
 def masked(row: Row, kept: Sequence[int]) -> list[float]:
-    """Zero in all places but the kept ones."""
+    """Set all places to zero except the kept ones."""
     return [value if j in kept else 0.0 for j, value in enumerate(row)]
 
 
@@ -88,8 +85,8 @@ def unit(row: Row) -> list[float]:
 def ranking(
     image: Row, text: Sequence[Row], kept: Sequence[int], *, renormalise: bool = False
 ) -> list[int]:
-    """The classes of one image, best first, with all but the kept neurons zeroed; of equal logits
-    the lower class.
+    """Rank the classes of one image, best first, with only the kept neurons; ties go to the lower
+    class.
     """
     image = masked(image, kept)
     rows = [unit(masked(row, kept)) if renormalise else masked(row, kept) for row in text]
@@ -100,7 +97,7 @@ def ranking(
 def accuracy(
     rankings: Sequence[Sequence[int]], labels: Sequence[int]
 ) -> tuple[float, float, float]:
-    """Top-1, top-5, and the mean of the recalls of the classes that have images."""
+    """Return top-1, top-5, and the mean recall of the classes that have images."""
     pairs = list(zip(rankings, labels, strict=True))
     top1 = sum(ranked[0] == label for ranked, label in pairs) / len(pairs)
     top5 = sum(label in ranked[:5] for ranked, label in pairs) / len(pairs)
@@ -112,8 +109,9 @@ def accuracy(
 
 
 def silhouette(rows: Sequence[Row], labels: Sequence[int]) -> list[float]:
-    """Of each sample, over all pairs; scikit-learn's conventions: 0 in a class of one, and where a
-    = b = 0.
+    """Return the silhouette of each sample, over all pairs.
+
+    It has scikit-learn's conventions: 0 in a class of one, and where a = b = 0.
     """
     scores = []
     for i, label in enumerate(labels):

@@ -1,4 +1,4 @@
-"""Errors as they arrive in another process."""
+"""Errors that come from another process."""
 
 import pickle
 

@@ -1,6 +1,4 @@
-"""How much memory a whole command takes beside the features it is given; measured in a process of
-its own.
-"""
+"""The memory that a whole command takes besides its features, measured in a separate process."""
 
 import subprocess
 import sys
@@ -13,8 +11,8 @@ pytestmark = pytest.mark.slow
 
 ROWS, NEURONS, CLASSES = 30_000, 256, 4
 
-# What a run imports and what its first product of matrices takes are there before: they do not grow
-# with the features.
+# Imports and the first matrix product take memory that does not grow with the features, so both are
+# done before measuring.
 PEAK = """
 import resource, sys, torch
 import pandas, purescope.runs
@@ -41,8 +39,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_sweep_holds_the_features_once(file: Path, tmp_path: Path) -> None:
-    """And little more: results image by image, and blocks, whose size does not depend on the number
-    of images.
+    """It also holds the results for each image, and blocks, whose size does not depend on the
+    number of images.
     """
     measured = ["--space", "activations", "--keep", "64,128", "--draws", "12", "--resamples", "20"]
     command = [
@@ -55,7 +53,7 @@ def test_a_sweep_holds_the_features_once(file: Path, tmp_path: Path) -> None:
         "--out",
         tmp_path,
     ]
-    told = subprocess.run(
+    run = subprocess.run(
         [sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=True
     )
-    assert float(told.stdout.split()[-1]) < 1.5 * ROWS * NEURONS * 4 + 100e6
+    assert float(run.stdout.split()[-1]) < 1.5 * ROWS * NEURONS * 4 + 100e6

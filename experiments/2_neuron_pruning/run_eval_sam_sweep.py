@@ -19,7 +19,7 @@ from torch import Tensor
 import purescope as ps
 from purescope.cli import options, terminal
 from purescope.maths.accuracy import accuracy_by_k
-from purescope.maths.keep import check_keep
+from purescope.maths.cells import check_keep
 from purescope.maths.leave_one_out import leave_one_out
 from purescope.maths.silhouette import silhouette_by_k
 from purescope.runs.inputs import Settings, Sources

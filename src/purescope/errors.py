@@ -1,4 +1,4 @@
-"""Errors a user can act on: each says what came, what was expected and what to do."""
+"""Errors that a user can act on: what came, what was expected and what to do."""
 
 import copyreg
 import difflib
@@ -8,32 +8,27 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypedDict
 
-_FEW = 12  # names that can stand in a line
-_CAME, _ADVICE = 1000, 450  # characters of each part of an error, at most: together below 2,000
-# What turns the direction of a line of text, so that it reads as something else than it says.
+_FEW = 12  # names that fit in a line
+_CAME, _ADVICE = 1000, 450  # most characters of the parts of an error: together below 2,000
+# Characters that change the direction of a line of text, so that it reads as another text.
 _TURNING = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 )
-_UNPRINTABLE = (
-    "Cc",
-    "Cs",
-    "Zl",
-    "Zp",
-)  # controls, halves of a character, ends of lines and paragraphs
+# Control characters, halves of a character, separators of lines and paragraphs.
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
 def printable(text: str) -> str:
-    r"""Write what could move the cursor, turn the text or forge a line of ours as an escape, as in
-    Python.
+    r"""Escape, as in Python, characters that could move the cursor, turn text or forge a line of
+    ours.
 
-    Names of files, members of archives, labels and whatever else comes from outside is printed
-    through this.
+    Everything from outside is printed through this: names of files, members of archives, labels.
 
     Args:
-        text: of any kind.
+        text: any text.
 
     Returns:
-        One line; the same text where there is nothing of that kind in it.
+        One line; the same text if it has no such characters.
 
     Examples:
         >>> print(printable("flag 🏴‍☠️, cat\x1b[2K\rpurescope: fine\u202e"))
@@ -63,7 +58,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def listed(names: Iterable[str], most: int = _FEW) -> str:
-    """Name the first of many, and how many more there are.
+    """List the first of many names, and how many more there are.
 
     Examples:
         >>> listed(["a", "b"]), listed([str(number) for number in range(60_000)], 3)
@@ -76,12 +71,12 @@ def listed(names: Iterable[str], most: int = _FEW) -> str:
 
 class PurescopeError(Exception):
     """Base of every error that purescope raises on purpose; the command line prints it and exits
-    with code 2.
+    with 2.
 
-    Each part is made `printable` and cut where it is too long to be read.
+    Each part is made `printable`, and cut if it is too long to read.
 
     Args:
-        came: what was found, with the user's own words (path, name, shape, value).
+        came: the wrong input, in the user's own words (path, name, shape, value).
         expected: what would have been right.
         fix: what to do about it.
 
@@ -103,26 +98,24 @@ class PurescopeError(Exception):
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Come out of another process with the same lines: Exception takes the whole text for what
-        came.
-        """
+        """Keep the lines when unpickled: Exception would pass the whole text as `came`."""
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class InputError(PurescopeError, ValueError):
-    """An argument or an array is not usable: a k out of range, a NaN, shapes that do not fit."""
+    """An argument or an array cannot be used: a k out of range, a NaN, shapes that do not fit."""
 
 
 class ModelError(PurescopeError):
-    """A model cannot be named, found, read or trusted."""
+    """A model cannot be identified, found, read or trusted."""
 
 
 class DatasetError(PurescopeError):
-    """A dataset cannot be named, found or read, or one of its images or labels is broken."""
+    """A dataset cannot be identified, found or read, or one of its images or labels is broken."""
 
 
 class OutputError(PurescopeError):
-    """A result cannot be written without damaging what is there."""
+    """A result cannot be written without damaging existing files."""
 
 
 class MissingExtraError(PurescopeError, ImportError):
@@ -138,8 +131,9 @@ class MissingExtraError(PurescopeError, ImportError):
 
 @contextmanager
 def noting() -> Iterator[list[str]]:
-    """Collect the texts of the warnings for users within; they are warned of all the same, each
-    once, at the end, whatever ends it.
+    """Collect the texts of the warnings for users within the block.
+
+    At the end, also after an error, each different warning is issued once.
 
     Examples:
         >>> with noting() as notes:
@@ -154,22 +148,23 @@ def noting() -> Iterator[list[str]]:
             warnings.simplefilter("always")
             yield notes
     finally:
-        told = {str(warning.message): warning.category for warning in caught}
-        notes.extend(text for text, category in told.items() if category is UserWarning)
-        for text, category in told.items():
+        categories = {str(warning.message): warning.category for warning in caught}
+        notes.extend(text for text, category in categories.items() if category is UserWarning)
+        for text, category in categories.items():
             warnings.warn(text, category, stacklevel=4)
 
 
 class Advice(TypedDict):
-    """What `PurescopeError` says beside what came."""
+    """The parts of a `PurescopeError` besides what came."""
 
     expected: str
     fix: str
 
 
 def near_miss(name: str, known: Iterable[str]) -> Advice:
-    """What to say of an unknown name: the known ones, if they are few or none is close, and the
-    closest.
+    """Give advice for an unknown name: the known names and the closest ones.
+
+    The known names are listed if they are few, or if none is close.
 
     Examples:
         >>> print(InputError("unknown tower 'txt'", **near_miss("txt", ["image", "text"])))
@@ -179,12 +174,12 @@ def near_miss(name: str, known: Iterable[str]) -> Advice:
     """
     known = sorted(known)
     close = difflib.get_close_matches(name, known)
-    told = f"one of {', '.join(known)}" if known and (len(known) <= _FEW or not close) else ""
-    return {"expected": told, "fix": did_you_mean(name, known) if close else ""}
+    names = f"one of {', '.join(known)}" if known and (len(known) <= _FEW or not close) else ""
+    return {"expected": names, "fix": did_you_mean(name, known) if close else ""}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence for an unknown name: the closest known ones, or all of them where none is close.
+    """Suggest the closest known names for an unknown one, or list all if none is close.
 
     Examples:
         >>> did_you_mean("cifar1O", ["cifar10", "dtd"])
@@ -194,6 +189,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    return (
-        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
-    )
+    if not close:
+        return f"known: {', '.join(known)}"
+    return f"did you mean {' or '.join(map(repr, close))}?"

@@ -1,13 +1,12 @@
-"""How each strategy is called and drawn, in every figure and on every page.
+"""Name and style of each strategy, in every figure and on every page.
 
-The palette is Okabe and Ito's, whose colours stay apart for colour-blind eyes. On the page colours
-are CSS variables, so themes are CSS.
-
+The palette is that of Okabe and Ito, whose colours can be distinguished by colour-blind readers. On
+the page, colours are CSS variables, so themes are CSS.
 """
 
 from dataclasses import dataclass
 
-# The colours of Okabe and Ito that plots.PALETTE leaves to strategies beyond the experiment's.
+# Colours of Okabe and Ito, and two more, for strategies without a colour in `PALETTE`.
 _MORE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A7B00", "#7A4FA3")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _SHAPES = ("diamond", "triangle-up", "cross", "triangle-down", "stroke")
@@ -38,17 +37,17 @@ METRIC_NAMES = {
 
 @dataclass(frozen=True)
 class Look:
-    """Of one strategy.
+    """Name and style of one strategy.
 
     Args:
-        name: in the tables.
-        label: in words.
+        name: name in the tables.
+        label: name for readers.
         colour: a CSS value, ``var(--...)``.
-        value: what the variable stands for, on a light page.
+        value: the value of that variable on a light page.
         dash: lengths of strokes and gaps.
-        shape: of its points, Vega's names; empty for none.
-        filled: whether the points are.
-        shown: from the start.
+        shape: shape of its points, by Vega's names; empty for none.
+        filled: whether the points are filled.
+        shown: whether it is shown at first.
     """
 
     name: str
@@ -62,50 +61,43 @@ class Look:
 
 
 def strategy_name(name: str) -> str:
-    """A strategy in words."""
+    """Return the name of a strategy for readers."""
     return NAMES.get(name, name.replace("_", " "))
 
 
 def looks(strategies: list[str]) -> list[Look]:
-    """One look each, no two alike."""
+    """Return one look for each strategy, no two alike."""
     fixed = {
         "high_purity": ([1, 0], "circle", True),
         "low_purity": ([6, 2], "square", False),
         "random": ([1, 0], "", True),
     }
-    found = []
-    for place, name in enumerate(strategies):
+    styles = []
+    for position, name in enumerate(strategies):
         label = strategy_name(name)
         if name in fixed:
             dash, shape, filled = fixed[name]
-            found.append(Look(name, label, _variable(name), PALETTE[name], dash, shape, filled))
+            look = Look(name, label, _variable(name), PALETTE[name], dash, shape, filled)
         else:
-            more = place - len(fixed)
-            value = _MORE[more % len(_MORE)]
+            more = position - len(fixed)
+            colour = more % len(_MORE)
             dash, shape = _DASHES[more % len(_DASHES)], _SHAPES[more % len(_SHAPES)]
-            found.append(
-                Look(
-                    name,
-                    label,
-                    f"var(--more-{more % len(_MORE) + 1})",
-                    value,
-                    dash,
-                    shape,
-                    shown=False,
-                )
-            )
-    return found
+            variable = f"var(--more-{colour + 1})"
+            look = Look(name, label, variable, _MORE[colour], dash, shape, shown=False)
+        styles.append(look)
+    return styles
 
 
 def variables() -> dict[str, str]:
-    """The CSS variables of all colours, as they are on a light page; the stylesheet makes the dark
-    ones of them.
+    """Return the CSS variables of all colours on a light page.
+
+    The stylesheet derives those of the dark page from them.
     """
     named = {
         name.replace("_", "-"): PALETTE[name]
         for name in ("high_purity", "low_purity", "random", "image", "text")
     }
-    more = {f"more-{place}": value for place, value in enumerate(_MORE, start=1)}
+    more = {f"more-{number}": value for number, value in enumerate(_MORE, start=1)}
     return {f"--light-{name}": value for name, value in (named | more).items()}
 
 
@@ -124,6 +116,6 @@ PALETTE = {
     "image": "#56B4E9",
     "text": "#E69F00",
 }
-"""By what is shown. Blue and vermilion are equally dark in grey print, and both can be read on
-black and on white.
+"""Colour of each strategy, curve or tower. Blue and vermilion are equally dark in grey print, and
+both can be read on black and on white.
 """

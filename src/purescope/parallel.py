@@ -1,4 +1,4 @@
-"""Work on every core at once, each piece on one core."""
+"""Parallel work: each item on one core."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,11 +12,12 @@ Result = TypeVar("Result")
 
 
 def on_each_core(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``map(work, items)`` with one thread a core, each of which torch leaves to itself.
+    """Compute ``map(work, items)`` with one thread for each core; torch uses one core in each
+    thread.
 
-    Many small operations are soonest done so: side by side they wait for nobody, while one
-    operation on all cores has them meet at its end. What a piece gives does not depend on the
-    number of cores.
+    Many small operations are fastest this way: they do not wait for each other, while the parts of
+    one operation on all cores wait for its slowest part. Results do not depend on the number of
+    cores.
 
     Examples:
         >>> list(on_each_core(lambda item: 2 * item, [1, 2, 3]))
@@ -27,19 +28,16 @@ def on_each_core(work: Callable[[Item], Result], items: Iterable[Item]) -> Itera
     try:
         yield from in_order(pool, work, items, ahead=threads)
     finally:
-        # After an error, or when the caller stops early, nobody wants what is still queued.
+        # After an error, or if the caller stops early, queued work is not needed.
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(
-            threads
-        )  # what the workers set for themselves is also what a new thread begins with
+        # The workers' setting is also the default of new threads, so restore it.
+        torch.set_num_threads(threads)
 
 
 def in_order(
     pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
 ) -> Iterator[Result]:
-    """``map(work, items)`` in the pool, with at most `ahead` results waiting beyond the one asked
-    for.
-    """
+    """Compute ``map(work, items)`` in the pool, at most `ahead` results before they are used."""
     waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))

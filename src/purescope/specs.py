@@ -1,4 +1,4 @@
-"""What stands before a name: ``LABEL=``, for models and data sets alike."""
+"""Reading what users type: labels, names of models and datasets, paths, and the ks to keep."""
 
 import errno
 import os
@@ -8,14 +8,16 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from purescope.errors import ModelError, OutputError
+from purescope.errors import InputError, ModelError, OutputError
 
 WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
-"""How files of weights end."""
+"""Suffixes of files of weights."""
+
+_MOST = 1_000_000  # largest k in a text; without a limit, a range could fill the memory
 
 
 def split_label(spec: str) -> tuple[str | None, str]:
-    """A label ends at the first "=", unless that is part of a path or of what follows a prefix.
+    """Split ``LABEL=NAME`` at the first "=", unless that belongs to a path or follows a prefix.
 
     Examples:
         >>> split_label("CC3M LaCLIP=runs/lr=3/best.pt"), split_label("runs/lr=3/best.pt")
@@ -28,8 +30,7 @@ def split_label(spec: str) -> tuple[str | None, str]:
 
 
 def split_part(name: str) -> tuple[str, str | None]:
-    """Take apart ``FILE#PART``, one of several models in a file; a file that is called so is meant
-    itself.
+    """Split ``FILE#PART``, one of several models in a file, unless a file has this whole name.
 
     Examples:
         >>> split_part("run/last.pt#model_ema"), split_part("run/last.pt")
@@ -40,7 +41,7 @@ def split_part(name: str) -> tuple[str, str | None]:
 
 
 def is_label(text: str) -> bool:
-    """Whether something can be called this: labels become parts of file names, two of them of one
+    """Tell whether a text can be a label: labels become parts of file names, sometimes two in one
     name.
 
     Examples:
@@ -52,8 +53,9 @@ def is_label(text: str) -> bool:
 
 
 def is_text(text: str) -> bool:
-    r"""Whether this can be written: a byte of a path that is no UTF-8 comes as a lone surrogate,
-    which cannot.
+    r"""Tell whether this can be written as UTF-8; a byte of a path that is not UTF-8 cannot.
+
+    Python reads such a byte as a lone surrogate.
 
     Examples:
         >>> is_text("café"), is_text("caf\udce9")
@@ -63,7 +65,7 @@ def is_text(text: str) -> bool:
 
 
 def short_name(text: str) -> str:
-    """The name of a data set, from that of its file, folder or repository.
+    """Make the name of a dataset from the name of its file, folder or repository.
 
     Examples:
         >>> short_name("my pets (new)")
@@ -73,12 +75,11 @@ def short_name(text: str) -> str:
 
 
 def to_path(name: str | os.PathLike[str]) -> Path:
-    """Read a path as typed: a first "~" is home, and "~name" of nobody on this machine a file of
-    that name.
+    """Read a path as typed: a first "~" is home, and "~name" a file if no user has that name.
 
-    The one way in which a path comes into purescope, on the command line and in Python. What comes
-    out does not begin with "~", so that no library below takes a folder of that name for a home
-    again; reading it twice changes nothing.
+    All paths come into purescope in this way, on the command line and in Python. The result does
+    not begin with "~", so that no library takes a folder of that name for a home folder. Reading
+    the result again changes nothing.
 
     Examples:
         >>> to_path("data/cats").as_posix(), to_path("~/cats") == Path.home() / "cats"
@@ -88,16 +89,16 @@ def to_path(name: str | os.PathLike[str]) -> Path:
     """
     path = Path(name)
     if os.fspath(name).startswith("~"):
-        with suppress(RuntimeError):  # nobody's
+        with suppress(RuntimeError):  # no user has this name
             path = path.expanduser()
-    return Path.cwd() / path if path.parts[:1] and path.parts[0].startswith("~") else path
+    return Path.cwd() / path if str(path).startswith("~") else path
 
 
 def to_folder(name: str | os.PathLike[str]) -> Path:
     """Read the path of a folder to write into.
 
     Raises:
-        OutputError: it is empty, cannot be the name of anything, or is a loop of links.
+        OutputError: it is empty, not a possible file name, or a loop of links.
 
     Examples:
         >>> to_folder("")
@@ -123,17 +124,21 @@ def to_folder(name: str | os.PathLike[str]) -> Path:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise OutputError(
-                f"{path} is a link that leads back to itself", expected=expected, fix="name another"
+                f"{path} is a link that leads back to itself",
+                expected=expected,
+                fix="choose another --out",
             ) from error
     return path
 
 
 def is_inside(name: str) -> bool:
-    """Whether a name is one of a file or folder below the one where it stands, on any system.
+    """Tell whether a name leads below the folder that it is relative to, on any system.
 
     Examples:
-        >>> [is_inside(name) for name in ("merges.txt.gz", "words/merges.txt.gz", ".", "../x", "/x", "~/x", "C:/x")]
-        [True, True, True, False, False, False, False]
+        >>> [is_inside(name) for name in ("merges.txt.gz", "words/merges.txt.gz", ".")]
+        [True, True, True]
+        >>> [is_inside(name) for name in ("../x", "/x", "~/x", "C:/x")]
+        [False, False, False, False]
     """
     paths = PurePosixPath(name), PureWindowsPath(name)
     leads_out = any(path.anchor or ".." in path.parts for path in paths)
@@ -141,8 +146,9 @@ def is_inside(name: str) -> bool:
 
 
 def no_model(name: str) -> ModelError:
-    """What to say of a model that is neither a known name nor a path; the closest of the files
-    beside that path.
+    """Make the error for a model that is neither a known name nor a path.
+
+    It suggests files with a similar name beside that path.
 
     Examples:
         >>> no_model("gone.pt").came
@@ -157,7 +163,7 @@ def no_model(name: str) -> ModelError:
 
 
 def meant_by(names: Sequence[str]) -> str:
-    """Ask whether one of these was meant; nothing where there is none.
+    """Ask whether one of these names was meant; return "" if there are none.
 
     Examples:
         >>> meant_by(["a.pt", "b.pt"])
@@ -167,22 +173,18 @@ def meant_by(names: Sequence[str]) -> str:
 
 
 def closest_beside(path: Path) -> list[str]:
-    """Files of weights, files of the same kind and folders beside a path whose names are close to
-    its own.
-    """
-    there = path.parent.glob("*") if is_folder(path.parent) else ()
-    beside = [
-        file.name for file in there if file.suffix in {path.suffix, *WEIGHTS} or is_folder(file)
+    """Find folders, files of weights and files of the same kind with a name similar to a path's."""
+    if not path.name or not is_folder(path.parent):
+        return []
+    suffixes = {path.suffix, *WEIGHTS}
+    names = [
+        file.name for file in path.parent.glob("*") if file.suffix in suffixes or is_folder(file)
     ]
-    return (
-        [str(path.with_name(file)) for file in get_close_matches(path.name, beside)]
-        if path.name
-        else []
-    )
+    return [str(path.with_name(name)) for name in get_close_matches(path.name, names)]
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there; a name too long for a file is none.
+    """Tell whether a folder exists; a name that is too long for a file does not.
 
     Examples:
         >>> is_folder(Path()), is_folder(Path("x" * 5000))
@@ -195,8 +197,62 @@ def is_folder(path: Path) -> bool:
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there, whatever a user may have typed for its name."""
+    """Tell whether a path exists, whatever a user may have typed."""
     try:
         return path.exists()
-    except (OSError, ValueError):  # a name too long for a file, or with a NUL in it, is none
+    except (OSError, ValueError):  # a name that is too long, or contains NUL
         return False
+
+
+def parse_keep(text: str) -> list[int]:
+    """Read ks from a text: numbers and inclusive ranges ``first:last:step``, separated by commas.
+
+    Raises:
+        InputError: an entry is neither.
+
+    Examples:
+        >>> parse_keep("16, 200:500:100")
+        [16, 200, 300, 400, 500]
+    """
+    ks: list[int] = []
+    for entry in text.split(","):
+        try:
+            numbers = [int(number) for number in entry.split(":")]
+            if len(numbers) > 3:
+                raise ValueError("more than three numbers")
+            first = numbers[0]
+            last = numbers[1] if len(numbers) > 1 else first
+            step = numbers[2] if len(numbers) > 2 else 1
+            if step < 1 or last < first:
+                raise ValueError("the range does not increase")
+            if last > _MOST:
+                raise ValueError("no embedding has that many neurons")
+            ks += range(first, last + 1, step)
+        except ValueError as error:
+            raise InputError(
+                f"--keep {text!r}: {entry.strip()!r} is neither a whole number nor an increasing "
+                "range",
+                expected="numbers and ranges first:last:step, such as 200:500:50 or 64,128,256, up "
+                "to a million",
+                fix=_suggest_range(entry.strip()),
+            ) from error
+    return ks
+
+
+def _suggest_range(entry: str) -> str:
+    """Suggest our spelling of a range in another spelling, or of a decreasing range.
+
+    Without a step, the suggestion has a round step and at most ten steps.
+
+    Examples:
+        >>> _suggest_range("100-500"), _suggest_range("500:100:-25"), _suggest_range("many")
+        ('did you mean 100:500:50?', 'did you mean 100:500:25?', '')
+    """
+    match = re.fullmatch(r"(\d{1,6})\s*(?:-|–|\.\.+|to|:)\s*(\d{1,6})(?::-?(\d{1,6}))?", entry)
+    if match is None:
+        return ""
+    first, last = sorted((int(match[1]), int(match[2])))
+    steps = [scale * step for scale in (1, 10, 100, 1000, 10_000) for step in (1, 5)]
+    steps = [step for step in [*steps, 100_000] if last - first <= 10 * step]
+    step = int(match[3] or 0) or steps[0]
+    return f"did you mean {first}:{last}:{step}?"

@@ -97,7 +97,7 @@ def test_there_must_be_memory_for_copies_of_the_texts(
     names = [str(number) * 50_000 for number in range(10)]
     table = pyarrow.table({"path": ["images/1.png"] * 10, "class": names})
     pyarrow.parquet.write_table(table, file, compression="zstd", use_dictionary=False)
-    monkeypatch.setattr("purescope.files.memory.available_memory", lambda: 10**6)
+    monkeypatch.setattr("purescope.files.reading.available_memory", lambda: 10**6)
     with pytest.raises(
         DatasetError, match=r"declares \d+ KB, and working with them takes 1\.\d MB"
     ):

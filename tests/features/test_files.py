@@ -307,7 +307,7 @@ def test_there_must_be_memory_for_what_becomes_another_type(
         {**ARRAYS, "image": image, "text": image[:2], "labels": np.zeros(1000, int)},
     )
     monkeypatch.setattr(
-        "purescope.files.memory.available_memory", lambda: int(1.2 * (image.nbytes + 8 * 1000))
+        "purescope.files.reading.available_memory", lambda: int(1.2 * (image.nbytes + 8 * 1000))
     )
     if dtype is np.float32:
         assert len(read_features(file).image) == 1000

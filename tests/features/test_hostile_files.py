@@ -172,8 +172,8 @@ NPZ: dict[str, tuple[Callable[[Path], Any], str]] = {
     "compression 99": (lambda file: flag(file, compression=99), "compressed as 99"),
     "damaged LZMA": (damaged_lzma, "compressed as lzma"),
     "LZMA": (lambda file: pack(file, whole(), kind=zipfile.ZIP_LZMA), "compressed as lzma"),
-    "no array": (lambda file: pack(file, whole(image=b"x" * 90)), "is no array"),
-    "empty array": (lambda file: pack(file, whole(image=b"")), "is no array"),
+    "no array": (lambda file: pack(file, whole(image=b"x" * 90)), "is not a NumPy array"),
+    "empty array": (lambda file: pack(file, whole(image=b"")), "is not a NumPy array"),
     "objects": (words(classes=np.array([{}, []], dtype=object)), "Python objects"),
     "fields": (
         lambda file: np.savez(file, **{**ARRAYS, "image": np.zeros(2, dtype=[("a", "f4")])}),

@@ -1,4 +1,4 @@
-"""The second wall: what is refused while a model is opened, and what is not."""
+"""Actions that are refused while a model is opened, and actions that are allowed."""
 
 import builtins
 import ctypes
@@ -24,14 +24,14 @@ from typing import Any
 import pytest
 
 from purescope.errors import DatasetError, ModelError
-from purescope.files import guard, places
+from purescope.files import guard
 from purescope.files.guard import guarded
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of a model that holds code, on the path of modules, and what shows that it has
-    run.
+    """Make a model's folder with code, on the import path, and a marker that shows that the code
+    has run.
     """
     root = tmp_path / "model"
     root.mkdir()
@@ -51,20 +51,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def compiled(root: Path) -> None:
-    """The code of a module without its source, as a file of bytes."""
+    """Write the compiled code of a module without its source."""
     code = compile((root / "custom.py").read_text(), str(root / "custom.py"), "exec")
     exec(code)
 
 
 def linked(root: Path) -> None:
-    """A link elsewhere that leads into the folder."""
+    """Read a link outside the folder that leads into it."""
     link = root.parent / "elsewhere.py"
     link.symlink_to(root / "custom.py")
     link.read_text()
 
 
 def copied(root: Path) -> None:
-    """How transformers brings a module to where it imports it."""
+    """Copy a module as transformers does before importing it."""
     import shutil
 
     shutil.copy(root / "custom.py", root.parent / "copy.py")
@@ -76,7 +76,7 @@ def shared_library(root: Path) -> None:
 
 
 def dynamic(root: Path) -> None:
-    """A module where transformers keeps those of repositories."""
+    """Import a module from the folder where transformers keeps code of repositories."""
     importlib.import_module("x")
 
 
@@ -135,9 +135,9 @@ WISHES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("wish", WISHES)
 def test_what_is_refused(wish: str, folder: Path) -> None:
-    act, told = WISHES[wish]
+    act, description = WISHES[wish]
     with (
-        pytest.raises(ModelError, match=rf"{folder}: refused, it wanted to .*{told}"),
+        pytest.raises(ModelError, match=rf"{folder}: refused, it wanted to .*{description}"),
         guarded(folder),
     ):
         act(folder)
@@ -184,17 +184,17 @@ def test_a_text_that_is_passed_to_exec_is_no_module(file: str, folder: Path) -> 
 
 
 def connect(_: Path, family: int = socket.AF_INET, address: object = ("127.0.0.1", 9)) -> None:
-    with socket.socket(family) as made, suppress(OSError):
-        made.connect(address)
+    with socket.socket(family) as connection, suppress(OSError):
+        connection.connect(address)
 
 
 def send(how: str) -> Callable[[Path], None]:
     def act(_: Path) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
             if how == "sendto":
-                made.sendto(b"x", ("127.0.0.1", 9))
+                connection.sendto(b"x", ("127.0.0.1", 9))
             else:
-                made.sendmsg([b"x"], [], 0, ("127.0.0.1", 9))
+                connection.sendmsg([b"x"], [], 0, ("127.0.0.1", 9))
 
     return act
 
@@ -215,7 +215,7 @@ NETWORK_EVENTS: dict[str, Callable[[Path], object]] = {
 
 
 def by_fsspec(root: Path) -> None:
-    """In its own thread, which is older."""
+    """Connect in fsspec's own thread, which is older than the guard."""
     from fsspec.asyn import sync
 
     async def ask() -> None:
@@ -255,9 +255,7 @@ def test_a_socket_of_this_machine_is_no_network(folder: Path) -> None:
 
 
 def test_what_is_allowed(folder: Path, tmp_path: Path) -> None:
-    """A library may read data anywhere, import its own modules and show lines of a user's
-    script.
-    """
+    """A library may read any data, import its own modules and show lines of a user's script."""
     (tmp_path / "mine.py").write_text("x = 1\n")
     (folder / "config.json").write_text("{}")
     with guarded(folder):
@@ -279,12 +277,12 @@ def test_a_warning_of_a_script_beside_the_model_shows_its_line(folder: Path) -> 
 def test_an_environment_in_the_folder_is_pythons_own(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever opens the model in the current folder, in which .venv lies."""
+    """A user may open the model in the current folder, which also contains .venv."""
     library = folder / ".venv" / "lib" / "site-packages"
     library.mkdir(parents=True)
     (library / "a_library.py").write_text("x = 1\n")
-    own = places.own_folders() | {os.path.realpath(library)}
-    monkeypatch.setattr(places, "own_folders", lambda: own)
+    own = guard.own_folders() | {os.path.realpath(library)}
+    monkeypatch.setattr(guard, "own_folders", lambda: own)
     monkeypatch.syspath_prepend(str(library))
     with guarded(folder):
         importlib.import_module("a_library")
@@ -309,8 +307,8 @@ def test_a_package_that_is_developed_in_the_folder_and_was_imported_before(folde
 
 
 def test_a_library_that_starts_a_process_as_it_is_imported(folder: Path, tmp_path: Path) -> None:
-    """`ctypes.util.find_library` and others do; only within the block, not because pytest is being
-    imported.
+    """`ctypes.util.find_library` and others do this. It is allowed only for imports within the
+    block, and not because pytest is being imported.
     """
     (tmp_path / "asks.py").write_text("import subprocess\nsubprocess.run(['true'])\n")
     sys.path.insert(0, str(tmp_path))

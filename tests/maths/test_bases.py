@@ -1,4 +1,4 @@
-"""Bases: orthogonal, in the order they claim, and without any effect on logits over all axes."""
+"""Bases are orthogonal, sorted as they say, and have no effect on logits over all axes."""
 
 import math
 
@@ -89,8 +89,8 @@ def test_rotating_changes_what_single_neurons_have(name: str) -> None:
 
 
 def test_random_rotations_are_uniform() -> None:
-    """Each entry of a Haar matrix of size d is a coordinate on the sphere: its square is Beta(1/2,
-    (d - 1)/2).
+    """Each entry of a Haar matrix of size d is a coordinate of a point on the sphere: its square is
+    Beta(1/2, (d - 1)/2).
     """
     tiny = StrategyInput(Projections(torch.eye(3), torch.eye(3)))
     drawn = torch.stack([BASES["random_rotation"].of(tiny, seed) for seed in range(600)])
@@ -113,7 +113,7 @@ def test_random_rotations_neither_read_nor_move_the_global_generator() -> None:
 
 
 def test_a_prefix_of_random_axes_keeps_lengths_as_random_projections_do() -> None:
-    """The share of a vector's square in k of d random axes has mean k / d (Johnson and
+    """The share of a vector's squared length in k of d random axes has mean k / d (Johnson and
     Lindenstrauss 1984).
     """
     vector = torch.nn.functional.normalize(signed(1, 12), dim=1)
@@ -125,7 +125,7 @@ def test_a_prefix_of_random_axes_keeps_lengths_as_random_projections_do() -> Non
 
 
 def same_axes(basis: Tensor, expected: np.ndarray) -> None:
-    """Up to the sign of each axis."""
+    """Compare axes up to the sign of each."""
     np.testing.assert_allclose(np.abs((basis.numpy() * expected).sum(0)), 1, atol=1e-9)
 
 
@@ -180,15 +180,15 @@ def test_a_basis_of_another_model_is_refused() -> None:
 
 
 def test_a_turn_by_hand() -> None:
-    """By 30 degrees: the new axes are (cos, sin) and (-sin, cos)."""
+    """A rotation by 30 degrees has the new axes (cos, sin) and (-sin, cos)."""
     c, s = math.cos(math.pi / 6), math.sin(math.pi / 6)
     basis = torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
     np.testing.assert_allclose(rotate(basis.T.contiguous(), basis), np.eye(2), atol=1e-12)
 
 
 def test_random_rotations_are_orthogonal_and_independent_in_pairs() -> None:
-    """Of 225 products of 30 matrices of 6 axes, entries of any two correlate as those of
-    independent ones do.
+    """In 225 products of 30 matrices of 6 axes, entries of any two correlate as those of
+    independent matrices do.
     """
     bases = random_rotations(6, draws=200, seed=0).double()
     assert bases.dtype == torch.float64 and len(bases) == 200

@@ -1,6 +1,4 @@
-"""What intervals and tests promise, over 2,000 simulated experiments in which the truth is
-known.
-"""
+"""The guarantees of intervals and tests, in 2,000 simulated experiments with a known truth."""
 
 import math
 
@@ -9,14 +7,20 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from purescope.maths.correlation import spearman, spearman_interval
 from purescope.maths.intervals import (
     bootstrap_means,
     bootstrap_p,
     percentile_interval,
     wilson_interval,
 )
-from purescope.maths.significance import benjamini_hochberg, holm, mcnemar, permutation_p
+from purescope.maths.significance import (
+    benjamini_hochberg,
+    holm,
+    mcnemar,
+    permutation_p,
+    spearman,
+    spearman_interval,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +41,9 @@ def generator() -> torch.Generator:
 
 
 def answers(first: Tensor, second: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Right with these probabilities ``[experiment, sample]``; most samples are as hard for the
-    second as the first.
+    """Draw answers that are right with these probabilities ``[experiment, sample]``.
+
+    Most samples are as hard for the second as for the first.
     """
     hard, other, same = torch.rand(3, *first.shape, generator=generator)
     return hard < first, torch.where(same < 0.7, hard, other) < second
@@ -53,8 +58,8 @@ def covered(ends: tuple[Tensor, Tensor], truth: Tensor | float) -> float:
 def test_bootstrap_covers_a_mean_and_a_paired_difference(
     name: str, generator: torch.Generator
 ) -> None:
-    """Accuracies of classes differ widely. Classes of one are drawn anew each time: they stand for
-    many others.
+    """Accuracies of classes differ widely. Classes of one sample are drawn again each time, because
+    they represent many others.
     """
     sizes = torch.tensor(SIZES[name])
     classes = len(sizes)
@@ -68,8 +73,7 @@ def test_bootstrap_covers_a_mean_and_a_paired_difference(
         if classes == sizes.sum()
         else (chances[0][0].mean(), (chances[0] - chances[1])[0].mean())
     )
-    # Experiments are cells: each has its own data, and the draws are as good for one as for
-    # another.
+    # Experiments are cells: each has its own data, and all may use the same draws.
     first, second = (
         bootstrap_means(right, labels, resamples=1000) for right in answers(*chances, generator)
     )
@@ -144,7 +148,7 @@ def test_mcnemar_rejects_equals_at_most_as_often_as_it_says(
 def test_holm_rejects_any_null_wrongly_in_at_most_five_of_a_hundred_families(
     generator: torch.Generator,
 ) -> None:
-    """28 tests, half of them nulls, that share a part of their noise."""
+    """There are 28 tests, half of them true nulls, that share part of their noise."""
     p, null = families(generator)
     wrong = torch.stack([(holm(family) <= 0.05) & null for family in p]).any(1)
     unadjusted = ((p <= 0.05) & null).any(1)

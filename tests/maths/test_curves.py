@@ -1,4 +1,4 @@
-"""Curves over k in one number: worked by hand, and by stepping along the curve."""
+"""Curves over k as one number: worked by hand, and by small steps along the curve."""
 
 import math
 
@@ -29,12 +29,12 @@ def test_a_curve_with_a_gap_is_unknown_and_no_other_is() -> None:
 def test_area_is_the_mean_of_the_difference_over_all_k() -> None:
     first, second = curves(2, 3), curves(2, 3, seed=1)
     fine = np.linspace(KS[0], KS[-1], 312 * 4 + 1)
-    found = area_between(first, second, KS)
-    assert found.shape == (2, 3)
+    measured = area_between(first, second, KS)
+    assert measured.shape == (2, 3)
     for i, j in np.ndindex(2, 3):
         difference = np.interp(fine, KS, first[i, j]) - np.interp(fine, KS, second[i, j])
         expected = np.mean((difference[1:] + difference[:-1]) / 2)
-        assert found[i, j].item() == pytest.approx(expected)
+        assert measured[i, j].item() == pytest.approx(expected)
 
 
 def test_area_keeps_unit_and_sign() -> None:
@@ -74,10 +74,10 @@ def test_one_k_has_the_difference_there() -> None:
     ],
 )
 def test_neurons_needed_by_hand(curve: list[float], target: float, expected: float) -> None:
-    found = neurons_needed(
+    measured = neurons_needed(
         torch.tensor(curve, dtype=torch.float64), KS, torch.tensor(target, dtype=torch.float64)
     ).item()
-    assert found == pytest.approx(expected, nan_ok=True)
+    assert measured == pytest.approx(expected, nan_ok=True)
 
 
 def test_neurons_needed_stepping_back_from_the_last_k() -> None:
@@ -85,18 +85,18 @@ def test_neurons_needed_stepping_back_from_the_last_k() -> None:
         curves(50, 4),
         0.8 * torch.rand(50, 4, generator=torch.Generator().manual_seed(2)).double(),
     )
-    found = neurons_needed(curve, KS, target)
-    assert found.shape == (50, 4)
-    assert found.isinf().any()
+    measured = neurons_needed(curve, KS, target)
+    assert measured.shape == (50, 4)
+    assert measured.isinf().any()
     step = 0.25
     fine = np.arange(KS[0], KS[-1] + step, step)
     for place in np.ndindex(50, 4):
         below = np.flatnonzero(np.interp(fine, KS, curve[place]) < target[place].item())
         last = below[-1] if len(below) else -1
         if last == len(fine) - 1:
-            assert found[place] == math.inf
+            assert measured[place] == math.inf
         else:
-            assert found[place].item() == pytest.approx(fine[last + 1], abs=step)
+            assert measured[place].item() == pytest.approx(fine[last + 1], abs=step)
 
 
 def test_one_k_needs_it_or_is_not_enough() -> None:

@@ -1,4 +1,4 @@
-"""Leaving one neuron out: the same as evaluating d times, each time with one neuron ablated."""
+"""Leaving one neuron out equals d evaluations, each with one neuron ablated."""
 
 import math
 
@@ -25,8 +25,10 @@ CASES = {
 
 
 def ablated(case: Case, ablation: str, neuron: int | None) -> tuple[list[bool], float, float]:
-    """Which samples are right, mean cross-entropy and mean margin, from the definitions; `neuron`
-    None ablates none.
+    """Return which samples are right, the mean cross-entropy and the mean margin, from the
+    definitions.
+
+    `neuron` None ablates none.
     """
     image = case.image.clone()
     values = ablation_values(case.image, ablation)
@@ -47,20 +49,20 @@ def ablated(case: Case, ablation: str, neuron: int | None) -> tuple[list[bool], 
     return right, math.fsum(losses) / len(losses), math.fsum(margins) / len(margins)
 
 
-def check(case: Case, found: LeaveOneOut, ablation: str) -> None:
+def check(case: Case, measured: LeaveOneOut, ablation: str) -> None:
     samples, labels = len(case.labels), case.labels.tolist()
     right, loss, margin = ablated(case, ablation, None)
-    assert found.accuracy == sum(right) / samples
-    assert (found.loss, found.margin) == pytest.approx((loss, margin), abs=1e-10)
+    assert measured.accuracy == sum(right) / samples
+    assert (measured.loss, measured.margin) == pytest.approx((loss, margin), abs=1e-10)
     lost, gained = [], []
     for j in range(case.image.shape[1]):
         without, new_loss, new_margin = ablated(case, ablation, j)
         pairs = list(zip(right, without, strict=True))
         lost += [[j, i] for i, pair in enumerate(pairs) if pair == (True, False)]
         gained += [[j, i] for i, pair in enumerate(pairs) if pair == (False, True)]
-        assert found.accuracy_drop[j].item() == (sum(right) - sum(without)) / samples
-        assert found.loss_change[j].item() == pytest.approx(new_loss - loss, abs=1e-10)
-        assert found.margin_change[j].item() == pytest.approx(new_margin - margin, abs=1e-10)
+        assert measured.accuracy_drop[j].item() == (sum(right) - sum(without)) / samples
+        assert measured.loss_change[j].item() == pytest.approx(new_loss - loss, abs=1e-10)
+        assert measured.margin_change[j].item() == pytest.approx(new_margin - margin, abs=1e-10)
         for c in range(len(case.text)):
             own = [
                 before - after
@@ -68,8 +70,10 @@ def check(case: Case, found: LeaveOneOut, ablation: str) -> None:
                 if label == c
             ]
             expected = sum(own) / len(own) if own else math.nan
-            assert found.recall_drop[j, c].item() == pytest.approx(expected, abs=1e-15, nan_ok=True)
-    assert found.lost.tolist() == lost and found.gained.tolist() == gained
+            assert measured.recall_drop[j, c].item() == pytest.approx(
+                expected, abs=1e-15, nan_ok=True
+            )
+    assert measured.lost.tolist() == lost and measured.gained.tolist() == gained
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])
@@ -81,8 +85,8 @@ def test_it_is_ablating_one_neuron_after_the_other(name: str, ablation: str) -> 
 
 def test_float32_features_are_evaluated_in_float64() -> None:
     image, text, labels = random_case(40, 6, 12, seed=3)
-    found = leave_one_out(image.float(), text.float(), labels, scale=1.0)
-    check(Case(image.float().double(), text.float().double(), labels), found, "zero")
+    measured = leave_one_out(image.float(), text.float(), labels, scale=1.0)
+    check(Case(image.float().double(), text.float().double(), labels), measured, "zero")
 
 
 @pytest.mark.parametrize("ablation", ["mean", "resample"])
@@ -90,22 +94,22 @@ def test_blocks_change_nothing(ablation: str, monkeypatch: pytest.MonkeyPatch) -
     case = random_case(50, 5, 9, seed=5)
     whole = leave_one_out(*case, ablation=ablation)
     monkeypatch.setattr("purescope.maths.cells.BLOCK_SAMPLES", 7)
-    parts = leave_one_out(*case, ablation=ablation)
+    in_blocks = leave_one_out(*case, ablation=ablation)
     for name, value in vars(whole).items():
         torch.testing.assert_close(
-            getattr(parts, name), value, equal_nan=True, rtol=1e-12, atol=1e-12
+            getattr(in_blocks, name), value, equal_nan=True, rtol=1e-12, atol=1e-12
         )
 
 
 def test_the_loss_is_pytorch_s_at_clip_s_scale_and_at_any_other() -> None:
     image, text, labels = random_case(200, 20, 32, seed=8)
     for scale in (0.5, 100.0, 5000.0):
-        found = leave_one_out(image, text, labels, scale=scale)
+        measured = leave_one_out(image, text, labels, scale=scale)
         before = torch.nn.functional.cross_entropy(scale * image @ text.T, labels)
         for j in range(32):
             masked = image.index_fill(1, torch.tensor([j]), 0.0)
             after = torch.nn.functional.cross_entropy(scale * masked @ text.T, labels)
-            assert found.loss_change[j].item() == pytest.approx(
+            assert measured.loss_change[j].item() == pytest.approx(
                 (after - before).item(), rel=1e-9, abs=1e-10
             )
 
@@ -130,14 +134,14 @@ def test_neurons_in_another_order_give_the_same_in_that_order() -> None:
 
 
 def test_a_neuron_at_its_mean_has_nothing_to_lose() -> None:
-    found = leave_one_out(*CASES["a neuron that never changes"], ablation="mean")
-    assert found.accuracy_drop[2] == 0 and abs(found.loss_change[2].item()) < 1e-12
+    measured = leave_one_out(*CASES["a neuron that never changes"], ablation="mean")
+    assert measured.accuracy_drop[2] == 0 and abs(measured.loss_change[2].item()) < 1e-12
     assert abs(leave_one_out(*CASES["a neuron that never changes"]).loss_change[2].item()) > 1e-3
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"ablation": "zeros"}, "did you mean 'zero'"),
         ({"text": torch.ones(1, 3), "labels": torch.zeros(4, dtype=torch.int64)}, "at least two"),
@@ -146,11 +150,11 @@ def test_a_neuron_at_its_mean_has_nothing_to_lose() -> None:
         ({"text": torch.ones(2, 5)}, "same number of neurons"),
     ],
 )
-def test_bad_input_is_named(change: dict[str, Tensor | str], says: str) -> None:
+def test_bad_input_is_named(change: dict[str, Tensor | str], message: str) -> None:
     given = {
         "image": torch.ones(4, 3),
         "text": torch.ones(2, 3),
         "labels": torch.tensor([0, 1, 0, 1]),
     } | change
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         leave_one_out(**given)  # type: ignore[arg-type]

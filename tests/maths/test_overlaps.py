@@ -1,4 +1,4 @@
-"""Overlap, purity and totals: the definition as loops, invariances, and what is refused."""
+"""Overlap, purity and totals: the definition as loops, invariances, and refused input."""
 
 import math
 import sys
@@ -56,8 +56,8 @@ seeds = st.integers(0, 2**31)
 
 @st.composite
 def matrices(draw: st.DrawFn, rows: int | None = None) -> Tensor:
-    """Signed: small whole numbers, which make duplicates, flips and zero rows by themselves, or
-    anything near them.
+    """Draw signed matrices: small whole numbers, which give duplicates, flips and zero rows, or
+    noise around them.
     """
     rows = draw(st.integers(1, 7)) if rows is None else rows
     width = draw(st.integers(1, 5))
@@ -67,7 +67,9 @@ def matrices(draw: st.DrawFn, rows: int | None = None) -> Tensor:
 
 
 def plain(rows: Tensor) -> list[list[float]]:
-    """For the oracles: the largest entry of each row is 1, as they square numbers as they come."""
+    """Scale the largest entry of each row to 1 for the oracles, which square numbers without
+    scaling.
+    """
     return [[value / (max(map(abs, row)) or 1.0) for value in row] for row in rows.tolist()]
 
 
@@ -241,7 +243,7 @@ def test_centred_cosines_are_pearsons_r(shift: float) -> None:
 
 
 def test_centring_matters() -> None:
-    """Neurons of one sign are alike uncentred, whatever they tell apart."""
+    """Neurons of one sign have a large cosine if uncentred, whatever they respond to."""
     image = signed(50, 6) + 10
     assert overlap(activation_space(image, image).image).min() > 0.9
     assert overlap(activation_space(image, image, centred=True).image).max() < 0.5
@@ -307,13 +309,15 @@ def test_unit_rows_keep_the_direction_of_any_row() -> None:
 def test_some_columns_at_a_time_give_the_same_cosines(
     name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of activations over many images; the rows of images are handed over without a copy."""
+    """Activations over many images are read in blocks; rows of images are passed without a copy."""
     rows = MATRICES[name].clamp(-torch.finfo(dtype).max, torch.finfo(dtype).max).to(dtype)
+    before = rows.clone()
     at_once = cosine_gram(rows)
     monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_WIDE", 2)
     monkeypatch.setattr(sys.modules["purescope.maths.overlaps"], "_BLOCK", 2)
     for matrix in (rows, rows.T.contiguous().T):
         torch.testing.assert_close(cosine_gram(matrix), at_once, atol=1e-14, rtol=0)
+    assert rows.equal(before)
     rows = rows.clone()
     rows[-1, -1] = torch.nan
     with pytest.raises(InputError, match=f"first in neuron {len(rows) - 1}"):
@@ -321,7 +325,7 @@ def test_some_columns_at_a_time_give_the_same_cosines(
 
 
 def test_some_columns_may_be_tiny_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row is brought into range by the largest of all its columns, not of some."""
+    """A row is scaled by its largest entry over all columns, not over a block."""
     rows = torch.tensor(
         [[1e-300, 2e-300, 1e300], [0.0, 1e300, 1e-300], [-1.0, 1.0, 1.0]], dtype=torch.float64
     )

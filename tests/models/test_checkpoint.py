@@ -100,7 +100,7 @@ def test_weights_of_half_precision_need_room_for_single_precision(
     room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.save({"a": torch.ones(1000, dtype=torch.float16)}, tmp_path / "model.pt")
-    monkeypatch.setattr("purescope.files.memory.available_memory", lambda: room)
+    monkeypatch.setattr("purescope.files.reading.available_memory", lambda: room)
     if room == 4000:
         assert read_tensors(tmp_path / "model.pt")["a"].shape == (1000,)
     else:

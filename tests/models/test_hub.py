@@ -116,7 +116,7 @@ def test_offline_what_a_folder_wants_from_the_hub_is_named(prefix: str, tmp_path
         json.dumps({"model_cfg": config, "preprocess_cfg": {}})
     )
     with pytest.raises(
-        ModelError, match=r"wants the text tower roberta-base.*not on this disk, and offline"
+        ModelError, match=r"wants the text tower roberta-base.*not on this disk, and nothing"
     ):
         load_model(f"{prefix}{tmp_path / 'model'}", offline=True)
 
@@ -124,9 +124,9 @@ def test_offline_what_a_folder_wants_from_the_hub_is_named(prefix: str, tmp_path
 @pytest.mark.usefixtures("cache", "online")
 def test_what_the_hub_says_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("not a name", "a/b/c"):
-        with pytest.raises(ModelError, match="cannot be had from the hub: "):
+        with pytest.raises(ModelError, match="cannot be loaded from the hub: "):
             load_model(f"open_clip:hf-hub:{name}")
-        with pytest.raises(ModelError, match="cannot be had from the hub: "):
+        with pytest.raises(ModelError, match="cannot be loaded from the hub: "):
             load_model(f"hf:{name}")
 
     def fail(*_: Any, **__: Any) -> None:
@@ -134,10 +134,12 @@ def test_what_the_hub_says_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    with pytest.raises(ModelError, match=r"a of x/y cannot be had from the hub: no route\s+to fix"):
+    with pytest.raises(
+        ModelError, match=r"a of x/y cannot be loaded from the hub: no route\s+to fix"
+    ):
         fetch_file("x/y", ["a"], offline=False)
     with pytest.raises(
-        ModelError, match=r"files of x/y cannot be had from the hub: no route\s+to fix"
+        ModelError, match=r"files of x/y cannot be loaded from the hub: no route\s+to fix"
     ):
         fetch_folder("x/y", ["a"], offline=False)
 

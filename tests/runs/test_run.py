@@ -791,7 +791,7 @@ def test_a_damaged_manifest_is_refused_until_it_may_be_replaced(
         lambda: write_report(tmp_path),
     ):
         with pytest.raises(
-            OutputError, match=rf"manifest\.json {key} is no list of {key}(?s:.*)--overwrite"
+            OutputError, match=rf"manifest\.json {key} is not a list of {key}(?s:.*)--overwrite"
         ):
             use()
     assert not measured and content(tmp_path) == before

@@ -202,7 +202,7 @@ SURPLUS: dict[str, tuple[Callable[[int], list[Any]], bool, str]] = {
 def test_a_surplus_column_cannot_fill_the_memory(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("purescope.files.memory.SMALL", 1_000_000)
+    monkeypatch.setattr("purescope.files.reading.SMALL", 1_000_000)
     make, shared, message = SURPLUS[kind]
     write_results(result_table(), tmp_path)
     file = tmp_path / "results.parquet"
@@ -228,7 +228,7 @@ def test_a_surplus_column_cannot_fill_the_memory(
 def test_what_takes_nothing_in_the_file_cannot_fill_the_memory(
     table: pyarrow.Table, declared: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("purescope.files.memory.SMALL", 1000)
+    monkeypatch.setattr("purescope.files.reading.SMALL", 1000)
     file = tmp_path / "many.parquet"
     pyarrow.parquet.write_table(
         table, file, compression="zstd", use_dictionary="k" in table.column_names

@@ -177,7 +177,7 @@ def test_no_payload_runs_at_any_door(
     else:
         # A repository that holds a tower of its own for open_clip is asked for another repository.
         told = (
-            f"{payload.outcome}|not on this disk|cannot be had"
+            f"{payload.outcome}|not on this disk|cannot be loaded"
             if door == "open_clip:hf-hub:"
             else payload.outcome
         )

@@ -289,8 +289,8 @@ def _add(names: tuple[str, ...], command: Command) -> Command:
 
 def settings(options: dict[str, Any]) -> "Settings":
     """Take the options of `measured`, or those of them that a command has, out of its options."""
-    from purescope.maths.keep import parse_keep
     from purescope.runs.inputs import Settings
+    from purescope.specs import parse_keep
     from purescope.studies.settings import all_strategies
 
     found = {

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from purescope.errors import DatasetError
-from purescope.files.memory import SMALL, require_room, text_bytes
-from purescope.files.reading import open_regular, open_whole
+from purescope.files.reading import SMALL, open_regular, open_whole, require_room, text_bytes
 
 if typing.TYPE_CHECKING:
     import pyarrow

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from purescope.errors import DatasetError
-from purescope.files.memory import require_room, unpacked_bytes
-from purescope.files.reading import open_whole
+from purescope.files.reading import open_whole, require_room, unpacked_bytes
 
 if TYPE_CHECKING:
     import pyarrow

@@ -1,3 +1,1 @@
-"""Files from anywhere and to anywhere: read with limits, written whole, locked, guarded and vouched
-for.
-"""
+"""Foreign files are read within limits and guarded; our own are written whole and verified."""

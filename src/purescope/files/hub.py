@@ -1,6 +1,4 @@
-"""Files of the Hugging Face hub: from its cache on this disk, or downloaded into it; offline, only
-the former.
-"""
+"""Files of the Hugging Face hub: from its cache on this disk, or downloaded unless offline."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +7,19 @@ from purescope.errors import ModelError
 
 
 def is_offline(offline: bool) -> bool:
-    """Whether nothing may be fetched: by the argument, or by HF_HUB_OFFLINE in the environment."""
+    """Tell whether downloads are forbidden, by the argument or by HF_HUB_OFFLINE in the
+    environment.
+    """
     from huggingface_hub.constants import HF_HUB_OFFLINE
 
     return offline or HF_HUB_OFFLINE
 
 
 def fetch_file(repository: str, names: Sequence[str], *, offline: bool) -> Path:
-    """The first of the named files that a repository has.
+    """Return the first of the named files that a repository has.
 
     Raises:
-        ModelError: it has none of them, cannot be reached, or, offline, none is on this disk.
+        ModelError: it has none of them, it cannot be reached, or, offline, none is on this disk.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, RemoteEntryNotFoundError
@@ -31,7 +31,7 @@ def fetch_file(repository: str, names: Sequence[str], *, offline: bool) -> Path:
             return Path(hf_hub_download(repository, name, local_files_only=offline))
         except absent:
             continue
-        except Exception as error:  # of the hub, of the network below it, or of the disk
+        except Exception as error:  # from the hub, the network or the disk
             raise _unreachable(repository, name, error) from error
     wanted = " or ".join(names)
     if offline:
@@ -43,11 +43,12 @@ def fetch_file(repository: str, names: Sequence[str], *, offline: bool) -> Path:
 
 
 def fetch_folder(repository: str, patterns: Sequence[str], *, offline: bool) -> Path:
-    """A folder with those files of a repository whose names match; what is missing in it shows when
-    it is read.
+    """Return a folder with the files of a repository that match the patterns.
+
+    A missing file is only noticed when it is read.
 
     Raises:
-        ModelError: it cannot be reached or, offline, is not on this disk.
+        ModelError: the repository cannot be reached or, offline, is not on this disk.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -64,23 +65,22 @@ def fetch_folder(repository: str, patterns: Sequence[str], *, offline: bool) -> 
 
 
 def missing_offline(what: str) -> ModelError:
-    """What is to be said where something would have to be downloaded and may not be."""
+    """Make the error for a file that would have to be downloaded while offline."""
     return ModelError(
-        f"{what}: not on this disk, and offline nothing is fetched",
+        f"{what}: not on this disk, and nothing is downloaded offline",
         fix="load it once without --offline and HF_HUB_OFFLINE, or give a local folder or file",
     )
 
 
 def _unreachable(repository: str, name: str, error: Exception) -> ModelError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    if (
-        "home directory" in reason
-    ):  # of a user whom the system has no folder for, as in many containers
+    # In many containers the user has no home folder.
+    if "home directory" in reason:
         return ModelError(
             f"{name} of {repository}: this user has no home folder, where the hub's files are kept",
             fix="set HF_HOME to a folder for them, or HOME; or give a local folder or file",
         )
     return ModelError(
-        f"{name} of {repository} cannot be had from the hub: {reason}",
-        fix="check the name ORG/NAME and the connection; a gated repository wants `hf auth login`",
+        f"{name} of {repository} cannot be loaded from the hub: {reason}",
+        fix="check the name ORG/NAME and the connection; a gated repository needs `hf auth login`",
     )

@@ -1,6 +1,4 @@
-"""The manifest of a results folder: what its numbers rest on, whose folder it is, which tables it
-vouches for.
-"""
+"""The manifest of a results folder: the origin of its numbers and the hashes of its tables."""
 
 import hashlib
 import json
@@ -22,7 +20,7 @@ _LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "numpy", "panda
 
 
 def versions() -> dict[str, str]:
-    """Return what numbers depend on besides settings: purescope, the libraries that make them, and
+    """Return the versions that numbers depend on: purescope, the libraries that compute them,
     Python.
     """
     libraries = {name: version(name) for name in _LIBRARIES}
@@ -30,20 +28,18 @@ def versions() -> dict[str, str]:
 
 
 def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:
-    """Write ``manifest.json``: settings, identities, versions, timings and hashes of tables of a
-    run.
-    """
+    """Write ``manifest.json``: a run's settings, identities, versions, timings and table hashes."""
     with atomic_path(out / MANIFEST) as temporary:
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        # A byte of a path that is no UTF-8 is a lone surrogate, which JSON writes as this escape.
+        # A byte of a path that is not UTF-8 is a lone surrogate; JSON writes it as an escape.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
-    """Read the manifest of a folder; return None where there is none.
+    """Read the manifest of a folder; return None if there is none.
 
     Raises:
-        OutputError: it is there, but cannot be read, or holds something else than a manifest does.
+        OutputError: it cannot be read, or its content is not that of a manifest.
     """
     path = out / MANIFEST
     if not exists(path):
@@ -51,15 +47,14 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     try:
         manifest = read_json(path)
     except (ValueError, OSError) as error:
-        raise _damaged(
-            path, f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise _damaged(path, f"cannot be read: {reason}") from error
     if not isinstance(manifest, dict):
         raise _damaged(path, f"holds a {type(manifest).__name__}")
     if is_ours(manifest):
-        for key, (is_right, what) in _PARTS.items():
-            if key in manifest and not is_right(manifest[key]):
-                raise _damaged(path, f"{key} is no {what}")
+        for key, (is_valid, description) in _ENTRIES.items():
+            if key in manifest and not is_valid(manifest[key]):
+                raise _damaged(path, f"{key} is not a {description}")
     return manifest
 
 
@@ -76,9 +71,7 @@ def is_ours(manifest: Mapping[str, Any] | None) -> bool:
 
 
 def looks_like_ours(out: Path) -> bool:
-    """Tell whether a damaged manifest is what is left of one of ours: its first words are those
-    that we write first.
-    """
+    """Tell whether a damaged manifest was one of ours: it begins as ours do."""
     try:
         with open_regular(out / MANIFEST) as file:
             start = b"".join(file.read(200).split())
@@ -88,17 +81,17 @@ def looks_like_ours(out: Path) -> bool:
 
 
 def own_manifest(out: Path, *, overwrite: bool = False) -> dict[str, Any] | None:
-    """Read the manifest of a folder that is to be written into.
+    """Read the manifest of a folder to write into.
 
     Args:
         out: the folder.
-        overwrite: whether what is left of a damaged manifest of ours may be replaced.
+        overwrite: whether a damaged manifest of ours may be replaced.
 
     Returns:
-        The manifest; empty where a damaged one may be replaced; None where there is none.
+        The manifest; empty if a damaged one may be replaced; None if there is none.
 
     Raises:
-        OutputError: it is damaged, or not purescope's.
+        OutputError: it is damaged, or purescope did not write it.
     """
     try:
         manifest = read_manifest(out)
@@ -108,32 +101,32 @@ def own_manifest(out: Path, *, overwrite: bool = False) -> dict[str, Any] | None
         raise
     if manifest is not None and not is_ours(manifest):
         raise OutputError(
-            f"{out} holds {MANIFEST}, of no known run",
-            expected="a folder without results, or that of a purescope command: it has a manifest "
-            "that says so",
+            f"{out} holds a {MANIFEST} that purescope did not write",
+            expected="a folder without results, or the results of a purescope command with its "
+            "manifest",
             fix="choose another --out, or move this file away",
         )
     return manifest
 
 
 def hash_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as the manifest keeps it of each table.
+    """Return the SHA-256 of a file; the manifest stores that of each table.
 
     Raises:
         OSError: it cannot be read.
     """
     digest = hashlib.sha256()
     with open_regular(path) as file:
-        while part := file.read(2**20):
-            digest.update(part)
+        while block := file.read(2**20):
+            digest.update(block)
     return digest.hexdigest()
 
 
 def check_hash(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Refuse a table that is not the one which its run wrote.
+    """Refuse a table that is not the one that its run wrote.
 
     Raises:
-        InputError: its hash is none that the manifest has of it, or the manifest has none.
+        InputError: the manifest has another hash for it, or none.
     """
     if not exists(path):
         raise InputError(
@@ -143,13 +136,11 @@ def check_hash(path: Path, manifest: Mapping[str, Any]) -> None:
         )
     known = manifest.get("hashes", {}).get(path.name)
     if known is None or hash_of(path) not in known:
+        reason = "its hash is not the one in the manifest"
+        if known is None:
+            reason = "the manifest has no hash of it"
         raise InputError(
-            f"{path} is not the file that its run wrote: "
-            + (
-                "the manifest has no hash of it"
-                if known is None
-                else "its hash is not the one in the manifest"
-            ),
+            f"{path} is not the file that its run wrote: {reason}",
             expected="the tables of a run as they were written",
             fix=AGAIN,
         )
@@ -160,24 +151,23 @@ def _damaged(path: Path, what: str) -> OutputError:
         f"{path} {what}",
         expected="the manifest of a purescope run, as it was written",
         fix="run the command that wrote it again, with --overwrite (overwrite=True); or remove the "
-        "file: "
-        "without it, the tables can still be shown",
+        "file: the tables can be shown without it",
     )
 
 
-Test: TypeAlias = Callable[[Any], bool]
+Check: TypeAlias = Callable[[Any], bool]
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _list(is_right: Test) -> Test:
-    return lambda value: isinstance(value, list) and all(map(is_right, value))
+def _list_of(is_valid: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(is_valid, value))
 
 
-def _dictionary(is_right: Test) -> Test:
-    return lambda value: isinstance(value, dict) and all(map(is_right, value.values()))
+def _dictionary_of(is_valid: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(map(is_valid, value.values()))
 
 
 def _is_number(value: Any) -> bool:
@@ -185,35 +175,36 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether something is a setting: a word, a number, or a list or dictionary of such."""
+    """Tell whether a value is a setting: a text, a number, or a list or dictionary of settings."""
     if isinstance(value, list | dict):
         return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
     return value is None or isinstance(value, str | int | float | bool)
 
 
-def _is_named(*names: str) -> Test:
+def _has_texts(*keys: str) -> Check:
     return lambda value: (
-        isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)
+        isinstance(value, dict) and all(isinstance(value.get(key), str) for key in keys)
     )
 
 
 def is_timing(value: Any) -> bool:
-    """Tell whether something is the timing of a pair: its names, and seconds."""
-    return _is_named("model", "dataset")(value) and _dictionary(_is_number)(value.get("seconds"))
+    """Tell whether a value is the timing of a pair: its names, and seconds."""
+    is_pair = _has_texts("model", "dataset")
+    return is_pair(value) and _dictionary_of(_is_number)(value.get("seconds"))
 
 
-# What each part is, wherever it stands.
-_PARTS: dict[str, tuple[Test, str]] = {
+# The type of each entry of a manifest, and its name in an error.
+_ENTRIES: dict[str, tuple[Check, str]] = {
     "purescope": (_is_text, "version"),
-    "versions": (_dictionary(_is_text), "list of versions"),
-    "tables": (_list(_is_text), "list of tables"),
-    "settings": (_dictionary(_is_plain), "list of settings"),
-    "models": (_list(_is_named("label", "spec")), "list of models"),
-    "datasets": (_list(_is_named("name")), "list of datasets"),
+    "versions": (_dictionary_of(_is_text), "list of versions"),
+    "tables": (_list_of(_is_text), "list of tables"),
+    "settings": (_dictionary_of(_is_plain), "list of settings"),
+    "models": (_list_of(_has_texts("label", "spec")), "list of models"),
+    "datasets": (_list_of(_has_texts("name")), "list of datasets"),
     "threads": (_is_number, "number"),
     "started": (_is_text, "time"),
     "finished": (_is_text, "time"),
-    "timings": (_list(is_timing), "list of timings"),
-    "notes": (_list(_is_text), "list of notes"),
-    "hashes": (_dictionary(_list(_is_text)), "list of hashes"),
+    "timings": (_list_of(is_timing), "list of timings"),
+    "notes": (_list_of(_is_text), "list of notes"),
+    "hashes": (_dictionary_of(_list_of(_is_text)), "list of hashes"),
 }

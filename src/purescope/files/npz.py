@@ -1,9 +1,8 @@
-"""NumPy's ``.npz`` from anywhere: what each member declares is read first, and nothing is unpacked
-that does not fit.
+"""NumPy's ``.npz`` from anywhere: the declarations of its arrays are checked before unpacking.
 
 An npz is a zip of ``.npy`` files, each an array behind a header with its type and shape. A header
-may declare any size, a few bytes may unpack to any number, two members may have one name, and
-objects are programs.
+may declare any size, a few bytes may unpack to any number, two members may have the same name, and
+Python objects in an array can run code.
 """
 
 import io
@@ -19,22 +18,22 @@ from typing import BinaryIO
 import numpy as np
 
 from purescope.errors import InputError
-from purescope.files.memory import require_room
-from purescope.files.reading import open_whole
+from purescope.files.reading import open_whole, require_room
 
-_MOST_PER_BYTE = 50  # features are noise to a compressor, which saves less than half of them; zeros it makes vanish
-_DIRECTORY = 1_000_000  # bytes of a zip's list of members: ten thousand of them
-_HEADER = 10_000  # bytes of an array's header, of which NumPy reads no more
+# Compression at most halves features, but makes zeros almost vanish.
+_MOST_PER_BYTE = 50
+_DIRECTORY = 1_000_000  # bytes of a zip's list of members: enough for ten thousand members
+_HEADER = 10_000  # bytes of an array's header; NumPy reads no more
 _READERS = {
     (1, 0): ("<H", np.lib.format.read_array_header_1_0),
     (2, 0): ("<I", np.lib.format.read_array_header_2_0),
 }
-_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # all that NumPy writes
+_COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the methods that NumPy writes
 
 
 @dataclass(frozen=True)
 class Member:
-    """What an array of an npz declares."""
+    """The declaration of an array in an npz."""
 
     info: zipfile.ZipInfo
     dtype: np.dtype
@@ -42,21 +41,20 @@ class Member:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the array."""
+        """Size of the array in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Npz:
-    """An open npz, whose arrays have been looked at and not yet unpacked; to be used as a context.
+    """An open npz whose arrays are checked but not yet unpacked; use it as a context manager.
 
     Args:
-        file: where it is.
-        wanted: the names of arrays that may be read; what else there is stays packed.
+        file: path of the npz.
+        wanted: names of the arrays that may be read; all others stay packed.
 
     Raises:
         OSError: it cannot be opened.
-        ValueError, zipfile.BadZipFile: it is damaged, or made so that it cannot be told what is in
-        it.
+        ValueError, zipfile.BadZipFile: it is damaged, or its content cannot be determined.
     """
 
     def __init__(self, file: Path, wanted: tuple[str, ...]) -> None:
@@ -87,13 +85,13 @@ class Npz:
         self._stream.close()
 
     def require_room(self, needed: int) -> None:
-        """Refuse what is larger than the file can mean, or than the machine holds.
+        """Refuse an npz that declares more than its file can contain, or than fits in memory.
 
         Args:
-            needed: bytes that working with it takes.
+            needed: bytes that the work with the arrays takes.
 
         Raises:
-            InputError: it is.
+            InputError: it declares too much.
         """
         require_room(
             sum(member.bytes for member in self.members.values()),
@@ -105,28 +103,25 @@ class Npz:
         )
 
     def read(self, name: str) -> np.ndarray:
-        """Unpack an array, in the machine's order of bytes."""
+        """Unpack an array, in the byte order of this machine."""
         with self._zip.open(self.members[name].info) as stream:
             array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
         if not array.dtype.isnative:
             array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())
-        # NumPy hands on to Python whatever number stands in place of a character.
-        if (
-            array.dtype.kind == "U"
-            and array.size
-            and int(array.reshape(-1).view(np.uint32).max()) > sys.maxunicode
-        ):
-            raise ValueError(f"the array {name} holds what is no character")
+        # NumPy does not check that the numbers of a text are characters.
+        if array.dtype.kind == "U" and array.size:
+            largest = int(array.reshape(-1).view(np.uint32).max())
+            if largest > sys.maxunicode:
+                raise ValueError(f"the array {name} holds a number that is not a character")
         return array
 
 
 def _check_directory(stream: BinaryIO) -> None:
     """Refuse a list of members that alone would fill the memory."""
     size = stream.seek(0, os.SEEK_END)
-    last = max(
-        0, size - 22 - 65_535 - 20
-    )  # its end may be followed by a comment, and preceded by a long form's
-    stream.seek(last)
+    # The end record of 22 bytes may be followed by a comment of at most 65,535, and preceded by the
+    # 20 bytes of the locator of a zip64 record.
+    stream.seek(max(0, size - 22 - 65_535 - 20))
     end = stream.read()
     at = end.rfind(b"PK\5\6")
     directory = struct.unpack_from("<I", end, at + 12)[0] if 0 <= at <= len(end) - 16 else 0
@@ -152,11 +147,11 @@ def _member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Membe
     with archive.open(info) as stream:
         start = stream.read(8)
         if len(start) < 8 or not start.startswith(b"\x93NUMPY"):
-            raise ValueError(f"{name} is no array of NumPy's")
+            raise ValueError(f"{name} is not a NumPy array")
         version = start[6], start[7]
         if version not in _READERS:
             raise ValueError(
-                f"the array {name} is of version {version[0]}.{version[1]}, for fields with names"
+                f"the array {name} has version {version[0]}.{version[1]}, for fields with names"
             )
         form, read = _READERS[version]
         length = stream.read(struct.calcsize(form))
@@ -166,18 +161,17 @@ def _member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Membe
         header = stream.read(declared)
     try:
         shape, _, dtype = read(io.BytesIO(length + header))
-    except Exception as error:  # it is parsed as Python's words, which can fail in many ways
-        raise ValueError(
-            f"the header of the array {name}: {str(error).strip() or type(error).__name__}"
-        ) from error
+    except Exception as error:  # NumPy parses it as a Python literal, which can fail in many ways
+        reason = str(error).strip() or type(error).__name__
+        raise ValueError(f"the header of the array {name}: {reason}") from error
     if dtype.hasobject:
         raise ValueError(
-            f"the array {name} holds Python objects, which are programs and are never opened"
+            f"the array {name} holds Python objects, which can run code and are never opened"
         )
     member = Member(info, dtype, shape)
-    here = info.file_size - len(start) - len(length) - len(header)
-    if dtype.itemsize == 0 or any(size < 0 for size in shape) or member.bytes != here:
+    content = info.file_size - len(start) - len(length) - len(header)
+    if dtype.itemsize == 0 or any(size < 0 for size in shape) or member.bytes != content:
         raise ValueError(
-            f"the array {name} declares {list(shape)} of {dtype}, and has {here:,} bytes"
+            f"the array {name} declares {list(shape)} of {dtype}, and has {content:,} bytes"
         )
     return member

@@ -1,7 +1,8 @@
-"""Files from anywhere: only regular ones are read, and none that is larger than its kind can be.
+"""Foreign files, read within limits: only regular files, and only what fits in memory.
 
-A pipe waits for a writer that never comes, ``/dev/zero`` never ends: whoever opens a path that
-somebody else has chosen opens it here.
+A pipe waits for a writer that never comes, and ``/dev/zero`` never ends. So every path that
+somebody else has chosen is opened here. The header of a file may declare any size; `require_room`
+refuses it before anything is unpacked.
 """
 
 import errno
@@ -9,32 +10,47 @@ import io
 import json
 import os
 import stat
+import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from purescope.errors import PurescopeError
+
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.parquet
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 POINTER = "a git-lfs pointer, not the file that it stands for"
-"""What to say of a file of which only git-lfs's pointer was fetched; `git lfs pull` fetches the
+"""Describes a file of which only the git-lfs pointer was downloaded; `git lfs pull` downloads the
 file.
 """
 
 CONFIGURATION = 64_000_000
-"""Bytes that a file of JSON or of words may have: a hundred times the largest that is known."""
+"""Most bytes of a file of JSON or words: a hundred times the largest known file."""
+
+SMALL = 256_000_000
+"""Bytes that may be unpacked from a file of any size."""
+
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a regular file for reading; a link is followed, to a regular file.
+    """Open a regular file for reading, also through a link.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         The open file.
 
     Raises:
-        OSError: it is not there, may not be read, or is no regular file; `strerror` says which.
+        OSError: it does not exist, may not be read, or is not a regular file; `strerror` says
+            which.
 
     Examples:
         >>> import os, tempfile
@@ -46,14 +62,12 @@ def open_regular(path: Path) -> io.BufferedReader:
         ...         print(error.strerror)
         not a regular file
     """
-    # Looked at first: to open a pipe wakes whoever waits to write into it, to open a device may do
-    # anything.
+    # Check before opening: opening a pipe wakes its writer, and opening a device may do anything.
     _refuse_irregular(path, path.stat().st_mode)
-    # It may be another one by now. Without O_NONBLOCK, to open a pipe is to wait for whoever writes
-    # into it.
-    handle = os.open(
-        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | os.O_CLOEXEC
-    )
+    # Check again, because the file may have been replaced. Without O_NONBLOCK, opening a pipe waits
+    # for its writer.
+    flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags)
     try:
         _refuse_irregular(path, os.fstat(handle).st_mode)
         return os.fdopen(handle, "rb")
@@ -70,10 +84,10 @@ def _refuse_irregular(path: Path, mode: int) -> None:
 
 
 def open_whole(path: Path) -> io.BufferedReader:
-    """Open a regular file for reading, unless a pointer of git-lfs stands in its place.
+    """Open a regular file for reading, unless it is a git-lfs pointer to the file.
 
     Raises:
-        OSError: as `open_regular`; or it is a pointer.
+        OSError: as `open_regular`, or it is a pointer.
     """
     file = open_regular(path)
     if file.peek(len(_POINTER)).startswith(_POINTER):
@@ -83,7 +97,7 @@ def open_whole(path: Path) -> io.BufferedReader:
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether a pointer of git-lfs stands in place of the file that it is called after.
+    """Tell whether a file is a git-lfs pointer to the file of that name.
 
     Raises:
         OSError: as `open_regular`.
@@ -93,10 +107,10 @@ def is_pointer(path: Path) -> bool:
 
 
 def read_bytes(path: Path, *, most: int = CONFIGURATION) -> bytes:
-    """Read a regular file of at most so many bytes.
+    """Read a regular file of at most `most` bytes.
 
     Raises:
-        OSError: as `open_whole`; or it is larger.
+        OSError: as `open_whole`, or it is larger.
     """
     with open_whole(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -112,17 +126,17 @@ def read_text(path: Path, *, encoding: str = "utf-8", most: int = CONFIGURATION)
 
     Raises:
         OSError: as `read_bytes`.
-        UnicodeDecodeError: it is no such text.
+        UnicodeDecodeError: it has another encoding.
     """
     return read_bytes(path, most=most).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_json(path: Path, *, most: int = CONFIGURATION) -> Any:
-    """Read what stands in a file of JSON.
+    """Read the content of a JSON file.
 
     Raises:
         OSError: as `read_bytes`.
-        ValueError: it is no JSON, or nested deeper than can be read.
+        ValueError: it is not JSON, or nested too deep.
 
     Examples:
         >>> import tempfile
@@ -142,23 +156,140 @@ def read_json(path: Path, *, most: int = CONFIGURATION) -> Any:
 
 
 class RepeatedKeyError(ValueError):
-    """A key stands twice in an object of JSON: readers differ in which of its values they take."""
+    """A key occurs twice in a JSON object: readers differ in which of its values they take."""
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object of its pairs, each key once; to be given to `json.loads` as its
-    ``object_pairs_hook``.
+    """Make a JSON object of its pairs, each key once.
+
+    Use it as the ``object_pairs_hook`` of `json.loads`.
 
     Raises:
-        RepeatedKeyError: a key stands twice.
+        RepeatedKeyError: a key occurs twice.
 
     Examples:
         >>> json.loads('{"a": 1, "a": 2}', object_pairs_hook=unique_keys)
         Traceback (most recent call last):
         purescope.files.reading.RepeatedKeyError: 'a' stands twice in it
     """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise RepeatedKeyError(f"{twice!r} stands twice in it")
-    return found
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        repeated = next(key for key, count in counts.items() if count > 1)
+        raise RepeatedKeyError(f"{repeated!r} stands twice in it")
+    return unique
+
+
+def available_memory() -> int:
+    """Return the bytes that this process can still take.
+
+    This is the free memory of the machine, within the limits of the control group and the process.
+
+    Examples:
+        >>> available_memory() > 0
+        True
+    """
+    limits = [int(psutil.virtual_memory().available), *_in_control_group()]
+    if sys.platform != "win32":
+        import resource
+
+        memory = psutil.Process().memory_info()
+        for kind, used in ((resource.RLIMIT_AS, memory.vms), (resource.RLIMIT_DATA, memory.rss)):
+            soft, _ = resource.getrlimit(kind)
+            limits += [soft - used] if soft != resource.RLIM_INFINITY else []
+    return max(0, min(limits))
+
+
+def _in_control_group() -> list[int]:
+    """Return what a container has left, in a list; empty without a limit.
+
+    Files that the system caches in memory count as used, and are dropped when memory is needed.
+    """
+    names = (f"memory.{name}" for name in ("max", "current", "stat"))
+    try:
+        most, used, statistics = ((_CONTROL_GROUP / name).read_text() for name in names)
+        kinds = ("active_file", "inactive_file")
+        lines = [line.split() for line in statistics.splitlines() if line.startswith(kinds)]
+        cached = sum(int(size) for _, size in lines)
+        return [int(most) - int(used) + cached] if most.strip() != "max" else []
+    except (OSError, ValueError):  # no control group, or one of another kind
+        return []
+
+
+def require_room(
+    declared: int,
+    *,
+    stored: int,
+    what: str,
+    most_per_byte: int,
+    error: type[PurescopeError],
+    needed: int = 0,
+) -> None:
+    """Refuse to unpack what a header declares, before anything is unpacked.
+
+    Args:
+        declared: bytes that the header declares.
+        stored: bytes of the file.
+        what: name of the file in an error.
+        most_per_byte: most bytes that one byte of a valid file unpacks to.
+        error: class of the error to raise.
+        needed: bytes that the work with the content takes; by default what is declared.
+
+    Raises:
+        PurescopeError: there is not enough memory, or no valid file can contain that much.
+
+    Examples:
+        >>> from purescope.errors import InputError
+        >>> require_room(10**15, stored=10**15, what="mine.npz", most_per_byte=2, error=InputError)
+        Traceback (most recent call last):
+        purescope.errors.InputError: mine.npz declares 1,000,000 GB
+          expected: no more than the ... GB of memory that are free here
+          to fix:   use a machine with more memory, or give a part of it
+    """
+    if declared > max(SMALL, stored * most_per_byte):
+        raise error(
+            f"{what} declares {_size(declared)} in a file of {_size(stored)}",
+            expected=f"at most {most_per_byte:,} bytes of content for each byte of the file",
+            fix="make the file again; if somebody else made it, do not trust it",
+        )
+    free = available_memory()
+    if max(declared, needed) > free:
+        work = f", and working with them takes {_size(needed)}" if needed > declared else ""
+        raise error(
+            f"{what} declares {_size(declared)}{work}",
+            expected=f"no more than the {_size(free)} of memory that are free here",
+            fix="use a machine with more memory, or give a part of it",
+        )
+
+
+def unpacked_bytes(footer: "pyarrow.parquet.FileMetaData") -> int:
+    """Return how many bytes a Parquet file unpacks to, by the row groups of its footer.
+
+    The footer's entries for columns are not read: if they are damaged, pyarrow ends the process.
+    """
+    groups = map(footer.row_group, range(footer.num_row_groups))
+    return sum(max(0, int(group.total_byte_size)) for group in groups)
+
+
+def text_bytes(array: "pyarrow.Array") -> int:
+    """Return how many bytes the texts of an array have if each row has its own copy.
+
+    A dictionary array stores one copy for all equal rows.
+    """
+    import pyarrow
+    import pyarrow.compute
+
+    is_dictionary = isinstance(array, pyarrow.DictionaryArray)
+    texts = array.dictionary if is_dictionary else array
+    lengths = pyarrow.compute.binary_length(texts).cast(pyarrow.int64())
+    if is_dictionary:
+        lengths = lengths.take(array.indices)
+    return int(pyarrow.compute.sum(lengths).as_py() or 0)
+
+
+def _size(number: int) -> str:
+    """Write a number of bytes in a unit for people."""
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if number >= scale:
+            return f"{number / scale:,.{0 if number >= 100 * scale else 1}f} {unit}"
+    return f"{number} bytes"

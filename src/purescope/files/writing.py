@@ -1,7 +1,6 @@
-"""Files appear whole, and a folder has one writer at a time.
+"""Our own files are written whole, and a folder has one writer at a time.
 
-A file is written beside its place and renamed into it, so a reader never sees half a file.
-
+A file is written beside its destination and renamed into place, so a reader never sees half a file.
 """
 
 import errno
@@ -25,31 +24,33 @@ AGAIN = "make it again: run the command that wrote it, with --overwrite (overwri
 
 
 def slug(text: str) -> str:
-    """A label as part of a file name, the same for labels that a file system may take for one.
+    """Turn a label into a part of a file name; labels that a file system may confuse become equal.
 
-    Case, forms of Unicode and ß against ss make no difference, as on macOS and Windows.
+    Case, Unicode forms, and ß against ss make no difference, as on macOS and Windows.
 
     Examples:
-        >>> slug("CC3M LaCLIP"), slug("Straße") == slug("STRASSE"), slug("caf\u00e9") == slug("cafe\u0301")
-        ('cc3m_laclip', True, True)
+        >>> slug("CC3M LaCLIP"), slug("Straße") == slug("STRASSE")
+        ('cc3m_laclip', True)
+        >>> slug("caf\u00e9") == slug("cafe\u0301")
+        True
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return re.sub(r"[\W_]+", "_", folded).strip("_") or "unnamed"
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write a file, and the folder it stands in if that is new."""
+    """Write a file, and create its folder if needed."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A file to write in place of `path`, renamed into its place when the block ends well, removed
-    when it does not.
+    """Provide a temporary file that replaces `path` if the block succeeds, and is removed if it
+    fails.
 
     Raises:
-        OutputError: the folder or the disk does not take it.
+        OutputError: the folder or the disk cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +104,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def unfinished(pattern: str) -> str:
-    """The pattern of what `atomic_path` leaves of such files where the process is killed.
+    """Return the pattern of the files that `atomic_path` leaves if the process is killed.
 
     Examples:
         >>> unfinished("figures/purity_gap_*.png")
@@ -119,28 +120,23 @@ def _umask() -> int:
     return mask
 
 
-_WITHOUT = (
-    errno.EBADF,
-    errno.ENOLCK,
-    errno.EINVAL,
-    errno.ENOSYS,
-    errno.EOPNOTSUPP,
-)  # file systems that lock no folder
+# Errors of file systems that cannot lock folders.
+_UNSUPPORTED = (errno.EBADF, errno.ENOLCK, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
 def lock_folder(out: Path, *, wait: float = 0.0) -> Iterator[None]:
-    """Hold a folder, so that no other process writes into it; made if it is not there.
+    """Hold a folder, so that no other process writes into it; create it if needed.
 
-    The lock is on the folder itself, and the system takes that of a killed process back. Where the
-    file system has no such locks, it is on a file ``.lock`` in the folder.
+    The lock is on the folder itself, and the system releases the lock of a killed process. If the
+    file system does not support such locks, the lock is on a file ``.lock`` in the folder.
 
     Args:
         out: the folder.
         wait: seconds to wait for another process.
 
     Raises:
-        OutputError: another process holds it, or it cannot be made.
+        OutputError: another process holds it, or it cannot be created.
 
     Examples:
         >>> import tempfile
@@ -156,12 +152,12 @@ def lock_folder(out: Path, *, wait: float = 0.0) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unusable(out, error) from error
-    until = time.monotonic() + wait
+    deadline = time.monotonic() + wait
     while (release := _take(out)) is None:
-        if time.monotonic() >= until:
+        if time.monotonic() >= deadline:
             raise OutputError(
                 f"another run is writing into {out}",
-                expected="one at a time: they would replace each other's results",
+                expected="one at a time, because two runs would replace each other's results",
                 fix="wait until it has ended, or choose another --out",
             )
         time.sleep(0.05)
@@ -172,7 +168,7 @@ def lock_folder(out: Path, *, wait: float = 0.0) -> Iterator[None]:
 
 
 def _take(out: Path) -> Callable[[], None] | None:
-    """Take the lock if it is free; what gives it back, or None where another process has it."""
+    """Take the lock if it is free; return its release, or None if another process has it."""
     try:
         if sys.platform != "win32":
             import fcntl
@@ -185,7 +181,7 @@ def _take(out: Path) -> Callable[[], None] | None:
                 os.close(handle)
                 if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                     return None
-                if error.errno not in _WITHOUT:
+                if error.errno not in _UNSUPPORTED:
                     raise
         lock = filelock.FileLock(out / ".lock")
         try:
@@ -200,9 +196,9 @@ def _take(out: Path) -> Callable[[], None] | None:
 def _unusable(out: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     if error.errno == errno.EEXIST and out.is_symlink():
-        reason = "it is a link that leads nowhere, or in a circle"
+        reason = "it is a link to nothing, or a loop of links"
     elif error.errno in (errno.EEXIST, errno.ENOTDIR):
-        reason = "it, or what should be the folder above it, is a file"
+        reason = "it, or its parent folder, is a file"
     return OutputError(
         f"{out} cannot be used: {reason}", expected="a folder", fix="choose another --out"
     )

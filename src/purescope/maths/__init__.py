@@ -1,6 +1,6 @@
 """Pure maths on tensors: no files, no models, no data frames.
 
-Neurons are rows of projections, or columns of features. Cells (strategies, k, draws) stand in front
-and samples, k or items last; resamples and draws stand before the cells. A cell with a NaN in it
-gives NaN and leaves the other cells alone.
+Neurons are the rows of projections and the columns of features. In results, the dimensions of the
+cells (strategies, k, draws) come first, and samples, k or items come last. Resamples and draws come
+before the cells. A cell with a NaN in it gives NaN and does not affect the other cells.
 """

@@ -1,10 +1,9 @@
-"""Zero-shot accuracy of pruned embeddings, for every k at once, and what a sample is taken for.
+"""Zero-shot accuracy of pruned embeddings for every k at once, and the class each sample resembles.
 
-Keeping the first k neurons of an order and zeroing the rest changes nothing but which columns are
-summed over, so logits add over neurons: ``logit_ic(k) = sum_{j in first k} x_ij t_cj``. Each neuron
-is multiplied once. One pass over the neurons, stopping at each k to count the classes that beat the
-true one, gives accuracy at all k for the price of the largest.
-
+Keeping the first k neurons of an order and setting the rest to zero only changes which columns are
+summed over. So logits add over neurons: ``logit_ic(k) = sum_{j in first k} x_ij t_cj``. Each neuron
+is multiplied once. One pass over the neurons stops at each k and counts the classes that beat the
+true one. This gives the accuracy at all k for the cost of the largest k.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,9 @@ from torch import Tensor
 from purescope.errors import InputError
 from purescope.maths import cells
 
-_PRODUCT_ROWS = 512  # of one matrix product: orders are taken together up to here
+_PRODUCT_ROWS = 512  # in one matrix product: orders are processed together up to this number
+# Class features are close together if less than this share of their squares is around the mean.
+_NARROW = 2.0**-6
 
 
 def logits_by_k(
@@ -29,47 +30,43 @@ def logits_by_k(
     renormalise: bool = False,
     dropped: Float[Tensor, "#sample neuron"] | None = None,
 ) -> Iterator[tuple[slice, slice, Float[Tensor, "cell class block"]]]:
-    """Some orders and a block of samples at a time, with their logits; a cell is an order and a k,
-    order by order.
+    """Yield the logits of some orders and a block of samples at a time.
 
-    Arguments as in `ranks_by_k`, and checked as there.
+    A cell is an order and a k; cells are sorted by order, then by k. Arguments are those of
+    `ranks_by_k`, and are checked there.
 
     Raises:
-        InputError: class features are to lose the dropped neurons (`renormalise`) and to meet their
-            values (`dropped`) too.
+        InputError: `renormalise` and `dropped` are both given.
     """
     if dropped is not None and renormalise:
         raise InputError(
-            "class features renormalised over the kept neurons, and dropped neurons that have "
-            "values",
-            expected="one of the two: a neuron that class features have lost adds nothing to a "
-            "logit",
+            "renormalised class features together with values for dropped neurons",
+            expected="one of the two: a neuron that is removed from the class features adds "
+            "nothing to a logit",
             fix="leave out renormalise, or use ablation 'zero'",
         )
-    distinct, place = distinct_rows(text)
-    if len(distinct) < len(
-        text
-    ):  # the product of two matrices rounds by where a row stands: equal ones are made once
-        some = logits_by_k(
+    # The rounding of a matrix product depends on the position of a row, so logits of equal class
+    # features are computed once and copied.
+    distinct, position = distinct_rows(text)
+    if len(distinct) < len(text):
+        for chunk, block, logits in logits_by_k(
             image, text[distinct], orders, ks, renormalise=renormalise, dropped=dropped
-        )
-        yield from ((turn, block, logits.index_select(1, place)) for turn, block, logits in some)
+        ):
+            yield chunk, block, logits.index_select(1, position)
         return
     rows = len(ks) * len(text)  # for each order
-    # Few logits are soonest made by one large product with zeros in it, many by running sums over
-    # the neurons.
-    at_once = renormalise or rows <= image.shape[1] // 4
-    group = max(1, _PRODUCT_ROWS // rows) if at_once else 1
-    for first in range(0, len(orders), group):
-        turn = slice(first, first + group)
-        kept = (
-            text * cells.masks(orders[turn], ks, image.dtype).flatten(0, 1)[:, None]
-            if at_once
-            else None
-        )
-        weights = _unit_rows(kept) if kept is not None and renormalise else kept
-        for block in cells.blocks(len(image), group * rows, image.element_size()):
-            features = image[block].contiguous()  # whatever the layout: the same rounding
+    # Few logits are fastest as one large product with zeros in it, many as running sums over the
+    # neurons.
+    one_product = renormalise or rows <= image.shape[1] // 4
+    chunk_size = max(1, _PRODUCT_ROWS // rows) if one_product else 1
+    for first in range(0, len(orders), chunk_size):
+        chunk = slice(first, first + chunk_size)
+        weights = None
+        if one_product:
+            weights = text * cells.masks(orders[chunk], ks, image.dtype).flatten(0, 1)[:, None]
+            weights = _unit_rows(weights) if renormalise else weights
+        for block in cells.blocks(len(image), chunk_size * rows, image.element_size()):
+            features = image[block].contiguous()  # so that any layout rounds alike
             values = dropped if dropped is None or len(dropped) == 1 else dropped[block]
             features = features if values is None else features - values
             if weights is not None:
@@ -79,28 +76,27 @@ def logits_by_k(
                 logits = _prefix_products(text[:, order], _columns(features, order), ks)
             if values is not None:  # x_S t_S + v_rest t_rest = (x - v)_S t_S + v t
                 logits += text @ values.T
-            yield turn, block, logits
+            yield chunk, block, logits
 
 
 def distinct_rows(
     text: Float[Tensor, "class neuron"],
 ) -> tuple[Int64[Tensor, " distinct"], Int64[Tensor, " class"]]:
-    """The first of all classes that share a feature, in their order, and the place of each class
-    among them.
+    """Find classes that share a feature.
+
+    Returns:
+        The first class of each group of equal features, in ascending order, and for each class the
+        position of its group among them.
 
     Examples:
         >>> distinct_rows(torch.tensor([[1.0], [2.0], [1.0]]))
         (tensor([0, 1]), tensor([0, 1, 0]))
     """
     own = torch.arange(len(text))
-    # Rows whose bits add up to different numbers differ; to sort whole rows takes ten times as
+    # Rows differ if the weighted sums of their bits differ. Sorting whole rows takes ten times as
     # long.
-    bits = (
-        (text + 0.0)
-        .contiguous()
-        .view(torch.int32 if text.element_size() == 4 else torch.int64)
-        .long()
-    )
+    whole = torch.int32 if text.element_size() == 4 else torch.int64
+    bits = (text + 0.0).contiguous().view(whole).long()
     if len((bits * torch.arange(1, 2 * text.shape[1], 2)).sum(1).unique()) == len(text):
         return own, own
     _, group = torch.unique(text, dim=0, return_inverse=True)
@@ -112,14 +108,14 @@ def distinct_rows(
 def _columns(
     features: Float[Tensor, "sample neuron"], kept: Int64[Tensor, " kept"]
 ) -> Float[Tensor, "kept sample"]:
-    """Some neurons in order; `gather` is the fastest way to take columns."""
+    """Return some neurons in order, one row each; `gather` is the fastest way to take columns."""
     return features.gather(1, kept.expand(len(features), -1)).T
 
 
 def _prefix_products(
     weights: Float[Tensor, "row neuron"], features: Float[Tensor, "kept sample"], ks: list[int]
 ) -> Float[Tensor, "k row sample"]:
-    """``weights[:, :k] @ features[:k]`` for every k; each neuron is multiplied once."""
+    """Compute ``weights[:, :k] @ features[:k]`` for every k; each neuron is multiplied once."""
     products = features.new_empty(len(ks), len(weights), features.shape[1])
     torch.mm(weights[:, : ks[0]], features[: ks[0]], out=products[0])
     for i in range(1, len(ks)):
@@ -129,24 +125,21 @@ def _prefix_products(
 
 
 def _unit_rows(kept: Float[Tensor, "k class neuron"]) -> Float[Tensor, "k class neuron"]:
-    """Each row at norm 1: exactly 1 or -1 where one neuron is all there is, and zeros where there
-    is none.
+    """Scale each row to norm 1: exactly 1 or -1 where one neuron is left, zeros where none is left.
 
-    Scaling the logits instead would be cheaper, and break the many ties at small k by rounding.
+    Scaling the logits instead would be cheaper, but rounding would then break the many ties at
+    small k.
     """
     norms = kept.square().sum(2, keepdim=True).sqrt()
     return kept / norms.masked_fill(norms == 0, 1)
-
-
-_NARROW = 2.0**-6  # share of the class features' squares that is not their mean's
 
 
 @dataclass(frozen=True)
 class AccuracyByK:
     """Accuracy at each k; every field is ``[order, k]`` float64, a fraction from 0 to 1.
 
-    `recall` is the mean over the classes that have samples of the share of their samples that are
-    right.
+    `recall` is the mean, over the classes that have samples, of the fraction of their samples that
+    is right.
     """
 
     top1: Float[Tensor, "order k"]
@@ -164,23 +157,23 @@ def accuracy_by_k(
     renormalise: bool = False,
     dropped: Float[Tensor, "#sample neuron"] | None = None,
 ) -> AccuracyByK:
-    """Zero-shot accuracy with the first k neurons of each order, for every k, in one pass over the
-    samples.
+    """Compute zero-shot accuracy with the first k neurons of each order, for every k in one pass.
 
-    A sample is right where its true class has the largest logit, the product of image and class
-    feature over the neurons kept; of equal logits the lower class wins, as argmax has it.
-    `ranks_by_k` says it sample by sample.
+    A sample is right if its true class has the largest logit: the product of image feature and
+    class feature over the kept neurons. Of equal logits the lower class wins, as in argmax.
+    `ranks_by_k` gives the result sample by sample.
 
     Args:
-        image: ``[sample, neuron]`` image features, float32 or float64; their norms change nothing.
-        text: ``[class, neuron]``, one feature a class, of the same dtype.
-        labels: ``[sample]``, the class of each, from 0 to the number of classes - 1.
+        image: ``[sample, neuron]`` image features, float32 or float64; their norms have no effect.
+        text: ``[class, neuron]``, one feature for each class, of the same dtype.
+        labels: ``[sample]``, the class of each sample, from 0 to the number of classes - 1.
         orders: one order ``[neuron]`` or several ``[order, neuron]``, as `purescope.order_neurons`
             makes them.
-        ks: how many neurons to keep, each from 1 to d; results stand in ascending k, each k once.
-        renormalise: give the text features unit norm again over the neurons kept.
-        dropped: ``[1, neuron]`` or ``[sample, neuron]``, what the neurons not kept are set to in
-            the image features, see `ablation_values`; zero by default.
+        ks: how many neurons to keep, each from 1 to d; results are sorted by ascending k, each k
+            once.
+        renormalise: scale the text features to unit norm again over the kept neurons.
+        dropped: ``[1, neuron]`` or ``[sample, neuron]``, the values that dropped neurons get in the
+            image features, see `ablation_values`; zero by default.
 
     Returns:
         ``top1``, ``top5`` and ``recall`` (mean over classes), each ``[order, k]`` float64,
@@ -188,7 +181,7 @@ def accuracy_by_k(
 
     Raises:
         InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label or a k is out
-            of range, an order is no permutation, or `renormalise` and `dropped` are both given.
+            of range, an order is not a permutation, or `renormalise` and `dropped` are both given.
 
     Examples:
         Neuron 0 alone cannot tell the classes apart (a tie goes to the lower class), neurons 0 and
@@ -202,10 +195,9 @@ def accuracy_by_k(
     ranks = ranks_by_k(image, text, labels, orders, ks, renormalise=renormalise, dropped=dropped)
     sizes = torch.bincount(labels, minlength=len(text))
     right = torch.zeros(*ranks.shape[:2], len(text), dtype=torch.float64)
-    for by_class, rank in zip(
-        right, ranks, strict=True
-    ):  # in turns: a float64 copy of all ranks is large
-        by_class.index_add_(1, labels.long(), (rank == 0).double())
+    # One order after another: a float64 copy of all ranks would be large.
+    for right_by_class, rank in zip(right, ranks, strict=True):
+        right_by_class.index_add_(1, labels.long(), (rank == 0).double())
     return AccuracyByK(
         top1=right.sum(2) / len(labels),
         top5=torch.stack([(rank < 5).double().mean(1) for rank in ranks]),
@@ -223,66 +215,64 @@ def ranks_by_k(
     renormalise: bool = False,
     dropped: Float[Tensor, "#sample neuron"] | None = None,
 ) -> Int32[Tensor, "order k sample"]:
-    """How many classes beat the true class of each sample with the first k neurons: 0 is a right
-    answer.
+    """Count the classes that beat the true class of each sample with the first k neurons.
 
-    A class beats the true one by a larger logit, or by an equal one and a lower index, as argmax
-    has it.
+    0 means that the sample is right. A class beats the true one by a larger logit, or by an equal
+    logit and a lower index, as in argmax.
 
     Args:
         image: image features, float32 or float64; their norms cannot change a rank.
-        text: one feature a class, of the same dtype and width.
+        text: one feature for each class, of the same dtype and width.
         labels: class of each sample, from 0 to the number of classes - 1.
         orders: one order ``[neuron]`` or several ``[order, neuron]``, as
             `purescope.maths.strategies` makes them.
-        ks: how many neurons to keep, each from 1 to d; results stand in ascending k, each k once.
-        renormalise: give the text features unit norm again over the neurons kept.
-        dropped: what the neurons not kept are set to in the image features, see `ablation_values`;
+        ks: how many neurons to keep, each from 1 to d; results are sorted by ascending k, each k
+            once.
+        renormalise: scale the text features to unit norm again over the kept neurons.
+        dropped: the values that dropped neurons get in the image features, see `ablation_values`;
             zero by default.
 
     Raises:
         InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label or a k is out
-            of range, or class features are to lose the dropped neurons (`renormalise`) and to meet
-            their values (`dropped`) too.
+            of range, an order is not a permutation, or `renormalise` and `dropped` are both given.
     """
     orders, ks = cells.check(image, text, labels, orders, ks)
     ranks = torch.empty(len(orders), len(ks), len(image), dtype=torch.int32)
     labels = labels.long()
     text = text if renormalise else _apart(text)
-    for turn, block, logits in logits_by_k(
+    for chunk, block, logits in logits_by_k(
         image, text, orders, ks, renormalise=renormalise, dropped=dropped
     ):
-        ranks[turn, :, block] = _ranks(logits, labels[block]).unflatten(0, (-1, len(ks)))
+        ranks[chunk, :, block] = _ranks(logits, labels[block]).unflatten(0, (-1, len(ks)))
     return ranks
 
 
 def _apart(text: Float[Tensor, "class neuron"]) -> Float[Tensor, "class neuron"]:
-    """Class features less their mean, where they differ from it by little.
+    """Subtract the mean class feature where the classes differ little from it.
 
-    What all classes have in common moves no rank, but the rounding of its products would, once that
-    is as large as the differences: with classes in a cone of width 3e-4 float32 took two of three
-    right answers for wrong ones.
+    What all classes have in common changes no rank. But the rounding of its products does, once it
+    is as large as the differences: with classes in a cone of width 3e-4, float32 called two of
+    three right answers wrong.
     """
-    mean = text.double().mean(0)
-    apart = text.double() - mean
-    narrow = bool(apart.square().sum() < _NARROW * text.double().square().sum())
-    return apart.to(text.dtype) if narrow else text
+    centred = text.double() - text.double().mean(0)
+    narrow = bool(centred.square().sum() < _NARROW * text.double().square().sum())
+    return centred.to(text.dtype) if narrow else text
 
 
 def _ranks(
     logits: Float[Tensor, "cell class sample"], labels: Int64[Tensor, " sample"]
-) -> Int32[Tensor, "k sample"]:
+) -> Int32[Tensor, "cell sample"]:
+    """Count the classes that beat the true one."""
     own = logits.gather(1, labels.expand(len(logits), 1, -1))
-    beaten = torch.empty_like(
-        logits
-    )  # floats: counting them is a vectorised sum, counting booleans is not
-    ranks = torch.gt(logits, own, out=beaten).sum(1).to(torch.int32)
-    level = torch.eq(logits, own, out=beaten).sum(1) > 1
-    if level.any():
-        k, sample = level.nonzero(as_tuple=True)
-        tied = logits[k, :, sample] == own[k, 0, sample][:, None]
+    # In floats, because the sum of floats is vectorised and that of booleans is not.
+    compared = torch.empty_like(logits)
+    ranks = torch.gt(logits, own, out=compared).sum(1).to(torch.int32)
+    has_tie = torch.eq(logits, own, out=compared).sum(1) > 1
+    if has_tie.any():
+        cell, sample = has_tie.nonzero(as_tuple=True)
+        tied = logits[cell, :, sample] == own[cell, 0, sample][:, None]
         lower = torch.arange(logits.shape[1]) < labels[sample][:, None]
-        ranks[k, sample] += (tied & lower).sum(1, dtype=torch.int32)
+        ranks[cell, sample] += (tied & lower).sum(1, dtype=torch.int32)
     return ranks
 
 
@@ -296,19 +286,19 @@ def best_other_by_k(
     renormalise: bool = False,
     dropped: Float[Tensor, "#sample neuron"] | None = None,
 ) -> Int64[Tensor, "order k sample"]:
-    """The class, other than its own, that each sample is most like with the first k neurons; the
-    lower one of equals.
+    """Return the class that each sample is most similar to, besides its own, with the first k
+    neurons.
 
-    It is what a sample of another rank than 0 is taken for, see `ranks_by_k`; of rank 0, what it is
-    next like. Own classes are left out, so whether a sample is right is decided in one place,
-    there.
+    Of equal classes it is the lower one. For a sample of rank above 0, see `ranks_by_k`, this is
+    the class that it is mistaken for; for rank 0, the second most similar class. The own class is
+    excluded here, so `ranks_by_k` alone decides whether a sample is right.
 
     Args:
-        image, text, labels, orders, ks, renormalise, dropped: as in `ranks_by_k`; two classes or
-            more.
+        image, text, labels, orders, ks, renormalise, dropped: as in `ranks_by_k`; at least two
+            classes.
 
     Raises:
-        InputError: as `ranks_by_k`, or there is one class only.
+        InputError: as in `ranks_by_k`, or there is only one class.
 
     Examples:
         >>> image, text = torch.tensor([[0.6, 0.8, 0.0]]), torch.eye(3)
@@ -317,13 +307,13 @@ def best_other_by_k(
     """
     orders, ks = cells.check(image, text, labels, orders, ks)
     if len(text) < 2:
-        raise InputError("text features of one class", expected="at least two to choose between")
+        raise InputError("text features of one class", expected="at least two classes")
     others = torch.empty(len(orders), len(ks), len(image), dtype=torch.int64)
     labels = labels.long()
-    for turn, block, logits in logits_by_k(
+    for chunk, block, logits in logits_by_k(
         image, text, orders, ks, renormalise=renormalise, dropped=dropped
     ):
         own = labels[block].expand(len(logits), 1, -1)
-        best = logits.scatter_(1, own, -torch.inf).argmax(1)  # of equal ones the first
-        others[turn, :, block] = best.unflatten(0, (-1, len(ks)))
+        best = logits.scatter_(1, own, -torch.inf).argmax(1)  # the first of equal ones
+        others[chunk, :, block] = best.unflatten(0, (-1, len(ks)))
     return others

@@ -1,10 +1,10 @@
-"""Other axes for the same embedding: rotations, under which no full-width logit changes.
+"""Other axes for the same embedding: rotations, which change no logit over all neurons.
 
-A basis is an orthogonal matrix ``[neuron, neuron]``, float64, whose column m is the new axis m,
-first = kept first. Features become ``features @ basis`` and projections ``basis.T @ projection``,
-both towers alike, so logits, cosines and silhouettes over all axes stay what they are. What single
-axes have, as purity and the prefixes of an order, does change: rotations say how much of a result
-is owed to the axes that a model came with.
+A basis is an orthogonal matrix ``[neuron, neuron]``, float64. Its column m is the new axis m, and
+the first axis is kept first. Features become ``features @ basis`` and projections ``basis.T @
+projection``, the same for both towers. So logits, cosines and silhouettes over all axes stay the
+same. Properties of single axes do change: purity, and the first k axes of an order. So rotations
+show how much of a result is due to the axes that a model has.
 """
 
 import math
@@ -21,7 +21,7 @@ from purescope.maths.overlaps import Projections, centre, side_by_side
 from purescope.maths.scores import StrategyInput
 from purescope.parallel import on_each_core
 
-_ROWS = 1 << 13  # that are taken in float64 at a time
+_ROWS = 1 << 13  # rows that are converted to float64 at a time
 
 Orthogonal: TypeAlias = Float[Tensor, "neuron neuron"]
 
@@ -31,10 +31,11 @@ class Basis:
     """A row of `BASES`.
 
     Args:
-        of: from what is given and a seed to a basis; only a `seeded` one reads the seed.
+        of: the function from a strategy's input and a seed to a basis; only a `seeded` basis uses
+            the seed.
         needs: ``weights`` or ``features`` (of images).
-        seeded: there is a basis for each seed.
-        what: one line for readers, with its source.
+        seeded: whether there is a different basis for each seed.
+        what: a description in one line, with its source.
     """
 
     of: Callable[[StrategyInput, int], Orthogonal]
@@ -44,12 +45,12 @@ class Basis:
 
 
 def random_rotation(given: StrategyInput, seed: int = 0) -> Orthogonal:
-    """A uniformly (Haar) drawn orthogonal matrix; its first k axes are a random projection to k
+    """Draw a uniform (Haar) orthogonal matrix; its first k axes are a random projection to k
     dimensions.
 
-    QR of a Gaussian matrix, with the signs of R's diagonal taken out, without which the law would
-    not be uniform (Mezzadri, "How to generate random matrices from the classical compact groups",
-    2007).
+    It comes from the QR decomposition of a Gaussian matrix. The signs of R's diagonal are removed,
+    because the distribution would not be uniform otherwise (Mezzadri, "How to generate random
+    matrices from the classical compact groups", 2007).
 
     Examples:
         >>> given = StrategyInput(Projections(torch.eye(3), torch.eye(3)))
@@ -66,11 +67,12 @@ def random_rotation(given: StrategyInput, seed: int = 0) -> Orthogonal:
 
 
 def random_rotations(neurons: int, draws: int, seed: int) -> Float[Tensor, "draw neuron neuron"]:
-    """Draw many uniform (Haar) bases, float32: 200 as products of one of 15 and another of 15.
+    """Draw many uniform (Haar) bases, float32: 200 of them as products of one of 15 and another of
+    15.
 
-    A product with a Haar matrix is one, and two products that differ in a factor are independent of
-    each other. So the share of the bases in which something is so has the mean and the spread that
-    it has over independent ones, at a fifth of the time.
+    A product with a Haar matrix is Haar distributed, and two products that differ in a factor are
+    independent of each other. So the fraction of bases with some property has the mean and variance
+    that it has over independent bases, in a fifth of the time.
 
     Examples:
         >>> random_rotations(3, draws=5, seed=0).shape
@@ -79,17 +81,19 @@ def random_rotations(neurons: int, draws: int, seed: int) -> Float[Tensor, "draw
     given = StrategyInput(Projections(torch.eye(neurons), torch.eye(neurons)))
     few = math.isqrt(draws - 1) + 1
     factors = list(
-        on_each_core(lambda place: random_rotation(given, seed + place).float(), range(2 * few))
+        on_each_core(lambda number: random_rotation(given, seed + number).float(), range(2 * few))
     )
     return torch.stack([factors[draw // few] @ factors[few + draw % few] for draw in range(draws)])
 
 
 def svd(given: StrategyInput, seed: int = 0) -> Orthogonal:
-    """Left singular vectors of both projections side by side, each of Frobenius norm 1; most weight
+    """Return the left singular vectors of both projections side by side, largest singular value
     first.
 
+    Each projection is scaled to Frobenius norm 1.
+
     Examples:
-        Neuron 1 weighs most, so it is the first axis:
+        Neuron 1 has the largest weights, so it is the first axis:
 
         >>> tower = torch.diag(torch.tensor([1.0, 3.0]))
         >>> svd(StrategyInput(Projections(tower, tower)))
@@ -100,10 +104,10 @@ def svd(given: StrategyInput, seed: int = 0) -> Orthogonal:
 
 
 def pca(given: StrategyInput, seed: int = 0) -> Orthogonal:
-    """Principal axes of the image features; most variance first (Pearson 1901).
+    """Return the principal axes of the image features, largest variance first (Pearson 1901).
 
-    The mean is taken away to find the axes only: features are rotated as they are, or logits would
-    change.
+    The mean is subtracted only to find the axes. The features are rotated with their mean, because
+    logits would change otherwise.
 
     Raises:
         InputError: there are no image features, or fewer than two.
@@ -119,7 +123,7 @@ def pca(given: StrategyInput, seed: int = 0) -> Orthogonal:
     if given.image is None:
         raise InputError(
             "pca without image features",
-            expected="features whose variance orders the axes",
+            expected="image features, whose variance orders the axes",
             fix="give image=",
         )
     return _principal_axes(centre(given.image.T, "image features"))
@@ -146,11 +150,12 @@ def rotate(what: Float[Tensor, "row neuron"], basis: Orthogonal) -> Float[Tensor
 def rotate(
     what: Projections | Float[Tensor, "row neuron"], basis: Orthogonal
 ) -> Projections | Float[Tensor, "row neuron"]:
-    """Projections, or the features of images or classes, on the axes of a basis, in the dtype they
-    came in.
+    """Express projections, or features of images or classes, in the axes of a basis.
+
+    The dtype stays the same.
 
     Raises:
-        InputError: the basis is of another number of neurons.
+        InputError: the basis has another number of neurons.
 
     Examples:
         A quarter turn: the new axis 0 is the old axis 1.
@@ -164,18 +169,19 @@ def rotate(
     if what.shape[-1] != len(basis):
         raise InputError(
             f"a basis of {len(basis)} axes for {what.shape[-1]} neurons",
-            expected="the same number",
+            expected="as many axes as neurons",
             fix="make the basis from the same model",
         )
     rotated = torch.empty(what.shape, dtype=what.dtype)
-    for some, rows in zip(rotated.split(_ROWS), what.detach().split(_ROWS), strict=True):
-        some.copy_(rows.to(basis.dtype) @ basis)
+    for target, rows in zip(rotated.split(_ROWS), what.detach().split(_ROWS), strict=True):
+        target.copy_(rows.to(basis.dtype) @ basis)
     return rotated
 
 
 def _principal_axes(rows: Float[Tensor, "neuron width"]) -> Orthogonal:
-    """Eigenvectors of ``rows @ rows.T``, largest value first, the largest entry of each
-    positive.
+    """Return the eigenvectors of ``rows @ rows.T``, largest eigenvalue first.
+
+    The sign of each makes its largest entry positive.
     """
     vectors = torch.linalg.eigh(rows @ rows.T).eigenvectors.flip(1)
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))

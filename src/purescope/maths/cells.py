@@ -1,31 +1,30 @@
-"""What accuracy and silhouette share: checked arguments, masks of the cells, and blocks of samples.
+"""What accuracy and silhouette share: cells of orders and ks, checked arguments, blocks of samples.
 
-Samples are read in blocks, so memory is bounded by a block and the results: one number for each
-order, k and sample. Inside a block results are laid out ``[row, sample]``: a reduction over rows
-runs over whole rows.
+Samples are processed in blocks. So memory is bounded by a block and the results, which are one
+number for each order, k and sample. Inside a block, results have the shape ``[row, sample]``, so a
+reduction over rows adds whole rows.
 
-A neuron that is not kept is set to zero, to its mean, or to its value on another image. Zero is the
-experiment's. The others leave a pruned embedding nearer to those the class features were made for:
-a mean takes away what tells images apart and no more, and a value of another image keeps even the
-neuron's distribution.
+A neuron that is not kept is set to zero, to its mean, or to its value on another image. The
+experiment uses zero. The other two keep a pruned embedding closer to the embeddings that the class
+features were made for: a mean removes only what distinguishes images, and a value of another image
+also keeps the neuron's distribution.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from purescope.errors import InputError, near_miss
-from purescope.maths.keep import check_keep
 
-BLOCK_SAMPLES = 2048  # at 512 neurons four megabytes: a block is worth most while it stays in cache
+BLOCK_SAMPLES = 2048  # four megabytes at 512 neurons: blocks are fast while they fit in the cache
 BLOCK_BYTES = 8 << 20  # of results, before they are reduced
 
 
 def blocks(samples: int, rows: int, itemsize: int) -> Iterator[slice]:
-    """All samples in turn, in blocks for which `rows` numbers a sample stay within the block
-    budget.
+    """Split all samples into blocks that hold at most `BLOCK_BYTES` at `rows` numbers for each
+    sample.
     """
     length = max(1, min(BLOCK_SAMPLES, BLOCK_BYTES // (rows * itemsize)))
     return (slice(first, first + length) for first in range(0, samples, length))
@@ -34,7 +33,7 @@ def blocks(samples: int, rows: int, itemsize: int) -> Iterator[slice]:
 def masks(
     orders: Int64[Tensor, "order neuron"], ks: list[int], dtype: torch.dtype
 ) -> Float[Tensor, "order k neuron"]:
-    """1 for each neuron that a cell keeps, else 0."""
+    """Return 1 for each neuron that a cell keeps, else 0."""
     ranks = orders.argsort(dim=1)
     return (ranks[:, None] < torch.tensor(ks)[:, None]).to(dtype)
 
@@ -42,55 +41,18 @@ def masks(
 def check(
     image: Tensor, text: Tensor | None, labels: Tensor, orders: Tensor, ks: Sequence[int]
 ) -> tuple[Tensor, list[int]]:
-    """Validated ``[order, neuron]`` orders and ascending ks."""
-    for name, features in (("image", image), ("text", text)):
-        if features is None:
-            continue
-        if (
-            features.dtype not in (torch.float32, torch.float64)
-            or features.ndim != 2
-            or 0 in features.shape
-        ):
-            raise InputError(
-                f"{name} features are {features.dtype} of shape {list(features.shape)}",
-                expected="float32 or float64, [rows, neuron]",
-            )
-        if features.shape[1] != image.shape[1] or features.dtype != image.dtype:
-            raise InputError(
-                f"image {image.dtype} {list(image.shape)}, text {features.dtype} "
-                f"{list(features.shape)}",
-                expected="the same number of neurons and the same dtype",
-            )
-        if (
-            not features.sum().isfinite() and not features.isfinite().all()
-        ):  # the sum settles it in one quick pass
-            row = int((~features.isfinite()).any(1).nonzero()[0, 0])
-            raise InputError(
-                f"{name} features have a NaN or infinite value, first in row {row}",
-                expected="finite values",
-            )
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(
-            f"labels are {labels.dtype}", expected="whole numbers: the index of each sample's class"
-        )
-    if labels.shape != image.shape[:1]:
-        raise InputError(
-            f"{labels.numel()} labels for {len(image)} samples", expected="one label a sample"
-        )
-    classes = len(text) if text is not None else int(labels.max()) + 1
-    outside = ((labels < 0) | (labels >= classes)).nonzero()
-    if len(outside):
-        raise InputError(
-            f"label {int(labels[outside[0, 0]])} of sample {int(outside[0, 0])}",
-            expected=f"0 to {classes - 1}; {len(outside)} labels are outside",
-        )
+    """Check the arguments of an evaluation.
+
+    Returns:
+        The orders as ``[order, neuron]``, and the ks ascending.
+    """
+    _check_features("image", image, image)
+    if text is not None:
+        _check_features("text", text, image)
+    _check_labels(labels, len(image), None if text is None else len(text))
     neurons = image.shape[1]
-    if (
-        orders.dtype != torch.int64
-        or orders.ndim not in (1, 2)
-        or orders.shape[-1] != neurons
-        or not len(orders)
-    ):
+    is_matrix = orders.ndim in (1, 2) and orders.shape[-1] == neurons and len(orders) > 0
+    if orders.dtype != torch.int64 or not is_matrix:
         raise InputError(
             f"orders are {orders.dtype} of shape {list(orders.shape)}",
             expected=f"int64, [{neurons}] or [order, {neurons}]",
@@ -99,24 +61,107 @@ def check(
     orders = orders if orders.ndim == 2 else orders[None]
     if not (orders.sort(dim=1).values == torch.arange(neurons)).all():
         raise InputError(
-            f"an order that is no permutation of the {neurons} neurons",
+            f"an order that is not a permutation of the {neurons} neurons",
             expected="each neuron once",
             fix="use purescope.order_neurons",
         )
     return orders, check_keep(ks, neurons)
 
 
+def _check_features(name: str, features: Tensor, image: Tensor) -> None:
+    is_matrix = features.ndim == 2 and 0 not in features.shape
+    if features.dtype not in (torch.float32, torch.float64) or not is_matrix:
+        raise InputError(
+            f"{name} features are {features.dtype} of shape {list(features.shape)}",
+            expected="float32 or float64, [rows, neuron]",
+        )
+    if features.shape[1] != image.shape[1] or features.dtype != image.dtype:
+        raise InputError(
+            f"image {image.dtype} {list(image.shape)}, text {features.dtype} "
+            f"{list(features.shape)}",
+            expected="the same number of neurons and the same dtype",
+        )
+    # A finite sum proves in one quick pass that all values are finite.
+    if not features.sum().isfinite() and not features.isfinite().all():
+        row = int((~features.isfinite()).any(1).nonzero()[0, 0])
+        raise InputError(
+            f"{name} features have a NaN or infinite value, first in row {row}",
+            expected="finite values",
+        )
+
+
+def _check_labels(labels: Tensor, samples: int, classes: int | None) -> None:
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise InputError(
+            f"labels are {labels.dtype}", expected="whole numbers: the index of each sample's class"
+        )
+    if labels.shape != (samples,):
+        raise InputError(
+            f"{labels.numel()} labels for {samples} samples",
+            expected="one label for each sample",
+        )
+    classes = classes or int(labels.max()) + 1
+    outside = ((labels < 0) | (labels >= classes)).nonzero()
+    if len(outside):
+        raise InputError(
+            f"label {int(labels[outside[0, 0]])} of sample {int(outside[0, 0])}",
+            expected=f"0 to {classes - 1}; {len(outside)} labels are outside",
+        )
+
+
+def check_keep(keep: int | Iterable[int], neurons: int) -> list[int]:
+    """Return the ks to evaluate: ascending, without repeats, each from 1 to `neurons`.
+
+    Raises:
+        InputError: there is no k, or one is not a whole number in that range.
+
+    Examples:
+        >>> check_keep([300, 200, 200], neurons=512)
+        [200, 300]
+    """
+    # An array, of NumPy or torch, becomes a number or a list of numbers.
+    plain: object = keep.tolist() if hasattr(keep, "tolist") else keep
+    ks = set()
+    for k in plain if isinstance(plain, Iterable) and not isinstance(plain, str) else [plain]:
+        if isinstance(k, bool) or not hasattr(k, "__index__") or k not in range(1, neurons + 1):
+            raise InputError(
+                f"k = {k!r} neurons to keep",
+                expected=f"a whole number from 1 to {neurons}, the number of neurons of this model",
+                fix="change --keep KS (keep=KS)",
+            )
+        ks.add(int(k))
+    if not ks:
+        raise InputError(
+            "no k to evaluate",
+            expected=f"at least one from 1 to {neurons}",
+            fix="--keep KS (keep=KS)",
+        )
+    return sorted(ks)
+
+
+def default_keep(neurons: int) -> list[int]:
+    """Return the experiment's ks, 200 to 500 in steps of 50 at d = 512, as fractions of any d.
+
+    Examples:
+        >>> default_keep(512)
+        [200, 250, 300, 350, 400, 450, 500]
+        >>> default_keep(768)
+        [300, 375, 450, 525, 600, 675, 750]
+    """
+    return sorted({max(1, round(k * neurons / 512)) for k in range(200, 501, 50)})
+
+
 def ablation_values(
     image: Float[Tensor, "sample neuron"], ablation: str = "zero", *, seed: int = 0
 ) -> Float[Tensor, "#sample neuron"] | None:
-    """The value that each neuron has once it is dropped, for `ranks_by_k`; None where that is zero.
+    """Return the value that each neuron gets when it is dropped, for `ranks_by_k`; None for zero.
 
     Args:
         image: image features.
         ablation: ``zero``; ``mean``, each neuron's mean over the images; or ``resample``, the whole
             embedding of one other image, drawn once for each image (a derangement by a random
             cycle).
-        seed: of the drawing.
+        seed: seed of the random cycle.
 
     Raises:
         InputError: the ablation is unknown, or there is no other image to draw.
@@ -135,18 +180,18 @@ def _zero(image: Tensor, seed: int) -> None:
 
 
 def _mean(image: Tensor, seed: int) -> Tensor:
-    some = image.split(
-        max(1, (1 << 22) // len(image)), dim=1
-    )  # neurons at a time: no second copy of all features
-    return torch.cat([block.double().mean(0, keepdim=True) for block in some], dim=1).to(
-        image.dtype
-    )
+    # Some neurons at a time, so that there is no float64 copy of all features.
+    groups = image.split(max(1, (1 << 22) // len(image)), dim=1)
+    means = torch.cat([group.double().mean(0, keepdim=True) for group in groups], dim=1)
+    return means.to(image.dtype)
 
 
 def _resample(image: Tensor, seed: int) -> Tensor:
     if len(image) < 2:
         raise InputError(
-            "one image alone to resample from", expected="at least two", fix="use ablation 'mean'"
+            "only one image to resample from",
+            expected="at least two",
+            fix="use ablation 'mean'",
         )
     cycle = torch.randperm(len(image), generator=torch.Generator().manual_seed(seed))
     other = torch.empty_like(cycle)

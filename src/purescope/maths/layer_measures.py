@@ -1,8 +1,7 @@
-"""How independent the neurons of a layer are, in one number, and what random weights of its shape
-give.
+"""How independent the neurons of a layer are, in one number, and the value for random weights.
 
-`LAYER_MEASURES` holds functions to one number for the layer; dead neurons are left out, NaN where
-all are dead.
+`LAYER_MEASURES` holds functions from a layer to one number. They leave out dead neurons, and give
+NaN if all neurons are dead.
 """
 
 import math
@@ -23,8 +22,9 @@ LayerMeasure: TypeAlias = Callable[[Float[Tensor, "neuron width"]], float]
 
 
 def effective_rank(projection: Float[Tensor, "neuron width"]) -> float:
-    """``exp(entropy of the singular values over their sum)``, 1 to the rank (Roy and Vetterli
-    2007).
+    """Return ``exp(entropy of the singular values over their sum)``: 1 to the rank.
+
+    Source: Roy and Vetterli 2007.
 
     Examples:
         >>> round(effective_rank(torch.eye(3)), 4)
@@ -36,8 +36,9 @@ def effective_rank(projection: Float[Tensor, "neuron width"]) -> float:
 
 
 def participation_ratio(projection: Float[Tensor, "neuron width"]) -> float:
-    """``(sum of s^2)^2 / sum of s^4`` of the singular values s, 1 to the rank: dimensions that bear
-    the variance.
+    """Return ``(sum of s^2)^2 / sum of s^4`` of the singular values s: 1 to the rank.
+
+    It is the number of dimensions that carry the variance.
 
     Examples:
         >>> round(participation_ratio(torch.diag(torch.tensor([2.0, 1.0]))), 4)  # 5^2 / 17
@@ -48,7 +49,9 @@ def participation_ratio(projection: Float[Tensor, "neuron width"]) -> float:
 
 
 def stable_rank(projection: Float[Tensor, "neuron width"]) -> float:
-    """Squared Frobenius over squared spectral norm, 1 to the rank (Rudelson and Vershynin 2007).
+    """Return the squared Frobenius norm over the squared spectral norm: 1 to the rank.
+
+    Source: Rudelson and Vershynin 2007.
 
     Examples:
         >>> round(stable_rank(torch.diag(torch.tensor([2.0, 1.0]))), 4)  # 5 / 4
@@ -59,15 +62,13 @@ def stable_rank(projection: Float[Tensor, "neuron width"]) -> float:
 
 
 def orthogonality_defect(projection: Float[Tensor, "neuron width"]) -> float:
-    """Log of the product of row lengths over the volume they span, in nats: 0 if orthogonal,
-    infinite if dependent.
+    """Return the log of the product of row lengths over the volume that the rows span, in nats.
 
-    The defect of a lattice basis (Schnorr 1987); it is that of the unit rows, whatever their
-    lengths.
+    It is 0 for orthogonal rows and infinite for dependent rows. It is the defect of a lattice basis
+    (Schnorr 1987), and does not depend on the lengths of the rows.
 
     Examples:
-        Two rows at 45 degrees span sin 45 = 0.7071 of what orthogonal ones would, and -log of that
-        is
+        Two rows at 45 degrees span sin 45 = 0.7071 of what orthogonal rows would; its -log is
 
         >>> round(orthogonality_defect(torch.tensor([[1.0, 0.0], [1.0, 1.0]])), 4)
         0.3466
@@ -83,8 +84,9 @@ def orthogonality_defect(projection: Float[Tensor, "neuron width"]) -> float:
 
 
 def condition_number(projection: Float[Tensor, "neuron width"]) -> float:
-    """Largest over smallest singular value, from 1 up; infinite where rows and columns both are
-    dependent.
+    """Return the largest over the smallest singular value, from 1 up.
+
+    It is infinite where both the rows and the columns are dependent.
 
     Examples:
         >>> round(condition_number(torch.diag(torch.tensor([2.0, 0.5]))), 4)
@@ -98,7 +100,9 @@ def condition_number(projection: Float[Tensor, "neuron width"]) -> float:
 
 
 def mutual_coherence(projection: Float[Tensor, "neuron width"]) -> float:
-    """The largest absolute cosine of two neurons, from `welch_bound` to 1 (Donoho and Huo 2001).
+    """Return the largest absolute cosine of two neurons, from `welch_bound` to 1.
+
+    Source: Donoho and Huo 2001.
 
     Examples:
         >>> round(mutual_coherence(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])), 4)
@@ -119,8 +123,8 @@ LAYER_MEASURES: dict[str, LayerMeasure] = {
 
 
 def _live(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "live width"]:
-    """The rows that are not zero, brought to a largest entry of 1, which no layer measure is
-    changed by.
+    """Return the rows that are not zero, scaled to a largest entry of 1; no layer measure depends
+    on it.
     """
     dead = dead_neurons(projection)
     rows = projection.detach().double()
@@ -128,22 +132,24 @@ def _live(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "live widt
 
 
 def _singular_values(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " rank"]:
-    """Of the live neurons, largest first; none where all are dead."""
+    """Return the singular values of the live neurons, largest first; none if all are dead."""
     live = _live(projection)
     return torch.linalg.svdvals(live) if len(live) else live.new_empty(0)
 
 
 def _rounding(matrix: Float[Tensor, "neuron width"]) -> float:
-    """What of the largest singular value is as good as zero: LAPACK's and numpy's rule."""
+    """Return the share of the largest singular value that counts as zero: LAPACK's and numpy's
+    rule.
+    """
     return max(matrix.shape) * torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A measure of Gaussian weights: mean, and standard deviation of a layer's value and of one
-    neuron's.
+    """A measure of Gaussian weights: its mean, and the standard deviations of a layer and of a
+    neuron.
 
-    `neuron_sd` is NaN for a measure that is of layers only; `draws` layers were made.
+    `neuron_sd` is NaN for a measure of whole layers; `draws` is the number of simulated layers.
     """
 
     mean: float
@@ -156,17 +162,17 @@ class Reference:
 def gaussian_reference(
     measure: str, neurons: int, width: int, *, draws: int = 20, seed: int = 0
 ) -> Reference:
-    """Mean and spread of a measure over layers of independent Gaussian weights of one shape,
-    simulated.
+    """Simulate mean and spread of a measure over layers of independent Gaussian weights of one
+    shape.
 
-    A layer's value of a measure in `MEASURES` is its mean over neurons. ``(value - mean) / sd`` is
-    the z-score of a layer, ``(value - mean) / neuron_sd`` that of a neuron.
+    For a measure in `MEASURES`, the value of a layer is the mean over its neurons. ``(value - mean)
+    / sd`` is the z-score of a layer, ``(value - mean) / neuron_sd`` the z-score of a neuron.
 
     Args:
         measure: a name in `MEASURES` or `LAYER_MEASURES`.
         neurons, width: the shape.
-        draws: how many layers, at least 2.
-        seed: of the weights.
+        draws: number of layers, at least 2.
+        seed: seed of the weights.
 
     Raises:
         InputError: the measure is unknown, or there are fewer than two draws.
@@ -181,15 +187,14 @@ def gaussian_reference(
     if measure not in known:
         raise InputError(f"unknown measure {measure!r}", **near_miss(measure, known))
     if draws < 2:
-        raise InputError(f"{draws} draws", expected="at least 2: a spread is measured between them")
+        raise InputError(f"{draws} draws", expected="at least 2, to measure how much they vary")
     generator = torch.Generator().manual_seed(seed)
     layers = (
         torch.randn(neurons, width, generator=generator, dtype=torch.float64) for _ in range(draws)
     )
     if measure in LAYER_MEASURES:
-        values = torch.tensor(
-            [[LAYER_MEASURES[measure](layer)] for layer in layers], dtype=torch.float64
-        )
+        by_layer = [[LAYER_MEASURES[measure](layer)] for layer in layers]
+        values = torch.tensor(by_layer, dtype=torch.float64)
     else:
         values = torch.stack([MEASURES[measure].of(layer) for layer in layers])
     means = values.mean(dim=1)

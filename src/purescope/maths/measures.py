@@ -1,10 +1,10 @@
-"""Measures of redundancy of each neuron beside the experiment's overlap: by its weights, or by what
-it responds to.
+"""Measures of each neuron's redundancy besides the overlap, from its weights or its activations.
 
-`MEASURES` holds functions from one tower's matrix ``[neuron, width]`` to one number a neuron, all
-read like overlap: larger is less pure, and a dead neuron has none (NaN) and adds nothing to the
-others. Everything is float64. Every measure of weights also takes activations ``[neuron, sample]``,
-see `purescope.maths.overlaps.activation_space`; those that `needs` says take nothing else.
+`MEASURES` holds functions from one tower's matrix ``[neuron, width]`` to one number for each
+neuron. All are read like overlap: larger is less pure. A dead neuron gets NaN and adds nothing to
+the others. Everything is float64. Every measure of weights also takes activations ``[neuron,
+sample]``, see `purescope.maths.overlaps.activation_space`. Measures with `needs` ``activations``
+take nothing else.
 """
 
 import math
@@ -27,11 +27,13 @@ RIDGE = 0.01
 def _of_cosines(
     reduce: Callable[[Float[Tensor, "neuron other"]], Float[Tensor, " neuron"]],
 ) -> NeuronMeasure:
-    """The measure that reduces each neuron's cosines with the d - 1 others, 0 with dead ones; NaN
-    for a dead one.
+    """Make a measure that reduces each neuron's cosines with the d - 1 others.
+
+    The cosine with a dead neuron is 0, and a dead neuron gets NaN.
 
     Examples:
-        >>> _of_cosines(lambda cosines: cosines.amax(dim=1))(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
+        >>> largest = _of_cosines(lambda cosines: cosines.amax(dim=1))
+        >>> largest(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
         tensor([0.7071, 0.7071, 0.7071], dtype=torch.float64)
     """
 
@@ -44,9 +46,7 @@ def _of_cosines(
 
 
 def _others(gram: Float[Tensor, "neuron neuron"]) -> Float[Tensor, "neuron other"]:
-    """Each row without its diagonal entry; a neuron alone is beside one that it has nothing in
-    common with.
-    """
+    """Return each row without its diagonal entry; a single neuron gets one other of cosine 0."""
     neurons = len(gram)
     if neurons == 1:
         return torch.zeros_like(gram)
@@ -55,7 +55,7 @@ def _others(gram: Float[Tensor, "neuron neuron"]) -> Float[Tensor, "neuron other
 
 
 def _median(cosines: Float[Tensor, "neuron other"]) -> Float[Tensor, " neuron"]:
-    """Of the absolute values; the mean of the middle two where their number is even."""
+    """Return the median of absolute values, the mean of the middle two for an even number."""
     ordered = cosines.abs().sort(dim=1).values
     others = ordered.shape[1]
     return (ordered[:, (others - 1) // 2] + ordered[:, others // 2]) / 2
@@ -70,19 +70,19 @@ signed_mean = _of_cosines(lambda cosines: cosines.mean(dim=1))
 def r2(
     projection: Float[Tensor, "neuron width"], *, ridge: float = RIDGE
 ) -> Float[Tensor, " neuron"]:
-    """How much of each neuron the others explain together: 0 (orthogonal to all) to 1 (a
-    combination of them).
+    """Return how much of each neuron the others together explain: 0 (orthogonal to all) to 1.
 
-    ``1 - min over b of |u_j - sum_{i != j} b_i u_i|^2 + ridge |b|^2`` over unit rows u. At ``ridge
-    = 0`` it is the R^2 of a regression without intercept, which is 1 for every neuron as soon as
-    there are more neurons than width; ridge regression (Hoerl and Kennard 1970) still tells neurons
-    apart that need large or small coefficients. By the inverse M of ``cosine gram + ridge`` it is
-    ``1 + ridge - 1 / M_jj``, so it falls as the ridge leverage ``1 - ridge M_jj`` rises: neurons
-    with little leverage are those that the others explain. `ridge` is positive; a tiny one gives
-    the R^2 of ordinary regression.
+    At 1 it is a combination of the others. ``1 - min over b of |u_j - sum_{i != j} b_i u_i|^2 +
+    ridge |b|^2`` over unit rows u. At ``ridge = 0`` it is the R^2 of a regression without
+    intercept, which is 1 for every neuron as soon as there are more neurons than width. Ridge
+    regression (Hoerl and Kennard 1970) still separates neurons that need large coefficients from
+    those that need small ones. With the inverse M of ``cosine gram + ridge`` it is ``1 + ridge - 1
+    / M_jj``, so it falls as the ridge leverage ``1 - ridge M_jj`` rises: the others explain the
+    neurons that have little leverage. `ridge` is positive; a tiny value gives the R^2 of ordinary
+    regression.
 
     Examples:
-        A twin explains its twin, up to the ridge: 1 / (1 + 0.01).
+        One of two parallel neurons explains the other, up to the ridge: 1 / (1 + 0.01).
 
         >>> r2(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])).round(decimals=4)
         tensor([0.9901, 0.9901, 0.0000], dtype=torch.float64)
@@ -96,15 +96,15 @@ def r2(
 
 
 def interference(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """What the other neurons put on each one's direction: 0 (nothing) up to d, when the others are
-    long and parallel.
+    """Return the squared weight of the other neurons along each one's direction: 0 up to d.
 
-    ``sum_{i != j} (W_j/|W_j| . W_i)^2`` of Elhage et al., "Toy Models of Superposition" (2022), in
-    units of the mean ``|W_i|^2`` of the live neurons, so that the scale of a checkpoint does not
-    matter.
+    It is d where the others are long and parallel. ``sum_{i != j} (W_j/|W_j| . W_i)^2`` of Elhage
+    et al., "Toy Models of Superposition" (2022), in units of the mean ``|W_i|^2`` of the live
+    neurons, so that the scale of a checkpoint does not matter.
 
     Examples:
-        The mean square is (1 + 4 + 1) / 3 = 2; neuron 0 bears 4 of its twin, which bears 1 in turn:
+        The mean square is (1 + 4 + 1) / 3 = 2. Neuron 0 gets 4 from the parallel neuron 1, and
+        neuron 1 gets 1 from neuron 0:
 
         >>> interference(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]))
         tensor([2.0000, 0.5000, 0.0000], dtype=torch.float64)
@@ -114,15 +114,17 @@ def interference(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " n
 
 
 def dimensionality(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """The share of a dimension each neuron has to itself: 1 (orthogonal to all) down to 0; larger
-    is purer.
+    """Return the share of a dimension that each neuron has to itself: 1 (orthogonal to all) down to
+    0.
 
-    ``D_j = |W_j|^2 / sum_i (W_j/|W_j| . W_i)^2``, the sum with i = j (Elhage et al., "Toy Models of
-    Superposition", 2022; Scherlis et al., "Polysemanticity and Capacity", 2022, call it capacity).
-    Lengths count: beside a long neighbour little is left. NaN for a dead neuron.
+    Larger is purer. ``D_j = |W_j|^2 / sum_i (W_j/|W_j| . W_i)^2``, where the sum includes i = j
+    (Elhage et al., "Toy Models of Superposition", 2022; Scherlis et al., "Polysemanticity and
+    Capacity", 2022, call it capacity). Lengths count: a neuron parallel to a longer one has a small
+    share. NaN for a dead neuron.
 
     Examples:
-        Of the direction they share, neuron 0 has 1 / (1 + 4) and its longer twin 4 / (4 + 1):
+        Neurons 0 and 1 are parallel. Neuron 0 has 1 / (1 + 4) of their direction, and the longer
+        neuron 1 has 4 / (4 + 1):
 
         >>> dimensionality(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]))
         tensor([0.2000, 0.8000, 1.0000], dtype=torch.float64)
@@ -134,10 +136,10 @@ def dimensionality(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "
 
 
 def welch_bound(neurons: int, width: int) -> float:
-    """The least mutual coherence that many neurons can have in few dimensions (Welch 1974); 0 where
-    all fit.
+    """Return the smallest mutual coherence that d neurons can have in w dimensions; 0 for d up to
+    w.
 
-    ``sqrt((d - w) / (w (d - 1)))`` for d neurons in w dimensions.
+    ``sqrt((d - w) / (w (d - 1)))`` (Welch 1974).
 
     Examples:
         Three directions in the plane are 60 degrees apart at best:
@@ -151,8 +153,9 @@ def welch_bound(neurons: int, width: int) -> float:
 def _squares_and_interference(
     projection: Float[Tensor, "neuron width"],
 ) -> tuple[Float[Tensor, " neuron"], Float[Tensor, " neuron"]]:
-    """``|W_j|^2`` and ``sum_{i != j} (W_j/|W_j| . W_i)^2`` in a common unit that keeps them in
-    range; NaN if dead.
+    """Return ``|W_j|^2`` and ``sum_{i != j} (W_j/|W_j| . W_i)^2``; NaN for a dead neuron.
+
+    Both are in a common unit that keeps them in range.
     """
     dead = dead_neurons(projection)
     cosines = cosine_gram(projection).fill_diagonal_(0)
@@ -162,16 +165,15 @@ def _squares_and_interference(
     return squares.masked_fill(dead, math.nan), received.masked_fill(dead, math.nan)
 
 
-_IMAGES = 1 << 11  # that are taken in float64 at a time
-_NUMBERS = 1 << 20  # the same of neurons, over all images
+_IMAGES = 1 << 11  # images that are converted to float64 at a time
+_NUMBERS = 1 << 20  # activations that are converted at a time, of some neurons over all images
 
 
 def pearson(activations: Float[Tensor, "neuron sample"]) -> Float[Tensor, " neuron"]:
-    """Mean absolute Pearson correlation of each neuron's activations with those of the d - 1
-    others: 0 to 1.
+    """Return the mean absolute Pearson correlation of each neuron with the d - 1 others: 0 to 1.
 
     For activations that are linear in the weights, it is the overlap of the weights under the
-    covariance of their input, see `under_covariance`. A neuron that never changes has no
+    covariance of their input, see `under_covariance`. A neuron whose activation is constant has no
     correlation: NaN.
 
     Raises:
@@ -187,21 +189,22 @@ def pearson(activations: Float[Tensor, "neuron sample"]) -> Float[Tensor, " neur
 def monosemanticity(
     activations: Float[Tensor, "image neuron"], embeddings: Float[Tensor, "image dimension"]
 ) -> Float[Tensor, " neuron"]:
-    """How alike the images are that each neuron responds to: -1 to 1, larger is purer.
+    """Return how similar the images are that each neuron responds to: -1 to 1, larger is purer.
 
-    ``sum_{n != m} a_n a_m cos(e_n, e_m) / sum_{n != m} a_n a_m`` over pairs of images, a being the
-    neuron's activations brought to 0..1 by their least and largest one, and e embeddings of the
-    images: the MonoSemanticity score of Pach et al., "Sparse Autoencoders Learn Monosemantic
-    Features in Vision-Language Models" (NeurIPS 2025). With unit e the sum over pairs is ``|sum_n
-    a_n e_n|^2 - sum_n a_n^2``, so it costs O(images) a neuron. NaN where no two images respond.
+    ``sum_{n != m} a_n a_m cos(e_n, e_m) / sum_{n != m} a_n a_m`` over pairs of images. Here a are
+    the neuron's activations, scaled to 0..1 by their smallest and largest value, and e are
+    embeddings of the images. This is the MonoSemanticity score of Pach et al., "Sparse Autoencoders
+    Learn Monosemantic Features in Vision-Language Models" (NeurIPS 2025). With unit e the sum over
+    pairs is ``|sum_n a_n e_n|^2 - sum_n a_n^2``, so the cost is O(images) for each neuron. NaN
+    where no two images respond.
 
     Args:
-        activations: of the neurons.
-        embeddings: of the same images, best by another encoder: a neuron is part of its own model's
-            similarities.
+        activations: activations of the neurons.
+        embeddings: embeddings of the same images, preferably by another encoder: each neuron
+            contributes to the similarities of its own model.
 
     Raises:
-        InputError: the two differ in images.
+        InputError: the two have different numbers of images.
 
     Examples:
         Neuron 0 responds to the two images that are alike, neuron 1 to two that are not:
@@ -213,43 +216,41 @@ def monosemanticity(
     if len(activations) != len(embeddings):
         raise InputError(
             f"activations of {len(activations)} images, embeddings of {len(embeddings)}",
-            expected="both of the same images, in the same order",
+            expected="the same images in the same order",
         )
     low, high = (ends.double() for ends in activations.detach().aminmax(dim=0))
     span = torch.where(high > low, high - low, math.nan)
     sums, squared, own = torch.zeros(3, activations.shape[1], dtype=torch.float64)
     along = torch.zeros(activations.shape[1], embeddings.shape[1], dtype=torch.float64)
-    for rows, others in zip(
-        activations.detach().split(_IMAGES), embeddings.split(_IMAGES), strict=True
-    ):
-        weights, unit = (rows.double() - low) / span, unit_rows(others)
+    blocks = zip(activations.detach().split(_IMAGES), embeddings.split(_IMAGES), strict=True)
+    for rows, embedded in blocks:
+        weights, unit = (rows.double() - low) / span, unit_rows(embedded)
         squares = weights.square()
         sums, squared = sums + weights.sum(dim=0), squared + squares.sum(dim=0)
         along, own = along + weights.T @ unit, own + unit.square().sum(dim=1) @ squares
     pairs, alike = sums.square() - squared, along.square().sum(dim=1) - own
-    # One image alone leaves 0 of pairs, or what rounding makes of it.
+    # If only one image responds, the sum over pairs is 0 up to rounding.
     score: Tensor = (alike / pairs.masked_fill(pairs <= 1e-12 * squared, math.nan)).clamp(-1, 1)
     return score
 
 
 def variance(activations: Float[Tensor, "sample neuron"]) -> Float[Tensor, " neuron"]:
-    """Variance of each neuron over the samples, float64, some neurons at a time.
+    """Compute the variance of each neuron over the samples, in float64, some neurons at a time.
 
     Examples:
         >>> variance(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
         tensor([1., 0.], dtype=torch.float64)
     """
     neurons = max(1, _NUMBERS // len(activations))
-    return torch.cat(
-        [some.double().var(dim=0, correction=0) for some in activations.split(neurons, dim=1)]
-    )
+    groups = activations.split(neurons, dim=1)
+    return torch.cat([group.double().var(dim=0, correction=0) for group in groups])
 
 
 def polysemanticity(activations: Float[Tensor, "neuron sample"]) -> Float[Tensor, " neuron"]:
-    """``1 - monosemanticity``, 0 to 2, the images being embedded by these same neurons.
+    """Return ``1 - monosemanticity``, 0 to 2, with the same neurons as embeddings of the images.
 
     Examples:
-        Neurons 0 and 2 respond to images that are the same to them, neuron 1 to one image:
+        Neurons 0 and 2 respond to images that they cannot distinguish, neuron 1 to only one image:
 
         >>> activations = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [2.0, 2.0, 0.0]])
         >>> polysemanticity(activations).round(decimals=6)
@@ -261,18 +262,18 @@ def polysemanticity(activations: Float[Tensor, "neuron sample"]) -> Float[Tensor
 def under_covariance(
     projection: Float[Tensor, "neuron width"], covariance: Float[Tensor, "width width"]
 ) -> Float[Tensor, "neuron width"]:
-    """The projection times the square root of its input's covariance S, float64.
+    """Multiply the projection by the square root of the covariance S of its input, in float64.
 
-    Rows of the result have the cosines ``P_i S P_j / sqrt(P_i S P_i . P_j S P_j)``: every measure
-    of it is weighted by the covariance, and its overlap is what `pearson` finds in activations
-    whose input has that covariance. Directions that no input takes count for nothing.
+    Rows of the result have the cosines ``P_i S P_j / sqrt(P_i S P_i . P_j S P_j)``. So every
+    measure of the result is weighted by the covariance, and its overlap is what `pearson` gives for
+    activations whose input has that covariance. Directions that no input takes count for nothing.
 
     Args:
-        projection: one tower's.
-        covariance: symmetric, of the vectors that the projection is applied to.
+        projection: projection of one tower.
+        covariance: symmetric covariance of the vectors that the projection is applied to.
 
     Examples:
-        Orthogonal weights, and an input in which both dimensions go together:
+        Orthogonal weights, and an input whose two dimensions are correlated:
 
         >>> overlap(under_covariance(torch.eye(2), torch.tensor([[1.0, 0.6], [0.6, 1.0]])))
         tensor([0.6000, 0.6000], dtype=torch.float64)
@@ -289,8 +290,8 @@ class Measure:
 
     Args:
         of: the function.
-        needs: ``weights``, which activations may stand in for, or ``activations``.
-        what: one line for readers, with its source.
+        needs: ``weights``, which activations can replace, or ``activations``.
+        what: a description in one line, with its source.
     """
 
     of: NeuronMeasure
@@ -311,7 +312,7 @@ MEASURES: dict[str, Measure] = {
     "r2": Measure(
         r2,
         "weights",
-        f"share the others explain together, at ridge {RIDGE} (Hoerl and Kennard 1970)",
+        f"share that the others together explain, at ridge {RIDGE} (Hoerl and Kennard 1970)",
     ),
     "interference": Measure(
         interference,
@@ -321,7 +322,7 @@ MEASURES: dict[str, Measure] = {
     "superposition": Measure(
         lambda projection: 1 - dimensionality(projection),
         "weights",
-        "1 - feature dimensionality, what of its dimension a neuron shares (Elhage et al., "
+        "1 - feature dimensionality, the share of its dimension that others take (Elhage et al., "
         "Scherlis et al. 2022)",
     ),
     "pearson": Measure(
@@ -332,6 +333,6 @@ MEASURES: dict[str, Measure] = {
     "polysemanticity": Measure(
         polysemanticity,
         "activations",
-        "1 - MonoSemanticity, how unlike the images it responds to (Pach et al. 2025)",
+        "1 - MonoSemanticity, how different the images are that it responds to (Pach et al. 2025)",
     ),
 }

@@ -6,7 +6,7 @@ A projection is a tensor ``[neuron, width]``; neuron j is its row P_j, and::
     purity_j  = 1 / overlap_j
 
 as in Sun, Zhang, Li and Wang, "Contrastive Learning with Data Misalignment" (NeurIPS 2025).
-Everything is computed in float64, whatever comes in: at d = 512 it takes milliseconds, and a
+Everything is computed in float64, whatever the input: at d = 512 it takes milliseconds, and a
 ranking must not depend on rounding.
 """
 
@@ -20,21 +20,21 @@ from torch import Tensor
 
 from purescope.errors import InputError
 
-_WIDE = 1 << 13  # columns: weights have fewer
-_BLOCK = 1 << 11  # columns of what has more that are taken in float64 at a time
+_WIDE = 1 << 13  # columns; weights have fewer
+_BLOCK = 1 << 11  # columns of a wider matrix that are converted to float64 at a time
 
 
 @dataclass(frozen=True)
 class Projections:
-    """The last linear map of each tower, rows being neurons; row j of both makes embedding
-    dimension j.
+    """The last linear map of each tower. Rows are neurons; row j of both gives embedding dimension
+    j.
 
     Args:
         image: ``[neuron, image width]``, floating-point and finite.
         text: ``[neuron, text width]``; the widths may differ.
 
     Raises:
-        InputError: the towers disagree on the number of neurons, one is not a matrix, or a weight
+        InputError: the towers have different numbers of neurons, one is not a matrix, or a weight
             is NaN or infinite.
 
     Examples:
@@ -58,7 +58,7 @@ class Projections:
                 f"{len(self.image)} neurons in the image projection, {len(self.text)} in the text "
                 f"projection",
                 expected="the same number: row j of both makes embedding dimension j",
-                fix=f"store projections as [neuron, width]; transpose {self._turned()}",
+                fix=f"store projections as [neuron, width]; transpose {self._transposed_tower()}",
             )
 
     def tower_overlaps(self) -> dict[str, tuple[list[float], int, float]]:
@@ -75,15 +75,15 @@ class Projections:
             for tower, rows in towers.items()
         }
 
-    def _turned(self) -> str:
-        """Name the tower that is the other way round, as far as shapes tell."""
-        agree_once_turned = {
+    def _transposed_tower(self) -> str:
+        """Name the tower that must be transposed, as far as the shapes show it."""
+        agree_if_transposed = {
             "the image projection": self.image.shape[1] == len(self.text),
             "the text projection": len(self.image) == self.text.shape[1],
             "both": self.image.shape[1] == self.text.shape[1],
         }
-        towers = [tower for tower, agree in agree_once_turned.items() if agree]
-        return towers[0] if len(towers) == 1 else "the one that is the other way round"
+        towers = [tower for tower, agree in agree_if_transposed.items() if agree]
+        return towers[0] if len(towers) == 1 else "the one that is [width, neuron]"
 
     @property
     def neurons(self) -> int:
@@ -92,22 +92,22 @@ class Projections:
 
 
 def fix_for(projections: Projections, neurons: int) -> str:
-    """What to do about projections of another number of neurons than `neurons`, where their shapes
-    tell; or "".
+    """Say how to fix projections that do not have `neurons` neurons, if their shapes show it; else
+    "".
 
     Examples:
         >>> fix_for(Projections(image=torch.ones(4, 3), text=torch.ones(4, 3)), 3)
-        'transpose both projections: they are [width, neuron], and [neuron, width] is wanted'
+        'transpose both projections: they are [width, neuron] and must be [neuron, width]'
     """
     if projections.image.shape[1] == projections.text.shape[1] == neurons:
-        return "transpose both projections: they are [width, neuron], and [neuron, width] is wanted"
+        return "transpose both projections: they are [width, neuron] and must be [neuron, width]"
     return ""
 
 
 def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuron neuron"]:
-    """Cosine of every pair of neurons, float64, in [-1, 1].
+    """Compute the cosine of every pair of neurons, float64, in [-1, 1].
 
-    A neuron of norm zero has no direction: its row and column are 0, its diagonal entry too.
+    A neuron of norm zero has no direction: its row and column are 0, also its diagonal entry.
 
     Examples:
         >>> cosine_gram(torch.tensor([[2.0, 0.0], [0.0, -3.0], [0.0, 0.0]]))
@@ -118,18 +118,16 @@ def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neu
     if projection.ndim != 2 or projection.shape[1] <= _WIDE:
         unit = unit_rows(projection)
         return (unit @ unit.T).clamp(-1, 1)
-    # Activations over a hundred thousand images: some columns at a time, and no copy of all in
-    # float64.
+    # Activations may cover a hundred thousand images: process some columns at a time, so that there
+    # is no float64 copy of all of them.
     _check(projection, "projection")
-    largest = torch.stack(
-        [projection[:, part].detach().abs().amax(dim=1) for part in _parts(projection)]
-    ).amax(dim=0)
+    blocks = [projection[:, columns].detach() for columns in _column_blocks(projection)]
+    largest = torch.stack([block.abs().amax(dim=1) for block in blocks]).amax(dim=0)
     scale = largest.double().masked_fill(largest == 0, 1)[:, None]
-    gram = torch.zeros(
-        len(projection), len(projection), dtype=torch.float64, device=projection.device
-    )
-    for part in _parts(projection):
-        rows = projection[:, part].detach().double().div_(scale)
+    neurons = len(projection)
+    gram = torch.zeros(neurons, neurons, dtype=torch.float64, device=projection.device)
+    for block in blocks:
+        rows = block.double() / scale  # not in place: float64 blocks share the caller's memory
         gram.addmm_(rows, rows.T)
     norms = gram.diagonal().sqrt()
     norms = norms.masked_fill(norms == 0, 1)
@@ -137,30 +135,30 @@ def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neu
 
 
 def dead_neurons(projection: Float[Tensor, "neuron width"]) -> Bool[Tensor, " neuron"]:
-    """True for each neuron of norm zero.
+    """Mark each neuron of norm zero with True.
 
     Examples:
         >>> dead_neurons(torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
         tensor([ True, False])
     """
-    alive = [(projection[:, part] != 0).any(dim=1) for part in _parts(projection)]
+    blocks = _column_blocks(projection)
+    alive = [(projection[:, columns] != 0).any(dim=1) for columns in blocks]
     return ~torch.stack(alive).any(dim=0)
 
 
 def overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """Mean absolute cosine of each neuron with the d - 1 others: 0 (orthogonal to all) to 1
-    (parallel to all).
+    """Compute the mean absolute cosine of each neuron with the d - 1 others: 0 to 1.
 
-    ``overlap_j = sum_{i != j} |cos(P_i, P_j)| / (d - 1)``, as Sun, Zhang, Li and Wang (NeurIPS
-    2025) define it.
+    0 means orthogonal to all, 1 parallel to all. ``overlap_j = sum_{i != j} |cos(P_i, P_j)| / (d -
+    1)``, as Sun, Zhang, Li and Wang (NeurIPS 2025) define it.
 
     Args:
         projection: row j is neuron j, of any norm; weights, or activations as `activation_space`
-            gives them.
+            returns them.
 
     Returns:
-        ``[neuron]``, float64. A dead neuron has no overlap (NaN) and counts as 0 in the others'
-        means; a layer of one neuron overlaps with nothing (0).
+        ``[neuron]``, float64. A dead neuron has no overlap (NaN) and counts as 0 in the means of
+        the others. The only neuron of a layer has overlap 0.
 
     Raises:
         InputError: it is not a floating-point matrix, or a weight is NaN or infinite.
@@ -177,17 +175,18 @@ def overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron
 
 
 def purity(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """``1 / overlap``: 1 (parallel to all others) to infinity (orthogonal to all); NaN for a dead
-    neuron.
+    """Compute ``1 / overlap``: 1 (parallel to all others) to infinity (orthogonal to all).
+
+    NaN for a dead neuron.
 
     Args:
-        projection: as of `overlap`.
+        projection: as in `overlap`.
 
     Returns:
         ``[neuron]``, float64.
 
     Raises:
-        InputError: as of `overlap`.
+        InputError: as in `overlap`.
 
     Examples:
         Two neurons at 45 degrees, whose cosine is 0.7071:
@@ -199,10 +198,10 @@ def purity(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"
 
 
 def total_overlap(projections: Projections) -> Float[Tensor, " neuron"]:
-    """The experiment's ranking score: sums of absolute cosines over both towers, 0 to 2 (d - 1).
+    """Compute the experiment's score: absolute cosines summed over both towers, 0 to 2 (d - 1).
 
-    ``total_j = sum_{i != j} |cos(I_i, I_j)| + sum_{i != j} |cos(T_i, T_j)|``. NaN for a neuron dead
-    in either tower: it has no cosine there, and no place among the others.
+    ``total_j = sum_{i != j} |cos(I_i, I_j)| + sum_{i != j} |cos(T_i, T_j)|``. NaN for a neuron that
+    is dead in either tower: it has no cosine there and cannot be ranked.
 
     Examples:
         >>> total_overlap(Projections(image=torch.eye(2), text=torch.ones(2, 3)))
@@ -217,30 +216,30 @@ def activation_space(
     *,
     centred: bool = False,
 ) -> Projections:
-    """Neurons by what they do in place of what they weigh: row j holds neuron j's activations,
+    """Describe neurons by their activations instead of their weights: row j holds neuron j's,
     float64.
 
-    Overlap, purity and every strategy take the result as they take weights; it serves models that
-    end without a projection, and asks of any other whether neurons that point elsewhere also fire
-    elsewhere. The cosine of two rows is the cosine of two neurons' activations over the images, or
-    over the class prompts.
+    Overlap, purity and every strategy accept the result in place of weights. Use it for models that
+    end without a projection, or to ask of any other model whether neurons with different directions
+    also respond to different images. The cosine of two rows is the cosine of two neurons'
+    activations over the images, or over the class prompts.
 
     Args:
         image: features of the images, ``[image, neuron]``, as `Features.image`.
         text: features of the class prompts, ``[class, neuron]``, as `Features.text`.
-        centred: take each neuron's mean activation away first; the cosine then is Pearson's
-            correlation r. A neuron whose activation never changes has none and becomes a dead one.
+        centred: subtract each neuron's mean activation first; the cosine is then Pearson's
+            correlation r. A neuron whose activation is constant has none and becomes a dead neuron.
 
     Returns:
-        Image ``[neuron, image]`` and text ``[neuron, class]``, float64.
+        Projections of image ``[neuron, image]`` and text ``[neuron, class]``, float64.
 
     Raises:
         InputError: there are no activations, or fewer than two to centre; one is NaN or infinite;
-            or the towers disagree on the number of neurons.
+            or the towers have different numbers of neurons.
 
     Examples:
-        Over these three images neuron 1 is neuron 0 plus 10. Uncentred they look unlike, yet they
-        tell the same:
+        Over these three images neuron 1 is neuron 0 plus 10. Uncentred they look different,
+        although they carry the same information:
 
         >>> image = torch.tensor([[1.0, 11.0], [-1.0, 9.0], [0.0, 10.0]])
         >>> overlap(activation_space(image, image).image)
@@ -258,11 +257,10 @@ def activation_space(
 
 
 def random_overlap(width: int) -> float:
-    """Expected overlap of independent Gaussian neurons: ``E|cos| = Gamma(w/2) / (sqrt(pi)
-    Gamma((w+1)/2))``.
+    """Return the expected overlap of independent Gaussian neurons, about ``sqrt(2 / (pi width))``.
 
-    About ``sqrt(2 / (pi width))``; the reference that says whether a measured overlap is small for
-    its width.
+    ``E|cos| = Gamma(w/2) / (sqrt(pi) Gamma((w+1)/2))``. Compare a measured overlap with it to see
+    whether the overlap is small for its width.
 
     Examples:
         >>> round(random_overlap(512), 5)
@@ -272,11 +270,11 @@ def random_overlap(width: int) -> float:
 
 
 def relative_overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """Overlap as a multiple of what random weights of this width have: 1 is no purer than chance,
-    at any width.
+    """Return the overlap as a multiple of that of random weights: 1 is as pure as chance, at any
+    width.
 
-    ``overlap / random_overlap(width)`` over the living neurons, from 0 up; NaN for a dead neuron.
-    It lets models of different width, and with different numbers of dead neurons, compare.
+    ``overlap / random_overlap(width)`` over the live neurons, from 0 up; NaN for a dead neuron. It
+    makes models of different widths, and with different numbers of dead neurons, comparable.
 
     Examples:
         Two neurons at 45 degrees in the plane, where random directions have E|cos| = 2 / pi:
@@ -284,22 +282,19 @@ def relative_overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor,
         >>> relative_overlap(torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
         tensor([1.1107, 1.1107], dtype=torch.float64)
     """
-    found = overlap(projection)
-    others, living = (
-        len(found) - 1,
-        int((~found.isnan()).sum()) - 1,
-    )  # overlap counts the dead as orthogonal to all
-    return found * (others / max(living, 1)) / random_overlap(projection.shape[1])
+    overlaps = overlap(projection)
+    # Overlap averages over all other neurons and counts dead ones as 0; average over live ones.
+    others, live_others = len(overlaps) - 1, int((~overlaps.isnan()).sum()) - 1
+    return overlaps * (others / max(live_others, 1)) / random_overlap(projection.shape[1])
 
 
 def centre(
     activations: Float[Tensor, "neuron sample"], name: str = "activations"
 ) -> Float[Tensor, "neuron sample"]:
-    """Each neuron's activations less their mean, float64: the cosine of two rows then is Pearson's
-    correlation.
+    """Subtract each neuron's mean activation, float64: the cosine of two rows is then Pearson's r.
 
-    A neuron that never changes becomes exactly zero, a dead one. `name` is what an error calls
-    them.
+    A neuron whose activation is constant becomes exactly zero, a dead neuron. `name` is the name of
+    the activations in an error.
 
     Raises:
         InputError: there are fewer than two samples.
@@ -312,36 +307,39 @@ def centre(
     if activations.shape[1] < 2:
         raise InputError(
             f"{activations.shape[1]} {name} to centre",
-            expected="at least 2: one alone is its own mean",
-            fix="measure over more images or classes, or leave them uncentred (centred=False)",
+            expected="at least 2: a single one is its own mean",
+            fix="measure over more images or classes, or do not centre (centred=False)",
         )
     rows = activations.detach().double()
-    # From the first value on, so that a neuron that never changes is exactly 0 and not what
-    # rounding leaves of it.
+    # Subtract the first value before the mean: a constant activation is then exactly 0, without a
+    # rounding error.
     rows = rows - rows[:, :1]
     return rows.sub_(rows.mean(dim=1, keepdim=True))
 
 
 def side_by_side(projections: Projections) -> Float[Tensor, "neuron width"]:
-    """Both towers' rows in one matrix, float64, each tower scaled to Frobenius norm 1 so that they
-    count alike.
+    """Join both towers' rows in one matrix, float64, each tower scaled to Frobenius norm 1.
+
+    So both towers have equal weight.
 
     Examples:
-        >>> side_by_side(Projections(torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 0.0], [0.0, 7.0]])))
+        >>> image, text = torch.tensor([[3.0], [4.0]]), torch.tensor([[0.0, 0.0], [0.0, 7.0]])
+        >>> side_by_side(Projections(image, text))
         tensor([[0.6000, 0.0000, 0.0000],
                 [0.8000, 0.0000, 1.0000]], dtype=torch.float64)
     """
     towers = []
     for tower in (projections.image, projections.text):
         rows = tower.detach().double()
-        # The largest entry first: squares of very small or large weights leave the range.
+        # Divide by the largest entry first: squares of very small or very large weights underflow
+        # or overflow.
         rows = rows / rows.abs().max().clamp(min=torch.finfo(rows.dtype).tiny)
         towers.append(rows / rows.norm().clamp(min=torch.finfo(rows.dtype).tiny))
     return torch.cat(towers, dim=1)
 
 
 def unit_rows(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuron width"]:
-    """Each row at length 1, float64; a row of zeros stays zeros.
+    """Scale each row to length 1, float64; a row of zeros stays zero.
 
     Raises:
         InputError: it is not a matrix, or a weight is NaN or infinite.
@@ -353,15 +351,15 @@ def unit_rows(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuro
     """
     _check(projection, "projection")
     rows = projection.detach().double()
-    # Dividing by the largest entry first keeps the squares of very small or very large weights in
-    # range.
+    # Divide by the largest entry first: squares of very small or very large weights underflow or
+    # overflow.
     largest = rows.abs().amax(dim=1, keepdim=True)
     rows = rows / largest.masked_fill(largest == 0, 1)
     return torch.nn.functional.normalize(rows, dim=1)
 
 
-def _parts(projection: Tensor) -> Iterator[slice]:
-    """Turn over all columns, some at a time."""
+def _column_blocks(projection: Tensor) -> Iterator[slice]:
+    """Split all columns into slices of a few thousand."""
     return (slice(first, first + _BLOCK) for first in range(0, projection.shape[1], _BLOCK))
 
 
@@ -371,7 +369,8 @@ def _check(projection: Tensor, name: str) -> None:
             f"the {name} is {projection.dtype} of shape {list(projection.shape)}",
             expected="a floating-point matrix [neuron, width]",
         )
-    if not all(bool(projection[:, part].isfinite().all()) for part in _parts(projection)):
+    blocks = _column_blocks(projection)
+    if not all(bool(projection[:, columns].isfinite().all()) for columns in blocks):
         row = int((~projection.isfinite()).any(dim=1).nonzero()[0, 0])
         raise InputError(
             f"the {name} has a weight that is NaN or infinite, first in neuron {row}",

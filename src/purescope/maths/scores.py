@@ -1,6 +1,4 @@
-"""What a strategy is given, and what all of them share: how towers are joined, and how scores
-become an order.
-"""
+"""The input of a strategy, joining the scores of two towers, and ordering neurons by score."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,23 +16,23 @@ from purescope.maths.overlaps import Projections, dead_neurons
 Order: TypeAlias = Int64[Tensor, " neuron"]
 Score: TypeAlias = Float[Tensor, " neuron"]
 
-# Scores that differ by less than this are equal: duplicates of a neuron must tie, whatever order a
-# sum was taken in.
+# Scores are compared to this many decimals: copies of a neuron must tie, whatever the order of the
+# summands.
 TIE_DECIMALS = 9
 
 
 @dataclass(frozen=True, eq=False)
 class StrategyInput:
-    """What orders may be made from; most strategies need the projections only.
+    """The data that an order can be made from; most strategies need only the projections.
 
     Args:
-        projections: both towers'.
+        projections: projections of both towers.
         image, text: features of images and of class prompts, as in `Features`, for strategies that
             need them.
         labels: class of each image.
-        measure: by which purity strategies judge, a name in `purescope.maths.measures.MEASURES`.
-        towers: how they join the towers' scores, a name in `TOWERS`.
-        scale: what the model multiplies logits by, for strategies that ask for a loss.
+        measure: the measure of purity strategies, a name in `purescope.maths.measures.MEASURES`.
+        towers: how purity strategies join the scores of the towers, a name in `TOWERS`.
+        scale: the factor by which the model multiplies logits, for strategies that compute a loss.
 
     Raises:
         InputError: a name is unknown, or shapes do not fit.
@@ -82,10 +80,10 @@ class StrategyInput:
     def features(
         self, what: str
     ) -> tuple[Float[Tensor, "image neuron"], Float[Tensor, "class neuron"]]:
-        """Image and text features, for `what` needs them.
+        """Return image and text features; `what` names in an error what needs them.
 
         Raises:
-            InputError: one is missing.
+            InputError: one of them is missing.
         """
         if self.image is None or self.text is None:
             raise InputError(
@@ -96,10 +94,11 @@ class StrategyInput:
     def labelled(
         self, what: str
     ) -> tuple[Float[Tensor, "image neuron"], Float[Tensor, "class neuron"], Tensor]:
-        """Image and text features and the images' labels, for `what` needs them.
+        """Return image and text features and the images' labels; `what` names in an error what
+        needs them.
 
         Raises:
-            InputError: one is missing.
+            InputError: one of them is missing.
         """
         image, text = self.features(what)
         if self.labels is None:
@@ -110,31 +109,29 @@ class StrategyInput:
 
 
 _FIX_FEATURES = "give image= and text=, as purescope.extract makes them"
-_FIX_LABELS = "give labels=, of images that are not those to be evaluated on"
+_FIX_LABELS = "give labels=, of images that you do not evaluate on"
 
 
 def redundancy(given: StrategyInput) -> Score:
-    """The measure of each neuron, joined over the towers, as a sum over the d - 1 others; NaN where
-    it has none.
+    """Measure each neuron, join the towers, and scale to a sum over the d - 1 others.
 
-    By ``l1`` and ``both`` it is the experiment's total, see
+    NaN for a neuron without a measure. With ``l1`` and ``both`` it is the experiment's total, see
     `purescope.maths.overlaps.total_overlap`.
     """
     measure = MEASURES[given.measure]
     space = given.projections
     if measure.needs == "activations":
         image, text = given.features(f"the measure {given.measure!r}")
-        space = Projections(image.T, text.T)  # as `activation_space` has it, without a copy
-    return join_towers(measure.of(space.image), measure.of(space.text), given.towers) * (
-        given.neurons - 1
-    )
+        space = Projections(image.T, text.T)  # `activation_space` without a copy
+    joined = join_towers(measure.of(space.image), measure.of(space.text), given.towers)
+    return joined * (given.neurons - 1)
 
 
 def join_towers(image: Score, text: Score, towers: str) -> Score:
-    """One score from two, over the neurons that have both; NaN for the others.
+    """Join the scores of two towers, over the neurons that have both; NaN for the others.
 
     Examples:
-        Ranks 1, 3, 2 and 1, 2, 3 from the least on:
+        Ranks 1, 3, 2 and 1, 2, 3 from the smallest score on:
 
         >>> join_towers(torch.tensor([0.1, 0.9, 0.2]), torch.tensor([0.1, 0.2, 0.3]), "rank_mean")
         tensor([1.0000, 2.5000, 2.5000])
@@ -146,37 +143,35 @@ def join_towers(image: Score, text: Score, towers: str) -> Score:
 
 
 def best_first(score: Score, dead: Bool[Tensor, " neuron"]) -> Order:
-    """Largest score first, equal ones by index; then neurons without a score (NaN), then dead ones,
-    by index.
+    """Order neurons by score, largest first, equal scores by index.
+
+    Then come neurons without a score (NaN), and then dead ones, each by index.
     """
     rounded = (-score).round(decimals=TIE_DECIMALS).nan_to_num(nan=torch.inf)
     return dead_last(rounded.argsort(stable=True), dead)
 
 
 def dead_last(order: Order, dead: Bool[Tensor, " neuron"]) -> Order:
-    """The order of the live neurons, then the dead ones by index."""
+    """Return the order of the live neurons, followed by the dead ones by index."""
     return torch.cat([order[~dead[order]], dead.nonzero()[:, 0]])
 
 
 def relative(score: Score) -> Score:
-    """The score over its largest absolute value, so that what is a tie does not depend on its
-    unit.
-    """
-    largest = (
-        score[~score.isnan()].abs().amax() if not score.isnan().all() else score.new_tensor(0.0)
-    )
+    """Divide the score by its largest absolute value, so that ties do not depend on its unit."""
+    known = score[~score.isnan()]
+    largest = known.abs().amax() if len(known) else score.new_tensor(0.0)
     return score / largest.where(largest > 0, 1.0)
 
 
 def _z(score: Score) -> Score:
-    """In standard deviations from the mean; 0 where all are equal."""
+    """Return standard deviations from the mean; 0 where all scores are equal."""
     deviation = score - score.mean()
     spread = deviation.square().mean().sqrt()
     return deviation / spread if spread > 10**-TIE_DECIMALS else torch.zeros_like(score)
 
 
 def _rank(score: Score) -> Score:
-    """From 1, the least; equal ones share their mean rank."""
+    """Return ranks from 1, the smallest score; equal scores share their mean rank."""
     rounded = score.round(decimals=TIE_DECIMALS)
     ordered = rounded.sort().values
     before = torch.searchsorted(ordered, rounded)
@@ -184,7 +179,7 @@ def _rank(score: Score) -> Score:
     return (before + 1 + up_to).to(score.dtype) / 2
 
 
-# How the scores of the image tower and of the text tower, of the same neurons, make one score.
+# How the scores that the same neurons have in the image tower and in the text tower are joined.
 TOWERS: Mapping[str, Callable[[Score, Score], Score]] = {
     "both": lambda image, text: image + text,
     "image": lambda image, text: image,

@@ -1,4 +1,4 @@
-"""The strategies, and the table that names them."""
+"""The strategies, and the table of their names."""
 
 import math
 import warnings
@@ -23,7 +23,7 @@ from purescope.maths.scores import (
     relative,
 )
 
-# The share of inter-class similarity against variance, as in APE's published settings.
+# The weight of inter-class similarity against variance, as in APE's published settings.
 APE_SIMILARITY = 0.2
 
 
@@ -32,10 +32,11 @@ class Strategy:
     """A row of `STRATEGIES`.
 
     Args:
-        order: from what is given and a seed to an order; only a `seeded` one reads the seed.
+        order: the function from a strategy's input and a seed to an order; only a `seeded` strategy
+            uses the seed.
         needs: ``weights``, ``features`` (of images and classes) or ``labels`` (and features).
-        seeded: there is an order for each seed.
-        what: one line for readers, with its source.
+        seeded: whether there is a different order for each seed.
+        what: a description in one line, with its source.
     """
 
     order: Callable[[StrategyInput, int], Order]
@@ -45,55 +46,62 @@ class Strategy:
 
 
 def high_purity(given: StrategyInput, seed: int = 0) -> Order:
-    """Smallest redundancy first: by default the experiment's total overlap, its "Min Sparse"."""
+    """Order by redundancy, smallest first: by default the experiment's "Min Sparse", by total
+    overlap.
+    """
     return best_first(-redundancy(given), given.dead)
 
 
 def low_purity(given: StrategyInput, seed: int = 0) -> Order:
-    """Largest redundancy first: by default the experiment's total overlap, its "Max Sparse"."""
+    """Order by redundancy, largest first: by default the experiment's "Max Sparse", by total
+    overlap.
+    """
     return best_first(redundancy(given), given.dead)
 
 
 def random(given: StrategyInput, seed: int = 0) -> Order:
-    """A uniformly drawn order of the live neurons, the same for the same seed on every machine."""
+    """Draw a uniform random order of the live neurons; a seed gives the same order on every
+    machine.
+    """
     generator = torch.Generator().manual_seed(seed)
     return dead_last(torch.randperm(given.neurons, generator=generator), given.dead)
 
 
 def first_k(given: StrategyInput, seed: int = 0) -> Order:
-    """By index."""
+    """Order by index."""
     return dead_last(torch.arange(given.neurons), given.dead)
 
 
 def weight_norm(given: StrategyInput, seed: int = 0) -> Order:
-    """Largest ``|I_j| |T_j|`` first: the most a neuron can add to a logit, for inputs of unit
-    norm.
+    """Order by ``|I_j| |T_j|``, largest first: the most a neuron can add to a logit.
+
+    This is for inputs of unit norm.
     """
     image, text = (_log_norms(tower) for tower in (given.projections.image, given.projections.text))
     return best_first(image + text, given.dead)
 
 
 def activation_variance(given: StrategyInput, seed: int = 0) -> Order:
-    """Largest variance over the images first."""
+    """Order by variance over the images, largest first."""
     image, _ = given.features("activation_variance")
     return best_first(relative(variance(image)), given.dead)
 
 
 def greedy_purity(given: StrategyInput, seed: int = 0) -> Order:
-    """Drops, again and again, the neuron that overlaps most with those still there; the last one
-    left is kept first.
+    """Drop the neuron that overlaps most with the remaining ones, repeatedly; the last is kept
+    first.
 
-    Of two near twins one stays, where `high_purity` drops both. Dropping a neuron takes one term
-    out of each sum, so all orders cost O(d^2). Overlap is the mean ``|cosine|``, which is such a
-    sum.
+    Of two nearly parallel neurons one stays, where `high_purity` drops both. Dropping a neuron
+    removes one term from each sum, so the whole order costs O(d^2). Overlap is the mean
+    ``|cosine|``, which is such a sum.
 
     Raises:
-        InputError: another measure is asked for.
+        InputError: the measure is not the overlap.
     """
     if given.measure != "l1":
         raise InputError(
-            f"greedy_purity by the measure {given.measure!r}",
-            expected="'l1': sums of |cosine|, which dropping a neuron changes by one term",
+            f"greedy_purity with the measure {given.measure!r}",
+            expected="'l1', a sum of |cosine| that loses one term with each dropped neuron",
         )
     towers = (given.projections.image, given.projections.text)
     overlaps = torch.stack([cosine_gram(tower).abs().fill_diagonal_(0) for tower in towers])
@@ -103,59 +111,56 @@ def greedy_purity(given: StrategyInput, seed: int = 0) -> Order:
     sums = overlaps.sum(dim=2)
     dropped = []
     while len(kept):
-        joined = join_towers(sums[0, kept], sums[1, kept], given.towers).round(
-            decimals=TIE_DECIMALS
-        )
-        place = len(kept) - 1 - int(joined.flip(0).argmax())  # of equal ones the last
+        joined = join_towers(sums[0, kept], sums[1, kept], given.towers)
+        joined = joined.round(decimals=TIE_DECIMALS)
+        place = len(kept) - 1 - int(joined.flip(0).argmax())  # the last of equal ones
         worst = kept[place]
         dropped.append(worst)
         kept = torch.cat([kept[:place], kept[place + 1 :]])
         sums = sums - overlaps[:, :, worst]
-    return dead_last(torch.tensor([*dropped[::-1], *dead.nonzero()[:, 0]], dtype=torch.int64), dead)
+    return torch.tensor([*dropped[::-1], *dead.nonzero()[:, 0]], dtype=torch.int64)
 
 
 def pivoted_qr(given: StrategyInput, seed: int = 0) -> Order:
-    """The neuron furthest from the span of those taken before it comes next (Businger and Golub
-    1965).
+    """Take next the neuron furthest from the span of those already taken (Businger and Golub 1965).
 
-    A column subset selection on both towers side by side, each scaled to Frobenius norm 1. Neurons
-    within that span, to rounding, stand last by index.
+    This is a column subset selection on both towers side by side, each scaled to Frobenius norm 1.
+    Neurons within that span, up to rounding, come last by index.
     """
     stacked = side_by_side(given.projections)
-    rows = torch.linalg.qr(
-        stacked.T, mode="r"
-    ).R.T.contiguous()  # the same products of rows, in at most d columns
-    left = rows.square().sum(dim=1)
-    scale = left.max().where(left.max() > 0, 1.0)
-    left[given.dead] = -1
+    # Rows with the same products of any two, in at most d columns.
+    rows = torch.linalg.qr(stacked.T, mode="r").R.T.contiguous()
+    distances = rows.square().sum(dim=1)
+    scale = distances.max().where(distances.max() > 0, 1.0)
+    distances[given.dead] = -1
     order = []
     for _ in range(given.neurons):
-        pivot = int((left / scale).round(decimals=TIE_DECIMALS).argmax())
+        pivot = int((distances / scale).round(decimals=TIE_DECIMALS).argmax())
         order.append(pivot)
         direction = rows[pivot] / rows[pivot].norm().clamp(min=torch.finfo(rows.dtype).tiny)
         rows = torch.addr(rows, rows @ direction, direction, alpha=-1)
-        left = torch.where(left < 0, left, rows.square().sum(dim=1))
-        left[pivot] = -math.inf
+        distances = torch.where(distances < 0, distances, rows.square().sum(dim=1))
+        distances[pivot] = -math.inf
     return dead_last(torch.tensor(order), given.dead)
 
 
 def ape(given: StrategyInput, seed: int = 0) -> Order:
-    """Class features that differ between classes first, by the criterion of APE.
+    """Order by how much the class features differ between classes, by the criterion of APE.
 
-    ``-0.2 S_j + 0.8 V_j``, S being the mean over pairs of classes of the product of their features
+    ``-0.2 S_j + 0.8 V_j``. S is the mean over pairs of classes of the product of their features,
     and V the variance over classes (Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP
     with Adaptive Prior Refinement", ICCV 2023). The weights are those of its published code for
-    text features alone; with images it has 0.1 to 0.9 by data set. With s the sum over C classes
-    and q the sum of squares the mean over pairs is ``(s^2 - q) / (C (C - 1))``.
+    text features alone; with images the code has 0.1 to 0.9, depending on the dataset. With s the
+    sum over C classes and q the sum of squares, the mean over pairs is ``(s^2 - q) / (C (C - 1))``.
 
     Raises:
-        InputError: there is one class only.
+        InputError: there is only one class.
     """
     _, text = given.features("ape")
     classes = len(text)
     if classes < 2:
         raise InputError(
-            "ape for one class", expected="two or more classes, which neurons are to tell apart"
+            "ape for one class", expected="at least two classes, which neurons can distinguish"
         )
     rows = text.double()
     similarity = (rows.sum(dim=0).square() - rows.square().sum(dim=0)) / (classes * (classes - 1))
@@ -164,11 +169,11 @@ def ape(given: StrategyInput, seed: int = 0) -> Order:
 
 
 def importance(given: StrategyInput, seed: int = 0) -> Order:
-    """Largest rise of the loss without the neuron first, on the labelled images given: hold out
-    others to evaluate.
+    """Order by how much the loss rises without the neuron, largest first, on the labelled images
+    given.
 
-    See `purescope.maths.leave_one_out.leave_one_out`; accuracy alone moves in steps of one image
-    and leaves most neurons equal.
+    Evaluate on other, held-out images. See `purescope.maths.leave_one_out.leave_one_out`. Accuracy
+    alone changes in steps of one image and leaves most neurons equal.
     """
     from purescope.maths.leave_one_out import leave_one_out
 
@@ -192,13 +197,16 @@ STRATEGIES: dict[str, Strategy] = {
     ),
     "first_k": Strategy(first_k, "weights", False, "by index"),
     "greedy_purity": Strategy(
-        greedy_purity, "weights", False, "overlap recomputed among those kept; one of twins stays"
+        greedy_purity,
+        "weights",
+        False,
+        "overlap recomputed among the kept neurons; one of two parallel ones stays",
     ),
     "pivoted_qr": Strategy(
         pivoted_qr,
         "weights",
         False,
-        "furthest from the span of those before (Businger and Golub 1965)",
+        "furthest from the span of those already taken (Businger and Golub 1965)",
     ),
     "ape": Strategy(
         ape,
@@ -223,22 +231,23 @@ def order_neurons(
     text: Float[Tensor, "class neuron"] | None = None,
     labels: Int[Tensor, " image"] | None = None,
 ) -> Order:
-    """The order of a strategy named in `STRATEGIES`: ``[neuron]`` int64, a permutation of 0 .. d-1.
+    """Return the order of a strategy in `STRATEGIES`: ``[neuron]`` int64, a permutation of 0 ..
+    d-1.
 
     Args:
-        projections: both towers' projections.
-        strategy: ``high_purity``, ``low_purity``, ``random`` or another in the table.
-        seed: which random order; the other strategies have one order only.
-        measure: what purity strategies go by, a name in `purescope.maths.measures.MEASURES`.
-        towers: ``both`` (the sum of the two towers' scores, the experiment's), ``image``, ``text``,
-            ``z_sum`` or ``rank_mean``; for purity strategies.
+        projections: projections of both towers.
+        strategy: ``high_purity``, ``low_purity``, ``random`` or another name in the table.
+        seed: seed of the random order; the other strategies have only one order.
+        measure: the measure of purity strategies, a name in `purescope.maths.measures.MEASURES`.
+        towers: how purity strategies join the towers: ``both`` (the sum of the two scores, as in
+            the experiment), ``image``, ``text``, ``z_sum`` or ``rank_mean``.
         image, text, labels: features and labels for strategies and measures that need them.
 
     Returns:
-        The first k of it are the neurons to keep; dead ones, of norm zero, stand last.
+        The first k entries are the neurons to keep. Dead neurons, of norm zero, come last.
 
     Raises:
-        InputError: a name is unknown, or what the strategy needs is missing or does not fit.
+        InputError: a name is unknown, or data that the strategy needs is missing or does not fit.
 
     Warns:
         UserWarning: some neurons are dead.
@@ -264,12 +273,13 @@ def order_neurons(
 
 
 def _log_norms(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
-    """By the largest entry first, as squares of very small or large weights leave the range; -inf
-    if dead.
+    """Return the log of each row's norm; -inf for a dead neuron.
+
+    The largest entry is factored out first, because squares of very small or large weights overflow
+    or underflow.
     """
     rows = projection.detach().double()
     largest = rows.abs().amax(dim=1)
-    norms: Tensor = (
-        largest.log() + (rows / largest.where(largest > 0, 1.0)[:, None]).norm(dim=1).log()
-    )
+    scaled = rows / largest.where(largest > 0, 1.0)[:, None]
+    norms: Tensor = largest.log() + scaled.norm(dim=1).log()
     return norms

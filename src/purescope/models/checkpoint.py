@@ -19,7 +19,7 @@ from torch import Tensor
 from purescope.errors import ModelError
 from purescope.files import reading
 from purescope.files.guard import guarded
-from purescope.files.memory import require_room
+from purescope.files.reading import require_room
 from purescope.models.pickles import LARGEST, is_torchscript, read_torchscript, require_harmless
 from purescope.models.weights import SAVE_WEIGHTS, find_weights
 

@@ -13,7 +13,7 @@ from purescope.features.extraction import Progress, extract
 from purescope.features.features import Features
 from purescope.features.files import read_features
 from purescope.files.writing import slug
-from purescope.maths.keep import check_keep, default_keep
+from purescope.maths.cells import check_keep, default_keep
 from purescope.models import load_model
 from purescope.models.model import OPENAI_PREPROCESS, Model, no_encoder
 from purescope.specs import is_label, split_label

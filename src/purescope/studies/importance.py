@@ -13,11 +13,11 @@ from torch import Tensor
 from purescope.datasets.dataset import make_names_unique
 from purescope.errors import InputError
 from purescope.features.features import Features
-from purescope.maths.correlation import partial_spearman, spearman, spearman_interval
 from purescope.maths.intervals import NORMAL_975
 from purescope.maths.leave_one_out import LeaveOneOut, leave_one_out
 from purescope.maths.measures import variance
 from purescope.maths.overlaps import Projections, fix_for, purity, total_overlap
+from purescope.maths.significance import partial_spearman, spearman, spearman_interval
 
 KEY = ["model", "dataset", "ablation"]
 

@@ -20,14 +20,13 @@ from torch import Tensor
 
 from purescope.maths.bases import BASES, random_rotations, rotate
 from purescope.maths.cells import ABLATIONS
-from purescope.maths.correlation import spearman
 from purescope.maths.curves import mean_over_k
 from purescope.maths.intervals import percentile_interval
 from purescope.maths.layer_measures import LAYER_MEASURES, Reference, gaussian_reference
 from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import Projections, overlap
 from purescope.maths.scores import TOWERS, StrategyInput, best_first
-from purescope.maths.significance import percentile_of, permutation_p
+from purescope.maths.significance import percentile_of, permutation_p, spearman
 from purescope.parallel import on_each_core
 from purescope.studies.bench import Bench
 from purescope.studies.sweeps import Measured

@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 
 from purescope.errors import InputError, PurescopeError
-from purescope.files.memory import require_room, text_bytes, unpacked_bytes
-from purescope.files.reading import open_whole, read_bytes
+from purescope.files.reading import open_whole, read_bytes, require_room, text_bytes, unpacked_bytes
 from purescope.files.writing import AGAIN, atomic_path, write_bytes
 from purescope.specs import exists
 from purescope.tables.schema import STRINGS, Schema

@@ -15,7 +15,7 @@ import torch
 
 from purescope.errors import OutputError
 from purescope.files.manifest import own_manifest, versions, write_manifest
-from purescope.maths.correlation import spearman
+from purescope.maths.significance import spearman
 from purescope.tables.files import check_table, parquet_name, write_csv, write_parquet
 from purescope.tables.results import read_track
 from purescope.tables.schemas import TRACK

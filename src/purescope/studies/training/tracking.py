@@ -25,8 +25,8 @@ from purescope.features.extraction import extract
 from purescope.features.features import Features
 from purescope.files.writing import lock_folder
 from purescope.maths.accuracy import accuracy_by_k
+from purescope.maths.cells import check_keep, default_keep
 from purescope.maths.curves import mean_over_k
-from purescope.maths.keep import check_keep, default_keep
 from purescope.maths.layer_measures import effective_rank
 from purescope.maths.overlaps import Projections, overlap, relative_overlap
 from purescope.maths.silhouette import has_silhouette, silhouette_by_k
@@ -46,8 +46,8 @@ _BAND = (0.05, 0.95)  # of the random draws
 class TrackSettings:
     """How checkpoints are measured; every field changes numbers and stands in the manifest.
 
-    `keep` None is the experiment's default for each model, see `purescope.maths.keep.default_keep`;
-    `space` is where overlap is measured, see `purescope.studies.sweeps.sweep`.
+    `keep` None is the experiment's default for each model, see
+    `purescope.maths.cells.default_keep`; `space` is where overlap is measured, see `purescope.studies.sweeps.sweep`.
     """
 
     keep: Sequence[int] | None = None

@@ -1,17 +1,17 @@
-"""How much memory there is, in a container too."""
+"""Available memory, also in a container."""
 
 from pathlib import Path
 
 import pytest
 
-from purescope.files import memory
-from purescope.files.memory import available_memory
+from purescope.files import reading
+from purescope.files.reading import available_memory
 
 
 @pytest.fixture
 def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files in which Linux says what a container may take and has taken."""
-    monkeypatch.setattr(memory, "_CONTROL_GROUP", tmp_path)
+    """Write the files in which Linux states the limit and the use of a container."""
+    monkeypatch.setattr(reading, "_CONTROL_GROUP", tmp_path)
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("950000\n")
     (tmp_path / "memory.stat").write_text(

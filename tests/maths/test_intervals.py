@@ -1,5 +1,5 @@
-"""Stratified resamples: the distribution they have by definition, whatever the cells' shape, type
-and number.
+"""Stratified resamples for cells of any shape, type and number, and Wilson's interval, compared
+with the definitions, numpy and scipy.
 """
 
 import itertools
@@ -19,7 +19,10 @@ from purescope.maths.intervals import (
     bootstrap_means,
     bootstrap_p,
     percentile_interval,
+    wilson_interval,
 )
+
+# --- bootstrap
 
 
 def random_values(cells: int, samples: int) -> Tensor:
@@ -29,8 +32,8 @@ def random_values(cells: int, samples: int) -> Tensor:
 
 
 def test_every_resample_comes_as_often_as_its_draws() -> None:
-    """Classes of 3 and 2: two draws of the three with weight 3/2, one draw of the two with weight
-    2.
+    """Classes of 3 and 2: two draws from the three with weight 3/2, one draw from the two with
+    weight 2.
     """
     values, groups = [1.0, 10.0, 100.0, 1000.0, 7000.0], [4, 9, 4, 9, 4]
     first, second = [1.0, 100.0, 7000.0], [10.0, 1000.0]
@@ -39,9 +42,9 @@ def test_every_resample_comes_as_often_as_its_draws() -> None:
         for a, b, c in itertools.product(first, first, second)
     )
     means = bootstrap_means(torch.tensor(values), torch.tensor(groups), resamples=20_000)
-    found = Counter(round(mean, 6) for mean in means.tolist())
-    assert found.keys() == expected.keys()
-    counts = [(found[mean], 20_000 * n / 18) for mean, n in expected.items()]
+    measured = Counter(round(mean, 6) for mean in means.tolist())
+    assert measured.keys() == expected.keys()
+    counts = [(measured[mean], 20_000 * n / 18) for mean, n in expected.items()]
     assert scipy.stats.chisquare(*zip(*counts, strict=True)).pvalue > 0.001
 
 
@@ -49,8 +52,8 @@ def test_every_resample_comes_as_often_as_its_draws() -> None:
     "sizes", [[3] * 20, [2, 2, 2, 5, 9, 30], [1, 7, 7], [1, 1, 1, 4], [1] * 12]
 )
 def test_variance_and_covariance_are_the_unbiased_ones(sizes: list[int]) -> None:
-    """``sum over strata of (n / N)^2 S / n``, with S the unbiased covariance and classes of one
-    taken together.
+    """``sum over strata of (n / N)^2 S / n``, where S is the unbiased covariance and classes of one
+    form one stratum.
     """
     values = random_values(2, sum(sizes))
     ends = list(itertools.accumulate(sizes))
@@ -89,16 +92,16 @@ def test_each_class_keeps_its_share() -> None:
     "groups", [[0] * 4 + [1] * 4 + [2] * 8, [0, 1] + [2] * 6 + [3] * 8, [0] + [1] * 2 + [2] * 13]
 )
 def test_parts_are_resampled_together_and_weighted(groups: list[int]) -> None:
-    """Also where the weights of a stratum differ: a class of one is resampled with another one."""
+    """Weights may also differ within a stratum: a class of one is resampled with another class."""
     right, other, labels = random_values(3, 16) > 0, random_values(2, 16), torch.tensor(groups)
     weight = (1 / labels.bincount().double())[labels]
-    parts = bootstrap_each(
+    resampled = bootstrap_each(
         [(right, None), (right, weight), (other, None)], labels, resamples=50, seed=3
     )
     alone = [right.double(), right * weight, other]
-    for part, values in zip(parts, alone, strict=True):
+    for means, values in zip(resampled, alone, strict=True):
         torch.testing.assert_close(
-            part, bootstrap_means(values, labels, resamples=50, seed=3), rtol=0, atol=1e-12
+            means, bootstrap_means(values, labels, resamples=50, seed=3), rtol=0, atol=1e-12
         )
 
 
@@ -232,3 +235,32 @@ def test_bootstrap_p_is_the_level_at_which_the_interval_reaches_zero() -> None:
 
 def test_bootstrap_p_of_no_difference_is_one() -> None:
     assert bootstrap_p(torch.zeros(99, 2)).tolist() == [1, 1]
+
+
+# --- Wilson's interval
+
+
+@pytest.mark.parametrize(
+    ("right", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (3, 7), (4580, 10_000), (1, 25_250)]
+)
+def test_interval_is_scipys(right: int, n: int) -> None:
+    low, high = wilson_interval(torch.tensor(right / n, dtype=torch.float64), n)
+    expected = scipy.stats.binomtest(right, n).proportion_ci(confidence_level=0.95, method="wilson")
+    assert (low.item(), high.item()) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_ends_are_the_fractions_that_a_test_would_just_not_reject() -> None:
+    low, high = wilson_interval(torch.tensor([0.2, 0.97], dtype=torch.float64), 40)
+    for fraction, ends in zip((0.2, 0.97), torch.stack([low, high], 1).tolist(), strict=True):
+        for end in ends:
+            assert abs(fraction - end) == pytest.approx(
+                1.959964 * math.sqrt(end * (1 - end) / 40), rel=1e-6
+            )
+
+
+def test_any_shape_and_nan_pass_through() -> None:
+    low, high = wilson_interval(torch.tensor([[0.5, math.nan], [0.0, 1.0]]), 10)
+    assert low.shape == high.shape == (2, 2)
+    assert low.isnan().tolist() == high.isnan().tolist() == [[False, True], [False, False]]
+    assert low[1, 0] == 0
+    assert high[1, 1] == 1

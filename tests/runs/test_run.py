@@ -30,7 +30,7 @@ from purescope.report.writing import write_report
 from purescope.runs import inputs
 from purescope.runs import run as _run
 from purescope.runs.inputs import Settings, Sources, features_of
-from purescope.runs.pairs import Tables
+from purescope.runs.pairs import Measurement, Tables
 from purescope.runs.study import Opened, Study
 from purescope.studies.neurons import cosine_maps
 from purescope.studies.sweeps import Measured
@@ -152,9 +152,9 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     measure = _run.measure_pair
 
-    def listed(features: Features, model: Model, settings: Settings, study: Study) -> Tables:
-        pairs.append((model.label, features.dataset))
-        return measure(features, model, settings, study)
+    def listed(opened: Opened, place: int, study: Study) -> Measurement:
+        pairs.append(opened.pairs[place])
+        return measure(opened, place, study)
 
     monkeypatch.setattr(_run, "measure_pair", listed)
     return pairs

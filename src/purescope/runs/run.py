@@ -6,9 +6,8 @@ Features can be kept in a cache, where a stopped encoding goes on too.
 """
 
 import logging
-import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from purescope.runs.inputs import (
     check_names,
     check_origin,
     check_words,
-    name_of,
     named_or_behind,
     open_data,
     open_model,
@@ -40,7 +38,6 @@ from purescope.studies.neurons import (
     cosine_maps,
     vocabulary_table,
 )
-from purescope.studies.sanity import doubts
 from purescope.tables.columns import ALL, VOCABULARY
 from purescope.tables.cosines import write_cosines
 from purescope.tables.files import check_table, write_csv
@@ -169,21 +166,10 @@ def run(
     with lock_folder(folder):
         done = claim(folder, study.kinds, whole, _parts(opened), manifest, overwrite=overwrite)
         done.notes = [*loading, *(note for note in done.notes if note not in loading)]
-        for number, (model, item) in enumerate(opened.pairs, 1):
-            pair = (model.label, name_of(item))
-            if pair in done.tables:
-                continue
-            _log.info("%d of %d: %s", number, len(opened.pairs), " on ".join(pair))
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                features = opened.features(model, item)
-                start = time.perf_counter()
-                tables = measure_pair(features, model, opened.settings, study)
-                for doubt in doubts(features):
-                    warnings.warn(doubt, stacklevel=2)
-            notes = [f"{' on '.join(pair)}: {warning.message}" for warning in caught]
-            seconds = {"encode": features.seconds, "sweep": time.perf_counter() - start}
-            done.keep(Measurement(pair, tables, _timing(pair, seconds), notes))
+        for place, pair in enumerate(opened.pairs):
+            if pair not in done.tables:
+                _log.info("%d of %d: %s", place + 1, len(opened.pairs), " on ".join(pair))
+                done.keep(measure_pair(opened, place, study))
         _measure_words(done, opened)
         tables = done.together()
         for note in dict.fromkeys(note for note in done.notes if note not in loading):
@@ -226,15 +212,9 @@ def _open(
     return Opened(loaded, sets, settings, sources, progress)
 
 
-def _parts(opened: Opened) -> list[tuple[str, str]]:
-    """The pairs, and for each model the words of the vocabulary, in the order of the tables."""
-    pairs = [(model.label, name_of(item)) for model, item in opened.pairs]
-    return pairs + [(model.label, VOCABULARY) for model in opened.models]
-
-
-def _timing(pair: Pair, seconds: Mapping[str, float]) -> dict[str, Any]:
-    rounded = {step: round(value, 3) for step, value in seconds.items()}
-    return {"model": pair[0], "dataset": pair[1], "seconds": rounded}
+def _parts(opened: Opened) -> list[Pair]:
+    """Return the pairs, and for each model the words of the vocabulary, in the order of the tables."""
+    return opened.pairs + [(model.label, VOCABULARY) for model in opened.models]
 
 
 def _measure_words(done: Done, opened: Opened) -> None:

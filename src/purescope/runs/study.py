@@ -1,5 +1,7 @@
 """What a run measures: of each pair of model and dataset, and once all pairs are measured."""
 
+import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,13 +14,14 @@ from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
 from purescope.maths.significance import against_chance
 from purescope.models.model import Model
-from purescope.runs.inputs import Settings, Sources, features_of
-from purescope.runs.pairs import Tables
+from purescope.runs.inputs import Settings, Sources, features_of, name_of
+from purescope.runs.pairs import Measurement, Pair, Tables
 from purescope.studies.attribution import attribution_table, is_cheap
 from purescope.studies.comparisons import compare_strategies, curve_table
 from purescope.studies.judging import verdicts_of
 from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait
 from purescope.studies.nulls import ROTATIONS
+from purescope.studies.sanity import doubts
 from purescope.studies.standings import mean_points, standings_table
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.thumbnails import thumbnail_table
@@ -54,9 +57,9 @@ class Opened:
     progress: Progress
 
     @property
-    def pairs(self) -> list[tuple[Model, Dataset | Features]]:
-        """All pairs, dataset by dataset."""
-        return [(model, item) for item in self.sets for model in self.models]
+    def pairs(self) -> list[Pair]:
+        """Labels of model and dataset of all pairs, dataset by dataset."""
+        return [(model.label, name_of(item)) for item in self.sets for model in self.models]
 
     def features(self, model: Model, item: Dataset | Features) -> Features:
         """Return the features of a pair, encoded or read."""
@@ -102,23 +105,56 @@ class Study:
         )
 
 
-def measure_pair(features: Features, model: Model, settings: Settings, study: Study) -> Tables:
-    """Measure all tables of a pair, and check them."""
-    if settings.space == "weights":
-        _ = model.projections  # raises where there are none
-    measured = measure_strategies(features, projections_of(model), settings)
-    results = measured.table.assign(protocol=settings.protocol)
-    tables = {
-        "results": results,
-        "comparisons": compare_strategies(measured),
-        "curves": curve_table(measured),
-        "curve_points": curve_points(results),
-        "attributions": _attributions(measured, study.rotations),
-        **portrait(measured),
+def measure_pair(opened: Opened, place: int, study: Study) -> Measurement:
+    """Encode and measure a pair, and check its tables.
+
+    Args:
+        opened: the run.
+        place: of the pair in `opened.pairs`.
+        study: what is measured.
+    """
+    item, model = divmod(place, len(opened.models))
+    settings, seconds = opened.settings, {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        features = opened.features(opened.models[model], opened.sets[item])
+        seconds["encode"] = features.seconds
+        start = time.perf_counter()
+        measured = measure_strategies(
+            features, _ranked_by(opened.models[model], settings), settings
+        )
+        results = measured.table.assign(protocol=settings.protocol)
+        tables = {
+            "results": results,
+            "comparisons": compare_strategies(measured),
+            "curves": curve_table(measured),
+            "curve_points": curve_points(results),
+            "attributions": _attributions(measured, study.rotations),
+            **portrait(measured),
+        }
+        tables |= study.pair_tables(measured, tables)
+        for schema in (RESULTS, *study.pair_kinds):  # the others are checked where they are made
+            tables[schema.name] = check_table(tables[schema.name], schema)
+        for doubt in doubts(features):
+            warnings.warn(doubt, stacklevel=2)
+    seconds["sweep"] = time.perf_counter() - start
+    pair = opened.pairs[place]
+    timing = {
+        "model": pair[0],
+        "dataset": pair[1],
+        "seconds": {step: round(value, 3) for step, value in seconds.items()},
     }
-    tables |= study.pair_tables(measured, tables)
-    unchecked = (RESULTS, *study.pair_kinds)  # the others are checked where they are made
-    return tables | {schema.name: check_table(tables[schema.name], schema) for schema in unchecked}
+    notes = [f"{' on '.join(pair)}: {warning.message}" for warning in caught]
+    return Measurement(pair, tables, timing, notes)
+
+
+def _ranked_by(model: Model, settings: Settings) -> Projections | None:
+    """Return the projections of a model; None where it has none, and other spaces rank it.
+
+    Raises:
+        ModelError: it has none, and they are to rank its neurons.
+    """
+    return model.projections if settings.space == "weights" else projections_of(model)
 
 
 def projections_of(model: Model) -> Projections | None:

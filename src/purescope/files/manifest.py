@@ -188,7 +188,7 @@ def _has_texts(*keys: str) -> Check:
 
 
 def is_timing(value: Any) -> bool:
-    """Tell whether a value is the timing of a pair: its names, and seconds."""
+    """Tell whether a value is the timing of a pair: names of a model and a dataset, and seconds."""
     is_pair = _has_texts("model", "dataset")
     return is_pair(value) and _dictionary_of(_is_number)(value.get("seconds"))
 

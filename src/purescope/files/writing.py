@@ -78,10 +78,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Make a folder beside its place, and rename it into its place when the block ends well.
+    """Provide a temporary folder that becomes `path` if the block succeeds, else is removed.
 
     Raises:
-        OutputError: the folder above or the disk does not take it.
+        OutputError: the parent folder or the disk cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -62,8 +62,10 @@ class Projections:
             )
 
     def tower_overlaps(self) -> dict[str, tuple[list[float], int, float]]:
-        """Return, by tower, the overlaps of its living neurons, its width, and the overlap that
-        random neurons of that width have: what a figure of them needs.
+        """Return, for each tower, the data of a figure of its overlaps.
+
+        These are the overlaps of its live neurons, its width, and the expected overlap of random
+        neurons of that width.
         """
         towers = {"image": self.image, "text": self.text}
         return {

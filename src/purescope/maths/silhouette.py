@@ -240,9 +240,7 @@ def _measure(
 
 
 class _Influence:
-    """Effects of samples on the silhouettes of others, as sums over their own and their nearest
-    class.
-    """
+    """Effects of samples on the silhouettes of others, as sums over classes."""
 
     def __init__(
         self,
@@ -262,9 +260,7 @@ class _Influence:
         inverse: Float[Tensor, "order k sample"],
         features: Float[Tensor, "sample neuron"],
     ) -> Float[Tensor, "order k sample"]:
-        """Add some samples by their distances; return each sample's own part of the sum of its
-        class.
-        """
+        """Add samples by their distances; return each one's own part of the sum of its class."""
         a, b, nearest = distances
         assert nearest is not None
         size = self._sizes[labels].to(self._dtype)
@@ -352,11 +348,7 @@ def _class_slices(labels: Int64[Tensor, " sample"]) -> Iterator[tuple[int, slice
 
 
 class _Distances(NamedTuple):
-    """Mean distances of samples to their own class and to the nearest other class, and which that
-    is.
-
-    `nearest` is None if it is not needed.
-    """
+    """Mean distances to the own and the nearest other class; `nearest` is None if not needed."""
 
     own: Float[Tensor, "order k sample"]
     other: Float[Tensor, "order k sample"]

@@ -16,7 +16,6 @@ import torch
 import purescope as ps
 from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError
-from purescope.runs.inputs import Settings
 from tests import undrawn
 from tests.oracles import experiment_order
 from tests.words import few_words
@@ -129,13 +128,13 @@ def test_the_script_writes_the_experiment_s_files(script, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run_eval_sam_sweep.py").write_text("# a folder that is not empty")
 
-    def run_sweep(*given: Any, **options: Any) -> pd.DataFrame:
-        table = undrawn.run_sweep(*given, **options, rotations=0)
+    def run_sweep(*given: Any, **options: Any) -> ps.Results:
+        results = undrawn.run_sweep(*given, **options, rotations=0)
         (tmp_path / "report.html").write_text("where the page would be")
-        return table
+        return results
 
     monkeypatch.setattr(ps, "run_sweep", run_sweep)
-    script.Settings = partial(Settings, draws=2, resamples=20)
+    monkeypatch.setattr(ps, "Settings", partial(ps.Settings, draws=2, resamples=20))
     script.ckpt_path, script.DATASETS, script.sam_values = (
         "CC3M LaCLIP=bundled:laclip",
         ["bundled:flags"],
@@ -166,7 +165,7 @@ def test_features_are_kept_for_other_sam_values(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PURESCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(ps, "run_sweep", partial(undrawn.run_sweep, rotations=0))
-    script.Settings = partial(Settings, draws=2, resamples=20)
+    monkeypatch.setattr(ps, "Settings", partial(ps.Settings, draws=2, resamples=20))
     script.ckpt_path, script.DATASETS, script.sam_values = "bundled:clip", ["bundled:flags"], [300]
     script.main()
     first = script.evaluate_zeroshot_classification(model, flags, sam=300)

@@ -55,6 +55,8 @@ class Results:
         >>> results = Results(Path("out"), {"results": table})
         >>> results.models, results.strategies
         (['planted'], ['high_purity', 'low_purity', 'random'])
+        >>> results
+        Results('out': results)
     """
 
     path: Path
@@ -193,6 +195,10 @@ class Results:
         swept = [str(name) for name in names if name != "full"]
         first = [name for name in ("high_purity", "low_purity", "random") if name in swept]
         return first + [name for name in swept if name not in first]
+
+    def __repr__(self) -> str:
+        """Name the folder and its tables; their rows would fill the screen."""
+        return f"Results({str(self.path)!r}: {', '.join(self.tables)})"
 
     def _repr_html_(self) -> str | None:
         """Show the accuracies and curves in a notebook."""

@@ -122,7 +122,7 @@ def test_line_table_and_verdict_say_the_same_numbers() -> None:
     }
     overall = judge(results, comparisons, model="CC3M LaCLIP").overall.over_random.value
     root = tree(results_html(results))
-    assert f"and 2 data sets, high purity keeps {abs(100 * overall):.2f} points" in "".join(
+    assert f"and 2 datasets, high purity keeps {abs(100 * overall):.2f} points" in "".join(
         root.itertext()
     )
     head = [cell.text for cell in root.iter("th")]
@@ -133,7 +133,7 @@ def test_line_table_and_verdict_say_the_same_numbers() -> None:
                 cells[str(name).replace("_", " ")] or ""
             )
             assert shown == pytest.approx(
-                by_dataset[cells["data set"]], abs=0.1001
+                by_dataset[cells["dataset"]], abs=0.1001
             )  # of two rounded numbers
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from purescope.cli import terminal
 from purescope.formats import Difference
-from purescope.tables.points import curve_points
+from purescope.tables.result_table import curve_points
 from purescope.tables.results import Results
 from purescope.tables.schemas import STANDINGS
 from purescope.tables.verdicts import Finding, Verdict

@@ -25,7 +25,7 @@ from purescope.studies.sweeps import measure_strategies
 from purescope.studies.thumbnails import thumbnail
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import write_table
-from purescope.tables.points import curve_points
+from purescope.tables.result_table import curve_points
 from purescope.tables.results import write_results
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import (

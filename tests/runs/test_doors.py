@@ -102,7 +102,7 @@ def test_the_verdict_reads_what_was_written(evidence: Any) -> None:
     out, tables = evidence
     verdict = judge(tables["results"], read_table(out, COMPARISONS), model="One")
     assert [finding.about for finding in verdict.by_dataset] == ["first", "second"]
-    assert "Over all k and 2 data sets" in verdict.sentence
+    assert "Over all k and 2 datasets" in verdict.sentence
 
 
 def test_a_stopped_run_goes_on(evidence: Any, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from purescope.specs import to_folder, to_path
 from purescope.studies.synthetic import plant
 from purescope.tables.files import parquet_name
 from purescope.tables.results import open_results
-from purescope.tables.schemas import LAYERS, OF_RUNS
+from purescope.tables.schemas import LAYERS, RUN_TABLES
 from tests.tables.test_schema import sample
 from tests.undrawn import run_sweep
 
@@ -308,7 +308,7 @@ def damaged(schema_file: str) -> dict[str, Callable[[Path], object]]:
 
 @pytest.mark.parametrize("how", damaged(""))
 def test_a_damaged_table_is_one_sentence_with_its_path(how: str, out: Path) -> None:
-    for schema in OF_RUNS:
+    for schema in RUN_TABLES:
         name = parquet_name(schema)
         if not (out / name).is_file():
             continue

@@ -264,8 +264,8 @@ def test_all_data_sets_together_are_one_test_on_their_mean() -> None:
     assert verdict.overall.p == pytest.approx(0.01)
     assert verdict.overall.over_random.value == pytest.approx(0.02)
     assert verdict.overall.over_random.low == pytest.approx(0.02 - 1.96 * 0.0105 / 2, abs=1e-5)
-    assert "Over all k and 4 data sets" in verdict.sentence
-    assert verdict.sentence.endswith("By data set: not decided on any.")
+    assert "Over all k and 4 datasets" in verdict.sentence
+    assert verdict.sentence.endswith("By dataset: not decided on any.")
     amid = judge(results(0.501, drawn, sets=4), table, model="m")
     assert amid.overall.outcome == "not decided"
     # In the middle of them, but below all in the other direction:
@@ -306,7 +306,7 @@ def test_each_data_set_is_named_with_its_outcome() -> None:
         comparisons(*[(ABOVE, ABOVE, ACROSS, 0.01, 0.5)] * 2),
         model="m",
     )
-    assert decided.sentence.endswith("By data set: supported on set 0, set 1.")
+    assert decided.sentence.endswith("By dataset: supported on set 0, set 1.")
 
 
 def test_p_values_of_data_sets_are_holms_over_those_that_count() -> None:
@@ -339,7 +339,7 @@ def test_what_is_no_better_than_chance_takes_no_part_and_is_named(
     assert verdict.sentence.endswith(f"Left out: set 1 (accuracy {said}).")
     assert (
         "supported on set 0, set 2." in verdict.sentence
-        and "Over all k and 2 data sets" in verdict.sentence
+        and "Over all k and 2 datasets" in verdict.sentence
     )
     one = judge(results(0.9, drawn, sets=2, full={1: accuracy}), comparisons(*sets[:2]), model="m")
     assert (

@@ -19,10 +19,10 @@ from purescope.studies.settings import Options
 from purescope.studies.standings import mean_points, standings_table, uses_labels
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import plant
-from purescope.tables.points import curve_points
+from purescope.tables.result_table import curve_points
 from purescope.tables.schema import each_row
 from purescope.tables.schemas import COMPARISONS, CURVES
-from purescope.tables.standings import best_sentence, half_sentence
+from purescope.tables.verdicts import best_sentence, half_sentence
 from tests.studies.test_synthetic import data_sets
 
 KS = [8, 16, 24]

@@ -14,7 +14,7 @@ from purescope.errors import InputError
 from purescope.tables import schemas
 from purescope.tables.files import check_table
 from purescope.tables.schema import Column, Schema
-from purescope.tables.schemas import OF_RUNS, PURITY, RESULTS, TRACK
+from purescope.tables.schemas import PURITY, RESULTS, RUN_TABLES, TRACK
 
 KNOWN = tuple(one for one in vars(schemas).values() if isinstance(one, Schema))
 
@@ -224,4 +224,4 @@ def test_further_columns_are_held_to_what_they_hold(
 
 def test_every_table_of_a_run_is_listed() -> None:
     others = {"track", "purity", "layers"}
-    assert {schema.name for schema in KNOWN} == {schema.name for schema in OF_RUNS} | others
+    assert {schema.name for schema in KNOWN} == {schema.name for schema in RUN_TABLES} | others

@@ -140,7 +140,7 @@ def verdict_line(verdict: "Verdict", about: str = "") -> str:
         verdict: of one model.
         about: what to call it, in place of the model.
     """
-    claim = f"{about}: {verdict.said}" if about else verdict.claim
+    claim = f"{about}: {verdict.conclusion}" if about else verdict.claim
     return f"[bold]{plain(claim)}[/bold] {plain(verdict.evidence)}"
 
 
@@ -162,7 +162,7 @@ def summary(results: "Results", settings: "Settings") -> None:
 def conclusions(screen: "Console", results: "Results") -> None:
     """Print what half of the neurons keeps, and what the tests say of the claim, for each model."""
     from purescope.tables.schemas import STANDINGS
-    from purescope.tables.standings import half_sentence
+    from purescope.tables.verdicts import half_sentence
 
     standings = results.rows(STANDINGS)
     for model in results.models:
@@ -222,7 +222,7 @@ def strategy_table(standings: "pd.DataFrame", fewest: int) -> "Table":
     """
     from purescope.formats import Difference
     from purescope.tables.schema import each_row
-    from purescope.tables.standings import best_sentence
+    from purescope.tables.verdicts import best_sentence
 
     model, sets = standings.model.iloc[0], int(standings.sets.iloc[0])
     screen = table(f"{model}: strategies, over all k and {sets} dataset{'s' if sets > 1 else ''}")

@@ -17,8 +17,7 @@ from purescope.tables import schemas
 from purescope.tables.columns import AREA
 from purescope.tables.results import Results
 from purescope.tables.schema import each_row
-from purescope.tables.standings import best_sentence
-from purescope.tables.verdicts import LEVEL
+from purescope.tables.verdicts import LEVEL, best_sentence
 
 
 def rivals(folder: Results) -> Found:

@@ -15,8 +15,7 @@ from purescope.report.evidence import better
 from purescope.report.tables import groups
 from purescope.tables import schemas
 from purescope.tables.results import Results
-from purescope.tables.standings import half_sentence
-from purescope.tables.verdicts import Verdict
+from purescope.tables.verdicts import Verdict, half_sentence
 
 
 @dataclass(frozen=True)

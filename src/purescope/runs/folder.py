@@ -33,7 +33,7 @@ from purescope.studies.comparisons import adjust
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import PAIRS, parquet_bytes, parquet_name, read_table
 from purescope.tables.schema import Schema
-from purescope.tables.schemas import OF_RUNS
+from purescope.tables.schemas import RUN_TABLES
 
 _PARTS = ("tables", "settings", "models", "datasets")  # of a manifest: what makes runs the same
 _SPELLING = (
@@ -45,7 +45,7 @@ _SPELLING = (
 
 # All that a run writes, of whatever kind it is; nothing else in its folder is touched.
 _FILES = (
-    *(f"{schema.name}{end}" for schema in OF_RUNS for end in (".csv", ".parquet")),
+    *(f"{schema.name}{end}" for schema in RUN_TABLES for end in (".csv", ".parquet")),
     "result_*/*_vs_sam.csv",
     "cosines_*.npz",
     "report.html",

@@ -26,7 +26,7 @@ from purescope.studies.standings import mean_points, standings_table
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.thumbnails import thumbnail_table
 from purescope.tables.files import check_table
-from purescope.tables.points import curve_points
+from purescope.tables.result_table import curve_points
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import (
     ATTRIBUTIONS,

@@ -14,7 +14,7 @@ from purescope.studies.comparisons import pooled_difference, pooled_p
 from purescope.studies.judging import above_chance
 from purescope.tables.columns import ALL, AREA
 from purescope.tables.files import check_table
-from purescope.tables.points import curve_points
+from purescope.tables.result_table import curve_points
 from purescope.tables.schemas import MEAN_POINTS, STANDINGS
 
 _DIFFERENCE = ("over_random", "over_random_low", "over_random_high")

@@ -1,6 +1,11 @@
-"""Show a result table in a notebook: accuracies and small curves, as HTML without any style sheet.
+"""Derive the points of the curves from a result table, and show the table in a notebook.
 
-Labels and class names come from outside and are escaped: they are text, never markup.
+Every strategy has one value at each k. The random orders have many: their median, their 5 % and
+95 % quantiles, and their smallest and largest value. `curve_points` is the one definition of that
+band.
+
+A notebook shows accuracies and small curves, as HTML without any style sheet. Labels and class
+names come from outside and are escaped: they are text, never markup.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,23 +15,80 @@ import numpy as np
 import pandas as pd
 
 from purescope.looks import PALETTE
+from purescope.tables.files import check_table
+from purescope.tables.schemas import CURVE_POINTS
 
-_CHOICES = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
+_GROUP = ["model", "dataset", "metric"]
+_FACTS = ["chance", "n", "classes", "neurons"]
+
+_STRATEGIES = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
 _DASHES = {"high_purity": "", "random": "1 2", "low_purity": "5 2"}
-_RULES = {
-    "high_purity": "solid",
-    "random": "dotted",
-    "low_purity": "dashed",
-}  # the same in the legend
-_MOST = (
-    12  # pairs of model and data set that are drawn; a table of more says how many it leaves out
-)
+_BORDERS = {"high_purity": "solid", "random": "dotted", "low_purity": "dashed"}  # in the legend
+_SHOWN = {"model", "dataset", "strategy", "draw", "k", "metric", "value", "n", "neurons"}
+_MOST = 12  # pairs of model and dataset that are drawn; the page says how many are left out
+
+
+def curve_points(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each model, dataset, metric, strategy and k of a result table.
+
+    Metrics without any value, such as a silhouette that the labels do not allow, have no rows.
+
+    Args:
+        results: the table `purescope.tables.schemas.RESULTS`, or some rows of it.
+
+    Returns:
+        The table `purescope.tables.schemas.CURVE_POINTS`, in the order of `results`.
+
+    Examples:
+        >>> import purescope as ps
+        >>> from purescope.studies.synthetic import plant
+        >>> planted = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> table = ps.sweep(
+        ...     planted.features, planted.projections, keep=[4, 8], draws=5, resamples=100
+        ... )
+        >>> points = curve_points(table[table.metric == "accuracy"])
+        >>> points[["strategy", "k", "draws"]].values.tolist()[-3:]
+        [['low_purity', 8, 1], ['random', 4, 5], ['random', 8, 5]]
+    """
+    results = results[results.value.notna()]
+    random = results.strategy == "random"
+    points = [
+        results[~random].assign(least=float("nan"), greatest=float("nan"), draws=1),
+        random_band(results[random]),
+    ]
+    table = pd.concat([rows for rows in points if len(rows)] or points[:1], ignore_index=True)
+    # All points of one model, dataset and metric together, as in the results.
+    pairs = pd.MultiIndex.from_frame(results[_GROUP].drop_duplicates())
+    order = pairs.get_indexer(pd.MultiIndex.from_frame(table[_GROUP]))
+    table = table.iloc[order.argsort(kind="stable")]
+    return check_table(table[list(CURVE_POINTS.columns)], CURVE_POINTS)
+
+
+def random_band(draws: pd.DataFrame) -> pd.DataFrame:
+    """Return the median, quantiles and range of the random orders at each k.
+
+    Args:
+        draws: rows of random orders; each draw has one value at each k.
+    """
+    values = draws.groupby([*_GROUP, "k"], sort=False)
+    facts = values[_FACTS].first()
+    band = facts.assign(
+        strategy="random",
+        value=values.value.median(),
+        low=values.value.quantile(0.05),
+        high=values.value.quantile(0.95),
+        least=values.value.min(),
+        greatest=values.value.max(),
+        draws=values.size(),
+    ).reset_index()
+    return band[list(CURVE_POINTS.columns)]
 
 
 class ResultTable(pd.DataFrame):
     """A result table (`purescope.tables.schemas.RESULTS`) that a notebook shows as its curves.
 
-    It is a plain frame in all else, and whatever is picked or computed from it is one.
+    In everything else it is a plain frame, and whatever is selected or computed from it is a plain
+    frame.
 
     Examples:
         >>> type(ResultTable({"value": [0.5]}).head()).__name__
@@ -38,81 +100,55 @@ class ResultTable(pd.DataFrame):
         return pd.DataFrame
 
     def _repr_html_(self) -> str | None:
-        """Accuracy of each model on each data set; as pandas shows it, where columns were taken
-        away.
-        """
-        plain = pd.DataFrame(self)
-        if not {
-            "model",
-            "dataset",
-            "strategy",
-            "draw",
-            "k",
-            "metric",
-            "value",
-            "n",
-            "neurons",
-        } <= set(plain):
-            return plain.to_html(max_rows=20)
-        return results_html(plain)
+        """Show the accuracies; as pandas does, if columns were removed."""
+        frame = pd.DataFrame(self)
+        return results_html(frame) if set(frame) >= _SHOWN else frame.to_html(max_rows=20)
 
 
 def results_html(table: pd.DataFrame) -> str:
-    """A line for each model, and for each model and data set accuracies in a row of a table, with
-    its curves.
-    """
+    """Return a sentence for each model, and a row with accuracies and curves for each pair."""
     rows = table[table.metric == "accuracy"]
-    pairs = [part for _, part in rows.groupby(["model", "dataset"], sort=False)]
-    models = [part for _, part in rows.groupby("model", sort=False)]
-    said = "".join(
-        f"<p>{escape(_sentence(part, named=len(models) > 1))}</p>" for part in models[:_MOST]
-    )
-    head = ["model", "data set", "images", "chance", "all neurons", *_CHOICES.values(), "over k"]
-    body = "".join(f"<tr>{''.join(_cells(part))}</tr>" for part in pairs[:_MOST])
+    pairs = [pair_rows for _, pair_rows in rows.groupby(["model", "dataset"], sort=False)]
+    models = [model_rows for _, model_rows in rows.groupby("model", sort=False)]
+    sentences = [_sentence(model_rows, named=len(models) > 1) for model_rows in models[:_MOST]]
+    text = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    names = ["model", "dataset", "images", "chance", "all neurons", *_STRATEGIES.values(), "over k"]
+    head = "".join(f"<th>{name}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(_cells(pair_rows))}</tr>" for pair_rows in pairs[:_MOST])
     left = f"<p>and {len(pairs) - _MOST} more, in the table</p>" if len(pairs) > _MOST else ""
-    names = "".join(f"<th>{name}</th>" for name in head)
-    drawn = (
-        " and, of random orders, over them"
-        if rows[rows.strategy == "random"].draw.nunique() > 1
-        else ""
-    )
+    many = rows[rows.strategy == "random"].draw.nunique() > 1
     return (
-        f"<div>{said}<table><thead><tr>{names}</tr></thead>"
-        f"<tbody>{body}</tbody></table>{left}<p>Accuracies in %, means over k{drawn}. Curves: "
-        f"{_legend(rows)}. "
-        f"{len(table):,} rows, {len(table.columns)} columns.</p></div>"
+        f"<div>{text}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{left}"
+        f"<p>Accuracies in %, means over k{' and over the random orders' if many else ''}. Curves: "
+        f"{_legend(rows)}. {len(table):,} rows, {len(table.columns)} columns.</p></div>"
     )
 
 
 def _sentence(rows: pd.DataFrame, *, named: bool) -> str:
-    """How high purity compares with the random orders, over all that was swept with one model."""
+    """Compare high purity with the random orders, over all datasets of one model."""
     areas, ks, sets = _areas(rows), _ks(rows), rows.dataset.nunique()
     kept = (
         f"k from {ks[0]:,} to {ks[-1]:,} of {rows.neurons.max():,} neurons" if ks else "all neurons"
     )
-    about = f"{rows.model.iloc[0]}: " if named else ""
-    if not {"high_purity", "random"} <= set(areas.index.get_level_values("strategy")):
-        return f"{about}zero-shot accuracy, {kept}." if named else f"Zero-shot accuracy, {kept}."
-    [high], drawn = (
-        areas[areas.index.get_level_values("strategy") == name]
-        for name in ("high_purity", "random")
-    )
-    over = f"{kept} and {sets} data sets" if sets > 1 else kept
-    difference = 100 * (high - drawn.mean())
+    label = f"{rows.model.iloc[0]}: " if named else ""
+    strategies = areas.index.get_level_values("strategy")
+    if not {"high_purity", "random"} <= set(strategies):
+        return f"{label}zero-shot accuracy, {kept}." if named else f"Zero-shot accuracy, {kept}."
+    [high], random = areas[strategies == "high_purity"], areas[strategies == "random"]
+    over = f"{kept} and {sets} datasets" if sets > 1 else kept
+    difference = 100 * (high - random.mean())
     return (
-        f"{about}{'over' if named else 'Over'} {over}, high purity keeps {abs(difference):.2f} "
-        f"points "
-        f"{'less' if difference < 0 else 'more'} than random orders do on average, and more than "
-        f"{(high > drawn).sum()} of {len(drawn)} of them."
+        f"{label}{'over' if named else 'Over'} {over}, high purity keeps {abs(difference):.2f} "
+        f"points {'less' if difference < 0 else 'more'} than random orders do on average, and more "
+        f"than {(high > random).sum()} of {len(random)} of them."
     )
 
 
 def _areas(rows: pd.DataFrame) -> "pd.Series[float]":
-    """Mean accuracy over k of each order, by strategy and draw; of several data sets the mean of
-    theirs.
+    """Return the mean accuracy over k of each order, by strategy and draw, over all datasets.
 
-    By the trapezoid rule, as `purescope.maths.curves.mean_over_k`, which stands on a floor above
-    this one: a test holds them together.
+    By the trapezoid rule, as `purescope.maths.curves.mean_over_k`, which is on a higher floor: a
+    test compares the two.
     """
     swept = rows[rows.strategy != "full"]
     if swept.empty:
@@ -129,7 +165,7 @@ def _ks(rows: pd.DataFrame) -> list[int]:
 
 def _cells(rows: pd.DataFrame) -> list[str]:
     first, ks = rows.iloc[0], _ks(rows)
-    curves = {name: _curve(rows, name, ks) for name in _CHOICES}
+    curves = {strategy: _curve(rows, strategy, ks) for strategy in _STRATEGIES}
     areas = _areas(rows).groupby("strategy").mean()
     full = rows[rows.strategy == "full"].value
     values = [
@@ -138,59 +174,52 @@ def _cells(rows: pd.DataFrame) -> list[str]:
         f"{first.n:,}",
         f"{100 * first.chance:.1f}" if "chance" in rows else "",
         f"{100 * full.iloc[0]:.1f}" if len(full) else "",
-        *(f"{100 * areas[name]:.1f}" if curve else "" for name, curve in curves.items()),
+        *(f"{100 * areas[strategy]:.1f}" if curve else "" for strategy, curve in curves.items()),
         _svg(curves, f"accuracy of {first.model} on {first.dataset} over k"),
     ]
     return [f"<td>{value}</td>" for value in values]
 
 
 def _curve(rows: pd.DataFrame, strategy: str, ks: Sequence[int]) -> list[float]:
-    """Accuracy at each k, of several orders the median; empty where it was not measured."""
-    found = rows[rows.strategy == strategy].groupby("k").value.median()
-    return [float(found[k]) for k in ks] if len(found) == len(ks) else []
+    """Return the accuracy at each k, the median of several orders; empty if it is incomplete."""
+    medians = rows[rows.strategy == strategy].groupby("k").value.median()
+    return [float(medians[k]) for k in ks] if len(medians) == len(ks) else []
 
 
 def _svg(
     curves: Mapping[str, Sequence[float]], title: str, width: int = 150, height: int = 44
 ) -> str:
-    """Curves on one scale, by colour and dashes; a point where there is one k."""
+    """Draw curves on one scale, by colour and dashes; a single k is a point."""
     values = [value for curve in curves.values() for value in curve]
     if not values:
         return ""
     low, spread = min(values), (max(values) - min(values)) or 1
-    lines = []
+    shapes = []
     for name, curve in curves.items():
         step = (width - 8) / max(len(curve) - 1, 1)
-        at = [
-            (4 + i * step, height - 4 - (value - low) / spread * (height - 8))
-            for i, value in enumerate(curve)
-        ]
-        if len(at) == 1:
-            lines.append(
-                f'<circle cx="{width / 2:.0f}" cy="{at[0][1]:.1f}" r="3" fill="{PALETTE[name]}"/>'
-            )
-        elif at:
-            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
-            lines.append(
-                f'<polyline points="{points}" fill="none" stroke="{PALETTE[name]}" stroke-width="2" '
-                f'stroke-dasharray="{_DASHES[name]}"/>'
+        heights = [height - 4 - (value - low) / spread * (height - 8) for value in curve]
+        if len(heights) == 1:
+            at, colour = f'cx="{width / 2:.0f}" cy="{heights[0]:.1f}"', PALETTE[name]
+            shapes.append(f'<circle {at} r="3" fill="{colour}"/>')
+        elif heights:
+            points = " ".join(f"{4 + i * step:.1f},{y:.1f}" for i, y in enumerate(heights))
+            shapes.append(
+                f'<polyline points="{points}" fill="none" stroke="{PALETTE[name]}" '
+                f'stroke-width="2" stroke-dasharray="{_DASHES[name]}"/>'
             )
     return (
         f'<svg role="img" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
-        f"<title>{escape(title)}</title>{''.join(lines)}</svg>"
+        f"<title>{escape(title)}</title>{''.join(shapes)}</svg>"
     )
 
 
 def _legend(rows: pd.DataFrame) -> str:
-    """What the lines are, in the page's own ink above the line itself; of random, how many
-    orders.
-    """
-    said = []
-    for name, text in _CHOICES.items():
-        draws = rows[rows.strategy == name].draw.nunique()
+    """Name the lines, in the colour of the page's text above the line itself."""
+    entries = []
+    for strategy, name in _STRATEGIES.items():
+        draws = rows[rows.strategy == strategy].draw.nunique()
         if draws:
             many = f" (median of {draws})" if draws > 1 else ""
-            said.append(
-                f'<span style="border-bottom:2px {_RULES[name]} {PALETTE[name]}">{text}{many}</span>'
-            )
-    return ", ".join(said)
+            style = f"border-bottom:2px {_BORDERS[strategy]} {PALETTE[strategy]}"
+            entries.append(f'<span style="{style}">{name}{many}</span>')
+    return ", ".join(entries)

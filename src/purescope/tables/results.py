@@ -26,10 +26,9 @@ from purescope.tables.files import (
     read_table,
     write_table,
 )
-from purescope.tables.points import curve_points
-from purescope.tables.result_table import ResultTable
+from purescope.tables.result_table import ResultTable, curve_points
 from purescope.tables.schema import Schema
-from purescope.tables.schemas import LAYERS, OF_RUNS, PURITY, RESULTS, TRACK
+from purescope.tables.schemas import LAYERS, PURITY, RESULTS, RUN_TABLES, TRACK
 from purescope.tables.verdicts import Verdict, read_verdicts
 from purescope.tables.wide import check_wide_paths, write_wide
 
@@ -69,7 +68,7 @@ class Results:
             InputError: the folder has no table of that name.
         """
         if name not in self.tables:
-            known = [schema.name for schema in OF_RUNS]
+            known = [schema.name for schema in RUN_TABLES]
             if name not in known:
                 raise InputError(f"no table is called {name!r}", **near_miss(name, known))
             raise InputError(
@@ -237,7 +236,7 @@ def open_results(folder: str | Path) -> Results:
         'not decided'
     """
     path = to_path(folder)
-    tables = {one.name: read_table(path, one) for one in OF_RUNS if has_table(path, one)}
+    tables = {one.name: read_table(path, one) for one in RUN_TABLES if has_table(path, one)}
     if schemas.NEURONS.name not in tables and (ranked := _ranked(path)) is not None:
         tables[schemas.NEURONS.name] = ranked
     tables = {name: table for name, table in tables.items() if len(table)}
@@ -302,7 +301,7 @@ def _manifest(path: Path) -> Mapping[str, Any]:
 
 def _holds(path: Path) -> bool:
     """Whether there is something to show, by the names of the files."""
-    files = [*(parquet_name(one) for one in (*OF_RUNS, TRACK)), "layers_*.csv", "purity_*.csv"]
+    files = [*(parquet_name(one) for one in (*RUN_TABLES, TRACK)), "layers_*.csv", "purity_*.csv"]
     return any(True for pattern in files for _ in path.glob(pattern))
 
 

@@ -1,205 +1,283 @@
-"""The tidy tables of a run: their names, columns and keys. Everything that is shown is read from
-them.
+"""Define the tidy tables: their names, columns and keys.
+
+Everything that a reader sees is read from these tables.
 """
 
 from dataclasses import replace
 from math import inf
 
 from purescope.tables.columns import (
-    METRICS,
-    OF_ATTRIBUTIONS,
-    OF_CLASS_IMPORTANCE,
-    OF_COMPARISONS,
-    OF_CONFUSIONS,
-    OF_CORRELATIONS,
-    OF_CURVES,
-    OF_EXAMPLES,
-    OF_IMPORTANCE,
-    OF_NEURONS,
-    OF_NULLS,
-    OF_ORDERS,
-    OF_RESULTS,
-    OF_RIVALS,
-    OF_VARIANTS,
-    OF_VERDICTS,
-    OF_WORDS,
+    ATTRIBUTION_COLUMNS,
+    CLASS_IMPORTANCE_COLUMNS,
+    COMPARISON_COLUMNS,
+    CONFUSION_COLUMNS,
+    CORRELATION_COLUMNS,
+    CURVE_COLUMNS,
+    DATASET,
+    HIGH,
+    IMAGE_LOW,
+    IMAGE_PURITY,
+    IMPORTANCE_COLUMNS,
+    INDEX,
+    MODEL,
+    NULL_COLUMNS,
+    RESULT_COLUMNS,
+    RIVAL_COLUMNS,
     SPACES,
+    TEXT_PURITY,
+    VARIANT_COLUMNS,
+    VERDICT_COLUMNS,
+    K,
 )
 from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
 
+_STRATEGY = RESULT_COLUMNS["strategy"]
+_NEURONS = RESULT_COLUMNS["neurons"]
+_CHANCE = RESULT_COLUMNS["chance"]
+_TEXT_OVERLAP = real("the same in the text tower", 0, 1, missing=True)
+_TOTAL_OVERLAP = IMPORTANCE_COLUMNS["total_overlap"]
+
 # The points of the curves that figures show: one row for each strategy and k.
 _CURVE_POINTS: dict[str, Column] = {
-    "model": text("the model's label"),
-    "dataset": text("the dataset's name; empty for the mean over the datasets above chance"),
-    "metric": text("accuracy, top5_accuracy, mean_class_recall, silhouette", *METRICS),
-    "strategy": text("full, random, or a name in purescope.maths.strategies.STRATEGIES"),
-    "k": whole("neurons kept", 1),
-    "value": real(
-        "of a strategy its value; of the random orders their median", -1, 1, missing=True
-    ),
+    "model": MODEL,
+    "dataset": text("name of the dataset; empty for the mean over the datasets above chance"),
+    "metric": RESULT_COLUMNS["metric"],
+    "strategy": _STRATEGY,
+    "k": K,
+    "value": real("value of a strategy; median of the random orders", -1, 1, missing=True),
     "low": real(
-        "of a strategy its 95 % interval; of the random orders their 5 % quantile", missing=True
+        "lower end of a strategy's 95 % confidence interval; 5 % quantile of the random orders",
+        missing=True,
     ),
     "high": real("upper end of that interval; 95 % quantile", missing=True),
-    "least": real("of the random orders the smallest value", -1, 1, missing=True),
-    "greatest": real("of the random orders the largest value", -1, 1, missing=True),
-    "draws": whole("random orders; 1 for the others"),
-    "chance": real("accuracy of guessing; NaN for the silhouette", 0, 1, missing=True),
-    "n": whole("images; 0 for the mean over datasets"),
-    "classes": whole("classes; 0 for the mean over datasets"),
-    "neurons": whole("neurons of the model, d", 1),
+    "least": real("smallest value of the random orders", -1, 1, missing=True),
+    "greatest": real("largest value of the random orders", -1, 1, missing=True),
+    "draws": whole("number of random orders; 1 for the other strategies"),
+    "chance": _CHANCE,
+    "n": whole("number of images; 0 for the mean over datasets"),
+    "classes": whole("number of classes; 0 for the mean over datasets"),
+    "neurons": _NEURONS,
 }
 
 # All strategies of a model over its datasets, the largest mean accuracy first.
 _STANDINGS: dict[str, Column] = {
-    "model": text("the model's label"),
-    "strategy": text("full, random, or a name in purescope.maths.strategies.STRATEGIES"),
-    "place": whole("1 is the largest area; 0 for full, which is not ranked"),
-    "sets": whole("datasets that count: above chance"),
-    "neurons": whole("neurons of the model, d", 1),
-    "labels": flag("whether it looks at labels, of the half of the images it is not judged on"),
+    "model": MODEL,
+    "strategy": _STRATEGY,
+    "place": whole("place by the area, 1 is the largest; 0 for full, which is not ranked"),
+    "sets": whole("number of datasets that count: those above chance"),
+    "neurons": _NEURONS,
+    "labels": flag(
+        "whether the strategy uses labels, those of the half of the images that it is not judged on"
+    ),
     "chance": real("accuracy of guessing, the mean over the datasets", 0, 1, missing=True),
     "area": real("mean accuracy over the ks, and then over the datasets", 0, 1, missing=True),
     "needed": real(
-        "neurons for 95 % of full accuracy, the mean over the datasets",
+        "number of neurons for 95 % of the full accuracy, the mean over the datasets",
         1,
         missing=True,
         infinite=True,
     ),
     "over_random": real("its area minus that of the random orders", -1, 1, missing=True),
-    "over_random_low": real("95 % bootstrap interval over images", missing=True),
-    "over_random_high": real("upper end of that interval", missing=True),
+    "over_random_low": IMAGE_LOW,
+    "over_random_high": HIGH,
     "p": real(
-        "permutation p among the random orders over all datasets; Holm's over the strategies",
+        "permutation p-value among the random orders over all datasets, adjusted by Holm over the "
+        "strategies",
         0,
         1,
         missing=True,
     ),
     "half": whole("the k nearest to half of the neurons"),
     "kept": real(
-        "share of full accuracy that is kept at that k, the mean over the datasets", 0, missing=True
+        "share of the full accuracy that is kept at that k, the mean over the datasets",
+        0,
+        missing=True,
     ),
-    "kept_low": real("95 % bootstrap interval over images", missing=True),
-    "kept_high": real("upper end of that interval", missing=True),
+    "kept_low": IMAGE_LOW,
+    "kept_high": HIGH,
     "elsewhere": real(
-        "of the first strategy: area minus random of the best of one half of the images, on the other half",
+        "in the row of the first strategy: area minus random of the strategy that is best on one "
+        "half of the images, measured on the other half",
         -1,
         1,
         missing=True,
     ),
 }
 
+# Single neurons and classes, for the report.
+_NEURON_COLUMNS: dict[str, Column] = {
+    "model": MODEL,
+    "neuron": INDEX,
+    "rank": whole("rank by total overlap; 1 is the purest", 1),
+    "image_overlap": real(
+        "mean absolute cosine with the other neurons in the image tower; NaN, like the next "
+        "columns, for a neuron that is dead there",
+        0,
+        1,
+        missing=True,
+    ),
+    "text_overlap": _TEXT_OVERLAP,
+    "total_overlap": _TOTAL_OVERLAP,
+    "image_purity": IMAGE_PURITY,
+    "text_purity": TEXT_PURITY,
+    "image_random": real(
+        "overlaps of as many Gaussian neurons of the same width, in ascending order; they do not "
+        "belong to the neuron of the row",
+        0,
+        1,
+        missing=True,
+    ),
+    "text_random": _TEXT_OVERLAP,
+}
+_EXAMPLES: dict[str, Column] = {
+    "model": MODEL,
+    "dataset": DATASET,
+    "neuron": INDEX,
+    "place": whole(
+        "1, 2, ... for the images that activate it most; -1, -2, ... for those that activate it "
+        "least",
+        -inf,
+    ),
+    "image": whole("index of the image in the dataset"),
+    "class": text("true class of the image"),
+    "activation": real("activation of the neuron in the unit feature, from -1 to 1"),
+}
+_WORDS: dict[str, Column] = {
+    "model": MODEL,
+    "dataset": text("name of the dataset of a class name; (vocabulary) for general words"),
+    "neuron": INDEX,
+    "place": whole("place of the word; 1 is the closest", 1),
+    "word": text("class name or word"),
+    "score": real(
+        "activation by the word minus the mean over all words, in standard deviations over them"
+    ),
+}
+_ORDERS: dict[str, Column] = {
+    "model": MODEL,
+    "dataset": text("name of the dataset; orders by weights are the same on all datasets"),
+    "strategy": text("strategy of the sweep that keeps neurons: neither random nor a basis"),
+    "place": whole("place in the order; to keep k neurons, keep the places 1 to k", 1),
+    "neuron": INDEX,
+}
 _THUMBNAILS: dict[str, Column] = {
-    "dataset": text("the data set's name"),
-    "image": whole("index in the data set; those that the examples name"),
-    "thumbnail": Column("object", "the image as a WebP file, its longer side 48 pixels at most"),
+    "dataset": DATASET,
+    "image": whole("index of the image in the dataset, for images that the examples name"),
+    "thumbnail": Column("object", "image as a WebP file, at most 48 pixels wide or high"),
 }
 
-# The experiment's published figures, and our numbers beside them.
+# The published figures of the experiment, and our numbers beside them.
 _REPRODUCTION: dict[str, Column] = {
-    "dataset": text("the data set's name"),
+    "dataset": DATASET,
     "metric": text("accuracy or silhouette", "accuracy", "silhouette"),
     "strategy": text(
-        "full, which the figures do not show; high_purity; random, ours the mean; low_purity"
+        "high_purity, low_purity, random (ours is the mean), or full, which the figures do not show"
     ),
-    "k": whole("neurons kept", 1),
-    "published": real("as the figures show it; NaN where they show nothing", -1, 1, missing=True),
+    "k": K,
+    "published": real(
+        "value read off the published figure; NaN if it shows none", -1, 1, missing=True
+    ),
     "marker_partly_hidden": flag(
-        "another marker covers part of the published one: its reading is uncertain"
+        "whether another marker covers part of the published one: its reading is uncertain"
     ),
-    "paper": real("ours, under protocol paper", -1, 1, missing=True),
-    "native": real("ours, under protocol native", -1, 1, missing=True),
+    "paper": real("our value under protocol paper", -1, 1, missing=True),
+    "native": real("our value under protocol native", -1, 1, missing=True),
     "paper_difference": real(
-        "ours under protocol paper less what is published", -2, 2, missing=True
+        "our value under protocol paper minus the published one", -2, 2, missing=True
     ),
     "native_difference": real(
-        "ours under protocol native less what is published", -2, 2, missing=True
+        "our value under protocol native minus the published one", -2, 2, missing=True
     ),
 }
 
-# A training, a row for each checkpoint and data set. After these come high_purity_K, low_purity_K
-# and random_K.
-_OF_TOWER = {
-    "overlap": real("mean over the neurons that live", 0, 1, missing=True),
+# A training: one row for each checkpoint and dataset. Columns high_purity_K, low_purity_K and
+# random_K follow.
+_TOWER = {
+    "overlap": real("mean overlap of the neurons that are not dead", 0, 1, missing=True),
     "relative_overlap": real(
-        "overlap in units of what random weights of that width have", 0, missing=True
+        "overlap divided by that of random weights of the same width", 0, missing=True
     ),
-    "purity": real("mean over the neurons that live", 1, missing=True, infinite=True),
-    "purity_sd": real("standard deviation over the neurons that live", 0, missing=True),
-    "effective_rank": real("of the projection", 0, missing=True),
+    "purity": real("mean purity of the neurons that are not dead", 1, missing=True, infinite=True),
+    "purity_sd": real("standard deviation of the purity of those neurons", 0, missing=True),
+    "effective_rank": real("effective rank of the projection", 0, missing=True),
 }
 _TRACK: dict[str, Column] = {
-    "model": text("the label of the series"),
+    "model": text("label of the series of checkpoints"),
     "step": whole("step or epoch", -inf),
-    "checkpoint": text("what was named; empty in a training loop"),
-    "dataset": text("empty where purity alone was measured"),
+    "checkpoint": text("name of the checkpoint; empty in a training loop"),
+    "dataset": text("name of the dataset; empty if only purity was measured"),
     "identity": text(
-        "a hash of all that the row depends on besides the settings; empty in a training loop"
+        "hash of everything that the row depends on beside the settings; empty in a training loop"
     ),
-    "neurons": whole("neurons of the model, d", 1),
+    "neurons": _NEURONS,
     **{
         f"{tower}_{name}": replace(column, about=f"{tower} tower: {column.about}")
         for tower in ("image", "text")
-        for name, column in _OF_TOWER.items()
+        for name, column in _TOWER.items()
     },
-    "n": whole("images"),
-    "classes": whole("classes"),
-    "accuracy": real("all neurons", 0, 1, missing=True),
-    "silhouette": real("all neurons", -1, 1, missing=True),
+    "n": whole("number of images"),
+    "classes": whole("number of classes"),
+    "accuracy": real("accuracy of all neurons", 0, 1, missing=True),
+    "silhouette": real("silhouette of all neurons", -1, 1, missing=True),
     "high_purity": real(
-        "accuracy, mean over k: the area below the curve by the range of k", 0, 1, missing=True
+        "mean accuracy over k of high purity, by the trapezoid rule", 0, 1, missing=True
     ),
-    "low_purity": real("the same of low purity", 0, 1, missing=True),
-    "random": real("the same of the median draw at each k", 0, 1, missing=True),
-    "random_low": real("5 % quantile of the draws' means", 0, 1, missing=True),
-    "random_high": real("95 % quantile of the draws' means", 0, 1, missing=True),
+    "low_purity": real("the same for low purity", 0, 1, missing=True),
+    "random": real("the same for the median random order at each k", 0, 1, missing=True),
+    "random_low": real("5 % quantile of the means of the random orders", 0, 1, missing=True),
+    "random_high": real("95 % quantile of the means of the random orders", 0, 1, missing=True),
     "gap": real("high_purity - low_purity", -1, 1, missing=True),
     "gap_to_random": real("high_purity - random", -1, 1, missing=True),
     "rank_previous": real(
-        "Spearman's rho of the neurons' order with that of the step before", -1, 1, missing=True
+        "Spearman's correlation of the order of neurons with that of the step before",
+        -1,
+        1,
+        missing=True,
     ),
     "rank_last": real("the same with that of the last step", -1, 1, missing=True),
-    "order": Column("object", "the neurons, purest first; not in the CSV file"),
+    "order": Column("object", "neurons, purest first; not in the CSV file"),
 }
 
-# What `purescope purity` and `purescope layers` write, one CSV file a model.
+# What `purescope purity` and `purescope layers` write, one CSV file for each model.
 _PURITY: dict[str, Column] = {
-    "model": text("the model's label, and with activations the space and the data set"),
-    "rank": whole("1 is the purest", 1),
-    "neuron": whole("its index, from 0"),
+    "model": text("label of the model; for activations also the space and the dataset"),
+    **{name: _NEURON_COLUMNS[name] for name in ("rank", "neuron")},
     "image_overlap": real(
-        "mean absolute cosine with the others, image tower; NaN if dead there", 0, 1, missing=True
+        "mean absolute cosine with the other neurons in the image tower; NaN for a dead neuron",
+        0,
+        1,
+        missing=True,
     ),
-    "text_overlap": real("the same in the text tower", 0, 1, missing=True),
-    "total_overlap": real(
-        "the sum of its absolute cosines in both towers: what it is ranked by", 0, missing=True
-    ),
-    "image_purity": real("1 / image_overlap", 1, missing=True, infinite=True),
-    "text_purity": real("1 / text_overlap", 1, missing=True, infinite=True),
+    "text_overlap": _TEXT_OVERLAP,
+    "total_overlap": _TOTAL_OVERLAP,
+    "image_purity": IMAGE_PURITY,
+    "text_purity": TEXT_PURITY,
 }
-_MEASURED = {
-    "": "measured",
-    "random_": "of independent Gaussian neurons of that shape",
-    "relative_": "measured over random",
+_LAYER_MEASURES = {
+    "overlap": "mean overlap",
+    "effective_rank": "effective rank",
+    "participation_ratio": "participation ratio",
+}
+_LAYER_FORMS = {
+    "": "{} of the rows",
+    "random_": "{} of independent Gaussian neurons of that shape",
+    "relative_": "{} divided by that of Gaussian neurons",
 }
 _LAYERS: dict[str, Column] = {
-    "model": text("the model's label"),
-    "dataset": text("the data set's name; empty for weights"),
+    "model": MODEL,
+    "dataset": text("name of the dataset; empty for weights"),
     "tower": text("image or text", "image", "text"),
-    "depth": whole("the block, from 0", -inf),
-    "kind": text("what of the block"),
-    "name": text("the module's name"),
+    "depth": whole("number of the block, from 0", -inf),
+    "kind": text("part of the block"),
+    "name": text("name of the module"),
     "space": text("weights, activations, or centred activations", *SPACES),
-    "token": text(
-        "how activations became one row a sample: a token, or their mean; empty for weights"
-    ),
-    "neurons": whole("rows", 1),
+    "token": text("token whose activations are the row of a sample, or mean; empty for weights"),
+    "neurons": whole("number of rows", 1),
     "width": whole("inputs of a neuron, or samples", 1),
-    "dead": whole("rows of norm zero"),
+    "dead": whole("number of rows of norm zero"),
     **{
-        f"{start}{name}": real(about, 0, missing=True, infinite=start == "relative_")
-        for name in ("overlap", "effective_rank", "participation_ratio")
-        for start, about in _MEASURED.items()
+        f"{start}{name}": real(form.format(words), 0, missing=True, infinite=start == "relative_")
+        for name, words in _LAYER_MEASURES.items()
+        for start, form in _LAYER_FORMS.items()
     },
 }
 
@@ -211,7 +289,7 @@ def _ends(low: str, high: str) -> Rule:
 RESULTS = Schema(
     "results",
     "cell",
-    OF_RESULTS,
+    RESULT_COLUMNS,
     ("model", "dataset", "strategy", "draw", "k", "metric"),
     (
         Rule(
@@ -226,13 +304,15 @@ RESULTS = Schema(
 COMPARISONS = Schema(
     "comparisons",
     "comparison",
-    OF_COMPARISONS,
+    COMPARISON_COLUMNS,
     ("model", "dataset", "first", "second", "k"),
     (_ends("low", "high"),),
 )
-CURVES = Schema("curves", "curve", OF_CURVES, ("model", "dataset", "strategy"))
-NULLS = Schema("nulls", "null", OF_NULLS, ("model", "dataset", "null", "statistic"))
-ATTRIBUTIONS = Schema("attributions", "draw", OF_ATTRIBUTIONS, ("model", "dataset", "null", "draw"))
+CURVES = Schema("curves", "curve", CURVE_COLUMNS, ("model", "dataset", "strategy"))
+NULLS = Schema("nulls", "null", NULL_COLUMNS, ("model", "dataset", "null", "statistic"))
+ATTRIBUTIONS = Schema(
+    "attributions", "draw", ATTRIBUTION_COLUMNS, ("model", "dataset", "null", "draw")
+)
 CURVE_POINTS = Schema(
     "curve_points",
     "point",
@@ -242,34 +322,34 @@ CURVE_POINTS = Schema(
 )
 MEAN_POINTS = replace(CURVE_POINTS, name="mean_points")
 STANDINGS = Schema("standings", "strategy", _STANDINGS, ("model", "strategy"))
-VERDICTS = Schema("verdicts", "verdict", OF_VERDICTS, ("model", "dataset"))
-VARIANTS = Schema("variants", "variant", OF_VARIANTS, ("model", "dataset", "option", "choice"))
+VERDICTS = Schema("verdicts", "verdict", VERDICT_COLUMNS, ("model", "dataset"))
+VARIANTS = Schema("variants", "variant", VARIANT_COLUMNS, ("model", "dataset", "option", "choice"))
 IMPORTANCE = Schema(
-    "importance", "neuron", OF_IMPORTANCE, ("model", "dataset", "ablation", "neuron")
+    "importance", "neuron", IMPORTANCE_COLUMNS, ("model", "dataset", "ablation", "neuron")
 )
 CORRELATIONS = Schema(
     "correlations",
     "correlation",
-    OF_CORRELATIONS,
+    CORRELATION_COLUMNS,
     ("model", "dataset", "ablation", "importance", "purity"),
 )
 RIVALS = Schema(
-    "rivals", "comparison", OF_RIVALS, ("first", "second", "dataset", "strategy", "k", "metric")
+    "rivals", "comparison", RIVAL_COLUMNS, ("first", "second", "dataset", "strategy", "k", "metric")
 )
-NEURONS = Schema("neurons", "neuron", OF_NEURONS, ("model", "neuron"))
-EXAMPLES = Schema("examples", "example", OF_EXAMPLES, ("model", "dataset", "neuron", "place"))
-WORDS = Schema("words", "word", OF_WORDS, ("model", "dataset", "neuron", "place"))
-ORDERS = Schema("orders", "neuron", OF_ORDERS, ("model", "dataset", "strategy", "place"))
+NEURONS = Schema("neurons", "neuron", _NEURON_COLUMNS, ("model", "neuron"))
+EXAMPLES = Schema("examples", "example", _EXAMPLES, ("model", "dataset", "neuron", "place"))
+WORDS = Schema("words", "word", _WORDS, ("model", "dataset", "neuron", "place"))
+ORDERS = Schema("orders", "neuron", _ORDERS, ("model", "dataset", "strategy", "place"))
 CONFUSIONS = Schema(
     "confusions",
     "confusion",
-    OF_CONFUSIONS,
+    CONFUSION_COLUMNS,
     ("model", "dataset", "strategy", "k", "truth", "predicted"),
 )
 CLASS_IMPORTANCE = Schema(
     "class_importance",
     "class",
-    OF_CLASS_IMPORTANCE,
+    CLASS_IMPORTANCE_COLUMNS,
     ("model", "dataset", "ablation", "neuron", "class"),
 )
 THUMBNAILS = Schema("thumbnails", "thumbnail", _THUMBNAILS, ("dataset", "image"))
@@ -290,7 +370,7 @@ PURITY = Schema(
 )
 LAYERS = Schema("layers", "place", _LAYERS, ("model", "dataset", "tower", "name", "space"))
 
-OF_RUNS = (
+RUN_TABLES = (
     RESULTS,
     COMPARISONS,
     CURVES,

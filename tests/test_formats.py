@@ -39,8 +39,10 @@ def tree(html: str) -> ET.Element:
     """The page as a tree: it must be well formed, and have no element or attribute but ours."""
     root = ET.fromstring(html)
     for element in root.iter():
-        assert element.tag in {"div", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "span", "svg", "title",
-                               "polyline", "circle"}  # fmt: skip
+        assert element.tag in {
+            "div", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "span", "svg", "title",
+            "polyline", "circle",
+        }  # fmt: skip
         assert not any(name.startswith("on") or name in {"href", "src"} for name in element.attrib)
     return root
 
@@ -195,13 +197,14 @@ def test_one_k_and_no_random_orders_and_many_pairs(table: pd.DataFrame) -> None:
 def test_models_data_and_features_show_what_they_are() -> None:
     model = Model(
         label=HOSTILE, spec="made", weight_space=Projections(torch.eye(3), torch.eye(3)), neurons=3,
-        preprocess=Preprocess(size=8, mean=(0.0,) * 3, std=(1.0,) * 3), encode_image=lambda _: torch.zeros(1, 3),
-        encode_text=lambda _: torch.zeros(1, 3), identity={"format": HOSTILE, "weights": "abc"},
+        preprocess=Preprocess(size=8, mean=(0.0,) * 3, std=(1.0,) * 3),
+        encode_image=lambda _: torch.zeros(1, 3), encode_text=lambda _: torch.zeros(1, 3),
+        identity={"format": HOSTILE, "weights": "abc"},
     )  # fmt: skip
     dataset = Dataset(
         name=HOSTILE, spec="made", classes=(HOSTILE, "dog"), labels=torch.tensor([0, 1]),
-        images=[Image.new("RGB", (4, 4))] * 2, display_names=("cat", "dog"), templates=(HOSTILE + "{}",), source={},
-        fingerprint="",
+        images=[Image.new("RGB", (4, 4))] * 2, display_names=("cat", "dog"),
+        templates=(HOSTILE + "{}",), source={}, fingerprint="",
     )  # fmt: skip
     features: Features = make_features(model=HOSTILE, dataset=HOSTILE)
     for shown, says in ((model, "3"), (dataset, "dog"), (features, "40")):

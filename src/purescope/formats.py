@@ -1,7 +1,7 @@
-"""Write numbers as text, and describe an object in the HTML that a notebook shows.
+"""Write numbers as text, and describe objects in the HTML of a notebook.
 
-Tables of the report keep the whole number beside the text that is shown. Everything that comes from
-outside, such as labels and class names, is escaped here: it is text, never markup.
+Tables of the report keep the whole number beside its text. Everything that comes from outside, such
+as labels and class names, is escaped here: it is text, never markup.
 """
 
 import math
@@ -14,7 +14,7 @@ NONE = "–"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A fraction in per cent, without the sign.
+    """Write a fraction in per cent, without the sign of per cent.
 
     Examples:
         >>> percent(0.1234), percent(float("nan"))
@@ -24,7 +24,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def points(value: float | None, digits: int = 2) -> str:
-    """A difference of fractions in percentage points, with its sign unless it is shown as 0.
+    """Write a difference of fractions in percentage points, with its sign unless it rounds to 0.
 
     Examples:
         >>> points(0.0125), points(-0.00001)
@@ -37,12 +37,12 @@ def points(value: float | None, digits: int = 2) -> str:
 
 
 def plain(value: float | None, digits: int = 3) -> str:
-    """A number to so many decimals."""
+    """Write a number with a fixed number of decimals."""
     return NONE if _missing(value) else minus(f"{value:.{digits}f}")
 
 
 def short(value: float | None, digits: int = 3) -> str:
-    """A number to so many significant digits; p-values and whatever has its own scale.
+    """Write a number with a fixed number of significant digits, such as a p-value.
 
     Examples:
         >>> short(0.01234), short(1536.7)
@@ -54,13 +54,13 @@ def short(value: float | None, digits: int = 3) -> str:
 
 
 def measure(value: float | None, metric: str) -> str:
-    """A value of a metric: silhouettes as they are, all else in per cent."""
+    """Write a value of a metric: a silhouette as it is, all others in per cent."""
     return plain(value) if metric == "silhouette" else percent(value)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of two mean accuracies, a fraction, with its 95 % interval over images.
+    """A difference of two mean accuracies, as a fraction, with its 95 % interval over images.
 
     Examples:
         >>> str(Difference(-0.0125, -0.02, 0.005))
@@ -96,8 +96,7 @@ def signed_interval(low: float, high: float) -> str:
 
 
 def purer(below: float | None) -> str:
-    """How an overlap stands among those of random neurons, in words; the page's script has the same
-    words.
+    """Compare an overlap with those of random neurons, in words; the page's script has the same.
 
     Args:
         below: per cent of random neurons whose overlap is larger.
@@ -111,11 +110,12 @@ def purer(below: float | None) -> str:
     if below in (0, 100):
         return f"{'less' if below else 'more'} overlap than every random neuron"
     digits = 0 if 1 <= below <= 99 else 1
-    return f"less overlap than {math.floor(below * 10**digits + 0.5) / 10**digits:.{digits}f} % of random neurons"
+    rounded = math.floor(below * 10**digits + 0.5) / 10**digits
+    return f"less overlap than {rounded:.{digits}f} % of random neurons"
 
 
 def minus(text: str) -> str:
-    """The same with true minus signs for hyphens."""
+    """Replace hyphens by minus signs."""
     return text.replace("-", _MINUS)
 
 
@@ -127,11 +127,11 @@ _ROW = '<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</t
 
 
 def definitions(title: str, entries: Mapping[str, object]) -> str:
-    """A title and a table of two columns, as HTML.
+    """Return a title and a table of two columns, as HTML.
 
     Examples:
         >>> definitions("a <b>", {"neurons": 512})
         '<div><b>a &lt;b&gt;</b><table><tbody><tr><th style="text-align:left">neurons</th>...'
     """
-    rows = "".join(_ROW.format(escape(name), escape(str(what))) for name, what in entries.items())
+    rows = "".join(_ROW.format(escape(name), escape(str(value))) for name, value in entries.items())
     return f"<div><b>{escape(title)}</b><table><tbody>{rows}</tbody></table></div>"

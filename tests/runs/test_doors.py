@@ -19,7 +19,7 @@ from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
 from purescope.runs import doors
 from purescope.runs.inputs import Settings
-from purescope.runs.study import measure_pair
+from purescope.runs.pairs import measure_pair
 from purescope.studies.judging import judge
 from purescope.studies.nulls import null_table
 from purescope.studies.rivals import compare_models

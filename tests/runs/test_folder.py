@@ -201,7 +201,8 @@ def test_only_a_folder_with_our_manifest_is_ours(kind: str, overwrite: bool, out
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(
         OutputError,
-        match=r"of no known run|purescope did not write|manifest\.json (cannot be read|holds a list)",
+        match=r"of no known run|purescope did not write|"
+        r"manifest\.json (cannot be read|holds a list)",
     ):
         again(out, overwrite=overwrite)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

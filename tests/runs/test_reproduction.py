@@ -123,7 +123,7 @@ def test_missing_sets_are_named_with_how_to_get_them_before_anything_is_read(
         == 2
     )
     said = capsys.readouterr().err
-    assert "5 of 7 data sets are not in" in said
+    assert "5 of 7 datasets are not in" in said
     assert "in " + str(root) + ": cifar100, food101, caltech101, pets, eurosat\n" in said
     assert (
         "--download (download=True) fetches them there, --data" in said
@@ -159,7 +159,7 @@ def test_that_the_numbers_are_of_another_model_is_told_before_anything_about_dat
     assert run("reproduce", "A=bundled:clip", "--out", tmp_path / "out") == 2
     first, second, *_ = capsys.readouterr().err.splitlines()
     assert "published numbers are of CC3M LaCLIP, and bundled:clip is another model" in first
-    assert "no folder of data sets" in second
+    assert "no folder of datasets" in second
 
 
 def test_some_sets_and_a_name_of_ones_own(checkpoint, tmp_path) -> None:
@@ -205,8 +205,9 @@ def test_ours_stand_beside_the_published_numbers_of_the_same_cell() -> None:
     ours = pd.DataFrame(
         [("pets", metric, strategy, draw, k, value, 512)
          for metric in ("accuracy", "silhouette", "top5_accuracy")
-         for strategy, draw, value in (("high_purity", 0, 0.5), ("low_purity", 0, 0.25), ("random", 0, 0.0),
-                                       ("random", 1, 0.5), ("weight_norm", 0, 0.9))
+         for strategy, draw, value in (("high_purity", 0, 0.5), ("low_purity", 0, 0.25),
+                                       ("random", 0, 0.0), ("random", 1, 0.5),
+                                       ("weight_norm", 0, 0.9))
          for k in (200, 300, 333)],
         columns=["dataset", "metric", "strategy", "draw", "k", "value", "neurons"],
     )  # fmt: skip
@@ -274,7 +275,7 @@ def test_counts_of_what_does_not_fit_are_those_of_a_plain_loop() -> None:
 
 
 def test_protocols_differ_in_what_the_text_says(tmp_path) -> None:
-    """Class names and templates of the text's examples are those of the data sets."""
+    """Class names and templates of the text's examples are those of the datasets."""
     dataset = load_dataset("caltech101", data_root=make(tmp_path, "caltech101"))
     assert (
         dict(zip(dataset.classes, dataset.display_names, strict=True))["Faces_easy"]

@@ -30,8 +30,7 @@ from purescope.report.writing import write_report
 from purescope.runs import inputs
 from purescope.runs import run as _run
 from purescope.runs.inputs import Settings, Sources, features_of
-from purescope.runs.pairs import Measurement, Tables
-from purescope.runs.study import Opened, Study
+from purescope.runs.pairs import Measurement, Opened, Study, Tables
 from purescope.studies.neurons import cosine_maps
 from purescope.studies.sweeps import Measured
 from purescope.studies.sweeps import sweep as ps_sweep
@@ -134,7 +133,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, vocabulary: None) -> Path:
 
 @pytest.fixture(scope="module")
 def single(tmp_path_factory: pytest.TempPathFactory, vocabulary: None) -> Path:
-    """One model on one data set; to be copied."""
+    """One model on one dataset; to be copied."""
     out = tmp_path_factory.mktemp("single") / "out"
     run_sweep(MODELS[:1], DATA[:1], out, settings=SETTINGS)
     return out
@@ -497,8 +496,8 @@ def test_notes_of_what_was_done_before_are_told_again(tmp_path: Path) -> None:
 def small_set(**changes: Any) -> Dataset:
     made = Dataset(
         name="pictures", spec="made by hand", classes=("a", "b"), labels=torch.arange(8) % 2,
-        images=[Image.new("RGB", (2, 2), (shade, 0, 9)) for shade in range(8)], display_names=("a", "b"),
-        templates=("a {}.",), source={}, fingerprint="0",
+        images=[Image.new("RGB", (2, 2), (shade, 0, 9)) for shade in range(8)],
+        display_names=("a", "b"), templates=("a {}.",), source={}, fingerprint="0",
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -580,8 +579,10 @@ def test_a_model_without_projection_is_refused_before_anything_is_encoded(tmp_pa
 
 
 def test_a_doubtful_result_is_told_and_recorded(tmp_path: Path) -> None:
-    shifted = replace(DATA[0], image=torch.eye(3, NEURONS).repeat(20, 1), text=torch.eye(3, NEURONS)[[1, 2, 0]],
-                      labels=torch.arange(60) % 3)  # fmt: skip
+    eye = torch.eye(3, NEURONS)
+    shifted = replace(
+        DATA[0], image=eye.repeat(20, 1), text=eye[[1, 2, 0]], labels=torch.arange(60) % 3
+    )
     with pytest.warns(
         UserWarning, match=r"One on first: .*are the class names in the right order\?"
     ):

@@ -143,7 +143,7 @@ def test_a_cell_may_stand_once() -> None:
     )  # the index stands twice as well
     first = ", ".join(f"{name} {table.iloc[9][name]}" for name in RESULTS.key)
     assert first.startswith("model CC3M LaCLIP, dataset cifar10, strategy high")
-    with pytest.raises(InputError, match=f"2 cells stand twice, first {first}\n"):
+    with pytest.raises(InputError, match=f"2 cells occur twice, first {first}\n"):
         check_table(twice)
 
 

@@ -64,7 +64,13 @@ def importance(
     check_named(models, options.datasets(data), **options.places(rest))
     from purescope.files.writing import slug
     from purescope.maths.overlaps import Projections
-    from purescope.runs.inputs import features_of, name_of, named_model, named_or_behind, open_data
+    from purescope.runs.inputs import (
+        dataset_name,
+        features_of,
+        models_or_origin,
+        named_model,
+        open_data,
+    )
     from purescope.studies.importance import importance_and_purity, importance_tables
     from purescope.tables.files import write_csv
     from purescope.tables.wide import refuse_others_file
@@ -74,7 +80,7 @@ def importance(
     screen = terminal.console()
     with terminal.telling():
         sets = [open_data(name, sources, alone=not models) for name in options.datasets(data)]
-        for named in named_or_behind(models, sets):
+        for named in models_or_origin(models, sets):
             model = (
                 named_model(named, sources, precision=settings.precision)
                 if isinstance(named, str)
@@ -84,9 +90,11 @@ def importance(
                 model.weight_space if isinstance(model.weight_space, Projections) else None
             )
             for item in sets:
-                name = f"importance_{slug(model.label)}_{slug(name_of(item))}.csv"
+                name = f"importance_{slug(model.label)}_{slug(dataset_name(item))}.csv"
                 for file in (name, f"class_{name}") if per_class else (name,):
-                    refuse_others_file(out / file, {"model": model.label, "dataset": name_of(item)})
+                    refuse_others_file(
+                        out / file, {"model": model.label, "dataset": dataset_name(item)}
+                    )
                 features = features_of(model, item, settings, sources, terminal.progress)
                 table, classes = importance_tables(
                     features, projections, ablation=ablation, seed=seed

@@ -1,1 +1,1 @@
-"""A run: from the names of models and data sets to a folder of tables, figures and a manifest."""
+"""Run experiments: from names of models and datasets to a folder of results."""

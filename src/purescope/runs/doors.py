@@ -1,6 +1,4 @@
-"""Runs that ask more than a sweep: all the evidence about one claim, and two models against each
-other.
-"""
+"""Run more than a sweep: all the evidence about the claim, or a comparison of two models."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +9,9 @@ from purescope.datasets.dataset import Dataset
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
 from purescope.models.model import Model
-from purescope.runs.inputs import Settings, Sources, name_of
-from purescope.runs.pairs import Pair, Tables
+from purescope.runs.inputs import Settings, Sources, dataset_name
+from purescope.runs.pairs import Opened, Pair, Study, Tables, projections_of
 from purescope.runs.run import run
-from purescope.runs.study import Opened, Study, projections_of
 from purescope.studies.importance import importance_and_purity
 from purescope.studies.nulls import ROTATIONS, null_table, variant_table
 from purescope.studies.rivals import adjust, compare_models, compare_purity
@@ -27,7 +24,7 @@ EVIDENCE_DRAWS = 1000
 
 
 def evidence_settings() -> Settings:
-    """Every strategy, and as many random orders as a p-value of 0.002 takes."""
+    """Return settings with every strategy, and random orders enough for a p-value of 0.002."""
     return Settings(strategies=all_strategies(), draws=EVIDENCE_DRAWS)
 
 
@@ -44,31 +41,31 @@ def run_evidence(
     report: bool = True,
     progress: Progress = quiet,
 ) -> Results:
-    """Run a sweep with every strategy, and what a reviewer would ask: nulls, variants and single
-    neurons.
+    """Run a sweep with every strategy, and test null models, variants and single neurons.
 
     Args:
-        models, data, out, settings, sources, overwrite, figures, report, progress: as in
-            `purescope.runs.run.run_sweep`; `settings` are `evidence_settings` by default.
-        rotations: random rotations of each model, and shuffles of its purity.
+        models, data, out, sources, overwrite, figures, report, progress: as in
+            `purescope.run_sweep`.
+        settings: as in `purescope.run_sweep`; `evidence_settings` by default.
+        rotations: number of random rotations of each model, and of shuffles of its purity.
 
     Returns:
-        The results, with the tables ``nulls``, ``variants`` and ``correlations`` besides those of a
-        sweep.
+        The results: the tables of a sweep, and ``nulls``, ``variants`` and ``correlations``.
 
     Raises:
-        PurescopeError: as `purescope.runs.run.run_sweep`.
+        PurescopeError: as `purescope.run_sweep`.
 
     Examples:
         Features alone; with a model it is ``run_evidence(["runs/mine.pt"], ["cifar10"], "out")``:
 
         >>> import tempfile
         >>> from purescope.studies.synthetic import plant
-        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> planted = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = Settings(keep=[8], draws=3, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:
         ...     results = run_evidence(
-        ...         [], [made.features], out, settings=settings, rotations=3, figures=False, report=False
+        ...         [], [planted.features], out,
+        ...         settings=settings, rotations=3, figures=False, report=False,
         ...     )
         >>> sorted(set(results.table("nulls").null))
         ['rotation', 'shuffled purity', 'shuffled towers', 'svd basis']
@@ -112,33 +109,36 @@ def run_compare(
     rotations: int | None = None,
     progress: Progress = quiet,
 ) -> Results:
-    """Run a sweep of two models on the same images, and their differences with paired tests.
+    """Run a sweep of two models on the same images, and compare them with paired tests.
 
     Args:
-        first, second: models, as in `purescope.runs.run.run_sweep`.
+        first, second: models, as in `purescope.run_sweep`.
         data, out, settings, sources, overwrite, figures, report, rotations, progress: as there.
 
     Returns:
-        The results, with the table ``rivals`` besides those of a sweep.
+        The results: the tables of a sweep, and ``rivals``.
 
     Raises:
-        PurescopeError: as `purescope.runs.run.run_sweep`.
+        PurescopeError: as `purescope.run_sweep`.
 
     Examples:
-        Two models made by hand, of which the second sees nothing in the dark:
+        Two models made by hand; the second sees nothing in the dark:
 
         >>> import dataclasses, tempfile, torch, purescope as ps
         >>> from PIL import Image
         >>> from purescope.models import Preprocess
         >>> names = ("red", "green", "blue")
+        >>> def encode_text(texts):
+        ...     return torch.tensor([[name in text for name in names] for text in texts]).float()
         >>> sees = Model(
-        ...     label="sees", spec="made by hand", weight_space=ps.Projections(torch.eye(3), torch.eye(3)), neurons=3,
+        ...     label="sees", spec="made by hand", neurons=3, identity={},
+        ...     weight_space=ps.Projections(torch.eye(3), torch.eye(3)),
         ...     preprocess=Preprocess(size=1, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
-        ...     encode_image=lambda pixels: pixels[:, :, 0, 0],
-        ...     encode_text=lambda texts: torch.tensor([[name in text for name in names] for text in texts]).float(),
-        ...     identity={},
+        ...     encode_image=lambda pixels: pixels[:, :, 0, 0], encode_text=encode_text,
         ... )
-        >>> blind = dataclasses.replace(sees, label="blind", encode_image=lambda pixels: pixels[:, :, 0, 0].round())
+        >>> blind = dataclasses.replace(
+        ...     sees, label="blind", encode_image=lambda pixels: pixels[:, :, 0, 0].round()
+        ... )
         >>> shades = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (99, 0, 0), (0, 99, 0), (0, 0, 99)]
         >>> colours = Dataset(
         ...     name="colours", spec="made by hand", classes=names, labels=torch.arange(36) % 3,
@@ -163,11 +163,11 @@ def run_compare(
 
     def rivals(opened: Opened, tables: Tables) -> pd.DataFrame:
         compared = []
-        for item in opened.sets:
+        for item in opened.datasets:
             pair = []
             for model in opened.models:
-                measured = sweeps.get((model.label, name_of(item)))
-                if measured is None:  # of a run that went on after a stop
+                measured = sweeps.get((model.label, dataset_name(item)))
+                if measured is None:  # an earlier call of the run measured this pair
                     features = opened.features(model, item)
                     measured = measure_strategies(features, projections_of(model), opened.settings)
                 pair.append(measured)

@@ -1,7 +1,7 @@
-"""The folder of a run: whose it is, what is done in it already, and which files in it are ours.
+"""Claim the folder of a run, and keep what the run measures in it.
 
-A run owns a folder by its manifest. What stands in the manifest as settings and identities must be
-the same for a run to go on there; how something was spelt need not.
+A run owns a folder by its manifest. A run continues in a folder if its settings and identities are
+those of the manifest. Names and paths may be written in another way.
 """
 
 import hashlib
@@ -35,15 +35,13 @@ from purescope.tables.files import PAIRS, parquet_bytes, parquet_name, read_tabl
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import RUN_TABLES
 
-_PARTS = ("tables", "settings", "models", "datasets")  # of a manifest: what makes runs the same
-_SPELLING = (
-    "spec",
-    "source",
-    "skipped",
-    "device",
-)  # where something was found; hashes say what it is
+# Entries of a manifest that identify a run.
+_IDENTITY = ("tables", "settings", "models", "datasets")
 
-# All that a run writes, of whatever kind it is; nothing else in its folder is touched.
+# Keys that may differ between two calls of one run: hashes identify models and data.
+_NOT_IDENTITY = ("spec", "source", "skipped", "device")
+
+# All files that runs of any kind write; nothing else in a folder is touched.
 _FILES = (
     *(f"{schema.name}{end}" for schema in RUN_TABLES for end in (".csv", ".parquet")),
     "result_*/*_vs_sam.csv",
@@ -59,22 +57,22 @@ _FILES = (
 
 
 @dataclass
-class Done:
-    """What a run has measured so far, and how it is written.
+class Record:
+    """The tables that a run has measured so far, and how they are written.
 
     Args:
         out: the folder of the run.
         manifest: the manifest that the run began with.
-        kinds: the schemas of the tables of a pair.
+        schemas: the schemas of the tables of a pair.
         pairs: all pairs, in the order of the tables.
-        tables: of each finished pair.
-        whole: tables of the run as a whole.
-        timings, notes, hashes: for the manifest.
+        tables: the tables of each finished pair.
+        whole: tables of the whole run.
+        timings, notes, hashes: entries of the manifest.
     """
 
     out: Path
     manifest: Mapping[str, Any]
-    kinds: Sequence[Schema]
+    schemas: Sequence[Schema]
     pairs: Sequence[Pair]
     tables: dict[Pair, Tables] = field(default_factory=dict)
     whole: Tables = field(default_factory=dict)
@@ -82,35 +80,35 @@ class Done:
     notes: list[str] = field(default_factory=list)
     hashes: dict[str, list[str]] = field(default_factory=dict)
 
-    def take(self, done: Measurement) -> None:
-        """Take in a finished pair."""
-        self.tables[done.pair] = done.tables
-        self.notes.extend(done.notes)
-        if done.timing is not None:
-            self.timings.append(done.timing)
+    def add(self, finished: Measurement) -> None:
+        """Add a finished pair."""
+        self.tables[finished.pair] = finished.tables
+        self.notes.extend(finished.notes)
+        if finished.timing is not None:
+            self.timings.append(finished.timing)
 
-    def keep(self, done: Measurement) -> None:
-        """Take in a finished pair, and write it."""
-        self.take(done)
-        place = self.pairs.index(done.pair)
-        write_pair(self.out, place, run_id(self.manifest), self.kinds, done)
+    def save(self, finished: Measurement) -> None:
+        """Add a finished pair, and write it."""
+        self.add(finished)
+        place = self.pairs.index(finished.pair)
+        write_pair(self.out, place, run_id(self.manifest), self.schemas, finished)
 
-    def together(self) -> Tables:
-        """Return one table of each kind, in the order of the run, whenever its pairs were measured.
+    def combined(self) -> Tables:
+        """Return the tables of all pairs, one below the other in the order of the run.
 
-        They were checked when they were measured; p-values are adjusted over all datasets here.
+        They were checked when they were measured. P-values are adjusted over all datasets here.
         """
         finished = [self.tables[pair] for pair in self.pairs if pair in self.tables]
-        tables: Tables = {}
-        for schema in self.kinds:
-            of_kind = [one[schema.name] for one in finished if schema.name in one]
-            filled = [table for table in of_kind if len(table)] or of_kind[:1]
-            tables[schema.name] = pd.concat(filled, ignore_index=True)
-        return tables | {"comparisons": adjust(tables["comparisons"])}
+        combined: Tables = {}
+        for schema in self.schemas:
+            tables = [pair[schema.name] for pair in finished if schema.name in pair]
+            filled = [table for table in tables if len(table)] or tables[:1]
+            combined[schema.name] = pd.concat(filled, ignore_index=True)
+        return combined | {"comparisons": adjust(combined["comparisons"])}
 
     def finish(self, tables: Tables, schemas: Sequence[Schema]) -> None:
-        """Write the tables of all pairs, which the manifest then vouches for."""
-        contents = {parquet_name(one): parquet_bytes(tables[one.name]) for one in schemas}
+        """Write the tables of all pairs and their hashes in the manifest, then remove the pairs."""
+        contents = {parquet_name(schema): parquet_bytes(tables[schema.name]) for schema in schemas}
         for name, content in contents.items():
             write_bytes(content, self.out / name)
             self.hashes[name] = [hashlib.sha256(content).hexdigest()]
@@ -118,41 +116,41 @@ class Done:
         remove_pairs(self.out)
 
     def write_manifest(self, **more: Any) -> None:
-        """Write the manifest, with what was measured and noted so far."""
+        """Write the manifest, with the timings and notes so far."""
         measured = {"timings": self.timings, "notes": list(dict.fromkeys(self.notes))}
         write_manifest({**self.manifest, **more, **measured, "hashes": self.hashes}, self.out)
 
 
 def run_id(manifest: Mapping[str, Any]) -> str:
-    """Return what identifies a run: a hash of its tables, settings, models, data and versions."""
-    parts = {part: _unspelt(manifest[part]) for part in (*_PARTS, "versions")}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    """Return a hash that identifies a run: of its tables, settings, models, data and versions."""
+    identity = {entry: _identity(manifest[entry]) for entry in (*_IDENTITY, "versions")}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def claim(
     out: Path,
-    kinds: Sequence[Schema],
+    schemas: Sequence[Schema],
     whole: Sequence[Schema],
     pairs: Sequence[Pair],
     manifest: Mapping[str, Any],
     *,
     overwrite: bool,
-) -> Done:
+) -> Record:
     """Make `out` the folder of this run before anything is computed, or refuse.
 
     Args:
         out: the folder.
-        kinds: the schemas of tables with rows of each pair.
-        whole: the schemas of tables that are made when all pairs are measured.
+        schemas: the schemas of the tables of a pair.
+        whole: the schemas of the tables of the whole run.
         pairs: all pairs of the run.
-        manifest: what the run is.
-        overwrite: take the folder of another run, too.
+        manifest: identifies the run.
+        overwrite: replace another run in the folder.
 
     Returns:
-        What the same run has done there already.
+        What the same run has already measured there.
 
     Raises:
-        OutputError: it cannot be written; it holds something that is not purescope's; or it holds
+        OutputError: it cannot be written; it holds files that are not purescope's; or it holds
             another run, and `overwrite` is not set.
     """
     earlier = own_manifest(out, overwrite=overwrite)
@@ -161,26 +159,26 @@ def claim(
     _refuse_links(out, overwrite=overwrite)
     if not overwrite:
         _refuse_another_run(out, earlier, manifest)
-    _remove(out, [unfinished(pattern) for pattern in (*_FILES, MANIFEST)])  # of a killed run
+    _remove(out, [unfinished(pattern) for pattern in (*_FILES, MANIFEST)])  # from a killed run
     for folder in out.glob(f"{PAIRS}/.*"):
         remove_pair(folder)
     if overwrite:
         _remove(out, _FILES)
         remove_pairs(out)
-    done = Done(out, manifest, kinds, pairs)
+    record = Record(out, manifest, schemas, pairs)
     if not overwrite:
-        _go_on(done, whole, earlier or {})
-    done.write_manifest()
-    return done
+        _continue(record, whole, earlier or {})
+    record.write_manifest()
+    return record
 
 
 def _refuse_unknown(out: Path) -> None:
-    """Refuse files with the names of ours that no manifest explains.
+    """Refuse a folder without a manifest that has files with the names of ours.
 
     Raises:
-        OutputError: there are some.
+        OutputError: there are such files.
     """
-    names = [path.relative_to(out).as_posix() for path in _found(out, _FILES)]
+    names = [path.relative_to(out).as_posix() for path in _files(out, _FILES)]
     if names:
         more = f" and {len(names) - 3} more files" if len(names) > 3 else ""
         raise OutputError(
@@ -192,11 +190,10 @@ def _refuse_unknown(out: Path) -> None:
 
 
 def _refuse_links(out: Path, *, overwrite: bool) -> None:
-    """Leave what links in the folder lead to alone: with `overwrite` the links go, and nothing
-    behind them.
+    """Refuse links in the place of a run's folders; `overwrite` removes them, not their targets.
 
     Raises:
-        OutputError: there are links where a run has folders of its own.
+        OutputError: there are such links, and `overwrite` is not set.
     """
     folders = {
         parent.as_posix() for pattern in _FILES for parent in PurePosixPath(pattern).parents[:-1]
@@ -214,10 +211,8 @@ def _refuse_links(out: Path, *, overwrite: bool) -> None:
 
 
 def _remove(out: Path, patterns: Iterable[str]) -> None:
-    """Remove files, and the folders that they leave empty; a link is removed, and what it leads to
-    stays.
-    """
-    for path in _found(out, patterns):
+    """Remove files, and folders that become empty; the target of a link stays."""
+    for path in _files(out, patterns):
         _unlink(path)
         if path.parent != out:
             with suppress(OSError):  # it holds something else
@@ -233,24 +228,29 @@ def _unlink(path: Path) -> None:
         ) from error
 
 
-def _found(out: Path, patterns: Iterable[str]) -> list[Path]:
-    """Files of these names, but for those that stand behind a link."""
-    found = (
-        sorted(path for pattern in patterns for path in out.glob(pattern)) if is_folder(out) else []
-    )
-    return [path for path in found if path.parent == out or not path.parent.is_symlink()]
+def _files(out: Path, patterns: Iterable[str]) -> list[Path]:
+    """Return the files of these names that are not below a link."""
+    if not is_folder(out):
+        return []
+    paths = sorted(path for pattern in patterns for path in out.glob(pattern))
+    return [path for path in paths if path.parent == out or not path.parent.is_symlink()]
 
 
 def _refuse_another_run(
     out: Path, earlier: Mapping[str, Any] | None, manifest: Mapping[str, Any]
 ) -> None:
+    """Refuse the folder of another run, unless that run was stopped before it measured anything.
+
+    Raises:
+        OutputError: it holds another run.
+    """
     if earlier is None or "settings" not in earlier:
         return
-    different = [part for part in _PARTS if _unspelt(earlier.get(part)) != _unspelt(manifest[part])]
-    if different and (
-        earlier.get("timings") or _found(out, _FILES)
-    ):  # else it was stopped before it measured anything
-        options = _settings_told(earlier.get("settings"), manifest["settings"])
+    different = [
+        entry for entry in _IDENTITY if _identity(earlier.get(entry)) != _identity(manifest[entry])
+    ]
+    if different and (earlier.get("timings") or _files(out, _FILES)):
+        options = _setting_differences(earlier.get("settings"), manifest["settings"])
         raise OutputError(
             f"{out} holds another run: its {' and '.join(different)} differ{options}",
             expected="a folder without results, or that of a run with the same models, data and "
@@ -259,77 +259,89 @@ def _refuse_another_run(
         )
 
 
-def _settings_told(earlier: Any, now: Mapping[str, Any]) -> str:
-    """Which settings differ, theirs and ours."""
+def _setting_differences(earlier: Any, now: Mapping[str, Any]) -> str:
+    """Name the settings that differ, with the values there and here."""
     theirs = earlier if isinstance(earlier, dict) else {}
-    told = [
+    differences = [
         f"{name} {theirs.get(name)} there, {value} here"
         for name, value in now.items()
         if theirs.get(name) != value
     ]
-    return f" ({'; '.join(told)})" if told else ""
+    return f" ({'; '.join(differences)})" if differences else ""
 
 
-def _unspelt(part: Any) -> Any:
-    """A part of a manifest without what may differ between two calls of one run."""
-    if not isinstance(part, list):
-        return part
+def _identity(entry: Any) -> Any:
+    """Return an entry of a manifest without keys that may differ between two calls of one run."""
+    if not isinstance(entry, list):
+        return entry
     return [
-        {key: value for key, value in entry.items() if key not in _SPELLING}
-        if isinstance(entry, dict)
-        else entry
-        for entry in part
+        {key: value for key, value in item.items() if key not in _NOT_IDENTITY}
+        if isinstance(item, dict)
+        else item
+        for item in entry
     ]
 
 
-def _go_on(done: Done, whole: Sequence[Schema], earlier: Mapping[str, Any]) -> None:
-    """Take in what the same run finished before it was stopped; nothing of another version's.
+def _continue(record: Record, whole: Sequence[Schema], earlier: Mapping[str, Any]) -> None:
+    """Read what the same run finished before it was stopped, unless other versions measured it.
 
-    Once all pairs are written together, the manifest vouches for those tables. Until then, each
-    finished pair stands in a folder of its own.
+    In a complete run the manifest has the hashes of the tables of all pairs. Until then, each
+    finished pair has a folder of its own.
 
     Warns:
         UserWarning: some of it cannot be used, and is measured anew.
     """
-    out, reasons = done.out, []
-    if _found(out, [parquet_name(schema) for schema in done.kinds]):
+    out, reasons = record.out, []
+    if _files(out, [parquet_name(schema) for schema in record.schemas]):
         try:
-            _take_tables(done, whole, earlier)
+            _read_tables(record, whole, earlier)
         except (InputError, OSError) as error:
             reasons.append(error.came if isinstance(error, InputError) else str(error))
-    if not done.tables and (out / PAIRS).is_dir():
-        finished_tables, reasons = reasons, []
-        for place, pair in enumerate(done.pairs):
-            try:
-                _check_versions(earlier, done.manifest)
-                found = read_pair(out, place, run_id(done.manifest), done.kinds, pair)
-            except InputError as error:
-                reasons.append(error.came)
-                remove_pair(out / PAIRS / f"{place + 1:04d}")
-                continue
-            if found is not None:
-                done.take(found)
-        reasons = reasons or (finished_tables if not done.tables else [])
+    if not record.tables and (out / PAIRS).is_dir():
+        table_reasons, reasons = reasons, _read_pairs(record, earlier)
+        if not record.tables:
+            reasons = reasons or table_reasons
     for reason in dict.fromkeys(reasons):
         warnings.warn(f"{out}: measured anew, since {reason}", stacklevel=3)
 
 
-def _take_tables(done: Done, whole: Sequence[Schema], earlier: Mapping[str, Any]) -> None:
-    """Take in the tables of all pairs.
+def _read_pairs(record: Record, earlier: Mapping[str, Any]) -> list[str]:
+    """Read the finished pairs, and remove those that cannot be used.
+
+    Returns:
+        The reasons why pairs cannot be used.
+    """
+    reasons: list[str] = []
+    run = run_id(record.manifest)
+    for place, pair in enumerate(record.pairs):
+        try:
+            _check_versions(earlier, record.manifest)
+            finished = read_pair(record.out, place, run, record.schemas, pair)
+        except InputError as error:
+            reasons.append(error.came)
+            remove_pair(record.out / PAIRS / f"{place + 1:04d}")
+            continue
+        if finished is not None:
+            record.add(finished)
+    return reasons
+
+
+def _read_tables(record: Record, whole: Sequence[Schema], earlier: Mapping[str, Any]) -> None:
+    """Read the tables of all pairs.
 
     Raises:
         InputError: one is not the table that the run wrote, or cannot be read.
     """
-    out = done.out
-    _check_versions(earlier, done.manifest)
+    out = record.out
+    _check_versions(earlier, record.manifest)
     if not earlier.get("timings"):
         raise InputError("its manifest does not say which pairs of model and dataset were finished")
-    for schema in done.kinds:
+    for schema in record.schemas:
         check_hash(out / parquet_name(schema), earlier)
-    tables = {schema.name: read_table(out, schema) for schema in done.kinds}
-    done.notes, done.timings = list(earlier.get("notes", [])), list(earlier["timings"])
-    done.hashes = dict(earlier["hashes"])
-    for pair in done.pairs:
+    tables = {schema.name: read_table(out, schema) for schema in record.schemas}
+    record.notes, record.timings = list(earlier.get("notes", [])), list(earlier["timings"])
+    record.hashes = dict(earlier["hashes"])
+    for pair in record.pairs:
         model, dataset = pair
         rows = {
             name: table[(table.model == model) & (table.dataset == dataset)]
@@ -338,28 +350,28 @@ def _take_tables(done: Done, whole: Sequence[Schema], earlier: Mapping[str, Any]
         if dataset == VOCABULARY:
             rows = {"words": rows["words"]} if len(rows["words"]) else {}
         if rows:
-            done.tables[pair] = rows
+            record.tables[pair] = rows
     if "finished" in earlier:
         for schema in whole:
-            with suppress(InputError, OSError):  # lost, damaged or changed, and made again
+            with suppress(InputError, OSError):  # a lost or damaged table is made again
                 check_hash(out / parquet_name(schema), earlier)
-                done.whole[schema.name] = read_table(out, schema)
+                record.whole[schema.name] = read_table(out, schema)
 
 
 def _check_versions(earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Refuse to go on with what other versions measured.
+    """Refuse to continue what other versions measured.
 
     Raises:
-        InputError: it says which of them differ.
+        InputError: it names the versions that differ.
     """
     theirs, ours = (
-        dict(one.get("versions", {})) | {"purescope": one.get("purescope")}
-        for one in (earlier, manifest)
+        dict(entries.get("versions", {})) | {"purescope": entries.get("purescope")}
+        for entries in (earlier, manifest)
     )
     names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if names:
-        told = ", ".join(
+        differences = ", ".join(
             f"{name} {theirs.get(name, 'none')} there, {ours.get(name, 'none')} here"
             for name in names
         )
-        raise InputError(f"its versions differ: {told}")
+        raise InputError(f"its versions differ: {differences}")

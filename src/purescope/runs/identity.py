@@ -1,4 +1,4 @@
-"""Identify a run: what its numbers rest on, as its manifest has it."""
+"""Identify a run in its manifest by everything that its numbers depend on."""
 
 import datetime
 import hashlib
@@ -17,26 +17,26 @@ from purescope.features.features import Features
 from purescope.files.manifest import own_manifest, read_manifest, versions, write_manifest
 from purescope.files.writing import lock_folder
 from purescope.models.model import Model
-from purescope.runs.inputs import Settings, ks, name_of
+from purescope.runs.inputs import Settings, dataset_name, numbers_kept
 from purescope.tables.schema import Schema
 
 _WAIT = 10.0  # seconds for another command to write its identities
 
 
 def new_manifest(
-    kinds: Iterable[Schema],
+    schemas: Iterable[Schema],
     models: Sequence[Model],
-    sets: Iterable[Dataset | Features],
+    datasets: Iterable[Dataset | Features],
     settings: Settings,
     rotations: int | None,
 ) -> dict[str, Any]:
-    """Return the manifest that a run begins with, as it will be read back."""
+    """Return the manifest that a run begins with, in the types that JSON gives back."""
+    keep = {model.label: numbers_kept(settings, model) for model in models}
     manifest = {
         "purescope": __version__,
-        "tables": [schema.name for schema in kinds],
-        "settings": asdict(settings)
-        | {"keep": {model.label: ks(settings, model) for model in models}, "rotations": rotations},
-        **identities(models, sets, settings.protocol),
+        "tables": [schema.name for schema in schemas],
+        "settings": asdict(settings) | {"keep": keep, "rotations": rotations},
+        **identities(models, datasets, settings.protocol),
         "threads": torch.get_num_threads(),
         "started": now(),
     }
@@ -44,23 +44,28 @@ def new_manifest(
 
 
 def identities(
-    models: Sequence[Model], sets: Iterable[Dataset | Features], protocol: str = "native"
+    models: Sequence[Model], datasets: Iterable[Dataset | Features], protocol: str = "native"
 ) -> dict[str, Any]:
-    """Return models, data and versions, as manifests have them."""
+    """Return the entries of a manifest about models, data and versions."""
     return {
         "models": [
-            {"label": m.label, "spec": m.spec, **m.identity}
-            | {"preprocess": str(m.preprocess), "device": m.device}
-            for m in models
+            {"label": model.label, "spec": model.spec, **model.identity}
+            | {"preprocess": str(model.preprocess), "device": model.device}
+            for model in models
         ],
-        "datasets": [{"name": name_of(item), **_identity(item, protocol)} for item in sets],
+        "datasets": [
+            {"name": dataset_name(dataset), **_identity(dataset, protocol)} for dataset in datasets
+        ],
         "versions": versions(),
     }
 
 
-def note_identities(models: Sequence[Model], sets: Sequence[Dataset | Features], out: Path) -> None:
-    """Write them into the manifest of a folder that is no run's, beside the models that it has
-    already.
+def note_identities(
+    models: Sequence[Model], datasets: Sequence[Dataset | Features], out: Path
+) -> None:
+    """Write models and data into the manifest of a folder that does not belong to a run.
+
+    Other models in the manifest stay.
 
     Raises:
         OutputError: the folder has a manifest that is not purescope's, or cannot be written.
@@ -70,51 +75,46 @@ def note_identities(models: Sequence[Model], sets: Sequence[Dataset | Features],
     with lock_folder(out, wait=_WAIT):
         earlier = read_manifest(out) or {}
         labels = {model.label for model in models}
-        others = [one for one in earlier.get("models", []) if one.get("label") not in labels]
-        found = identities(models, sets)
-        data = found["datasets"] or earlier.get("datasets", [])
-        notes = list(dict.fromkeys([*earlier.get("notes", []), *_notes(sets)]))
-        told = {"notes": notes} if notes else {}
-        write_manifest(
-            found | {"models": [*others, *found["models"]], "datasets": data} | told, out
-        )
-
-
-def _notes(sets: Iterable[Dataset | Features]) -> list[str]:
-    """Return the notes that came when the data was loaded."""
-    return [note for item in sets if isinstance(item, Dataset) for note in item.notes]
+        others = [model for model in earlier.get("models", []) if model.get("label") not in labels]
+        manifest = identities(models, datasets)
+        manifest["models"] = [*others, *manifest["models"]]
+        manifest["datasets"] = manifest["datasets"] or earlier.get("datasets", [])
+        loading = [note for data in datasets if isinstance(data, Dataset) for note in data.notes]
+        if notes := list(dict.fromkeys([*earlier.get("notes", []), *loading])):
+            manifest["notes"] = notes
+        write_manifest(manifest, out)
 
 
 def is_run(out: Path) -> bool:
-    """Tell whether a folder is a run's; it may be nobody's, or that of purity or layers.
+    """Tell whether a folder belongs to a run, and not to `purity`, `layers` or nothing.
 
     Raises:
-        OutputError: it has a manifest that is damaged, or not purescope's.
+        OutputError: its manifest is damaged, or not purescope's.
     """
     return "settings" in (own_manifest(out) or {})
 
 
-def _identity(item: Dataset | Features, protocol: str) -> Mapping[str, Any]:
-    if isinstance(item, Features):
-        arrays = (array.contiguous().numpy().data for array in (item.image, item.text))
+def _identity(data: Dataset | Features, protocol: str) -> Mapping[str, Any]:
+    if isinstance(data, Features):
+        arrays = (array.contiguous().numpy().data for array in (data.image, data.text))
         return {
             "spec": "features",
-            "images": len(item.image),
-            "classes": len(item.classes),
-            "fingerprint": fingerprint(item.classes, item.labels, arrays),
-            "model": item.model,
-            **item.identity,
+            "images": len(data.image),
+            "classes": len(data.classes),
+            "fingerprint": fingerprint(data.classes, data.labels, arrays),
+            "model": data.model,
+            **data.identity,
         }
-    prompts = prompts_for(item, protocol)
+    prompts = prompts_for(data, protocol)
     return {
-        "spec": item.spec,
-        "images": len(item),
-        "classes": len(item.classes),
-        "fingerprint": item.fingerprint,
+        "spec": data.spec,
+        "images": len(data),
+        "classes": len(data.classes),
+        "fingerprint": data.fingerprint,
         "templates": list(prompts.templates),
         "names": hashlib.sha256(json.dumps(prompts.names).encode()).hexdigest(),
-        "skipped": list(item.skipped),
-        "source": dict(item.source),
+        "skipped": list(data.skipped),
+        "source": dict(data.source),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a run is made of: models and data by their names, each checked before hours of encoding."""
+"""Open the models and data of a run by their names, and check them before hours of encoding."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -20,23 +20,23 @@ from purescope.specs import is_label, split_label
 from purescope.studies.settings import Options
 from purescope.tables.columns import VOCABULARY
 
-# What is no different number: where weights were found, and how they were wrapped.
-_WRAPPING = ("format",)
+# Identity fields of a model that do not affect features: how the weights were wrapped.
+_NO_EFFECT = ("format",)
 
 
 @dataclass(frozen=True)
 class Settings(Options):
-    """The settings of a run; every field changes numbers and stands in the manifest.
+    """The settings of a run; every field changes numbers and is recorded in the manifest.
 
     Args:
-        keep, strategies, draws, seed, space, measure, towers, ablation, renormalise, resamples,
-            orders: as in `purescope.sweep`.
-        protocol: ``native``, each checkpoint's preprocess and each dataset's prompts; or ``paper``,
-            the experiment's, see `purescope.extract`.
-        precision: of the encoders, see `purescope.load_model`.
+        keep, strategies, draws, seed, space, measure: as in `purescope.sweep`.
+        towers, ablation, renormalise, resamples, orders: as in `purescope.sweep`.
+        protocol: ``native``: each checkpoint's preprocess and each dataset's prompts; ``paper``:
+            those of the experiment, see `purescope.extract`.
+        precision: precision of the encoders, see `purescope.load_model`.
 
     Raises:
-        InputError: a setting is unknown or out of range, or two do not go together.
+        InputError: a setting is unknown or out of range, or two exclude each other.
 
     Examples:
         >>> Settings(keep=[128, 256], draws=1000).space
@@ -49,21 +49,21 @@ class Settings(Options):
 
 @dataclass(frozen=True)
 class Sources:
-    """Where models and datasets are found, and how they are read.
+    """The places of models and datasets, and how they are read.
 
-    What of it changes a number is recorded with the model and the dataset.
+    Whatever changes a number is recorded with the model and the dataset.
 
     Args:
-        arch: architecture of checkpoints that do not say theirs, a name of open_clip's.
+        arch: open_clip's name of the architecture, for checkpoints that do not determine it.
         data_root: folder of the torchvision datasets.
         classnames, templates: files with class names and prompt templates of your own.
-        download: fetch what is missing and can be fetched.
-        offline: never ask a network.
-        on_bad_image: ``error`` stops at an image that cannot be read, ``skip`` leaves it out and
-            says so.
-        batch_size: images at a time.
+        download: download benchmarks that are missing.
+        offline: never use a network.
+        on_bad_image: ``error`` stops at an image that cannot be read, ``skip`` leaves it out with a
+            note.
+        batch_size: number of images that are encoded at a time.
         device: where to encode, see `purescope.load_model`.
-        cache: folder where features are kept, so that none is encoded twice.
+        cache: folder of cached features, so that nothing is encoded twice; None keeps nothing.
 
     Examples:
         >>> Sources(data_root="DATA", batch_size=64).download
@@ -83,14 +83,14 @@ class Sources:
 
 
 def named_model(spec: str, sources: Sources, *, precision: str = "auto") -> Model:
-    """The model of a name, as `load_model` finds it."""
+    """Load the model of a name."""
     return load_model(
         spec, device=sources.device, precision=precision, arch=sources.arch, offline=sources.offline
     )
 
 
 def named_dataset(spec: str, sources: Sources) -> Dataset:
-    """The images of a name, as `load_dataset` finds them."""
+    """Load the dataset of a name."""
     return load_dataset(
         spec,
         data_root=sources.data_root,
@@ -103,40 +103,43 @@ def named_dataset(spec: str, sources: Sources) -> Dataset:
 
 
 def open_model(model: str | Model, sources: Sources, settings: Settings) -> Model:
-    """The model of a name, or one that is there, checked against the settings."""
+    """Load the model of a name, and check a model against the settings.
+
+    Raises:
+        PurescopeError: it cannot be loaded, or does not fit the settings.
+    """
     if isinstance(model, str):
         model = named_model(model, sources, precision=settings.precision)
-    ks(settings, model)
+    numbers_kept(settings, model)
     if settings.space == "weights":
         _ = model.projections  # raises where there are none
     return model
 
 
-def named_or_behind(
-    models: Sequence[str | Model], sets: Sequence[Dataset | Features]
+def models_or_origin(
+    models: Sequence[str | Model], datasets: Sequence[Dataset | Features]
 ) -> Sequence[str | Model]:
-    """The models that are named; where none is, the one that made the features, of which nothing
-    else is known.
+    """Return the models that are named; if none is, the unknown model that made the features.
 
     Raises:
-        ModelError: none is named, and there are images.
+        ModelError: no model is named, and some data is images.
     """
     if models:
         return models
-    features = [item for item in sets if isinstance(item, Features)]
-    if not features or len(features) < len(sets):
+    features = [data for data in datasets if isinstance(data, Features)]
+    if not features or len(features) < len(datasets):
         raise ModelError(
             "no MODEL was named",
-            expected="one or more; none only where all --data are features:FILE",
+            expected="one or more; none only if all --data are features:FILE",
             fix="`purescope models` lists what can be named",
         )
-    return [_behind(features[0])]
+    return [_origin(features[0])]
 
 
-def _behind(features: Features) -> Model:
-    """What is known of the model that made features."""
+def _origin(features: Features) -> Model:
+    """Return the model that made features, as far as the features say."""
     prefix = "model_"
-    made_by = {
+    identity = {
         key.removeprefix(prefix): value
         for key, value in features.identity.items()
         if key.startswith(prefix)
@@ -149,12 +152,12 @@ def _behind(features: Features) -> Model:
         preprocess=OPENAI_PREPROCESS,
         encode_image=no_encoder,
         encode_text=no_encoder,
-        identity=made_by,
+        identity=identity,
     )
 
 
-def ks(settings: Settings, model: Model) -> list[int]:
-    """How many neurons of a model a run keeps."""
+def numbers_kept(settings: Settings, model: Model) -> list[int]:
+    """Return the numbers of neurons k that a run keeps of a model."""
     return check_keep(
         default_keep(model.neurons) if settings.keep is None else settings.keep, model.neurons
     )
@@ -163,14 +166,18 @@ def ks(settings: Settings, model: Model) -> list[int]:
 def open_data(
     spec: str | Dataset | Features, sources: Sources, *, alone: bool = False
 ) -> Dataset | Features:
-    """The data set or the features of a name, or what is there; `alone` where no model is named for
-    them to fit.
+    """Load the dataset or the features of a name; what is loaded already is returned.
+
+    Args:
+        spec: the name, a dataset or features.
+        sources: where and how to read.
+        alone: no model is named that features must fit.
 
     Raises:
-        InputError: other words are asked for than those that the features were made of.
+        InputError: class names or templates are given for features.
 
     Warns:
-        UserWarning: a file of features does not say which model made them, and one is named.
+        UserWarning: a file of features does not say which model made them, and a model is named.
     """
     if not isinstance(spec, str):
         return spec
@@ -181,15 +188,15 @@ def open_data(
     features = read_features(name.removeprefix("features:"))
     if not alone and "model_weights" not in features.identity:
         warnings.warn(
-            f"{name} does not say which model made it: nothing shows whether it fits the model it "
-            f"is measured with",
+            f"{name} does not say which model made it: purescope cannot check whether it fits the "
+            "model",
             stacklevel=2,
         )
     return features if label is None else replace(features, dataset=label)
 
 
 def check_words(protocol: str, sources: Sources) -> None:
-    """Refuse class names and templates where the protocol has its own.
+    """Refuse class names and templates if the protocol has its own.
 
     Raises:
         InputError: there are some.
@@ -211,17 +218,19 @@ def _refuse_words(sources: Sources, why: str) -> None:
 
 
 def features_of(
-    model: Model, item: Dataset | Features, settings: Settings, sources: Sources, progress: Progress
+    model: Model, data: Dataset | Features, settings: Settings, sources: Sources, progress: Progress
 ) -> Features:
-    """The features of a model on a data set, under its label; those that are there, if model and
-    settings made them.
+    """Return the features of a model on data, under the label of the model.
+
+    Raises:
+        InputError: `data` are features of another model or protocol.
     """
-    if isinstance(item, Features):
-        check_origin(item, model, settings)
-        return replace(item, model=model.label)
+    if isinstance(data, Features):
+        check_origin(data, model, settings)
+        return replace(data, model=model.label)
     return extract(
         model,
-        item,
+        data,
         protocol=settings.protocol,
         batch_size=sources.batch_size,
         cache=sources.cache,
@@ -233,7 +242,7 @@ def check_origin(features: Features, model: Model, settings: Settings) -> None:
     """Refuse features of another model or protocol, as far as they say what made them.
 
     Raises:
-        InputError: they are.
+        InputError: another model or protocol made them.
     """
     neurons = features.image.shape[1]
     if neurons != model.neurons:
@@ -241,22 +250,24 @@ def check_origin(features: Features, model: Model, settings: Settings) -> None:
             f"the features of {features.dataset} have {neurons:,} neurons, {model.label} has "
             f"{model.neurons:,}",
             expected="features that this model made",
-            fix="name the model that made them; or none, with --space activations: their own "
-            "activations rank them",
+            fix="name the model that made them; or none, with --space activations, to rank neurons "
+            "by their activations",
         )
     made_by = features.identity
-    named = {f"model_{key}": value for key, value in model.identity.items() if key not in _WRAPPING}
+    named = {
+        f"model_{key}": value for key, value in model.identity.items() if key not in _NO_EFFECT
+    }
     if settings.precision == "auto":
-        named.pop("model_precision", None)  # nothing is encoded, and none was asked for
-    other = [
+        named.pop("model_precision", None)  # nothing is encoded, and no precision was asked
+    different = [
         key.removeprefix("model_")
         for key, value in named.items()
         if made_by.get(key, value) != value
     ]
-    if other:
+    if different:
         raise InputError(
             f"the features of {features.dataset} are not those of {model.label}: their "
-            f"{', '.join(other)} differ",
+            f"{', '.join(different)} differ",
             expected=f"features that {model.label} made",
             fix=f"name the model that made them, {made_by.get('model', features.model)}; or give "
             f"the images instead",
@@ -271,20 +282,20 @@ def check_origin(features: Features, model: Model, settings: Settings) -> None:
         )
 
 
-def name_of(item: Dataset | Features) -> str:
-    """What a data set is called in tables."""
-    return item.dataset if isinstance(item, Features) else item.name
+def dataset_name(data: Dataset | Features) -> str:
+    """Return the name of a dataset in tables."""
+    return data.dataset if isinstance(data, Features) else data.name
 
 
-def check_names(models: Iterable[Model], sets: Iterable[Dataset | Features]) -> None:
-    """Results are filed under these names.
+def check_names(models: Iterable[Model], datasets: Iterable[Dataset | Features]) -> None:
+    """Check that names of models and datasets can be parts of the names of files.
 
     Raises:
-        ModelError, DatasetError: there is none, two share a file, or one cannot be part of a file
-            name.
+        ModelError, DatasetError: there is no name, two would give the same file, or one cannot be
+            part of a file name.
     """
     _check_names([model.label for model in models], "model", ModelError)
-    _check_names([name_of(item) for item in sets], "dataset", DatasetError)
+    _check_names([dataset_name(data) for data in datasets], "dataset", DatasetError)
 
 
 def _check_names(

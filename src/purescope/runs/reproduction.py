@@ -1,9 +1,8 @@
-"""The experiment on the checkpoint and the data sets it was published for, and ours beside the
-published numbers.
+"""Repeat the published experiment, and put our numbers beside the published ones.
 
-One run under protocol ``paper`` and one under ``native``, each a folder of its own that goes on
-where it was stopped; then the table that puts both beside the figures, and a text that says what is
-known of their differences.
+There is one run under protocol ``paper`` and one under ``native``, each in a folder of its own and
+each able to continue. Then a table puts both beside the published figures, and a text says what is
+known about the differences.
 """
 
 import re
@@ -47,30 +46,29 @@ _KEY = ["dataset", "metric", "strategy", "k"]
 _FETCHED = (
     "--data-root DIR (data_root='DIR'); with --download (download=True) they are fetched there"
 )
-_PUBLISHED_OF = "ViT-B/16, text 512x12"  # LaCLIP's architecture, as `Model.identity` has it
+_PUBLISHED_ARCHITECTURE = (
+    "ViT-B/16, text 512x12"  # LaCLIP's architecture, as `Model.identity` has it
+)
 
 DIFFERENCES = (
     "Preprocess. Protocol paper gives every checkpoint OpenAI's mean and std, as the experiment's "
-    "script did; CC3M "
-    "LaCLIP was trained with ImageNet's, which protocol native uses. Both resize to 224 pixels, "
-    "bicubic, and cut the "
-    "centre out.",
-    "Prompts. Protocol paper has one, 'a photo of a {}'; protocol native averages each data set's "
+    "script did; CC3M LaCLIP was trained with ImageNet's, which protocol native uses. Both resize "
+    "to 224 pixels, bicubic, and cut the centre out.",
+    "Prompts. Protocol paper has one, 'a photo of a {}'; protocol native averages each dataset's "
     "own templates, as "
     "zero-shot benchmarks do.",
     "Class names. Protocol paper puts them in as the files have them ('apple_pie', 'AnnualCrop', "
-    "'Faces_easy'); "
-    "protocol native cleans them ('apple pie', 'annual crop land', 'centered face').",
-    "Images. Test splits; DTD's first partition; all of Caltech-101 (8,677 images, 101 classes, no "
-    "background) "
-    "and of EuroSAT (27,000), which have no test split. What was published may rest on others.",
-    "Random. Ours is the mean of the random orders, whose spread is in the runs' folders. What was "
-    "published may be "
-    "a single order.",
+    "'Faces_easy'); protocol native cleans them ('apple pie', 'annual crop land', 'centered "
+    "face').",
+    "Images. Test splits; DTD's first partition; all of Caltech-101 (8,677 images, 101 classes, "
+    "no background) and of EuroSAT (27,000), which have no test split. What was published may "
+    "rest on others.",
+    "Random. Ours is the mean of the random orders, whose spread is in the runs' folders. What "
+    "was published may be a single order.",
     "Neurons are ranked by cosines of the rows of both projections, each added up over all other "
     "neurons.",
 )
-"""What of the method makes our numbers differ from the published ones, or may."""
+"""Differences of method that change our numbers against the published ones, or may change them."""
 
 
 def run_reproduction(
@@ -89,15 +87,13 @@ def run_reproduction(
     """Run the experiment under both protocols, and put the published numbers beside ours.
 
     Args:
-        model: the checkpoint, see `load_model`; it is called "CC3M LaCLIP" where it is given no
-            name.
-        out: gets ``paper`` and ``native``, folders of `purescope.runs.run.run_sweep`;
-            ``reproduction`` as CSV and Parquet; ``reproduction.md``, what to make of it; and
-            ``report.html``.
-        sources: where the data sets lie.
-        data: names of some of the data sets; by default the experiment's seven, and STL-10 where it
-            is there.
-        settings: what is measured; the protocol is both.
+        model: the checkpoint, see `load_model`; without a label it is called "CC3M LaCLIP".
+        out: receives ``paper`` and ``native``, folders of `run_sweep`; ``reproduction`` as CSV and
+            Parquet; ``reproduction.md``, which explains the differences; and ``report.html``.
+        sources: where the datasets are.
+        data: names of some of the datasets; by default the experiment's seven, and STL-10 if it is
+            there.
+        settings: what to measure, under both protocols.
         overwrite, figures, report, rotations, progress: as in `run_sweep`.
 
     Returns:
@@ -105,27 +101,28 @@ def run_reproduction(
         results under each protocol, ``.notes`` what a reader must know before comparing.
 
     Raises:
-        DatasetError: a data set is not there; nothing was computed.
-        InputError: nothing was published for one of that name.
+        DatasetError: a dataset is missing; nothing was computed.
+        InputError: nothing was published for a dataset of that name.
         PurescopeError: as `run_sweep`.
 
     Warns:
-        UserWarning: the checkpoint is not what the published numbers are of; a data set is not
-            whole.
+        UserWarning: the published numbers belong to another kind of checkpoint, or a dataset is
+            incomplete.
 
     Examples:
-        What is missing is said before anything is computed:
+        Missing datasets are an error before anything is computed:
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as empty:
-        ...     run_reproduction("cc3m_laclip.pt", "out", sources=Sources(data_root=empty), data=["cifar10", "dtd"])
+        ...     sources = Sources(data_root=empty)
+        ...     run_reproduction("my.pt", "out", sources=sources, data=["cifar10", "dtd"])
         Traceback (most recent call last):
-        purescope.errors.DatasetError: 2 of 2 data sets are not in ...: cifar10, dtd
+        purescope.errors.DatasetError: 2 of 2 datasets are not in ...: cifar10, dtd
           expected: all of them, before anything is computed
           to fix:   --download (download=True) fetches them there, ...
     """
     settings, folder = settings or Settings(), to_folder(out)
-    own_manifest(folder, overwrite=overwrite)  # somebody else's is refused
+    own_manifest(folder, overwrite=overwrite)  # refuses a manifest that is not purescope's
     early = _of_another_kind(model) if isinstance(model, str) else _about(model)
     for doubt in early:
         warnings.warn(doubt, stacklevel=2)
@@ -134,11 +131,11 @@ def run_reproduction(
     doubts = _about(loaded)
     for doubt in [] if early else doubts:
         warnings.warn(doubt, stacklevel=2)
-    sets = [named_dataset(name, sources) for name in names]
+    datasets = [named_dataset(name, sources) for name in names]
     runs = {
         protocol: run_sweep(
             [loaded],
-            sets,
+            datasets,
             folder / protocol,
             settings=replace(settings, protocol=protocol),
             sources=sources,
@@ -150,10 +147,10 @@ def run_reproduction(
         )
         for protocol in PROTOCOLS
     }
-    tables = {protocol: of_run.table("results") for protocol, of_run in runs.items()}
+    tables = {protocol: results.table("results") for protocol, results in runs.items()}
     table = beside_published(tables)
     write_table(table, folder, REPRODUCTION)
-    notes = [*doubts, *(note for item in sets for note in item.notes), *_left_out(names, data)]
+    notes = [*doubts, *(note for item in datasets for note in item.notes), *_left_out(names, data)]
     write_manifest({"purescope": __version__, "versions": versions(), "notes": notes}, folder)
     with atomic_path(folder / "reproduction.md") as temporary:
         label = str(tables[PROTOCOLS[0]].model.iloc[0])
@@ -164,10 +161,10 @@ def run_reproduction(
 
 
 def beside_published(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """`REPRODUCTION` from the result tables of both protocols.
+    """Return the table `REPRODUCTION`, from the result tables of both protocols.
 
-    A published number stands only beside one of ours on the same data set with as many of as many
-    neurons.
+    A published number is put only beside one of ours with the same dataset, number of neurons kept
+    and number of neurons in all.
     """
     wide = pd.DataFrame({protocol: _means(table) for protocol, table in results.items()})
     table = wide.reset_index().merge(
@@ -182,11 +179,10 @@ def beside_published(results: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def means_over_k(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the ks of what is published and of ours, by data set, metric and strategy; ks count
-    alike.
+    """Return the means over the ks of published and our values, by dataset, metric and strategy.
 
-    Only ks that were published count, so that the means are of the same ks; all of them where none
-    was.
+    The means are over the ks that were published, so that they are comparable; over all ks if none
+    was. Every k has the same weight.
     """
     rows = table[table.strategy != "full"]
     if rows.published.notna().any():
@@ -200,14 +196,16 @@ def explanation(table: pd.DataFrame, label: str, notes: Sequence[str]) -> str:
 
     Args:
         table: `REPRODUCTION`.
-        label: the model's.
+        label: label of the model.
         notes: what a reader must know before comparing.
+
+    Returns:
+        The text.
     """
     parts = [
         f"# {label} beside the published figures",
         f"Published: {SOURCE}. Ours: `paper/` and `native/`, one run for each protocol; "
-        f"`reproduction.csv` has every "
-        "number.",
+        "`reproduction.csv` has every number.",
         *(f"**Note.** {note}" for note in notes),
         "## How far apart",
         *(_apart(table, metric) for metric in _METRICS),
@@ -226,35 +224,34 @@ def _apart(table: pd.DataFrame, metric: str) -> str:
             f"{metric.capitalize()}: nothing was published that could stand beside these numbers."
         )
     scale, unit = (100, "points apart") if metric == "accuracy" else (1, "apart")
-    said = []
+    distances = []
     for protocol in PROTOCOLS:
         distance = scale * rows[f"{protocol}_difference"]
         same = _orders(rows, protocol) == _orders(rows, "published")
-        said.append(
+        distances.append(
             f"under protocol {protocol} ours and the published ones are "
-            f"{distance.abs().mean():.3g} {unit} in the "
-            f"mean ({distance.mean():+.3g} with the sign), and high and low purity are in the same "
-            f"order at "
-            f"{same.sum()} of {len(same)} points"
+            f"{distance.abs().mean():.3g} {unit} in the mean ({distance.mean():+.3g} with the "
+            f"sign), and high and low purity are in the same order at {same.sum()} of {len(same)} "
+            "points"
         )
-    return f"{metric.capitalize()}: {'; '.join(said)}."
+    return f"{metric.capitalize()}: {'; '.join(distances)}."
 
 
 def _orders(rows: pd.DataFrame, column: str) -> "pd.Series[bool]":
-    """Whether high purity is above low purity, at each k of each data set."""
+    """Tell whether high purity is above low purity, at each k of each dataset."""
     wide = rows.pivot(index=["dataset", "k"], columns="strategy", values=column)
     return wide.high_purity > wide.low_purity
 
 
 def _means(table: pd.DataFrame) -> "pd.Series[float]":
-    """Values of one protocol by `_KEY`; of the random orders their mean."""
+    """Return the values of one protocol by `_KEY`; for random orders the mean."""
     rows = table[table.metric.isin(_METRICS) & table.strategy.isin(["full", *STRATEGIES])]
     means: pd.Series[float] = rows.groupby(_KEY, sort=False).value.mean()
     return means
 
 
 def _wanted(data: Sequence[str] | None, sources: Sources) -> list[str]:
-    """The data sets to run on; all of them are there, or can be fetched.
+    """Return the datasets to run on; all of them exist, or can be downloaded.
 
     Raises:
         InputError, DatasetError: as `run_reproduction`.
@@ -264,32 +261,33 @@ def _wanted(data: Sequence[str] | None, sources: Sources) -> list[str]:
     for name in data:
         if name not in TITLES:
             raise InputError(f"nothing was published for {name!r}", **near_miss(name, TITLES))
-    found = {} if sources.download else {row.name: row for row in check_datasets(root)}
+    states = {} if sources.download else {row.name: row for row in check_datasets(root)}
     names = list(dict.fromkeys(data or (name for name in TITLES if name != ONLY_IN_FIGURES)))
-    if not data and ONLY_IN_FIGURES in found and found[ONLY_IN_FIGURES].state != "missing":
+    if not data and ONLY_IN_FIGURES in states and states[ONLY_IN_FIGURES].state != "missing":
         names.append(ONLY_IN_FIGURES)
-    missing = [found[name] for name in names if name in found and found[name].state == "missing"]
+    missing = [states[name] for name in names if name in states and states[name].state == "missing"]
     if missing:
         raise DatasetError(
-            f"{len(missing)} of {len(names)} data sets are not in {root}: "
+            f"{len(missing)} of {len(names)} datasets are not in {root}: "
             f"{', '.join(row.name for row in missing)}",
             expected="all of them, before anything is computed",
             fix="--download (download=True) fetches them there, --data NAMES (data=NAMES) runs on "
-            "some; "
-            f"`purescope datasets --check {shlex.quote(str(root))}` says how to get each",
+            f"some; `purescope datasets --check {shlex.quote(str(root))}` says how to get each",
         )
     unlike = [
-        f"{name} ({found[name].problem})" for name in names if name in found and found[name].problem
+        f"{name} ({states[name].problem})"
+        for name in names
+        if name in states and states[name].problem
     ]
     if unlike:
-        warnings.warn(f"data sets that are not as published: {', '.join(unlike)}", stacklevel=3)
+        warnings.warn(f"datasets that are not as published: {', '.join(unlike)}", stacklevel=3)
     return names
 
 
 def _root(sources: Sources) -> Path:
     if sources.data_root is None:
         raise DatasetError(
-            "no folder of data sets was given",
+            "no folder of datasets was given",
             expected=f"one with {', '.join(name for name in TITLES if name != ONLY_IN_FIGURES)} in "
             f"it",
             fix=_FETCHED,
@@ -300,13 +298,13 @@ def _root(sources: Sources) -> Path:
 
 
 def _left_out(names: Sequence[str], data: Sequence[str] | None) -> list[str]:
-    """What is said of STL-10, which is in the figures and not among the experiment's seven."""
+    """Return the note about STL-10, which is in the figures but not one of the seven datasets."""
     if data:
         return []
-    there = "was there and is" if ONLY_IN_FIGURES in names else "was not there and is not"
+    state = "was there and is" if ONLY_IN_FIGURES in names else "was not there and is not"
     return [
         f"{TITLES[ONLY_IN_FIGURES]} is in the figures, not in the experiment's description; it "
-        f"{there} run on."
+        f"{state} run on."
     ]
 
 
@@ -323,7 +321,7 @@ def _named(spec: str, sources: Sources, settings: Settings) -> Model:
 
 
 def _of_another_kind(spec: str) -> list[str]:
-    """What the published numbers are of, where a name alone tells that it is something else."""
+    """Return the note that the name of a model shows that it is another one; empty otherwise."""
     _, name = split_label(spec)
     if re.match(r"(bundled|open_clip|hf):", name):
         return [
@@ -334,18 +332,17 @@ def _of_another_kind(spec: str) -> list[str]:
 
 
 def _about(model: Model) -> list[str]:
-    """What the published numbers are of, where the checkpoint is something else."""
+    """Return the note that the checkpoint is of another kind; empty if it is not."""
     if model.neurons != NEURONS:
         return [
             f"The published numbers are of {NEURONS} neurons of {LABEL}, a ViT-B/16; this "
-            f"checkpoint has "
-            f"{model.neurons:,}: ours stand alone, at the same fractions."
+            f"checkpoint has {model.neurons:,}: ours stand alone, at the same fractions."
         ]
-    here = [model.identity.get(key, "?") for key in ("format", "architecture")]
-    if here != ["laclip", _PUBLISHED_OF]:
+    kind, architecture = (model.identity.get(key, "?") for key in ("format", "architecture"))
+    if (kind, architecture) != ("laclip", _PUBLISHED_ARCHITECTURE):
         return [
-            f"The published numbers are of {LABEL} (format laclip, {_PUBLISHED_OF}); this "
-            f"checkpoint is of another "
-            f"kind (format {here[0]}, {here[1]}): what stands side by side is of two models."
+            f"The published numbers are of {LABEL} (format laclip, {_PUBLISHED_ARCHITECTURE}); "
+            f"this checkpoint is of another kind (format {kind}, {architecture}): what stands "
+            "side by side is of two models."
         ]
     return []

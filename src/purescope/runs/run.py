@@ -1,8 +1,8 @@
-"""One run of the experiment, from the names of models and datasets to a folder of results.
+"""Run the experiment: from names of models and datasets to a folder of results.
 
 The folder is claimed before anything is encoded, and each finished pair of model and dataset is
-written at once: whatever stops a run, the same run goes on after the pairs that it finished.
-Features can be kept in a cache, where a stopped encoding goes on too.
+written at once. Whatever stops a run, the same run continues after the pairs that it finished.
+With a cache of features, an encoding that was stopped continues too.
 """
 
 import logging
@@ -19,7 +19,7 @@ from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
 from purescope.files.writing import lock_folder
 from purescope.models.model import Model
-from purescope.runs.folder import Done, claim
+from purescope.runs.folder import Record, claim
 from purescope.runs.identity import new_manifest, now
 from purescope.runs.inputs import (
     Settings,
@@ -27,26 +27,28 @@ from purescope.runs.inputs import (
     check_names,
     check_origin,
     check_words,
-    named_or_behind,
+    models_or_origin,
     open_data,
     open_model,
 )
-from purescope.runs.pairs import Measurement, Pair, Tables
-from purescope.runs.study import Opened, Study, measure_pair, projections_of
-from purescope.specs import to_folder
-from purescope.studies.neurons import (
-    cosine_maps,
-    vocabulary_table,
+from purescope.runs.pairs import (
+    Measurement,
+    Opened,
+    Pair,
+    Study,
+    Tables,
+    measure_pair,
+    projections_of,
 )
+from purescope.specs import to_folder
+from purescope.studies.neurons import cosine_maps, vocabulary_table
 from purescope.tables.columns import ALL, VOCABULARY
 from purescope.tables.cosines import write_cosines
 from purescope.tables.files import check_table, write_csv
 from purescope.tables.result_table import ResultTable
 from purescope.tables.results import Results
 from purescope.tables.schema import Schema, each_row
-from purescope.tables.schemas import (
-    THUMBNAILS,
-)
+from purescope.tables.schemas import THUMBNAILS
 from purescope.tables.wide import write_wide
 
 _log = logging.getLogger(__name__)
@@ -65,39 +67,38 @@ def run_sweep(
     rotations: int | None = None,
     progress: Progress = quiet,
 ) -> Results:
-    """Run the whole experiment: load, encode, rank, evaluate, and write tables, figures and report
-    into `out`.
+    """Run the whole experiment, and write tables, figures and the report into `out`.
+
+    It loads models and datasets, encodes, ranks neurons and evaluates.
 
     Args:
         models: model specs, see `load_model`, or loaded models; their labels must differ.
         data: dataset specs, see `load_dataset`, ``features:FILE``, or what they load; their names
-            must differ. Features must be of each model, where they say what made them; with
-            features only, `models` may be
-            empty: in the space ``activations`` they need none.
+            must differ. Features that say which model made them must be of each model. With
+            features only, `models` may be empty: the space ``activations`` needs no model.
         out: a folder without results, or that of an earlier run with the same models, data and
             settings.
         settings: what to measure.
-        sources: where datasets lie and how they are read.
-        overwrite: take `out` even if it holds another run, whose files are removed, and measure
-            everything anew.
+        sources: where datasets are and how they are read.
+        overwrite: remove the files of another run in `out`, and measure everything anew.
         figures: draw the figures, into ``figures``.
-        report: draw the page, ``report.html``. Without either, only tables and manifest are
-            written, for those with many runs; `purescope.plots.folder.draw_folder` and
-            `write_report` draw later from them.
-        rotations: random rotations, and orders of the same norms, that ask whether it is purity
-            that does it; 0 does not ask. By default 200 where they take seconds, else none.
+        report: write the page, ``report.html``. Without both, only tables and manifest are written;
+            `purescope.plots.folder.draw_folder` and `write_report` can draw from them later.
+        rotations: number of random rotations, and of orders of the same norms, that test whether
+            purity is the reason; 0 does not test it. None takes 200 if that takes seconds, and
+            otherwise 0.
         progress: wraps the batches of each encoding, for a progress bar.
 
     Returns:
         The results: ``.table("results")`` is the tidy table, ``.verdicts`` has the verdict on each
-        model; see `purescope.open_results` for a folder that is there already.
+        model; `purescope.open_results` opens the folder again.
 
     Raises:
-        PurescopeError: a name, file, image or setting is not usable, or `out` holds another run.
+        PurescopeError: a name, file, image or setting cannot be used, or `out` holds another run.
 
     Warns:
-        UserWarning: dead neurons, labels without a silhouette, what `purescope.studies.sanity`
-            doubts; all in the manifest too.
+        UserWarning: dead neurons, labels without a silhouette, and doubts of
+            `purescope.studies.sanity`; the manifest has all of them.
 
     Examples:
         Features alone, ranked by their own activations; with a model it is
@@ -105,11 +106,11 @@ def run_sweep(
 
         >>> import tempfile, purescope as ps
         >>> from purescope.studies.synthetic import plant
-        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> planted = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = Settings(keep=[8], draws=2, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:
         ...     results = run_sweep(
-        ...         [], [made.features], out, settings=settings, figures=False, report=False
+        ...         [], [planted.features], out, settings=settings, figures=False, report=False
         ...     )
         ...     again = ps.open_results(out)
         ...     sorted(path.name for path in Path(out).glob("r*"))
@@ -149,7 +150,7 @@ def run(
     Args:
         models, data, out, settings, sources, overwrite, figures, report, progress: as in
             `run_sweep`.
-        study: what is measured besides the sweep and the portraits of its neurons.
+        study: what is measured besides the sweep and the portraits of the neurons.
 
     Returns:
         The results, with all tables.
@@ -158,34 +159,36 @@ def run(
     _log.info("loading models and data")
     with noting() as noted:
         opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
-    datasets = [item for item in opened.sets if isinstance(item, Dataset)]
+    datasets = [item for item in opened.datasets if isinstance(item, Dataset)]
     loading = list(dict.fromkeys([*noted, *(note for item in datasets for note in item.notes)]))
     whole = [schema for schema, _ in study.whole]
-    schemas = [*study.kinds, *whole]
-    manifest = new_manifest(schemas, opened.models, opened.sets, opened.settings, study.rotations)
+    schemas = [*study.schemas, *whole]
+    manifest = new_manifest(
+        schemas, opened.models, opened.datasets, opened.settings, study.rotations
+    )
     with lock_folder(folder):
-        done = claim(folder, study.kinds, whole, _parts(opened), manifest, overwrite=overwrite)
-        done.notes = [*loading, *(note for note in done.notes if note not in loading)]
+        record = claim(folder, study.schemas, whole, _labels(opened), manifest, overwrite=overwrite)
+        record.notes = [*loading, *(note for note in record.notes if note not in loading)]
         for place, pair in enumerate(opened.pairs):
-            if pair not in done.tables:
+            if pair not in record.tables:
                 _log.info("%d of %d: %s", place + 1, len(opened.pairs), " on ".join(pair))
-                done.keep(measure_pair(opened, place, study))
-        _measure_words(done, opened)
-        tables = done.together()
-        for note in dict.fromkeys(note for note in done.notes if note not in loading):
+                record.save(measure_pair(opened, place, study))
+        _measure_words(record, opened)
+        tables = record.combined()
+        for note in dict.fromkeys(note for note in record.notes if note not in loading):
             warnings.warn(note, stacklevel=2)
         for schema, make in study.whole:
-            kept = done.whole.get(schema.name)
-            table = check_table(make(opened, tables), schema) if kept is None else kept
+            earlier = record.whole.get(schema.name)
+            table = check_table(make(opened, tables), schema) if earlier is None else earlier
             tables[schema.name] = table
-        done.finish(tables, schemas)
+        record.finish(tables, schemas)
         _write_csv(tables, schemas, folder)
         _write_cosines(opened.models, folder)
         del opened  # features are large, and nothing below needs them
         if figures:
             _log.info("figures")
             _figures(tables["results"], folder)
-        done.write_manifest(finished=now(), verdict=_outcomes(tables["verdicts"]))
+        record.write_manifest(finished=now(), verdict=_outcomes(tables["verdicts"]))
         if report:
             _log.info("report")
             _report(folder)
@@ -200,31 +203,31 @@ def _open(
     sources: Sources,
     progress: Progress,
 ) -> Opened:
-    """Everything a run is made of, checked before anything is computed."""
+    """Open models and data, and check them before anything is computed."""
     check_words(settings.protocol, sources)
-    sets = [open_data(spec, sources, alone=not models) for spec in data]
-    loaded = [open_model(model, sources, settings) for model in named_or_behind(models, sets)]
-    check_names(loaded, sets)
-    for item in sets:
+    datasets = [open_data(spec, sources, alone=not models) for spec in data]
+    loaded = [open_model(model, sources, settings) for model in models_or_origin(models, datasets)]
+    check_names(loaded, datasets)
+    for item in datasets:
         if isinstance(item, Features):
             for model in loaded:
                 check_origin(item, model, settings)
-    return Opened(loaded, sets, settings, sources, progress)
+    return Opened(loaded, datasets, settings, sources, progress)
 
 
-def _parts(opened: Opened) -> list[Pair]:
-    """Return the pairs, and for each model the words of the vocabulary, in the order of the tables."""
+def _labels(opened: Opened) -> list[Pair]:
+    """Return the labels of all pairs, then each model with the vocabulary, as in the tables."""
     return opened.pairs + [(model.label, VOCABULARY) for model in opened.models]
 
 
-def _measure_words(done: Done, opened: Opened) -> None:
+def _measure_words(record: Record, opened: Opened) -> None:
     """Measure the words closest to each neuron, once for each model."""
     for model in opened.models:
         pair = (model.label, VOCABULARY)
-        if pair not in done.tables and model.encodes:
+        if pair not in record.tables and model.encodes:
             _log.info("words closest to the neurons of %s", model.label)
             words = vocabulary_table(model, opened.settings.protocol, opened.sources.cache)
-            done.keep(Measurement(pair, {"words": words}))
+            record.save(Measurement(pair, {"words": words}))
 
 
 def _outcomes(verdicts: pd.DataFrame) -> dict[str, Any]:
@@ -236,11 +239,9 @@ def _outcomes(verdicts: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _write_csv(tables: Tables, kinds: Iterable[Schema], folder: Path) -> None:
-    """Write what is looked at once all pairs are there, however few were missing; pictures are no
-    text.
-    """
-    for schema in kinds:
+def _write_csv(tables: Tables, schemas: Iterable[Schema], folder: Path) -> None:
+    """Write the CSV files of all tables but the thumbnails, which are not text."""
+    for schema in schemas:
         if schema is not THUMBNAILS:
             write_csv(tables[schema.name], folder / f"{schema.name}.csv")
     write_wide(tables["results"], folder)
@@ -260,9 +261,7 @@ def _figures(results: pd.DataFrame, folder: Path) -> None:
 
 
 def _report(folder: Path) -> None:
-    """Draw the page from what the folder holds; whatever goes wrong with that, the run is measured
-    and stays so.
-    """
+    """Write the report; an error becomes a warning, because the run itself is complete."""
     try:
         from purescope.report.writing import write_report
 

@@ -1,3 +1,1 @@
-"""The tables of a results folder: their columns and ranges, their files, and the folder as a
-whole.
-"""
+"""Define the tables of a results folder: columns and ranges, files, and the folder as a whole."""

@@ -104,7 +104,7 @@ COMPARISON_COLUMNS: dict[str, Column] = {
     ),
     "mcnemar_bh": real("that p-value adjusted by Benjamini and Hochberg", 0, 1, missing=True),
     "percentile": real(
-        "percentile of the first among the random orders, 0 to 100; NaN if the second is not random",
+        "percentile of the first among the random orders, 0 to 100; NaN if the second is another",
         0,
         100,
         missing=True,
@@ -298,8 +298,8 @@ CORRELATION_COLUMNS: dict[str, Column] = {
     "dataset": DATASET,
     "ablation": ABLATION,
     "importance": text(
-        "accuracy_drop, loss_change or margin_change, with the sign by which a larger value means a "
-        "more important neuron",
+        "accuracy_drop, loss_change or margin_change, with the sign that gives more important "
+        "neurons a larger value",
         "accuracy_drop",
         "loss_change",
         "margin_change",
@@ -336,8 +336,8 @@ RIVAL_COLUMNS: dict[str, Column] = {
     ),
     "k": text("number of neurons kept; area is the mean over the ks; all is all neurons"),
     "metric": text(
-        "a metric of the results; or the overlap of the weights, relative to that of random weights "
-        "of the same width",
+        "a metric of the results; or the overlap of the weights, relative to that of random "
+        "weights of the same width",
         *METRICS,
         "image_relative_overlap",
         "text_relative_overlap",
@@ -346,8 +346,8 @@ RIVAL_COLUMNS: dict[str, Column] = {
     "second_value": real("value of the second model", -1, missing=True),
     "difference": real("first minus second", missing=True),
     "low": real(
-        "lower end of the 95 % bootstrap confidence interval over the images, paired; of an overlap "
-        "over the neurons",
+        "lower end of the 95 % bootstrap confidence interval over the images, paired; of an "
+        "overlap over the neurons",
         missing=True,
     ),
     "high": HIGH,
@@ -383,8 +383,8 @@ CLASS_IMPORTANCE_COLUMNS: dict[str, Column] = {
     "neuron": INDEX,
     "class": text("name of the class"),
     "recall_drop": real(
-        "recall of the class with all neurons minus its recall without this one; rows of 0 are left "
-        "out",
+        "recall of the class with all neurons minus its recall without this one; rows of 0 are "
+        "left out",
         -1,
         1,
         missing=True,

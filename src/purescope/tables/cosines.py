@@ -1,4 +1,4 @@
-"""The file of a run's folder that keeps the cosines of all pairs of a model's neurons."""
+"""Keep the cosines of all pairs of a model's neurons in a file of the run's folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,17 +14,17 @@ from purescope.files.writing import AGAIN, atomic_path, slug
 from purescope.specs import exists
 
 TOWERS = ("image", "text")
-_SHOWN = 0.99  # of the cosines that the colours tell apart
-_MOST = 1.001  # a cosine of 1 in half precision
+_SHOWN = 0.99  # share of the cosines whose colours differ
+_LARGEST = 1.001  # a cosine of 1 in half precision
 
 
 def write_cosines(
     maps: Mapping[str, Float16[np.ndarray, "neuron neuron"]], folder: Path, label: str
 ) -> None:
-    """Keep a model's cosines, of each tower, in ``cosines_LABEL.npz``.
+    """Write the cosines of both towers of a model to ``cosines_LABEL.npz``.
 
     Raises:
-        OutputError: the folder or the disk does not take it.
+        OutputError: it cannot be written.
     """
     with atomic_path(_file(folder, label)) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **maps)
@@ -33,11 +33,10 @@ def write_cosines(
 def read_cosines(
     folder: Path, label: str
 ) -> dict[str, Float32[np.ndarray, "neuron neuron"]] | None:
-    """The cosines of each tower that a folder keeps of a model, in single precision; None where it
-    keeps none.
+    """Read the cosines of both towers of a model, in single precision; None if there are none.
 
     Raises:
-        InputError: they are there but cannot be read.
+        InputError: the file cannot be read.
     """
     path = _file(folder, label)
     if not exists(path):
@@ -47,11 +46,9 @@ def read_cosines(
             arrays.require_room(3 * sum(member.bytes for member in arrays.members.values()))
             return {tower: _checked(arrays.read(tower), tower) for tower in TOWERS}
     except Exception as error:  # a damaged archive can make zipfile, zlib and numpy raise anything
-        reason = (
-            f"no array {error}"
-            if isinstance(error, KeyError)
-            else getattr(error, "came", None) or str(error)
-        )
+        reason = getattr(error, "came", None) or str(error)
+        if isinstance(error, KeyError):
+            reason = f"no array {error}"
         raise InputError(
             f"{path} cannot be read: {reason}",
             expected="the cosines of a purescope run",
@@ -60,12 +57,12 @@ def read_cosines(
 
 
 def _checked(cosines: np.ndarray, tower: str) -> Float32[np.ndarray, "neuron neuron"]:
-    """Refuse what are no cosines of all pairs."""
+    """Refuse an array that does not hold the cosines of all pairs."""
     if cosines.dtype != np.float16 or cosines.ndim != 2 or cosines.shape[0] != cosines.shape[1]:
         raise ValueError(f"{tower} is {cosines.dtype} of shape {list(cosines.shape)}")
     single = cosines.astype(np.float32)
-    if not (np.abs(single) <= _MOST).all():
-        raise ValueError(f"{tower} holds what is no cosine")
+    if not (np.abs(single) <= _LARGEST).all():
+        raise ValueError(f"{tower} holds a value that is no cosine")
     return single
 
 
@@ -89,7 +86,7 @@ def check_cosines(cosines: ArrayLike) -> Any:
     """Return the absolute cosines of all pairs of neurons.
 
     Raises:
-        InputError: they are no square matrix, or not finite.
+        InputError: the matrix is not square, or not finite.
     """
     matrix = np.abs(np.asarray(cosines, dtype=np.float32))
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):

@@ -1,8 +1,7 @@
-"""The tidy result table: one row a cell, its schema, and its files.
+"""Check tables against their schemas, and read and write their files.
 
-A cell is one (model, dataset, strategy, draw, k, metric). Everything that is shown is read from
-this table, and every file is written beside its place and renamed into it, so a reader never sees
-half a file.
+Every file is written beside its place and renamed into it, so a reader never sees half a file. In a
+table that is read, every value is checked.
 """
 
 import functools
@@ -23,20 +22,19 @@ from purescope.specs import exists
 from purescope.tables.schema import STRINGS, Schema
 from purescope.tables.schemas import RESULTS
 
-_CELL, _PER_BYTE = (
-    64,
-    500,
-)  # bytes of a cell; and how many a byte of a file may stand for: equal values take none
+_CELL = 64  # bytes of a cell in memory
+_PER_BYTE = 500  # that a byte of a file may stand for: equal values take almost no space
 _LARGEST_CSV = 2_000_000_000
 
-PAIRS = "pairs"  # folder of the pairs that a run has finished, until all of them are
+PAIRS = "pairs"  # the folder of finished pairs, until the run is complete
 
 
 def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
-    """The same table with columns in order and of the right types.
+    """Return the table with its columns in order and of the right types.
 
     Raises:
-        InputError: a column is missing or of another type, or a row stands twice.
+        InputError: a column is missing or of another type, a value is out of range, or a row
+            occurs twice.
     """
     missing = [column for column in schema.columns if column not in table]
     if missing:
@@ -46,8 +44,8 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
         )
     columns = [*schema.columns, *(column for column in table if column not in schema.columns)]
     table = (table if list(table) == columns else table[columns]).reset_index(drop=True)
-    found = dict(zip(table.columns, table.dtypes, strict=True))
-    other = {name: dtype for name, dtype in schema.columns.items() if found[name] != _dtype(dtype)}
+    types = dict(zip(table.columns, table.dtypes, strict=True))
+    other = {name: dtype for name, dtype in schema.columns.items() if types[name] != _dtype(dtype)}
     try:
         typed = (
             table.astype({name: _dtype(dtype) for name, dtype in other.items()}) if other else table
@@ -74,7 +72,7 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
             f"{column} {value}" for column, value in typed[twice].iloc[0][list(schema.key)].items()
         )
         raise InputError(
-            f"{int(twice.sum())} {schema.row}s stand twice, first {first}",
+            f"{int(twice.sum())} {schema.row}s occur twice, first {first}",
             expected=f"one row for each {', '.join(schema.key[:-1])} and {schema.key[-1]}",
         )
     return typed
@@ -82,15 +80,15 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
 
 @functools.cache
 def _dtype(name: str) -> "np.dtype[Any] | pd.api.extensions.ExtensionDtype":
-    """What pandas means by a name: it looks through all of its types, and a run asks thousands of
-    times.
-    """
+    """Return pandas' type of a name, cached: pandas searches all types, and a run asks often."""
     return STRINGS if name == "string" else pd.api.types.pandas_dtype(name)
 
 
 def _check_values(table: pd.DataFrame, schema: Schema) -> None:
-    """Refuse a value outside of the range of its column, or a row whose values contradict each
-    other.
+    """Refuse a value out of the range of its column, or a row whose values contradict each other.
+
+    Raises:
+        InputError: there is one.
     """
     more = (
         {str(name): schema.more for name in table if name not in schema.described}
@@ -108,8 +106,7 @@ def _check_values(table: pd.DataFrame, schema: Schema) -> None:
         if wrong.any():
             raise InputError(
                 f"{_plain(values[wrong].iloc[0])} in the column {name} of a table of "
-                f"{schema.name}, row "
-                f"{int(wrong.argmax()) + 1}",
+                f"{schema.name}, row {int(wrong.argmax()) + 1}",
                 expected=column.expected,
             )
     for rule in schema.rules:
@@ -118,18 +115,21 @@ def _check_values(table: pd.DataFrame, schema: Schema) -> None:
             row = table[broken].iloc[0]
             first = ", ".join(f"{name} {_plain(row[name])}" for name in schema.key)
             raise InputError(
-                f"a table of {schema.name} with a row that cannot be: {first}", expected=rule.says
+                f"a table of {schema.name} with a contradictory row: {first}", expected=rule.says
             )
 
 
 def _plain(value: object) -> str:
-    """A value as it is written, without numpy's name for its type."""
+    """Return a value as text, without NumPy's name of its type."""
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def write_table(table: pd.DataFrame, out: Path, schema: Schema, *, csv: bool = True) -> None:
-    """Write the table as Parquet with page checksums, to be read back, and as CSV, to be looked
-    at.
+    """Write a table as Parquet with page checksums, and as CSV for readers.
+
+    Raises:
+        InputError: the table does not fit its schema.
+        OutputError: it cannot be written.
     """
     table = check_table(table, schema)
     if csv:
@@ -143,34 +143,34 @@ def parquet_name(schema: Schema) -> str:
 
 
 def read_table(out: Path, schema: Schema) -> pd.DataFrame:
-    """Read a table of a run's folder, every value of it checked.
+    """Read a table from the folder of a run.
 
-    Of a run that was stopped, it is what the finished pairs have, one below the other.
+    For a run that is not complete, it is the rows of the finished pairs.
 
     Raises:
-        InputError: there is none, or it is not a purescope table; the file is named.
+        InputError: there is no such table, or it is not a purescope table; the file is named.
     """
     path = out / parquet_name(schema)
     if exists(path):
         return read_parquet_table(path, schema)
-    parts = [read_parquet_table(part, schema) for part in _parts(out, schema)]
-    if not parts:
+    pairs = [read_parquet_table(file, schema) for file in _pair_files(out, schema)]
+    if not pairs:
         raise InputError(
             f"no {path.name} in {out}",
             expected="the --out folder of a purescope run",
             fix="check the path",
         )
-    filled = [part for part in parts if len(part)] or parts[:1]
+    filled = [table for table in pairs if len(table)] or pairs[:1]
     return check_table(pd.concat(filled, ignore_index=True), schema)
 
 
 def has_table(out: Path, schema: Schema) -> bool:
-    """Tell whether a run's folder has a table, or finished pairs of it."""
-    return exists(out / parquet_name(schema)) or bool(_parts(out, schema))
+    """Tell whether the folder of a run has a table, or finished pairs that have it."""
+    return exists(out / parquet_name(schema)) or bool(_pair_files(out, schema))
 
 
 def read_parquet_table(path: Path, schema: Schema) -> pd.DataFrame:
-    """Read the file of a table, every value of it checked.
+    """Read the Parquet file of a table.
 
     Raises:
         InputError: it is not a purescope table; the file is named.
@@ -178,20 +178,20 @@ def read_parquet_table(path: Path, schema: Schema) -> pd.DataFrame:
     return _checked(read_parquet(path), path, schema)
 
 
-def _parts(out: Path, schema: Schema) -> list[Path]:
+def _pair_files(out: Path, schema: Schema) -> list[Path]:
     """Return the files of a table in the folders of finished pairs, in the order of the run."""
     return sorted(out.glob(f"{PAIRS}/[0-9]*/{parquet_name(schema)}"))
 
 
 def read_csv_table(path: Path, schema: Schema, **given: str) -> pd.DataFrame:
-    """Read a table that is kept as CSV alone, every value of it checked.
+    """Read a table that is stored as CSV only.
 
-    Only numbers can be missing: a model called NA is one.
+    Only numbers can be missing: a model may be called NA.
 
     Args:
-        path: of the file.
-        schema: of the table.
-        given: values of columns that files of earlier versions lack.
+        path: the file.
+        schema: the schema of the table.
+        given: values of columns that files of earlier versions do not have.
 
     Raises:
         InputError: it cannot be read, or is another table; the file is named.
@@ -234,10 +234,10 @@ def parquet_bytes(table: pd.DataFrame) -> bytes:
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a table that `write_parquet` wrote, its checksums verified.
+    """Read a table that `write_parquet` wrote, and verify its checksums.
 
     Raises:
-        InputError: it cannot be read, or declares more rows than a file of its size can mean.
+        InputError: it cannot be read, or declares more rows than a file of its size can hold.
     """
     import pyarrow.parquet
 
@@ -251,7 +251,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
                 stored,
             )
             _check_size(path, _text_bytes(file), stored)
-            # Not by its path, in which pandas would take a folder called "~" for a home.
+            # Not by its path: pandas would take a folder called "~" for the home folder.
             return pd.read_parquet(file, page_checksum_verification=True)
     except PurescopeError:
         raise
@@ -260,9 +260,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _text_bytes(file: BinaryIO) -> int:
-    """How many bytes texts and pictures of a table have, once each cell has its own: the file may
-    have one for all.
-    """
+    """Return the bytes of texts and pictures in memory, where equal cells do not share them."""
     import pyarrow.parquet
     from pyarrow import types
 
@@ -272,14 +270,11 @@ def _text_bytes(file: BinaryIO) -> int:
         numbers = (
             kind.value_type if types.is_list(kind) else kind
         )  # the orders of a training are lists
-        if any(
-            test(kind)
-            for test in (
-                types.is_string,
-                types.is_large_string,
-                types.is_binary,
-                types.is_large_binary,
-            )
+        if (
+            types.is_string(kind)
+            or types.is_large_string(kind)
+            or types.is_binary(kind)
+            or types.is_large_binary(kind)
         ):
             texts.append(field.name)
         elif not (types.is_primitive(numbers) or types.is_null(kind)):
@@ -307,9 +302,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def misfit(folder: Path, error: Exception) -> InputError:
-    """Say that the tables of a folder are each well formed, and do not fit together: no run wrote
-    them so.
-    """
+    """Return the error that the tables of a folder, each valid, do not fit together."""
     return InputError(
         f"{folder}: its tables do not fit together ({type(error).__name__}: {error})",
         expected="the tables of one run, as it wrote them",
@@ -318,23 +311,21 @@ def misfit(folder: Path, error: Exception) -> InputError:
 
 
 def nothing_in(folder: Path, holds: Callable[[Path], bool]) -> InputError:
-    """What to say of a folder that is not there, or without results: those near it that hold some
-    may have been meant.
+    """Return the error that a folder does not exist or has no results.
+
+    It names folders nearby that have results: below the folder, or with a similar name.
 
     Args:
-        folder: that was named.
-        holds: whether a folder has what is looked for.
+        folder: the folder that was named.
+        holds: tells whether a folder has results.
     """
-    there = folder.is_dir()
-    near = {
-        path.name: path
-        for path in sorted((folder if there else folder.parent).glob("*"))
-        if path.is_dir()
-    }
-    names = near if there else get_close_matches(folder.name, near)
+    is_folder = folder.is_dir()
+    parent = folder if is_folder else folder.parent
+    near = {path.name: path for path in sorted(parent.glob("*")) if path.is_dir()}
+    names = near if is_folder else get_close_matches(folder.name, near)
     meant = [str(near[name]) for name in names if holds(near[name])]
     return InputError(
-        f"no results in {folder}" if there else f"there is no folder {folder}",
+        f"no results in {folder}" if is_folder else f"there is no folder {folder}",
         expected="the --out folder of purescope sweep, demo, compare, evidence, track, layers or "
         "reproduce",
         fix=f"did you mean {' or '.join(meant[:3])}?"
@@ -344,7 +335,7 @@ def nothing_in(folder: Path, holds: Callable[[Path], bool]) -> InputError:
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table, and the folder it stands in if that is new."""
+    """Write a table as CSV, and make its folder if it does not exist."""
     with (
         atomic_path(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,

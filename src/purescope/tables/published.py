@@ -1,8 +1,8 @@
-"""The experiment's published numbers, and what in them does not fit together.
+"""Hold the published numbers of the experiment, and list what in them does not fit together.
 
 The numbers were read off the figures of Sun, Zhang, Li and Wang, "Contrastive Learning with Data
 Misalignment: Feature Purity, Training Dynamics and Theoretical Generalization Guarantees" (NeurIPS
-2025): CC3M LaCLIP, eight data sets, 200 to 500 of 512 neurons. The experiment's description has a
+2025): CC3M LaCLIP, eight datasets, 200 to 500 of 512 neurons. The experiment's description has a
 table of its own for one of them, CIFAR-10.
 """
 
@@ -19,7 +19,7 @@ PUBLISHED = Schema(
     "published_figures",
     "marker",
     {
-        "dataset": Column("string", "the data set's name"),
+        "dataset": Column("string", "the dataset's name"),
         "metric": Column("string", "accuracy or silhouette"),
         "strategy": Column("string", "high_purity, random or low_purity"),
         "k": Column("int64", "neurons kept"),
@@ -34,21 +34,21 @@ PUBLISHED = Schema(
 )
 SOURCE = (
     "values read off the published figures of Sun, Zhang, Li and Wang, Contrastive Learning with "
-    "Data Misalignment "
-    "(NeurIPS 2025)"
+    "Data Misalignment (NeurIPS 2025)"
 )
 NEURONS = 512
 LABEL = "CC3M LaCLIP"
 STRATEGIES = ("high_purity", "random", "low_purity")
 
-# Data sets by name: their classes, and how they are written.
+# The datasets: their numbers of classes, and how their names are written.
 CLASSES = {
-    "cifar10": 10, "cifar100": 100, "food101": 101, "caltech101": 101, "pets": 37, "dtd": 47, "eurosat": 10,
-    "stl10": 10,
+    "cifar10": 10, "cifar100": 100, "food101": 101, "caltech101": 101, "pets": 37, "dtd": 47,
+    "eurosat": 10, "stl10": 10,
 }  # fmt: skip
 TITLES = {
-    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "food101": "Food-101", "caltech101": "Caltech-101", "pets": "Pets",
-    "dtd": "DTD", "eurosat": "EuroSAT", "stl10": "STL-10",
+    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "food101": "Food-101",
+    "caltech101": "Caltech-101", "pets": "Pets", "dtd": "DTD", "eurosat": "EuroSAT",
+    "stl10": "STL-10",
 }  # fmt: skip
 ONLY_IN_FIGURES = "stl10"
 
@@ -58,10 +58,7 @@ DESCRIBED = {
     400: (45.3, 43.8), 450: (45.6, 44.9), 500: (45.7, 45.5),
 }  # fmt: skip
 DESCRIBED_FULL = 45.8
-DESCRIBED_SILHOUETTE = (
-    0.148,
-    0.138,
-)  # high and low purity at 200 neurons, in its example of a file
+DESCRIBED_SILHOUETTE = (0.148, 0.138)  # high and low purity at 200 neurons, in its example
 
 
 @functools.cache
@@ -72,21 +69,22 @@ def _figures() -> pd.DataFrame:
 
 
 def published_figures() -> pd.DataFrame:
-    """The published figures as the table `PUBLISHED`.
+    """Return the published figures as the table `PUBLISHED`.
 
-    Read off the figures of Sun, Zhang, Li and Wang (NeurIPS 2025), with four decimals, as fine as
-    they could be read. Of how many draws a random marker is, is not said.
+    The values were read off the figures of Sun, Zhang, Li and Wang (NeurIPS 2025), with four
+    decimals. The paper does not say of how many draws a random marker is.
 
     Returns:
-        One row a marker: ``dataset``, ``metric`` (accuracy, 0 to 1, or silhouette, -1 to 1),
-        ``strategy``, ``k`` of 512 neurons, ``value``, and ``marker_partly_hidden`` where another
-        one covers part of it: its reading is less certain.
+        One row for each marker: ``dataset``, ``metric`` (accuracy, 0 to 1, or silhouette, -1 to 1),
+        ``strategy``, ``k`` of 512 neurons, ``value``, and ``marker_partly_hidden``: another marker
+        covers part of it, so its reading is less certain.
 
     Examples:
         >>> figures = published_figures()
         >>> len(figures), sorted(figures.dataset.unique())[:3]
         (336, ['caltech101', 'cifar10', 'cifar100'])
-        >>> figures.query("dataset == 'cifar10' and metric == 'accuracy' and k == 200")[["strategy", "value"]]
+        >>> rows = figures.query("dataset == 'cifar10' and metric == 'accuracy' and k == 200")
+        >>> rows[["strategy", "value"]]
                strategy   value
         0   high_purity  0.4151
         7        random  0.3742
@@ -96,14 +94,13 @@ def published_figures() -> pd.DataFrame:
 
 
 def oddities() -> list[str]:
-    """What in the published numbers does not fit together, a sentence or two each, with the
-    numbers.
+    """List what in the published numbers does not fit together, with the numbers.
 
     Examples:
         >>> print(oddities()[0])
         The description's table of CIFAR-10 is not the figure: ...
     """
-    return [tell() for tell in _ODDITIES]
+    return [describe() for describe in _ODDITIES]
 
 
 def _table_and_figure() -> str:
@@ -112,7 +109,7 @@ def _table_and_figure() -> str:
         strategy: max(DESCRIBED, key=lambda k: abs(figure[strategy][k] - DESCRIBED[k][column]))
         for column, strategy in enumerate(("high_purity", "low_purity"))
     }
-    said = [
+    texts = [
         f"{name} purity at {k} is {DESCRIBED[k][column]:.1f} % there, {figure[strategy][k]:.1f} % "
         f"here"
         for column, (name, (strategy, k)) in enumerate(
@@ -120,14 +117,13 @@ def _table_and_figure() -> str:
         )
     ]
     gaps = figure.high_purity - figure.low_purity
-    told = [high - low for high, low in DESCRIBED.values()]
+    described = [high - low for high, low in DESCRIBED.values()]
     return (
-        f"The description's table of CIFAR-10 is not the figure: {' and '.join(said)}. The table's "
-        f"gap between the two "
-        f"shrinks at every step, from {told[0]:+.1f} to {told[-1]:+.1f} points; the figure's is "
-        f"{gaps[200]:+.1f} at "
-        f"200 neurons, {gaps[250]:+.1f} at 250, {gaps[350]:+.1f} at 350 and {gaps[450]:+.1f} at "
-        f"450."
+        f"The description's table of CIFAR-10 is not the figure: {' and '.join(texts)}. The "
+        "table's gap between the two shrinks at every step, from "
+        f"{described[0]:+.1f} to {described[-1]:+.1f} points; the figure's is "
+        f"{gaps[200]:+.1f} at 200 neurons, {gaps[250]:+.1f} at 250, "
+        f"{gaps[350]:+.1f} at 350 and {gaps[450]:+.1f} at 450."
     )
 
 
@@ -136,30 +132,26 @@ def _above_full() -> str:
     high, low = ((figure[name] > DESCRIBED_FULL) for name in ("high_purity", "low_purity"))
     return (
         f"All neurons reach {DESCRIBED_FULL} % on CIFAR-10 by that table; in the figure, which "
-        f"does not show them, "
-        f"high purity is above that at {high.sum()} of {len(high)} ks (up to "
-        f"{figure.high_purity.max():.1f} % at "
-        f"{figure.high_purity.idxmax()} neurons), low purity at {low.sum()} "
-        f"({figure.low_purity[500]:.1f} % at 500)."
+        f"does not show them, high purity is above that at {high.sum()} of {len(high)} ks (up to "
+        f"{figure.high_purity.max():.1f} % at {figure.high_purity.idxmax()} neurons), low purity "
+        f"at {low.sum()} ({figure.low_purity[500]:.1f} % at 500)."
     )
 
 
 def _constant_random() -> str:
-    parts = []
+    constant = []
     for dataset in TITLES:
         accuracy, silhouette = (
             _wide(metric).loc[dataset].random for metric in ("accuracy", "silhouette")
         )
         if accuracy.nunique() == 1 and silhouette.nunique() == 1:
-            parts.append(
+            constant.append(
                 f"{TITLES[dataset]} ({100 * accuracy.iloc[0]:.2f} % and {silhouette.iloc[0]:.4f})"
             )
     return (
-        f"The random curves of {' and '.join(parts)} are the same number at every k, in accuracy "
-        f"and in silhouette, "
-        "which no choice of more and more neurons gives. The full embedding drawn in their place "
-        "would look so; "
-        "that is a guess."
+        f"The random curves of {' and '.join(constant)} are the same number at every k, in "
+        "accuracy and in silhouette, which no choice of more and more neurons gives. The full "
+        "embedding drawn in their place would look so; that is a guess."
     )
 
 
@@ -170,15 +162,12 @@ def _consistently() -> str:
     by_k = 100 * (wide.high_purity - wide.low_purity).groupby("k").mean()
     first = over_low.xs(200, level="k")
     return (
-        f"High purity is said to be consistently better, most of all with 200 to 300 neurons. In "
-        f"accuracy it is above "
-        f"low purity at {over_low.sum()} of {len(wide)} points, above random at "
-        f"{over_random.sum()}; low purity is "
-        f"above random at {low_over_random.sum()}. At 200 neurons it is above low purity on "
-        f"{first.sum()} of "
-        f"{len(first)} data sets, and the mean gap is {by_k[200]:+.2f} points, the least of all "
-        f"ks; it is largest at "
-        f"{by_k.idxmax()} ({by_k.max():+.2f})."
+        "High purity is said to be consistently better, most of all with 200 to 300 neurons. In "
+        f"accuracy it is above low purity at {over_low.sum()} of {len(wide)} points, above random "
+        f"at {over_random.sum()}; low purity is above random at {low_over_random.sum()}. At 200 "
+        f"neurons it is above low purity on {first.sum()} of {len(first)} datasets, and the mean "
+        f"gap is {by_k[200]:+.2f} points, the least of all ks; it is largest at {by_k.idxmax()} "
+        f"({by_k.max():+.2f})."
     )
 
 
@@ -189,15 +178,12 @@ def _falling() -> str:
     pets, cifar = wide.loc["pets"] * 100, wide.loc["cifar10"] * 100
     return (
         f"Accuracy falls as fifty neurons are added in {falls['high_purity']} of "
-        f"{steps['random'].size} steps for high "
-        f"purity, {falls['low_purity']} for low purity, {falls['random']} for random. On CIFAR-10 "
-        f"high purity goes "
-        f"from {cifar.high_purity[300]:.1f} to {cifar.high_purity[350]:.1f} to "
-        f"{cifar.high_purity[450]:.1f} to "
-        f"{cifar.high_purity[500]:.1f} %; on Pets from {pets.high_purity[250]:.1f} % at 250 down "
-        f"to "
-        f"{pets.high_purity[500]:.1f} % at 500, while low purity rises to "
-        f"{pets.low_purity[500]:.1f} %."
+        f"{steps['random'].size} steps for high purity, {falls['low_purity']} for low purity, "
+        f"{falls['random']} for random. On CIFAR-10 high purity goes from "
+        f"{cifar.high_purity[300]:.1f} to {cifar.high_purity[350]:.1f} to "
+        f"{cifar.high_purity[450]:.1f} to {cifar.high_purity[500]:.1f} %; on Pets from "
+        f"{pets.high_purity[250]:.1f} % at 250 down to {pets.high_purity[500]:.1f} % at 500, while "
+        f"low purity rises to {pets.low_purity[500]:.1f} %."
     )
 
 
@@ -210,10 +196,9 @@ def _at_the_end() -> str:
     )
     return (
         f"At 500 neurons three choices leave out 12 of {NEURONS}, and yet differ by up to "
-        f"{spread.max():.1f} points "
-        f"({TITLES[worst]}: {shown}); on {(end.high_purity < end.low_purity).sum()} of {len(end)} "
-        f"data sets low purity "
-        "is then above high purity."
+        f"{spread.max():.1f} points ({TITLES[worst]}: {shown}); on "
+        f"{(end.high_purity < end.low_purity).sum()} of {len(end)} datasets low purity is then "
+        "above high purity."
     )
 
 
@@ -223,12 +208,11 @@ def _near_chance() -> str:
     lowest = min(DESCRIBED, key=lambda k: float(eurosat.high_purity[k]))
     return (
         f"EuroSAT is close to guessing (10 %): {eurosat.min().min():.1f} to "
-        f"{eurosat.max().max():.1f} %, high purity "
-        f"at {lowest} neurons below it ({eurosat.high_purity[lowest]:.1f} %). DTD is at "
-        f"{dtd.min().min():.1f} to "
+        f"{eurosat.max().max():.1f} %, high purity at {lowest} neurons below it "
+        f"({eurosat.high_purity[lowest]:.1f} %). DTD is at {dtd.min().min():.1f} to "
         f"{dtd.max().max():.1f} % (chance {100 / CLASSES['dtd']:.1f} %), Pets at "
-        f"{pets.min().min():.1f} to "
-        f"{pets.max().max():.1f} % (chance {100 / CLASSES['pets']:.1f} %)."
+        f"{pets.min().min():.1f} to {pets.max().max():.1f} % (chance {100 / CLASSES['pets']:.1f} "
+        "%)."
     )
 
 
@@ -236,14 +220,12 @@ def _silhouettes() -> str:
     wide = _wide("silhouette")
     cifar = wide.loc["cifar10"]
     return (
-        f"In silhouette high purity is above low purity at "
-        f"{(wide.high_purity > wide.low_purity).sum()} of {len(wide)} "
-        f"points and above random at {(wide.high_purity > wide.random).sum()}. The description's "
-        f"example of a file has "
+        "In silhouette high purity is above low purity at "
+        f"{(wide.high_purity > wide.low_purity).sum()} of {len(wide)} points and above random at "
+        f"{(wide.high_purity > wide.random).sum()}. The description's example of a file has "
         f"{DESCRIBED_SILHOUETTE[0]} and {DESCRIBED_SILHOUETTE[1]} for high and low purity at 200 "
-        f"neurons, about ten "
-        f"times the figure's {cifar.high_purity[200]:.4f} and {cifar.low_purity[200]:.4f} on "
-        f"CIFAR-10."
+        f"neurons, about ten times the figure's {cifar.high_purity[200]:.4f} and "
+        f"{cifar.low_purity[200]:.4f} on CIFAR-10."
     )
 
 
@@ -251,44 +233,39 @@ def _unknown() -> str:
     figures = _figures()
     hidden = figures.marker_partly_hidden
     return (
-        "There is one random curve, and nothing says of how many draws it is; there are no seeds "
-        "and no intervals: "
-        "differences of less than a point may be chance. "
-        f"{hidden.sum()} of {len(figures)} markers "
-        f"({(hidden & (figures.strategy == 'random')).sum()} of them random) "
-        "are partly covered by another one, so that their readings are less certain."
+        "There is one random curve of an unknown number of draws; there are no seeds and no "
+        f"intervals: differences of less than a point may be chance. {hidden.sum()} of "
+        f"{len(figures)} markers ({(hidden & (figures.strategy == 'random')).sum()} of them "
+        "random) are partly covered by another one, so their readings are less certain."
     )
 
 
 def _which_sets() -> str:
     return (
-        f"The description runs seven data sets and lists result files of three; the figures show "
-        f"eight, with "
-        f"{TITLES[ONLY_IN_FIGURES]}. Which images were taken of sets without a test split is not "
-        f"said."
+        "The description runs seven datasets and lists result files of three; the figures show "
+        f"eight, with {TITLES[ONLY_IN_FIGURES]}. The images of datasets without a test split "
+        "are not named."
     )
 
 
 def _which_ranking() -> str:
     return (
-        "The description's ranking multiplies each projection with its own transpose as it stands, "
-        "and lists a "
-        "function that gives rows unit norm without a call of it: by inner products instead of "
-        "cosines, neurons of "
-        "large norm would count as impure. The text projection is 512 x 512, so one that is the "
-        "wrong way round would "
-        "go unnoticed. We rank by cosines, rows being neurons."
+        "The description's ranking multiplies each projection with its own transpose as it "
+        "stands, and lists a function that gives rows unit norm without a call of it: by inner "
+        "products instead of cosines, neurons of large norm would count as impure. The text "
+        "projection is 512 x 512, so nobody would notice a wrong orientation. We rank by "
+        "cosines, and rows are neurons."
     )
 
 
 _ODDITIES: tuple[Callable[[], str], ...] = (
-    _table_and_figure, _above_full, _constant_random, _consistently, _falling, _at_the_end, _near_chance, _silhouettes,
-    _unknown, _which_sets, _which_ranking,
+    _table_and_figure, _above_full, _constant_random, _consistently, _falling, _at_the_end,
+    _near_chance, _silhouettes, _unknown, _which_sets, _which_ranking,
 )  # fmt: skip
 
 
 def _wide(metric: str) -> pd.DataFrame:
-    """The figures by data set and k, a column for each strategy."""
+    """Return the figures by dataset and k, with a column for each strategy."""
     figures = _figures()
     rows = figures[figures.metric == metric]
     return rows.pivot(index=["dataset", "k"], columns="strategy", values="value").loc[list(TITLES)]

@@ -33,7 +33,7 @@ from purescope.tables.verdicts import Verdict, read_verdicts
 from purescope.tables.wide import check_wide_paths, write_wide
 
 _ACROSS_DATASETS = ("rivals", "verdicts", "mean_points")  # they have rows of no single dataset
-_LARGEST_THUMBNAIL = 100_000  # bytes; 48 pixels a side take 2,000
+_LARGEST_THUMBNAIL = 100_000  # bytes; 48 x 48 pixels take 2,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +49,10 @@ class Results:
     Examples:
         >>> import purescope as ps
         >>> from purescope.studies.synthetic import plant
-        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
-        >>> table = ps.sweep(made.features, made.projections, keep=[4, 8], draws=2, resamples=100)
+        >>> planted = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> table = ps.sweep(
+        ...     planted.features, planted.projections, keep=[4, 8], draws=2, resamples=100
+        ... )
         >>> results = Results(Path("out"), {"results": table})
         >>> results.models, results.strategies
         (['planted'], ['high_purity', 'low_purity', 'random'])
@@ -79,7 +81,7 @@ class Results:
         return self.tables[name]
 
     def rows(self, schema: Schema) -> pd.DataFrame:
-        """Return the table of a schema; one without rows where the folder has none."""
+        """Return the table of a schema; without rows if the folder does not have it."""
         return self.tables.get(schema.name, pd.DataFrame(columns=list(schema.columns)))
 
     def pair(self, schema: Schema, model: str, dataset: str) -> pd.DataFrame:
@@ -105,23 +107,23 @@ class Results:
 
     @property
     def report(self) -> Path | None:
-        """The file of the report; None where none was written."""
+        """The file of the report; None if there is none."""
         report = self.path / "report.html"
         return report if report.is_file() else None
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:
-        """Settings, identities and notes; empty where the folder has no manifest of purescope."""
+        """Settings, identities and notes; empty if the folder has no manifest of purescope."""
         return _manifest(self.path)
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of the numbers: the warnings that came while they were made."""
+        """What a reader must know about the numbers: the warnings of the run."""
         return [str(note) for note in self.manifest.get("notes", [])]
 
     @cached_property
     def runs(self) -> "dict[str, Results]":
-        """The results under each protocol, of the folder of a reproduction; else empty."""
+        """The results under each protocol, for the folder of a reproduction; otherwise empty."""
         folders = {name: self.path / name for name in ("paper", "native")}
         return {
             name: open_results(path)
@@ -131,15 +133,15 @@ class Results:
 
     @cached_property
     def layers(self) -> pd.DataFrame:
-        """The tables of all models' layers, one below the other; empty without."""
+        """The layer tables of all models, one below the other; empty if there are none."""
         layers = [read_csv_table(file, LAYERS) for file in sorted(self.path.glob("layers_*.csv"))]
         return pd.concat(layers, ignore_index=True) if layers else pd.DataFrame()
 
     @cached_property
     def track(self) -> pd.DataFrame:
-        """The table of a training; empty without."""
-        there = exists(self.path / parquet_name(TRACK))
-        return read_track(self.path) if there else pd.DataFrame()
+        """The table of a training; empty if there is none."""
+        file = self.path / parquet_name(TRACK)
+        return read_track(self.path) if exists(file) else pd.DataFrame()
 
     @cached_property
     def cosines(self) -> Mapping[str, Mapping[str, np.ndarray]]:
@@ -151,10 +153,10 @@ class Results:
         }
         neurons = self.rows(schemas.NEURONS).groupby("model").size()
         for model, maps in cosines.items():
-            for tower, of_pairs in maps.items():
-                if model in neurons and len(of_pairs) != neurons[model]:
+            for tower, matrix in maps.items():
+                if model in neurons and len(matrix) != neurons[model]:
                     raise InputError(
-                        f"the cosines of {model} in {self.path} are of {len(of_pairs):,} neurons in "
+                        f"the cosines of {model} in {self.path} are of {len(matrix):,} neurons in "
                         f"the {tower} tower",
                         expected=f"{neurons[model]:,}, as in neurons.parquet",
                         fix=AGAIN,
@@ -163,13 +165,13 @@ class Results:
 
     @cached_property
     def thumbnails(self) -> Mapping[tuple[str, int], bytes]:
-        """WebP pictures by dataset and image."""
+        """Pictures as WebP files, by dataset and image."""
         return _thumbnails(self.rows(schemas.THUMBNAILS))
 
     @cached_property
     def models(self) -> list[str]:
-        """Labels of the models that were swept, in the order of the run, then of models of which
-        only the neurons are there.
+        """Labels of the models of the sweep in the order of the run, then of models that have only
+        a table of neurons.
         """
         swept = self.rows(schemas.RESULTS).model
         alone = self.rows(schemas.NEURONS).model
@@ -182,14 +184,14 @@ class Results:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The metrics that have values anywhere."""
+        """The metrics that have at least one value."""
         results = self.rows(schemas.RESULTS)
         measured = set(results.metric[results.value.notna()])
         return [metric for metric in METRICS if metric in measured]
 
     @cached_property
     def strategies(self) -> list[str]:
-        """The strategies that keep fewer than all neurons, both purities and random first."""
+        """The strategies without full; high purity, low purity and random come first."""
         names = self.rows(schemas.RESULTS).strategy.unique()
         swept = [str(name) for name in names if name != "full"]
         first = [name for name in ("high_purity", "low_purity", "random") if name in swept]
@@ -214,7 +216,7 @@ def open_results(folder: str | Path) -> Results:
         Its tables, every value of them checked, its verdicts and its files.
 
     Raises:
-        InputError: there is nothing of purescope in the folder, or a file cannot be read.
+        InputError: the folder has no results of purescope, or a file cannot be read.
         OutputError: its manifest cannot be read.
 
     Warns:
@@ -223,10 +225,10 @@ def open_results(folder: str | Path) -> Results:
     Examples:
         >>> import tempfile, purescope as ps
         >>> from purescope.studies.synthetic import plant
-        >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
+        >>> planted = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = ps.Settings(keep=[4, 8], draws=50, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:
-        ...     results = ps.run_sweep([], [made.features], out, settings=settings)
+        ...     results = ps.run_sweep([], [planted.features], out, settings=settings)
         ...     again = open_results(out)
         ...     results.report.name, len(results.figures)
         ('report.html', 4)
@@ -236,9 +238,11 @@ def open_results(folder: str | Path) -> Results:
         'not decided'
     """
     path = to_path(folder)
-    tables = {one.name: read_table(path, one) for one in RUN_TABLES if has_table(path, one)}
-    if schemas.NEURONS.name not in tables and (ranked := _ranked(path)) is not None:
-        tables[schemas.NEURONS.name] = ranked
+    tables = {
+        schema.name: read_table(path, schema) for schema in RUN_TABLES if has_table(path, schema)
+    }
+    if schemas.NEURONS.name not in tables and (neurons := _neurons_alone(path)) is not None:
+        tables[schemas.NEURONS.name] = neurons
     tables = {name: table for name, table in tables.items() if len(table)}
     if RESULTS.name in tables:
         tables[RESULTS.name] = ResultTable(tables[RESULTS.name])
@@ -248,16 +252,16 @@ def open_results(folder: str | Path) -> Results:
     results = Results(path, tables)
     _ = results.manifest, results.layers, results.track, results.thumbnails  # read and checked
     if not tables and results.layers.empty and results.track.empty:
-        raise nothing_in(path, _holds)
+        raise nothing_in(path, _has_results)
     _ = results.cosines
     return results
 
 
 def _check_names(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Refuse a table of models or datasets that the results do not have.
+    """Refuse a table with a model or dataset that the results do not have.
 
     Raises:
-        InputError: there is one.
+        InputError: there is such a table.
     """
     results = tables.get(schemas.RESULTS.name)
     if results is None:
@@ -267,7 +271,7 @@ def _check_names(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         if name in _ACROSS_DATASETS:
             continue
         for column in [column for column in known if column in table]:
-            others = [one for one in table[column].unique() if one not in known[column]]
+            others = [label for label in table[column].unique() if label not in known[column]]
             if others:
                 raise InputError(
                     f"{path / name}.parquet names the {column} {others[0]!r}, which "
@@ -278,13 +282,13 @@ def _check_names(path: Path, tables: Mapping[str, pd.DataFrame]) -> None:
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:
-    """The manifest, if it is one of ours; what does not fit to it is said.
+    """Read the manifest, and compare the tables with it; empty if it is not purescope's.
 
     Raises:
         OutputError: it is damaged.
 
     Warns:
-        UserWarning: it is somebody else's, or a table is not the one that its run wrote.
+        UserWarning: it is not purescope's, or a table is not the one that its run wrote.
     """
     manifest = read_manifest(path) or {}
     if manifest and not is_ours(manifest):
@@ -299,30 +303,31 @@ def _manifest(path: Path) -> Mapping[str, Any]:
     return manifest
 
 
-def _holds(path: Path) -> bool:
-    """Whether there is something to show, by the names of the files."""
-    files = [*(parquet_name(one) for one in (*RUN_TABLES, TRACK)), "layers_*.csv", "purity_*.csv"]
-    return any(True for pattern in files for _ in path.glob(pattern))
+def _has_results(path: Path) -> bool:
+    """Tell whether a folder has results, by the names of its files."""
+    names = [parquet_name(schema) for schema in (*RUN_TABLES, TRACK)]
+    patterns = [*names, "layers_*.csv", "purity_*.csv"]
+    return any(True for pattern in patterns for _ in path.glob(pattern))
 
 
-def _ranked(path: Path) -> pd.DataFrame | None:
-    """The neurons as `purescope purity` writes them: without a null."""
-    files = sorted(path.glob("purity_*.csv"))
-    parts = [
-        read_csv_table(file, PURITY, model=file.stem.removeprefix("purity_")) for file in files
+def _neurons_alone(path: Path) -> pd.DataFrame | None:
+    """Read the neurons that `purescope purity` wrote, which have no random baseline."""
+    tables = [
+        read_csv_table(file, PURITY, model=file.stem.removeprefix("purity_"))
+        for file in sorted(path.glob("purity_*.csv"))
     ]
-    if not parts:
+    if not tables:
         return None
-    return pd.concat(parts, ignore_index=True).reindex(columns=list(schemas.NEURONS.columns))
+    return pd.concat(tables, ignore_index=True).reindex(columns=list(schemas.NEURONS.columns))
 
 
 def _thumbnails(table: pd.DataFrame) -> dict[tuple[str, int], bytes]:
-    """The pictures, each a small WebP file as we write it.
+    """Return the pictures, each a small WebP file.
 
     Raises:
         InputError: one is something else.
     """
-    found = {}
+    pictures = {}
     rows = table.reindex(columns=list(schemas.THUMBNAILS.columns))
     for dataset, image, picture in rows.itertuples(index=False):
         webp = isinstance(picture, bytes) and picture[:4] == b"RIFF" and picture[8:12] == b"WEBP"
@@ -332,23 +337,24 @@ def _thumbnails(table: pd.DataFrame) -> dict[tuple[str, int], bytes]:
                 expected="thumbnails.parquet as a run writes it",
                 fix=AGAIN,
             )
-        found[str(dataset), int(image)] = picture
-    return found
+        pictures[str(dataset), int(image)] = picture
+    return pictures
 
 
 def read_track(out: str | Path) -> pd.DataFrame:
-    """The table that `purescope.studies.training` wrote into a folder; columns as in
-    `purescope.tables.schemas.TRACK`.
+    """Read the table that `purescope.studies.training` wrote into a folder.
+
+    Its columns are those of `purescope.tables.schemas.TRACK`.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: there is no such table, or it cannot be read.
     """
     table = read_table(to_path(out), TRACK)
     neurons = [len(order) if isinstance(order, np.ndarray) else -1 for order in table.order]
     if neurons != table.neurons.tolist():
         raise InputError(
-            f"{to_path(out) / parquet_name(TRACK)}: an order of another number of neurons than its "
-            f"row says",
+            f"{to_path(out) / parquet_name(TRACK)}: an order with another number of neurons than "
+            f"its row",
             expected="the table of purescope track",
             fix="make it again: purescope track, with --overwrite (overwrite=True)",
         )
@@ -356,13 +362,12 @@ def read_track(out: str | Path) -> pd.DataFrame:
 
 
 def write_results(table: pd.DataFrame, out: Path) -> None:
-    """Write ``results.csv``, ``results.parquet`` and, for each model and dataset, the experiment's
-    wide CSV files.
+    """Write ``results.csv``, ``results.parquet`` and the experiment's wide CSV files.
 
     Raises:
-        InputError: the table is not one, or two labels would write the same file; nothing is
-            written then.
-        OutputError: the folder or the disk does not take it.
+        InputError: it is not a result table, or two labels would write the same file; then nothing
+            is written.
+        OutputError: a file cannot be written.
 
     Examples:
         The wide files of the label "CC3M LaCLIP" and the dataset "cifar10":

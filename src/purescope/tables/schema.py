@@ -1,4 +1,4 @@
-"""What tables are made of: columns, their types and ranges, and what tells rows apart."""
+"""Describe a table: its columns with types and ranges, and the columns that identify a row."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ Number: TypeAlias = int | float
 Flags: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
 STRINGS = pd.StringDtype("python")
-"""The type of columns of words. A run makes and checks many small tables; Arrow's words take twice
-the time there.
+"""The type of columns of text. A run makes and checks many small tables, and Arrow's type takes
+twice the time for them.
 """
 
-_ROUNDING = 1e-6  # of what was measured in single precision: a cosine of 1.0000002 is one
+_ROUNDING = 1e-6  # of single precision: a cosine may be 1.0000002
 
 
 def each_row(table: pd.DataFrame) -> Iterator[Any]:
@@ -30,11 +30,11 @@ class Column:
 
     Args:
         dtype: pandas' name of its type.
-        about: what it holds, in a few words, for readers of the files.
+        about: what it holds, for readers of the files.
         low, high: the range of its numbers, both ends included.
-        missing: whether NaN may stand in it.
-        infinite: whether infinity may.
-        choices: the words that may stand in it; any, where none is named.
+        missing: whether NaN is allowed.
+        infinite: whether infinity is allowed.
+        choices: the texts that are allowed; empty allows any text.
     """
 
     dtype: str
@@ -46,14 +46,12 @@ class Column:
     choices: tuple[str, ...] = ()
 
     def wrong(self, values: "pd.Series[Any]") -> Flags:
-        """Tell which values cannot stand in this column; `values` have its type already."""
+        """Tell which values are not allowed; `values` have the type of the column."""
         wrong: Flags = np.zeros(len(values), dtype=bool)
         if self.choices:
             wrong = ~values.isin(self.choices).to_numpy(dtype=bool)
         elif self.dtype in ("float64", "int64"):
-            numbers = (
-                values.to_numpy()
-            )  # a run checks many small tables, where pandas would take most of its time
+            numbers = values.to_numpy()  # faster than pandas on the many small tables of a run
             wrong = (numbers < self.low - _ROUNDING) | (numbers > self.high + _ROUNDING)
             if self.dtype == "float64":
                 endless = np.isinf(numbers)
@@ -66,7 +64,7 @@ class Column:
 
     @property
     def expected(self) -> str:
-        """Which values can stand in it, in words."""
+        """The values that are allowed, in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         ends = [
@@ -80,7 +78,7 @@ class Column:
 
 
 def text(about: str, *choices: str) -> Column:
-    """Describe a column of words."""
+    """Describe a column of texts."""
     return Column("string", about, choices=choices)
 
 
@@ -108,10 +106,10 @@ def flag(about: str) -> Column:
 
 @dataclass(frozen=True)
 class Rule:
-    """What the values of a row must be to each other.
+    """A condition on the values of a row.
 
     Args:
-        says: what holds where it is kept.
+        says: the condition, in words.
         broken: tells which rows of a table break it.
     """
 
@@ -121,15 +119,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a tidy table, and those that tell its rows apart.
+    """The columns of a tidy table, and those that identify a row.
 
     Args:
-        name: of its files.
-        row: what a row is.
-        described: the columns by name, in the order in the files.
-        key: columns that no two rows share.
-        rules: what else holds in each row.
-        more: what further columns hold, where there can be some.
+        name: the name of its files.
+        row: what a row is, in one word.
+        described: the columns by name, in their order in the files.
+        key: the columns that identify a row.
+        rules: further conditions on each row.
+        more: what additional columns hold; None allows any.
     """
 
     name: str
@@ -141,5 +139,5 @@ class Schema:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Name and type of each column."""
+        """The type of each column, by its name."""
         return {name: column.dtype for name, column in self.described.items()}

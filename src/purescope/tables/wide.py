@@ -1,4 +1,6 @@
-"""The experiment's wide CSV files: one for each model, dataset and metric, a row a k, a column a
+"""Write the experiment's wide CSV files.
+
+There is one file for each model, dataset and metric, with a row for each k and a column for each
 strategy.
 """
 
@@ -25,14 +27,15 @@ _WIDE_COLUMNS = {
 
 def write_wide(table: pd.DataFrame, out: Path) -> None:
     """Write the experiment's wide CSV files of a table of results, for each model and dataset."""
-    for (model, dataset), part in table.groupby(["model", "dataset"], sort=False):
+    for (model, dataset), rows in table.groupby(["model", "dataset"], sort=False):
         for metric in ("accuracy", "silhouette"):
-            write_csv(wide_table(part, metric), wide_path(out, str(model), str(dataset), metric))
+            write_csv(wide_table(rows, metric), wide_path(out, str(model), str(dataset), metric))
 
 
 def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The experiment's table of one model and dataset: a row for each ``sam``, a column for each of
-    its strategies.
+    """Return the experiment's table of one model and dataset.
+
+    It has a row for each ``sam`` (k), and a column for each strategy of the experiment.
     """
     rows = table[(table.metric == metric) & table.strategy.isin(_WIDE_COLUMNS)]
     full = rows[rows.strategy == "full"].value.iloc[0]
@@ -40,31 +43,29 @@ def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     wide = wide.rename(columns=_WIDE_COLUMNS).rename_axis(index="sam", columns=None).reset_index()
     wide.insert(1, "Model", rows.model.iloc[0])
     wide.insert(2, "Full Features", full)
-    return wide.reindex(
-        columns=["sam", "Model", *_WIDE_COLUMNS.values()]
-    )  # empty where a strategy was not swept
+    # A strategy that was not swept has an empty column.
+    return wide.reindex(columns=["sam", "Model", *_WIDE_COLUMNS.values()])
 
 
 def wide_path(out: Path, model: str, dataset: str, metric: str) -> Path:
-    """Where a wide CSV file stands: the folder is the model's label, the file's tag the label's
-    last word.
+    """Return the path of a wide CSV file.
+
+    The folder has the label of the model, and the name of the file its last word.
     """
     label = slug(model)
-    return (
-        out / f"result_{label}" / f"{slug(dataset)}_{label.rsplit('_', 1)[-1]}_{metric}_vs_sam.csv"
-    )
+    tag = label.rsplit("_", 1)[-1]
+    return out / f"result_{label}" / f"{slug(dataset)}_{tag}_{metric}_vs_sam.csv"
 
 
 def refuse_others_file(path: Path, owner: Mapping[str, str]) -> None:
-    """Refuse to replace a CSV file of another model or dataset, whose label makes the same file
-    name.
+    """Refuse to replace a CSV file of another model or dataset whose label gives the same name.
 
     Args:
-        path: where a table is to be written.
-        owner: columns whose values must be these in the first row of a table that is there already.
+        path: the file that is to be written.
+        owner: the values that the first row of an existing file must have, by column.
 
     Raises:
-        OutputError: the file is somebody else's.
+        OutputError: the file belongs to another model or dataset.
     """
     if not exists(path):
         return
@@ -87,7 +88,11 @@ def refuse_others_file(path: Path, owner: Mapping[str, str]) -> None:
 
 
 def check_wide_paths(table: pd.DataFrame, out: Path) -> None:
-    """Labels that differ only in what `slug` drops would overwrite one another's files."""
+    """Refuse labels that would overwrite each other's files: they differ only in what `slug` drops.
+
+    Raises:
+        InputError: there are such labels.
+    """
     taken: dict[Path, tuple[str, str]] = {}
     for model, dataset in table[["model", "dataset"]].drop_duplicates().itertuples(index=False):
         path = wide_path(out, model, dataset, "accuracy")

@@ -29,7 +29,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "maths/measures.py": ("tests/maths/test_measures.py", "tests/maths/test_layer_measures.py"),
     "maths/layer_measures.py": (
         "tests/maths/test_layer_measures.py",
-        "tests/studies/layers/test_gram.py",
+        "tests/studies/test_layers_gram.py",
     ),
     "maths/scores.py": ("tests/maths/test_strategies.py", "tests/maths/test_scores.py"),
     "maths/strategies.py": ("tests/maths/test_strategies.py",),
@@ -50,12 +50,23 @@ TESTS: dict[str, tuple[str, ...]] = {
     "studies/settings.py": ("tests/studies/test_sweeps.py",),
     "studies/sweeps.py": ("tests/studies/test_sweeps.py",),
     "studies/bench.py": ("tests/studies/test_sweeps.py", "tests/studies/test_nulls.py"),
-    "studies/attribution.py": ("tests/studies/test_attribution.py",),
-    "studies/leaderboard.py": ("tests/studies/test_leaderboard.py",),
-    "studies/verdict.py": ("tests/studies/test_verdict.py",),
-    "studies/judging.py": ("tests/studies/test_verdict.py",),
-    "studies/nulls.py": ("tests/studies/test_nulls.py",),
-    "studies/comparisons.py": ("tests/studies/test_comparisons.py",),
+    "studies/judging.py": (
+        "tests/studies/test_judging.py",
+        "tests/studies/test_judging_standings.py",
+    ),
+    "studies/nulls.py": (
+        "tests/studies/test_nulls.py",
+        "tests/studies/test_nulls_attribution.py",
+    ),
+    "studies/comparisons.py": (
+        "tests/studies/test_comparisons.py",
+        "tests/studies/test_comparisons_models.py",
+    ),
+    "studies/sanity.py": (
+        "tests/studies/test_sanity.py",
+        "tests/studies/test_sanity_variants.py",
+        "tests/studies/test_neurons_portrait.py",
+    ),
     "tables/files.py": _TABLES,
     "tables/wide.py": _TABLES,
     "tables/schema.py": _TABLES,

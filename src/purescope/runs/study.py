@@ -16,15 +16,12 @@ from purescope.maths.significance import against_chance
 from purescope.models.model import Model
 from purescope.runs.inputs import Settings, Sources, features_of, name_of
 from purescope.runs.pairs import Measurement, Pair, Tables
-from purescope.studies.attribution import attribution_table, is_cheap
 from purescope.studies.comparisons import compare_strategies, curve_table
-from purescope.studies.judging import verdicts_of
-from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait
-from purescope.studies.nulls import ROTATIONS
+from purescope.studies.judging import mean_points, standings_table, verdicts_of
+from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait, thumbnail_table
+from purescope.studies.nulls import ROTATIONS, attribution_table, is_cheap
 from purescope.studies.sanity import doubts
-from purescope.studies.standings import mean_points, standings_table
 from purescope.studies.sweeps import Measured, measure_strategies
-from purescope.studies.thumbnails import thumbnail_table
 from purescope.tables.files import check_table
 from purescope.tables.points import curve_points
 from purescope.tables.schema import Schema

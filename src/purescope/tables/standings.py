@@ -1,6 +1,6 @@
 """Say in words how the strategies of a model stand: what half of the neurons keeps, and the best.
 
-`purescope.studies.standings` computes the table; this module only describes it.
+`purescope.studies.judging` computes the table; this module only describes it.
 """
 
 import math

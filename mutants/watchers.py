@@ -79,7 +79,6 @@ TESTS: dict[str, tuple[str, ...]] = {
     "features/cache.py": _CACHE,
     "features/entry.py": _CACHE,
     "features/files.py": _FILES,
-    "features/metadata.py": _FILES,
     "datasets/manifest.py": _READERS,
     "datasets/tables.py": _READERS,
     "datasets/folder.py": _READERS,

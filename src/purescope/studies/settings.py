@@ -73,7 +73,8 @@ class Options:
         if self.renormalise and self.ablation != "zero":
             raise InputError(
                 f"renormalise, and ablation {self.ablation!r}",
-                expected="one of the two: a neuron that class features lack adds nothing to a logit",
+                expected="one of the two: a neuron dropped from class features adds nothing to a "
+                "logit",
                 fix="leave out renormalise, or use ablation 'zero'",
             )
         orders = {name: _checked_order(name, order) for name, order in self.orders.items()}

@@ -132,7 +132,8 @@ def step_of(name: str) -> int | None:
         (3, None)
     """
     stem = _stem(name)
-    counted = next((found for pattern in _COUNTED if (found := pattern.findall(stem))), [])
+    matches = (pattern.findall(stem) for pattern in _COUNTED)
+    counted = next((numbers for numbers in matches if numbers), [])
     numbers = counted or re.findall(r"\d+", _NO_STEP.sub(" ", stem))
     return int(numbers[-1]) if numbers else None
 

@@ -33,9 +33,9 @@ from .runs.inputs import Sources as Sources
 from .runs.reproduction import run_reproduction as run_reproduction
 from .runs.run import run_sweep as run_sweep
 from .studies.importance import neuron_importance as neuron_importance
-from .studies.layers.table import layer_table as layer_table
+from .studies.layers import layer_table as layer_table
 from .studies.sweeps import sweep as sweep
-from .studies.training.tracker import Tracker as Tracker
+from .studies.training.tracking import Tracker as Tracker
 from .studies.training.tracking import track as track
 from .tables.published import published_figures as published_figures
 from .tables.results import Results as Results

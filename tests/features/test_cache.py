@@ -448,7 +448,7 @@ def test_what_another_process_makes_is_waited_for_last(cache: Cache) -> None:
     def encode(batches: Iterable[range]) -> Iterator[Tensor]:
         for rows in batches:
             yield torch.ones(len(rows), 2)
-        made.append([entry.is_there(shard) for shard in mine])
+        made.append([entry.has(shard) for shard in mine])
         encoded.set()
 
     encoded = threading.Event()
@@ -461,7 +461,7 @@ def test_what_another_process_makes_is_waited_for_last(cache: Cache) -> None:
     worker.join(timeout=20)
     assert not worker.is_alive()
     assert made[0] == [True, True]
-    assert entry.is_there(others_shard)
+    assert entry.has(others_shard)
 
 
 @pytest.mark.parametrize("rows", [torch.ones(1, 2).double(), torch.ones(1, 3), torch.ones(2, 2)])
@@ -469,7 +469,7 @@ def test_rows_of_another_kind_are_not_stored(cache: Cache, rows: Tensor) -> None
     entry = cache.entry("text", {"a": "b"}, rows=1, neurons=2)
     with pytest.raises(ValueError, match=r"in place of float32 \[1, 2\]"):
         entry.write(range(0, 1), rows)
-    assert not entry.is_there(range(0, 1))
+    assert not entry.has(range(0, 1))
 
 
 def test_the_folder_may_be_named_by_the_environment(

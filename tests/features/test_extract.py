@@ -22,9 +22,14 @@ OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26
 
 
 def plain_features(
-    model: Model, dataset: Dataset, mean: Iterable[float], std: Iterable[float], resample: Image.Resampling,
-    names: Iterable[str], templates: Iterable[str],
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    model: Model,
+    dataset: Dataset,
+    mean: Iterable[float],
+    std: Iterable[float],
+    resample: Image.Resampling,
+    names: Iterable[str],
+    templates: Iterable[str],
+) -> tuple[Tensor, Tensor]:
     """From the definition: one image and one sentence at a time, float64 arithmetic, no preprocess
     of ours.
 

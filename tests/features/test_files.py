@@ -279,7 +279,8 @@ from purescope.features.files import read_features
 torch.set_num_threads(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 features = read_features(sys.argv[1])
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, features.image[:, 0].sum().item())
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(grown * 1024, features.image[:, 0].sum().item())
 """
 
 

@@ -17,12 +17,10 @@ from purescope.files.manifest import write_manifest
 from purescope.files.writing import slug
 from purescope.maths.overlaps import Projections
 from purescope.studies.comparisons import adjust, compare_strategies, curve_table
-from purescope.studies.judging import verdicts_of
-from purescope.studies.neurons import PORTRAIT, cosine_maps, neuron_portraits, portrait
+from purescope.studies.judging import mean_points, standings_table, verdicts_of
+from purescope.studies.neurons import PORTRAIT, cosine_maps, neuron_portraits, portrait, thumbnail
 from purescope.studies.settings import Options
-from purescope.studies.standings import mean_points, standings_table
 from purescope.studies.sweeps import measure_strategies
-from purescope.studies.thumbnails import thumbnail
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import write_table
 from purescope.tables.result_table import curve_points

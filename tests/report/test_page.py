@@ -23,9 +23,7 @@ from purescope.report.curves import Curve, curves, explorer
 from purescope.report.neurons import beside_random
 from purescope.report.summary import answers
 from purescope.report.writing import write_report
-from purescope.studies.judging import judge
-from purescope.studies.standings import standings_table
-from purescope.studies.training.table import COLUMNS
+from purescope.studies.judging import judge, standings_table
 from purescope.tables.files import write_table
 from purescope.tables.results import Results, open_results
 from purescope.tables.schemas import (
@@ -39,6 +37,7 @@ from purescope.tables.schemas import (
     RESULTS,
     RIVALS,
     STANDINGS,
+    TRACK,
 )
 from tests.report.made import IMAGES, KS, NEURONS_MADE, derive, make_folder, read
 from tests.report.parsed import Element, parse
@@ -703,7 +702,7 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
             for step in (1, 2)
         ]
         empty = {"string": "", "int64": 1, "float64": float("nan"), "object": [0]}
-        rest = {name: empty[column.dtype] for name, column in COLUMNS.items()}
+        rest = {name: empty[column.dtype] for name, column in TRACK.described.items()}
         pd.DataFrame([rest | row for row in rows]).to_parquet(tmp_path / "track.parquet")
     else:
         neurons = read(made, NEURONS)

@@ -20,9 +20,9 @@ from purescope.models.model import Model, Preprocess
 from purescope.runs import doors
 from purescope.runs.inputs import Settings
 from purescope.runs.pairs import measure_pair
+from purescope.studies.comparisons import compare_models
 from purescope.studies.judging import judge
 from purescope.studies.nulls import null_table
-from purescope.studies.rivals import compare_models
 from purescope.studies.settings import all_strategies
 from purescope.studies.synthetic import plant
 from purescope.tables.files import check_table, read_table

@@ -387,7 +387,7 @@ def test_thumbnails_are_of_the_images_that_were_measured(tmp_path: Path) -> None
         sources=sources,
     )
     kept = [0, 4, 6, 1, 3, 5, 7]
-    from purescope.studies.thumbnails import thumbnail
+    from purescope.studies.neurons import thumbnail
 
     thumbnails = results.table("thumbnails")
     assert thumbnails.image.tolist() == list(range(7))

@@ -15,8 +15,13 @@ from purescope.datasets.prompts import vocabulary
 from purescope.errors import DatasetError, InputError
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
-from purescope.studies.neurons import cosine_maps, neuron_portraits, vocabulary_table
-from purescope.studies.thumbnails import thumbnail, thumbnail_table
+from purescope.studies.neurons import (
+    cosine_maps,
+    neuron_portraits,
+    thumbnail,
+    thumbnail_table,
+    vocabulary_table,
+)
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.cosines import read_cosines, write_cosines
 from tests import oracles

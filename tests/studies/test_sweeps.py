@@ -442,12 +442,12 @@ def test_random_orders_are_their_share_and_the_one_of_median_accuracy(measured: 
     drawn = torch.stack(
         [answers(order_neurons(PROJECTIONS, "random", seed=11 + draw)) for draw in range(5)]
     )
-    torch.testing.assert_close(measured.drawn_right, drawn.double().mean(0), rtol=0, atol=1e-12)
+    torch.testing.assert_close(measured.random_right, drawn.double().mean(0), rtol=0, atol=1e-12)
     torch.testing.assert_close(measured.draws[:, :, 0], drawn.double().mean(2), rtol=0, atol=1e-12)
     assert measured.random.first_right.equal(drawn[0])
     for place in range(len(KEEP)):
         middle = sorted(range(5), key=lambda draw: int(drawn[draw, place].sum()))[2]
-        assert measured.random.typical_right[place].equal(drawn[middle, place])
+        assert measured.random.median_right[place].equal(drawn[middle, place])
 
 
 def test_resamples_are_paired(measured: Measured) -> None:
@@ -457,7 +457,7 @@ def test_resamples_are_paired(measured: Measured) -> None:
     cells = torch.cat(
         [
             measured.right.double().flatten(0, 1),
-            measured.drawn_right,
+            measured.random_right,
             measured.right[:1, -1].double(),
         ]
     )
@@ -465,7 +465,7 @@ def test_resamples_are_paired(measured: Measured) -> None:
     strategies, drawn, full = means.split([9, 3, 1], dim=1)
     close = {"rtol": 0, "atol": 1e-12}
     torch.testing.assert_close(measured.resampled[..., 0].flatten(1), strategies, **close)
-    torch.testing.assert_close(measured.resampled_drawn, drawn, **close)
+    torch.testing.assert_close(measured.resampled_random, drawn, **close)
     torch.testing.assert_close(measured.resampled_full[:, 0], full[:, 0], **close)
 
 
@@ -485,7 +485,7 @@ def test_a_table_is_the_sweeps(measured: Measured) -> None:
 def test_no_random_orders_have_no_share(measured: Measured) -> None:
     none = measure_strategies(FEATURES, PROJECTIONS, Options(KEEP, draws=0, resamples=10))
     assert none.draws.shape == (0, len(KEEP), len(METRICS))
-    assert none.drawn_right.isnan().all() and none.resampled_drawn.isnan().all()
+    assert none.random_right.isnan().all() and none.resampled_random.isnan().all()
 
 
 def test_no_strategies_are_random_orders_and_all_neurons() -> None:

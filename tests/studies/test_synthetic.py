@@ -13,9 +13,9 @@ from purescope.errors import InputError
 from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.overlaps import overlap
-from purescope.studies.attribution import attribution_table
 from purescope.studies.comparisons import adjust, compare_strategies
 from purescope.studies.judging import judge
+from purescope.studies.nulls import attribution_table
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import Planted, World, plant

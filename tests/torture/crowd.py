@@ -62,7 +62,7 @@ def crowd(folder: Path, processes: int, rng: random.Random) -> dict[str, int]:
     }
     entries = Cache(folder / "cache").entries()
     damaged = sum(entry.is_damaged(shard) for entry in entries for shard in entry.shards)
-    missing = sum(not entry.is_there(shard) for entry in entries for shard in entry.shards)
+    missing = sum(not entry.has(shard) for entry in entries for shard in entry.shards)
     ended = statuses.count(0)
     return {
         "ended": ended,

@@ -56,7 +56,7 @@ def layers(
     from purescope.report.writing import write_report
     from purescope.runs.identity import is_run, note_identities
     from purescope.runs.inputs import named_dataset, named_model
-    from purescope.studies.layers.table import layer_table
+    from purescope.studies.layers import layer_table
     from purescope.tables.files import write_csv
     from purescope.tables.wide import refuse_others_file
 

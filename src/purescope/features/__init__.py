@@ -1,1 +1,1 @@
-"""Features: what a model makes of a data set, encoded once; every measurement starts from them."""
+"""Features: a dataset encoded by a model, once; every measurement starts from them."""

@@ -1,19 +1,18 @@
-"""Features on disk, so that nothing is encoded twice and an interrupted encoding goes on where it
-stopped.
+"""Keep features on disk, so that nothing is encoded twice and an interrupted encoding continues.
 
 An entry holds the features of one tower: of images, for one model, preprocess, precision and set of
-images; of classes, for one model, precision and set of prompts. What its numbers depend on is its
-key, so a changed checkpoint or prompt is another entry, and names and paths are no part of it::
+images; of classes, for one model, precision and set of prompts. Its key is a hash of everything
+that its numbers depend on, so a changed checkpoint or prompt has another entry. Names and paths are
+not part of the key::
 
-    CACHE/images/KEY/manifest.json         what the key stands for, how many rows there are
+    CACHE/images/KEY/manifest.json         the content of the key, the number of rows
     CACHE/images/KEY/00000.safetensors     rows 0 to 1023, with a checksum
     CACHE/text/KEY/...
 
-A shard appears whole, by a rename, or not at all. Whoever makes one holds its lock, so that
-processes share the work of an entry; the system takes the lock of a killed process back. A damaged
-shard or manifest is made again.
-
-Of an entry, what is missing is encoded, shared with other processes, and stored (`complete`).
+A shard appears whole, by a rename, or not at all. The process that makes a shard holds its lock, so
+that processes share the work of an entry; the system releases the lock of a killed process. A
+damaged shard or manifest is made again. `complete` encodes and stores the missing shards of an
+entry.
 """
 
 import json
@@ -55,10 +54,10 @@ _KINDS = ("images", "text")
 
 
 def default_folder() -> Path:
-    """``$PURESCOPE_CACHE``, or purescope's folder among the platform's caches.
+    """Return ``$PURESCOPE_CACHE``, or purescope's folder among the platform's caches.
 
     Raises:
-        OutputError: none is named, and this user has no home.
+        OutputError: the variable is not set, and this user has no home folder.
     """
     try:
         folder = Path(
@@ -74,7 +73,7 @@ class Cache:
     """A folder of entries.
 
     Args:
-        folder: where; made when something is stored.
+        folder: path of the folder; it is made when something is stored.
 
     Examples:
         >>> import tempfile, torch
@@ -82,7 +81,7 @@ class Cache:
         >>> cache = Cache(folder.name)
         >>> entry = cache.entry("text", {"weights": "5f3a"}, rows=2, neurons=3)
         >>> entry.write(range(0, 2), torch.eye(2, 3))
-        >>> [found.rows for found in cache.entries()], entry.read(range(0, 2)).shape
+        >>> [entry.rows for entry in cache.entries()], entry.read(range(0, 2)).shape
         ([2], torch.Size([2, 3]))
         >>> folder.cleanup()
     """
@@ -99,7 +98,7 @@ class Cache:
         neurons: int,
         about: Mapping[str, str] | None = None,
     ) -> Entry:
-        """The entry of this identity, new if there is none.
+        """Return the entry of this identity, or make a new one.
 
         Raises:
             OutputError: the folder cannot be written.
@@ -115,21 +114,20 @@ class Cache:
         )
         manifest = entry.folder / MANIFEST
         try:
-            found = read_entry(entry.folder)
+            existing = read_entry(entry.folder)
         except PermissionError as error:
-            found = Damaged(entry.folder, reason(error))
-        if isinstance(found, Entry):
-            with suppress(OSError):  # when it was last used; a read-only cache does not tell
+            existing = Damaged(entry.folder, reason(error))
+        if isinstance(existing, Entry):
+            with suppress(OSError):  # the time of the last use; a read-only cache does not keep it
                 os.utime(manifest)
             return entry
-        if found.why != GONE:
-            warnings.warn(f"{manifest} is damaged and made again: {found.why}", stacklevel=2)
+        if existing.why != GONE:
+            warnings.warn(f"{manifest} is damaged and made again: {existing.why}", stacklevel=2)
         try:
             clear(manifest)
             with atomic_path(manifest) as temporary:
-                temporary.write_text(
-                    json.dumps(content | {"about": entry.about}, indent=1), encoding="utf-8"
-                )
+                text = json.dumps(content | {"about": entry.about}, indent=1)
+                temporary.write_text(text, encoding="utf-8")
         except (OSError, OutputError) as error:
             raise OutputError(
                 f"the cache {self.folder} cannot be written: {reason(error)}", fix=REMEDY
@@ -137,7 +135,7 @@ class Cache:
         return entry
 
     def entries(self) -> list[Entry]:
-        """All whole entries, those last used first.
+        """Return all whole entries, the last used first.
 
         Raises:
             InputError: a folder or a manifest may not be read.
@@ -145,8 +143,9 @@ class Cache:
         return [entry for entry in self._all() if isinstance(entry, Entry)]
 
     def damaged(self) -> list[Damaged]:
-        """All entries whose manifest cannot be used; what they held is encoded again when it is
-        needed.
+        """Return all entries whose manifest cannot be used.
+
+        Their features are encoded again when they are needed.
 
         Raises:
             InputError: a folder or a manifest may not be read.
@@ -154,37 +153,37 @@ class Cache:
         return [entry for entry in self._all() if isinstance(entry, Damaged)]
 
     def _all(self) -> list[Entry | Damaged]:
-        found = []
+        entries = []
         for folder in self.folders():
             try:
-                found.append(read_entry(folder))
+                entries.append(read_entry(folder))
             except PermissionError as error:
                 raise unreadable(folder / MANIFEST, error) from error
-        return found
+        return entries
 
     def remove(self, keys: Iterable[str]) -> list[Path]:
-        """Remove entries, damaged ones too, by their keys or the beginnings of them.
+        """Remove entries, damaged ones too, by their keys or the beginnings of their keys.
 
-        Nothing but their own files is touched.
+        Only the files of these entries are touched.
 
         Returns:
-            The folders they were in.
+            The folders of the entries.
 
         Raises:
-            InputError: a key is that of no entry.
+            InputError: there is no entry of a key.
             OutputError: a file cannot be removed.
         """
         folders = self.folders()
         chosen = {}
         for key in keys:
-            found = [folder for folder in folders if key and folder.name.startswith(key)]
-            if not found:
+            matches = [folder for folder in folders if key and folder.name.startswith(key)]
+            if not matches:
                 raise InputError(
                     f"no entry {key!r} in {self.folder}",
                     expected="a key, or its beginning",
                     fix="list them: purescope cache ls",
                 )
-            chosen.update(dict.fromkeys(found))
+            chosen.update(dict.fromkeys(matches))
         for folder in chosen:
             try:
                 for path in own_files(folder):
@@ -194,12 +193,12 @@ class Cache:
                 raise OutputError(
                     f"{folder} cannot be removed: {reason(error)}", fix="check its permissions"
                 ) from error
-            with suppress(OSError):  # somebody else's file keeps the folder
+            with suppress(OSError):  # the folder stays if it holds files of others
                 folder.rmdir()
         return list(chosen)
 
     def folders(self) -> list[Path]:
-        """The folder of every entry, whole or damaged, those last used first.
+        """Return the folder of every entry, whole or damaged, the last used first.
 
         Raises:
             InputError: the cache may not be read.
@@ -227,23 +226,22 @@ def complete(
     batch: int,
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda iterable, total: iterable,
 ) -> Float[Tensor, "row neuron"]:
-    """All rows of an entry: from its shards where they are there, else encoded and stored.
+    """Return all rows of an entry: existing shards are read, missing ones encoded and stored.
 
     Args:
-        entry: where to look and to store.
-        encode: gives the features of batches of rows, in order; reads ahead of what is asked for as
-            it likes.
-        batch: rows of a batch; none crosses a shard, so an interrupted encoding gives the same bits
-            as another.
-        progress: wraps the batches that must be encoded, given their number.
+        entry: the entry to complete.
+        encode: returns the features of batches of rows, in order; it may read batches ahead.
+        batch: rows in a batch; no batch crosses a shard, so an interrupted encoding has the same
+            bits as another.
+        progress: wraps the batches that have to be encoded, given their number.
 
     Raises:
         OutputError: the cache cannot be written.
     """
-    found = {shard: rows for shard in entry.shards if (rows := entry.read(shard)) is not None}
-    missing = [shard for shard in entry.shards if shard not in found]
+    shards = {shard: rows for shard in entry.shards if (rows := entry.read(shard)) is not None}
+    missing = [shard for shard in entry.shards if shard not in shards]
     others: list[range] = []  # shards that another process is making
-    pending: deque[tuple[range, range]] = deque()  # shard and rows of batches that were handed out
+    pending: deque[tuple[range, range]] = deque()  # shard and rows of each batch not yet encoded
 
     with ExitStack() as held:
         locks: dict[range, filelock.BaseFileLock] = {}
@@ -255,31 +253,31 @@ def complete(
                     continue
                 held.callback(lock.release)
                 if (rows := entry.read(shard)) is not None:  # made by another process meanwhile
-                    found[shard] = rows
+                    shards[shard] = rows
                     lock.release()
                     continue
                 locks[shard] = lock
-                for part in split(shard, batch):
-                    pending.append((shard, part))
-                    yield part
+                for batch_rows in split(shard, batch):
+                    pending.append((shard, batch_rows))
+                    yield batch_rows
 
-        parts: list[Tensor] = []
+        encoded: list[Tensor] = []
         total = sum(len(split(shard, batch)) for shard in missing)
-        for rows in progress(encode(batches()), total):
-            shard, part = pending.popleft()
-            parts.append(rows)
-            if part.stop == shard.stop:
-                found[shard], parts = torch.cat(parts), []
-                entry.write(shard, found[shard])
+        for features in progress(encode(batches()), total):
+            shard, batch_rows = pending.popleft()
+            encoded.append(features)
+            if batch_rows.stop == shard.stop:
+                shards[shard], encoded = torch.cat(encoded), []
+                entry.write(shard, shards[shard])
                 locks.pop(shard).release()
     for shard in others:
         with entry.lock(shard):
-            rows_there = entry.read(shard)
-            if rows_there is None:  # whoever was making it was stopped
-                rows_there = torch.cat([*encode(split(shard, batch))])
-                entry.write(shard, rows_there)
-            found[shard] = rows_there
-    return torch.cat([found[shard] for shard in entry.shards])
+            rows = entry.read(shard)
+            if rows is None:  # the process that was making it was stopped
+                rows = torch.cat([*encode(split(shard, batch))])
+                entry.write(shard, rows)
+            shards[shard] = rows
+    return torch.cat([shards[shard] for shard in entry.shards])
 
 
 def _try(lock: filelock.BaseFileLock) -> bool:

@@ -1,6 +1,6 @@
-"""One entry of the cache: the features of one tower, in shards, each with a checksum.
+"""Read and write one entry of the cache: the features of one tower, in shards with checksums.
 
-Which files of a cache's folder are its own is told here, too: nothing else in there is ever
+This module also says which files in a cache's folder are its own. No other file there is ever
 touched.
 """
 
@@ -36,22 +36,22 @@ _OWN = (
     "[0-9]*.safetensors",
     unfinished("[0-9]*.safetensors"),
     "[0-9]*.lock",
-    ".tmp??????",  # what safetensors leaves of a shard where a version before this one was killed
+    ".tmp??????",  # temporary files of safetensors, when an earlier version was killed
 )
-_KEY = re.compile(r"[0-9a-f]{32}")  # what the folder of an entry is called
+_KEY = re.compile(r"[0-9a-f]{32}")  # the name of an entry's folder
 
 
 def entry_folders(folder: Path) -> list[Path]:
-    """The folders of a cache's folder that are called as entries are.
+    """Return the folders in a cache's folder that are named as entries are.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the folder cannot be read.
     """
     return _listed(folder, lambda entry: bool(_KEY.fullmatch(entry.name)) and entry.is_dir())
 
 
 def own_files(folder: Path) -> list[Path]:
-    """The files of an entry, whole or damaged.
+    """Return the files of an entry, whole or damaged.
 
     Raises:
         InputError: its folder cannot be read.
@@ -60,7 +60,7 @@ def own_files(folder: Path) -> list[Path]:
 
 
 def size_on_disk(folder: Path) -> int:
-    """Bytes of an entry, whole or damaged.
+    """Return the size of an entry in bytes, whole or damaged.
 
     Raises:
         InputError: its folder cannot be read.
@@ -73,13 +73,13 @@ def size_on_disk(folder: Path) -> int:
 
 
 def clear(path: Path) -> None:
-    """Remove a folder that stands where a file of ours belongs."""
+    """Remove a folder that has the path of a file of ours."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """What to say of a part of the cache that cannot be read."""
+    """Return the error for a part of the cache that cannot be read."""
     return InputError(
         f"the cache cannot be read: {path}: {error.strerror or error}",
         fix="check its permissions, or give another folder: --cache DIR",
@@ -87,7 +87,7 @@ def unreadable(path: Path, error: OSError) -> InputError:
 
 
 def _listed(folder: Path, fits: Callable[[os.DirEntry[str]], bool]) -> list[Path]:
-    """What fits in a folder, by names; nothing where there is no folder."""
+    """Return the entries of a folder that fit, sorted by name; none if there is no folder."""
     try:
         with os.scandir(folder) as entries:
             return sorted(folder / entry.name for entry in entries if fits(entry))
@@ -100,12 +100,12 @@ def _listed(folder: Path, fits: Callable[[os.DirEntry[str]], bool]) -> list[Path
 REMEDY = "give another folder (--cache DIR, cache='DIR'), or none at all (--no-cache, cache=None)"
 GONE = "it has no manifest"
 
-_VERSION = 1  # of what stands in the files; part of every key
-_SHARD = 1024  # rows; at most so much is lost by a kill
-_HEADER = 10_000  # bytes that a shard has beside its rows, at most
-_MOST = {"rows": 10**9, "neurons": 10**6}  # that an entry can have: more is no entry
+_VERSION = 1  # of the format of the files; part of every key
+_SHARD = 1024  # rows; the most that is lost when a process is killed
+_HEADER = 10_000  # the most bytes of a shard beside its rows
+_MOST = {"rows": 10**9, "neurons": 10**6}  # an entry cannot have more
 _KEYED = ("version", "kind", "rows", "neurons", "identity")
-# What comes out of a shard that is damaged, whatever the damage is.
+# The errors of reading a damaged shard, whatever the damage is.
 _DAMAGE = (safetensors.SafetensorError, OSError, ValueError, LookupError, TypeError, RecursionError)
 
 
@@ -114,10 +114,11 @@ class Entry:
     """The rows of one tower, in shards; see the module.
 
     Args:
-        folder: where it is; its name is the key.
-        rows, neurons: of all shards together.
-        identity: what the numbers depend on.
-        about: what to call it; no part of the key.
+        folder: its folder, whose name is the key.
+        kind: "images" or "text".
+        rows, neurons: shape of all shards together.
+        identity: everything that the numbers depend on.
+        about: names to show; not part of the key.
     """
 
     folder: Path
@@ -134,7 +135,7 @@ class Entry:
 
     @property
     def present(self) -> list[range]:
-        """The rows of each shard for which there is a file, whatever is in it."""
+        """The rows of each shard that has a file, whatever its content."""
         numbers = (
             re.fullmatch(r"(\d{5,7})\.safetensors", path.name) for path in own_files(self.folder)
         )
@@ -144,9 +145,13 @@ class Entry:
         ]
 
     def read(self, shard: range) -> Float[Tensor, "row neuron"] | None:
-        """The rows of a shard; None where it is not there, or is damaged, with a warning then."""
+        """Return the rows of a shard; None if it is missing or damaged.
+
+        Warns:
+            UserWarning: the shard is damaged.
+        """
         path = self._path(shard)
-        if not self.is_there(shard):
+        if not self.has(shard):
             return None
         try:
             return self._rows(shard)
@@ -158,42 +163,38 @@ class Entry:
     def _rows(self, shard: range) -> Float[Tensor, "row neuron"]:
         content = read_bytes(self._path(shard), most=4 * len(shard) * self.neurons + _HEADER)
         rows: Tensor = load(content)["rows"]
-        metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])[
-            "__metadata__"
-        ]
-        if metadata["checksum"] != self._checksum(shard, rows):
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        if header["__metadata__"]["checksum"] != self._checksum(shard, rows):
             raise ValueError("its checksum does not fit")
         return rows
 
     def write(self, shard: range, rows: Float[Tensor, "row neuron"]) -> None:
-        """Store the rows of a shard, whose lock is held, and remove what a killed process had begun
-        of it.
+        """Store the rows of a shard whose lock is held, and remove unfinished files of it.
 
         Raises:
-            OutputError: the disk does not take it.
+            OutputError: the shard cannot be written.
         """
         try:
             clear(self._path(shard))
             for path in self.folder.glob(unfinished(self._path(shard).name)):
                 path.unlink(missing_ok=True)
-            # Not `save_file`, which writes into a file of its own beside this one, and leaves it
-            # there when killed.
+            # Not with `save_file`, whose temporary file remains when the process is killed.
             content = save({"rows": rows.contiguous()}, {"checksum": self._checksum(shard, rows)})
             write_bytes(content, self._path(shard))
         except (OSError, OutputError, safetensors.SafetensorError) as error:
             raise OutputError(
-                f"the cache does not take {self._path(shard)}: {reason(error)}", fix=REMEDY
+                f"the cache cannot store {self._path(shard)}: {reason(error)}", fix=REMEDY
             ) from error
 
     def lock(self, shard: range) -> filelock.BaseFileLock:
-        """To be held while a shard is made."""
+        """Return the lock that is held while a shard is made."""
         return filelock.FileLock(self._path(shard).with_suffix(".lock"))
 
     def is_damaged(self, shard: range) -> bool:
-        """Whether a shard is there and cannot be used.
+        """Tell whether a shard has a file that cannot be used.
 
         Raises:
-            InputError: it may not be read, so nobody knows.
+            InputError: the file may not be read.
         """
         try:
             self._rows(shard)
@@ -205,8 +206,8 @@ class Entry:
             return True
         return False
 
-    def is_there(self, shard: range) -> bool:
-        """Whether there is a file for a shard, whatever is in it."""
+    def has(self, shard: range) -> bool:
+        """Tell whether a shard has a file, whatever its content."""
         return os.path.lexists(self._path(shard))
 
     def _path(self, shard: range) -> Path:
@@ -227,8 +228,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Damaged:
-    """What is no entry any more: its manifest is gone, or is not the one that its key was made of;
-    and why.
+    """An entry that cannot be used, because its manifest is missing or does not fit its key.
+
+    Args:
+        folder: its folder.
+        why: what is wrong, for messages.
     """
 
     folder: Path
@@ -236,7 +240,7 @@ class Damaged:
 
 
 def split(rows: range, length: int) -> list[range]:
-    """Consecutive parts of a range, all but the last of one length.
+    """Split a range into consecutive parts of one length; the last may be shorter.
 
     Examples:
         >>> split(range(5), 2)
@@ -251,7 +255,7 @@ def split(rows: range, length: int) -> list[range]:
 def content_of(
     kind: str, identity: Mapping[str, str], *, rows: int, neurons: int
 ) -> dict[str, Any]:
-    """What the manifest of an entry says, as far as it is part of its key."""
+    """Return the part of an entry's manifest that determines its key."""
     return {
         "version": _VERSION,
         "kind": kind,
@@ -262,29 +266,29 @@ def content_of(
 
 
 def key_of(content: Mapping[str, Any]) -> str:
-    """The key of an entry, after which its folder is called."""
+    """Return the key of an entry, which is the name of its folder."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def read_entry(folder: Path) -> Entry | Damaged:
-    """The entry in a folder, if its manifest is the very one that the folder is named after.
+    """Return the entry in a folder, if the folder's name is the key of its manifest.
 
     Raises:
-        PermissionError: it may not be read.
+        PermissionError: the manifest may not be read.
     """
     try:
         content = read_json(folder / MANIFEST)
-        named = {name: content[name] for name in _KEYED}
+        keyed = {name: content[name] for name in _KEYED}
         about = content["about"]
-        if key_of(named) != folder.name or named["kind"] != folder.parent.name:
+        if key_of(keyed) != folder.name or keyed["kind"] != folder.parent.name:
             return Damaged(folder, "its key does not fit")
         for name, most in _MOST.items():
-            if type(named[name]) is not int or not 1 <= named[name] <= most:
-                return Damaged(folder, f"it has {named[name]!r} {name}")
-        if not _are_texts(about) or not _are_texts(named["identity"]):
-            return Damaged(folder, "it does not say what it is about")
+            if type(keyed[name]) is not int or not 1 <= keyed[name] <= most:
+                return Damaged(folder, f"it has {keyed[name]!r} {name}")
+        if not _are_texts(about) or not _are_texts(keyed["identity"]):
+            return Damaged(folder, "its identity and names are no texts")
         return Entry(
-            folder, named["kind"], named["rows"], named["neurons"], named["identity"], about
+            folder, keyed["kind"], keyed["rows"], keyed["neurons"], keyed["identity"], about
         )
     except (FileNotFoundError, NotADirectoryError):
         return Damaged(folder, GONE)
@@ -299,9 +303,7 @@ def _are_texts(value: Any) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """What happened, without the advice that fits another place."""
-    return (
-        error.came
-        if isinstance(error, PurescopeError)
-        else str(getattr(error, "strerror", None) or error)
-    )
+    """Return the message of an error, without a fix that is meant for another place."""
+    if isinstance(error, PurescopeError):
+        return error.came
+    return str(getattr(error, "strerror", None) or error)

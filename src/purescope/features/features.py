@@ -1,4 +1,4 @@
-"""The features of one model on one data set, checked."""
+"""Hold the features of one model on one dataset, and check them."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,17 +14,17 @@ from purescope.formats import definitions
 
 _LOGIT_SCALE = 100.0
 
-# Rows that are looked at together have so many numbers: no second copy of all features is ever
-# made.
+# Numbers in a block of rows. Rows are checked block by block, without a second copy of all
+# features.
 _BLOCK = 1 << 19
 
-# Those of 8 bits keep one digit, or none, and need scales that no file here has.
-_NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# Types of 8 bits keep one digit or none, and need scales that no file here has.
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Image and class features of one model on one data set.
+    """Image and class features of one model on one dataset.
 
     Args:
         image: ``[image, neuron]``, unit rows over all neurons; a row of zeros stays zeros.
@@ -32,9 +32,9 @@ class Features:
             renormalised.
         labels: ``[image]`` int64, each an index into `classes`.
         classes: raw class names, at least two; by default ``class 0``, ``class 1`` and so on.
-        model, dataset: their short names, for tables and titles.
+        model, dataset: short names, for tables and titles.
         identity: everything that the numbers depend on, to be recorded beside them.
-        seconds: that encoding took.
+        seconds: duration of the encoding.
 
     Raises:
         InputError: shapes do not fit, a value is NaN or infinite, a label is outside the classes,
@@ -68,16 +68,14 @@ class Features:
 
     @property
     def logit_scale(self) -> float:
-        """What the model multiplies logits by, as ``identity["model_logit_scale"]`` says; 100 where
-        nobody said.
+        """The factor of the logits, from ``identity["model_logit_scale"]``; 100 if unknown.
 
-        100 is where CLIP's training stops it (Radford et al. 2021). Accuracies do not depend on it,
-        losses do.
+        100 is the largest scale that CLIP's training allows (Radford et al. 2021). Accuracies do
+        not depend on it, losses do.
 
         Examples:
             >>> eye, labels = torch.eye(2), torch.tensor([0, 1])
-            >>> known = {"model_logit_scale": "34.5"}
-            >>> Features(eye, eye, labels, ("cat", "dog"), model="m", dataset="pets", identity=known).logit_scale
+            >>> Features(eye, eye, labels, identity={"model_logit_scale": "34.5"}).logit_scale
             34.5
         """
         try:
@@ -100,14 +98,14 @@ class Features:
 
 
 def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> None:
-    """Check that arrays from anywhere are features, labels and class names of one data set.
+    """Check that arrays of any source are features, labels and class names of one dataset.
 
     Raises:
         InputError: types or shapes do not fit, a value is NaN or infinite, or a label is outside
             the classes.
     """
     for array, name, rows in ((image, "image", "image"), (text, "text", "class")):
-        if array.ndim != 2 or 0 in array.shape or array.dtype not in _NUMBERS:
+        if array.ndim != 2 or 0 in array.shape or array.dtype not in _FLOATS:
             raise InputError(
                 f"{name} is {array.dtype} of shape {list(array.shape)}",
                 expected=f"floating-point features [{rows}, neuron], of 16 bits or more",
@@ -115,12 +113,12 @@ def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> N
             )
         check_finite(array, name)
     if image.shape[1] != text.shape[1]:
-        turned = image.shape[0] == text.shape[0] and image.shape[1] == len(labels)
+        is_transposed = image.shape[0] == text.shape[0] and image.shape[1] == len(labels)
         raise InputError(
             f"image has {image.shape[1]} neurons, text has {text.shape[1]}",
             expected="the same number: both towers end in one space",
             fix="transpose both: rows are images and classes, columns are neurons"
-            if turned
+            if is_transposed
             else "take both of one model, after its projections",
         )
     if classes != len(text) or classes < 2:
@@ -152,10 +150,10 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
 
 
 def check_finite(array: Float[Tensor, "row neuron"], name: str, *, first_row: int = 0) -> None:
-    """Refuse NaN and infinity, naming the row; `first_row` is the number of the first one.
+    """Refuse NaN and infinity, and name their row; `first_row` is the number of the first row.
 
     Raises:
-        InputError: there is one.
+        InputError: a value is NaN or infinite.
     """
     for block in _blocks(array):
         broken = (~array[block].isfinite()).any(dim=1).nonzero()
@@ -171,10 +169,10 @@ def check_finite(array: Float[Tensor, "row neuron"], name: str, *, first_row: in
 def unit_rows(
     array: Float[Tensor, "row neuron"], *, out: Float[Tensor, "row neuron"] | None = None
 ) -> Float[Tensor, "row neuron"]:
-    """Scale each row to length 1, in float64, and give float32; a row of zeros stays zeros.
+    """Scale each row to length 1, in float64, and return float32; a row of zeros stays zeros.
 
-    Whatever the scale of a row was, down to the smallest numbers that there are: 1e-300 as well as
-    1e300. What comes out is written into `out`, which may be the array itself.
+    Rows of any scale are allowed, 1e-300 as well as 1e300. The result is written into `out`, which
+    may be the array itself.
 
     Examples:
         >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
@@ -193,7 +191,7 @@ def unit_rows(
 
 
 def are_unit_rows(array: Float[Tensor, "row neuron"], tolerance: float) -> bool:
-    """Whether each row has length 1 or is all zeros.
+    """Tell whether each row has length 1 or is all zeros.
 
     Examples:
         >>> are_unit_rows(torch.tensor([[0.6, 0.8], [0.0, 0.0]]), 1e-5)
@@ -212,22 +210,21 @@ def _is_unit(array: Float[Tensor, "row neuron"], tolerance: float) -> Bool[Tenso
 def _in_range(
     array: Float[Tensor, "row neuron"],
 ) -> tuple[Float64[Tensor, "row neuron"], Float64[Tensor, "row 1"], Float64[Tensor, "row 1"]]:
-    """Rows in float64 times a power of two, their lengths, and that power: no square leaves the
-    range.
+    """Return rows in float64 times a power of two, their lengths, and that power.
 
-    A power of two changes no digit, so that ordinary rows give the numbers that they give without
-    it.
+    So no square leaves the range of float64. A power of two changes no digit, so ordinary rows have
+    the same results as without it.
     """
     rows = array.double()
     exponent = torch.frexp(rows.abs().amax(dim=1, keepdim=True)).exponent
-    # Within 2^1000, which is a number itself: what remains of the smallest and largest rows squares
-    # well.
+    # At most 2^1000, so that the power itself is finite. The squares of rows that remain very small
+    # or large are in range.
     scale = torch.pow(2.0, -exponent.clamp(-1000, 1000).double())
     rows = rows * scale
     return rows, rows.norm(dim=1, keepdim=True), scale
 
 
 def _blocks(array: Tensor) -> Iterator[slice]:
-    """Turn over all rows, some at a time."""
+    """Return slices of all rows, block by block."""
     length = max(1, _BLOCK // max(1, array.shape[1]))
     return (slice(first, first + length) for first in range(0, len(array), length))

@@ -1,9 +1,10 @@
-"""Features in files: ``.npz`` or ``.safetensors``, written by us or by anyone.
+"""Read and write features in ``.npz`` or ``.safetensors`` files, of ours or of others.
 
-Arrays ``image`` [image, neuron], ``text`` [class, neuron] and ``labels`` [image]. Class names are
-optional: an array of strings ``classes`` in npz, a JSON list under the metadata key ``classes`` in
-safetensors. So are the names ``model`` and ``dataset``: strings in npz, metadata in safetensors.
-What else we write is metadata, all strings; npz has it as one JSON string, the array ``metadata``.
+A file has the arrays ``image`` [image, neuron], ``text`` [class, neuron] and ``labels`` [image].
+Class names are optional: an array of strings ``classes`` in npz, a JSON list under the metadata key
+``classes`` in safetensors. So are the names ``model`` and ``dataset``: strings in npz, metadata in
+safetensors. Our files have more metadata, all strings; npz has it as one JSON string, the array
+``metadata``.
 """
 
 import io
@@ -16,6 +17,7 @@ import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -23,49 +25,62 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from purescope.datasets.dataset import check_class_count, warn_of_equal_names
+from purescope.datasets.dataset import check_class_count, check_class_names, warn_of_equal_names
 from purescope.errors import InputError
 from purescope.features.features import Features, are_unit_rows, check_arrays, unit_rows
-from purescope.features.metadata import Metadata, parse
 from purescope.files.npz import Member, Npz
 from purescope.files.reading import CONFIGURATION, POINTER, is_pointer, open_regular, unique_keys
 from purescope.files.writing import write_bytes
-from purescope.specs import exists, to_path
+from purescope.specs import exists, is_text, to_path
 
-# What the readers raise for a file that is cut short, damaged or something else altogether.
+# The errors of the readers for a file that is incomplete, damaged or of another kind.
 _UNREADABLE = (
-    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, MemoryError, OverflowError,
-    struct.error, zlib.error, zipfile.BadZipFile, safetensors.SafetensorError,
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
+    MemoryError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile,
+    safetensors.SafetensorError,
 )  # fmt: skip
 
-# Rows this close to length 1 are taken as they are: what we wrote is read back to the bit.
+# Rows this close to length 1 are not scaled, so that our own files are read back to the bit.
 _UNIT_TOLERANCE = 1e-5
 
 _ARRAYS = ("image", "text", "labels")
-_WORDS = ("classes", "metadata", "model", "dataset")  # of an npz
+_TEXTS = ("classes", "metadata", "model", "dataset")  # arrays of strings in an npz
+_METADATA = ("classes", "model", "dataset", "identity", "seconds")
 
-_NAME = 200  # bytes that the name of a class takes beside its letters, in the lists that it passes through
-_TIMES = 6  # how often those letters stand there at most, in bytes of the array
+# Memory for class names: bytes of a name beside its letters, and the most copies of the letters.
+_NAME_BYTES, _LETTER_COPIES = 200, 6
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The metadata of a features file; None where it is missing."""
+
+    classes: tuple[str, ...] | None
+    model: str | None
+    dataset: str | None
+    identity: dict[str, str]
+    seconds: float
 
 
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
     """Write features to a ``.npz`` or ``.safetensors`` file, which appears when it is complete.
 
     Args:
-        features: of one model on one data set; arrays, names, identity and seconds are all kept.
-        path: the file; its suffix says which format.
+        features: features of one model on one dataset; arrays, names, identity and seconds are
+            kept.
+        path: path of the file; its suffix determines the format.
 
     Returns:
-        Where it stands.
+        The path of the file.
 
     Raises:
         InputError: the file name has another suffix.
-        OutputError: the file cannot be written; what was there before is unharmed.
+        OutputError: the file cannot be written; an earlier file is unharmed.
 
     Examples:
         >>> import tempfile
         >>> eye = torch.eye(2)
-        >>> features = Features(eye, eye, torch.tensor([0, 1]), ("cat", "dog"), model="clip", dataset="pets")
+        >>> features = Features(eye, eye, torch.tensor([0, 1]), ("cat", "dog"), model="clip")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     again = read_features(save_features(features, Path(folder, "pets.safetensors")))
         >>> again.model, again.classes, bool((again.image == features.image).all())
@@ -73,7 +88,7 @@ def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
     """
     file = to_path(path)
     content = _format(file).write(
-        {name: getattr(features, name).numpy() for name in ("image", "text", "labels")},
+        {name: getattr(features, name).numpy() for name in _ARRAYS},
         {
             "classes": json.dumps(features.classes),
             "model": features.model,
@@ -90,13 +105,13 @@ def read_features(path: str | os.PathLike[str]) -> Features:
     """Read features from a ``.npz`` or ``.safetensors`` file; nothing in it is executed.
 
     Args:
-        path: with arrays ``image`` ``[image, neuron]``, ``text`` ``[class, neuron]`` and ``labels``
-            ``[image]``, whole numbers from 0; and, where they are known, the names ``classes``,
+        path: path of a file with arrays ``image`` ``[image, neuron]``, ``text`` ``[class, neuron]``
+            and ``labels`` ``[image]``, whole numbers from 0; optional are the names ``classes``,
             ``model`` and ``dataset``.
 
     Returns:
-        Float32 on the cpu. Without class names in the file, classes are called by their numbers.
-        Rows that are not of unit length are scaled to it, and `Features.identity` says so.
+        Float32 on the cpu. Without class names in the file, the names are the numbers of the
+        classes. Rows of another length are scaled to unit length, and `Features.identity` says so.
 
     Raises:
         InputError: the file is missing or damaged, lacks an array, or its arrays do not fit
@@ -139,15 +154,14 @@ def _features(arrays: Mapping[str, Tensor], metadata: Metadata, *, name: str) ->
     classes = tuple(map(str, range(len(text)))) if names is None else names
     units, identity = {}, dict(metadata.identity)
     for tower, array in (("image", image), ("text", text)):
-        # Looked at as float32, which is what they become; lengths that float32 does not hold are
-        # scaled before.
+        # Lengths are measured in float32, the type that the rows get; rows that float32 cannot hold
+        # are scaled before.
         if are_unit_rows(array, _UNIT_TOLERANCE):
             units[tower] = array.float()
         else:
             units[tower] = unit_rows(array, out=array if array.dtype == torch.float32 else None)
-            identity["scaled_to_unit"] = ", ".join(
-                filter(None, [identity.get("scaled_to_unit"), tower])
-            )
+            scaled = filter(None, [identity.get("scaled_to_unit"), tower])
+            identity["scaled_to_unit"] = ", ".join(scaled)
     return Features(
         image=units["image"],
         text=units["text"],
@@ -162,7 +176,7 @@ def _features(arrays: Mapping[str, Tensor], metadata: Metadata, *, name: str) ->
 
 def _int64(array: Tensor) -> Tensor:
     if array.dtype == torch.uint64:
-        # As int64 what is beyond it is negative: -1 would stand for 18,446,744,073,709,551,615.
+        # Larger numbers are negative as int64: -1 would stand for 18,446,744,073,709,551,615.
         beyond = (array.view(torch.int64) < 0).nonzero()
         if len(beyond):
             row = int(beyond[0, 0])
@@ -174,58 +188,53 @@ def _int64(array: Tensor) -> Tensor:
     return array.long() if whole else array
 
 
-def _check_names(names: Collection[str], written: str) -> None:
-    missing = [wanted for wanted in _ARRAYS if wanted not in names]
+def _check_names(names: Collection[str], fix: str) -> None:
+    missing = [name for name in _ARRAYS if name not in names]
     if missing:
         raise InputError(
             f"no array {' or '.join(missing)}, only {', '.join(names) or 'none'}",
             expected="image [image, neuron], text [class, neuron], labels [image]; classes [class] "
             "for their names",
-            fix=f"write it with {written}",
+            fix=f"write it with {fix}",
         )
 
 
 def _read_npz(file: Path) -> tuple[dict[str, Tensor], Metadata]:
-    with Npz(file, (*_ARRAYS, *_WORDS)) as content:
+    with Npz(file, (*_ARRAYS, *_TEXTS)) as content:
         _check_names(content.names, f"np.savez({file.name!r}, image=..., text=..., labels=...)")
         members = content.members
-        for name in _WORDS:
-            if name in members:
-                _check_words(name, members[name])
+        texts = [name for name in _TEXTS if name in members]
+        for name in texts:
+            _check_text(name, members[name])
         _check_rows(members)
-        # Those of another type than they become stand beside it.
-        copies = sum(
-            4 * math.prod(m.shape)
-            for m in (members["image"], members["text"])
-            if m.dtype != np.float32
-        )
-        copies += (
-            8 * math.prod(members["labels"].shape) if members["labels"].dtype != np.int64 else 0
-        )
-        copies += _NAME * math.prod(members["text"].shape[:1])
-        copies += _TIMES * sum(members[name].bytes for name in _WORDS if name in members)
-        content.require_room(sum(member.bytes for member in members.values()) + copies)
-        texts = (
-            json.loads(_text(content, "metadata"), object_pairs_hook=unique_keys)
-            if "metadata" in members
-            else {}
-        )
-        if not isinstance(texts, dict):
+        # Arrays of another type are converted, so both are in memory together.
+        copies = [
+            (4 if name != "labels" else 8) * math.prod(members[name].shape)
+            for name in _ARRAYS
+            if members[name].dtype != (np.float32 if name != "labels" else np.int64)
+        ]
+        names = _NAME_BYTES * math.prod(members["text"].shape[:1])
+        names += _LETTER_COPIES * sum(members[name].bytes for name in texts)
+        arrays = sum(member.bytes for member in members.values())
+        content.require_room(arrays + sum(copies) + names)
+        metadata: Any = {}
+        if "metadata" in members:
+            metadata = json.loads(_text(content, "metadata"), object_pairs_hook=unique_keys)
+        if not isinstance(metadata, dict):
             raise InputError(
                 "its array metadata is no object in JSON", expected="one whose values are texts"
             )
         if "classes" in members:
-            texts["classes"] = json.dumps(content.read("classes").astype(str).tolist())
-        for name in ("model", "dataset"):
-            if name in members:
-                texts[name] = _text(content, name)
-        metadata = parse(texts)
-        return {name: _tensor(name, content.read(name)) for name in _ARRAYS}, metadata
+            metadata["classes"] = json.dumps(content.read("classes").astype(str).tolist())
+        metadata |= {name: _text(content, name) for name in ("model", "dataset") if name in members}
+        parsed = _parse(metadata)
+        return {name: _tensor(name, content.read(name)) for name in _ARRAYS}, parsed
 
 
 def _check_rows(members: Mapping[str, Member]) -> None:
-    """Refuse names and labels that fit no other array before they are unpacked: zeros in any number
-    are small here.
+    """Refuse names and labels that do not fit the other arrays, before they are unpacked.
+
+    Any number of zeros is small in the file.
     """
     image, text, labels = (members[name].shape for name in _ARRAYS)
     classes = math.prod(text[:1])
@@ -243,13 +252,12 @@ def _check_rows(members: Mapping[str, Member]) -> None:
         )
 
 
-def _check_words(name: str, member: Member) -> None:
+def _check_text(name: str, member: Member) -> None:
     dimensions = 1 if name == "classes" else 0
     if member.dtype.kind not in "US" or len(member.shape) != dimensions:
-        what = "an array of names, one for each class" if dimensions else "one text"
         raise InputError(
             f"{name} is {member.dtype} of shape {list(member.shape)}",
-            expected=what,
+            expected="an array of names, one for each class" if dimensions else "one text",
             fix="np.array(['cat', 'dog'])" if dimensions else f"{name}='...'",
         )
 
@@ -260,26 +268,21 @@ def _text(content: Npz, name: str) -> str:
 
 def _tensor(name: str, array: np.ndarray) -> Tensor:
     if array.dtype.kind not in "biufc":
-        wanted = "whole numbers from 0, one for each image" if name == "labels" else "numbers"
-        fix = (
-            "number the classes from 0, and give their names as the array classes"
-            if name == "labels"
-            else ""
-        )
-        raise InputError(f"{name} holds {array.dtype} and no numbers", expected=wanted, fix=fix)
+        expected, fix = "numbers", ""
+        if name == "labels":
+            expected = "whole numbers from 0, one for each image"
+            fix = "number the classes from 0, and give their names as the array classes"
+        raise InputError(f"{name} holds {array.dtype} and no numbers", expected=expected, fix=fix)
     return torch.from_numpy(array)
 
 
 def _write_npz(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
-    classes = np.array(json.loads(metadata.pop("classes")))
+    arrays = arrays | {
+        "classes": np.array(json.loads(metadata.pop("classes"))),
+        "metadata": np.array(json.dumps(metadata)),
+    }
     buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        **arrays,
-        classes=classes,
-        metadata=np.array(json.dumps(metadata)),
-        allow_pickle=False,
-    )
+    np.savez(buffer, **arrays, allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -288,12 +291,15 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], Metadata]:
     with safetensors.safe_open(file, framework="pt") as content:
         tensors = "{'image': ..., 'text': ..., 'labels': ...}"
         _check_names(content.keys(), f"safetensors.torch.save_file({tensors}, {file.name!r})")
-        metadata = parse(content.metadata() or {})
+        metadata = _parse(content.metadata() or {})
         return {name: content.get_tensor(name) for name in _ARRAYS}, metadata
 
 
 def _check_header(file: Path) -> None:
-    """Refuse a header of which the library would take one of two entries, or none in words."""
+    """Refuse a header with two entries of one name, or with metadata that is no text.
+
+    The library would silently use one of the two, or fail without saying why.
+    """
     with open_regular(file) as stream:
         size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(stream.read(8), "little")
@@ -311,6 +317,65 @@ def _check_header(file: Path) -> None:
 def _write_safetensors(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return safetensors.numpy.save(contiguous, metadata)
+
+
+def _parse(texts: Mapping[str, Any]) -> Metadata:
+    """Read the metadata under our names; other names are ignored.
+
+    Raises:
+        InputError: a value has another type than it should, or cannot be written as text.
+    """
+    for name in _METADATA:
+        if name in texts and not isinstance(texts[name], str):
+            raise _wrong(name, texts[name], "text")
+    classes = None
+    if "classes" in texts:
+        classes = _json("classes", texts["classes"], list, "a list of texts in JSON")
+        check_class_names(classes, InputError)
+    identity = _json("identity", texts.get("identity", "{}"), dict, "an object of texts in JSON")
+    for key, value in identity.items():
+        if not isinstance(value, str) or not is_text(key + value):
+            raise _wrong(f"identity, {key}", value, "text")
+    for name in ("model", "dataset"):
+        if name in texts and not (texts[name].strip() and is_text(texts[name])):
+            raise _wrong(name, texts[name], "a name")
+    return Metadata(
+        classes=None if classes is None else tuple(classes),
+        model=texts.get("model"),
+        dataset=texts.get("dataset"),
+        identity=identity,
+        seconds=_seconds(texts.get("seconds", "0")),
+    )
+
+
+def _json(name: str, text: str, kind: type, expected: str) -> Any:
+    try:
+        value = json.loads(text, object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise _wrong(name, text, expected) from error
+    if not isinstance(value, kind):
+        raise _wrong(name, text, expected)
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise _wrong("seconds", text, "a number of seconds")
+    return seconds
+
+
+def _wrong(name: str, value: object, expected: str) -> InputError:
+    text = repr(value)
+    text = text if len(text) <= 100 else f"{text[:100]}..."
+    return InputError(
+        f"its metadata {name} is {text}",
+        expected=expected,
+        fix="write it again, with purescope.save_features",
+    )
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def plot_layers(
     same shape.
 
     Args:
-        table: of `purescope.studies.layers.table.layer_table`.
+        table: of `purescope.studies.layers.layer_table`.
         show: ``overlap``, ``effective_rank`` or ``participation_ratio``.
         space: ``weights``, ``activations`` or ``centred``.
         model: which model of the table; needs no naming where there is one only.
@@ -83,7 +83,7 @@ def plot_layers(
     if missing:
         raise InputError(
             f"a table without the columns {', '.join(missing)}",
-            expected="what purescope.studies.layers.table.layer_table gives",
+            expected="what purescope.studies.layers.layer_table gives",
         )
     rows = named_rows(table, "model", model)
     rows = rows[rows.space == space]

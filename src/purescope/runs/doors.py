@@ -12,9 +12,10 @@ from purescope.models.model import Model
 from purescope.runs.inputs import Settings, Sources, dataset_name
 from purescope.runs.pairs import Opened, Pair, Study, Tables, projections_of
 from purescope.runs.run import run
+from purescope.studies.comparisons import adjust_models, compare_models, compare_purity
 from purescope.studies.importance import importance_and_purity
-from purescope.studies.nulls import ROTATIONS, null_table, variant_table
-from purescope.studies.rivals import adjust, compare_models, compare_purity
+from purescope.studies.nulls import ROTATIONS, null_table
+from purescope.studies.sanity import variant_table
 from purescope.studies.settings import all_strategies
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.tables.results import Results
@@ -182,7 +183,7 @@ def run_compare(
             compared.append(
                 compare_purity(*weights, resamples=settings.resamples, seed=settings.seed)
             )
-        return adjust(pd.concat(compared, ignore_index=True))
+        return adjust_models(pd.concat(compared, ignore_index=True))
 
     return run(
         (first, second),

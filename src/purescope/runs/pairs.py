@@ -30,15 +30,12 @@ from purescope.maths.overlaps import Projections
 from purescope.maths.significance import against_chance
 from purescope.models.model import Model
 from purescope.runs.inputs import Settings, Sources, dataset_name, features_of
-from purescope.studies.attribution import attribution_table, is_cheap
 from purescope.studies.comparisons import compare_strategies, curve_table
-from purescope.studies.judging import verdicts_of
-from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait
-from purescope.studies.nulls import ROTATIONS
+from purescope.studies.judging import mean_points, standings_table, verdicts_of
+from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait, thumbnail_table
+from purescope.studies.nulls import ROTATIONS, attribution_table, is_cheap
 from purescope.studies.sanity import doubts
-from purescope.studies.standings import mean_points, standings_table
 from purescope.studies.sweeps import Measured, measure_strategies
-from purescope.studies.thumbnails import thumbnail_table
 from purescope.tables.files import (
     PAIRS,
     check_table,

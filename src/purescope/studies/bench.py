@@ -1,9 +1,10 @@
 """Evaluate orders of the neurons of one model on one dataset.
 
 A bench holds what every study needs: features, projections, options, the ks, and the orders, each
-made once. The sweep, confusions, importance, null models, variants and training all ask it.
+made once. The sweep, confusions, importance, null models, variants and training all use it.
 """
 
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.features.features import Features
-from purescope.maths.accuracy import accuracy_by_k, ranks_by_k
+from purescope.maths.accuracy import accuracy_by_k, best_other_by_k, ranks_by_k
 from purescope.maths.bases import rotate
 from purescope.maths.cells import ablation_values, check_keep, default_keep
 from purescope.maths.curves import halves, mean_over_k
@@ -30,11 +31,14 @@ from purescope.parallel import on_each_core
 from purescope.studies.settings import Options
 from purescope.tables.columns import METRICS
 
-SILHOUETTE_DRAWS = 50  # random orders beyond these have no silhouette, which takes most of the time
+# Only so many random orders get a silhouette, because it takes most of the time.
+SILHOUETTE_DRAWS = 50
 
-_DRAWS_AT_ONCE = (25, 10, 5, 2, 1)  # random orders that a core takes; divisors of SILHOUETTE_DRAWS
-_CELLS_AT_ONCE = 1 << 21  # of an order, a k and an image, about 20 bytes each
-_ORDERS_AT_ONCE = 20  # that a core takes where only mean accuracies are wanted
+# A core evaluates a batch of random orders at a time. Each length divides SILHOUETTE_DRAWS, and a
+# batch has at most so many cells of an order, a k and an image, about 20 bytes each.
+_BATCH_LENGTHS = (25, 10, 5, 2, 1)
+_BATCH_CELLS = 1 << 21
+_AREA_BATCH = 20  # orders in a batch where only mean accuracies are computed
 
 
 class ByImage(NamedTuple):
@@ -42,9 +46,9 @@ class ByImage(NamedTuple):
 
     Args:
         right: whether the true class has the largest logit.
-        top5: whether the true class is among the five largest.
-        silhouette: the silhouette of the image; NaN where the labels admit none.
-        pseudovalue: of the silhouette, see `silhouette_pseudovalues_by_k`.
+        top5: whether the true class is among the five largest logits.
+        silhouette: silhouette of the image; NaN where the labels admit none.
+        pseudovalue: pseudo-value of the silhouette, see `silhouette_pseudovalues_by_k`.
     """
 
     right: Bool[Tensor, "*cell image"]
@@ -52,24 +56,24 @@ class ByImage(NamedTuple):
     silhouette: Float[Tensor, "*cell image"]
     pseudovalue: Float[Tensor, "*cell image"]
 
-    def of(self, order: int) -> "ByImage":
-        """Return the results of one of several orders."""
-        return ByImage(*(values[order] for values in self))
+    def order(self, place: int) -> "ByImage":
+        """Return the results of the order at this place."""
+        return ByImage(*(values[place] for values in self))
 
 
-class Draws(NamedTuple):
+class RandomResults(NamedTuple):
     """Results of the random orders, which are too many to keep image by image.
 
     Args:
-        values: the metrics of each order.
-        hits: how many of the orders get an image right.
-        typical_right: which images the order of median accuracy gets right, one order for each k.
+        values: metrics of each order.
+        right_count: number of orders that get an image right.
+        median_right: which images the order of median accuracy gets right; each k has its own.
         first_right: which images the first order gets right.
     """
 
     values: Float64[Tensor, "draw k metric"]
-    hits: Int32[Tensor, "k image"]
-    typical_right: Bool[Tensor, "k image"]
+    right_count: Int32[Tensor, "k image"]
+    median_right: Bool[Tensor, "k image"]
     first_right: Bool[Tensor, "k image"]
 
 
@@ -78,10 +82,10 @@ class Bench:
     """One model's features on one dataset, its neurons, and how orders of them are evaluated.
 
     Args:
-        features: of the images and of the classes.
-        projections: the model's; None for a model without, which only other spaces can rank.
-        options: what is measured.
-        dropped: what the neurons not kept are set to; None is zero.
+        features: features of the images and of the classes.
+        projections: projections of the model; without them only spaces of activations can rank.
+        options: options of the sweep.
+        dropped: values that dropped neurons get in the image features; None is zero.
 
     Raises:
         InputError: features, projections and orders differ in neurons, or a k is out of range.
@@ -91,17 +95,19 @@ class Bench:
     projections: Projections | None
     options: Options
     dropped: Float[Tensor, "#image neuron"] | None = None
-    _random: list[Int64[Tensor, " neuron"]] = field(default_factory=list, init=False, repr=False)
-    _named: dict[str, Int64[Tensor, " neuron"]] = field(
+    _orders: dict[str, Int64[Tensor, " neuron"]] = field(
         default_factory=dict, init=False, repr=False
+    )
+    _random_orders: list[Int64[Tensor, " neuron"]] = field(
+        default_factory=list, init=False, repr=False
     )
 
     @classmethod
-    def of(cls, features: Features, projections: Projections | None, options: Options) -> "Bench":
-        """Return the bench of a sweep; arguments and errors as of `purescope.sweep`."""
+    def make(cls, features: Features, projections: Projections | None, options: Options) -> "Bench":
+        """Make the bench of a sweep; arguments and errors are those of `purescope.sweep`."""
         dropped = ablation_values(features.image, options.ablation, seed=options.seed)
         bench = cls(features, projections, options, dropped)
-        _ = bench.given, bench.ks  # checked here
+        _ = bench.strategy_input, bench.ks  # raises here, before anything is measured
         for name, order in options.orders.items():
             if len(order) != bench.neurons:
                 raise InputError(
@@ -109,7 +115,7 @@ class Bench:
                     expected=f"an order of all {bench.neurons:,} neurons of {features.model}",
                     fix="make it from this model's own projections or features",
                 )
-            bench._named[name] = torch.as_tensor(order)
+            bench._orders[name] = torch.as_tensor(order)
         return bench
 
     @property
@@ -119,18 +125,18 @@ class Bench:
 
     @cached_property
     def ks(self) -> list[int]:
-        """The numbers of neurons to keep, ascending."""
+        """The numbers of neurons to keep, in ascending order."""
         keep = self.options.keep
         return check_keep(default_keep(self.neurons) if keep is None else keep, self.neurons)
 
     @cached_property
     def space(self) -> Projections:
-        """The neurons as rows of the weights or of the activations, by which they are ranked."""
+        """The rows of weights or of activations by which the neurons are ranked."""
         return in_space(self.options.space, self.features, self.projections)
 
     @cached_property
-    def given(self) -> StrategyInput:
-        """The input of the strategies."""
+    def strategy_input(self) -> StrategyInput:
+        """The data that strategies make their orders from."""
         features, options = self.features, self.options
         return StrategyInput(
             self.space,
@@ -145,45 +151,47 @@ class Bench:
     # --- orders, each made once
 
     def order(self, strategy: str) -> Int64[Tensor, " neuron"]:
-        """Return the order of a strategy, of all images where it looks at them; or the user's."""
-        if strategy not in self._named:
-            made = STRATEGIES[strategy].order(self.given, self.options.seed)
-            self._named[strategy] = made
-        return self._named[strategy]
+        """Return the order of a strategy, fitted on all images, or the user's own order."""
+        if strategy not in self._orders:
+            order = STRATEGIES[strategy].order(self.strategy_input, self.options.seed)
+            self._orders[strategy] = order
+        return self._orders[strategy]
 
-    def order_of_each_half(self, strategy: str) -> Int64[Tensor, "half neuron"]:
-        """Return the orders of a strategy that looks at labels: to judge each half of the images,
-        fitted on the other half.
+    def held_out_orders(self, strategy: str) -> Int64[Tensor, "half neuron"]:
+        """Return two orders of a strategy that uses labels.
+
+        Each is for the evaluation of one half of the images, and is fitted on the other half.
         """
-        half, given, seed = halves(self.features.labels), self.given, self.options.seed
-        assert given.image is not None and given.labels is not None
-        fitted = []
-        for judged in (0, 1):
-            part = half != judged
-            others = replace(given, image=given.image[part], labels=given.labels[part])
-            fitted.append(STRATEGIES[strategy].order(others, seed))
-        return torch.stack(fitted)
+        half, data, seed = halves(self.features.labels), self.strategy_input, self.options.seed
+        assert data.image is not None and data.labels is not None
+        orders = []
+        for evaluated in (0, 1):
+            other = half != evaluated
+            fitted = replace(data, image=data.image[other], labels=data.labels[other])
+            orders.append(STRATEGIES[strategy].order(fitted, seed))
+        return torch.stack(orders)
 
     def random_orders(self, count: int) -> Int64[Tensor, "draw neuron"]:
         """Return the first random orders; draw r has the seed ``seed + r``."""
-        for draw in range(len(self._random), count):
-            made = STRATEGIES["random"].order(self.given, self.options.seed + draw)
-            self._random.append(made)
+        for draw in range(len(self._random_orders), count):
+            order = STRATEGIES["random"].order(self.strategy_input, self.options.seed + draw)
+            self._random_orders.append(order)
         if not count:
             return torch.empty(0, self.neurons, dtype=torch.int64)
-        return torch.stack(self._random[:count])
+        return torch.stack(self._random_orders[:count])
 
-    def ends(self, measure: str, towers: str) -> Int64[Tensor, "2 neuron"]:
-        """Return the orders of high and of low purity by another measure or other towers."""
-        given = replace(self.given, measure=measure, towers=towers)
-        score = redundancy(given)
-        return torch.stack([best_first(-score, given.dead), best_first(score, given.dead)])
+    def purity_orders(self, measure: str, towers: str) -> Int64[Tensor, "2 neuron"]:
+        """Return the orders of high and of low purity by this measure and these towers."""
+        data = replace(self.strategy_input, measure=measure, towers=towers)
+        score = redundancy(data)
+        return torch.stack([best_first(-score, data.dead), best_first(score, data.dead)])
 
-    # --- the same images otherwise
+    # --- the same images, evaluated in another way
 
     def in_basis(self, basis: Float[Tensor, "neuron neuron"]) -> "Bench":
-        """Return the bench of the same images on other axes, which are its neurons; the rotated
-        projections are not its own.
+        """Return the bench of the same images in another basis, whose axes are its neurons.
+
+        Its projections are not rotated.
         """
         features = replace(
             self.features,
@@ -195,134 +203,125 @@ class Bench:
 
     def with_options(self, **changes: Any) -> "Bench":
         """Return the bench with some options changed."""
-        options = replace(self.options, **changes)
-        return Bench.of(self.features, self.projections, options)
+        return Bench.make(self.features, self.projections, replace(self.options, **changes))
 
     # --- evaluation
 
+    @property
+    def _arrays(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.features.image, self.features.text, self.features.labels
+
+    @property
+    def _ablation(self) -> dict[str, Any]:
+        return {"renormalise": self.options.renormalise, "dropped": self.dropped}
+
     def by_image(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> ByImage:
         """Evaluate some orders image by image."""
-        features = self.features
-        ranks = ranks_by_k(
-            features.image,
-            features.text,
-            features.labels,
-            orders,
-            ks,
-            renormalise=self.options.renormalise,
-            dropped=self.dropped,
-        )
+        ranks = ranks_by_k(*self._arrays, orders, ks, **self._ablation)
         right, top5 = ranks == 0, ranks < 5
-        if not has_silhouette(features.labels):
-            return ByImage(right, top5, *(_none_like(right),) * 2)
-        silhouettes = silhouette_pseudovalues_by_k(features.image, features.labels, orders, ks)
-        return ByImage(right, top5, *silhouettes)
+        image, _, labels = self._arrays
+        if not has_silhouette(labels):
+            unknown = _no_silhouettes(right)
+            return ByImage(right, top5, unknown, unknown)
+        return ByImage(right, top5, *silhouette_pseudovalues_by_k(image, labels, orders, ks))
 
-    def draws(self, orders: Int64[Tensor, "draw neuron"]) -> Draws:
-        """Evaluate random orders, some at a time."""
-        features, ks, images = self.features, self.ks, len(self.features.image)
-        hits = torch.zeros(len(ks), images, dtype=torch.int32)
+    def best_others(
+        self, order: Int64[Tensor, " neuron"], ks: list[int]
+    ) -> Int64[Tensor, "k image"]:
+        """Return the class, other than the true one, with the largest logit of each image."""
+        return best_other_by_k(*self._arrays, order, ks, **self._ablation)[0]
+
+    def evaluate_random(self, orders: Int64[Tensor, "draw neuron"]) -> RandomResults:
+        """Evaluate random orders in batches, on all cores."""
+        ks, images = self.ks, len(self.features.image)
+        right_count = torch.zeros(len(ks), images, dtype=torch.int32)
         if not len(orders):
-            none = torch.empty(0, len(ks), len(METRICS), dtype=torch.float64)
-            return Draws(none, hits, hits > 0, hits > 0)
-        at_once = next(
-            n for n in _DRAWS_AT_ONCE if n * len(ks) * images <= _CELLS_AT_ONCE or n == 1
-        )
+            no_values = torch.empty(0, len(ks), len(METRICS), dtype=torch.float64)
+            return RandomResults(no_values, right_count, right_count > 0, right_count > 0)
+        length = next(n for n in _BATCH_LENGTHS if n * len(ks) * images <= _BATCH_CELLS or n == 1)
 
         def evaluate(first: int) -> tuple[Tensor, Tensor, Tensor | None]:
-            some = orders[first : first + at_once]
-            right, top5 = self._right(some)
-            if first < SILHOUETTE_DRAWS and has_silhouette(features.labels):
-                silhouettes = silhouette_samples_by_k(features.image, features.labels, some, ks)
+            batch = orders[first : first + length]
+            right, top5 = self._right_and_top5(batch)
+            if first < SILHOUETTE_DRAWS and has_silhouette(self.features.labels):
+                image, _, labels = self._arrays
+                silhouettes = silhouette_samples_by_k(image, labels, batch, ks)
             else:
-                silhouettes = _none_like(right)
+                silhouettes = _no_silhouettes(right)
             cells = zip(right, top5, silhouettes, strict=True)
-            means = torch.stack([self.means(*cell) for cell in cells])
-            return means, right.sum(0, dtype=torch.int32), None if first else right[0].clone()
+            values = torch.stack([self.metrics(*cell) for cell in cells])
+            return values, right.sum(0, dtype=torch.int32), None if first else right[0].clone()
 
         values, first_right = [], torch.empty(0)
-        for means, right, right_of_first in on_each_core(evaluate, range(0, len(orders), at_once)):
-            values.append(means)
-            hits += right
+        batches = on_each_core(evaluate, range(0, len(orders), length))
+        for batch_values, batch_count, right_of_first in batches:
+            values.append(batch_values)
+            right_count += batch_count
             first_right = first_right if right_of_first is None else right_of_first
-        drawn = torch.cat(values)
-        # The order of median accuracy at each k; of an even number the lower of the middle two.
-        medians = drawn[:, :, 0].argsort(dim=0, stable=True)[(len(orders) - 1) // 2].tolist()
-        typical = [
-            self._right(orders[order][None])[0][0, place].clone()
+        all_values = torch.cat(values)
+        # The order of median accuracy at each k; the lower of the middle two of an even number.
+        by_accuracy = all_values[:, :, 0].argsort(dim=0, stable=True)
+        medians = by_accuracy[(len(orders) - 1) // 2].tolist()
+        median_right = [
+            self._right_and_top5(orders[order][None])[0][0, place].clone()
             for place, order in enumerate(medians)
         ]
-        return Draws(drawn, hits, torch.stack(typical), first_right)
+        return RandomResults(all_values, right_count, torch.stack(median_right), first_right)
 
-    def _right(
+    def _right_and_top5(
         self, orders: Int64[Tensor, "order neuron"]
     ) -> tuple[Bool[Tensor, "order k image"], Bool[Tensor, "order k image"]]:
-        features = self.features
-        ranks = ranks_by_k(
-            features.image,
-            features.text,
-            features.labels,
-            orders,
-            self.ks,
-            renormalise=self.options.renormalise,
-            dropped=self.dropped,
-        )
+        ranks = ranks_by_k(*self._arrays, orders, self.ks, **self._ablation)
         return ranks == 0, ranks < 5
 
     @cached_property
-    def recall_weight(self) -> Float64[Tensor, " image"]:
-        """The weight of each image in the mean over classes of the recall of their images."""
+    def recall_weights(self) -> Float64[Tensor, " image"]:
+        """The weight of each image, so that the weighted mean is the mean recall of the classes."""
         labels = self.features.labels
         sizes = labels.bincount().double()
-        weight: Tensor = (len(labels) / int((sizes > 0).sum()) / sizes)[labels]
-        return weight
+        weights: Tensor = (len(labels) / int((sizes > 0).sum()) / sizes)[labels]
+        return weights
 
-    def means(
+    def metrics(
         self,
         right: Bool[Tensor, "k image"],
         top5: Bool[Tensor, "k image"],
         silhouette: Float[Tensor, "k image"],
     ) -> Float64[Tensor, "k metric"]:
-        """Return the metrics: two shares of the images, the mean class recall, and the mean
+        """Return `METRICS`: two fractions of the images, the mean class recall, and the mean
         silhouette.
         """
-        images, weight = len(self.features.image), self.recall_weight
-        recall = torch.stack([row.double() @ weight for row in right]) / images
-        shares = [row.sum(1).double() / images for row in (right, top5)]
-        return torch.stack([*shares, recall, silhouette.mean(1, dtype=torch.float64)], dim=1)
+        images, weights = len(self.features.image), self.recall_weights
+        recall = torch.stack([row.double() @ weights for row in right]) / images
+        fractions = [row.sum(1).double() / images for row in (right, top5)]
+        return torch.stack([*fractions, recall, silhouette.mean(1, dtype=torch.float64)], dim=1)
+
+    def accuracies(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, "order k"]:
+        """Return the accuracy of each order at each k."""
+        return accuracy_by_k(*self._arrays, orders, self.ks, **self._ablation).top1
 
     def areas(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, " order"]:
         """Return the mean accuracy over the ks of each order."""
-        features = self.features
-        accuracy = accuracy_by_k(
-            features.image,
-            features.text,
-            features.labels,
-            orders,
-            self.ks,
-            renormalise=self.options.renormalise,
-            dropped=self.dropped,
-        ).top1
-        return mean_over_k(accuracy, self.ks)
+        return mean_over_k(self.accuracies(orders), self.ks)
 
     def areas_on_each_core(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, " order"]:
         """Return the same as `areas`, for many orders."""
-        return torch.cat(list(on_each_core(self.areas, orders.split(_ORDERS_AT_ONCE))))
+        return torch.cat(list(on_each_core(self.areas, orders.split(_AREA_BATCH))))
 
-    def areas_of_ends(self, orders: Int64[Tensor, "2 neuron"]) -> dict[str, float]:
+    def purity_areas(self, orders: Int64[Tensor, "2 neuron"]) -> dict[str, float]:
         """Return the areas of high and of low purity, and the gap between them."""
         high, low = self.areas(orders).tolist()
         return {"high": high, "low": low, "gap": high - low}
 
 
 def in_space(space: str, features: Features, projections: Projections | None) -> Projections:
-    """Return the neurons as rows of the weights or of the activations, see `purescope.sweep`.
+    """Return the rows of weights or of activations that a space ranks by, see `purescope.sweep`.
 
     Raises:
         InputError: features and projections differ in neurons.
     """
     if space == "activations":
-        # As `activation_space` has it, without a copy.
+        # The same as `activation_space`, without a copy.
         return Projections(features.image.T, features.text.T)
     if space == "centred":
         return activation_space(features.image, features.text, centred=True)
@@ -339,6 +338,18 @@ def in_space(space: str, features: Features, projections: Projections | None) ->
     return projections
 
 
-def _none_like(right: Bool[Tensor, "order k image"]) -> Float[Tensor, "order k image"]:
+def warn_of_dead(data: StrategyInput) -> None:
+    """Warn where neurons are dead, that is of norm zero in a tower.
+
+    Warns:
+        UserWarning: some neurons are dead.
+    """
+    dead = int(data.dead.sum())
+    if dead:
+        message = f"{dead} of {data.neurons} neurons have norm zero and rank last"
+        warnings.warn(message, stacklevel=3)
+
+
+def _no_silhouettes(right: Bool[Tensor, "order k image"]) -> Float[Tensor, "order k image"]:
     """Return NaN for the silhouette of every image."""
     return torch.full((1, 1, 1), torch.nan).expand(right.shape)

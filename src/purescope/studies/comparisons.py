@@ -1,10 +1,14 @@
-"""Strategies against one another on the same images: paired intervals and tests, at each k and over
-all of them.
+"""Compare strategies, and compare models, on the same images: paired intervals and tests.
 
 Two kinds of chance are kept apart. The bootstrap and McNemar's test ask whether a difference would
-stand on other images; they say nothing about neurons. Among random orders of the neurons, on these
-images, a strategy's percentile and permutation p-value say whether choosing by it is more than
-choosing blindly. A claim about a strategy needs both.
+hold on other images; they say nothing about neurons. A strategy's percentile and permutation
+p-value among random orders of the neurons, on these images, say whether choosing by the strategy is
+better than choosing at random. A claim about a strategy needs both.
+
+Two models are paired by image: both are resampled in the same way, and McNemar's test counts the
+images that only one of them gets right. Neurons are not paired. So overlaps are compared by a
+bootstrap over the neurons of each model, and relative to the overlap of random weights of the same
+width, because widths differ.
 """
 
 import math
@@ -17,9 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from purescope.errors import InputError
 from purescope.formats import Difference
 from purescope.maths.curves import area_between, halves, mean_over_k, neurons_needed, rising
-from purescope.maths.intervals import NORMAL_975, percentile_interval
+from purescope.maths.intervals import NORMAL_975, bootstrap_means, bootstrap_p, percentile_interval
+from purescope.maths.overlaps import Projections, relative_overlap
 from purescope.maths.significance import (
     benjamini_hochberg,
     holm,
@@ -27,26 +33,33 @@ from purescope.maths.significance import (
     percentile_of,
     permutation_p,
 )
+from purescope.studies.settings import PURITY
 from purescope.studies.sweeps import Measured
-from purescope.tables.columns import AREA
+from purescope.tables.columns import AREA, METRICS
 from purescope.tables.files import check_table
-from purescope.tables.schemas import COMPARISONS, CURVES
+from purescope.tables.schemas import COMPARISONS, CURVES, RIVALS
 
-ENOUGH = 0.95  # of full accuracy
+ENOUGH = 0.95  # fraction of the full accuracy
+ALL = "all"  # in a comparison of models: all neurons, or all datasets
 
 Adjustment: TypeAlias = Callable[[Tensor], Tensor]
+Curve: TypeAlias = tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]
 
-_ADJUSTED = ("mcnemar", "permutation")
-_HOW: Mapping[str, Adjustment] = {"holm": holm, "bh": benjamini_hochberg}
+_TESTS = ("mcnemar", "permutation")
+_ADJUSTMENTS: Mapping[str, Adjustment] = {"holm": holm, "bh": benjamini_hochberg}
 
 
 def compare_strategies(measured: Measured) -> pd.DataFrame:
-    """Accuracy of each strategy minus that of random orders, and of high minus low purity:
-    `COMPARISONS` as a table.
+    """Compare the accuracy of each strategy with random orders, and high with low purity.
 
-    The columns for many tests are those of this one data set, see `adjust`.
+    Returns:
+        The table `purescope.tables.schemas.COMPARISONS`. Adjusted p-values are those of this one
+        dataset, see `adjust`.
     """
-    rows = [row for pair in _pairs(measured) for row in _compare(measured, *pair)]
+    pairs = [(name, "random") for name in measured.strategies if len(measured.draws)]
+    if set(PURITY) <= set(measured.strategies):
+        pairs.append(PURITY)
+    rows = [row for pair in pairs for row in _compare_pair(measured, *pair)]
     features = measured.features
     table = pd.DataFrame(rows, columns=list(COMPARISONS.columns)).assign(
         model=features.model, dataset=features.dataset, draws=len(measured.draws)
@@ -55,15 +68,17 @@ def compare_strategies(measured: Measured) -> pd.DataFrame:
 
 
 def adjust(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """p-values adjusted for all the tests of one comparison: over ks and data sets; those of areas
-    over data sets.
+    """Adjust p-values for all tests of one comparison of strategies.
 
-    Holm's hold the chance of any false difference at the level, Benjamini and Hochberg's the share
+    These are the tests of all ks and datasets; areas are adjusted over datasets only. Holm's
+    p-values limit the chance of any false difference, those of Benjamini and Hochberg the fraction
     of false ones.
     """
     table = comparisons.reset_index(drop=True)
     columns = {
-        f"{test}_{name}": (f"{test}_p", how) for test in _ADJUSTED for name, how in _HOW.items()
+        f"{test}_{name}": (f"{test}_p", adjustment)
+        for test in _TESTS
+        for name, adjustment in _ADJUSTMENTS.items()
     }
     return adjusted(table, ["model", "first", "second", table.k == AREA], columns)
 
@@ -73,63 +88,147 @@ def adjusted(
     by: Sequence[str | pd.Series],
     columns: Mapping[str, tuple[str, Adjustment]],
 ) -> pd.DataFrame:
-    """The table with p-values adjusted for all the tests of a group.
+    """Return the table with p-values adjusted for all tests of a group.
 
     Args:
-        table: with a row for each test.
-        by: what groups have in common.
-        columns: the column to fill, the one of its p-values, and how.
+        table: one row for each test.
+        by: columns, or values for each row, that are equal within a group.
+        columns: for each column to fill, the column of its p-values and the adjustment.
     """
-    places: dict[
-        tuple[object, ...], list[int]
-    ] = {}  # of the rows of each group; pandas takes ten times as long
-    labels = [(table[of] if isinstance(of, str) else of).tolist() for of in by]
-    for place, group in enumerate(zip(*labels, strict=True)):
-        places.setdefault(group, []).append(place)
-    groups = [torch.tensor(rows) for rows in places.values()]
+    # The rows of each group, without pandas, which takes ten times as long.
+    groups: dict[tuple[object, ...], list[int]] = {}
+    labels = [(table[column] if isinstance(column, str) else column).tolist() for column in by]
+    for row, group in enumerate(zip(*labels, strict=True)):
+        groups.setdefault(group, []).append(row)
     filled = {}
-    for column, (source, how) in columns.items():
+    for column, (source, adjustment) in columns.items():
         p = torch.from_numpy(table[source].to_numpy(float, copy=True))
-        filled[column] = _nan(len(p))
-        for rows in groups:
-            filled[column][rows] = how(p[rows])
+        filled[column] = torch.full_like(p, torch.nan)
+        for rows in map(torch.tensor, groups.values()):
+            filled[column][rows] = adjustment(p[rows])
     return table.assign(**{column: values.numpy() for column, values in filled.items()})
 
 
+def _compare_pair(measured: Measured, first: str, second: str) -> Iterator[dict[str, object]]:
+    """Return a row for each k and one for the area between the curves."""
+    ks = measured.ks
+    (curve, resampled), (other, other_resampled) = measured.curve(first), measured.curve(second)
+    differences = torch.cat([curve - other, area_between(curve, other, ks)[None]])
+    area = area_between(resampled, other_resampled, ks)
+    resampled_differences = torch.cat([resampled - other_resampled, area[:, None]], dim=1)
+    low, high = percentile_interval(resampled_differences)
+    unknown = torch.full_like(differences, torch.nan)
+    columns = {
+        "difference": differences,
+        "low": low,
+        "high": high,
+        "deviation": resampled_differences.std(0),
+        "mcnemar_p": unknown.clone(),
+        "percentile": unknown,
+        "permutation_p": unknown,
+    }
+    columns["mcnemar_p"][:-1] = mcnemar(measured.right_of(first), measured.right_of(second))
+    if second == "random":
+        random = measured.draws[:, :, 0]
+        values = torch.cat([curve, mean_over_k(curve, ks)[None]])
+        random_values = torch.cat([random, mean_over_k(random, ks)[:, None]], dim=1)
+        columns["percentile"] = percentile_of(values, random_values)
+        columns["permutation_p"] = permutation_p(values, random_values)
+    for place, k in enumerate([*map(str, ks), AREA]):
+        yield {"first": first, "second": second, "k": k} | {
+            name: column[place].item() for name, column in columns.items()
+        }
+
+
+def pooled_difference(areas: pd.DataFrame) -> Difference:
+    """Return the mean difference of areas over datasets; for one dataset, its own interval.
+
+    The interval of a mean is that of a normal sum of independent differences, too narrow for two
+    views of the same images.
+
+    Args:
+        areas: rows of comparisons of the same strategies, `k` being `AREA`, one for each dataset.
+    """
+    if len(areas) == 1:
+        row = areas.iloc[0]
+        return Difference(float(row.difference), float(row.low), float(row.high))
+    half_width = NORMAL_975 * areas.deviation
+    return pooled_mean(areas.difference, half_width, half_width)
+
+
+def pooled_mean(values: pd.Series, below: pd.Series, above: pd.Series) -> Difference:
+    """Return the mean over independent datasets: the sides of their intervals add in squares.
+
+    Args:
+        values: one value for each dataset.
+        below, above: distances from each value to the ends of its interval.
+    """
+    mean = float(values.mean())
+    down, up = (math.sqrt(float(np.square(side).sum())) / len(values) for side in (below, above))
+    return Difference(mean, mean - down, mean + up)
+
+
+def pooled_p(table: pd.DataFrame, *, model: str, strategy: str) -> float:
+    """Return the permutation p-value of a strategy's mean area over all datasets.
+
+    The same random orders are drawn for every dataset, so this is one test, whatever the number of
+    datasets.
+    """
+    rows = table[(table.model == model) & (table.metric == "accuracy")]
+    value, draws = (mean_areas(rows[rows.strategy == name]) for name in (strategy, "random"))
+    return float(permutation_p(value[0], draws))
+
+
+def mean_areas(rows: pd.DataFrame) -> Float[Tensor, " draw"]:
+    """Return the mean accuracy over ks and datasets of each draw that all datasets have.
+
+    Args:
+        rows: accuracies of one model and one strategy in a table of results.
+    """
+    wide = rows.pivot(index=["draw", "dataset"], columns="k", values="value")
+    curves = torch.from_numpy(wide.to_numpy(float, copy=True))
+    areas = mean_over_k(curves, [int(k) for k in wide.columns])
+    by_draw = pd.Series(areas.numpy(), index=wide.index).groupby("draw").agg(["mean", "count"])
+    means = by_draw["mean"][by_draw["count"] == rows.dataset.nunique()]
+    return torch.from_numpy(means.to_numpy(float, copy=True))
+
+
 def curve_table(measured: Measured) -> pd.DataFrame:
-    """Each strategy's curve of accuracy in a few numbers: `CURVES` as a table."""
-    ks, features = list(measured.ks), measured.features
-    neurons = features.image.shape[1]
+    """Describe the accuracy curve of each strategy by a few numbers.
+
+    Returns:
+        The table `purescope.tables.schemas.CURVES`.
+    """
+    ks, neurons, features = measured.ks, measured.bench.neurons, measured.features
     middle = min(range(len(ks)), key=lambda place: abs(ks[place] - neurons / 2))
     half = halves(features.labels)
+    # The last row of resampled values is the measured value itself.
+    full = torch.cat([measured.resampled_full[:, 0], measured.full[:1]])
     rows = []
     for name in (*measured.strategies, *(["random"] if len(measured.draws) else [])):
         curve, resampled = measured.curve(name)
-        # The last resampled row is the measurement itself.
         curves = torch.cat([resampled, curve[None]])
-        full = torch.cat([measured.resampled_full[:, 0], measured.full[:1]])
-        right = (
-            measured.drawn_right
-            if name == "random"
-            else measured.right[measured.strategies.index(name)].double()
-        )
+        is_random = name == "random"
+        right = measured.random_right if is_random else measured.right_of(name).double()
         rows.append(
             [
                 features.model,
                 features.dataset,
                 name,
-                *_measured(mean_over_k(curves, ks)),
+                *_value_and_interval(mean_over_k(curves, ks)),
                 *_needed(curves, full, ks, neurons),
                 ks[middle],
-                *_measured(curves[:, middle] / full.masked_fill(full == 0, torch.nan)),
+                *_value_and_interval(curves[:, middle] / full.masked_fill(full == 0, torch.nan)),
                 *(mean_over_k(right[:, half == part].mean(1), ks).item() for part in (0, 1)),
             ]
         )
     return check_table(pd.DataFrame(rows, columns=list(CURVES.columns)), CURVES)
 
 
-def _measured(values: Float[Tensor, " resample_and_value"]) -> tuple[float, float, float]:
-    """The last one, and the interval of the others."""
+def _value_and_interval(
+    values: Float[Tensor, " resample_and_value"],
+) -> tuple[float, float, float]:
+    """Return the last value, and the interval of the others."""
     low, high = percentile_interval(values[:-1])
     return values[-1].item(), low.item(), high.item()
 
@@ -138,18 +237,18 @@ def _needed(
     curves: Float[Tensor, "resample_and_value k"],
     full: Float[Tensor, " resample_and_value"],
     ks: list[int],
-    all_: int,
+    neurons: int,
 ) -> tuple[float, float, float]:
-    """Neurons for 95 % of full accuracy, and between which numbers they lie.
+    """Return the number of neurons for 95 % of full accuracy, and its interval.
 
-    Curves wander about the target, so the last k at which one is below says too much: the value is
-    read off the curve that never falls. It lies above all ks at which the curve is below the target
-    in 97.5 % of the resamples, up to the first at which it is not; and from the upper end on, the
-    curve reaches it in 97.5 % of them at every k. Each end needs one test at one k to be right, so
-    both hold in 95 % of samples or more.
+    Curves wander about the target, so the last k below it says too much: the value is read off the
+    rising curve, which never falls. The value is larger than every k at which the curve is below
+    the target in 97.5 % of the resamples, up to the first k at which it is not. From the upper end
+    on, the curve reaches the target in 97.5 % of them at every k. Each end needs one test at one k
+    to be right, so both hold in 95 % of samples or more.
     """
-    if ks[-1] != all_:
-        curves, ks = torch.cat([curves, full[:, None]], dim=1), [*ks, all_]
+    if ks[-1] != neurons:
+        curves, ks = torch.cat([curves, full[:, None]], dim=1), [*ks, neurons]
     over = curves - ENOUGH * full[:, None]
     below, above = percentile_interval(over[:-1])
     zero = torch.zeros((), dtype=torch.float64)
@@ -158,90 +257,143 @@ def _needed(
     return torch.maximum(least, torch.minimum(value, most)).item(), least.item(), most.item()
 
 
-def pooled_difference(areas: pd.DataFrame) -> Difference:
-    """Of the areas of one data set, with the interval they have; of several their mean.
+def compare_models(first: Measured, second: Measured) -> pd.DataFrame:
+    """Compare all metrics of the full embedding and the curves of two models on one dataset.
 
-    The interval of a mean is that of a normal sum of independent ones: two views of the same images
-    make it too narrow.
+    Curves are compared at each k if both models were swept at the same ks, otherwise by their areas
+    only.
 
     Args:
-        areas: rows of comparisons of the same strategies, `k` being `AREA`, one a data set.
+        first, second: sweeps of the same dataset with the same options.
+
+    Returns:
+        The table `purescope.tables.schemas.RIVALS`.
+
+    Raises:
+        InputError: the sweeps are of different images.
     """
-    if len(areas) == 1:
-        row = areas.iloc[0]
-        return Difference(float(row.difference), float(row.low), float(row.high))
-    mean = float(areas.difference.mean())
-    half = NORMAL_975 * math.sqrt(float(np.square(areas.deviation).sum())) / len(areas)
-    return Difference(mean, mean - half, mean + half)
-
-
-def pooled_p(table: pd.DataFrame, *, model: str, strategy: str) -> float:
-    """Permutation p-value of a strategy's mean area over all data sets, among those of the random
-    orders.
-
-    The same orders are drawn for every data set, so this is one test whatever the number of data
-    sets.
-    """
-    rows = table[(table.model == model) & (table.metric == "accuracy")]
-    value, draws = (_mean_areas(rows[rows.strategy == name]) for name in (strategy, "random"))
-    return float(permutation_p(value[0], draws))
-
-
-def _mean_areas(rows: pd.DataFrame) -> Float[Tensor, " draw"]:
-    """Mean accuracy over the ks and over the data sets."""
-    wide = rows.pivot(index=["draw", "dataset"], columns="k", values="value")
-    curves = torch.from_numpy(wide.to_numpy(float, copy=True))
-    areas = mean_over_k(curves, [int(k) for k in wide.columns])
-    means = pd.Series(areas.numpy(), index=wide.index).groupby("draw").mean()
-    return torch.from_numpy(means.to_numpy(float, copy=True))
-
-
-def _pairs(measured: Measured) -> Iterator[tuple[str, str]]:
-    if len(measured.draws):
-        yield from ((name, "random") for name in measured.strategies)
-    if {"high_purity", "low_purity"} <= set(measured.strategies):
-        yield "high_purity", "low_purity"
-
-
-def _compare(measured: Measured, first: str, second: str) -> Iterator[dict[str, object]]:
-    ks = list(measured.ks)
-    (curve, resampled), (other, other_resampled) = (
-        measured.curve(name) for name in (first, second)
+    a, b = first.features, second.features
+    if a.dataset != b.dataset or not torch.equal(a.labels, b.labels):
+        raise InputError(
+            f"{a.model} on {a.dataset}, {len(a.labels)} images; {b.model} on {b.dataset}, "
+            f"{len(b.labels)} images",
+            expected="two models on the same images",
+        )
+    rows = [*_compare_full(first, second), *_compare_curves(first, second)]
+    table = pd.DataFrame(rows, columns=list(RIVALS.columns)).assign(
+        first=a.model, second=b.model, dataset=a.dataset
     )
-    differences = torch.cat([curve - other, area_between(curve, other, ks)[None]])
-    area = area_between(resampled, other_resampled, ks)
-    resampled_differences = torch.cat([resampled - other_resampled, area[:, None]], dim=1)
-    low, high = percentile_interval(resampled_differences)
-    columns = {
-        "difference": differences,
-        "low": low,
-        "high": high,
-        "deviation": resampled_differences.std(0),
-        "mcnemar_p": torch.cat(
-            [mcnemar(_right(measured, first), _right(measured, second)), _nan(1)]
-        ),
-        "percentile": _nan(len(differences)),
-        "permutation_p": _nan(len(differences)),
+    return adjust_models(table)
+
+
+def compare_purity(
+    first: tuple[str, Projections],
+    second: tuple[str, Projections],
+    *,
+    resamples: int,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare the mean relative overlap of two models' neurons in each tower.
+
+    A mean over pairs of neurons is a U-statistic. It varies as if each neuron's own mean counted
+    twice: by 4 zeta / d, where a mean of d independent values has zeta / d (Hoeffding 1948). So
+    resamples are moved to twice their distance from the value.
+
+    Args:
+        first, second: label and projections.
+        resamples: number of bootstrap resamples of the neurons of each model.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Rows like those of `compare_models`.
+    """
+    rows = []
+    for tower in ("image", "text"):
+        values, resampled = [], []
+        for stream, (_, projections) in enumerate((first, second)):
+            overlaps = relative_overlap(getattr(projections, tower))
+            live = overlaps[~overlaps.isnan()]
+            one_group, mean = torch.zeros(len(live), dtype=torch.int64), live.mean()
+            means = bootstrap_means(live, one_group, resamples=resamples, seed=seed + stream)
+            values.append(mean)
+            resampled.append(mean + 2 * (means - mean))
+        rows.append(_model_row("full", ALL, f"{tower}_relative_overlap", values, resampled))
+    table = pd.DataFrame(rows, columns=list(RIVALS.columns))
+    return adjust_models(table.assign(first=first[0], second=second[0], dataset=ALL))
+
+
+def adjust_models(table: pd.DataFrame) -> pd.DataFrame:
+    """Add Holm's p-values over the datasets, for the same strategy, k and metric."""
+    columns = {"p_holm": ("p", holm)}
+    return check_table(adjusted(table, ["strategy", "k", "metric"], columns), RIVALS)
+
+
+def _compare_full(first: Measured, second: Measured) -> Iterator[dict[str, object]]:
+    for place, metric in enumerate(METRICS):
+        values = [first.full[place], second.full[place]]
+        resampled = [first.resampled_full[:, place], second.resampled_full[:, place]]
+        p = mcnemar(first.full_right, second.full_right) if metric == "accuracy" else None
+        if not values[0].isnan():
+            yield _model_row("full", ALL, metric, values, resampled, p)
+
+
+def _compare_curves(first: Measured, second: Measured) -> Iterator[dict[str, object]]:
+    """Return a row for the area of each curve, then, for equal ks, one for each strategy and k."""
+    common = [name for name in first.strategies if name in second.strategies]
+    random = bool(len(first.draws) and len(second.draws))
+    both = [_curves(measured, common, random=random) for measured in (first, second)]
+    for (name, metric, curve), (_, _, other) in zip(*both, strict=True):
+        if not curve[0].isnan().any():
+            areas = [mean_over_k(values, first.ks) for values in curve]
+            other_areas = [mean_over_k(values, second.ks) for values in other]
+            values, resampled = map(list, zip(areas, other_areas, strict=True))
+            yield _model_row(name, AREA, metric, values, resampled)
+    if first.ks == second.ks:
+        for name in common:
+            (value, resamples), (other_value, other_resamples) = (
+                first.curve(name),
+                second.curve(name),
+            )
+            p = mcnemar(first.right_of(name), second.right_of(name))
+            for place, k in enumerate(first.ks):
+                values = [value[place], other_value[place]]
+                resampled = [resamples[:, place], other_resamples[:, place]]
+                yield _model_row(name, str(k), METRICS[0], values, resampled, p[place])
+
+
+def _curves(
+    measured: Measured, strategies: Sequence[str], *, random: bool
+) -> Iterator[tuple[str, str, Curve]]:
+    """Return the curves of strategies, of the purity gap and of random, with name and metric."""
+    for place, metric in enumerate(METRICS):
+        for name in strategies:
+            yield name, metric, measured.curve(name, place)
+        if set(PURITY) <= set(strategies):
+            high, low = (measured.curve(name, place) for name in PURITY)
+            yield "gap", metric, (high[0] - low[0], high[1] - low[1])
+    if random:
+        yield "random", METRICS[0], measured.curve("random")
+
+
+def _model_row(
+    strategy: str,
+    k: str,
+    metric: str,
+    values: list[Tensor],
+    resampled: list[Tensor],
+    p: Tensor | None = None,
+) -> dict[str, object]:
+    """Return a row of `RIVALS`; without an exact p-value, p is that of the bootstrap."""
+    differences = resampled[0] - resampled[1]
+    low, high = percentile_interval(differences)
+    return {
+        "strategy": strategy,
+        "k": k,
+        "metric": metric,
+        "first_value": values[0].item(),
+        "second_value": values[1].item(),
+        "difference": (values[0] - values[1]).item(),
+        "low": low.item(),
+        "high": high.item(),
+        "p": (bootstrap_p(differences) if p is None else p).item(),
     }
-    if second == "random":
-        drawn = measured.draws[:, :, 0]
-        values = torch.cat([curve, mean_over_k(curve, ks)[None]])
-        draws = torch.cat([drawn, mean_over_k(drawn, ks)[:, None]], dim=1)
-        columns["percentile"] = percentile_of(values, draws)
-        columns["permutation_p"] = permutation_p(values, draws)
-    for place, k in enumerate([*map(str, ks), AREA]):
-        yield {"first": first, "second": second, "k": k} | {
-            name: column[place].item() for name, column in columns.items()
-        }
-
-
-def _right(measured: Measured, name: str) -> Tensor:
-    return (
-        measured.random.typical_right
-        if name == "random"
-        else measured.right[measured.strategies.index(name)]
-    )
-
-
-def _nan(count: int) -> Float[Tensor, " test"]:
-    return torch.full((count,), torch.nan, dtype=torch.float64)

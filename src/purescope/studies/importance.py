@@ -1,8 +1,8 @@
-"""Which neurons does a result rest on, and are they the pure ones?
+"""Which neurons does a result depend on, and are these the pure ones?
 
-The experiment's ``analyze_neuron_importance`` ablates one neuron at a time; `neuron_importance`
-gives the same accuracy drops exactly, all at once, with what an accuracy in steps of one image
-cannot show: loss and margin.
+The experiment's ``analyze_neuron_importance`` ablates one neuron at a time. `neuron_importance`
+computes exactly the same accuracy drops, for all neurons together. It adds loss and margin, which
+change in smaller steps than one image.
 """
 
 import pandas as pd
@@ -21,12 +21,11 @@ from purescope.maths.significance import partial_spearman, spearman, spearman_in
 
 KEY = ["model", "dataset", "ablation"]
 
-_HALVINGS = 60  # of an interval of length 2: below float64's spacing
+_HALVINGS = 60  # an interval of length 2 is then shorter than float64's spacing
 
-# Importance, and the sign that makes more of it mean that a neuron matters more.
+# Measures of importance, each with the sign that makes a larger value mean a larger importance.
 _IMPORTANCE = {"accuracy_drop": 1, "loss_change": 1, "margin_change": -1}
-_PURITY = ("both", "image", "text")
-_GIVEN = ("image_norm", "text_norm", "variance")
+_COVARIATES = ("image_norm", "text_norm", "variance")
 
 
 def neuron_importance(
@@ -36,49 +35,50 @@ def neuron_importance(
     ablation: str = "zero",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What is lost without each neuron: one row a neuron, the most important first.
+    """Measure what is lost without each neuron.
 
     Args:
-        features: of one model on one data set.
-        projections: of the same model, to add how pure its neurons are.
-        ablation: what the neuron is set to, see `purescope.maths.cells.ablation_values`.
-        seed: of an ablation that draws.
+        features: features of one model on one dataset.
+        projections: projections of the same model, to add the purity of its neurons.
+        ablation: the value that the neuron is set to, see `purescope.maths.cells.ablation_values`.
+        seed: seed of an ablation that draws.
 
     Returns:
-        ``model``, ``dataset``, ``ablation``; ``neuron``; ``accuracy_drop`` (accuracy with all
-        neurons less accuracy without this one, -1 to 1) with its 95 % interval ``low`` to ``high``
-        over images, see `drop_interval`; ``loss_change``, in nats, and ``margin_change`` (without
-        this neuron less with all, see `purescope.maths.leave_one_out.leave_one_out`); ``variance``
-        of its activation over the images. With projections also ``image_norm``, ``text_norm`` (of
-        its weights), ``image_purity``, ``text_purity`` and ``total_overlap``. Equal accuracy drops
-        stand in the order of their loss changes.
+        One row for each neuron, the most important first; of equal accuracy drops, the larger loss
+        change first. Columns ``model``, ``dataset``, ``ablation``; ``neuron``; ``accuracy_drop``
+        (accuracy with all neurons minus accuracy without this one, -1 to 1) with its 95 % interval
+        ``low`` to ``high`` over images, see `drop_interval`; ``loss_change``, in nats, and
+        ``margin_change`` (without this neuron minus with all, see
+        `purescope.maths.leave_one_out.leave_one_out`); ``variance`` of its activation over the
+        images. With projections also ``image_norm``, ``text_norm`` (of its weights),
+        ``image_purity``, ``text_purity`` and ``total_overlap``.
 
     Raises:
         InputError: the ablation is unknown, or the projections are of another number of neurons.
 
     Examples:
-        Without its one neuron an image is like no class, and a tie goes to the first:
+        Without its only neuron an image is similar to no class, and a tie goes to the first class:
 
         >>> eye = torch.eye(3)
-        >>> features = Features(eye, eye, torch.arange(3), ("cat", "dog", "owl"), model="a", dataset="pets")
-        >>> neuron_importance(features).set_index("neuron").accuracy_drop.sort_index().round(3).tolist()
+        >>> table = neuron_importance(Features(eye, eye, torch.arange(3), ("cat", "dog", "owl")))
+        >>> table.set_index("neuron").accuracy_drop.sort_index().round(3).tolist()
         [0.0, 0.333, 0.333]
     """
-    return _neuron_table(
-        features, projections, ablation, _left_out(features, projections, ablation, seed)
-    )
+    without = _leave_one_out(features, projections, ablation, seed)
+    return _neuron_table(features, projections, ablation, without)
 
 
 def class_importance(features: Features, *, ablation: str = "zero", seed: int = 0) -> pd.DataFrame:
-    """What each class loses without each neuron: one row a neuron and class, in their order.
+    """Measure what each class loses without each neuron; arguments as in `neuron_importance`.
 
-    Columns: ``model``, ``dataset``, ``ablation``, ``neuron``, ``class`` and ``recall_drop``, the
-    class's recall with all neurons less its recall without this one; NaN for a class without
-    images. Arguments as in `neuron_importance`.
+    Returns:
+        One row for each neuron and class, in their order. Columns ``model``, ``dataset``,
+        ``ablation``, ``neuron``, ``class`` and ``recall_drop``, the recall of the class with all
+        neurons minus its recall without this one; NaN for a class without images.
 
     Examples:
         >>> eye = torch.eye(2)
-        >>> features = Features(eye, eye, torch.arange(2), ("cat", "dog"), model="a", dataset="pets")
+        >>> features = Features(eye, eye, torch.arange(2), ("cat", "dog"))
         >>> class_importance(features)[["neuron", "class", "recall_drop"]]
            neuron class  recall_drop
         0       0   cat          0.0
@@ -86,7 +86,7 @@ def class_importance(features: Features, *, ablation: str = "zero", seed: int = 
         2       1   cat          0.0
         3       1   dog          1.0
     """
-    return _class_table(features, ablation, _left_out(features, None, ablation, seed))
+    return _class_table(features, ablation, _leave_one_out(features, None, ablation, seed))
 
 
 def importance_tables(
@@ -96,30 +96,30 @@ def importance_tables(
     ablation: str = "zero",
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What `neuron_importance` and `class_importance` give, measured once; arguments and errors as
-    there.
+    """Return the tables of `neuron_importance` and `class_importance`, measured together.
+
+    Arguments and errors are the same as there.
     """
-    without = _left_out(features, projections, ablation, seed)
-    return _neuron_table(features, projections, ablation, without), _class_table(
-        features, ablation, without
-    )
+    without = _leave_one_out(features, projections, ablation, seed)
+    neurons = _neuron_table(features, projections, ablation, without)
+    return neurons, _class_table(features, ablation, without)
 
 
 def importance_and_purity(table: pd.DataFrame) -> pd.DataFrame:
-    """Are pure neurons the important ones? Rank correlations over the neurons of what
-    `neuron_importance` gave.
+    """Correlate importance with purity over the neurons: are pure neurons the important ones?
 
     Args:
-        table: of one or more models and data sets, with projections. Dead neurons, which have no
-            purity, are left out.
+        table: tables of `neuron_importance` with projections, of one or more models and datasets.
+            Dead neurons, which have no purity, are left out.
 
     Returns:
-        One row for each model, data set, ablation, ``importance`` (accuracy_drop, loss_change,
-        margin_change, each such that more of it means that a neuron matters more) and ``purity``
-        (of both towers, as the experiment ranks by it, or of one): Spearman's ``rho`` with its 95 %
-        interval ``low`` to ``high`` over neurons, and ``partial`` with ``partial_low`` to
-        ``partial_high``, given the norms of the neuron's weights and the variance of its
-        activation, which takes out what is linear in their ranks. ``neurons`` is their number.
+        One row for each model, dataset, ablation, ``importance`` (accuracy_drop, loss_change,
+        margin_change, with signs so that a larger value means a larger importance) and ``purity``
+        (of both towers, as the experiment ranks by it, or of one). Spearman's ``rho`` has a 95 %
+        interval ``low`` to ``high`` over neurons. ``partial``, with ``partial_low`` to
+        ``partial_high``, is the correlation given the norms of the neuron's weights and the
+        variance of its activation, without what is linear in their ranks. ``neurons`` is the number
+        of neurons.
 
     Raises:
         InputError: the table has no purity, or too few neurons for an interval.
@@ -130,28 +130,25 @@ def importance_and_purity(table: pd.DataFrame) -> pd.DataFrame:
             fix="give neuron_importance the model's projections",
         )
     rows = []
-    for key, part in table.groupby(KEY, sort=False):
-        alive = part[part.total_overlap.notna()]
-        given = torch.tensor(alive[[*_GIVEN]].to_numpy().T)
-        pure = {
-            "both": 1 / alive.total_overlap,
-            "image": alive.image_purity,
-            "text": alive.text_purity,
+    for key, group in table.groupby(KEY, sort=False):
+        live = group[group.total_overlap.notna()]
+        covariates = torch.tensor(live[[*_COVARIATES]].to_numpy().T)
+        purities = {
+            "both": 1 / live.total_overlap,
+            "image": live.image_purity,
+            "text": live.text_purity,
         }
         for importance, sign in _IMPORTANCE.items():
-            matters = torch.tensor(sign * alive[importance].to_numpy())
-            for towers in _PURITY:
-                row = dict(zip(KEY, key, strict=True)) | {
-                    "importance": importance,
-                    "purity": towers,
-                }
-                rows.append(
-                    row | _correlation(torch.tensor(pure[towers].to_numpy()), matters, given)
-                )
+            importances = torch.tensor(sign * live[importance].to_numpy())
+            for towers, values in purities.items():
+                row = dict(zip(KEY, key, strict=True))
+                row |= {"importance": importance, "purity": towers}
+                purity_values = torch.tensor(values.to_numpy())
+                rows.append(row | _correlation(purity_values, importances, covariates))
     return pd.DataFrame(rows)
 
 
-def _left_out(
+def _leave_one_out(
     features: Features, projections: Projections | None, ablation: str, seed: int
 ) -> LeaveOneOut:
     neurons = features.image.shape[1]
@@ -190,10 +187,8 @@ def _neuron_table(
             "text_purity": purity(projections.text),
             "total_overlap": total_overlap(projections),
         }
-    table = _named(
-        pd.DataFrame({name: values.numpy() for name, values in columns.items()}), features, ablation
-    )
-    return table.sort_values(
+    table = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
+    return _with_key(table, features, ablation).sort_values(
         ["accuracy_drop", "loss_change"], ascending=False, kind="stable", ignore_index=True
     )
 
@@ -206,51 +201,55 @@ def _class_table(features: Features, ablation: str, without: LeaveOneOut) -> pd.
     table = pd.DataFrame(
         {"recall_drop": without.recall_drop.flatten().numpy()}, index=rows
     ).reset_index()
-    return _named(table, features, ablation)
+    return _with_key(table, features, ablation)
 
 
-def _named(table: pd.DataFrame, features: Features, ablation: str) -> pd.DataFrame:
-    for place, name in enumerate((features.model, features.dataset, ablation)):
-        table.insert(place, KEY[place], name)
+def _with_key(table: pd.DataFrame, features: Features, ablation: str) -> pd.DataFrame:
+    for place, value in enumerate((features.model, features.dataset, ablation)):
+        table.insert(place, KEY[place], value)
     return table
 
 
 def _correlation(
     x: Float[Tensor, " neuron"],
     y: Float[Tensor, " neuron"],
-    given: Float[Tensor, "covariate neuron"],
+    covariates: Float[Tensor, "covariate neuron"],
 ) -> dict[str, float]:
-    rho, partial = spearman(x, y), partial_spearman(x, y, given)
+    rho, partial = spearman(x, y), partial_spearman(x, y, covariates)
     low, high = spearman_interval(rho, len(x))
-    partial_low, partial_high = spearman_interval(partial, len(x), covariates=len(given))
-    named = {"rho": rho, "low": low, "high": high, "partial": partial}
-    named |= {"partial_low": partial_low, "partial_high": partial_high}
-    return {name: value.item() for name, value in named.items()} | {"neurons": len(x)}
+    partial_low, partial_high = spearman_interval(partial, len(x), covariates=len(covariates))
+    columns = {"rho": rho, "low": low, "high": high, "partial": partial}
+    columns |= {"partial_low": partial_low, "partial_high": partial_high}
+    return {name: value.item() for name, value in columns.items()} | {"neurons": len(x)}
 
 
 def drop_interval(
     lost: Int64[Tensor, "*cell"], gained: Int64[Tensor, "*cell"], samples: int
 ) -> tuple[Float[Tensor, "*cell"], Float[Tensor, "*cell"]]:
-    """95 % interval of an accuracy drop, from the numbers of samples that one change made wrong and
-    made right.
+    """Return the 95 % interval of an accuracy drop, from the numbers of samples lost and gained.
 
-    The drops that Tango's score test for paired fractions (Statistics in Medicine 17, 1998) does
-    not reject: ``|lost - gained - n drop| <= 1.96 sqrt(n (2 q + drop (1 - drop)))``, q being the
-    likeliest share gained given the drop. Most neurons flip a few images or none, of which a
-    bootstrap would make an interval of length 0; this one says how rare a flip may be and yet not
-    be seen.
+    It holds the drops that Tango's score test for paired fractions (Statistics in Medicine 17,
+    1998) does not reject: ``|lost - gained - n drop| <= 1.96 sqrt(n (2 q + drop (1 - drop)))``,
+    where q is the likeliest fraction gained given the drop. Most neurons change a few images or
+    none, for which a bootstrap has an interval of length 0. This interval says how often a change
+    may happen and still not be observed.
+
+    Args:
+        lost, gained: numbers of samples that a change makes wrong, and makes right.
+        samples: number of all samples.
 
     Examples:
-        Nothing flipped in 1,000 images, and 30 lost against 10 gained:
+        No change in 1,000 images, and 30 images lost against 10 gained:
 
         >>> low, high = drop_interval(torch.tensor([0, 30]), torch.tensor([0, 10]), 1000)
         >>> low.round(decimals=4), high.round(decimals=4)
-        (tensor([-0.0038,  0.0080], dtype=torch.float64), tensor([0.0038, 0.0336], dtype=torch.float64))
+        (tensor([-0.0038,  0.0080], dtype=torch.float64),
+         tensor([0.0038, 0.0336], dtype=torch.float64))
     """
-    found = (lost - gained).double() / samples
+    drop = (lost - gained).double() / samples
     return (
-        _limit(lost, gained, samples, -torch.ones_like(found), found, NORMAL_975),
-        _limit(lost, gained, samples, found, torch.ones_like(found), -NORMAL_975),
+        _limit(lost, gained, samples, -torch.ones_like(drop), drop, NORMAL_975),
+        _limit(lost, gained, samples, drop, torch.ones_like(drop), -NORMAL_975),
     )
 
 
@@ -262,8 +261,9 @@ def _limit(
     high: Float[Tensor, "*cell"],
     z: float,
 ) -> Float[Tensor, "*cell"]:
-    """The drop between `low` and `high` at which the score statistic, which falls as the drop
-    grows, is z.
+    """Return the drop between `low` and `high` at which the score statistic is z.
+
+    The statistic decreases as the drop increases.
     """
     for _ in range(_HALVINGS):
         drop = (low + high) / 2

@@ -1,10 +1,11 @@
-"""What single neurons are like, in tables from which a page can show them.
+"""Describe single neurons in tables from which a page can show them.
 
-Of each neuron: its overlaps and ranks, the images that activate it most and least, the words
-closest to it, the strategies that keep it, its cosines with the others. Everything that is shown of
-a neuron comes from here, so that a reader of the tables needs neither model nor images.
+The tables hold for each neuron its overlaps and ranks, the images that activate it most and least,
+as thumbnails too, the words closest to it, its place in the order of each strategy, and its cosines
+with the other neurons. A reader of the tables needs neither the model nor the images.
 """
 
+import io
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -14,13 +15,14 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Float16, Int64
+from PIL import Image
 from torch import Tensor
 
-from purescope.datasets.dataset import make_names_unique
+from purescope.datasets.dataset import Dataset, make_names_unique
 from purescope.datasets.prompts import vocabulary
-from purescope.errors import InputError, near_miss
+from purescope.errors import DatasetError, InputError, near_miss
 from purescope.features.cache import Cache
-from purescope.features.extraction import text_features
+from purescope.features.extraction import Progress, quiet, text_features
 from purescope.features.features import Features
 from purescope.maths.bases import BASES
 from purescope.maths.measures import MEASURES
@@ -35,8 +37,8 @@ from purescope.maths.overlaps import (
 from purescope.maths.strategies import order_neurons
 from purescope.models.model import Model
 from purescope.parallel import on_each_core
-from purescope.studies.confusions import confusion_table
 from purescope.studies.importance import importance_tables
+from purescope.studies.sanity import confusion_table
 from purescope.studies.sweeps import Measured
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.cosines import TOWERS
@@ -49,21 +51,33 @@ from purescope.tables.schemas import (
     IMPORTANCE,
     NEURONS,
     ORDERS,
+    THUMBNAILS,
     WORDS,
 )
 
+EXAMPLES_EACH = 5  # images at each end of a neuron
+WORDS_EACH = 8  # words of a neuron
+SIDE = 48  # pixels of the longer side of a thumbnail
+
+_QUALITY = 50  # of WebP: a drawing or photograph of 48 pixels takes about 500 bytes
+_BLOCK = 1 << 20  # numbers that a core copies at a time of some neurons' activations
+
+PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
+"""The schemas of the tables that `portrait` returns."""
+
 
 def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> pd.DataFrame:
-    """One row a neuron, purest first, in the experiment's order.
-
-    Columns: ``rank`` (1 = purest), ``neuron`` (index), ``image_overlap``, ``text_overlap`` (0 to
-    1), ``total_overlap`` (the experiment's score), ``image_purity``, ``text_purity`` (from 1 up).
-    NaN where a neuron is dead.
+    """Return one row for each neuron, purest first, in the experiment's order.
 
     Args:
-        projections: both towers'.
-        measures: more columns, ``image_NAME`` and ``text_NAME`` of each name in
-            `purescope.maths.measures.MEASURES`.
+        projections: projections of both towers.
+        measures: names in `purescope.maths.measures.MEASURES`, each of which adds the columns
+            ``image_NAME`` and ``text_NAME``.
+
+    Returns:
+        Columns ``rank`` (1 = purest), ``neuron`` (index), ``image_overlap``, ``text_overlap`` (0 to
+        1), ``total_overlap`` (the experiment's score), ``image_purity``, ``text_purity`` (from 1
+        up). NaN where a neuron is dead.
 
     Raises:
         InputError: a measure is unknown.
@@ -97,10 +111,10 @@ def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> p
 
 
 def cosine_maps(projections: Projections) -> dict[str, Float16[np.ndarray, "neuron neuron"]]:
-    """Cosines of the neurons of each tower, ``image`` and ``text``, in their own numbering; 0 for a
-    dead one.
+    """Return the cosines between the neurons of each tower, ``image`` and ``text``.
 
-    Half precision: a thousandth of a cosine is more than a picture shows.
+    Rows and columns are neurons by index; a dead neuron has cosine 0 with all. Half precision is
+    enough: a picture does not show a thousandth of a cosine.
 
     Examples:
         >>> import torch
@@ -110,88 +124,155 @@ def cosine_maps(projections: Projections) -> dict[str, Float16[np.ndarray, "neur
     return {tower: cosine_gram(getattr(projections, tower)).half().numpy() for tower in TOWERS}
 
 
-EXAMPLES_EACH = 5  # images at either end
-
-_NUMBERS = 1 << 20  # that a core takes at a time, of a copy of some neurons' activations
-
-
 def example_table(features: Features) -> pd.DataFrame:
-    """The `EACH` images at either end of each neuron: `purescope.tables.schemas.EXAMPLES`; of equal
-    ones the lower index.
+    """Return the `EXAMPLES_EACH` images at both ends of each neuron.
 
-    Of fewer images, all stand at both ends.
+    Of images with equal activations the one of lower index comes first. If there are fewer images,
+    all stand at both ends.
+
+    Returns:
+        The table `purescope.tables.schemas.EXAMPLES`.
     """
     images, neurons = features.image.shape
     each = min(EXAMPLES_EACH, images)
-    found = _ends(features.image, each)
-    activation = features.image.T[torch.arange(neurons)[:, None, None], found]
+    examples = _images_at_ends(features.image, each)
+    activation = features.image.T[torch.arange(neurons)[:, None, None], examples]
     places = torch.arange(1, each + 1)
     index = pd.MultiIndex.from_product(
         [range(neurons), torch.stack([places, -places]).flatten().tolist()],
         names=["neuron", "place"],
     )
-    chosen = found.flatten()
+    image = examples.flatten()
     table = pd.DataFrame(
-        {"image": chosen, "activation": activation.flatten().double()}, index=index
+        {"image": image, "activation": activation.flatten().double()}, index=index
     ).reset_index()
     names = pd.array(features.classes, dtype=STRINGS)
-    table["class"] = names[features.labels[chosen].numpy()]
+    table["class"] = names[features.labels[image].numpy()]
     return check_table(table.assign(model=features.model, dataset=features.dataset), EXAMPLES)
 
 
-def _ends(image: Float[Tensor, "image neuron"], each: int) -> Int64[Tensor, "neuron 2 each"]:
-    """The images at the upper and at the lower end of each neuron."""
+def _images_at_ends(
+    image: Float[Tensor, "image neuron"], each: int
+) -> Int64[Tensor, "neuron 2 each"]:
+    """Return the images at the upper and at the lower end of each neuron."""
 
-    def of_some(block: Tensor) -> Tensor:
+    def of_block(block: Tensor) -> Tensor:
         rows = block.T.contiguous()
         return torch.stack([_largest(rows, each), _largest(-rows, each)], dim=1)
 
-    neurons = max(1, min(64, _NUMBERS // len(image)))
-    return torch.cat([*on_each_core(of_some, image.split(neurons, dim=1))])
+    neurons = max(1, min(64, _BLOCK // len(image)))
+    return torch.cat([*on_each_core(of_block, image.split(neurons, dim=1))])
 
 
 def _largest(rows: Float[Tensor, "neuron image"], count: int) -> Int64[Tensor, "neuron count"]:
-    """Where they are in each row, from the largest on; of equal ones the lower index, which topk
-    does not promise.
+    """Return the places of the largest values in each row, in descending order.
+
+    Of equal values the one of lower index comes first, which topk does not promise.
     """
-    near = rows >= rows.topk(count).values[:, -1:]
-    if near.sum() == count * len(rows):
-        columns = near.nonzero()[:, 1].view(-1, count)
-        return columns.gather(
-            1, rows.gather(1, columns).argsort(dim=1, descending=True, stable=True)
-        )
+    is_large = rows >= rows.topk(count).values[:, -1:]
+    if is_large.sum() == count * len(rows):
+        columns = is_large.nonzero()[:, 1].view(-1, count)
+        descending = rows.gather(1, columns).argsort(dim=1, descending=True, stable=True)
+        return columns.gather(1, descending)
     return rows.argsort(dim=1, descending=True, stable=True)[:, :count]
 
 
-def neuron_portraits(label: str, projections: Projections | None, *, seed: int = 0) -> pd.DataFrame:
-    """The model's neurons, purest first, beside what random weights overlap:
-    `purescope.tables.schemas.NEURONS`.
+def thumbnail_table(
+    examples: pd.DataFrame, sets: Iterable[Dataset], *, progress: Progress = quiet
+) -> pd.DataFrame:
+    """Return a thumbnail of every image that stands among the examples.
 
     Args:
-        label: the model's.
-        projections: None gives no rows.
-        seed: of the random weights.
+        examples: rows of `purescope.tables.schemas.EXAMPLES`, of any models.
+        sets: datasets that have images; each example is read once more.
+        progress: wraps the reading, for a progress bar.
+
+    Returns:
+        The table `purescope.tables.schemas.THUMBNAILS`.
+
+    Warns:
+        UserWarning: an image cannot be read any more; it has no thumbnail.
+    """
+    tables = [pd.DataFrame(columns=list(THUMBNAILS.columns))]
+    for dataset in sets:
+        images = sorted({int(image) for image in examples.image[examples.dataset == dataset.name]})
+        label = f"Thumbnails of {dataset.name}"
+        files = [*progress(_thumbnails(dataset, images), label, len(images))]
+        columns = {"dataset": dataset.name, "image": images, "thumbnail": files}
+        table = pd.DataFrame(columns)
+        missing = table.thumbnail.isna()
+        if missing.any():
+            what = f"{missing.sum()} image{'s' if missing.sum() > 1 else ''} of {dataset.name}"
+            first = table.image[missing].iloc[0]
+            warnings.warn(f"{what} cannot be shown, first {first}", stacklevel=2)
+        tables.append(table[~missing])
+    filled = [table for table in tables if len(table)] or tables[:1]
+    return check_table(pd.concat(filled, ignore_index=True), THUMBNAILS)
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """Return a WebP file of the image, with sides of at most `SIDE` pixels.
+
+    Transparent parts become white.
+
+    Examples:
+        >>> len(thumbnail(Image.new("RGB", (640, 480), "red"))) < 200
+        True
+    """
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")  # a copy, because the next line works in place
+    image.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=_QUALITY, method=2)
+    return file.getvalue()
+
+
+def _thumbnails(dataset: Dataset, images: Sequence[int]) -> Iterable[bytes | None]:
+    def make(index: int) -> bytes | None:
+        try:
+            return thumbnail(dataset.images[index])
+        except DatasetError:
+            return None
+
+    return on_each_core(make, images)
+
+
+def neuron_portraits(label: str, projections: Projections | None, *, seed: int = 0) -> pd.DataFrame:
+    """Return the model's neurons, purest first, beside the overlaps of random weights.
+
+    Args:
+        label: label of the model.
+        projections: projections of the model; None gives no rows.
+        seed: seed of the random weights.
+
+    Returns:
+        The table `purescope.tables.schemas.NEURONS`.
     """
     if projections is None:
         return check_table(pd.DataFrame(columns=list(NEURONS.columns)), NEURONS)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of dead neurons, which the sweep has told
+        warnings.simplefilter("ignore")  # of dead neurons, because the sweep has warned
         table = neuron_table(projections)
     generator = torch.Generator().manual_seed(seed)
     for tower, weights in (("image", projections.image), ("text", projections.text)):
-        drawn = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
-        table[f"{tower}_random"] = overlap(drawn).sort().values.numpy()
+        random = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
+        table[f"{tower}_random"] = overlap(random).sort().values.numpy()
     return check_table(table.assign(model=label), NEURONS)
 
 
 def order_table(measured: Measured) -> pd.DataFrame:
-    """The neurons in the order of each strategy that was swept: `purescope.tables.schemas.ORDERS`.
+    """Return the neurons in the order of each strategy that was swept.
 
-    A strategy that looks at labels is fitted on all images here; the sweep fits it on one half and
-    judges it on the other.
+    A strategy that uses labels is fitted on all images here; the sweep fits it on one half and
+    evaluates it on the other.
 
     Args:
-        measured: the sweep of a model on a data set.
+        measured: the sweep of a model on a dataset.
+
+    Returns:
+        The table `purescope.tables.schemas.ORDERS`.
     """
     features, bench = measured.features, measured.bench
     names = [name for name in measured.strategies if name not in BASES]
@@ -208,36 +289,35 @@ def order_table(measured: Measured) -> pd.DataFrame:
     return check_table(table, ORDERS)
 
 
-WORDS_EACH = 8  # words of a neuron
-
-
 def word_table(
     text: Float[Tensor, "word neuron"], words: Sequence[str], *, model: str, dataset: str
 ) -> pd.DataFrame:
-    """The `EACH` words that activate each neuron most beyond what words do:
-    `purescope.tables.schemas.WORDS`.
+    """Return the `WORDS_EACH` words that activate each neuron most, relative to other words.
 
-    The score is the activation by a word less the neuron's mean over all words, in their standard
-    deviations: most neurons lean to one side whatever is said. Of equal words the first is closer;
-    a neuron that tells none apart has none.
+    The score is the activation by a word minus the neuron's mean over all words, in units of their
+    standard deviation, because most neurons lean to one side whatever the word. Of equal words the
+    first is closer; a neuron with the same activation for all words has none.
 
     Args:
         text: unit rows, one for each word; two or more.
-        words: no two the same.
+        words: the words, all different.
         model, dataset: names for the table.
+
+    Returns:
+        The table `purescope.tables.schemas.WORDS`.
     """
     deviation = centre(text.T, "words")
     spread = deviation.square().mean(dim=1, keepdim=True).sqrt()
-    tells = (spread[:, 0] > 0).nonzero()[:, 0]
-    scores = deviation[tells] / spread[tells]
+    varying = (spread[:, 0] > 0).nonzero()[:, 0]
+    scores = deviation[varying] / spread[varying]
     each = min(WORDS_EACH, len(words))
     closest = scores.argsort(dim=1, descending=True, stable=True)[:, :each]
     table = pd.DataFrame(
         {
             "model": model,
             "dataset": dataset,
-            "neuron": tells.repeat_interleave(each).numpy(),
-            "place": torch.arange(1, each + 1).repeat(len(tells)).numpy(),
+            "neuron": varying.repeat_interleave(each).numpy(),
+            "place": torch.arange(1, each + 1).repeat(len(varying)).numpy(),
             "word": pd.array(words, dtype=STRINGS)[closest.flatten().numpy()],
             "score": scores.gather(1, closest).flatten().numpy(),
         }
@@ -248,12 +328,13 @@ def word_table(
 def vocabulary_table(
     model: Model, protocol: str, cache: Cache | str | os.PathLike[str] | None = None
 ) -> pd.DataFrame:
-    """`word_table` of a general vocabulary, see `purescope.datasets.prompts.vocabulary`; once a
-    model, a thousand sentences.
+    """Return `word_table` of a general vocabulary, see `purescope.datasets.prompts.vocabulary`.
+
+    It encodes a thousand sentences, once for each model.
 
     Args:
-        model: whose text tower says what a word activates.
-        protocol: whose plain template the words are put into, ``native`` or ``paper``.
+        model: the model whose text tower encodes the words.
+        protocol: ``native`` or ``paper``; the words are put into its plain template.
         cache: a folder where features are kept, as for `purescope.features.extraction.extract`.
     """
     words = vocabulary(protocol)
@@ -262,20 +343,15 @@ def vocabulary_table(
     )
 
 
-PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
-"""What `portrait` gives."""
-
-
 def portrait(measured: Measured) -> dict[str, pd.DataFrame]:
-    """What a sweep was made of, neuron by neuron and class by class.
+    """Describe a sweep neuron by neuron and class by class.
 
     Args:
-        measured: the sweep of a model on a data set; its ablation and seed are those of the
-            importance too.
+        measured: the sweep of a model on a dataset; importance uses its ablation and seed.
 
     Returns:
-        The tables `PORTRAIT` by name, see `purescope.tables.schemas`. Classes of one name are told
-        apart by a number.
+        The tables `PORTRAIT` by name, see `purescope.tables.schemas`. Classes of the same name get
+        a number.
 
     Raises:
         InputError: the projections are of another number of neurons.

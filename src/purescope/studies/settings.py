@@ -1,4 +1,4 @@
-"""The options of a sweep: everything that changes its numbers, and the defaults."""
+"""The options of a sweep, with their defaults: everything that changes its numbers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ RESAMPLES = 10_000
 OwnOrder: TypeAlias = Sequence[int] | Tensor | npt.NDArray[np.int64]
 PURITY = ("high_purity", "low_purity")
 
-_TAKEN = ("full", "random", "gap", "chance", "")  # names with a meaning in the tables
+_RESERVED = ("full", "random", "gap", "chance", "")  # names that have a meaning in the tables
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Options:
     """The options of a sweep; every field changes numbers. `purescope.sweep` explains them.
 
     Args:
-        orders: orders of the user's own by name, each a permutation of the neurons, the first kept
-            first.
+        orders: the user's own orders by name; each is a permutation of the neurons, and its first
+            neurons are kept first.
 
     Raises:
         InputError: an option is unknown or out of range, or two do not go together.
@@ -53,27 +53,27 @@ class Options:
     orders: Mapping[str, OwnOrder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        named: list[tuple[str, str, Iterable[str]]] = [
+        choices: list[tuple[str, str, Iterable[str]]] = [
             ("space", self.space, SPACES),
             ("measure", self.measure, MEASURES),
             ("towers", self.towers, TOWERS),
             ("ablation", self.ablation, ABLATIONS),
             *(("strategy", name, all_strategies()) for name in self.strategies),
         ]
-        for what, name, known in named:
+        for option, name, known in choices:
             if name not in known:
-                raise InputError(f"unknown {what} {name!r}", **near_miss(name, known))
+                raise InputError(f"unknown {option} {name!r}", **near_miss(name, known))
         if len(set(self.strategies)) < len(self.strategies):
             raise InputError(
                 f"strategies {', '.join(self.strategies)}", expected="each of them once"
             )
-        for what, count, least in (("draws", self.draws, 0), ("resamples", self.resamples, 1)):
+        for option, count, least in (("draws", self.draws, 0), ("resamples", self.resamples, 1)):
             if isinstance(count, bool) or not isinstance(count, int) or count < least:
-                raise InputError(f"{what} = {count}", expected=f"{least} or more")
+                raise InputError(f"{option} = {count}", expected=f"{least} or more")
         if self.renormalise and self.ablation != "zero":
             raise InputError(
                 f"renormalise, and ablation {self.ablation!r}",
-                expected="one of the two: a neuron that class features have lost adds nothing to a "
+                expected="one of the two: a neuron dropped from class features adds nothing to a "
                 "logit",
                 fix="leave out renormalise, or use ablation 'zero'",
             )
@@ -82,17 +82,17 @@ class Options:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The strategies and the orders of the user's own."""
+        """The names of the strategies and of the user's own orders."""
         return (*self.strategies, *self.orders)
 
 
 def _checked_order(name: str, order: Any) -> tuple[int, ...]:
-    """Return an order of the user's own as plain numbers.
+    """Return the user's own order as plain numbers.
 
     Raises:
-        InputError: its name is taken, or it is no permutation.
+        InputError: its name is reserved or that of a strategy, or it is no permutation.
     """
-    if not isinstance(name, str) or name in (*_TAKEN, *all_strategies()):
+    if not isinstance(name, str) or name in (*_RESERVED, *all_strategies()):
         raise InputError(
             f"an order called {name!r}",
             expected="a name that no strategy has",
@@ -111,8 +111,7 @@ def _checked_order(name: str, order: Any) -> tuple[int, ...]:
 
 
 def all_strategies() -> list[str]:
-    """Return the strategies that a sweep can add to the random orders and the full embedding,
-    which it always has.
+    """Return the strategies that a sweep can measure besides random orders and all neurons.
 
     Examples:
         >>> all_strategies()[:2]

@@ -1,5 +1,6 @@
-"""The sweep: every strategy, draw and k on one set of features; encoded once, ordered once, each k
-a prefix.
+"""Evaluate every strategy, every random order and every k on the features of one model and dataset.
+
+Images are encoded once and each order is made once; each k keeps the first k neurons of an order.
 """
 
 import warnings
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Float64, Int32
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from purescope.features.features import Features
@@ -25,46 +26,44 @@ from purescope.maths.intervals import (
 from purescope.maths.overlaps import Projections
 from purescope.maths.silhouette import has_silhouette, silhouette_strata
 from purescope.maths.strategies import STRATEGIES
-from purescope.studies.bench import SILHOUETTE_DRAWS, Bench, ByImage, Draws
+from purescope.studies.bench import SILHOUETTE_DRAWS, Bench, ByImage, RandomResults, warn_of_dead
 from purescope.studies.settings import DRAWS, PURITY, RESAMPLES, Options, OwnOrder
 from purescope.tables.columns import METRICS
 from purescope.tables.files import check_table
 from purescope.tables.result_table import ResultTable
 
-FEW_IMAGES, FEW_OF_CLASS = (
-    15,
-    10,
-)  # right or wrong images, and images of a class, below which the bootstrap fails
+# The bootstrap fails below so many right or wrong images, and below so many images of a class.
+FEW_IMAGES, FEW_OF_CLASS = 15, 10
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
     """The results of a sweep of one model on one dataset, image by image where tests need it.
 
-    `metric` is one of `purescope.tables.columns.METRICS`, in that order; NaN where there is no
-    silhouette.
+    The axis `metric` is `purescope.tables.columns.METRICS`, in that order; the silhouette is NaN
+    where the labels admit none.
 
     Args:
         bench: features, neurons, orders and options.
-        values: of each strategy.
-        full: of all neurons.
-        random: of the random orders.
-        right: which images each strategy gets right.
-        full_right: which images all neurons get right.
+        values: metrics of each strategy at each k.
+        full: metrics with all neurons.
+        random: results of the random orders.
+        right: which images each strategy gets right at each k.
+        full_right: which images are right with all neurons.
         resampled: `values` in bootstrap resamples of the images.
         resampled_full: `full` in the same resamples.
-        resampled_drawn: the mean accuracy of the random orders in the same resamples.
+        resampled_random: mean accuracy of the random orders in the same resamples.
     """
 
     bench: Bench
     values: Float[Tensor, "strategy k metric"]
     full: Float[Tensor, " metric"]
-    random: Draws
+    random: RandomResults
     right: Bool[Tensor, "strategy k image"]
     full_right: Bool[Tensor, " image"]
     resampled: Float[Tensor, "resample strategy k metric"]
     resampled_full: Float[Tensor, "resample metric"]
-    resampled_drawn: Float[Tensor, "resample k"]
+    resampled_random: Float[Tensor, "resample k"]
 
     @property
     def features(self) -> Features:
@@ -78,7 +77,7 @@ class Measured:
 
     @property
     def ks(self) -> list[int]:
-        """The numbers of neurons kept, ascending."""
+        """The numbers of neurons kept, in ascending order."""
         return self.bench.ks
 
     @property
@@ -88,50 +87,53 @@ class Measured:
 
     @property
     def draws(self) -> Float[Tensor, "draw k metric"]:
-        """The metrics of each random order."""
+        """Metrics of each random order."""
         return self.random.values
 
     @property
-    def drawn_right(self) -> Float64[Tensor, "k image"]:
-        """Share of the random orders that get an image right."""
-        return self.random.hits / torch.tensor(len(self.draws), dtype=torch.float64)
+    def random_right(self) -> Float64[Tensor, "k image"]:
+        """Fraction of the random orders that get an image right."""
+        return self.random.right_count / torch.tensor(len(self.draws), dtype=torch.float64)
+
+    def right_of(self, strategy: str) -> Bool[Tensor, "k image"]:
+        """Return which images a strategy gets right; for random, the order of median accuracy."""
+        if strategy == "random":
+            return self.random.median_right
+        return self.right[self.strategies.index(strategy)]
+
+    def curve(
+        self, strategy: str, metric: int = 0
+    ) -> tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]:
+        """Return a metric at each k, and the same in each resample.
+
+        For random it is the mean accuracy of the orders, whatever the metric.
+        """
+        if strategy == "random":
+            return self.draws[:, :, 0].mean(0), self.resampled_random
+        place = self.strategies.index(strategy)
+        return self.values[place, :, metric], self.resampled[:, place, :, metric]
 
     @property
     def table(self) -> pd.DataFrame:
-        """The table `purescope.tables.schemas.RESULTS`."""
-        neurons, classes = self.features.image.shape[1], len(self.features.text)
-        none = torch.full_like(self.draws, torch.nan)
-        low, high = self._interval(self.resampled, self.values, self.right)
-        full_low, full_high = self._interval(self.resampled_full, self.full, self.full_right)
-        ks, draws = list(self.ks), [("random", draw) for draw in range(len(self.draws))]
-        parts = [
-            _rows(
-                [("full", 0)],
-                [neurons],
-                *(part[None, None] for part in (self.full, full_low, full_high)),
-            ),
-            _rows([(strategy, 0) for strategy in self.strategies], ks, self.values, low, high),
-            _rows(draws, ks, self.draws, none, none),
-        ]
-        cells = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        beyond = (cells["metric"] == "silhouette") & (cells["draw"] >= SILHOUETTE_DRAWS)
-        table = pd.DataFrame({name: column[~beyond] for name, column in cells.items()})
+        """The results as the table `purescope.tables.schemas.RESULTS`."""
+        images, classes = len(self.features.image), len(self.features.text)
+        table = self._values_and_intervals()
         values = torch.from_numpy(table["value"].to_numpy(copy=True))
-        counted = torch.from_numpy(table.metric.isin(METRICS[:2]).to_numpy(copy=True))
+        is_fraction = torch.from_numpy(table.metric.isin(METRICS[:2]).to_numpy(copy=True))
         binomial_low, binomial_high = (
-            torch.where(counted, end, torch.nan).numpy()
-            for end in wilson_interval(values, len(self.features.image))
+            torch.where(is_fraction, end, torch.nan).numpy()
+            for end in wilson_interval(values, images)
         )
-        by_guessing = [1 / classes, min(5, classes) / classes, 1 / classes, np.nan]
+        chance = [1 / classes, min(5, classes) / classes, 1 / classes, np.nan]
         table = table.assign(
             binomial_low=binomial_low,
             binomial_high=binomial_high,
-            chance=table.metric.map(dict(zip(METRICS, by_guessing, strict=True))),
+            chance=table.metric.map(dict(zip(METRICS, chance, strict=True))),
             model=self.features.model,
             dataset=self.features.dataset,
-            n=len(self.features.image),
+            n=images,
             classes=classes,
-            neurons=neurons,
+            neurons=self.bench.neurons,
             seed=self.options.seed + table.draw,
             protocol=self.features.identity.get("protocol", ""),
             space=self.options.space,
@@ -142,55 +144,61 @@ class Measured:
         )
         return ResultTable(check_table(table))
 
+    def _values_and_intervals(self) -> pd.DataFrame:
+        """Return a row for each strategy, draw, k and metric; random orders have no intervals."""
+        no_interval = torch.full_like(self.draws, torch.nan)
+        low, high = self._interval(self.resampled, self.values, self.right)
+        full_low, full_high = self._interval(self.resampled_full, self.full, self.full_right)
+        full = [cells[None, None] for cells in (self.full, full_low, full_high)]
+        named = [(strategy, 0) for strategy in self.strategies]
+        drawn = [("random", draw) for draw in range(len(self.draws))]
+        blocks = [
+            _columns([("full", 0)], [self.bench.neurons], *full),
+            _columns(named, self.ks, self.values, low, high),
+            _columns(drawn, self.ks, self.draws, no_interval, no_interval),
+        ]
+        columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+        missing = (columns["metric"] == "silhouette") & (columns["draw"] >= SILHOUETTE_DRAWS)
+        return pd.DataFrame({name: column[~missing] for name, column in columns.items()})
+
     def _interval(
         self,
         resampled: Float[Tensor, "resample *cell metric"],
         values: Float[Tensor, "*cell metric"],
         right: Bool[Tensor, "*cell image"],
     ) -> tuple[Float[Tensor, "*cell metric"], Float[Tensor, "*cell metric"]]:
-        """The bootstrap's intervals; where it fails, that of a fraction, or of the mean of recalls.
+        """Return bootstrap intervals; where these fail, intervals of a fraction or a mean recall.
 
-        It fails where few images are right, or few are wrong, and where classes have few images:
-        their resamples differ less than other images would.
+        The bootstrap fails where few images are right or few are wrong, and where classes have few
+        images: their resamples differ less than other images would.
         """
         low, high = percentile_interval(resampled)
         images, sizes = len(self.features.labels), self.features.labels.bincount()
-        shares = values[..., :2]
-        few = torch.minimum(shares, 1 - shares) * images < FEW_IMAGES
-        for end, other in zip((low, high), wilson_interval(shares, images), strict=True):
-            end[..., :2] = torch.where(few, other.double(), end[..., :2])
+        fractions = values[..., :2]
+        few = torch.minimum(fractions, 1 - fractions) * images < FEW_IMAGES
+        for end, wilson in zip((low, high), wilson_interval(fractions, images), strict=True):
+            end[..., :2] = torch.where(few, wilson.double(), end[..., :2])
         if int(sizes[sizes > 0].min()) < FEW_OF_CLASS:
             classes = torch.nn.functional.one_hot(self.features.labels, len(sizes)).double()
             low[..., 2], high[..., 2] = mean_recall_interval(right.double() @ classes, sizes)
         return low, high
 
-    def curve(
-        self, strategy: str, metric: int = 0
-    ) -> tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]:
-        """A metric at each k, and in each resample; of random, the mean accuracy of the orders and
-        nothing else.
-        """
-        if strategy == "random":
-            return self.draws[:, :, 0].mean(0), self.resampled_drawn
-        place = self.strategies.index(strategy)
-        return self.values[place, :, metric], self.resampled[:, place, :, metric]
 
-
-def _rows(
-    runs: list[tuple[str, int]], ks: list[int], values: Tensor, low: Tensor, high: Tensor
+def _columns(
+    orders: list[tuple[str, int]], ks: list[int], values: Tensor, low: Tensor, high: Tensor
 ) -> dict[str, np.ndarray]:
-    """Columns with a row for each run, k and metric."""
-    strategies, draws = ([run[place] for run in runs] for place in (0, 1))
-    each, metrics = len(ks) * len(METRICS), len(METRICS)
+    """Return columns with a row for each order, k and metric; `orders` are strategy and draw."""
+    strategies, draws = ([order[place] for order in orders] for place in (0, 1))
+    metrics = len(METRICS)
+    rows = len(ks) * metrics
     return {
-        "strategy": np.repeat(np.array(strategies, dtype=object), each),
-        "draw": np.repeat(np.array(draws, dtype=np.int64), each),
-        "k": np.tile(np.repeat(np.array(ks), metrics), len(runs)),
-        "metric": np.tile(np.array(METRICS, dtype=object), len(runs) * len(ks)),
-        **{
-            name: part.flatten().numpy()
-            for name, part in (("value", values), ("low", low), ("high", high))
-        },
+        "strategy": np.repeat(np.array(strategies, dtype=object), rows),
+        "draw": np.repeat(np.array(draws, dtype=np.int64), rows),
+        "k": np.tile(np.repeat(np.array(ks), metrics), len(orders)),
+        "metric": np.tile(np.array(METRICS, dtype=object), len(orders) * len(ks)),
+        "value": values.flatten().numpy(),
+        "low": low.flatten().numpy(),
+        "high": high.flatten().numpy(),
     }
 
 
@@ -210,39 +218,41 @@ def sweep(
     resamples: int = RESAMPLES,
     orders: Mapping[str, OwnOrder] | None = None,
 ) -> pd.DataFrame:
-    """Accuracy and silhouette of every strategy at every k, as the table
-    `purescope.tables.schemas.RESULTS`.
+    """Measure accuracy and silhouette of every strategy at every k.
 
     Args:
         features: image and class features of one model on one dataset.
-        projections: that model's projections, by which the neurons are ranked in the space
+        projections: projections of the same model, which rank the neurons in the space
             ``weights``.
-        keep: the ks; by default the experiment's, see `default_keep`.
+        keep: one or more ks, the numbers of neurons to keep; by default those of the experiment,
+            see `purescope.maths.cells.default_keep`.
         strategies: names in `purescope.maths.strategies.STRATEGIES` or
             `purescope.maths.bases.BASES`; random orders and the full embedding are always measured.
-            One that looks at labels is fitted on one half of the images and judged on the other,
-            for both halves.
-        draws: how many random orders; draw r has the seed ``seed + r``. Silhouettes are measured
+            A strategy that uses labels is fitted on one half of the images and evaluated on the
+            other, for both halves.
+        draws: number of random orders; draw r has the seed ``seed + r``. Silhouettes are measured
             for the first 50.
-        seed: of the first random order, of strategies that are drawn, and of the bootstrap.
-        space: where overlap is measured: ``weights``, the experiment's; ``activations`` or
+        seed: seed of the first random order, of strategies that draw, and of the bootstrap.
+        space: where overlap is measured: ``weights``, as in the experiment; ``activations`` or
             ``centred``, the neurons' activations in `features`, see
             `purescope.maths.overlaps.activation_space`.
-        measure: of overlap, a name in `purescope.maths.measures.MEASURES`; ``l1`` is the
-            experiment's.
-        towers: how the towers' measures make one score; ``both``, their sum, is the experiment's.
-        ablation: what a dropped neuron is set to: ``zero``, the experiment's, ``mean`` or
+        measure: measure of overlap, a name in `purescope.maths.measures.MEASURES`; the experiment
+            uses ``l1``.
+        towers: how the measures of both towers make one score; the experiment uses ``both``, their
+            sum.
+        ablation: value of a dropped neuron: ``zero``, as in the experiment, ``mean`` or
             ``resample``, see `purescope.maths.cells.ablation_values`. The silhouette is that of the
-            neurons kept, whatever the others are.
-        renormalise: give class features unit norm again over the neurons kept; the experiment does
-            not.
-        resamples: of the bootstrap over images that gives the intervals.
-        orders: orders of your own by name, each a permutation of the neurons, the first kept
-            first; they are measured and tested as the strategies are.
+            kept neurons, whatever the value of the others.
+        renormalise: scale class features to unit norm again over the kept neurons; the experiment
+            does not.
+        resamples: number of bootstrap resamples of the images for the confidence intervals.
+        orders: your own orders by name. Each is a permutation of the neurons, and its first neurons
+            are kept first. They are measured and tested in the same way as the strategies.
 
     Returns:
-        One row for each strategy, draw, k and metric. ``value`` is a fraction, or a silhouette from
-        -1 to 1; ``low`` to ``high`` is its 95 % interval.
+        The table `purescope.tables.schemas.RESULTS`: one row for each strategy, draw, k and metric.
+        ``value`` is a fraction, or a silhouette from -1 to 1; ``low`` to ``high`` is its 95 %
+        confidence interval.
 
     Raises:
         InputError: a k is out of range, `draws` is negative, an option is unknown, or features and
@@ -252,12 +262,12 @@ def sweep(
         UserWarning: some neurons are dead, or the labels admit no silhouette.
 
     Examples:
-        Neuron 2 is orthogonal to the others, and it alone tells these cats from dogs:
+        Neuron 2 is orthogonal to the others, and it alone distinguishes these cats from dogs:
 
         >>> weights = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
         >>> text = torch.tensor([[0.8, 0.0, 0.6], [0.8, 0.0, -0.6]])
         >>> labels = torch.tensor([0, 1, 0, 1])
-        >>> features = Features(text[labels], text, labels, ("cat", "dog"), model="tiny", dataset="pets")
+        >>> features = Features(text[labels], text, labels, ("cat", "dog"), "tiny", "pets")
         >>> table = sweep(features, Projections(weights, weights), keep=1, draws=1, resamples=100)
         >>> table[table.metric == "accuracy"][["strategy", "k", "value"]]
                strategy  k  value
@@ -285,103 +295,87 @@ def sweep(
 def measure_strategies(
     features: Features, projections: Projections | None, options: Options
 ) -> Measured:
-    """Run a sweep and keep its results image by image; arguments and errors as of `sweep`."""
-    bench = Bench.of(features, projections, options)
-    dead = int(bench.given.dead.sum())
-    if dead:
-        warnings.warn(
-            f"{dead} of {bench.neurons} neurons have norm zero and rank last", stacklevel=2
-        )
+    """Run a sweep and keep its results image by image; arguments and errors as in `sweep`."""
+    bench = Bench.make(features, projections, options)
+    warn_of_dead(bench.strategy_input)
     if not has_silhouette(features.labels):
         warnings.warn("no silhouette: it needs two classes, and one with two images", stacklevel=2)
-    cells = _Cells(bench, len(options.names), len(bench.ks))
-    everything = torch.arange(bench.neurons)[None]
-    for place, name in enumerate(options.names):
-        if name in BASES:
-            turned = bench.in_basis(BASES[name].of(bench.given, options.seed))
-            by_image = turned.by_image(everything, bench.ks).of(0)
-        elif name in STRATEGIES and STRATEGIES[name].needs == "labels":
-            both = bench.by_image(bench.order_of_each_half(name), bench.ks)
-            first_half = halves(features.labels) == 0
-            pairs = zip(both.of(0), both.of(1), strict=True)
-            by_image = ByImage(*(torch.where(first_half, *pair) for pair in pairs))
-        else:
-            by_image = bench.by_image(bench.order(name)[None], bench.ks).of(0)
-        cells.take(place, by_image)
-    cells.take_full(bench.by_image(everything, [bench.neurons]).of(0))
-    random = bench.draws(bench.random_orders(options.draws))
-    resampled, resampled_full, resampled_drawn = cells.resampled(random.hits)
-    shape = (len(options.names), len(bench.ks))
-    return Measured(
-        bench=bench,
-        values=cells.values[:-1].unflatten(0, shape),
-        full=cells.values[-1],
-        random=random,
-        right=cells.right[:-1].unflatten(0, shape),
-        full_right=cells.right[-1],
-        resampled=resampled,
-        resampled_full=resampled_full,
-        resampled_drawn=resampled_drawn,
-    )
+    results = _Results(bench)
+    for strategy in options.names:
+        results.add(_evaluate(bench, strategy))
+    all_neurons = torch.arange(bench.neurons)[None]
+    results.add(bench.by_image(all_neurons, [bench.neurons]).order(0))
+    random = bench.evaluate_random(bench.random_orders(options.draws))
+    return results.with_resamples(random)
 
 
-class _Cells:
-    """What each image says of each strategy and k, and last of all neurons: as few bytes of each as
-    that takes.
+def _evaluate(bench: Bench, strategy: str) -> ByImage:
+    """Evaluate one strategy, or an order of the user's own, image by image."""
+    if strategy in BASES:
+        rotated = bench.in_basis(BASES[strategy].of(bench.strategy_input, bench.options.seed))
+        return rotated.by_image(torch.arange(bench.neurons)[None], bench.ks).order(0)
+    if strategy in STRATEGIES and STRATEGIES[strategy].needs == "labels":
+        # Fitted on one half of the images and evaluated on the other, for both halves.
+        both = bench.by_image(bench.held_out_orders(strategy), bench.ks)
+        first_half = halves(bench.features.labels) == 0
+        pairs = zip(both.order(0), both.order(1), strict=True)
+        return ByImage(*(torch.where(first_half, *pair) for pair in pairs))
+    return bench.by_image(bench.order(strategy)[None], bench.ks).order(0)
 
-    A silhouette is no mean of independent values: what is resampled are its pseudo-values, see
-    their module.
+
+class _Results:
+    """Results image by image of every strategy at every k, followed by those of all neurons.
+
+    Only what the bootstrap needs is kept, in few bytes. A silhouette is no mean of independent
+    values, so its pseudo-values are resampled, see `silhouette_pseudovalues_by_k`.
     """
 
-    def __init__(self, bench: Bench, strategies: int, ks: int) -> None:
-        self._bench, self._shape = bench, (strategies, ks)
-        cells, images = strategies * ks + 1, len(bench.features.image)
-        self.right = torch.empty(cells, images, dtype=torch.bool)
+    def __init__(self, bench: Bench) -> None:
+        self._bench, self._filled = bench, 0
+        self._shape = len(bench.options.names), len(bench.ks)
+        cells, images = self._shape[0] * self._shape[1] + 1, len(bench.features.image)
+        self._right = torch.empty(cells, images, dtype=torch.bool)
         self._top5 = torch.empty(cells, images, dtype=torch.bool)
         self._pseudovalues = torch.empty(cells, images)
-        self.values = torch.empty(cells, len(METRICS), dtype=torch.float64)
+        self._values = torch.empty(cells, len(METRICS), dtype=torch.float64)
 
-    def take(self, strategy: int, by_image: ByImage) -> None:
-        """Take in a strategy."""
-        ks = self._shape[1]
-        self._take(slice(strategy * ks, (strategy + 1) * ks), by_image)
-
-    def take_full(self, by_image: ByImage) -> None:
-        """Take in all neurons."""
-        self._take(slice(len(self.right) - 1, None), by_image)
-
-    def _take(self, cells: slice, by_image: ByImage) -> None:
-        self.right[cells], self._top5[cells] = by_image.right, by_image.top5
+    def add(self, by_image: ByImage) -> None:
+        """Add the next strategy, or at the end all neurons."""
+        cells = slice(self._filled, self._filled + len(by_image.right))
+        self._right[cells], self._top5[cells] = by_image.right, by_image.top5
         self._pseudovalues[cells] = by_image.pseudovalue
-        self.values[cells] = self._bench.means(by_image.right, by_image.top5, by_image.silhouette)
+        self._values[cells] = self._bench.metrics(*by_image[:3])
+        self._filled = cells.stop
 
-    def resampled(
-        self, hits: Int32[Tensor, "k image"]
-    ) -> tuple[
-        Float[Tensor, "resample strategy k metric"],
-        Float[Tensor, "resample metric"],
-        Float[Tensor, "resample k"],
-    ]:
-        """The metrics in resamples of the images, and the mean accuracy of the random orders."""
+    def with_resamples(self, random: RandomResults) -> Measured:
+        """Return all results, together with their bootstrap resamples over images."""
         labels, options = self._bench.features.labels, self._bench.options
-        counted = [
-            (self.right, None),
+        fractions = [
+            (self._right, None),
             (self._top5, None),
-            (self.right, self._bench.recall_weight),
-            (hits, None),
+            (self._right, self._bench.recall_weights),
+            (random.right_count, None),
         ]
-        spread = [(self._pseudovalues, None)]
+        silhouettes = [(self._pseudovalues, None)]
         groups, strata = labels.unique(return_inverse=True)[1], silhouette_strata(labels)
 
-        def means(parts: Sequence[Part], groups: Tensor) -> list[Tensor]:
+        def bootstrap(parts: Sequence[Part], groups: Tensor) -> list[Tensor]:
             return bootstrap_each(parts, groups, resamples=options.resamples, seed=options.seed)
 
-        if torch.equal(strata, groups):  # the same draws serve both
-            right, top5, recall, drawn, pseudovalues = means([*counted, *spread], groups)
+        if torch.equal(strata, groups):  # the same resamples serve both
+            means = bootstrap([*fractions, *silhouettes], groups)
         else:
-            right, top5, recall, drawn, pseudovalues = (
-                *means(counted, groups),
-                *means(spread, strata),
-            )
-        metrics = torch.stack([right, top5, recall, pseudovalues], dim=2)
-        return metrics[:, :-1].unflatten(1, self._shape), metrics[:, -1], drawn / options.draws
+            means = [*bootstrap(fractions, groups), *bootstrap(silhouettes, strata)]
+        right, top5, recall, right_count, pseudovalues = means
+        resampled = torch.stack([right, top5, recall, pseudovalues], dim=2)
+        return Measured(
+            bench=self._bench,
+            values=self._values[:-1].unflatten(0, self._shape),
+            full=self._values[-1],
+            random=random,
+            right=self._right[:-1].unflatten(0, self._shape),
+            full_right=self._right[-1],
+            resampled=resampled[:, :-1].unflatten(1, self._shape),
+            resampled_full=resampled[:, -1],
+            resampled_random=right_count / options.draws,
+        )

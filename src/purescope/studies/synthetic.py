@@ -1,10 +1,9 @@
-"""Models whose pure and mixed neurons, and what they are worth, are known by construction: a truth
-to test against.
+"""Make models for tests, in which the purity and the value of each neuron are known.
 
-Neuron j's projections mix a direction of its own with one that all neurons share, so its overlap is
-known to rise with its share. What it adds to a logit is a signal of a chosen amplitude in noise, so
-what it is worth is known too. The amplitude follows purity as strongly as `effect` says, and luck
-for the rest.
+The projections of each neuron mix a direction of its own with one that all neurons share, so its
+overlap rises with its part of the shared direction. The neuron adds a signal of a chosen amplitude
+in noise to each logit, so its value is known too. `effect` says how strongly the amplitude depends
+on purity; the rest is random.
 """
 
 import math
@@ -20,19 +19,19 @@ from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
 
 _WIDTH = 256
-_MOST_MIXED = 0.6  # share of the common direction in the least pure neuron's squared weights
-_LUCK = 0.5  # of an amplitude, whatever the purity
-_DIRECTIONS = 4  # of the noise that neurons have in common
+_MOST_MIXED = 0.6  # fraction of the shared direction in the least pure neuron's squared weights
+_LUCK = 0.5  # random part of an amplitude, whatever the purity
+_DIRECTIONS = 4  # directions of the noise that neurons have in common
 
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """A model and data set made to order.
+    """A model and a dataset with known values.
 
     Args:
-        features, projections: what purescope measures.
+        features, projections: the arrays that purescope measures.
         pure: the half of the neurons that are purest by construction.
-        amplitude: of the signal in each neuron.
+        amplitude: amplitude of the signal in each neuron.
     """
 
     features: Features
@@ -43,22 +42,22 @@ class Planted:
 
 @dataclass(frozen=True)
 class World:
-    """What real models have besides purity, and a planted one has only where it is asked for.
+    """Properties of real models besides purity; a planted model has none of them by default.
 
     Args:
         norms: spread of the neurons' norms, as the standard deviation of their logarithm; a neuron
             of twice the norm has twice the weights and twice the activations.
-        tied: correlation of the norms with purity, -1 to 1; below 0, the purest have the smallest
-            norms.
-        group: neurons that come together: of about the same purity, with one direction in the
-            weights and one activation, but for what each has of its own.
-        alike: share that the neurons of a group have in common, 0 to 1.
+        tied: correlation of the norms with purity, -1 to 1; below 0, the purest neurons have the
+            smallest norms.
+        group: number of neurons in a group; they have about the same purity, and share a direction
+            in the weights and an activation.
+        alike: fraction that the neurons of a group have in common, 0 to 1.
         mean: length of a vector that is added to all image features, in standard deviations of the
             noise.
-        noise: share of the noise that neurons have in common, 0 to 1, in a few directions.
+        noise: fraction of the noise that neurons have in common, 0 to 1, in a few directions.
 
     Raises:
-        InputError: one is out of its range.
+        InputError: a value is out of its range.
     """
 
     norms: float = 0.0
@@ -69,10 +68,10 @@ class World:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        shares = {"tied": (self.tied, -1), "alike": (self.alike, 0), "noise": (self.noise, 0)}
-        for name, (value, least) in shares.items():
+        fractions = {"tied": (self.tied, -1), "alike": (self.alike, 0), "noise": (self.noise, 0)}
+        for name, (value, least) in fractions.items():
             if not least <= value <= 1:
-                raise InputError(f"{name} = {value:g}", expected=f"a share from {least} to 1")
+                raise InputError(f"{name} = {value:g}", expected=f"a number from {least} to 1")
         if self.group < 1 or self.norms < 0 or self.mean < 0:
             raise InputError(
                 f"{self}", expected="a group of one or more neurons; norms and mean of 0 or more"
@@ -89,27 +88,27 @@ def plant(
     world: World | None = None,
     seed: int = 0,
 ) -> Planted:
-    """A planted truth.
+    """Make a model and a dataset in which purity has a known effect.
 
     Args:
-        effect: how far the amplitude of a neuron's signal follows its purity: 1 and more, the
-            purest carry most; 0, it has nothing to do with purity; below 0, the least pure carry
-            most.
-        neurons: embedding dimensions.
-        images: of the data set, the classes in turns.
-        classes: to choose between.
+        effect: how strongly the amplitude of a neuron's signal depends on its purity: from 1 on,
+            the purest neurons carry most; at 0, amplitude and purity are independent; below 0, the
+            least pure neurons carry most.
+        neurons: number of embedding dimensions.
+        images: number of images of the dataset; their classes take turns.
+        classes: number of classes.
         signal: mean amplitude, in standard deviations of the noise.
-        world: what else there is; by default nothing.
-        seed: of everything that is drawn.
+        world: further properties of the model; by default none.
+        seed: seed of everything that is drawn.
 
     Raises:
         InputError: there are fewer than two neurons, images or classes.
 
     Examples:
         >>> from purescope.maths.overlaps import overlap
-        >>> made = plant(effect=1.0)
-        >>> total = overlap(made.projections.image)
-        >>> bool(total[made.pure].mean() < total[~made.pure].mean())
+        >>> planted = plant(effect=1.0)
+        >>> overlaps = overlap(planted.projections.image)
+        >>> bool(overlaps[planted.pure].mean() < overlaps[~planted.pure].mean())
         True
     """
     if min(neurons, images, classes) < 2:
@@ -162,40 +161,32 @@ def _worldly(
     projections: list[Tensor],
     normal: Callable[..., Tensor],
 ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
-    """Class features, noise and projections as the world has them, and what each neuron is scaled
-    by.
-    """
+    """Return class features, noise, projections and the scale of each neuron in this world."""
     neurons = len(place)
     kinds = -(-neurons // world.group)
     kind = place.argsort().argsort() // world.group  # neighbours in purity, as similar neurons are
     shared, own = math.sqrt(world.alike), math.sqrt(1 - world.alike)
 
-    def together(values: Tensor) -> Tensor:
-        """Let the neurons of a group be alike, each as large as it was."""
-        return (
-            values
-            if world.group == 1
-            else shared * normal(len(values), kinds)[:, kind] + own * values
-        )
+    def blend(values: Tensor) -> Tensor:
+        """Make the neurons of a group alike, with the variance that they had."""
+        if world.group == 1:
+            return values
+        return shared * normal(len(values), kinds)[:, kind] + own * values
 
-    text, noise = together(text), together(noise)
+    text, noise = blend(text), blend(noise)
     if world.group > 1:
         projections = [
-            own * of + shared * torch.nn.functional.normalize(normal(kinds, _WIDTH), dim=1)[kind]
-            for of in projections
+            own * weights
+            + shared * torch.nn.functional.normalize(normal(kinds, _WIDTH), dim=1)[kind]
+            for weights in projections
         ]
-    directions = torch.nn.functional.normalize(normal(_DIRECTIONS, neurons), dim=1) * math.sqrt(
-        neurons / _DIRECTIONS
-    )
-    noise = (
-        math.sqrt(1 - world.noise) * noise
-        + math.sqrt(world.noise) * normal(len(noise), _DIRECTIONS) @ directions
-    )
-    noise = noise + world.mean * torch.nn.functional.normalize(normal(neurons), dim=0) * math.sqrt(
-        neurons
-    )
+    directions = torch.nn.functional.normalize(normal(_DIRECTIONS, neurons), dim=1)
+    directions = directions * math.sqrt(neurons / _DIRECTIONS)
+    common_noise = math.sqrt(world.noise) * normal(len(noise), _DIRECTIONS) @ directions
+    noise = math.sqrt(1 - world.noise) * noise + common_noise
+    mean = world.mean * torch.nn.functional.normalize(normal(neurons), dim=0)
+    noise = noise + mean * math.sqrt(neurons)
     purity = (0.5 - place.double()) * math.sqrt(12)  # of variance 1
-    scale = (
-        world.norms * (world.tied * purity + math.sqrt(1 - world.tied**2) * normal(neurons))
-    ).exp()
-    return text, noise, [scale[:, None] * of for of in projections], scale
+    log_norms = world.tied * purity + math.sqrt(1 - world.tied**2) * normal(neurons)
+    scale = (world.norms * log_norms).exp()
+    return text, noise, [scale[:, None] * weights for weights in projections], scale

@@ -21,13 +21,13 @@ The **outcome** is one of:
   worse. Such a dataset takes no part in any statement about several datasets.
 
 The **attribution** says whether purity is the reason, by the null models of
-`purescope.studies.attribution`: high minus random lies *beyond both* of them, or it is *explained
+`purescope.studies.nulls`: high minus random lies *beyond both* of them, or it is *explained
 by norms*, or *any axes do the same*; or the question was *not asked*.
 
 The p-values of a model's datasets are Holm's, so the chance of one false statement among all of
 them is 5 %. The statement about all datasets together comes from their mean, which is one test.
 
-`purescope.studies.judging` computes verdicts, `purescope.studies.standings` the standings of the
+`purescope.studies.judging` computes verdicts and the standings of the
 strategies. This module only describes them.
 """
 

@@ -77,7 +77,7 @@ def test_a_metric_or_a_version_is_no_step(tmp_path: Path) -> None:
 def test_epochs_among_steps_are_told(tmp_path: Path) -> None:
     run = touch(tmp_path / "run", "epoch_3.pt", "step_400.pt")
     with pytest.warns(
-        UserWarning, match=r"'run': .*step_400\.pt tells a step and .*epoch_3\.pt an epoch"
+        UserWarning, match=r"'run': .*step_400\.pt has a step and .*epoch_3\.pt an epoch"
     ):
         assert [step for _, step, _ in told(str(run))] == [3, 400]
     assert [step for _, step, _ in told(f"@600={run}/epoch_3.pt", f"{run}/step_400.pt")] == [
@@ -141,9 +141,9 @@ def test_two_checkpoints_of_one_step_are_both_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("bundled:clip", "tells no step"),
-        ("open_clip:ViT-B-16/laion2b_s34b_b88k", "tells no step"),
-        ("{run}/best.pt", "tells no step"),
+        ("bundled:clip", "has no step"),
+        ("open_clip:ViT-B-16/laion2b_s34b_b88k", "has no step"),
+        ("{run}/best.pt", "has no step"),
         ("{run}/epoch_*.pt", "no checkpoint in"),
         ("{run}/empty", "no checkpoint in"),
         ("@3={run}/clip-*.pt", "names 2 checkpoints"),

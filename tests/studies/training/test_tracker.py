@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from purescope.errors import InputError, MissingExtraError, ModelError, OutputError
 from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
-from purescope.studies.training.tracker import Tracker, projections_of
-from purescope.studies.training.tracking import TrackSettings, track
+from purescope.studies.training.tracking import Tracker, TrackSettings, projections_of, track
 from purescope.tables.results import read_track
 from tests.studies.training.made import IMAGES, NEURONS, make_features, make_model, make_projections
 

@@ -18,9 +18,9 @@ from purescope.features.features import Features
 from purescope.maths.overlaps import Projections, random_overlap
 from purescope.maths.strategies import order_neurons
 from purescope.models.model import Model
-from purescope.studies.training.table import COLUMNS
 from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
+from purescope.tables.schemas import TRACK
 from tests import oracles
 from tests.studies.training.made import IMAGES, NEURONS, make_dataset, make_model
 
@@ -144,8 +144,8 @@ def test_series_and_datasets_stay_apart() -> None:
     ends = table[table.step == 2]
     assert ends.rank_last.tolist() == pytest.approx([1.0] * 4)
     assert (
-        table.dtypes[list(COLUMNS)].astype(str)
-        == pd.Series({name: column.dtype for name, column in COLUMNS.items()})
+        table.dtypes[list(TRACK.described)].astype(str)
+        == pd.Series({name: column.dtype for name, column in TRACK.described.items()})
     ).all()
 
 

@@ -1,7 +1,5 @@
-"""Training dynamics: purity, accuracy and what pruning by purity gains, over the checkpoints of a
-training.
+"""Training dynamics: purity, accuracy and the gain of pruning by purity, over the checkpoints.
 
-`purescope.track` reads checkpoints that are there; `purescope.Tracker` is called from a training
-loop, and `purescope.studies.training.lightning.TrackerCallback` from Lightning's. All write the
-same table.
+`purescope.track` reads existing checkpoints. `purescope.Tracker` is called from a training loop,
+and `purescope.studies.training.lightning.TrackerCallback` by Lightning. All write the same table.
 """

@@ -1,11 +1,10 @@
-"""Which checkpoints belong to one training, and how far each has come: told by their names.
+"""Find the checkpoints of a training, and read series and step from their names.
 
-One rule: the whole number after step, iteration, update or batch in the name of a file or folder is
-its step; where there is none, the one after epoch, then after checkpoint, then the last whole
-number. Values of a metric (``val_loss=40.00``), fractions and Lightning's ``-v1`` are none. What is
-left of the name, less such words and numbers, is the series; where nothing is left, the name of the
-folder above is. ``LABEL@STEP=`` before a checkpoint says both, ``LABEL=`` or ``@STEP=`` one of
-them.
+The step is the whole number after step, iteration, update or batch in the name of a file or folder.
+Without such a word it is the number after epoch, then after checkpoint, then the last whole number.
+Values of a metric (``val_loss=40.00``), fractions and Lightning's ``-v1`` do not count. The rest of
+the name, without such words and numbers, is the series; if nothing is left, it is the name of the
+folder above. ``LABEL@STEP=`` before a checkpoint sets both, ``LABEL=`` or ``@STEP=`` one of them.
 """
 
 import glob
@@ -41,9 +40,9 @@ class Checkpoint:
     """One state of a model in training.
 
     Args:
-        model: the label of its series.
-        step: how far the training had come: a step, or an epoch.
-        source: what `load_model` takes, or the model itself.
+        model: label of its series.
+        step: the step of the training, or the epoch.
+        source: a name that `load_model` takes, or the model itself.
     """
 
     model: str
@@ -52,60 +51,63 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """What to call it in a message or a table."""
+        """The name for messages and tables."""
         return self.source if isinstance(self.source, str) else self.source.spec
 
 
 def find_checkpoints(specs: Iterable[str | Path | tuple[int, Model]]) -> list[Checkpoint]:
-    """All checkpoints that are named: series in the order they come, each by step.
+    """Return all checkpoints that the specs name: series in their order, each by step.
 
     Args:
-        specs: what `load_model` takes; a folder of checkpoints; a pattern with ``*``, ``?`` or
-            ``[...]``; ``LABEL@STEP=``, ``LABEL=`` or ``@STEP=`` may stand before each. Or a step
-            and a loaded model.
+        specs: names that `load_model` takes; folders of checkpoints; patterns with ``*``, ``?`` or
+            ``[...]``; ``LABEL@STEP=``, ``LABEL=`` or ``@STEP=`` may stand before each. Or pairs of
+            a step and a loaded model.
 
     Raises:
-        ModelError: nothing is there, a name tells no step, or two checkpoints of a series share
-            one.
+        ModelError: there is no checkpoint, a name has no step, or two checkpoints of a series have
+            the same step.
 
     Warns:
-        UserWarning: a file in a folder, or of a pattern, is left out as its name tells no step; or
-            some names of a series tell steps, and others epochs.
+        UserWarning: a file in a folder, or of a pattern, is left out because its name has no step;
+            or some names of a series have steps, and others epochs.
 
     Examples:
-        >>> for found in find_checkpoints(["run/clip-1500.pt", "run/clip-400.pt", "@4000=bundled:clip"]):
-        ...     print(found.model, found.step, found.source)
+        >>> specs = ["run/clip-1500.pt", "run/clip-400.pt", "@4000=bundled:clip"]
+        >>> for checkpoint in find_checkpoints(specs):
+        ...     print(checkpoint.model, checkpoint.step, checkpoint.source)
         clip 400 run/clip-400.pt
         clip 1500 run/clip-1500.pt
         clip 4000 bundled:clip
     """
-    found: dict[tuple[str, int], Checkpoint] = {}
+    by_step: dict[tuple[str, int], Checkpoint] = {}
     for spec in specs:
         for checkpoint in [_loaded(*spec)] if isinstance(spec, tuple) else _named(str(spec)):
             key = checkpoint.model, checkpoint.step
-            other = found.setdefault(key, checkpoint)
+            other = by_step.setdefault(key, checkpoint)
             if other.source != checkpoint.source:
                 raise ModelError(
                     f"{other.name} and {checkpoint.name} are both step {key[1]} of {key[0]!r}",
                     expected="one checkpoint for each step of a series",
                     fix="give one another label or step: LABEL@STEP=CHECKPOINT",
                 )
-    if not found:
+    if not by_step:
         raise ModelError(
             "no checkpoint was named", expected="files, a folder of them, or a pattern"
         )
-    series = list(dict.fromkeys(model for model, _ in found))
-    for model in series:
-        _warn_of_units(
-            model, [checkpoint for checkpoint in found.values() if checkpoint.model == model]
-        )
-    return sorted(
-        found.values(), key=lambda checkpoint: (series.index(checkpoint.model), checkpoint.step)
-    )
+    series: dict[str, list[Checkpoint]] = {}
+    for checkpoint in by_step.values():
+        series.setdefault(checkpoint.model, []).append(checkpoint)
+    for model, checkpoints in series.items():
+        _warn_of_units(model, checkpoints)
+    return [
+        checkpoint
+        for checkpoints in series.values()
+        for checkpoint in sorted(checkpoints, key=lambda checkpoint: checkpoint.step)
+    ]
 
 
 def _warn_of_units(model: str, checkpoints: Iterable[Checkpoint]) -> None:
-    """An epoch among steps stands in the wrong place."""
+    """Warn of epochs among steps, because they are ordered as if both were steps."""
     units: dict[int, str] = {}
     for checkpoint in checkpoints:
         name = to_path(split_part(checkpoint.name)[0]).name
@@ -114,9 +116,8 @@ def _warn_of_units(model: str, checkpoints: Iterable[Checkpoint]) -> None:
             units.setdefault(unit, checkpoint.name)
     if len(units) > 1:
         warnings.warn(
-            f"{model!r}: {units[0]} tells a step and {units[1]} an epoch, and they are ordered as "
-            f"if both were "
-            f"steps; say which step an epoch is: @STEP=CHECKPOINT",
+            f"{model!r}: {units[0]} has a step and {units[1]} an epoch, and they are ordered as if "
+            f"both were steps; say which step an epoch is: @STEP=CHECKPOINT",
             stacklevel=3,
         )
 
@@ -131,17 +132,20 @@ def step_of(name: str) -> int | None:
         (3, None)
     """
     stem = _stem(name)
-    counted = next((found for pattern in _COUNTED if (found := pattern.findall(stem))), [])
+    matches = (pattern.findall(stem) for pattern in _COUNTED)
+    counted = next((numbers for numbers in matches if numbers), [])
     numbers = counted or re.findall(r"\d+", _NO_STEP.sub(" ", stem))
     return int(numbers[-1]) if numbers else None
 
 
 def series_of(path: Path) -> str:
-    """Find what a name says besides its step.
+    """Find the series in a path: the rest of its name without the step.
 
     Examples:
-        >>> series_of(Path("runs/ViT-B-16_epoch_10.pt")), series_of(Path("runs/laclip/checkpoints/epoch_10.pt"))
-        ('ViT-B-16', 'laclip')
+        >>> series_of(Path("runs/ViT-B-16_epoch_10.pt"))
+        'ViT-B-16'
+        >>> series_of(Path("runs/laclip/checkpoints/epoch_10.pt"))
+        'laclip'
         >>> series_of(Path("runs/laclip/epoch=3-val_loss=40.00.ckpt"))
         'laclip'
     """
@@ -172,28 +176,29 @@ def _named(spec: str) -> list[Checkpoint]:
             expected="one, as it has one step",
             fix=_FIX,
         )
-    found = []
+    checkpoints = []
     for source in sources:
         path = to_path(split_part(source)[0])
-        own = step_of(path.name) if exists(path) or ":" not in source else None
-        own = own if step is None else step
-        if own is not None:
-            found.append(Checkpoint(label or _series(source, path), own, source))
+        is_path = exists(path) or ":" not in source
+        own_step = step_of(path.name) if step is None and is_path else step
+        if own_step is not None:
+            own_label = series_of(path) if is_path else re.split("[:/]", source)[-1]
+            checkpoints.append(Checkpoint(label or own_label, own_step, source))
         elif not several:
-            raise ModelError(f"{source} tells no step", expected="a name with a number", fix=_FIX)
+            raise ModelError(f"{source} has no step", expected="a name with a number", fix=_FIX)
         else:
-            warnings.warn(f"left out {source}: its name tells no step", stacklevel=4)
-    if not found:
+            warnings.warn(f"left out {source}: its name has no step", stacklevel=4)
+    if not checkpoints:
         raise ModelError(
             f"no checkpoint in {name}",
             expected="names with a number, the step or the epoch",
             fix=_FIX,
         )
-    return found
+    return checkpoints
 
 
 def _split(spec: str) -> tuple[str, int | None, str]:
-    """Label ("" where there is none), step, and what they stand before."""
+    """Return label ("" without one), step, and the name that they stand before."""
     before, name = split_label(spec)
     label, at, step = (before or "").partition("@")
     if (label and not is_label(label)) or (at and not re.fullmatch("[0-9]+", step)):
@@ -205,31 +210,29 @@ def _split(spec: str) -> tuple[str, int | None, str]:
 
 
 def _sources(name: str) -> list[str]:
-    """The checkpoints in a folder or of a pattern; anything else is one, or `load_model` will say
-    what is wrong.
+    """Return the checkpoints in a folder or of a pattern; any other name is one checkpoint.
 
-    ``#PART`` after either is that of each.
+    If it is not, `load_model` says what is wrong. ``#PART`` after a folder or a pattern applies to
+    each checkpoint.
     """
     file, part = split_part(name)
     path, after = to_path(file), "" if part is None else f"#{part}"
     if is_folder(path) and not _is_model(path):
         return sorted(f"{entry}{after}" for entry in path.iterdir() if _is_checkpoint(entry))
     if not exists(path) and set(file) & set("*?["):
-        found = glob.glob(_pattern(path)) or glob.glob(_pattern(path, brackets=False))  # noqa: PTH207 absolute ones
-        return sorted(f"{entry}{after}" for entry in found if _is_checkpoint(Path(entry)))
+        matches = glob.glob(_pattern(path)) or glob.glob(_pattern(path, brackets=False))  # noqa: PTH207 absolute ones
+        return sorted(f"{entry}{after}" for entry in matches if _is_checkpoint(Path(entry)))
     return [name]
 
 
 def _pattern(path: Path, *, brackets: bool = True) -> str:
-    """A pattern of the parts of a path that are not there as they are written."""
-    parts = list(path.parts)
-    there = next(i for i in range(len(parts) - 1, -1, -1) if i == 0 or exists(Path(*parts[:i])))
-    rest = parts[there:] if brackets else [part.replace("[", "[[]") for part in parts[there:]]
-    return str(Path(*(glob.escape(part) for part in parts[:there]), *rest))
-
-
-def _series(source: str, path: Path) -> str:
-    return series_of(path) if exists(path) or ":" not in source else re.split("[:/]", source)[-1]
+    """Return a pattern in which the existing parts of a path stand for themselves."""
+    names = list(path.parts)
+    existing = next(i for i in range(len(names) - 1, -1, -1) if i == 0 or exists(Path(*names[:i])))
+    rest = names[existing:]
+    if not brackets:
+        rest = [name.replace("[", "[[]") for name in rest]
+    return str(Path(*map(glob.escape, names[:existing]), *rest))
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""`Tracker` as a callback of Lightning; needs the extra [lightning]."""
+"""Provide `Tracker` as a callback of Lightning; needs the extra [lightning]."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch import nn
 from purescope.errors import MissingExtraError
 from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
-from purescope.studies.training.tracker import Tracker, projections_of
+from purescope.studies.training.tracking import Tracker, projections_of
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,14 +19,13 @@ except ImportError as error:
 
 
 class TrackerCallback(Callback):
-    """Records at the start of a training and after each of its steps that is due; on the first
-    process only.
+    """Records at the start of a training and after each step that is due, in the first process.
 
     Args:
-        tracker: where to; its `every` counts optimiser steps.
-        projections: of the module in training.
-        features: of the module in training, which is in evaluation mode and without gradients
-            meanwhile; without it purity alone is recorded.
+        tracker: the tracker that records; its `every` counts optimiser steps.
+        projections: returns the projections of the module in training.
+        features: returns features of the module in training, which is in evaluation mode and
+            without gradients meanwhile; without it only purity is recorded.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class TrackerCallback(Callback):
 
     def _record(self, trainer: Trainer, module: LightningModule) -> None:
         step = trainer.global_step
-        # While gradients are accumulated, several batches are one step.
+        # If gradients are accumulated, several batches are one step.
         if not trainer.is_global_zero or step == self._last or not self.tracker.is_due(step):
             return
         self._last = step
@@ -60,11 +59,11 @@ class TrackerCallback(Callback):
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards for each part the mode it was in: some may be frozen."""
-    modes = [(part, part.training) for part in module.modules()]
+    """Set evaluation mode, then restore the mode of each submodule: some may be frozen."""
+    modes = [(submodule, submodule.training) for submodule in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        for part, training in modes:
-            part.training = training
+        for submodule, training in modes:
+            submodule.training = training

@@ -1,8 +1,8 @@
-"""The table of a training: its columns, and the folder where it is kept row by row.
+"""The table of a training: how a row is measured, and the folder where the rows are kept.
 
-The folder only grows: a row stays when its checkpoint is gone, and is measured again when its
-checkpoint, its data or purescope has changed. Rows measured by other settings are not mixed with
-it.
+A row describes one state of a model, and what pruning it by purity gains on one dataset. The folder
+only grows: a row stays when its checkpoint is deleted, and is measured again when its checkpoint,
+its dataset or purescope has changed. Rows measured with other settings are not mixed with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,33 +12,122 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from purescope.errors import OutputError
+from purescope.errors import InputError, OutputError
+from purescope.features.features import Features
 from purescope.files.manifest import own_manifest, versions, write_manifest
+from purescope.maths.curves import mean_over_k
+from purescope.maths.layer_measures import effective_rank
+from purescope.maths.overlaps import Projections, overlap, relative_overlap
 from purescope.maths.significance import spearman
+from purescope.maths.strategies import order_neurons
+from purescope.studies.bench import Bench, warn_of_dead
+from purescope.studies.settings import Options
 from purescope.tables.files import check_table, parquet_name, write_csv, write_parquet
 from purescope.tables.results import read_track
 from purescope.tables.schemas import TRACK
 
-COLUMNS = TRACK.described
-"""The columns of the table; after these come high_purity_K, low_purity_K and random_K, accuracies
-at each k.
-"""
-KEY = TRACK.key
 _FILE = parquet_name(TRACK)
+_BAND = (0.05, 0.95)  # quantiles of the random draws
+
+
+def measure(
+    projections: Projections | None, features: Features | None, options: Options
+) -> dict[str, Any]:
+    """Return the columns of `purescope.tables.schemas.TRACK` that follow from the arrays.
+
+    Args:
+        projections: projections of the model; None where `options.space` is of activations.
+        features: features of the model on a dataset; without them accuracies are left out.
+        options: the ks, the random orders, the space and whether to renormalise.
+
+    Raises:
+        InputError: there is nothing to measure the overlap on, features and projections differ in
+            neurons, or a k is out of range.
+
+    Warns:
+        UserWarning: some neurons are dead.
+    """
+    if projections is None and (features is None or options.space == "weights"):
+        raise InputError(
+            f"nothing to measure the overlap of {options.space} on",
+            expected="projections for the space weights, features for the others",
+        )
+    if features is None:
+        assert projections is not None
+        order = order_neurons(projections, "high_purity")
+        return _row(projections, order) | {"dataset": ""}
+    bench = Bench.make(features, projections, options)
+    warn_of_dead(bench.strategy_input)
+    return _row(bench.space, bench.order("high_purity")) | _pruning(bench)
+
+
+def _row(space: Projections, order: Tensor) -> dict[str, Any]:
+    row: dict[str, Any] = {"neurons": space.neurons}
+    for tower, weights in (("image", space.image), ("text", space.text)):
+        row |= {f"{tower}_{name}": value for name, value in _purity_columns(weights).items()}
+    return row | {"order": order.tolist()}
+
+
+def _purity_columns(weights: Float[Tensor, "neuron width"]) -> dict[str, float]:
+    """Measure one tower, over its live neurons."""
+    overlaps = overlap(weights)
+    overlaps = overlaps[~overlaps.isnan()]
+    return {
+        "overlap": overlaps.mean().item(),
+        "relative_overlap": relative_overlap(weights).nanmean().item(),
+        "purity": (1 / overlaps).mean().item(),
+        "purity_sd": (1 / overlaps).std(correction=0).item(),
+        "effective_rank": effective_rank(weights),
+    }
+
+
+def _pruning(bench: Bench) -> dict[str, Any]:
+    """Measure all neurons, and the curves of high purity, low purity and random."""
+    ks, high_purity = bench.ks, bench.order("high_purity")
+    full = bench.by_image(high_purity[None], [bench.neurons]).order(0)
+    accuracy, _, _, silhouette = bench.metrics(*full[:3])[0].tolist()
+    orders = torch.stack([high_purity, bench.order("low_purity")])
+    high, low = bench.accuracies(orders)
+    median, band = torch.full_like(high, torch.nan), [torch.nan, torch.nan]
+    if bench.options.draws:
+        random = bench.accuracies(bench.random_orders(bench.options.draws))
+        median = random.quantile(0.5, dim=0)
+        band = [mean_over_k(random, ks).quantile(q).item() for q in _BAND]
+    curves = {"high_purity": high, "low_purity": low, "random": median}
+    means = {name: mean_over_k(curve, ks).item() for name, curve in curves.items()}
+    return {
+        "dataset": bench.features.dataset,
+        "n": len(bench.features.image),
+        "classes": len(bench.features.text),
+        "accuracy": accuracy,
+        "silhouette": silhouette,
+        **means,
+        "random_low": band[0],
+        "random_high": band[1],
+        "gap": means["high_purity"] - means["low_purity"],
+        "gap_to_random": means["high_purity"] - means["random"],
+        **{
+            f"{name}_{k}": value.item()
+            for name, curve in curves.items()
+            for k, value in zip(ks, curve, strict=True)
+        },
+    }
 
 
 class Log:
-    """The rows measured so far, on disk after each one where there is a folder.
+    """The rows measured so far; if there is a folder, they are written after each row.
 
     Args:
         out: the folder.
-        settings: by which all rows are measured.
-        overwrite: forget what the folder holds.
-        notes: what the manifest is to say of the data, beside what it says already.
+        settings: the settings with which all rows are measured.
+        overwrite: forget the contents of the folder.
+        notes: notes on the data for the manifest, in addition to those that it has.
 
     Raises:
-        OutputError: the folder holds something measured otherwise, and `overwrite` is not set.
+        OutputError: the folder holds results of other settings, and `overwrite` is not set.
         InputError: its table cannot be read.
     """
 
@@ -53,59 +142,58 @@ class Log:
         self.out, self.rows = out, dict[tuple[str, int, str], dict[str, Any]]()
         if out is None:
             return
-        earlier = _refuse_another(out, settings, overwrite=overwrite)
+        earlier = _refuse_others(out, settings, overwrite=overwrite)
         if not overwrite and (out / _FILE).exists():
             self.rows = {_key(row): row for row in _records(read_track(out))}
         notes = list(dict.fromkeys([*earlier.get("notes", []), *notes]))
-        told = {"notes": notes} if notes else {}
-        write_manifest({"settings": dict(settings), "versions": versions()} | told, out)
+        manifest = {"settings": dict(settings), "versions": versions()}
+        write_manifest(manifest | ({"notes": notes} if notes else {}), out)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Take a row in, in the place of an earlier one of that model, step and dataset."""
+        """Add a row; it replaces an earlier row of the same model, step and dataset."""
         model, step, dataset = _key(row)
         if dataset:
-            self.rows.pop((model, step, ""), None)  # it had purity alone
+            self.rows.pop((model, step, ""), None)  # a row with purity only
         self.rows[model, step, dataset] = row
         if self.out is not None:
-            _write(self.table(), self.out)
+            table = self.table()
+            write_parquet(table, self.out / _FILE)
+            write_csv(table.drop(columns="order"), self.out / "track.csv")
 
     def has(self, row: Mapping[str, Any]) -> bool:
-        """Whether the row of this model, step and dataset is there and depends on the same
-        things.
-        """
+        """Tell whether this model, step and dataset has a row that depends on the same inputs."""
         return bool(self.rows.get(_key(row), {}).get("identity") == row["identity"])
 
     def table(self) -> pd.DataFrame:
-        """Series in the order they came, each by step."""
+        """Return the rows: series in the order in which they were added, each by step."""
         missing = {"n": 0, "classes": 0}
         table = pd.DataFrame([{**missing, **row} for row in self.rows.values()])
-        series = {model: i for i, model in enumerate(table.model.unique())}
+        series = {model: place for place, model in enumerate(table.model.unique())}
         table = table.sort_values(
             ["model", "step"],
-            key=lambda c: c.map(series) if c.name == "model" else c,
+            key=lambda column: column.map(series) if column.name == "model" else column,
             kind="stable",
         )
-        table = table.assign(**_rank_correlations(table)).reindex(columns=[*COLUMNS, *_by_k(table)])
-        return check_table(table, TRACK)
+        accuracies_at_k = [str(name) for name in table if str(name) not in TRACK.described]
+        columns = [*TRACK.described, *accuracies_at_k]
+        return check_table(
+            table.assign(**_rank_correlations(table)).reindex(columns=columns), TRACK
+        )
 
 
 def _rank_correlations(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """Of each row with the step before and with the last, of that model and dataset; the first has
-    none before.
+    """Correlate the order in each row with those of the previous step and of the last step.
 
-    Places in the order are compared, so dead neurons count too: they stand last.
+    Steps are those of the same model and dataset; the first has no previous one. Places in the
+    order are compared, so dead neurons count too: they come last.
     """
-    found = {name: pd.Series(np.nan, table.index) for name in ("rank_previous", "rank_last")}
-    for _, part in table.groupby(["model", "dataset", "neurons"], sort=False):
-        places = torch.tensor(np.stack(part.order.to_list())).argsort(dim=1).double()
+    columns = {name: pd.Series(np.nan, table.index) for name in ("rank_previous", "rank_last")}
+    for _, rows in table.groupby(["model", "dataset", "neurons"], sort=False):
+        places = torch.tensor(np.stack(rows.order.to_list())).argsort(dim=1).double()
         if places.shape[1] > 1:
-            found["rank_last"][part.index] = spearman(places, places[-1]).numpy()
-            found["rank_previous"][part.index[1:]] = spearman(places[1:], places[:-1]).numpy()
-    return found
-
-
-def _by_k(table: pd.DataFrame) -> list[str]:
-    return [str(name) for name in table if str(name) not in COLUMNS]
+            columns["rank_last"][rows.index] = spearman(places, places[-1]).numpy()
+            columns["rank_previous"][rows.index[1:]] = spearman(places[1:], places[:-1]).numpy()
+    return columns
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, int, str]:
@@ -116,13 +204,11 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _refuse_another(
-    out: Path, settings: Mapping[str, Any], *, overwrite: bool
-) -> Mapping[str, Any]:
-    """Refuse a folder of other settings, or that no manifest of ours explains; return its manifest.
+def _refuse_others(out: Path, settings: Mapping[str, Any], *, overwrite: bool) -> Mapping[str, Any]:
+    """Refuse a folder of other settings, or without a manifest of ours; return its manifest.
 
     Raises:
-        OutputError: it is one.
+        OutputError: the folder is refused.
     """
     earlier = own_manifest(out, overwrite=overwrite)
     if earlier is None and (out / _FILE).exists():
@@ -135,12 +221,7 @@ def _refuse_another(
     if overwrite or earlier is None or earlier.get("settings") == settings:
         return {} if overwrite else earlier or {}
     raise OutputError(
-        f"{out} holds what was measured by other settings",
+        f"{out} holds results that were measured with other settings",
         expected="a folder without results, or that of an earlier call with the same settings",
-        fix="choose another --out, or replace what is there with --overwrite (overwrite=True)",
+        fix="choose another --out, or replace its contents with --overwrite (overwrite=True)",
     )
-
-
-def _write(table: pd.DataFrame, out: Path) -> None:
-    write_parquet(table, out / _FILE)
-    write_csv(table.drop(columns="order"), out / "track.csv")

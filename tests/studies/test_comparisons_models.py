@@ -14,7 +14,7 @@ from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.overlaps import Projections, overlap, random_overlap
 from purescope.maths.strategies import order_neurons
-from purescope.studies.rivals import adjust, compare_models, compare_purity
+from purescope.studies.comparisons import adjust_models, compare_models, compare_purity
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import Planted, plant
@@ -139,7 +139,7 @@ def test_other_images_are_refused(pair: tuple[Measured, Measured]) -> None:
 
 def test_p_values_are_adjusted_over_the_data_sets(table: pd.DataFrame) -> None:
     three = pd.concat([table.assign(dataset=name) for name in ("a", "b", "c")], ignore_index=True)
-    adjusted = adjust(three)
+    adjusted = adjust_models(three)
     expected = (3 * three.p).clip(upper=1)
     assert adjusted.p_holm.tolist() == pytest.approx(expected.tolist())
     assert table.p_holm.tolist() == pytest.approx(table.p.tolist()), "one data set is one test"

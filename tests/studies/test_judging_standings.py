@@ -15,8 +15,8 @@ from purescope.studies.comparisons import (
     pooled_difference,
     pooled_p,
 )
+from purescope.studies.judging import mean_points, standings_table, uses_labels
 from purescope.studies.settings import Options
-from purescope.studies.standings import mean_points, standings_table, uses_labels
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import plant
 from purescope.tables.result_table import curve_points

@@ -25,9 +25,8 @@ from purescope.maths.overlaps import overlap
 from purescope.models import load_model
 from purescope.models.model import Model, Tower
 from purescope.runs.identity import note_identities
-from purescope.studies.layers.activations import collect
-from purescope.studies.layers.places import Place, find_places
-from purescope.studies.layers.table import layer_table
+from purescope.studies.layers import layer_table
+from purescope.studies.towers import Place, collect, find_places
 from tests.checkpoints import (
     laclip_tensors,
     openai_model,

@@ -18,14 +18,14 @@ from purescope.maths.bases import random_rotations, rotate
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import StrategyInput
 from purescope.maths.strategies import STRATEGIES, order_neurons
-from purescope.studies.attribution import (
+from purescope.studies.nulls import (
     attribution_table,
     is_cheap,
     matched_orders,
     norm_groups,
     norms_of,
+    rotate_model,
 )
-from purescope.studies.nulls import rotate_model
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import World, plant

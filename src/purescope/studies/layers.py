@@ -1,18 +1,18 @@
-"""Overlap and effective rank at every depth, beside what random neurons of the same shape would
-have.
+"""Measure overlap and effective rank at every depth, beside those of random neurons.
 
-A layer A `[neuron, width]` is measured by its Gram matrix A A^T. From A A^T follow all cosines and
-singular values of A: activations need not be kept, and an eigenvalue decomposition of 512 neurons
-takes a fraction of the time of the singular values of an A 2048 wide. Each function equals its
-namesake of `purescope.maths.overlaps` and `purescope.maths.layer_measures`, to rounding.
+A layer A `[neuron, width]` is measured by its Gram matrix A A^T, which determines all cosines and
+singular values of A. So activations need not be kept, and an eigenvalue decomposition of 512
+neurons takes a fraction of the time of the singular values of an A 2048 wide. Each function equals
+the function of the same name in `purescope.maths.overlaps` or `purescope.maths.layer_measures`, up
+to rounding.
 
 For a Gaussian matrix of m rows and n columns the squared singular values, over n, follow the law of
 Marchenko and Pastur (1967): with y = m / n <= 1 and x = 1 + y + 2 sqrt(y) cos t, the mean of f(x)
-is the integral over t from 0 to pi of f(x) 2 sin^2 t / (pi x). No draw, no seed.
+is the integral over t from 0 to pi of f(x) 2 sin^2 t / (pi x). It needs no draws and no seed.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -26,12 +26,11 @@ from purescope.errors import InputError
 from purescope.features.extraction import Progress, quiet
 from purescope.maths.overlaps import random_overlap
 from purescope.models.model import Model
-from purescope.studies.layers.activations import Moments, collect
-from purescope.studies.layers.places import Place, find_places
+from purescope.studies.towers import Moments, Place, collect, find_places
 
 
 def mean_overlap(gram: Float[Tensor, "neuron neuron"]) -> float:
-    """Mean over the live neurons of `purescope.maths.overlaps.overlap`; NaN where all are dead.
+    """Return the mean of `purescope.maths.overlaps.overlap` over live neurons; NaN without any.
 
     Examples:
         >>> A = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 5.0]]).double()
@@ -46,8 +45,9 @@ def mean_overlap(gram: Float[Tensor, "neuron neuron"]) -> float:
 
 
 def effective_rank(gram: Float[Tensor, "neuron neuron"]) -> float:
-    """``exp(entropy of the singular values over their sum)`` (Roy and Vetterli 2007), 1 to the
-    rank; NaN for zeros.
+    """Return the exp of the entropy of the singular values over their sum (Roy and Vetterli 2007).
+
+    It runs from 1 to the rank; NaN for zeros.
 
     Examples:
         >>> round(effective_rank(torch.eye(3, dtype=torch.float64)), 4)
@@ -58,7 +58,9 @@ def effective_rank(gram: Float[Tensor, "neuron neuron"]) -> float:
 
 
 def participation_ratio(gram: Float[Tensor, "neuron neuron"]) -> float:
-    """``(sum of s^2)^2 / sum of s^4`` of the singular values s, 1 to the rank; NaN for zeros.
+    """Return ``(sum of s^2)^2 / sum of s^4`` of the singular values s.
+
+    It runs from 1 to the rank; NaN for zeros.
 
     Examples:
         >>> round(participation_ratio(torch.diag(torch.tensor([4.0, 1.0]))), 4)  # 5^2 / 17
@@ -68,8 +70,7 @@ def participation_ratio(gram: Float[Tensor, "neuron neuron"]) -> float:
 
 
 def random_effective_rank(neurons: int, width: int) -> float:
-    """Expected effective rank (Roy and Vetterli 2007) of a Gaussian matrix, by the law of Marchenko
-    and Pastur.
+    """Return the expected effective rank of a Gaussian matrix, by the law of Marchenko and Pastur.
 
     With p_i = s_i / sum s, the entropy of m singular values s is ``log m + log E s - E[s log s] / E
     s``.
@@ -89,10 +90,10 @@ def random_effective_rank(neurons: int, width: int) -> float:
 
 
 def random_participation_ratio(neurons: int, width: int) -> float:
-    """Participation ratio of a Gaussian matrix G: ``(E tr W)^2 / E tr W^2`` made exact for W = G
-    G^T.
+    """Return the participation ratio of a Gaussian matrix G.
 
-    ``E (tr W)^2 = m n (m n + 2)`` and ``E tr W^2 = m n (m + n + 1)``.
+    It is ``E (tr W)^2 / E tr W^2`` for W = G G^T, with ``E (tr W)^2 = m n (m n + 2)`` and
+    ``E tr W^2 = m n (m + n + 1)``.
 
     Examples:
         >>> round(random_participation_ratio(512, 512))
@@ -103,9 +104,8 @@ def random_participation_ratio(neurons: int, width: int) -> float:
 
 Row: TypeAlias = dict[str, str | int | float]
 
-# Each measure, and what it is of as many random neurons of that width, of which as many are dead:
-# the living and all neurons are given. Dead ones add nothing to a rank, and count as orthogonal in
-# an overlap.
+# Each measure, and its value for random neurons, given the numbers of live and of all neurons and
+# the width. Dead neurons add nothing to a rank, and count as orthogonal in an overlap.
 _MEASURES: dict[str, tuple[Callable[[Tensor], float], Callable[[int, int, int], float]]] = {
     "overlap": (
         mean_overlap,
@@ -129,38 +129,40 @@ def layer_table(
     batch_size: int = 64,
     progress: Progress = quiet,
 ) -> pd.DataFrame:
-    """One row for each place of both towers and each space in which it is measured.
+    """Measure each place of both towers, in its weights and in its activations.
 
-    Activations are those of the tower's own token, as `Tower.token` has it (the class token, the
-    end of the text), or else the mean over tokens or positions; of the images, and of every prompt
-    of every class.
+    Activations are those of the token that the tower reads, as `Tower.token` says (the class token,
+    the end of the text), otherwise the mean over tokens or positions. They are taken over the
+    images, and over every prompt of every class.
 
     Args:
-        model: whose towers to measure.
-        dataset: images and class prompts to take activations over; without one only weights are
+        model: the model whose towers to measure.
+        dataset: images and class prompts for the activations; without a dataset only weights are
             measured.
         batch_size: images or prompts at a time; the result does not depend on it beyond rounding.
         progress: wraps the batches of images, for a progress bar.
 
     Returns:
-        Columns ``model``, ``dataset`` (empty for weights), ``tower``, ``depth``, ``kind``, ``name``
-        (see `Place`), ``space`` (weights; activations; centred, that is with each neuron's mean
-        taken away), ``token`` (how activations become one row a sample), ``neurons``, ``width``
-        (inputs of a neuron, or samples), ``dead`` (neurons of norm zero), ``overlap`` (their mean,
-        dead ones left out), ``effective_rank`` (Roy and Vetterli 2007), ``participation_ratio``;
-        for each of the three ``random_``, what independent Gaussian neurons of the same shape have,
-        and ``relative_``, the measured over it.
+        One row for each place and space. Columns ``model``, ``dataset`` (empty for weights),
+        ``tower``, ``depth``, ``kind``, ``name`` (see `purescope.studies.towers.Place`), ``space``
+        (weights; activations; centred, that is without each neuron's mean), ``token`` (how
+        activations become one row for each sample), ``neurons``, ``width`` (inputs of a neuron, or
+        samples), ``dead`` (number of neurons of norm zero), ``overlap`` (mean over the live
+        neurons), ``effective_rank`` (Roy and Vetterli 2007), ``participation_ratio``. For each of
+        these three measures, ``random_`` is the value of independent Gaussian neurons of the same
+        shape, and ``relative_`` the measured value over it.
 
     Raises:
-        InputError: the model does not say what its towers are made of, or runs on several devices;
-            there are fewer than two images; the batch size is below 1; an activation is NaN or
-            infinite.
+        InputError: the model does not give access to the modules of its towers, or runs on several
+            devices; there are fewer than two images; the batch size is below 1; an activation is
+            NaN or infinite.
         DatasetError: an image cannot be read.
 
     Examples:
         >>> from purescope.models import load_model
         >>> table = layer_table(load_model("bundled:clip"))
-        >>> table[(table.tower == "text") & (table.depth == 1)][["kind", "neurons", "width"]].values.tolist()
+        >>> first = table[(table.tower == "text") & (table.depth == 1)]
+        >>> first[["kind", "neurons", "width"]].values.tolist()
         [['attention', 512, 512], ['mlp', 512, 2048]]
     """
     places = find_places(model)
@@ -170,15 +172,11 @@ def layer_table(
         for tower in model.towers:
             own = [place for place in places if place.tower == tower]
             moments |= _moments(model, dataset, tower, own, batch_size, progress)
-    table = pd.DataFrame(
-        [row for place in places for row in _rows(model, place, moments.get(place))]
-    )
+    rows = [row for place in places for row in _rows(model, place, moments.get(place))]
+    table = pd.DataFrame(rows)
+    name = "" if dataset is None else dataset.name
     table.insert(0, "model", model.label)
-    table.insert(
-        1,
-        "dataset",
-        ["" if dataset is None or space == "weights" else dataset.name for space in table.space],
-    )
+    table.insert(1, "dataset", ["" if space == "weights" else name for space in table.space])
     return table
 
 
@@ -193,14 +191,15 @@ def _moments(
     name = f"{model.label}: {tower} tower on {dataset.name}"
     encode, length, read = _SAMPLES[tower](model, dataset)
     starts = range(0, length, batch_size)
-    batches = (read(range(start, min(start + batch_size, length))) for start in starts)
-    return collect(
-        places, model.towers[tower], encode, progress(batches, name, len(starts)), name=name
+    batches: Iterable[Any] = (
+        read(range(start, min(start + batch_size, length))) for start in starts
     )
+    batches = progress(batches, name, len(starts))
+    return collect(places, model.towers[tower], encode, batches, name=name)
 
 
 Samples: TypeAlias = tuple[Callable[[Any], Tensor], int, Callable[[range], Any]]
-"""An encoder, how many samples there are, and how some of them are read."""
+"""An encoder, the number of samples, and a function that reads a range of them."""
 
 
 def _images(model: Model, dataset: Dataset) -> Samples:
@@ -221,7 +220,7 @@ _SAMPLES: dict[str, Callable[[Model, Dataset], Samples]] = {"image": _images, "t
 
 
 def _rows(model: Model, place: Place, moments: Moments | None) -> Iterator[Row]:
-    """What is measured at one place, a row a space."""
+    """Measure one place: one row for each space."""
     if place.weight is not None:
         weight = place.weight.cpu().double()
         yield _row(place, "weights", weight @ weight.T, weight.shape[1], weight.shape[1])
@@ -230,8 +229,7 @@ def _rows(model: Model, place: Place, moments: Moments | None) -> Iterator[Row]:
         token = "" if place.module is None else token
         samples = moments.samples
         yield _row(place, "activations", moments.gram(), samples, samples, token)
-        # Gaussian rows of n samples, once centred, are Gaussian in the n - 1 dimensions that are
-        # left.
+        # Centred Gaussian rows of n samples are Gaussian in n - 1 dimensions.
         yield _row(place, "centred", moments.gram(centred=True), samples, samples - 1, token)
 
 
@@ -243,7 +241,7 @@ def _row(
     freedom: int,
     token: str = "",
 ) -> Row:
-    """One row of the table; `freedom` is the width of the random neurons."""
+    """Return one row of the table; `freedom` is the width of the random neurons."""
     live = int((gram.diagonal() > 0).sum())
     row: Row = {
         "tower": place.tower,
@@ -253,9 +251,9 @@ def _row(
         "space": space,
     }
     row |= {"token": token, "neurons": len(gram), "width": width, "dead": len(gram) - live}
-    for measure, (of, of_random) in _MEASURES.items():
-        value = of(gram) if live else math.nan
-        random = of_random(live, len(gram), freedom) if live else math.nan
+    for measure, (measure_gram, expect_random) in _MEASURES.items():
+        value = measure_gram(gram) if live else math.nan
+        random = expect_random(live, len(gram), freedom) if live else math.nan
         row |= {measure: value, f"random_{measure}": random, f"relative_{measure}": value / random}
     return row
 
@@ -265,7 +263,7 @@ def _check(model: Model, dataset: Dataset, batch_size: int) -> None:
         raise InputError(f"batch size {batch_size}", expected="at least 1")
     if len(dataset) < 2:
         raise InputError(
-            f"{dataset.name} has {len(dataset)} image", expected="at least 2, to take a mean away"
+            f"{dataset.name} has {len(dataset)} image", expected="at least 2, to subtract a mean"
         )
     if model.lanes > 1:
         raise InputError(

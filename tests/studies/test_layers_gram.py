@@ -10,7 +10,7 @@ from torch import Tensor
 
 from purescope.maths import layer_measures
 from purescope.maths.overlaps import overlap
-from purescope.studies.layers import table
+from purescope.studies import layers
 from tests import oracles
 
 
@@ -34,23 +34,23 @@ MATRICES = {
 def test_measures_of_the_gram_matrix_are_those_of_the_matrix(matrix: Tensor) -> None:
     gram = matrix @ matrix.T
     live = [value for value in oracles.overlap(matrix.tolist()) if not math.isnan(value)]
-    assert table.mean_overlap(gram) == pytest.approx(
+    assert layers.mean_overlap(gram) == pytest.approx(
         math.fsum(live) / len(live), rel=1e-9, abs=1e-12
     )
-    assert table.mean_overlap(gram) == pytest.approx(
+    assert layers.mean_overlap(gram) == pytest.approx(
         float(overlap(matrix).nanmean()), rel=1e-9, abs=1e-12
     )
-    assert table.effective_rank(gram) == pytest.approx(
+    assert layers.effective_rank(gram) == pytest.approx(
         layer_measures.effective_rank(matrix), rel=1e-5
     )
-    assert table.participation_ratio(gram) == pytest.approx(
+    assert layers.participation_ratio(gram) == pytest.approx(
         layer_measures.participation_ratio(matrix), rel=1e-9
     )
 
 
 def test_nothing_is_measured_of_dead_neurons() -> None:
     zeros = torch.zeros(3, 3, dtype=torch.float64)
-    for measure in (table.mean_overlap, table.effective_rank, table.participation_ratio):
+    for measure in (layers.mean_overlap, layers.effective_rank, layers.participation_ratio):
         assert math.isnan(measure(zeros))
 
 
@@ -59,5 +59,5 @@ def test_references_are_what_random_matrices_have(neurons: int, width: int) -> N
     drawn = [gaussian(neurons, width, seed) for seed in range(60)]
     rank = sum(map(layer_measures.effective_rank, drawn)) / len(drawn)
     ratio = sum(map(layer_measures.participation_ratio, drawn)) / len(drawn)
-    assert table.random_effective_rank(neurons, width) == pytest.approx(rank, rel=0.01)
-    assert table.random_participation_ratio(neurons, width) == pytest.approx(ratio, rel=0.01)
+    assert layers.random_effective_rank(neurons, width) == pytest.approx(rank, rel=0.01)
+    assert layers.random_participation_ratio(neurons, width) == pytest.approx(ratio, rel=0.01)

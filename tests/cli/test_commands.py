@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from purescope.cli import main, options
-from purescope.cli.commands import cli
+from purescope.cli.run import cli
 from purescope.datasets import load_dataset
 from purescope.features.extraction import extract
 from purescope.maths.cells import ABLATIONS

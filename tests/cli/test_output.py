@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from purescope.cli import main
-from purescope.cli.outlets import Outlet
+from purescope.cli.output import SafeStream
 from purescope.plots.folder import draw_folder
 from purescope.report.writing import write_report
 from tests.report.made import make_folder
@@ -50,7 +50,7 @@ def purescope(folder: Path, line: str, **environment: str) -> "subprocess.Comple
     script = f'purescope() {{ "{sys.executable}" -m purescope "$@"; }}; {line}'
     kept = {
         name: os.environ[name]
-        for name in ("PATH", "HOME", "PURESCOPE_CACHE", "OMP_WAIT_POLICY")
+        for name in ("PATH", "HOME", "PYTHONPATH", "PURESCOPE_CACHE", "OMP_WAIT_POLICY")
         if name in os.environ
     }
     return subprocess.run(
@@ -145,9 +145,9 @@ def test_a_full_device_at_the_end_of_a_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_letters_that_an_encoding_lacks(encoding: str) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    outlet = Outlet(stream)
-    outlet.write("▁▄█ ≤ 5 × ─ café Ж\ud800\n")
-    outlet.flush()
+    safe = SafeStream(stream)
+    safe.write("▁▄█ ≤ 5 × ─ café Ж\ud800\n")
+    safe.flush()
     written = stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
     assert (
         written
@@ -163,17 +163,17 @@ def test_letters_that_an_encoding_lacks(encoding: str) -> None:
 def test_what_moves_the_cursor_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     stream = io.StringIO()
-    Outlet(stream).write("a\x1b[31mb\r\x07\u202e\nc\t")
+    SafeStream(stream).write("a\x1b[31mb\r\x07\u202e\nc\t")
     assert stream.getvalue() == "a\\x1b[31mb\\r\\x07\\u202e\nc\\t"
     monkeypatch.setenv("FORCE_COLOR", "1")
-    Outlet(stream).write("\x1b[31m\x1b[2K")
+    SafeStream(stream).write("\x1b[31m\x1b[2K")
     assert stream.getvalue().endswith("c\\t\x1b[31m\\x1b[2K")
 
 
 def test_no_colour_where_none_is_wanted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("purescope.cli.outlets.Outlet.isatty", lambda self: True)
+    monkeypatch.setattr("purescope.cli.output.SafeStream.isatty", lambda self: True)
     for name, value, coloured in (
         ("TERM", "xterm", True),
         ("NO_COLOR", "1", False),
@@ -188,9 +188,8 @@ def test_no_colour_where_none_is_wanted(
 def test_a_module_of_the_current_folder_is_not_run(tmp_path: Path) -> None:
     for name in ("click", "lazy_loader", "rich", "json", "signal", "torch", "pandas"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('run from the current folder')")
-    for module in ("purescope", "purescope.cli"):
-        done = purescope(tmp_path, f'"{sys.executable}" -m {module} --help')
-        assert (done.returncode, done.stderr) == (0, "") and "Usage: purescope" in done.stdout
+    done = purescope(tmp_path, "purescope --help")
+    assert (done.returncode, done.stderr) == (0, "") and "Usage: purescope" in done.stdout
     done = purescope(tmp_path, "purescope models")
     assert (done.returncode, done.stderr) == (0, "") and "bundled:laclip" in done.stdout
 
@@ -207,7 +206,7 @@ def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
 def test_memory_that_is_not_there(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from purescope.cli.commands import cli
+    from purescope.cli.run import cli
 
     for error in (
         MemoryError("14 GiB"),

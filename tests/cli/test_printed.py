@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 import purescope.cli as package
-from purescope.cli import main, terminal
-from purescope.cli.commands import cli
+from purescope.cli import main, output, terminal
+from purescope.cli.output import print_line, print_warnings, to_line
 from purescope.cli.paths import FILE, FOLDER, RESULTS
-from purescope.cli.printing import line, noted
+from purescope.cli.run import cli
 from purescope.plots.folder import Drawn
 from tests.words import few_words
 
@@ -109,7 +109,7 @@ def test_paths_of_results(
     assert run("convert", HOSTILE, hostile / "new") == 0
     assert "open_clip loads it as local-dir:" in said()
     assert run("purity", "bundled:clip", "--out", hostile / "neurons") == 0
-    assert f"All neurons, ranked: {line(hostile / 'neurons')}" in said()
+    assert f"All neurons, ranked: {to_line(hostile / 'neurons')}" in said()
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_lists_of_hostile_folders(
 
 
 def test_notes_steps_and_what_libraries_say(said: Callable[[], str]) -> None:
-    with noted(), terminal.telling():
+    with print_warnings(), output.show_messages():
         warnings.warn(HOSTILE, UserWarning, stacklevel=1)
         logging.getLogger("purescope.runs").info("%s", HOSTILE)
         warnings.warn("b" * 50_000, UserWarning, stacklevel=1)
@@ -182,7 +182,7 @@ def test_notes_steps_and_what_libraries_say(said: Callable[[], str]) -> None:
 
 
 def test_an_error_of_ours_in_a_note_is_one_line_that_can_be_read(said: Callable[[], str]) -> None:
-    with terminal.telling():
+    with output.show_messages():
         warnings.warn(
             "no report: gone\n  expected: a folder\n  to fix:   name one; `x` draws it",
             stacklevel=1,
@@ -191,13 +191,13 @@ def test_an_error_of_ours_in_a_note_is_one_line_that_can_be_read(said: Callable[
 
 
 def test_a_cell_and_a_heading_are_one_line(said: Callable[[], str]) -> None:
-    table = terminal.table(HOSTILE, "name", "value")
-    table.add_row(terminal.plain(HOSTILE), "1")
-    table.add_row(HOSTILE.replace("[bold]b[/]", ""), "2")
-    screen = terminal.console()
-    screen.print(table)
-    screen.say(HOSTILE)
-    terminal.next_steps(screen, {"Look": HOSTILE})
+    table = terminal.make_table(HOSTILE, "name", "value")
+    terminal.add_row(table, output.escape(HOSTILE), "1")
+    terminal.add_row(table, HOSTILE.replace("[bold]b[/]", ""), "2")
+    console = terminal.make_console()
+    console.print(table)
+    print_line(HOSTILE)
+    terminal.print_next_steps(console, {"Look": HOSTILE})
     printed = said()
     assert printed.count("[bold]b[/]:cat:") == 4 and "\N{CAT FACE}" not in printed
 
@@ -206,10 +206,10 @@ def test_a_cell_and_a_heading_are_one_line(said: Callable[[], str]) -> None:
     "module", sorted(Path(str(package.__file__)).parent.glob("*.py")), ids=lambda path: path.stem
 )
 def test_only_the_printing_modules_print(module: Path) -> None:
-    """A text that is put together is no markup, and goes through `say` or `plain`; paths are read
-    in one place.
+    """A text that is put together is no markup, and goes through `print_line` or `escape`; rows are
+    added, and paths are read, in one place.
     """
-    if module.stem in ("printing", "outlets", "signals", "screen"):
+    if module.stem in ("output", "signals"):
         return
     for call in (
         node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)
@@ -222,14 +222,15 @@ def test_only_the_printing_modules_print(module: Path) -> None:
             "click.Path",
             "sys.stdout.write",
         ), name
-        if name.endswith("screen.print"):
+        assert not name.endswith("table.add_row") or module.stem == "terminal", name
+        if name.endswith("console.print"):
             texts = [one for one in call.args if isinstance(one, ast.JoinedStr)]
             for part in (
                 part for one in texts for part in one.values if isinstance(part, ast.FormattedValue)
             ):
                 shown = ast.unparse(part.value)
                 ours = (
-                    shown.startswith(("plain(", "_PROTOCOLS[", "_purity("))
+                    shown.startswith(("escape(", "_PROTOCOLS[", "_purity("))
                     or shown == "table.row_count"
                 )
                 assert ours or part.format_spec is not None, f"{module.name}: {ast.unparse(call)}"

@@ -31,14 +31,13 @@ import purescope.cli.run
 from purescope.cli import main, signals
 from purescope.tables.files import atomic_path
 
-def run(arguments):
+def run(arguments, **options):
     with atomic_path(Path("result.csv")) as temporary:
         temporary.write_text("half")
         Path("ready").touch()
         {work}
-    return 0
 
-purescope.cli.run.run = run
+purescope.cli.run.cli = run
 signals._GRACE = {grace}
 main()
 """
@@ -59,23 +58,22 @@ def draw():
         time.sleep(60)
     return Figure()
 
-def run(arguments):
+def run(arguments, **options):
     for _ in save_all([(Path(f"f{i}"), draw) for i in range(12)], ["png"], processes=2):
         pass
-    return 0
 
 if __name__ == "__main__":
-    purescope.cli.run.run = run
+    purescope.cli.run.cli = run
     main()
 """
 
 
 @pytest.fixture
 def signals() -> Iterator[Signals]:
-    taken = Signals(for_good=False)
-    taken.take()
+    taken = Signals(ends_process=False)
+    taken.install()
     yield taken
-    taken.leave()
+    taken.restore()
 
 
 def begin(code: str, folder: Path, *, ready: int = 1) -> "subprocess.Popen[str]":
@@ -149,7 +147,7 @@ def test_the_first_one_is_raised_and_no_other(signals: Signals) -> None:
     with pytest.raises(Stopped):
         signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGINT)
-    assert signals.came == signal.SIGTERM
+    assert signals.received == signal.SIGTERM
 
 
 def test_a_signal_waits_for_a_module_that_is_being_imported(
@@ -175,13 +173,13 @@ def test_a_signal_that_python_drops_comes_again(signals: Signals) -> None:
     with pytest.raises(Stopped), warnings.catch_warnings():
         Dropping()
         time.sleep(5)
-    assert signals.came == signal.SIGINT
+    assert signals.received == signal.SIGINT
 
 
 def test_what_was_there_before_is_there_after() -> None:
     before = [signal.getsignal(signum) for signum in LINES], sys.unraisablehook
-    taken = Signals(for_good=False)
-    taken.take()
+    taken = Signals(ends_process=False)
+    taken.install()
     assert signal.getsignal(signal.SIGTERM) != before[0][1]
-    taken.leave()
+    taken.restore()
     assert ([signal.getsignal(signum) for signum in LINES], sys.unraisablehook) == before

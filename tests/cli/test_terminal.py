@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from purescope.cli import terminal
+from purescope.cli import output, terminal
 from purescope.formats import Difference
 from purescope.tables.result_table import curve_points
 from purescope.tables.results import Results
@@ -69,7 +69,7 @@ def printed(show, **options: object) -> str:
 
 
 def test_two_models_on_six_sets_are_half_a_screen_of_100_columns() -> None:
-    lines = printed(lambda screen: terminal.accuracies(screen, results())).splitlines()
+    lines = printed(lambda screen: terminal.print_accuracies(screen, results())).splitlines()
     assert len(lines) <= 22 and max(map(len, lines)) <= 100
     # From 42 to 55, the eighth of 13 points that a value is nearest to: 52 is 5.4 of 7 above the
     # least.
@@ -80,19 +80,21 @@ def test_two_models_on_six_sets_are_half_a_screen_of_100_columns() -> None:
 
 def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = printed(
-        lambda screen: terminal.accuracies(screen, results()),
+        lambda screen: terminal.print_accuracies(screen, results()),
         force_terminal=True,
         color_system="truecolor",
     )
     assert "\x1b[38;2;0;114;178m▆" in coloured and "\x1b[38;2;0;114;178m52" not in coloured
     monkeypatch.setenv("NO_COLOR", "1")
-    plain = printed(lambda screen: terminal.accuracies(screen, results()), force_terminal=True)
+    plain = printed(
+        lambda screen: terminal.print_accuracies(screen, results()), force_terminal=True
+    )
     assert "\x1b[3" not in plain and "▆▇▇▇▇██" in plain
 
 
 def test_a_terminal_of_80_columns_cuts_no_number() -> None:
     screen = Console(file=io.StringIO(), width=80, highlight=False)
-    terminal.accuracies(screen, results())
+    terminal.print_accuracies(screen, results())
     lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= 80 and "…" not in "".join(lines)
     row = next(line for line in lines if line.startswith("fashion-mnist"))
@@ -101,7 +103,7 @@ def test_a_terminal_of_80_columns_cuts_no_number() -> None:
 
 def test_steps_are_told_on_standard_error_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
     log = logging.getLogger("purescope.runs.run")
-    with terminal.telling():
+    with output.show_messages():
         log.info("%d of %d", 1, 2)
         warnings.warn("a doubt", UserWarning, stacklevel=1)
     log.info("not told")
@@ -112,7 +114,7 @@ def test_on_a_terminal_a_step_passes_and_a_note_stays(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with terminal.telling():
+    with output.show_messages():
         logging.getLogger("purescope").info("first")
         warnings.warn("a doubt", UserWarning, stacklevel=1)
     err = capfd.readouterr().err
@@ -123,7 +125,7 @@ def test_on_a_terminal_a_step_passes_and_a_note_stays(
 
 def test_names_are_no_markup() -> None:
     table = made(models=("[red]M[/red]",), sets=("[bold]D[/bold]", "a[/]b"))
-    shown = printed(lambda screen: terminal.accuracies(screen, results(table)))
+    shown = printed(lambda screen: terminal.print_accuracies(screen, results(table)))
     assert "[red]M[/red]" in shown and "[bold]D[/bold]" in shown and "a[/]b" in shown
     difference = Difference(0.01, -0.01, 0.03)
     finding = Finding(
@@ -180,7 +182,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_command_to_type_works_as_it_is_printed(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = terminal.typed("purescope purity bundled:clip")
+    line = terminal.runnable("purescope purity bundled:clip")
     assert line == "'my env/bin/purescope' purity bundled:clip"
     assert (
         subprocess.run(line, shell=True, capture_output=True, text=True).stdout
@@ -190,24 +192,24 @@ def test_a_command_to_type_works_as_it_is_printed(
     elsewhere.mkdir()
     monkeypatch.setattr(sys, "argv", [str(installed), "demo"])
     monkeypatch.chdir(elsewhere)
-    assert terminal.typed("purescope models") == f"'{installed}' models"
+    assert terminal.runnable("purescope models") == f"'{installed}' models"
 
 
 def test_a_command_on_the_path_is_called_by_its_name(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(installed.parent))
-    assert terminal.typed("purescope models") == "purescope models"
+    assert terminal.runnable("purescope models") == "purescope models"
     other = installed.parents[2] / "bin" / "purescope"  # PATH has another one
     other.parent.mkdir()
     shutil.copy(installed, other)
     monkeypatch.setenv("PATH", str(other.parent))
-    assert terminal.typed("purescope models") == "'my env/bin/purescope' models"
+    assert terminal.runnable("purescope models") == "'my env/bin/purescope' models"
 
 
 def test_python_that_runs_a_module_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/purescope/cli/__main__.py"])
-    assert terminal.typed("purescope models") == "purescope models"
+    monkeypatch.setattr(sys, "argv", ["/somewhere/purescope/__main__.py"])
+    assert terminal.runnable("purescope models") == "purescope models"
 
 
 @pytest.mark.parametrize(("sets", "words"), [(1, "1 dataset"), (2, "2 datasets")])
@@ -226,7 +228,7 @@ def test_one_dataset_is_one(sets: int, words: str) -> None:
 
 
 def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    with terminal.telling(most=2):
+    with output.show_messages(most=2):
         for i in range(5):
             warnings.warn(f"number {i}", stacklevel=1)
     said = capsys.readouterr().err.splitlines()
@@ -236,6 +238,6 @@ def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -
 def test_a_table_of_one_k_or_one_choice_has_no_curve() -> None:
     table = made()
     one = table[(table.k.isin([200, 512])) & (table.strategy != "low_purity")]
-    shown = printed(lambda screen: terminal.accuracies(screen, results(one)))
+    shown = printed(lambda screen: terminal.print_accuracies(screen, results(one)))
     assert "keeping 200 of 512" in shown and "low purity" not in shown and "▁" not in shown
     assert not np.isnan(one.value).any()

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from bundle.model import VOCABULARY_FILE, half_weights, make_model
 from bundle.publish import write_model
-from purescope.cli.training import track as command
+from purescope.cli.layers import track as command
 from purescope.errors import InputError, PurescopeError
 from purescope.models import load_model
 from purescope.plots.courses import plot_dynamics

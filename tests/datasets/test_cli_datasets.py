@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from purescope.cli.datasets import datasets
+from purescope.cli.catalogue import datasets
 from purescope.datasets.torchvision import BENCHMARKS
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture

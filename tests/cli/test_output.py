@@ -194,6 +194,20 @@ def test_a_module_of_the_current_folder_is_not_run(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "") and "bundled:laclip" in done.stdout
 
 
+@pytest.mark.parametrize("line", ["report {0}", "plot {0} --format svg --out o"])
+def test_a_folder_of_results_is_drawn_without_torch(
+    line: str, results: Path, tmp_path: Path
+) -> None:
+    """They start at once; other commands wait for torch."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = os.pathsep.join([str(tmp_path), *filter(None, inherited)])
+    done = purescope(tmp_path, f"purescope {line.format(results)}", PYTHONPATH=path)
+    assert done.returncode == 0 and "torch" not in done.stderr, done.stderr
+    done = purescope(tmp_path, "purescope purity bundled:clip", PYTHONPATH=path)
+    assert done.stderr.strip() == "torch was imported"
+
+
 def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
     done = purescope(tmp_path, "mkdir gone; cd gone; rmdir ../gone; purescope models")
     assert (done.returncode, done.stdout) == (2, "")

@@ -57,8 +57,8 @@ def _list_datasets(data_root: Path | None) -> None:
 
     table = terminal.make_table("Datasets")
     for name in ("DATASET", "what it is", "images", "classes", "here"):
-        justify = "right" if name in {"images", "classes"} else "left"
-        table.add_column(name, justify=justify, overflow="fold")
+        is_count = name in {"images", "classes"}
+        table.add_column(name, justify="right" if is_count else "left", overflow="fold")
     for row in available_datasets(data_root):
         counts = [f"{count:,}" if count is not None else "" for count in (row.images, row.classes)]
         here = output.escape("yes" if row.present else row.get)
@@ -73,8 +73,8 @@ def _check_datasets(root: Path) -> None:
     rows = check_datasets(root)
     table = terminal.make_table(f"Datasets in {root}")
     for name in ("DATASET", "state", "images", "classes"):
-        justify = "left" if name in {"DATASET", "state"} else "right"
-        table.add_column(name, justify=justify, overflow="fold")
+        is_count = name in {"images", "classes"}
+        table.add_column(name, justify="right" if is_count else "left", overflow="fold")
     for row in rows:
         images = _count(row.images, row.expected_images)
         classes = _count(row.classes, row.expected_classes)

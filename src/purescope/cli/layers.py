@@ -170,7 +170,12 @@ def track(
     drawing, sources = options.pop_drawing(rest), options.pop_sources(rest)
     precision = rest.pop("precision")
     settings = tracking.TrackSettings(keep=parse_keep(keep) if keep is not None else None, **rest)
-    encoding = {"batch_size": sources.batch_size, "cache": sources.cache}
+    encode = partial(
+        extract,
+        batch_size=sources.batch_size,
+        cache=sources.cache,
+        progress=output.show_progress,
+    )
     with output.show_messages():
         check_words(settings.protocol, sources)
         table = tracking.track(
@@ -179,7 +184,7 @@ def track(
             out=out,
             settings=settings,
             load=partial(named_model, sources=sources, precision=precision),
-            encode=partial(extract, **encoding, progress=output.show_progress),
+            encode=encode,
             overwrite=overwrite,
         )
     console = terminal.make_console()

@@ -1,4 +1,4 @@
-"""Test ``purescope datasets`` as a user types it."""
+"""``purescope models``, ``datasets`` and ``cache`` as a user types them."""
 
 import re
 from pathlib import Path
@@ -9,9 +9,49 @@ from click.testing import CliRunner
 from purescope.cli.catalogue import datasets
 from purescope.datasets.torchvision import BENCHMARKS
 from purescope.errors import DatasetError
+from tests.cli.calls import QUICK, fails, run
 from tests.datasets.pictures import picture
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vocabulary")]
+
+
+def test_catalogues_name_what_is_bundled(capsys) -> None:
+    assert run("models") == 0
+    assert "bundled:laclip" in capsys.readouterr().out
+    assert run("datasets") == 0
+    listed = capsys.readouterr().out
+    assert "bundled:fashion-mnist" in listed and "cifar100" in listed
+
+
+def test_the_cache_is_listed_verified_and_removed(folder, tmp_path, capsys) -> None:
+    cache = ["--cache", tmp_path / "cache"]
+    command = ["sweep", "bundled:clip", "--data", f"folder:{folder}", "--draws", 1, *QUICK, *cache]
+    assert run(*command, "--out", tmp_path / "a") == 0
+    assert run("cache", "ls", *cache) == 0
+    listed = capsys.readouterr().out
+    assert (
+        "Bundled CLIP" in listed and "pets" in listed and "100%" in listed and "3 entries" in listed
+    )  # images, classes, vocabulary
+    assert run("cache", "verify", *cache) == 0
+    assert "3 shards of 3 entries" in capsys.readouterr().out
+    [shard] = (tmp_path / "cache" / "images").glob("*/*.safetensors")
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(content)
+    key = shard.parent.name[:8]
+    message = fails(capsys, "cache", "verify", *cache)
+    assert "1 of 3 shards" in message and key in message
+    assert run(*command, "--out", tmp_path / "b") == 0
+    assert "damaged and made again" in capsys.readouterr().err
+    assert (tmp_path / "b" / "results.csv").read_bytes() == (
+        tmp_path / "a" / "results.csv"
+    ).read_bytes()
+    assert "name the keys" in fails(capsys, "cache", "rm", *cache)
+    assert run("cache", "rm", key, *cache) == 0
+    assert "removed 1 entries" in capsys.readouterr().out
+    assert run("cache", "rm", "--all", *cache) == 0
+    assert run("cache", "ls", *cache) == 0
+    assert "0 entries" in capsys.readouterr().out
 
 
 def test_the_list_names_every_kind() -> None:

@@ -1,4 +1,4 @@
-"""`purescope track` as a user types it, its figure, and what the bundle keeps of its training."""
+"""`purescope layers` and `purescope track` as a user types them, and the figure of a training."""
 
 import re
 from pathlib import Path
@@ -17,6 +17,7 @@ from purescope.plots.courses import plot_dynamics
 from purescope.plots.panels import write_dynamics
 from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
+from tests.cli.calls import run
 from tests.studies.training import made
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
@@ -132,3 +133,17 @@ def test_the_figure_takes_any_table(table: pd.DataFrame, tmp_path: Path) -> None
     ):
         with pytest.raises(InputError, match=message):
             plot_dynamics(of, show)
+
+
+@pytest.mark.slow
+def test_layers_end_with_how_figures_are_drawn(tmp_path, capsys) -> None:
+    assert run("layers", "bundled:clip", "--out", tmp_path / "depths") == 0
+    *_, look, tables, figures = capsys.readouterr().out.splitlines()
+    assert look == f"Look:    {tmp_path / 'depths' / 'report.html'}"
+    assert (tables, figures) == (
+        f"Tables:  {tmp_path / 'depths'}",
+        f"Figures: purescope plot {tmp_path / 'depths'}",
+    )
+    assert not list((tmp_path / "depths").rglob("*.png"))
+    assert run("plot", tmp_path / "depths") == 0
+    assert list((tmp_path / "depths").rglob("*.png"))

@@ -204,7 +204,9 @@ _OPTIONS: dict[str, Option] = {
         help="Folder that keeps features, so that nothing is encoded twice. `purescope cache ls` "
         "shows the default.",
     ),
-    "no-cache": click.option("--no-cache", is_flag=True, help="Use no cache: keep no features."),
+    "no-cache": click.option(
+        "--no-cache", is_flag=True, help="Read and keep no features in the cache."
+    ),
 }
 
 DRAWING = ("no-figures", "no-report")

@@ -67,7 +67,8 @@ numbers, one for each neuron. A neuron is [bold]pure[/bold] if its weights point
 their own.
 The demo keeps k neurons: the purest, the least pure, or 50 random choices, of which it shows the \
 median.
-It also keeps k other axes of the same numbers, those with the largest weights ([bold]svd[/bold]).
+It also keeps k other axes of the same numbers, those along which the weights are largest \
+([bold]svd[/bold]).
 The task is to find the class name that fits each image best. Small curves show accuracy as k grows.
 """
 

@@ -16,7 +16,7 @@ def vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes of three small pictures each."""
+    """Write two classes of three small images each."""
     rng = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)

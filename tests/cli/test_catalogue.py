@@ -62,7 +62,7 @@ def test_the_list_names_every_kind() -> None:
 
 
 def test_brackets_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rich would read `[hf]` as a style."""
+    """Otherwise rich would read `[hf]` as a style."""
     output = " ".join(CliRunner().invoke(datasets, []).output.split())
     assert re.search(
         r"with (yes )?the extra \[hf\]; or a folder", output
@@ -72,7 +72,7 @@ def test_brackets_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.Mo
     assert "Datasets in [data]" in CliRunner().invoke(datasets, ["--check", "[data]"]).output
 
 
-def test_check_says_for_each_set_what_it_is_and_how_to_get_it(tmp_path: Path) -> None:
+def test_check_prints_for_each_dataset_what_it_is_and_how_to_get_it(tmp_path: Path) -> None:
     place = tmp_path / "eurosat" / "2750" / "River"
     place.mkdir(parents=True)
     (place / "River_1.png").write_bytes(picture(1))

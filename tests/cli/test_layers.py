@@ -64,7 +64,7 @@ def test_the_command_measures_accuracy_on_data(tmp_path: Path) -> None:
     )
 
 
-def test_a_wrong_call_is_told(tmp_path: Path) -> None:
+def test_a_wrong_call_is_reported(tmp_path: Path) -> None:
     for arguments in (
         ["bundled:clip"],
         ["@1=bundled:clip", "--space", "centred"],
@@ -80,7 +80,7 @@ def test_the_untrained_model_is_a_checkpoint_of_step_0(tmp_path: Path) -> None:
         write_model(half_weights(make_model(seed=0)), MERGES, tmp_path / "clip-00000")
     row = track([tmp_path], load=load_model).iloc[0]
     assert (row.model, row.step) == ("clip", 0)
-    assert 0.95 < row.image_relative_overlap < 1.05  # random weights are what the unit is
+    assert 0.95 < row.image_relative_overlap < 1.05  # in units of random weights
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Options: each is used, and its help names what can be given."""
+"""Every option is used, and its help names the allowed values."""
 
 import re
 
@@ -17,9 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_every_option_is_taken_by_a_command_and_used(capsys) -> None:
-    """`read`, `encoded` and `tracked` name options by their names: none is forgotten in the
-    table.
-    """
+    """The groups, such as `SOURCES`, name options as text: no row of the table is unused."""
     taken = {
         option.opts[-1].lstrip("-")
         for command in cli.commands.values()
@@ -30,8 +28,8 @@ def test_every_option_is_taken_by_a_command_and_used(capsys) -> None:
     assert "--batch-size" in layers and not {"--cache", "--no-cache", "--precision"} & layers
 
 
-def test_what_an_option_takes_has_a_name_of_ours() -> None:
-    """And not click's, such as INTEGER RANGE."""
+def test_the_value_of_an_option_has_a_name_of_ours() -> None:
+    """Otherwise click prints its own, such as INTEGER RANGE."""
     for name, command in cli.commands.items():
         for option in command.params if not isinstance(command, click.Group) else ():
             if (
@@ -43,7 +41,7 @@ def test_what_an_option_takes_has_a_name_of_ours() -> None:
 
 
 def test_every_name_in_the_help_can_be_given(capsys) -> None:
-    """The help names strategies and measures without loading them."""
+    """The help lists strategies and measures without importing them."""
     assert run("sweep", "--help") == 0
     words = set(re.findall(r"\w+", capsys.readouterr().out))
     assert {*all_strategies(), *MEASURES, *TOWERS, *ABLATIONS, *SPACES} <= words

@@ -1,4 +1,4 @@
-"""What every call of the command line has: help, errors in one form, exit codes."""
+"""Every command has a help text, errors in one form, and exit codes."""
 
 import inspect
 import io
@@ -51,7 +51,7 @@ def test_help_of_every_command(capsys) -> None:
         ),
     ],
 )
-def test_a_wrong_command_line_is_told_like_every_error(arguments, came, fix, capsys) -> None:
+def test_a_wrong_command_line_is_an_error_in_our_form(arguments, came, fix, capsys) -> None:
     message = fails(capsys, *arguments)
     assert message.startswith(f"purescope: {came}"), message
     assert f"\n  to fix:   {fix}" in message and "Usage" not in message and "Error" not in message
@@ -76,7 +76,7 @@ def test_ctrl_c_ends_without_a_traceback(interrupt, monkeypatch, capsys) -> None
 
 
 @pytest.mark.parametrize(("environment", "red"), [({}, True), ({"NO_COLOR": "1"}, False)])
-def test_what_came_is_red_on_a_terminal_unless_that_is_not_wanted(
+def test_an_error_is_red_on_a_terminal_unless_colours_are_off(
     environment, red, monkeypatch
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -93,7 +93,7 @@ def test_what_came_is_red_on_a_terminal_unless_that_is_not_wanted(
 def test_only_main_stands_between_the_process_and_a_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of our own frames; the others are click's."""
+    """Only our frames count; the others are click's."""
     frames: list[str] = []
 
     def command() -> None:

@@ -98,7 +98,7 @@ def test_the_same_run_again_gives_the_same_bytes_and_another_is_refused(
     assert (out / "results.csv").read_bytes() != first
 
 
-def test_results_that_no_manifest_explains_are_left_alone(folder, tmp_path, capsys) -> None:
+def test_results_without_a_manifest_are_left_alone(folder, tmp_path, capsys) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "results.csv").write_text("precious")
     message = fails(
@@ -162,7 +162,7 @@ def test_files_of_different_architectures_go_into_one_run(folder, tmp_path, caps
 
 @contextmanager
 def registered(folder: Path, configs: dict[str, dict]) -> Iterator[None]:
-    """Architectures that open_clip knows, and a bare file of random weights of each."""
+    """Register architectures with open_clip, and write a file of random weights for each."""
     import open_clip
     from open_clip import factory
 
@@ -223,7 +223,7 @@ def test_no_cache_keeps_nothing(folder, tmp_path, capsys, monkeypatch) -> None:
 
 
 def test_strategies_that_look_at_labels_may_be_alone(tmp_path, capsys) -> None:
-    """There is then nothing blind to say what half of the neurons keeps."""
+    """No strategy without labels can then say what half of the neurons keep."""
     text, labels = np.eye(3, 16), np.arange(30) % 3
     np.savez(tmp_path / "easy.npz", image=text[labels] + 0.01, text=text, labels=labels)
     given = [

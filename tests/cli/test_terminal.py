@@ -1,4 +1,4 @@
-"""What a run prints: one screen, curves that follow the numbers, names as they are."""
+"""A run prints one screen, with curves that follow the numbers and names as they are."""
 
 import io
 import logging
@@ -58,7 +58,7 @@ def made(
 
 
 def results(table: pd.DataFrame | None = None) -> Results:
-    """What a run returns, as far as accuracies are shown from it."""
+    """Return the results of a run, as far as accuracies are printed from them."""
     return Results(Path(), {"curve_points": curve_points(made() if table is None else table)})
 
 
@@ -78,7 +78,7 @@ def test_two_models_on_six_sets_are_half_a_screen_of_100_columns() -> None:
     assert row.split() == ["flags", "1,399", "1.5", "60.0", *curves]
 
 
-def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = printed(
         lambda screen: terminal.print_accuracies(screen, results()),
         force_terminal=True,
@@ -101,12 +101,12 @@ def test_a_terminal_of_80_columns_cuts_no_number() -> None:
     assert row.split()[1:4] == ["60.0", "52.0", "▆▇▇▇▇██"]
 
 
-def test_steps_are_told_on_standard_error_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
+def test_steps_are_printed_on_standard_error_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
     log = logging.getLogger("purescope.runs.run")
     with output.show_messages():
         log.info("%d of %d", 1, 2)
         warnings.warn("a doubt", UserWarning, stacklevel=1)
-    log.info("not told")
+    log.info("not printed")
     assert capfd.readouterr().err == "1 of 2\nnote: a doubt\n"
 
 
@@ -157,7 +157,7 @@ def test_names_are_no_markup() -> None:
     ("values", "shown"),
     [([0.0, 1.0], "▁█"), ([1.0, 1.0], "▄▄"), (np.arange(40.0).tolist(), 14), ([0.5], "▄")],
 )
-def test_a_curve_is_in_its_scale_and_not_long(values: list[float], shown: str | int) -> None:
+def test_a_curve_fits_its_scale_and_is_not_long(values: list[float], shown: str | int) -> None:
     line = terminal.sparkline(values, min(values), max(values))
     assert (len(line) if isinstance(shown, int) else line) == shown
     assert list(line) == sorted(line)
@@ -165,9 +165,7 @@ def test_a_curve_is_in_its_scale_and_not_long(values: list[float], shown: str | 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A purescope in an environment of its own below the working folder, the one that runs; PATH
-    has none.
-    """
+    """Install a purescope below the working folder, which is the running one; PATH has none."""
     script = tmp_path / "my env" / "bin" / "purescope"
     script.parent.mkdir(parents=True)
     script.write_text("#!/bin/sh\necho $*\n")
@@ -231,8 +229,8 @@ def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -
     with output.show_messages(most=2):
         for i in range(5):
             warnings.warn(f"number {i}", stacklevel=1)
-    said = capsys.readouterr().err.splitlines()
-    assert said == ["note: number 0", "note: number 1", "note: 3 more, all in manifest.json"]
+    notes = capsys.readouterr().err.splitlines()
+    assert notes == ["note: number 0", "note: number 1", "note: 3 more, all in manifest.json"]
 
 
 def test_a_table_of_one_k_or_one_choice_has_no_curve() -> None:

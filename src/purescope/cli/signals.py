@@ -135,6 +135,10 @@ class Signals:
     def _end_process_after_grace(self, pipe: int) -> None:
         signum = os.read(pipe, 1)[0]
         if signum in self._previous:
+            # A signal just before the main thread begins to wait does not interrupt its waiting.
+            time.sleep(0.1)
+            if not self.received:
+                self._send_again(signum)
             time.sleep(_GRACE)
             try:
                 import psutil

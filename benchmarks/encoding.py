@@ -49,7 +49,7 @@ def report(screen: Console, *, quick: bool) -> None:
                     batch=32,
                     rounds=2,
                 )
-    start, torch_alone = _process("-m", "purescope.cli", "--help"), _process("-c", "import torch")
+    start, torch_alone = _process("-m", "purescope", "--help"), _process("-c", "import torch")
     screen.print(f"purescope --help: {start:.2f} s; import torch alone: {torch_alone:.2f} s")
 
 

@@ -15,7 +15,7 @@ from hatchling.metadata.core import ProjectMetadata
 from hatchling.plugin.manager import PluginManager
 
 from purescope import __version__
-from purescope.cli.commands import cli
+from purescope.cli.run import cli
 from purescope.files import manifest
 
 ROOT = Path(__file__).parents[1]

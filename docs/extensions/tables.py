@@ -129,7 +129,7 @@ def schemas() -> dict[str, "Schema"]:
 
 def command_named(name: str) -> click.Command:
     """A command by the words it is called with, such as ``cache ls``."""
-    from purescope.cli.commands import cli
+    from purescope.cli.run import cli
 
     command: click.Command = cli
     for word in name.split():

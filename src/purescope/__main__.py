@@ -1,9 +1,9 @@
-"""``python -m purescope``: as the command ``purescope``."""
+"""Run ``python -m purescope`` as the command ``purescope``."""
 
 import sys
 
-# Python puts the current folder first of where it looks for modules: a file there that is called as
-# one of a library is not to be run by the command. `purescope` itself is found by now.
+# Python searches the current folder first for modules. A file in it with the name of a library must
+# not be run by the command. `purescope` itself is imported already.
 if __package__ and not sys.flags.safe_path:
     del sys.path[0]
 

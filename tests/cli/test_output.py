@@ -1,4 +1,4 @@
-"""Standard output and standard error that fail: the work is done, and what can be said is said."""
+"""When standard output or error fails, the work is done and messages go where they can."""
 
 import errno
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from purescope.cli import main
-from purescope.cli.outlets import Outlet
+from purescope.cli.output import SafeStream
 from purescope.plots.folder import draw_folder
 from purescope.report.writing import write_report
 from tests.report.made import make_folder
@@ -21,7 +21,7 @@ FULL = os.strerror(errno.ENOSPC)
 
 
 class Failing(io.StringIO):
-    """A stream that takes nothing, from the first letter or from the first flush on."""
+    """A stream that fails at the first write or at the first flush."""
 
     def __init__(self, number: int = errno.ENOSPC, *, at: str = "write") -> None:
         super().__init__()
@@ -44,13 +44,11 @@ def run(*arguments: object) -> int:
 
 
 def purescope(folder: Path, line: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """A line of a shell in which ``purescope`` is this one, with nothing but the environment
-    given.
-    """
+    """Run a line in a shell in which ``purescope`` is this checkout, with a minimal environment."""
     script = f'purescope() {{ "{sys.executable}" -m purescope "$@"; }}; {line}'
     kept = {
         name: os.environ[name]
-        for name in ("PATH", "HOME", "PURESCOPE_CACHE", "OMP_WAIT_POLICY")
+        for name in ("PATH", "HOME", "PYTHONPATH", "PURESCOPE_CACHE", "OMP_WAIT_POLICY")
         if name in os.environ
     }
     return subprocess.run(
@@ -92,16 +90,16 @@ def test_output_that_fails(
     assert sys.stdout is stream
 
 
-def test_nobody_listens_any_more(
+def test_the_reader_of_a_pipe_has_gone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``purescope models | head -1``."""
+    """As in ``purescope models | head -1``."""
     monkeypatch.setattr(sys, "stdout", Failing(errno.EPIPE))
     assert run("models") == 1
     assert capsys.readouterr().err == ""
 
 
-def test_what_standard_error_does_not_take_is_said_on_the_other(
+def test_messages_go_to_standard_output_if_standard_error_fails(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for stream in (None, Failing()):
@@ -121,10 +119,8 @@ def test_both_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "purity_bundled_clip.csv").is_file()
 
 
-def test_streams_that_are_missing_are_no_file(results: Path, tmp_path: Path) -> None:
-    """Without them, the first files that a command opens are standard output and error to every
-    library.
-    """
+def test_a_missing_stream_does_not_become_a_file(results: Path, tmp_path: Path) -> None:
+    """Otherwise libraries would print into the first files that a command opens."""
     command = (
         f"purescope plot {results} --format svg --out o >&- 2>&- <&-; code=$?; ls o; exit $code"
     )
@@ -137,17 +133,17 @@ def test_streams_that_are_missing_are_no_file(results: Path, tmp_path: Path) -> 
 
 
 def test_a_full_device_at_the_end_of_a_process(tmp_path: Path) -> None:
-    """Python itself says nothing more when it ends."""
+    """Python prints no further error when it ends."""
     done = purescope(tmp_path, "purescope --help >/dev/full")
     assert (done.returncode, done.stderr) == (1, f"purescope: printing failed: {FULL}\n")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
-def test_letters_that_an_encoding_lacks(encoding: str) -> None:
+def test_characters_that_an_encoding_lacks(encoding: str) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    outlet = Outlet(stream)
-    outlet.write("▁▄█ ≤ 5 × ─ café Ж\ud800\n")
-    outlet.flush()
+    safe = SafeStream(stream)
+    safe.write("▁▄█ ≤ 5 × ─ café Ж\ud800\n")
+    safe.flush()
     written = stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
     assert (
         written
@@ -160,20 +156,20 @@ def test_letters_that_an_encoding_lacks(encoding: str) -> None:
     )
 
 
-def test_what_moves_the_cursor_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sequences_that_move_the_cursor_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     stream = io.StringIO()
-    Outlet(stream).write("a\x1b[31mb\r\x07\u202e\nc\t")
+    SafeStream(stream).write("a\x1b[31mb\r\x07\u202e\nc\t")
     assert stream.getvalue() == "a\\x1b[31mb\\r\\x07\\u202e\nc\\t"
     monkeypatch.setenv("FORCE_COLOR", "1")
-    Outlet(stream).write("\x1b[31m\x1b[2K")
+    SafeStream(stream).write("\x1b[31m\x1b[2K")
     assert stream.getvalue().endswith("c\\t\x1b[31m\\x1b[2K")
 
 
-def test_no_colour_where_none_is_wanted(
+def test_colours_can_be_turned_off(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("purescope.cli.outlets.Outlet.isatty", lambda self: True)
+    monkeypatch.setattr("purescope.cli.output.SafeStream.isatty", lambda self: True)
     for name, value, coloured in (
         ("TERM", "xterm", True),
         ("NO_COLOR", "1", False),
@@ -188,11 +184,24 @@ def test_no_colour_where_none_is_wanted(
 def test_a_module_of_the_current_folder_is_not_run(tmp_path: Path) -> None:
     for name in ("click", "lazy_loader", "rich", "json", "signal", "torch", "pandas"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('run from the current folder')")
-    for module in ("purescope", "purescope.cli"):
-        done = purescope(tmp_path, f'"{sys.executable}" -m {module} --help')
-        assert (done.returncode, done.stderr) == (0, "") and "Usage: purescope" in done.stdout
+    done = purescope(tmp_path, "purescope --help")
+    assert (done.returncode, done.stderr) == (0, "") and "Usage: purescope" in done.stdout
     done = purescope(tmp_path, "purescope models")
     assert (done.returncode, done.stderr) == (0, "") and "bundled:laclip" in done.stdout
+
+
+@pytest.mark.parametrize("line", ["report {0}", "plot {0} --format svg --out o"])
+def test_a_folder_of_results_is_drawn_without_torch(
+    line: str, results: Path, tmp_path: Path
+) -> None:
+    """They start at once, while other commands wait for the import of torch."""
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = os.pathsep.join([str(tmp_path), *filter(None, inherited)])
+    done = purescope(tmp_path, f"purescope {line.format(results)}", PYTHONPATH=path)
+    assert done.returncode == 0 and "torch" not in done.stderr, done.stderr
+    done = purescope(tmp_path, "purescope purity bundled:clip", PYTHONPATH=path)
+    assert done.stderr.strip() == "torch was imported"
 
 
 def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
@@ -204,10 +213,10 @@ def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
     )
 
 
-def test_memory_that_is_not_there(
+def test_out_of_memory_is_an_error_in_our_form(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from purescope.cli.commands import cli
+    from purescope.cli.run import cli
 
     for error in (
         MemoryError("14 GiB"),
@@ -223,7 +232,7 @@ def test_memory_that_is_not_there(
 
 
 @pytest.mark.filterwarnings("default:this user has no home:UserWarning")
-def test_a_user_without_a_home_has_no_cache_and_is_told(
+def test_a_user_without_a_home_has_no_cache_and_a_note_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nobody(*_: object, **__: object) -> str:
@@ -239,13 +248,13 @@ def test_a_user_without_a_home_has_no_cache_and_is_told(
     assert "--cache DIR" in capsys.readouterr().err
 
 
-def test_a_renderer_that_dies_is_an_error_in_words(
+def test_a_renderer_that_dies_is_an_error_in_our_form(
     results: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """As V8 does where address space or threads are limited."""
+    """V8 dies in this way if address space or threads are limited."""
     dying = tmp_path / "dying.py"
     dying.write_text(
         "import os, sys; sys.stderr.write('# Fatal error: no room\\n#\\n'); sys.stderr.flush(); "
@@ -254,10 +263,10 @@ def test_a_renderer_that_dies_is_an_error_in_words(
     monkeypatch.setattr("purescope.report.pictures._SCRIPT", dying)
     (results / "report.html").write_text("the one before")
     assert run("report", results) == 2
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert (
-        "the report's figures was ended by SIGABRT: Fatal error: no room\n" in said
-        and "ulimit -v" in said
+        "the report's figures was ended by SIGABRT: Fatal error: no room\n" in message
+        and "ulimit -v" in message
     )
     assert (results / "report.html").read_text() == "the one before"
     dying.write_text("import nothing_of_this_name")

@@ -1,4 +1,4 @@
-"""A path of nothing is answered before torch is imported, by every command that takes one."""
+"""Every command refuses a path that does not exist before it imports torch."""
 
 import subprocess
 import sys
@@ -11,19 +11,19 @@ from purescope.models import _LOADERS
 
 pytestmark = pytest.mark.slow
 
-# One process runs all of them; a heavy module that one imports would be there for all that follow.
+# One process runs all lines. A heavy module that one of them imports shows up in all later ones.
 RUN = """
 import contextlib, io, sys
 import purescope.cli
 for line in sys.stdin.read().splitlines():
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
+    messages = io.StringIO()
+    with contextlib.redirect_stderr(messages):
         try:
             purescope.cli.main(line.split())
         except SystemExit as stop:
             code = stop.code
     heavy = {"torch", "numpy", "pandas"} & set(sys.modules)
-    print(code, sorted(heavy), said.getvalue().splitlines()[0])
+    print(code, sorted(heavy), messages.getvalue().splitlines()[0])
 """
 
 HERE = "bundled:clip --data bundled:flags"
@@ -58,7 +58,7 @@ WRONG = {
 }
 
 
-def test_a_path_of_nothing_is_answered_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+def test_a_missing_path_is_refused_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     lines = "\n".join(WRONG)
     done = subprocess.run(

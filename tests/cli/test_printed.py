@@ -1,6 +1,4 @@
-"""What is printed of names that others chose: one line each, and nothing in it that is more than
-letters.
-"""
+"""Names from outside are printed as one line each, without control characters or markup."""
 
 import ast
 import json
@@ -16,16 +14,16 @@ import pytest
 from PIL import Image
 
 import purescope.cli as package
-from purescope.cli import main, terminal
-from purescope.cli.commands import cli
+from purescope.cli import main, output, terminal
+from purescope.cli.output import print_line, print_warnings, to_line
 from purescope.cli.paths import FILE, FOLDER, RESULTS
-from purescope.cli.printing import line, noted
+from purescope.cli.run import cli
 from purescope.plots.folder import Drawn
 from tests.words import few_words
 
 FORGED = "purescope: all fine"
-# Erase the line, write over it, ring, turn the text, end the line, set the title; and markup and
-# emoji of rich.
+# Erases the line, overwrites it, rings the bell, turns the text, ends the line and sets the title;
+# also has markup and emoji of rich.
 HOSTILE = f"cat\x1b[2K\r{FORGED}\x07\x9b1m\u202e\u2028\n{FORGED}\n\x1b]0;t\x07[bold]b[/]:cat:"
 TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -38,7 +36,7 @@ def run(*arguments: object) -> int:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
-    """What was printed so far, once it is found to be harmless."""
+    """Return a function that reads what was printed so far, and checks that it is harmless."""
 
     def read() -> str:
         whole = "".join(capsys.readouterr())
@@ -56,8 +54,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A folder of that name with two classes of such names, of two small pictures each and a broken
-    one.
+    """Write a folder with a hostile name, and in it two classes of two small images each.
+
+    Their names are hostile too, and the second class has a broken image.
     """
     rng = np.random.default_rng(0)
     for place, name in enumerate((HOSTILE, f"dog {HOSTILE}")):
@@ -109,7 +108,7 @@ def test_paths_of_results(
     assert run("convert", HOSTILE, hostile / "new") == 0
     assert "open_clip loads it as local-dir:" in said()
     assert run("purity", "bundled:clip", "--out", hostile / "neurons") == 0
-    assert f"All neurons, ranked: {line(hostile / 'neurons')}" in said()
+    assert f"All neurons, ranked: {to_line(hostile / 'neurons')}" in said()
 
 
 @pytest.mark.parametrize(
@@ -173,16 +172,16 @@ def test_lists_of_hostile_folders(
     assert said()
 
 
-def test_notes_steps_and_what_libraries_say(said: Callable[[], str]) -> None:
-    with noted(), terminal.telling():
+def test_notes_steps_and_messages_of_libraries(said: Callable[[], str]) -> None:
+    with print_warnings(), output.show_messages():
         warnings.warn(HOSTILE, UserWarning, stacklevel=1)
         logging.getLogger("purescope.runs").info("%s", HOSTILE)
         warnings.warn("b" * 50_000, UserWarning, stacklevel=1)
     assert said().count("\n") == 3
 
 
-def test_an_error_of_ours_in_a_note_is_one_line_that_can_be_read(said: Callable[[], str]) -> None:
-    with terminal.telling():
+def test_an_error_of_ours_in_a_note_is_one_line(said: Callable[[], str]) -> None:
+    with output.show_messages():
         warnings.warn(
             "no report: gone\n  expected: a folder\n  to fix:   name one; `x` draws it",
             stacklevel=1,
@@ -191,13 +190,13 @@ def test_an_error_of_ours_in_a_note_is_one_line_that_can_be_read(said: Callable[
 
 
 def test_a_cell_and_a_heading_are_one_line(said: Callable[[], str]) -> None:
-    table = terminal.table(HOSTILE, "name", "value")
-    table.add_row(terminal.plain(HOSTILE), "1")
-    table.add_row(HOSTILE.replace("[bold]b[/]", ""), "2")
-    screen = terminal.console()
-    screen.print(table)
-    screen.say(HOSTILE)
-    terminal.next_steps(screen, {"Look": HOSTILE})
+    table = terminal.make_table(HOSTILE, "name", "value")
+    terminal.add_row(table, output.escape(HOSTILE), "1")
+    terminal.add_row(table, HOSTILE.replace("[bold]b[/]", ""), "2")
+    console = terminal.make_console()
+    console.print(table)
+    print_line(HOSTILE)
+    terminal.print_next_steps(console, {"Look": HOSTILE})
     printed = said()
     assert printed.count("[bold]b[/]:cat:") == 4 and "\N{CAT FACE}" not in printed
 
@@ -206,10 +205,11 @@ def test_a_cell_and_a_heading_are_one_line(said: Callable[[], str]) -> None:
     "module", sorted(Path(str(package.__file__)).parent.glob("*.py")), ids=lambda path: path.stem
 )
 def test_only_the_printing_modules_print(module: Path) -> None:
-    """A text that is put together is no markup, and goes through `say` or `plain`; paths are read
-    in one place.
+    """Formatted texts go through `print_line` or `escape`, rows of tables through `add_row`.
+
+    Paths are read by the types of `purescope.cli.paths` only.
     """
-    if module.stem in ("printing", "outlets", "signals", "screen"):
+    if module.stem in ("output", "signals"):
         return
     for call in (
         node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Call)
@@ -222,14 +222,15 @@ def test_only_the_printing_modules_print(module: Path) -> None:
             "click.Path",
             "sys.stdout.write",
         ), name
-        if name.endswith("screen.print"):
+        assert not name.endswith("table.add_row") or module.stem == "terminal", name
+        if name.endswith("console.print"):
             texts = [one for one in call.args if isinstance(one, ast.JoinedStr)]
             for part in (
                 part for one in texts for part in one.values if isinstance(part, ast.FormattedValue)
             ):
                 shown = ast.unparse(part.value)
                 ours = (
-                    shown.startswith(("plain(", "_PROTOCOLS[", "_purity("))
+                    shown.startswith(("escape(", "_PROTOCOLS[", "_purity("))
                     or shown == "table.row_count"
                 )
                 assert ours or part.format_spec is not None, f"{module.name}: {ast.unparse(call)}"
@@ -262,7 +263,7 @@ def test_a_path_is_read_as_it_was_typed(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for path in (tmp_path / "home" / "z", tmp_path / "~" / "z") if kind is FILE else ():
         path.parent.mkdir()
-        path.touch()  # a file to read is there
+        path.touch()  # a file to read must exist
     assert kind.convert("~/z", None, None) == tmp_path / "home" / "z"
     assert kind.convert("./~/z", None, None) == tmp_path / "~" / "z"
     for refused in ("", " ", "a\0b"):

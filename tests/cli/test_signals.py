@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP: one line, the shell's exit code, nothing left behind."""
+"""A signal ends a command with one line, the shell's exit code and no half-written file."""
 
 import importlib
 import os
@@ -22,8 +22,8 @@ LINES = {
     signal.SIGTERM: "purescope: stopped by SIGTERM\n",
     signal.SIGHUP: "purescope: stopped by SIGHUP\n",
 }
-# A command that is in the middle of a file; what it does in place of `purescope`'s own, and how
-# many seconds it has for tidying up, is each test's: on a busy machine half a second is too little.
+# A command that is interrupted while it writes a file. Each test chooses its work, and how
+# many seconds it has to clean up: half a second is too little on a busy machine.
 COMMAND = """
 import hashlib, os, sys, time
 from pathlib import Path
@@ -31,18 +31,17 @@ import purescope.cli.run
 from purescope.cli import main, signals
 from purescope.tables.files import atomic_path
 
-def run(arguments):
+def run(arguments, **options):
     with atomic_path(Path("result.csv")) as temporary:
         temporary.write_text("half")
         Path("ready").touch()
         {work}
-    return 0
 
-purescope.cli.run.run = run
+purescope.cli.run.cli = run
 signals._GRACE = {grace}
 main()
 """
-# Figures that take for ever, each in a process of its own.
+# Figures that never finish, each in its own process.
 DRAWING = """
 import os, time
 from functools import partial
@@ -59,27 +58,26 @@ def draw():
         time.sleep(60)
     return Figure()
 
-def run(arguments):
+def run(arguments, **options):
     for _ in save_all([(Path(f"f{i}"), draw) for i in range(12)], ["png"], processes=2):
         pass
-    return 0
 
 if __name__ == "__main__":
-    purescope.cli.run.run = run
+    purescope.cli.run.cli = run
     main()
 """
 
 
 @pytest.fixture
 def signals() -> Iterator[Signals]:
-    taken = Signals(for_good=False)
-    taken.take()
-    yield taken
-    taken.leave()
+    handlers = Signals(ends_process=False)
+    handlers.install()
+    yield handlers
+    handlers.restore()
 
 
 def begin(code: str, folder: Path, *, ready: int = 1) -> "subprocess.Popen[str]":
-    """Start a script in a session of its own, and wait until it is in the middle of its work."""
+    """Start a script in its own session, and wait until it is in the middle of its work."""
     (folder / "command.py").write_text(code)
     command = [sys.executable, "command.py"]
     process = subprocess.Popen(
@@ -92,13 +90,13 @@ def begin(code: str, folder: Path, *, ready: int = 1) -> "subprocess.Popen[str]"
 
 
 def end(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Exit code and standard error, once every process of the session is gone."""
-    said = process.communicate(timeout=30)[1]
-    deadline = time.monotonic() + 5  # Python's own helper ends when it finds that nobody is left
+    """Return exit code and standard error, once every process of the session has ended."""
+    message = process.communicate(timeout=30)[1]
+    deadline = time.monotonic() + 5  # for Python's helper process, which ends last
     while left := [one for one in psutil.process_iter() if _is_of_session(one, process.pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
-    return process.returncode, said
+    return process.returncode, message
 
 
 def _is_of_session(process: psutil.Process, session: int) -> bool:
@@ -128,7 +126,7 @@ def test_native_code_that_does_not_come_back_is_ended(tmp_path: Path) -> None:
     assert end(process) == (143, LINES[signal.SIGTERM])
 
 
-def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
+def test_a_signal_that_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
     ignore = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     process = begin(f"{ignore}\n{COMMAND.format(work='time.sleep(0.5)', grace=8)}", tmp_path)
     process.send_signal(signal.SIGHUP)
@@ -145,17 +143,17 @@ def test_three_interrupts_while_processes_draw(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_the_first_one_is_raised_and_no_other(signals: Signals) -> None:
+def test_only_the_first_signal_is_raised(signals: Signals) -> None:
     with pytest.raises(Stopped):
         signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGINT)
-    assert signals.came == signal.SIGTERM
+    assert signals.received == signal.SIGTERM
 
 
 def test_a_signal_waits_for_a_module_that_is_being_imported(
     signals: Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Torch's initialisation ends the process where an exception comes out of it."""
+    """An exception in torch's initialisation would end the process."""
     (tmp_path / "being_imported.py").write_text(
         "import signal, time\nsignal.raise_signal(signal.SIGTERM)\ntime.sleep(0.1)\nwhole = True\n"
     )
@@ -167,7 +165,7 @@ def test_a_signal_waits_for_a_module_that_is_being_imported(
     assert "being_imported" in sys.modules
 
 
-def test_a_signal_that_python_drops_comes_again(signals: Signals) -> None:
+def test_a_signal_that_python_drops_is_raised_again(signals: Signals) -> None:
     class Dropping:
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGINT)
@@ -175,13 +173,13 @@ def test_a_signal_that_python_drops_comes_again(signals: Signals) -> None:
     with pytest.raises(Stopped), warnings.catch_warnings():
         Dropping()
         time.sleep(5)
-    assert signals.came == signal.SIGINT
+    assert signals.received == signal.SIGINT
 
 
-def test_what_was_there_before_is_there_after() -> None:
+def test_previous_handlers_are_restored() -> None:
     before = [signal.getsignal(signum) for signum in LINES], sys.unraisablehook
-    taken = Signals(for_good=False)
-    taken.take()
+    handlers = Signals(ends_process=False)
+    handlers.install()
     assert signal.getsignal(signal.SIGTERM) != before[0][1]
-    taken.leave()
+    handlers.restore()
     assert ([signal.getsignal(signum) for signum in LINES], sys.unraisablehook) == before

@@ -1,4 +1,4 @@
-"""What a run prints: one screen, curves that follow the numbers, names as they are."""
+"""A run prints one screen, with curves that follow the numbers and names as they are."""
 
 import io
 import logging
@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from purescope.cli import terminal
+from purescope.cli import output, terminal
 from purescope.formats import Difference
 from purescope.tables.result_table import curve_points
 from purescope.tables.results import Results
@@ -58,7 +58,7 @@ def made(
 
 
 def results(table: pd.DataFrame | None = None) -> Results:
-    """What a run returns, as far as accuracies are shown from it."""
+    """Return the results of a run, as far as accuracies are printed from them."""
     return Results(Path(), {"curve_points": curve_points(made() if table is None else table)})
 
 
@@ -69,42 +69,44 @@ def printed(show, **options: object) -> str:
 
 
 def test_two_models_on_six_sets_are_half_a_screen_of_100_columns() -> None:
-    lines = printed(lambda screen: terminal.accuracies(screen, results())).splitlines()
+    lines = printed(lambda screen: terminal.print_accuracies(screen, results())).splitlines()
     assert len(lines) <= 22 and max(map(len, lines)) <= 100
     # From 42 to 55, the eighth of 13 points that a value is nearest to: 52 is 5.4 of 7 above the
     # least.
     row = next(line for line in lines if line.startswith("flags"))
-    assert row.split() == ["flags", "1,399", "1.5", "60.0", "52.0", "▆▇▇▇▇██", "55.0", "47.0", "▄▄▄▄▅▅▅", "50.0",
-                           "42.0", "▁▁▂▂▂▂▃", "45.0"]  # fmt: skip
+    curves = ["52.0", "▆▇▇▇▇██", "55.0", "47.0", "▄▄▄▄▅▅▅", "50.0", "42.0", "▁▁▂▂▂▂▃", "45.0"]
+    assert row.split() == ["flags", "1,399", "1.5", "60.0", *curves]
 
 
-def test_colours_are_left_out_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = printed(
-        lambda screen: terminal.accuracies(screen, results()),
+        lambda screen: terminal.print_accuracies(screen, results()),
         force_terminal=True,
         color_system="truecolor",
     )
     assert "\x1b[38;2;0;114;178m▆" in coloured and "\x1b[38;2;0;114;178m52" not in coloured
     monkeypatch.setenv("NO_COLOR", "1")
-    plain = printed(lambda screen: terminal.accuracies(screen, results()), force_terminal=True)
+    plain = printed(
+        lambda screen: terminal.print_accuracies(screen, results()), force_terminal=True
+    )
     assert "\x1b[3" not in plain and "▆▇▇▇▇██" in plain
 
 
 def test_a_terminal_of_80_columns_cuts_no_number() -> None:
     screen = Console(file=io.StringIO(), width=80, highlight=False)
-    terminal.accuracies(screen, results())
+    terminal.print_accuracies(screen, results())
     lines = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= 80 and "…" not in "".join(lines)
     row = next(line for line in lines if line.startswith("fashion-mnist"))
     assert row.split()[1:4] == ["60.0", "52.0", "▆▇▇▇▇██"]
 
 
-def test_steps_are_told_on_standard_error_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
+def test_steps_are_printed_on_standard_error_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
     log = logging.getLogger("purescope.runs.run")
-    with terminal.telling():
+    with output.show_messages():
         log.info("%d of %d", 1, 2)
         warnings.warn("a doubt", UserWarning, stacklevel=1)
-    log.info("not told")
+    log.info("not printed")
     assert capfd.readouterr().err == "1 of 2\nnote: a doubt\n"
 
 
@@ -112,7 +114,7 @@ def test_on_a_terminal_a_step_passes_and_a_note_stays(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with terminal.telling():
+    with output.show_messages():
         logging.getLogger("purescope").info("first")
         warnings.warn("a doubt", UserWarning, stacklevel=1)
     err = capfd.readouterr().err
@@ -123,7 +125,7 @@ def test_on_a_terminal_a_step_passes_and_a_note_stays(
 
 def test_names_are_no_markup() -> None:
     table = made(models=("[red]M[/red]",), sets=("[bold]D[/bold]", "a[/]b"))
-    shown = printed(lambda screen: terminal.accuracies(screen, results(table)))
+    shown = printed(lambda screen: terminal.print_accuracies(screen, results(table)))
     assert "[red]M[/red]" in shown and "[bold]D[/bold]" in shown and "a[/]b" in shown
     difference = Difference(0.01, -0.01, 0.03)
     finding = Finding(
@@ -155,7 +157,7 @@ def test_names_are_no_markup() -> None:
     ("values", "shown"),
     [([0.0, 1.0], "▁█"), ([1.0, 1.0], "▄▄"), (np.arange(40.0).tolist(), 14), ([0.5], "▄")],
 )
-def test_a_curve_is_in_its_scale_and_not_long(values: list[float], shown: str | int) -> None:
+def test_a_curve_fits_its_scale_and_is_not_long(values: list[float], shown: str | int) -> None:
     line = terminal.sparkline(values, min(values), max(values))
     assert (len(line) if isinstance(shown, int) else line) == shown
     assert list(line) == sorted(line)
@@ -163,9 +165,7 @@ def test_a_curve_is_in_its_scale_and_not_long(values: list[float], shown: str | 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A purescope in an environment of its own below the working folder, the one that runs; PATH
-    has none.
-    """
+    """Install a purescope below the working folder, which is the running one; PATH has none."""
     script = tmp_path / "my env" / "bin" / "purescope"
     script.parent.mkdir(parents=True)
     script.write_text("#!/bin/sh\necho $*\n")
@@ -180,7 +180,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_command_to_type_works_as_it_is_printed(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = terminal.typed("purescope purity bundled:clip")
+    line = terminal.runnable("purescope purity bundled:clip")
     assert line == "'my env/bin/purescope' purity bundled:clip"
     assert (
         subprocess.run(line, shell=True, capture_output=True, text=True).stdout
@@ -190,24 +190,24 @@ def test_a_command_to_type_works_as_it_is_printed(
     elsewhere.mkdir()
     monkeypatch.setattr(sys, "argv", [str(installed), "demo"])
     monkeypatch.chdir(elsewhere)
-    assert terminal.typed("purescope models") == f"'{installed}' models"
+    assert terminal.runnable("purescope models") == f"'{installed}' models"
 
 
 def test_a_command_on_the_path_is_called_by_its_name(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(installed.parent))
-    assert terminal.typed("purescope models") == "purescope models"
+    assert terminal.runnable("purescope models") == "purescope models"
     other = installed.parents[2] / "bin" / "purescope"  # PATH has another one
     other.parent.mkdir()
     shutil.copy(installed, other)
     monkeypatch.setenv("PATH", str(other.parent))
-    assert terminal.typed("purescope models") == "'my env/bin/purescope' models"
+    assert terminal.runnable("purescope models") == "'my env/bin/purescope' models"
 
 
 def test_python_that_runs_a_module_is_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/purescope/cli/__main__.py"])
-    assert terminal.typed("purescope models") == "purescope models"
+    monkeypatch.setattr(sys, "argv", ["/somewhere/purescope/__main__.py"])
+    assert terminal.runnable("purescope models") == "purescope models"
 
 
 @pytest.mark.parametrize(("sets", "words"), [(1, "1 dataset"), (2, "2 datasets")])
@@ -226,16 +226,16 @@ def test_one_dataset_is_one(sets: int, words: str) -> None:
 
 
 def test_notes_beyond_the_most_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    with terminal.telling(most=2):
+    with output.show_messages(most=2):
         for i in range(5):
             warnings.warn(f"number {i}", stacklevel=1)
-    said = capsys.readouterr().err.splitlines()
-    assert said == ["note: number 0", "note: number 1", "note: 3 more, all in manifest.json"]
+    notes = capsys.readouterr().err.splitlines()
+    assert notes == ["note: number 0", "note: number 1", "note: 3 more, all in manifest.json"]
 
 
 def test_a_table_of_one_k_or_one_choice_has_no_curve() -> None:
     table = made()
     one = table[(table.k.isin([200, 512])) & (table.strategy != "low_purity")]
-    shown = printed(lambda screen: terminal.accuracies(screen, results(one)))
+    shown = printed(lambda screen: terminal.print_accuracies(screen, results(one)))
     assert "keeping 200 of 512" in shown and "low purity" not in shown and "▁" not in shown
     assert not np.isnan(one.value).any()

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from purescope.cli import main
-from purescope.cli.commands import cli
+from purescope.cli.run import cli
 from tests import undrawn
 from tests.docs.pages import ROOT, examples
 from tests.sandbox import sandbox

@@ -5,8 +5,8 @@ import re
 import click
 
 from docs.extensions.tables import CommandOptions, commands, markdown
-from purescope.cli.commands import cli
 from purescope.cli.evidence import DEFAULTS
+from purescope.cli.run import cli
 
 
 class _Of(CommandOptions):

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from purescope.cli.cache import cache as command
+from purescope.cli.catalogue import cache as command
 from purescope.datasets.images import LazyImages
 from purescope.errors import InputError, ModelError, OutputError
 from purescope.features import entry as _entry

@@ -15,7 +15,7 @@ import torch
 from matplotlib.axes import Axes
 
 import purescope as ps
-from purescope.cli.commands import cli
+from purescope.cli.run import cli
 from purescope.maths.measures import MEASURES
 from purescope.maths.strategies import STRATEGIES
 from purescope.runs.inputs import Settings, Sources

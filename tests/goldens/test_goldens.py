@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from purescope.cli.commands import cli
+from purescope.cli.run import cli
 from tests.goldens import compare, describe
 from tests.goldens.commands import COMMANDS
 from tests.goldens.goldens import GOLDENS, KEPT, kept

@@ -12,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from purescope.cli.commands import cli
+from purescope.cli.run import cli
 from purescope.errors import ModelError
 from purescope.models import load_model
 from purescope.models.model import Model

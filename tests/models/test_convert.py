@@ -14,7 +14,7 @@ from open_clip.tokenizer import default_bpe
 from torch import Tensor
 
 from purescope.cli import main
-from purescope.cli.commands import cli
+from purescope.cli.run import cli
 from purescope.errors import ModelError, OutputError
 from purescope.models import load_model
 from purescope.models.convert import convert

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from purescope.cli import main, options
-from purescope.cli.evidence import _variants as told_of_variants
+from purescope.cli.evidence import _variants_sentence
 from purescope.cli.evidence import evidence as evidence_command
 from purescope.features.features import Features
 from purescope.features.files import save_features
@@ -142,7 +142,7 @@ def test_the_command_has_the_same_defaults() -> None:
     context = evidence_command.make_context(
         "evidence", ["bundled:clip", "--data", "x", "--out", "y"]
     )
-    assert options.settings(dict(context.params)) == doors.evidence_settings()
+    assert options.pop_settings(dict(context.params)) == doors.evidence_settings()
 
 
 def test_two_models_are_compared_on_each_data_set(tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_rotations_are_as_many_as_asked_for_and_every_option_is_varied(evidence:
 def test_the_sweep_itself_is_no_variant_of_it(evidence: Any) -> None:
     variants = evidence[1]["variants"]
     variants = variants[variants.model == variants.model.iloc[0]]
-    said = told_of_variants(variants, str(variants.model.iloc[0]))
+    said = _variants_sentence(variants, str(variants.model.iloc[0]))
     changed = [row.percentile for row in variants.itertuples() if row.option != "as swept"]
     above, below = sum(p > 97.5 for p in changed), sum(p < 2.5 for p in changed)
     assert said.startswith(f"In {len(changed)} variants (") and len(changed) < len(variants)

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from purescope.cli.commands import cli
+from purescope.cli.run import cli
 from purescope.errors import DatasetError, InputError, OutputError, PurescopeError
 from purescope.features.files import save_features
 from purescope.files.manifest import read_manifest

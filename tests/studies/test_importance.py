@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from scipy.optimize import brentq
 from scipy.stats import spearmanr
 
-from purescope.cli.importance import importance as command
+from purescope.cli.neurons import importance as command
 from purescope.errors import InputError
 from purescope.features.features import Features
 from purescope.maths.leave_one_out import leave_one_out

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from purescope.cli.cache import cache as cache_command
+from purescope.cli.catalogue import cache as cache_command
 from purescope.datasets import load_dataset
 from purescope.datasets.prompts import prompts_for
 from purescope.features.cache import Cache

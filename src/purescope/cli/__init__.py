@@ -1,49 +1,42 @@
-"""The command line: one file for each subcommand; whatever is heavy is imported inside the command.
+"""The command line of purescope.
 
-Here nothing is imported before `main` has taken the signals over: until then, Ctrl-C would end in a
-traceback.
+This file imports nothing at its top: until `main` has installed the signal handlers, Ctrl-C would
+end in a traceback. Each command imports what is heavy when it runs.
 """
-
-TYPE_CHECKING = False  # as typing's, which takes its time
-if TYPE_CHECKING:
-    from purescope.cli.commands import cli as cli
 
 
 def main(arguments: "list[str] | None" = None) -> None:
-    """Run the command line; an error that the user can act on is printed without a traceback, with
-    exit code 2.
+    """Run one command, and exit.
+
+    An error that the user can act on is printed without a traceback.
 
     Args:
-        arguments: those of this process by default, which then ends with the command.
+        arguments: arguments of the command. By default those of this process, which then ends with
+            the command.
 
     Raises:
-        SystemExit: always, with the exit code.
+        SystemExit: always, with the exit code: that of `purescope.cli.run.exit_with_code`, or 128
+            and the number of the signal that stopped the command.
     """
     from purescope.cli.signals import Signals
 
-    signals = Signals(for_good=arguments is None)
+    signals = Signals(ends_process=arguments is None)
     try:
         try:
-            signals.take()
-            from purescope.cli.outlets import open_missing
+            signals.install()
+            from purescope.cli.output import open_missing_streams, print_warnings, safe_streams
 
-            open_missing()
+            open_missing_streams()
             signals.watch()
-            from purescope.cli.run import run
+            from purescope.cli.run import cli, exit_with_code, prepare
 
-            code = run(arguments)
+            with safe_streams() as streams, print_warnings(), exit_with_code(streams):
+                prepare(arguments)
+                cli(arguments, prog_name="purescope", standalone_mode=False)
         finally:
-            signals.leave()
+            signals.restore()
     except BaseException:
-        if not signals.came:
+        # A signal stopped the command, whatever error the interrupted code made of it.
+        if not signals.received:
             raise
-        code = signals.stopped()  # whatever the interrupted work made of it
-    raise SystemExit(code)
-
-
-def __getattr__(name: str) -> object:
-    if name != "cli":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from purescope.cli.commands import cli
-
-    return cli
+        raise SystemExit(signals.report()) from None

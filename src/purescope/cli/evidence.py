@@ -1,24 +1,22 @@
-"""``purescope evidence``: is the difference real, and what else explains it? ``purescope compare``:
-two models.
-"""
+"""``purescope evidence``: test the claim; ``purescope compare``: compare two models."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from purescope.cli import options, terminal
+from purescope.cli import options, output, terminal
 from purescope.cli.paths import check_named
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
-    from purescope.cli.screen import Table
     from purescope.tables.results import Results
 
 
-# As `purescope.runs.doors.evidence_settings`, which is too heavy to import for a help text; a test
-# holds them together.
+# The same as `purescope.runs.doors.evidence_settings`, which takes too long to import for a help
+# text. A test compares them.
 DEFAULTS = {"strategies": "all", "draws": 1000}
 
 
@@ -27,17 +25,16 @@ DEFAULTS = {"strategies": "all", "draws": 1000}
     context_settings={"default_map": DEFAULTS},
 )
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@options.evaluated
+@options.add_options(*options.RUN)
 @click.option(
     "--rotations",
     type=click.IntRange(min=2),
     default=200,
     show_default=True,
     metavar="N",
-    help="Random rotations of each model, and shuffles of its purity.",
+    help="Number of random rotations of each model, and of shuffles of its purity.",
 )
-@options.measured
-@options.read
+@options.add_options(*options.SETTINGS, *options.SOURCES)
 def evidence(
     models: tuple[str, ...],
     data: tuple[str, ...],
@@ -46,57 +43,55 @@ def evidence(
     rotations: int,
     **rest: Any,
 ) -> None:
-    """A sweep of each MODEL with all strategies and 1,000 random orders, held against what else
-    could explain it.
+    """Sweep each MODEL with all strategies and 1,000 random orders, and test other explanations.
 
     Nulls: Gaussian weights, random rotations of both towers, shuffled purity. Variants: every
-    measure of overlap, one tower alone, other ablations. Single neurons: what is lost without each,
-    and whether the pure ones matter more.
+    measure of overlap, one tower alone, other ablations. Single neurons: the loss without each one,
+    and whether pure neurons matter more.
 
     \b
     Example:
-      purescope evidence bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out evidence
-    """  # noqa: D301 click's mark for lines to leave alone
-    check_named(models, options.datasets(data), **options.places(rest))
+      purescope evidence bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out claim
+    """  # noqa: D301 click does not wrap a paragraph after this mark
+    names = options.dataset_names(data)
+    check_named(models, names, **options.data_folder(rest))
     from purescope.runs.doors import run_evidence
 
-    drawing, sources, settings = (
-        options.drawing(rest),
-        options.sources(rest),
-        options.settings(rest),
-    )
-    with terminal.telling():
+    drawing, sources = options.pop_drawing(rest), options.pop_sources(rest)
+    settings = options.pop_settings(rest)
+    with output.show_messages():
         results = run_evidence(
             models,
-            options.datasets(data),
+            names,
             out,
             settings=settings,
             sources=sources,
             rotations=rotations,
             overwrite=overwrite,
             **drawing,
-            progress=terminal.progress,
+            progress=output.show_progress,
         )
-    screen = terminal.console()
+    console = terminal.make_console()
     for model in results.models:
-        screen.print(_against_nulls(results, model))
-        screen.print(_variants(results.table("variants"), model), soft_wrap=True)
-    terminal.summary(results, settings)
+        console.print(_null_table(results, model))
+        console.print(_variants_sentence(results.table("variants"), model), soft_wrap=True)
+    terminal.print_summary(results, settings)
 
 
-def _against_nulls(results: "Results", model: str) -> "Table":
-    """High minus low purity beside what rotations and shuffles make of it, and what purity says of
-    single neurons.
+def _null_table(results: "Results", model: str) -> "Table":
+    """Return high minus low purity beside its values under rotations and shuffles.
+
+    The last columns are the correlations of the purity of single neurons with their importance.
     """
     from purescope.formats import signed_interval, signed_points
     from purescope.tables.schemas import CORRELATIONS, NULLS
 
     nulls, correlations = (results.rows(schema) for schema in (NULLS, CORRELATIONS))
     nulls, correlations = nulls[nulls.model == model], correlations[correlations.model == model]
-    screen = terminal.table(
+    table = terminal.make_table(
         f"{model}: high minus low purity over all k, in points; purity and loss without a neuron"
     )
-    screen.add_column("dataset")
+    table.add_column("dataset")
     for name in (
         "high - low",
         "rotated, 95 %",
@@ -104,24 +99,25 @@ def _against_nulls(results: "Results", model: str) -> "Table":
         "Spearman (95 %)",
         "given norm, variance",
     ):
-        screen.add_column(name, justify="right")
+        table.add_column(name, justify="right")
     gaps = nulls[nulls.statistic == "gap"].set_index(["dataset", "null"])
-    told = correlations[
+    loss_rows = correlations[
         (correlations.importance == "loss_change") & (correlations.purity == "both")
     ]
     for dataset in nulls.dataset.unique():
         rotated, shuffled = gaps.loc[(dataset, "rotation")], gaps.loc[(dataset, "shuffled purity")]
         ranges = [signed_interval(row.null_low, row.null_high) for row in (rotated, shuffled)]
-        screen.add_row(
-            terminal.plain(dataset),
+        terminal.add_row(
+            table,
+            output.escape(dataset),
             signed_points(rotated.value),
             *ranges,
-            *_correlation(told[told.dataset == dataset]),
+            *_correlation_cells(loss_rows[loss_rows.dataset == dataset]),
         )
-    return screen
+    return table
 
 
-def _correlation(rows: "pd.DataFrame") -> tuple[str, str]:
+def _correlation_cells(rows: "pd.DataFrame") -> tuple[str, str]:
     if rows.empty:
         return "", ""
     row = rows.iloc[0]
@@ -131,22 +127,22 @@ def _correlation(rows: "pd.DataFrame") -> tuple[str, str]:
     )
 
 
-def _variants(variants: "pd.DataFrame", model: str) -> str:
-    """In how many variants of the experiment high purity beats random orders; the sweep itself is
-    none of them.
+def _variants_sentence(variants: "pd.DataFrame", model: str) -> str:
+    """Return in how many variants of the experiment high purity beats the random orders.
+
+    The sweep itself is not a variant.
     """
     rows = variants[(variants.model == model) & (variants.option != "as swept")]
+    above, below = (rows.percentile > 97.5).sum(), (rows.percentile < 2.5).sum()
+    between = rows.percentile.between(2.5, 97.5).sum()
     return (
         f"In {len(rows)} variants (measure, towers, space, ablation, renormalisation; on each "
-        f"dataset) high purity is "
-        f"above 97.5 % of the random orders in {(rows.percentile > 97.5).sum()}, below 97.5 % of "
-        f"them in "
-        f"{(rows.percentile < 2.5).sum()}, among them in "
-        f"{rows.percentile.between(2.5, 97.5).sum()}.\n"
+        f"dataset) high purity is above 97.5 % of the random orders in {above}, below 97.5 % of "
+        f"them in {below}, among them in {between}.\n"
     )
 
 
-_SHOWN = {
+_QUANTITIES = {
     ("full", "all", "accuracy"): "accuracy, %",
     ("full", "all", "silhouette"): "silhouette, x 100",
     ("high_purity", "area", "accuracy"): "high purity, mean over k, %",
@@ -161,10 +157,7 @@ _SHOWN = {
 @click.command(short_help="Compare two models on the same images, with paired tests.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@options.evaluated
-@options.attributed
-@options.measured
-@options.read
+@options.add_options(*options.RUN, "rotations", *options.SETTINGS, *options.SOURCES)
 def compare(
     first: str,
     second: str,
@@ -174,58 +167,54 @@ def compare(
     rotations: int | None,
     **rest: Any,
 ) -> None:
-    """Accuracy, silhouette, purity and pruning curves of models A and B, and which differences are
-    real.
+    """Compare models A and B in accuracy, silhouette, purity and pruning curves, with paired tests.
 
     \b
     Example:
       purescope compare bundled:clip bundled:laclip --data bundled:flags,bundled:icons --out both
-    """  # noqa: D301 click's mark for lines to leave alone
-    check_named((first, second), options.datasets(data), **options.places(rest))
+    """  # noqa: D301 click does not wrap a paragraph after this mark
+    names = options.dataset_names(data)
+    check_named((first, second), names, **options.data_folder(rest))
     from purescope.runs.doors import run_compare
 
-    drawing, sources, settings = (
-        options.drawing(rest),
-        options.sources(rest),
-        options.settings(rest),
-    )
-    with terminal.telling():
+    drawing, sources = options.pop_drawing(rest), options.pop_sources(rest)
+    settings = options.pop_settings(rest)
+    with output.show_messages():
         results = run_compare(
             first,
             second,
-            options.datasets(data),
+            names,
             out,
             settings=settings,
             sources=sources,
             overwrite=overwrite,
             **drawing,
             rotations=rotations,
-            progress=terminal.progress,
+            progress=output.show_progress,
         )
-    rivals, screen = results.table("rivals"), terminal.console()
+    rivals, console = results.table("rivals"), terminal.make_console()
     for dataset in rivals.dataset.unique():
-        screen.print(_table(rivals[rivals.dataset == dataset]))
-        screen.print()
-    screen.print(
+        console.print(_comparison_table(rivals[rivals.dataset == dataset]))
+        console.print()
+    console.print(
         "p is Holm's over the datasets: McNemar's exact test for accuracy, else of the bootstrap.\n"
     )
-    terminal.summary(results, settings)
+    terminal.print_summary(results, settings)
 
 
-def _table(rows: "pd.DataFrame") -> "Table":
+def _comparison_table(rows: "pd.DataFrame") -> "Table":
     from purescope.formats import signed_interval, signed_points
 
-    one, other, dataset = rows.iloc[0][["first", "second", "dataset"]]
-    screen = terminal.table(
-        f"{one} and {other}" if dataset == "all" else f"{one} and {other} on {dataset}"
-    )
-    for name in ("", one, other, "difference (95 % interval)", "p"):
-        screen.add_column(terminal.plain(name), justify="right" if name else "left")
-    found = rows.set_index(["strategy", "k", "metric"])
-    for key, name in _SHOWN.items():
-        if key in found.index:
-            row = found.loc[[key]].iloc[0]
+    first, second, dataset = rows.iloc[0][["first", "second", "dataset"]]
+    models = f"{first} and {second}"
+    table = terminal.make_table(models if dataset == "all" else f"{models} on {dataset}")
+    for name in ("", first, second, "difference (95 % interval)", "p"):
+        table.add_column(output.escape(name), justify="right" if name else "left")
+    by_quantity = rows.set_index(["strategy", "k", "metric"])
+    for key, name in _QUANTITIES.items():
+        if key in by_quantity.index:
+            row = by_quantity.loc[[key]].iloc[0]
             difference = f"{signed_points(row.difference)} ({signed_interval(row.low, row.high)})"
             values = (f"{100 * row.first_value:.2f}", f"{100 * row.second_value:.2f}")
-            screen.add_row(name, *values, difference, f"{row.p_holm:.2g}")
-    return screen
+            terminal.add_row(table, name, *values, difference, f"{row.p_holm:.2g}")
+    return table

@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options that several commands have."""
 
 import warnings
 from collections.abc import Callable
@@ -25,38 +25,41 @@ _OPTIONS: dict[str, Option] = {
         multiple=True,
         required=True,
         metavar="DATASET",
-        help="A dataset to evaluate on; give it once for each, or several separated by commas.",
+        help="Dataset to evaluate on. Give the option once for each dataset, or separate datasets "
+        "by commas.",
     ),
     "out": click.option(
         "--out",
         type=RESULTS,
         required=True,
         metavar="DIR",
-        help="Folder for the results: one without results, or that of the same run.",
+        help="Folder for the results. It must hold no results, or those of the same run.",
     ),
     "overwrite": click.option(
         "--overwrite", is_flag=True, help="Replace the results of another run in --out."
     ),
     "no-figures": click.option(
-        "--no-figures", is_flag=True, help="Draw no figures; `purescope plot DIR` does later."
+        "--no-figures", is_flag=True, help="Draw no figures. `purescope plot DIR` draws them later."
     ),
     "no-report": click.option(
-        "--no-report", is_flag=True, help="Draw no report; `purescope report DIR` does later."
+        "--no-report",
+        is_flag=True,
+        help="Write no report. `purescope report DIR` writes it later.",
     ),
     "keep": click.option(
         "--keep",
         metavar="KS",
-        help="Neurons to keep: numbers and ranges FIRST:LAST:STEP, separated by commas. "
-        "Default: 200:500:50 of 512, and the same fractions of any other number.",
+        help="Numbers of neurons to keep: numbers and ranges FIRST:LAST:STEP, separated by commas. "
+        "Default: 200:500:50 of 512 neurons, and the same fractions of any other number.",
     ),
     "strategies": click.option(
         "--strategies",
         metavar="NAMES",
         default="high_purity,low_purity",
         show_default=True,
-        help="How neurons are chosen, separated by commas, or all: high_purity low_purity first_k "
-        "weight_norm "
-        "activation_variance greedy_purity pivoted_qr ape importance random_rotation svd pca.",
+        help="Strategies that choose the neurons, separated by commas, or all: high_purity "
+        "low_purity first_k weight_norm activation_variance greedy_purity pivoted_qr ape "
+        "importance random_rotation svd pca.",
     ),
     "draws": click.option(
         "--draws",
@@ -64,7 +67,7 @@ _OPTIONS: dict[str, Option] = {
         default=50,
         show_default=True,
         metavar="N",
-        help="Random orders to compare with; silhouettes are measured for the first 50.",
+        help="Number of random orders to compare with. Silhouettes use the first 50.",
     ),
     "seed": click.option(
         "--seed",
@@ -79,25 +82,23 @@ _OPTIONS: dict[str, Option] = {
         type=click.Choice(["native", "paper"]),
         default="native",
         show_default=True,
-        help="Preprocess and prompts: the checkpoint's and the dataset's own, or those of the "
-        "experiment's script.",
+        help="Preprocess and prompts. native uses those of the checkpoint and of the dataset, "
+        "paper uses those of the experiment's script.",
     ),
     "space": click.option(
         "--space",
         type=click.Choice(["weights", "activations", "centred"]),
         default="weights",
         show_default=True,
-        help="Where overlap is measured: the projections' weights, or the neurons' activations "
-        "over each dataset "
-        "(as they are, or with their means taken away).",
+        help="Vectors whose overlap is measured: weights of the projections, activations of the "
+        "neurons over each dataset, or centred activations, whose means are subtracted.",
     ),
     "measure": click.option(
         "--measure",
         metavar="NAME",
         default="l1",
         show_default=True,
-        help="What makes a neuron impure: l1 (the experiment's) l2 linf median signed_mean r2 "
-        "interference "
+        help="Measure of overlap: l1 (the experiment's) l2 linf median signed_mean r2 interference "
         "superposition pearson polysemanticity.",
     ),
     "towers": click.option(
@@ -105,19 +106,19 @@ _OPTIONS: dict[str, Option] = {
         type=click.Choice(["both", "image", "text", "z_sum", "rank_mean"]),
         default="both",
         show_default=True,
-        help="Whose overlap counts; both is the sum, the experiment's.",
+        help="Towers whose overlap counts. both is the sum, as in the experiment.",
     ),
     "ablation": click.option(
         "--ablation",
         type=click.Choice(["zero", "mean", "resample"]),
         default="zero",
         show_default=True,
-        help="What dropped neurons are set to: zero, their mean, or their values on another image.",
+        help="Value of dropped neurons: zero, their mean, or their value on another image.",
     ),
     "renormalise": click.option(
         "--renormalise",
         is_flag=True,
-        help="Give class features unit norm again over the kept neurons.",
+        help="Scale class features to unit norm again over the kept neurons.",
     ),
     "resamples": click.option(
         "--resamples",
@@ -125,59 +126,60 @@ _OPTIONS: dict[str, Option] = {
         default=10_000,
         show_default=True,
         metavar="N",
-        help="Of the bootstrap over images that gives intervals.",
+        help="Number of bootstrap resamples for the confidence intervals.",
     ),
     "rotations": click.option(
         "--rotations",
         type=click.IntRange(min=0),
         metavar="N",
-        help="Random rotations, and orders of the same norms, that ask whether it is purity that "
-        "does it; 0 does not "
-        "ask. Default: 200 where they take seconds, else 0.",
+        help="Number of random rotations, and of orders with the same norms, that test whether "
+        "purity is the reason. 0 skips the test. Default: 200 if they take seconds, else 0.",
     ),
     "precision": click.option(
         "--precision",
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
         default="auto",
         show_default=True,
-        help="Precision of the encoders; auto is bf16 on GPUs that have it, else fp32.",
+        help="Precision of the encoders. auto is bf16 on GPUs that support it, else fp32.",
     ),
     "arch": click.option(
         "--arch",
         metavar="ARCH",
-        help="Architecture of bare files of open_clip's weights: its name, ARCH/TAG for the "
-        "preprocess of one of its "
-        "tags, or a file of your own, FILE.json, with a model_cfg. Where only some files need it, "
-        "name them "
-        "open_clip:ARCH/FILE.",
+        help="Architecture of checkpoints that hold only open_clip weights: its name, ARCH/TAG for "
+        "the preprocess of one of its tags, or your own file FILE.json with a model_cfg. If only "
+        "some checkpoints need it, name them open_clip:ARCH/FILE.",
     ),
     "offline": click.option(
-        "--offline", is_flag=True, help="Fetch nothing, and say what is missing."
+        "--offline", is_flag=True, help="Download nothing, and report what is missing."
     ),
     "classnames": click.option(
         "--classnames",
         type=FILE,
         metavar="FILE",
-        help="JSON of class names, as CLIP_benchmark has them.",
+        help="JSON file of class names, in the format of CLIP_benchmark.",
     ),
     "templates": click.option(
         "--templates",
         type=FILE,
         metavar="FILE",
-        help="JSON of templates, as CLIP_benchmark has them.",
+        help="JSON file of prompt templates, in the format of CLIP_benchmark.",
     ),
     "data-root": click.option(
-        "--data-root", type=FOLDER, metavar="DIR", help="Folder of the torchvision datasets."
+        "--data-root",
+        type=FOLDER,
+        metavar="DIR",
+        help="Folder that holds the torchvision datasets.",
     ),
     "download": click.option(
-        "--download", is_flag=True, help="Fetch a missing torchvision dataset into --data-root."
+        "--download", is_flag=True, help="Download a missing torchvision dataset into --data-root."
     ),
     "on-bad-image": click.option(
         "--on-bad-image",
         type=click.Choice(["error", "skip"]),
         default="error",
         show_default=True,
-        help="Stop at a broken image, or leave it out and report it.",
+        help="Action at a broken image: error stops the run, skip leaves the image out and "
+        "reports it.",
     ),
     "batch-size": click.option(
         "--batch-size",
@@ -185,160 +187,122 @@ _OPTIONS: dict[str, Option] = {
         default=256,
         show_default=True,
         metavar="N",
-        help="Images encoded at a time; less needs less memory.",
+        help="Number of images that are encoded at a time. Fewer images need less memory.",
     ),
     "device": click.option(
         "--device",
         default="auto",
         show_default=True,
         metavar="DEVICE",
-        help="Where to encode: auto (an accelerator if there is one), cpu, cuda, cuda:0,cuda:1, ...",
+        help="Device that encodes: auto (an accelerator if there is one), cpu, cuda, "
+        "cuda:0,cuda:1, ...",
     ),
     "cache": click.option(
         "--cache",
         type=FOLDER,
         metavar="DIR",
-        help="Folder where features are kept, so that none is encoded twice; `purescope cache ls` "
+        help="Folder that keeps features, so that nothing is encoded twice. `purescope cache ls` "
         "shows the default.",
     ),
-    "no-cache": click.option("--no-cache", is_flag=True, help="Keep no features."),
+    "no-cache": click.option(
+        "--no-cache", is_flag=True, help="Read and keep no features in the cache."
+    ),
 }
-_MEASURED = (
-    "keep", "strategies", "draws", "seed", "protocol", "space", "measure", "towers", "ablation", "renormalise",
-    "resamples", "precision",
+
+DRAWING = ("no-figures", "no-report")
+"""Options to draw nothing."""
+
+RUN = ("data", "out", "overwrite", *DRAWING)
+"""Options of a run: its datasets, the folder of its results, and what is drawn of them."""
+
+SETTINGS = (
+    "keep", "strategies", "draws", "seed", "protocol", "space", "measure", "towers", "ablation",
+    "renormalise", "resamples", "precision",
 )  # fmt: skip
-_TRACKED = ("keep", "draws", "seed", "protocol", "space", "renormalise", "precision")
-_ABLATED = ("data", "out", "protocol", "ablation", "seed", "precision")
-_DRAWN = ("no-figures", "no-report")
-_REPRODUCED = (
-    "overwrite", *_DRAWN, "rotations", "draws", "seed", "resamples", "precision", "arch", "offline", "data-root",
-    "download", "on-bad-image", "batch-size", "device", "cache", "no-cache",
+"""Options that change numbers: the fields of `purescope.runs.inputs.Settings`."""
+
+TRACK_SETTINGS = ("keep", "draws", "seed", "protocol", "space", "renormalise", "precision")
+"""Settings that apply to the checkpoints of a training."""
+
+IMPORTANCE = ("data", "out", "protocol", "ablation", "seed", "precision")
+"""Options for leaving out single neurons."""
+
+ENCODING = (
+    "arch", "offline", "classnames", "templates", "data-root", "download", "on-bad-image",
+    "batch-size", "device",
 )  # fmt: skip
-_NAMED = ("arch", "offline")
-_ENCODED = (
-    *_NAMED, "classnames", "templates", "data-root", "download", "on-bad-image", "batch-size", "device",
+"""Options for finding, reading and encoding data."""
+
+SOURCES = (*ENCODING, "cache", "no-cache")
+"""Options for finding, reading, encoding and keeping data: `purescope.runs.inputs.Sources`."""
+
+REPRODUCTION = (
+    "overwrite", *DRAWING, "rotations", "draws", "seed", "resamples", "precision", "arch",
+    "offline", "data-root", "download", "on-bad-image", "batch-size", "device", "cache", "no-cache",
 )  # fmt: skip
+"""Options of a repetition of the experiment: none of them changes what is measured."""
 
 
-def evaluated(command: Command) -> Command:
-    """Add the options of a run: what it is evaluated on, where its results go, and what is drawn of
-    them.
-    """
-    return _add(("data", "out", "overwrite", *_DRAWN), command)
+def add_options(*names: str) -> Callable[[Command], Command]:
+    """Return a decorator that adds options of this file to a command, in this order."""
+
+    def add(command: Command) -> Command:
+        for name in reversed(names):
+            command = _OPTIONS[name](command)
+        return command
+
+    return add
 
 
-def attributed(command: Command) -> Command:
-    """Add the option to ask whether it is purity that does it."""
-    return _add(("rotations",), command)
-
-
-def drawn(command: Command) -> Command:
-    """Add the options to draw nothing."""
-    return _add(_DRAWN, command)
-
-
-def no_report(command: Command) -> Command:
-    """Add the option of a command that draws a report and no figures."""
-    return _add(("no-report",), command)
-
-
-def measured(command: Command) -> Command:
-    """Add the options that change numbers: the fields of `purescope.runs.inputs.Settings`."""
-    return _add(_MEASURED, command)
-
-
-def tracked(command: Command) -> Command:
-    """Add those of `measured` that checkpoints of a training are measured by."""
-    return _add(_TRACKED, command)
-
-
-def ablated(command: Command) -> Command:
-    """Add what single neurons are left out by, and where the results go."""
-    return _add(_ABLATED, command)
-
-
-def reproduced(command: Command) -> Command:
-    """Add what a repetition of the experiment leaves open: nothing that changes what is
-    measured.
-    """
-    return _add(_REPRODUCED, command)
-
-
-def read(command: Command) -> Command:
-    """Add the options for finding, reading and keeping data: the fields of
-    `purescope.runs.inputs.Sources`.
-    """
-    return _add((*_ENCODED, "cache", "no-cache"), command)
-
-
-def encoded(command: Command) -> Command:
-    """Add those of `read` for a command that keeps nothing of what it encodes."""
-    return _add(_ENCODED, command)
-
-
-def named(command: Command) -> Command:
-    """Add the options for finding models by name."""
-    return _add(_NAMED, command)
-
-
-def _add(names: tuple[str, ...], command: Command) -> Command:
-    for name in reversed(names):
-        command = _OPTIONS[name](command)
-    return command
-
-
-def settings(options: dict[str, Any]) -> "Settings":
-    """Take the options of `measured`, or those of them that a command has, out of its options."""
+def pop_settings(options: dict[str, Any]) -> "Settings":
+    """Remove the options of `SETTINGS` that a command has from its options, and return them."""
     from purescope.runs.inputs import Settings
     from purescope.specs import parse_keep
     from purescope.studies.settings import all_strategies
 
-    found = {
+    values = {
         field.name: options.pop(field.name) for field in fields(Settings) if field.name in options
     }
-    if found.get("keep") is not None:
-        found["keep"] = parse_keep(found["keep"])
-    if "strategies" in found:
-        names = found["strategies"]
-        found["strategies"] = (
+    if values.get("keep") is not None:
+        values["keep"] = parse_keep(values["keep"])
+    if "strategies" in values:
+        names = values["strategies"]
+        values["strategies"] = (
             all_strategies() if names == "all" else [name.strip() for name in names.split(",")]
         )
-    return Settings(**found)
+    return Settings(**values)
 
 
-def drawing(options: dict[str, Any]) -> dict[str, bool]:
-    """Take what is to be drawn out of a command's options, as the arguments ``figures`` and
-    ``report`` of a run.
-    """
+def pop_drawing(options: dict[str, Any]) -> dict[str, bool]:
+    """Remove the options of `DRAWING`, and return the arguments ``figures`` and ``report``."""
     return {name: not options.pop(f"no_{name}") for name in ("figures", "report")}
 
 
-def sources(options: dict[str, Any]) -> "Sources":
-    """Take the options of `read`, or of `encoded`, out of a command's options."""
+def pop_sources(options: dict[str, Any]) -> "Sources":
+    """Remove the options of `SOURCES`, or of `ENCODING`, and return them."""
     from purescope.runs.inputs import Sources
 
     if options.pop("no_cache", False):
         options["cache"] = None
     elif options.get("cache", "") is None:
         options["cache"] = default_cache()
-    return Sources(
-        **{
-            field.name: options.pop(field.name)
-            for field in fields(Sources)
-            if field.name in options
-        }
-    )
+    names = [field.name for field in fields(Sources) if field.name in options]
+    return Sources(**{name: options.pop(name) for name in names})
 
 
-def places(options: dict[str, Any]) -> dict[str, Any]:
-    """Where a command's datasets are to be found, as `purescope.cli.paths.check_named` asks;
-    nothing is taken out.
+def data_folder(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments ``data_root`` and ``download`` of `purescope.cli.paths.check_named`.
+
+    The options keep them.
     """
     return {name: options[name] for name in ("data_root", "download") if name in options}
 
 
 def default_cache() -> "Path | None":
-    """Where features are kept by default; nowhere, with a note, for a user without a home."""
+    """Return the default folder of the cache.
+
+    For a user without a home folder it is None, with a warning.
+    """
     from purescope.features.cache import default_folder
 
     try:
@@ -348,10 +312,8 @@ def default_cache() -> "Path | None":
         return None
 
 
-def datasets(data: tuple[str, ...]) -> list[str]:
-    """The names that ``--data`` holds: a path may have commas in it; a list of plain names is split
-    at them.
-    """
+def dataset_names(data: tuple[str, ...]) -> list[str]:
+    """Return the names in ``--data``: lists are split at commas, except in an existing path."""
     return [name for item in data for name in _split(item)]
 
 

@@ -1,9 +1,8 @@
-"""Paths on the command line: what every option and argument that takes one reads it by, and whether
-it is there.
+"""Paths on the command line: how options and arguments read them, and whether they exist.
 
-That is asked before torch is imported: a mistyped path is answered at once. Only what a look at the
-disk settles is refused here, with the error that opening it would raise. Everything else is left to
-those who open it.
+Paths are checked before torch is imported, so that a mistyped path is answered at once. Only what a
+look at the disk decides is refused here, with the error that opening the path would raise. The code
+that opens a path reports everything else.
 """
 
 import os
@@ -13,14 +12,15 @@ from pathlib import Path
 
 import click
 
-from purescope.cli.outlets import Outlets
+from purescope.cli.output import Streams
 from purescope.errors import DatasetError, InputError, ModelError, PurescopeError
 from purescope.specs import WEIGHTS, exists, is_folder, no_model, split_label, to_folder, to_path
 
 
-class _Path(click.ParamType):  # type: ignore[type-arg]  # of which older releases of click have none
-    """As typed, before `Path` drops "./": ``~`` is home, also where no shell has expanded it
-    (``--out=~/results``).
+class _Path(click.ParamType):  # type: ignore[type-arg]  # not generic in older releases of click
+    """A path as it was typed, because `Path` would drop "./".
+
+    ``~`` is the home folder, even if no shell has expanded it (``--out=~/results``).
     """
 
     name = "path"
@@ -44,10 +44,10 @@ class _Path(click.ParamType):  # type: ignore[type-arg]  # of which older releas
 
 
 class _Folder(_Path):
-    """A folder, to read from or to write into.
+    """A folder to read from or to write to.
 
     Args:
-        results: whether the results of the command are in it.
+        results: whether the folder holds the results of the command.
     """
 
     def __init__(self, *, results: bool = False) -> None:
@@ -58,8 +58,8 @@ class _Folder(_Path):
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file", expected="a folder", fix="name another")
         if self._results:
-            _check_above(path)
-            Outlets.results = path
+            _check_parents(path)
+            Streams.results = path
         return path
 
 
@@ -79,12 +79,14 @@ class _File(_Path):
         return path
 
 
-def _check_above(path: Path) -> None:
-    """Refuse a folder to write into that would lie in a file."""
-    for above in path.parents:
-        if above.is_file():
+def _check_parents(path: Path) -> None:
+    """Raise an error for an output folder that would lie in a file."""
+    for parent in path.parents:
+        if parent.is_file():
             raise InputError(
-                f"{path} cannot be used: {above} is a file", expected="a folder", fix="name another"
+                f"{path} cannot be used: {parent} is a file",
+                expected="a folder",
+                fix="name another",
             )
 
 
@@ -94,7 +96,7 @@ FILE = _File()
 
 
 MODEL_PREFIXES = ("bundled", "open_clip", "hf", "local-dir")
-"""As `purescope.models.load_model` knows them; a test holds them together."""
+"""Prefixes that `purescope.models.load_model` knows; a test compares them."""
 
 _TABLES = (".csv", ".tsv", ".parquet")
 
@@ -106,16 +108,16 @@ def check_named(
     data_root: Path | None = None,
     download: bool = False,
 ) -> None:
-    """Refuse models and datasets that are paths of nothing.
+    """Raise an error for models and datasets that are paths and do not exist.
 
     Args:
-        models: as typed.
-        data: as typed, one each.
-        data_root: the folder of torchvision's datasets.
+        models: models as they were typed.
+        data: datasets as they were typed, one dataset in each item.
+        data_root: the folder of the torchvision datasets.
         download: whether that folder may be made.
 
     Raises:
-        ModelError, DatasetError, InputError: one is not there.
+        ModelError, DatasetError, InputError: a path does not exist.
     """
     for spec in models:
         _check_model(split_label(spec)[1])
@@ -123,43 +125,43 @@ def check_named(
         name = split_label(spec)[1]
         _check_data(name)
         if ":" not in name and data_root is not None and not download:
-            _check_root(data_root, f" to find {name} in")
+            check_root(data_root, f" to find {name} in")
 
 
-def check_root(folder: Path | None) -> None:
-    """Refuse a folder of torchvision's datasets that is not there.
+def check_root(folder: Path, purpose: str = "") -> None:
+    """Raise an error if the folder of the torchvision datasets does not exist.
+
+    Args:
+        folder: the folder.
+        purpose: text after its name in the error.
 
     Raises:
-        DatasetError: it is not.
+        DatasetError: the folder does not exist.
     """
-    if folder is not None:
-        _check_root(folder)
+    if not is_folder(folder):
+        raise DatasetError(
+            f"there is no folder {folder}{purpose}",
+            expected="the folder of the torchvision datasets, which holds cifar-10-batches-py/, "
+            "food-101/ or others",
+            fix="check the path",
+        )
 
 
 def check_results(folder: Path) -> None:
-    """Refuse a folder of results that is not there, where no folder beside it has a name that may
-    have been meant.
+    """Raise an error if a folder of results does not exist, and no folder beside it is similar.
+
+    If there is a folder with a similar name, the code that opens the folder suggests it.
 
     Raises:
-        InputError: it is not there.
+        InputError: the folder does not exist.
     """
-    beside = [path.name for path in folder.parent.glob("*")] if is_folder(folder.parent) else []
-    if not is_folder(folder) and not get_close_matches(folder.name, beside):
+    siblings = [path.name for path in folder.parent.glob("*")] if is_folder(folder.parent) else []
+    if not is_folder(folder) and not get_close_matches(folder.name, siblings):
         raise InputError(
             f"there is no folder {folder}",
             expected="the --out folder of purescope sweep, demo, compare, evidence, track, layers "
             "or reproduce",
             fix="name one, or make one: `purescope demo`",
-        )
-
-
-def _check_root(folder: Path, purpose: str = "") -> None:
-    if not is_folder(folder):
-        raise DatasetError(
-            f"there is no folder {folder}{purpose}",
-            expected="the folder of torchvision's data sets, with cifar-10-batches-py/, food-101/ "
-            "or others in it",
-            fix="check the path",
         )
 
 
@@ -171,13 +173,9 @@ def _check_model(name: str) -> None:
             expected="a folder with open_clip_config.json and open_clip_model.safetensors",
             fix="check the path",
         )
-    # Of other names, without such an ending, only those who know all architectures can say what was
-    # meant.
-    if (
-        not (colon and prefix in MODEL_PREFIXES)
-        and to_path(name).suffix in WEIGHTS
-        and not exists(to_path(name))
-    ):
+    # For a name without such an ending, only code that knows all architectures can suggest one.
+    is_path = not (colon and prefix in MODEL_PREFIXES) and to_path(name).suffix in WEIGHTS
+    if is_path and not exists(to_path(name)):
         raise no_model(name)
 
 

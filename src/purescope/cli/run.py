@@ -1,63 +1,131 @@
-"""One call of the command line, from its arguments to its exit code.
+"""The group of all commands, and what one call needs beside its command.
 
-Errors look alike on a terminal, ours and click's. Memory that is freed goes back to the system, in
-a process of the command line's own that reads many features.
+Errors, ours and click's, are printed in the same form and become an exit code.
 """
 
 import ctypes
 import re
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
-from purescope.cli.outlets import outlets
-from purescope.cli.printing import complain, noted, say
+from purescope import __version__
+from purescope.cli.catalogue import cache, convert, datasets, models
+from purescope.cli.evidence import compare, evidence
+from purescope.cli.layers import layers, track
+from purescope.cli.neurons import importance, purity
+from purescope.cli.output import Streams, print_error, print_line
+from purescope.cli.reproduce import reproduce
+from purescope.cli.showing import plot, report
+from purescope.cli.sweeps import demo, sweep
 from purescope.errors import Advice, PurescopeError, near_miss
 
 
-def told(error: PurescopeError) -> None:
-    """Print what came, and below what was expected and what to do."""
-    came, *advice = f"purescope: {error}".split("\n  ")
-    complain(came, advice=advice)
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def cli() -> None:
+    """Find the pure neurons of a CLIP-style embedding, and measure what pruning the others costs.
 
-
-def usage(error: click.ClickException) -> None:
-    """Print an error of click's; one that is a help text, of a group without a command, as it
-    is.
+    Start with `purescope demo`. It runs the whole experiment on the bundled models and images in
+    one to two minutes.
     """
-    if type(error).__name__ == "NoArgsIsHelpError":  # which click has from 8.2 on
+
+
+for command in (
+    demo,
+    sweep,
+    evidence,
+    compare,
+    purity,
+    importance,
+    layers,
+    track,
+    reproduce,
+    report,
+    plot,
+    models,
+    datasets,
+    cache,
+    convert,
+):
+    cli.add_command(command)
+
+
+@contextmanager
+def exit_with_code(streams: Streams) -> Iterator[None]:
+    """Print the error that a command ends with, and exit.
+
+    An unexpected error passes through, with its traceback.
+
+    Args:
+        streams: standard output and error, which are closed at the end.
+
+    Raises:
+        SystemExit: at the end of the block, with 0; 1 if the results could not be printed; 2 if
+            the input, a file or the machine is at fault; 130 for Ctrl-C.
+    """
+    code = 0
+    try:
+        yield
+    except PurescopeError as error:
+        code = 2
+        print_error(error)
+    except NoArgsIsHelpError as error:  # the help text of a group without a command
+        code = error.exit_code
         error.show()
-    else:
-        told(in_our_words(error))
+    except click.ClickException as error:
+        code = error.exit_code
+        print_error(as_purescope_error(error))
+    except (click.Abort, KeyboardInterrupt):
+        code = 130
+        print_line("purescope: stopped", err=True)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        code = 2
+        print_error(
+            PurescopeError(
+                f"out of memory: {error}", fix="a smaller --batch-size, or fewer models at a time"
+            )
+        )
+    raise SystemExit(streams.close(code))
 
 
-def in_our_words(error: click.ClickException) -> PurescopeError:
-    """What click says of a command line; what it takes for meant, and where to read on, as the fix.
+def _is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    # torch raises a RuntimeError that only its text identifies.
+    return re.search("out of memory|can't allocate memory", str(error)) is not None
+
+
+def as_purescope_error(error: click.ClickException) -> PurescopeError:
+    """Return an error of click in our form.
+
+    The fix has click's suggestion, if there is one, and the help text to read.
 
     Examples:
-        >>> print(in_our_words(click.NoSuchOption("--dat", possibilities=["--data"])))
+        >>> print(as_purescope_error(click.NoSuchOption("--dat", possibilities=["--data"])))
         no such option '--dat'
           to fix:   did you mean '--data'? Or see `purescope COMMAND --help`
     """
-    came, advice = _said(error)
+    came, advice = _message_and_advice(error)
     context = getattr(error, "ctx", None)
-    read_on = f"see `{context.command_path if context else 'purescope COMMAND'} --help`"
-    fix = f"{advice['fix']} Or {read_on}" if advice["fix"] else read_on
+    help_text = f"see `{context.command_path if context else 'purescope COMMAND'} --help`"
+    fix = f"{advice['fix']} Or {help_text}" if advice["fix"] else help_text
     return PurescopeError(
         came[:1].lower() + came[1:].rstrip("."), expected=advice["expected"], fix=fix
     )
 
 
-def _said(error: click.ClickException) -> tuple[str, Advice]:
-    meant = getattr(error, "possibilities", None)  # of options, and from click 8.4 on of commands
-    if meant:
-        return error.message, {
-            "expected": "",
-            "fix": f"did you mean {' or '.join(map(repr, meant))}?",
-        }
+def _message_and_advice(error: click.ClickException) -> tuple[str, Advice]:
+    suggestions = getattr(error, "possibilities", None)  # of an unknown option or command
+    if suggestions:
+        fix = f"did you mean {' or '.join(map(repr, suggestions))}?"
+        return error.message, {"expected": "", "fix": fix}
     if (
         isinstance(error, click.BadParameter)
         and error.param
@@ -65,93 +133,56 @@ def _said(error: click.ClickException) -> tuple[str, Advice]:
     ):
         refused = re.match(r"'(.*)' is not (?:one of )?'", error.message)
         if refused:
-            return f"{error.param.opts[-1]} {refused[1]}", near_miss(
-                refused[1], map(str, error.param.type.choices)
-            )
+            advice = near_miss(refused[1], map(str, error.param.type.choices))
+            return f"{error.param.opts[-1]} {refused[1]}", advice
     return error.format_message(), {"expected": "", "fix": ""}
 
 
-_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # as glibc's malloc.h numbers them
-_LARGE = 1 << 19  # bytes
-_MANY = 1 << 24  # bytes of a file of features
+def prepare(arguments: Sequence[str] | None) -> None:
+    """Prepare this process for a command.
 
-
-def return_freed_memory(arguments: Sequence[str] | None) -> None:
-    """Have the system take large arrays back as soon as they are freed, from now on, where a large
-    file is named.
-
-    glibc keeps what was freed, for each thread apart. As torch asks for aligned memory, the next
-    array of the same size does not fit into it: an array that is made in turns takes a new place
-    each time, up to several times all features. To give it back takes up to half as much time
-    again, which is well spent on features that fill the memory. Where there is no glibc nothing
-    changes.
+    If the command reads large files of features, memory that is freed goes back to the system from
+    now on.
 
     Args:
-        arguments: of the command; None for those of the process.
+        arguments: arguments of the command; None for those of the process.
+
+    Raises:
+        PurescopeError: the current folder does not exist, or cannot be read.
     """
-    words = sys.argv[1:] if arguments is None else arguments
-    if any(_is_large(name) for word in words for name in str(word).split(",")):
-        with suppress(OSError, AttributeError, TypeError):
-            library = ctypes.CDLL(None)
-            library.mallopt(_MMAP_THRESHOLD, _LARGE)
-            library.mallopt(_ARENA_MAX, 1)
-
-
-def _is_large(word: str) -> bool:
-    _, named, path = word.partition("features:")
-    try:
-        return bool(named) and Path(path).stat().st_size > _MANY
-    except (OSError, ValueError):  # told by those who open it
-        return False
-
-
-def run(arguments: Sequence[str] | None) -> int:
-    """Run a command; what a user can act on is told without a traceback.
-
-    Returns:
-        The exit code: 0; 1 where what was measured could not be printed; 2 where input, files or
-        the machine are at fault.
-    """
-    with outlets() as both, noted():
-        return both.close(_run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    try:
-        if not _has_current_folder():
-            complain(
-                "purescope: the current folder was deleted, or cannot be read: change to another"
-            )
-            return 2
-        from purescope.cli.commands import cli
-
-        return_freed_memory(arguments)
-        return int(cli(arguments, prog_name="purescope", standalone_mode=False) or 0)
-    except PurescopeError as error:
-        told(error)
-        return 2
-    except click.ClickException as error:
-        usage(error)
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        say("purescope: stopped", err=True)
-        return 130
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not re.search(
-            "out of memory|can't allocate memory", str(error)
-        ):
-            raise
-        told(
-            PurescopeError(
-                f"out of memory: {error}", fix="a smaller --batch-size, or fewer models at a time"
-            )
-        )
-        return 2
-
-
-def _has_current_folder() -> bool:
     try:
         Path.cwd()
-    except OSError:
+    except OSError as error:
+        raise PurescopeError(
+            "the current folder was deleted, or cannot be read: change to another"
+        ) from error
+    words = sys.argv[1:] if arguments is None else arguments
+    if any(_is_large_features_file(name) for word in words for name in str(word).split(",")):
+        _return_freed_memory()
+
+
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # numbers in glibc's malloc.h
+_LARGE_ARRAY = 1 << 19  # bytes
+_LARGE_FILE = 1 << 24  # bytes
+
+
+def _return_freed_memory() -> None:
+    """Tell glibc to return large arrays to the system as soon as they are freed.
+
+    glibc keeps freed memory for each thread. As torch asks for aligned memory, the next array of
+    the same size does not fit into it. An array that is made repeatedly then takes a new place each
+    time, up to several times the size of all features. Returning memory can take half as much time
+    again, which is worth it for features that fill the memory. Without glibc nothing changes.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, _LARGE_ARRAY)
+        library.mallopt(_ARENA_MAX, 1)
+
+
+def _is_large_features_file(word: str) -> bool:
+    _, prefix, path = word.partition("features:")
+    try:
+        return bool(prefix) and Path(path).stat().st_size > _LARGE_FILE
+    except (OSError, ValueError):  # the code that opens the file reports this
         return False
-    return True

@@ -1,33 +1,35 @@
-"""``purescope report`` and ``purescope plot``: a page, or figures, of a folder that another command
-has filled.
+"""``purescope report`` and ``purescope plot``: draw a folder of results that another command wrote.
+
+Both need tables only: what they import here or in a run must not import torch.
 """
 
+import os
 from pathlib import Path
 
 import click
 
-from purescope.cli import terminal
+from purescope.cli import output
 from purescope.cli.paths import RESULTS, check_results
 
 
 @click.command(short_help="Write the report of a folder of results: one HTML page for a browser.")
 @click.argument("folder", type=RESULTS, metavar="DIR")
 def report(folder: Path) -> None:
-    """Write DIR/report.html from what DIR holds, and print where it stands; nothing is measured.
+    """Write DIR/report.html from the tables in DIR, and print its path. Nothing is measured.
 
-    Every command with --out writes it by itself; this one renews it, or makes it for an older
-    folder.
+    Every command with --out writes the report itself. This command renews it, or writes it for an
+    older folder.
 
     \b
     Examples:
       purescope report purescope-demo
-    """  # noqa: D301 click's mark for lines to leave alone
+    """  # noqa: D301 click does not wrap a paragraph after this mark
     check_results(folder)
     from purescope.report.writing import write_report
 
-    with terminal.telling():
-        written = write_report(folder)
-    terminal.say(written)
+    with output.show_messages():
+        path = write_report(folder)
+    output.print_line(path)
 
 
 _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tmlr", "jmlr")
@@ -40,27 +42,27 @@ _VENUES = ("neurips", "iclr", "icml", "cvpr", "eccv", "acl", "aaai", "ieee", "tm
     type=click.Choice(["screen", "paper"]),
     default="screen",
     show_default=True,
-    help="paper: as wide as a venue's columns, 8 and 9 pt type, thin lines, no headings.",
+    help="Style of the figures. paper fits the columns of a venue: 8 and 9 pt type, thin lines, no "
+    "headings.",
 )
 @click.option(
     "--venue",
     type=click.Choice(_VENUES),
-    help="Whose columns figures in the paper style fit; cvpr is ICCV's and WACV's too.  [default: "
-    "neurips]",
+    help="Size figures in the paper style for this venue's columns; cvpr also fits ICCV and WACV.  "
+    "[default: neurips]",
 )
 @click.option(
     "--width",
     type=click.Choice(["column", "text"]),
-    help="Where the venue has two columns: up to four panels stacked in one of them, or side by "
-    "side over both.  "
-    "[default: column]",
+    help="Width of figures for a venue with two columns: up to four panels stacked in one column, "
+    "or side by side over both.  [default: column]",
 )
 @click.option(
     "--format",
     "formats",
     metavar="NAMES",
-    help="Of png, svg and pdf, separated by commas.  [default: png,svg; with --style paper "
-    "png,svg,pdf]",
+    help="File formats, of png, svg and pdf, separated by commas.  [default: png,svg; with --style "
+    "paper png,svg,pdf]",
 )
 @click.option(
     "--out",
@@ -84,37 +86,41 @@ def plot(
     Examples:
       purescope plot purescope-demo
       purescope plot results --style paper --venue icml --format pdf --out paper/figures
-    """  # noqa: D301 click's mark for lines to leave alone
+    """  # noqa: D301 click does not wrap a paragraph after this mark
     check_results(folder)
-    from torch import get_num_threads
-
     from purescope.plots.folder import draw_folder
-    from purescope.plots.style import style as drawn_in
+    from purescope.plots.style import style as use_style
     from purescope.tables.published import published_figures
 
-    for option, given in (("--venue", venue), ("--width", width)):
-        if given and style != "paper":
+    for option, value in (("--venue", venue), ("--width", width)):
+        if value and style != "paper":
             raise click.UsageError(f"{option} goes with --style paper")
-    names = [
-        name.strip()
-        for name in (formats or ("png,svg,pdf" if style == "paper" else "png,svg")).split(",")
-    ]
+    formats = formats or ("png,svg,pdf" if style == "paper" else "png,svg")
     if out is None:
         out = folder / "figures" / (f"paper_{venue or 'neurips'}" if style == "paper" else "")
-    screen = terminal.console()
 
-    def tell(path: Path) -> None:
-        terminal.clear()
-        screen.say(path)
+    def print_path(path: Path) -> None:
+        output.clear_step()
+        output.print_line(path)
 
-    with terminal.telling(), drawn_in(style, venue=venue or "neurips", width=width or "column"):
+    with (
+        output.show_messages(),
+        use_style(style, venue=venue or "neurips", width=width or "column"),
+    ):
         drawn = draw_folder(
             folder,
             out,
-            names,
+            [name.strip() for name in formats.split(",")],
             published=published_figures(),
-            processes=get_num_threads(),
-            tell=tell,
+            processes=_available_cores(),
+            tell=print_path,
         )
-    for line in drawn.missing:
-        screen.say(f"Not drawn: {line}")
+    for reason in drawn.missing:
+        output.print_line(f"Not drawn: {reason}")
+
+
+def _available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP: all is tidied up, one line says so, and the exit code is the shell's
-for the signal.
+"""Handle SIGINT, SIGTERM and SIGHUP.
 
-Little is imported here: until the signals are taken, Ctrl-C ends in a traceback.
+The command cleans up and prints one line. Its exit code is the one that a shell gives for the
+signal. This module imports little: until the handlers are installed, Ctrl-C ends in a traceback.
 """
 
 import _thread
@@ -10,140 +10,144 @@ import signal
 import sys
 import time
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # those that the platform has; Windows has no SIGHUP
-_PATIENCE = 300  # times that a signal is put off, for a hundredth of a second each
-_GRACE = 8.0  # seconds for tidying up: container managers give ten, and then kill
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+_MAX_DELAYS = 300  # times that a signal can be delayed, by a hundredth of a second each
+_GRACE = 8.0  # seconds to clean up: container managers give ten before they kill a process
 
 
-TYPE_CHECKING = False  # as typing's, which takes its time
+TYPE_CHECKING = False  # importing it from typing takes time
 if TYPE_CHECKING:
     from types import CodeType, FrameType
 
 
 class Stopped(BaseException):
-    """Raised in the main thread by a signal. No KeyboardInterrupt: libraries take that for
-    theirs.
+    """Raised in the main thread by a signal.
+
+    It is not a KeyboardInterrupt, because libraries handle that one themselves.
     """
 
 
 class Signals:
-    """Signals that are heeded from `take` to `leave`.
+    """Handle signals from `install` to `restore`.
 
-    The first one raises `Stopped` wherever the main thread is, so that each ``finally`` is run;
-    those after it are left alone, so that none of these is cut short. A thread waits for as long as
-    that may take, and then ends the process: native code may not come back for minutes. A signal
-    that was ignored at the start (``nohup``) stays so.
+    The first signal raises `Stopped` wherever the main thread is, so that each ``finally`` runs.
+    Later signals are ignored, so that they cut none of these short. A thread waits while the
+    command cleans up, then ends the process, because native code may not return for minutes. A
+    signal that was ignored at the start (``nohup``) stays ignored.
 
     Args:
-        for_good: whether the process ends with the command. What Python does after it is then not
-            disturbed either.
+        ends_process: whether the process ends with the command. The handlers then also protect
+            what Python does after the command.
     """
 
-    def __init__(self, *, for_good: bool) -> None:
-        self.came = 0  # the number of the signal
-        self._for_good = for_good
-        self._done = False
-        self._said = False
-        self._put_off = 0
-        self._before: dict[int, object] = {}
-        self._main = _thread.get_ident()
-        self._hook = sys.unraisablehook
+    def __init__(self, *, ends_process: bool) -> None:
+        self.received = 0  # number of the signal
+        self._ends_process = ends_process
+        self._finished = False
+        self._reported = False
+        self._delays = 0
+        self._previous: dict[int, object] = {}
+        self._main_thread = _thread.get_ident()
+        self._previous_hook = sys.unraisablehook
         self._pipe: tuple[int, int] | None = None
 
-    def take(self) -> None:
-        """From now on, heed them; only in the main thread, as Python has it."""
+    def install(self) -> None:
+        """Install the handlers; in another thread than the main one, Python allows none."""
         for signum in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
-            before = signal.getsignal(signum)
-            if before is None or before is signal.SIG_IGN:
+            previous = signal.getsignal(signum)
+            if previous is None or previous is signal.SIG_IGN:
                 continue
             try:
-                signal.signal(signum, self._heed)
+                signal.signal(signum, self._handle)
             except ValueError:  # in another thread
                 return
-            self._before[signum] = before
-        sys.unraisablehook = self._unraisable
+            self._previous[signum] = previous
+        sys.unraisablehook = self._raise_again
 
     def watch(self) -> None:
-        """Begin to wait for a signal in a thread of its own, which is told of it even if the main
-        thread is not.
-        """
-        if self._before and self._for_good:
+        """Start a thread that is notified of a signal even if the main thread is not."""
+        if self._previous and self._ends_process:
             self._pipe = os.pipe()
             for end in self._pipe:
                 os.set_blocking(end, end == self._pipe[0])
             signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-            _thread.start_new_thread(self._overdue, (self._pipe[0],))
+            _thread.start_new_thread(self._end_process_after_grace, (self._pipe[0],))
 
-    def leave(self) -> None:
-        """Heed them no more."""
-        self._done = True
-        if self._for_good:
-            after = (
-                signal.SIG_IGN if self.came else signal.SIG_DFL
-            )  # all is written; no traceback of Python's own end
-            for signum in self._before:
-                signal.signal(signum, after)
+    def restore(self) -> None:
+        """Stop handling signals."""
+        self._finished = True
+        if self._ends_process:
+            # Everything is written. After a signal, later ones must not make Python print a
+            # traceback while it ends.
+            handler = signal.SIG_IGN if self.received else signal.SIG_DFL
+            for signum in self._previous:
+                signal.signal(signum, handler)
             return
-        for signum, before in self._before.items():
-            signal.signal(signum, before)  # type: ignore[arg-type]  # as `signal.getsignal` gave it
-        sys.unraisablehook = self._hook
+        for signum, previous in self._previous.items():
+            signal.signal(signum, previous)  # type: ignore[arg-type]  # from `signal.getsignal`
+        sys.unraisablehook = self._previous_hook
 
-    def stopped(self) -> int:
-        """Say that the command was stopped, where it can be said; what a shell gives for a process
-        that it ended.
+    def report(self) -> int:
+        """Print that the command was stopped, and return the exit code of a shell for the signal.
+
+        The line goes to standard error, or to standard output if standard error fails.
         """
-        self._said = True
+        self._reported = True
         for stream in (sys.stderr, sys.stdout):
             try:
-                stream.write(self._line(self.came))
+                stream.write(self._line(self.received))
                 stream.flush()
                 break
-            except (OSError, ValueError, AttributeError):  # full, closed, none
+            except (OSError, ValueError, AttributeError):  # full, closed or missing
                 pass
-        return 128 + self.came
+        return 128 + self.received
 
-    def _heed(self, signum: int, frame: "FrameType | None") -> None:
-        if self._done or self.came:
+    def _handle(self, signum: int, frame: "FrameType | None") -> None:
+        if self._finished or self.received:
             return
-        if self._put_off < _PATIENCE and _is_in_an_import(frame):
-            self._put_off += 1
-            _thread.start_new_thread(self._again, (signum,))
+        if self._delays < _MAX_DELAYS and _is_importing(frame):
+            self._delays += 1
+            _thread.start_new_thread(self._send_again, (signum,))
             return
-        self.came = signum
+        self.received = signum
         raise Stopped
 
-    def _unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        """Raise once more what was raised where Python drops it, as in ``__del__``; say nothing
-        while it ends.
+    def _raise_again(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Raise `Stopped` again where Python dropped it, as in ``__del__``.
+
+        While the command ends, other dropped errors are not printed.
         """
         if issubclass(unraisable.exc_type, Stopped):
-            signum, self.came = self.came, 0
-            _thread.start_new_thread(self._again, (signum,))
-        elif not self.came:
-            self._hook(unraisable)
+            signum, self.received = self.received, 0
+            _thread.start_new_thread(self._send_again, (signum,))
+        elif not self.received:
+            self._previous_hook(unraisable)
 
-    def _again(self, signum: int) -> None:
+    def _send_again(self, signum: int) -> None:
         time.sleep(0.01)
-        if not self._done:
-            # To the main thread, whose waiting it interrupts; a signal to this one would not.
+        if not self._finished:
+            # A signal to the main thread interrupts its waiting; one to this thread would not.
             if hasattr(signal, "pthread_kill"):
-                signal.pthread_kill(self._main, signum)
+                signal.pthread_kill(self._main_thread, signum)
             else:
                 signal.raise_signal(signum)
 
-    def _overdue(self, pipe: int) -> None:
+    def _end_process_after_grace(self, pipe: int) -> None:
         signum = os.read(pipe, 1)[0]
-        if signum in self._before:
+        if signum in self._previous:
+            # A signal just before the main thread begins to wait does not interrupt its waiting.
+            time.sleep(0.1)
+            if not self.received:
+                self._send_again(signum)
             time.sleep(_GRACE)
             try:
                 import psutil
 
                 for child in psutil.Process().children(recursive=True):
                     child.kill()
-                if not self._said:
-                    os.write(
-                        2, self._line(signum).encode()
-                    )  # not by the stream, which the main thread may hold
+                if not self._reported:
+                    # Not through the stream, whose lock the main thread may hold.
+                    os.write(2, self._line(signum).encode())
             finally:
                 os._exit(128 + signum)
 
@@ -153,24 +157,24 @@ class Signals:
         return f"purescope: stopped{'' if name == 'SIGINT' else f' by {name}'}\n"
 
 
-def _is_in_an_import(frame: "FrameType | None") -> bool:
-    """Whether a module's own code runs that is being imported: some of torch's, in C++, dies of an
-    exception.
+def _is_importing(frame: "FrameType | None") -> bool:
+    """Return whether the frame runs the code of a module that is being imported.
 
-    Between two modules, in Python's own code of imports, nothing does.
+    An exception ends the process in some of torch's C++ code. Between two modules, in Python's own
+    import code, an exception is safe.
     """
     code = None if frame is None else frame.f_code
-    between = (
-        code is not None and _is_of_imports(code) and code.co_name != "_call_with_frames_removed"
+    between_modules = (
+        code is not None and _is_import_code(code) and code.co_name != "_call_with_frames_removed"
     )
     importing = False
     while frame is not None:
-        importing |= _is_of_imports(frame.f_code)
+        importing |= _is_import_code(frame.f_code)
         if frame.f_code.co_qualname.startswith("ExtensionFileLoader."):
             return True
         frame = frame.f_back
-    return importing and not between
+    return importing and not between_modules
 
 
-def _is_of_imports(code: "CodeType") -> bool:
+def _is_import_code(code: "CodeType") -> bool:
     return code.co_filename.startswith("<frozen importlib")

@@ -1,4 +1,4 @@
-"""What the commands share: tables, verdicts and last lines on a terminal."""
+"""Tables, verdicts and last lines that several commands print."""
 
 import shlex
 import shutil
@@ -7,30 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from purescope.cli.printing import WIDTH, clear, plain, progress, say, telling
+from purescope.cli.output import WIDTH, escape, to_line
 from purescope.looks import PALETTE
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+    from rich.table import Table
 
-    from purescope.cli.screen import Screen, Table
     from purescope.runs.inputs import Settings
     from purescope.tables.results import Results
     from purescope.tables.verdicts import Verdict
 
-__all__ = [
-    "clear",
-    "plain",
-    "progress",
-    "say",
-    "telling",
-]  # what comes from `printing`; the rest is below
-
-NARROW = 100  # columns: a terminal with fewer is shown less of each
-CHOICES = ("high_purity", "random", "low_purity")
-_CHOSEN = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
-# Numbers have the terminal's own colour; these can be told apart on a dark one and on a light one.
+_NARROW = 100  # columns: a narrower terminal shows less of each table
+_MIN_WIDTH = 40  # columns: with fewer, the columns of a table would be one letter wide
+_STRATEGIES = {"high_purity": "high purity", "random": "random", "low_purity": "low purity"}
+# Numbers have the terminal's own colour. These colours can be read on dark and light terminals.
 _COLOURS = {
     "high_purity": PALETTE["high_purity"],
     "random": "default",
@@ -46,62 +38,97 @@ _PROTOCOLS = {
 }
 
 
-def console() -> "Screen":
-    """Standard output."""
-    from purescope.cli.screen import Screen
+def make_console() -> "Console":
+    """Return standard output for rich.
 
-    return Screen()
+    It is as wide as the terminal. A file or pipe is wide enough for every table.
+    """
+    from rich.console import Console
+
+    is_terminal = sys.stdout.isatty()
+    width = max(_MIN_WIDTH, shutil.get_terminal_size().columns) if is_terminal else WIDTH
+    # Without emoji, because ":cat:" may be the name of a class.
+    return Console(width=width, highlight=False, emoji=False)
 
 
-def table(title: str, *columns: str, **options: Any) -> "Table":
-    """An empty table; a cell is markup of ours, or what `plain` makes of a name."""
-    from purescope.cli.screen import Table
+def make_table(title: str, *columns: str, **options: Any) -> "Table":
+    """Return an empty table with a rule below the headings and no boxes.
 
-    return Table(title, *columns, **options)
+    Args:
+        title: title, which is printed as it is.
+        columns: headings of the columns.
+        options: options of `rich.table.Table`.
+    """
+    from rich import box
+    from rich.table import Table
+
+    style: dict[str, Any] = {
+        "title_justify": "left",
+        "title_style": "bold",
+        "caption_justify": "left",
+        "caption_style": "",
+        "header_style": "",
+        "padding": (0, 1),
+        "box": box.SIMPLE_HEAD,
+        "show_edge": False,
+        "pad_edge": False,
+    }
+    return Table(*columns, title=escape(title), **style | options)
 
 
-def result_table(points: "pd.DataFrame", width: int = WIDTH) -> "Table":
-    """Return one model's accuracies in per cent, with a small curve of each choice over the ks.
+def add_row(table: "Table", *cells: "RenderableType | None") -> None:
+    """Add a row to a table; each text becomes one line.
 
-    Each dataset has a row with chance, all neurons, and each choice at the fewest and at the most
-    neurons; of several random orders it is the median. The curves of a dataset share one scale,
-    from the least to the most accurate value in them. Where `width` is narrow, images and chance
-    are left out, and curves are shorter.
+    A cell is markup of ours, or a name from outside in `purescope.cli.output.escape`.
+    """
+    table.add_row(*(to_line(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def accuracy_table(points: "pd.DataFrame", width: int = WIDTH) -> "Table":
+    """Return one model's accuracies in per cent, with a small curve of each strategy over the ks.
+
+    Each dataset has a row with the accuracy of chance, of all neurons, and of each strategy at the
+    smallest and at the largest k. Of several random orders it is the median. The curves of a
+    dataset share one scale, from the smallest to the largest value in them. If `width` is small,
+    images and chance are left out, and curves are shorter.
 
     Args:
         points: the model's rows of `purescope.tables.schemas.CURVE_POINTS`.
-        width: of the terminal, in characters.
+        width: width of the terminal, in characters.
     """
-    narrow = width < NARROW
+    narrow = width < _NARROW
     rows = points[points.metric == "accuracy"]
     ks = [int(k) for k in sorted(rows[rows.strategy != "full"].k.unique())]
     first = rows.iloc[0]
-    screen = table(
-        f"{first.model}: zero-shot accuracy in %, keeping {_k_range(ks)} of {first.neurons:,} neurons"
+    table = make_table(
+        f"{first.model}: zero-shot accuracy in %, "
+        f"keeping {_k_range(ks)} of {first.neurons:,} neurons"
     )
     for name in ("dataset", "all") if narrow else ("dataset", "images", "chance", "all"):
-        screen.add_column(name, justify="left" if name == "dataset" else "right", no_wrap=True)
-    chosen = [name for name in CHOICES if (rows.strategy == name).any()]
-    for name in chosen:
+        table.add_column(name, justify="left" if name == "dataset" else "right", no_wrap=True)
+    strategies = [name for name in _STRATEGIES if (rows.strategy == name).any()]
+    for name in strategies:
         draws = rows[rows.strategy == name].draws.max()
-        heading = _CHOSEN[name] + (f", of {draws:,}" if draws > 1 else "")
-        screen.add_column(heading, no_wrap=True)
-    for dataset, of_dataset in rows.groupby("dataset", sort=False):
-        first = of_dataset.iloc[0]
+        heading = _STRATEGIES[name] + (f", of {draws:,}" if draws > 1 else "")
+        table.add_column(heading, no_wrap=True)
+    for dataset, dataset_rows in rows.groupby("dataset", sort=False):
+        first = dataset_rows.iloc[0]
         by_strategy = {
-            str(name): 100 * values.set_index("k").value.sort_index()
-            for name, values in of_dataset.groupby("strategy", sort=False)
+            str(name): 100 * strategy_rows.set_index("k").value.sort_index()
+            for name, strategy_rows in dataset_rows.groupby("strategy", sort=False)
         }
-        curves = {name: by_strategy[name].tolist() for name in chosen if name in by_strategy}
+        curves = {name: by_strategy[name].tolist() for name in strategies if name in by_strategy}
         values = [value for curve in curves.values() for value in curve]
+        low, high = min(values, default=0.0), max(values, default=0.0)
         most = 8 if narrow else 16
         cells = [
-            _course(curves.get(name, []), min(values), max(values), _COLOURS[name], most)
-            for name in chosen
+            _curve_cell(curves.get(name, []), low, high, _COLOURS[name], most)
+            for name in strategies
         ]
-        about = [] if narrow else [f"{first.n:,}", f"{100 / first.classes:.1f}"]
-        screen.add_row(plain(str(dataset)), *about, f"{by_strategy['full'].iloc[0]:.1f}", *cells)
-    return screen
+        counts = [] if narrow else [f"{first.n:,}", f"{100 / first.classes:.1f}"]
+        full = f"{by_strategy['full'].iloc[0]:.1f}"
+        add_row(table, escape(str(dataset)), *counts, full, *cells)
+    return table
 
 
 def _k_range(ks: list[int]) -> str:
@@ -109,7 +136,7 @@ def _k_range(ks: list[int]) -> str:
     return f"{ks[0]:,}" if len(ks) == 1 else f"{ks[0]:,} to {ks[-1]:,}"
 
 
-def _course(curve: list[float], low: float, high: float, colour: str, most: int) -> str:
+def _curve_cell(curve: list[float], low: float, high: float, colour: str, most: int) -> str:
     """Return the first value, the curve and the last value."""
     if len(curve) < 2:
         return f"{curve[0]:4.1f}" if curve else ""
@@ -117,7 +144,7 @@ def _course(curve: list[float], low: float, high: float, colour: str, most: int)
 
 
 def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) -> str:
-    """A curve in block characters, one a value; at most `most` of them are shown.
+    """Return a curve in block characters, one for each value, and at most `most` of them.
 
     Examples:
         >>> sparkline([0.0, 0.5, 1.0], low=0.0, high=1.0)
@@ -128,39 +155,40 @@ def sparkline(values: Sequence[float], low: float, high: float, most: int = 16) 
     step = -(-len(values) // most)
     if high <= low:
         return "▄" * len(values[::step])
-    return "".join(
-        _BLOCKS[1 + round(7 * (value - low) / (high - low) - 1e-9)] for value in values[::step]
-    )
+    heights = [round(7 * (value - low) / (high - low) - 1e-9) for value in values[::step]]
+    return "".join(_BLOCKS[1 + height] for height in heights)
 
 
-def verdict_line(verdict: "Verdict", about: str = "") -> str:
-    """A verdict in a sentence and its numbers, as rich's markup.
+def verdict_line(verdict: "Verdict", name: str = "") -> str:
+    """Return a verdict as a sentence and its numbers, as markup of rich.
 
     Args:
-        verdict: of one model.
-        about: what to call it, in place of the model.
+        verdict: verdict on one model.
+        name: name to print in place of the model's label.
     """
-    claim = f"{about}: {verdict.conclusion}" if about else verdict.claim
-    return f"[bold]{plain(claim)}[/bold] {plain(verdict.evidence)}"
+    claim = f"{name}: {verdict.conclusion}" if name else verdict.claim
+    return f"[bold]{escape(claim)}[/bold] {escape(verdict.evidence)}"
 
 
-def summary(results: "Results", settings: "Settings") -> None:
-    """Print the accuracies and the verdict of each model, and all strategies if a run has more than
-    the two of purity.
+def print_summary(results: "Results", settings: "Settings") -> None:
+    """Print the settings, and the accuracies and verdict of each model.
+
+    If a run has more strategies than high and low purity, all strategies are printed too.
     """
-    screen = console()
-    screen.print(f"Protocol {_PROTOCOLS[settings.protocol]}.\nPurity of {_purity(settings)}.\n")
-    accuracies(screen, results)
+    console = make_console()
+    console.print(f"Protocol {_PROTOCOLS[settings.protocol]}.\nPurity of {_purity(settings)}.\n")
+    print_accuracies(console, results)
     if len(settings.strategies) > 2:
+        smallest_k = int(results.table("results").k.min())
         for _, standings in results.table("standings").groupby("model", sort=False):
-            screen.print(strategy_table(standings, int(results.table("results").k.min())))
-            screen.print()
-    conclusions(screen, results)
-    run_ends(screen, results.path)
+            console.print(strategy_table(standings, smallest_k))
+            console.print()
+    print_conclusions(console, results)
+    print_files(console, results.path)
 
 
-def conclusions(screen: "Console", results: "Results") -> None:
-    """Print what half of the neurons keeps, and what the tests say of the claim, for each model."""
+def print_conclusions(console: "Console", results: "Results") -> None:
+    """Print, for each model, what half of the neurons keep, and the verdict on the claim."""
     from purescope.tables.schemas import STANDINGS
     from purescope.tables.verdicts import half_sentence
 
@@ -168,98 +196,102 @@ def conclusions(screen: "Console", results: "Results") -> None:
     for model in results.models:
         half = half_sentence(standings[standings.model == model])
         if half:
-            screen.print(plain(f"{model}: {half}"))
+            console.print(escape(f"{model}: {half}"))
         if model in results.verdicts:
-            screen.print(verdict_line(results.verdicts[model]))
+            console.print(verdict_line(results.verdicts[model]))
 
 
-def accuracies(screen: "Console", results: "Results") -> None:
+def print_accuracies(console: "Console", results: "Results") -> None:
     """Print the accuracies of each model."""
     for _, points in results.table("curve_points").groupby("model", sort=False):
-        screen.print(result_table(points, screen.width))
-        screen.print()
+        console.print(accuracy_table(points, console.width))
+        console.print()
 
 
-def run_ends(screen: "Console", out: Path, **more: str) -> None:
-    """What to do with the folder of a run."""
-    there = "Tables, figures, manifest" if (out / "figures").is_dir() else "Tables, manifest"
-    next_steps(screen, page(out) | {there: str(out)} | more)
+def print_files(console: "Console", out: Path, **more: str) -> None:
+    """Print what the folder of a run holds, and further lines."""
+    tables = "Tables, figures, manifest" if (out / "figures").is_dir() else "Tables, manifest"
+    print_next_steps(console, report_line(out) | {tables: str(out)} | more)
 
 
-def page(out: Path) -> dict[str, str]:
-    """The report among the last lines of a command, where it was drawn."""
+def report_line(out: Path) -> dict[str, str]:
+    """Return the line for `print_next_steps` that names the report, if there is one."""
     report = out / "report.html"
     return {"Look": str(report)} if report.is_file() else {}
 
 
-def next_steps(screen: "Console", steps: Mapping[str, str]) -> None:
-    """The last lines of a command: what to open or to type."""
-    screen.print()
+def print_next_steps(console: "Console", steps: Mapping[str, str]) -> None:
+    """Print the last lines of a command: what to open or to type."""
+    console.print()
     width = max(map(len, steps)) + 1
     for name, what in steps.items():
-        screen.print(f"[bold]{name + ':':<{width}}[/bold] {plain(what)}", soft_wrap=True)
+        console.print(f"[bold]{name + ':':<{width}}[/bold] {escape(what)}", soft_wrap=True)
 
 
-def typed(command: str) -> str:
-    """A command that begins with ``purescope`` as it works here: by its path where PATH has another
-    one, or none.
+def runnable(command: str) -> str:
+    """Return a command that begins with ``purescope`` as the user can type it here.
+
+    If PATH has no purescope, or another one, it begins with the path of the running one.
     """
-    running, found = Path.cwd() / sys.argv[0], shutil.which("purescope")
+    running, on_path = Path.cwd() / sys.argv[0], shutil.which("purescope")
     if running.stem != "purescope" or (
-        found is not None and Path(found).resolve() == running.resolve()
+        on_path is not None and Path(on_path).resolve() == running.resolve()
     ):
         return command
     shown = running.relative_to(Path.cwd()) if running.is_relative_to(Path.cwd()) else running
     return f"{shlex.quote(str(shown))}{command.removeprefix('purescope')}"
 
 
-def strategy_table(standings: "pd.DataFrame", fewest: int) -> "Table":
+def strategy_table(standings: "pd.DataFrame", smallest_k: int) -> "Table":
     """Return all strategies of one model, best first.
 
     Args:
-        standings: its rows of `purescope.tables.schemas.STANDINGS`.
-        fewest: the smallest k that was tried: fewer neurons may be enough, so it is an upper bound.
+        standings: the model's rows of `purescope.tables.schemas.STANDINGS`.
+        smallest_k: smallest k of the run. Fewer neurons may be enough, so it is an upper bound.
     """
     from purescope.formats import Difference
     from purescope.tables.schema import each_row
     from purescope.tables.verdicts import best_sentence
 
     model, sets = standings.model.iloc[0], int(standings.sets.iloc[0])
-    screen = table(f"{model}: strategies, over all k and {sets} dataset{'s' if sets > 1 else ''}")
+    table = make_table(
+        f"{model}: strategies, over all k and {sets} dataset{'s' if sets > 1 else ''}"
+    )
     for name in ("strategy", "accuracy %", "minus random (95 % interval)", "p", "neurons for 95 %"):
-        screen.add_column(name, justify="left" if name == "strategy" else "right")
-    board = standings[standings.place > 0]
-    for row in each_row(board):
-        tested = row.over_random == row.over_random
-        ends = (row.over_random, row.over_random_low, row.over_random_high)
-        screen.add_row(
-            plain(str(row.strategy)) + (" *" if row.labels else ""),
+        table.add_column(name, justify="left" if name == "strategy" else "right")
+    ranked = standings[standings.place > 0]
+    for row in each_row(ranked):
+        tested = row.over_random == row.over_random  # not NaN
+        difference = Difference(row.over_random, row.over_random_low, row.over_random_high)
+        add_row(
+            table,
+            escape(str(row.strategy)) + (" *" if row.labels else ""),
             f"{100 * row.area:.2f}",
-            str(Difference(*ends)) if tested else "",
+            str(difference) if tested else "",
             f"{row.p:.2g}" if tested else "",
-            f"≤ {row.needed:.0f}" if row.needed <= fewest else f"{row.needed:.0f}",
+            f"≤ {row.needed:.0f}" if row.needed <= smallest_k else f"{row.needed:.0f}",
         )
-    marked = "* looks at labels, of images that it is not judged on. " if board.labels.any() else ""
-    screen.caption = marked + best_sentence(board)
-    return screen
+    footnote = "* uses labels, of other images than it is evaluated on. "
+    table.caption = (footnote if ranked.labels.any() else "") + best_sentence(ranked)
+    return table
 
 
 def _purity(settings: "Settings") -> str:
-    """How purity was measured, and what else differs from the experiment."""
-    said = _SPACES[settings.space]
+    """Describe how purity was measured, and which settings differ from the experiment."""
+    text = _SPACES[settings.space]
     if settings.measure != "l1":
-        said += f", by {settings.measure}"
+        text += f", by {settings.measure}"
     if settings.towers != "both":
-        said += f", of towers: {settings.towers}"
+        text += f", of towers: {settings.towers}"
     if settings.ablation != "zero":
-        said += f"; dropped neurons are set to: {settings.ablation}"
+        text += f"; dropped neurons are set to: {settings.ablation}"
     if settings.renormalise:
-        said += "; class features renormalised over the kept neurons"
-    return said
+        text += "; class features renormalised over the kept neurons"
+    return text
 
 
 def histogram(values: "pd.Series[float]", title: str, *, bins: int = 24, height: int = 5) -> str:
-    """A histogram in block characters, `height` lines tall, with the range below it.
+    """Return a histogram in block characters, `height` lines tall, with the range below it.
 
     Examples:
         >>> import pandas as pd
@@ -270,9 +302,10 @@ def histogram(values: "pd.Series[float]", title: str, *, bins: int = 24, height:
     import numpy as np
 
     counts, edges = np.histogram(values.dropna(), bins)
+    # Each line of text is eight eighths of a block tall.
     eighths = np.ceil(counts * 8 * height / max(counts.max(), 1)).astype(int)
     lines = [
-        "".join(_BLOCKS[min(8, max(0, e - 8 * row))] for e in eighths)
+        "".join(_BLOCKS[min(8, max(0, count - 8 * row))] for count in eighths)
         for row in reversed(range(height))
     ]
     return "\n".join([*lines, f"{edges[0]:.4f} .. {edges[-1]:.4f} {title}"])

@@ -1,4 +1,4 @@
-"""`purescope track` as a user types it, its figure, and what the bundle keeps of its training."""
+"""`purescope layers` and `purescope track` as a user types them, and the figure of a training."""
 
 import re
 from pathlib import Path
@@ -10,13 +10,14 @@ from click.testing import CliRunner
 
 from bundle.model import VOCABULARY_FILE, half_weights, make_model
 from bundle.publish import write_model
-from purescope.cli.training import track as command
+from purescope.cli.layers import track as command
 from purescope.errors import InputError, PurescopeError
 from purescope.models import load_model
 from purescope.plots.courses import plot_dynamics
 from purescope.plots.panels import write_dynamics
 from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
+from tests.cli.calls import run
 from tests.studies.training import made
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
@@ -63,7 +64,7 @@ def test_the_command_measures_accuracy_on_data(tmp_path: Path) -> None:
     )
 
 
-def test_a_wrong_call_is_told(tmp_path: Path) -> None:
+def test_a_wrong_call_is_reported(tmp_path: Path) -> None:
     for arguments in (
         ["bundled:clip"],
         ["@1=bundled:clip", "--space", "centred"],
@@ -79,7 +80,7 @@ def test_the_untrained_model_is_a_checkpoint_of_step_0(tmp_path: Path) -> None:
         write_model(half_weights(make_model(seed=0)), MERGES, tmp_path / "clip-00000")
     row = track([tmp_path], load=load_model).iloc[0]
     assert (row.model, row.step) == ("clip", 0)
-    assert 0.95 < row.image_relative_overlap < 1.05  # random weights are what the unit is
+    assert 0.95 < row.image_relative_overlap < 1.05  # in units of random weights
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +133,17 @@ def test_the_figure_takes_any_table(table: pd.DataFrame, tmp_path: Path) -> None
     ):
         with pytest.raises(InputError, match=message):
             plot_dynamics(of, show)
+
+
+@pytest.mark.slow
+def test_layers_end_with_how_figures_are_drawn(tmp_path, capsys) -> None:
+    assert run("layers", "bundled:clip", "--out", tmp_path / "depths") == 0
+    *_, look, tables, figures = capsys.readouterr().out.splitlines()
+    assert look == f"Look:    {tmp_path / 'depths' / 'report.html'}"
+    assert (tables, figures) == (
+        f"Tables:  {tmp_path / 'depths'}",
+        f"Figures: purescope plot {tmp_path / 'depths'}",
+    )
+    assert not list((tmp_path / "depths").rglob("*.png"))
+    assert run("plot", tmp_path / "depths") == 0
+    assert list((tmp_path / "depths").rglob("*.png"))

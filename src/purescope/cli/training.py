@@ -63,7 +63,7 @@ def track(
     """  # noqa: D301 click's mark for lines to leave alone
     check_named((), options.datasets(data), **options.places(rest))
     from purescope.features.extraction import extract
-    from purescope.plots.panels import write_dynamics
+    from purescope.plots.folder import write_dynamics
     from purescope.report.writing import write_report
     from purescope.runs.inputs import check_words, named_dataset, named_model
     from purescope.specs import parse_keep

@@ -126,7 +126,7 @@ def _gather(folder: Results) -> Content:
         variables=variables(),
         colours=colour_steps() if any(model.maps for model in neurons) else [],
         answers=[
-            found for section in (sections[0], answer, *sections[1:]) for found in section.answers
+            result for section in (sections[0], answer, *sections[1:]) for result in section.answers
         ],
         answer=answer,
         missing=missing(folder),
@@ -161,20 +161,22 @@ def _thumbnails(
     by_dataset = []
     for place, dataset in enumerate(datasets):
         own = {
-            pair.split("/")[0]: part for pair, part in details.items() if pair.endswith(f"/{place}")
+            pair.split("/")[0]: cards
+            for pair, cards in details.items()
+            if pair.endswith(f"/{place}")
         }
         needed: dict[int, None] = {}  # in order
-        for model, part in own.items():
+        for model, cards in own.items():
             for end in ("most", "least"):
-                for neuron, entries in enumerate(part.get(end, [])):
+                for neuron, entries in enumerate(cards.get(end, [])):
                     if neuron in first.get(model, ()):
                         needed |= {entry[0]: None for entry in entries}
         for rank in range(IMAGES):
-            for part in own.values():
+            for cards in own.values():
                 for end in ("most", "least"):
                     needed |= {
                         entries[rank][0]: None
-                        for entries in part.get(end, [])
+                        for entries in cards.get(end, [])
                         if len(entries) > rank
                     }
         by_dataset.append(

@@ -39,15 +39,15 @@ def layers(folder: Results) -> Section:
     section, table = Section("layers", "Layers", "Layer by layer", lead), folder.layers
     if table.empty:
         return section
-    for number, (model, of_model) in enumerate(groups(table, "model")):
+    for number, (model, model_rows) in enumerate(groups(table, "model")):
         changes = []
-        for tower, of_tower in groups(of_model[of_model.space == "weights"], "tower"):
-            first, last = of_tower.iloc[0], of_tower.iloc[-1]
+        for tower, tower_rows in groups(model_rows[model_rows.space == "weights"], "tower"):
+            first, last = tower_rows.iloc[0], tower_rows.iloc[-1]
             changes.append(
                 f"in the {tower} tower from {first.relative_overlap:.2f} times ({first.kind}) to "
                 f"{last.relative_overlap:.2f} times ({last.kind})"
             )
-            section.figures.append(_layer_figure(f"layers-{number}-{tower}", of_tower))
+            section.figures.append(_layer_figure(f"layers-{number}-{tower}", tower_rows))
         if changes:
             claim = (
                 f"{model}: the overlap of weights, against that of random neurons, goes "
@@ -106,14 +106,14 @@ def training(folder: Results) -> Section:
     section, table = Section("training", "Training", "During training", lead), folder.track
     if table.empty:
         return section
-    for number, (model, of_model) in enumerate(groups(table, "model")):
-        measured = [*groups(of_model[of_model.n > 0], "dataset")]
-        section.figures.append(_overlap_by_step(f"training-{number}", of_model))
+    for number, (model, model_rows) in enumerate(groups(table, "model")):
+        measured = [*groups(model_rows[model_rows.n > 0], "dataset")]
+        section.figures.append(_overlap_by_step(f"training-{number}", model_rows))
         section.figures.extend(
             _accuracy_by_step(f"training-{number}-{place}", f"{model} on {dataset}", rows)
             for place, (dataset, rows) in enumerate(measured)
         )
-        section.answers.append(_training_answer(str(model), of_model, dict(measured)))
+        section.answers.append(_training_answer(str(model), model_rows, dict(measured)))
     columns = [
         Column("model", "Model"),
         Column("step", "Step", lambda v: f"{v:,}"),
@@ -213,13 +213,13 @@ def reproduction(folder: Results) -> Section:
     }
     kept = {"high_purity": HIGH, "random": RANDOM, "low_purity": LOW}
     accuracy = table[(table.metric == "accuracy") & table.strategy.isin(kept)]
-    for number, (dataset, of_dataset) in enumerate(groups(accuracy, "dataset")):
+    for number, (dataset, dataset_rows) in enumerate(groups(accuracy, "dataset")):
         rows, colours, dashes = [], {}, {}
         for strategy, colour in kept.items():
-            of_strategy = of_dataset[of_dataset.strategy == strategy]
+            strategy_rows = dataset_rows[dataset_rows.strategy == strategy]
             for column, (source, dash) in sources.items():
                 kind = f"{strategy_name(strategy)}, {source}"
-                measured = of_strategy[of_strategy[column].notna()]
+                measured = strategy_rows[strategy_rows[column].notna()]
                 if len(measured):
                     colours[kind], dashes[kind] = colour, dash
                 rows += [
@@ -232,7 +232,7 @@ def reproduction(folder: Results) -> Section:
                     for k, value in zip(measured.k, measured[column], strict=True)
                 ]
         spec = lines_chart(rows, x="Neurons kept", y="Accuracy (%)", colours=colours, dashes=dashes)
-        furthest = of_dataset.paper_difference.abs().max()
+        furthest = dataset_rows.paper_difference.abs().max()
         alt_text = (
             f"{dataset}: accuracy against neurons kept, published and ours. Under protocol paper, "
             f"ours differs from the published accuracy by at most {formats.percent(furthest)} "

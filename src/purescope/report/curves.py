@@ -166,9 +166,9 @@ def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) ->
 def curves_of(points: pd.DataFrame) -> Curves:
     """Return all curves of a table of `purescope.tables.schemas.CURVE_POINTS`."""
     return {
-        (str(model), str(dataset), str(metric)): found
+        (str(model), str(dataset), str(metric)): own
         for (model, dataset, metric), rows in groups(points, "model", "dataset", "metric")
-        if (found := curve(rows, str(metric)))
+        if (own := curve(rows, str(metric)))
     }
 
 
@@ -289,10 +289,10 @@ def _row(strategy: str, values: Mapping[str, Row], metrics: list[str], compared:
     """Return one row of the table at one k: values by metric, and the comparison with random."""
     cells = [Cell(strategy_name(strategy), strategy)]
     for metric in metrics:
-        found = values.get(metric, {})
-        cells.append(Cell(formats.measure(found.get("value"), metric), found.get("value")))
+        ends = values.get(metric, {})
+        cells.append(Cell(formats.measure(ends.get("value"), metric), ends.get("value")))
         if metric == "accuracy":
-            cells.append(interval_cell(found.get("low"), found.get("high"), formats.percent))
+            cells.append(interval_cell(ends.get("low"), ends.get("high"), formats.percent))
     if compared is None:
         return cells + [Cell(formats.NONE)] * 4
     p, holm = compared.permutation_p, compared.permutation_holm

@@ -97,7 +97,7 @@ def neurons_section(folder: Results, dataset: str) -> list[ModelNeurons]:
     """
     neurons, importance = folder.rows(schemas.NEURONS), folder.rows(schemas.IMPORTANCE)
     correlations = folder.rows(schemas.CORRELATIONS)
-    found = []
+    models = []
     for number, label in enumerate(folder.models):
         table = neurons[neurons.model == label].sort_values("rank", kind="stable")
         if table.empty:
@@ -106,7 +106,7 @@ def neurons_section(folder: Results, dataset: str) -> list[ModelNeurons]:
         live = table[table.total_overlap.notna()]
         cards = min(_CARDS, len(live) // 2)
         lost = importance[(importance.model == label) & importance.total_overlap.notna()]
-        found.append(
+        models.append(
             ModelNeurons(
                 number=number,
                 label=label,
@@ -127,7 +127,7 @@ def neurons_section(folder: Results, dataset: str) -> list[ModelNeurons]:
                 data=neuron_texts(neuron_values(table, cosines)),
             )
         )
-    return found
+    return models
 
 
 def beside_random(table: pd.DataFrame) -> str:

@@ -34,16 +34,16 @@ def answer_section(folder: Results, looks: Sequence[Look]) -> Section:
 
 def answers(folder: Results) -> list[Answer]:
     """Return the verdict on each model, and what half of its neurons keep."""
-    standings, found = folder.rows(schemas.STANDINGS), []
+    standings, results = folder.rows(schemas.STANDINGS), []
     for model in folder.models:
         half = half_sentence(standings[standings.model == model], strategy_name)
         verdict = folder.verdicts.get(model)
         if verdict:
             outcome = verdict.overall.outcome
-            found.append(Answer(outcome, verdict.claim, half, _evidence(verdict)))
+            results.append(Answer(outcome, verdict.claim, half, _evidence(verdict)))
         elif half:
-            found.append(Answer("", f"{model}:", half))
-    return found
+            results.append(Answer("", f"{model}:", half))
+    return results
 
 
 def _evidence(verdict: Verdict) -> str:

@@ -83,13 +83,13 @@ async function draw(box, spec) {
 
 /** Run an action once, when the box comes near the window. */
 function whenNear(box, action) {
-  const seen = new IntersectionObserver((entries) => {
+  const observer = new IntersectionObserver((entries) => {
     if (entries.some((entry) => entry.isIntersecting)) {
-      seen.disconnect();
+      observer.disconnect();
       action();
     }
   }, { rootMargin: "400px" });
-  seen.observe(box);
+  observer.observe(box);
 }
 
 /** Return the tooltip of each k, with all values at this k, and the range of the pointer. */
@@ -299,15 +299,15 @@ const shownNeuron = () => Math.min(state.neuron ?? neurons().rank.indexOf(1), ne
 function showNeuron() {
   const finder = by("finder");
   if (!finder) return;
-  const found = neurons();
-  finder.hidden = !found;
-  if (!found) return;
-  by("card").replaceChildren(cardOf(found, shownNeuron()));
+  const own = neurons();
+  finder.hidden = !own;
+  if (!own) return;
+  by("card").replaceChildren(cardOf(own, shownNeuron()));
 }
 
 // The text in the search field, unless it is the number of the shown neuron.
 let sought = "";
-const FOUND = 12; // neurons, at most
+const MATCHES = 12; // listed neurons, at most
 const plainly = (text) => text.normalize("NFD").replaceAll(/\p{M}/gu, "").toLowerCase();
 
 /**
@@ -336,14 +336,14 @@ function showFound() {
   if (!by("finder") || !neurons()) return;
   if (sought === "" && document.activeElement !== by("neuron")) by("neuron").value = shownNeuron();
   const number = /^[-+]?\d+([.,]\d*)?$/.test(sought);
-  const found = sought && !number ? search(sought) : [];
+  const matches = sought && !number ? search(sought) : [];
   by("neuron").setAttribute("aria-invalid", String(number));
   by("found-said").textContent = !sought ? ""
     : number ? `There is no neuron ${sought}, only 0 to ${neurons().rank.length - 1}. Still shown: neuron ${shownNeuron()}.`
-    : !found.length ? `Nothing found: no neuron with “${sought}” in a closest word or class.`
-    : `${found.length} ${found.length === 1 ? "neuron" : "neurons"} with “${sought}” in a closest word or class${found.length > FOUND ? `; the ${FOUND} closest` : ""}:`;
+    : !matches.length ? `Nothing found: no neuron with “${sought}” in a closest word or class.`
+    : `${matches.length} ${matches.length === 1 ? "neuron" : "neurons"} with “${sought}” in a closest word or class${matches.length > MATCHES ? `; the ${MATCHES} closest` : ""}:`;
   const held = by("found").contains(document.activeElement);
-  by("found").replaceChildren(...found.slice(0, FOUND).map(({ neuron, name, source, scoreText }) => make("li", {},
+  by("found").replaceChildren(...matches.slice(0, MATCHES).map(({ neuron, name, source, scoreText }) => make("li", {},
     make("button", { type: "button", "aria-current": neuron === shownNeuron() ? "true" : null, click: () => change({ neuron }, "found") },
       `neuron ${neuron}: ${name} (${source}) `, make("small", {}, scoreText)))));
   if (held) (by("found").querySelector("[aria-current]") ?? by("neuron")).focus();
@@ -427,10 +427,10 @@ function strip(end, entries, own, at) {
 }
 
 function step(steps, walk = document.querySelector('input[name="walk"]:checked').value) {
-  const found = neurons();
+  const { rank } = neurons();
   const now = shownNeuron();
-  const count = found.rank.length;
-  const next = walk === "rank" ? found.rank.indexOf(Math.min(count, Math.max(1, found.rank[now] + steps))) : Math.min(count - 1, Math.max(0, now + steps));
+  const count = rank.length;
+  const next = walk === "rank" ? rank.indexOf(Math.min(count, Math.max(1, rank[now] + steps))) : Math.min(count - 1, Math.max(0, now + steps));
   change({ neuron: next });
 }
 

@@ -157,7 +157,7 @@ def _thumbnails(
         datasets: names of the datasets.
         details, neurons: what the cards show.
     """
-    first = {str(model.number): {*model.purest, *model.impurest} for model in neurons}
+    first = {str(model.number): [*model.purest, *model.impurest] for model in neurons}
     by_dataset = []
     for place, dataset in enumerate(datasets):
         own = {
@@ -168,9 +168,10 @@ def _thumbnails(
         needed: dict[int, None] = {}  # in order
         for model, cards in own.items():
             for end in ("most", "least"):
-                for neuron, entries in enumerate(cards.get(end, [])):
-                    if neuron in first.get(model, ()):
-                        needed |= {entry[0]: None for entry in entries}
+                lists = cards.get(end, [])
+                for neuron in first.get(model, []):
+                    if neuron < len(lists):
+                        needed |= {entry[0]: None for entry in lists[neuron]}
         for rank in range(IMAGES):
             for cards in own.values():
                 for end in ("most", "least"):

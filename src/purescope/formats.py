@@ -96,7 +96,7 @@ def signed_interval(low: float, high: float) -> str:
 
 
 def purer(below: float | None) -> str:
-    """Compare an overlap with those of random neurons, in words; the page's script has the same.
+    """Say in words how an overlap compares with those of random neurons.
 
     Args:
         below: per cent of random neurons whose overlap is larger.

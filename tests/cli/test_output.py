@@ -260,7 +260,7 @@ def test_a_renderer_that_dies_is_an_error_in_our_form(
         "import os, sys; sys.stderr.write('# Fatal error: no room\\n#\\n'); sys.stderr.flush(); "
         "os.abort()"
     )
-    monkeypatch.setattr("purescope.report.pictures._SCRIPT", dying)
+    monkeypatch.setattr("purescope.report.writing._SCRIPT", dying)
     (results / "report.html").write_text("the one before")
     assert run("report", results) == 2
     message = capsys.readouterr().err

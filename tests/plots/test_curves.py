@@ -14,8 +14,8 @@ from purescope.errors import InputError, OutputError
 from purescope.looks import PALETTE
 from purescope.maths.overlaps import Projections, overlap, random_overlap
 from purescope.plots.curves import plot_accuracy, plot_gap, plot_silhouette
+from purescope.plots.folder import gap_figure, pruning_figure, write_figures
 from purescope.plots.neurons import plot_overlap
-from purescope.plots.panels import gap_figure, pruning_figure, write_figures
 from purescope.plots.saving import save_figure
 from tests.plots.made import (
     FULL,

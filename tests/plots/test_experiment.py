@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from purescope.errors import InputError
 from purescope.looks import PALETTE
-from purescope.plots.courses import plot_layers
+from purescope.plots.curves import plot_layers
 from purescope.plots.experiment import plot_pruning, plot_pruning_gap, plot_published
-from purescope.plots.panels import published_figure
+from purescope.plots.folder import published_figure
 from tests.plots.made import (
     FULL,
     HIGH,

@@ -26,9 +26,14 @@ from purescope.errors import InputError, OutputError
 from purescope.files.writing import slug
 from purescope.plots.curves import plot_accuracy
 from purescope.plots.experiment import plot_pruning
-from purescope.plots.folder import draw_folder
+from purescope.plots.folder import (
+    draw_folder,
+    dynamics_figure,
+    gap_figure,
+    pruning_figure,
+    published_figure,
+)
 from purescope.plots.neurons import plot_overlap
-from purescope.plots.panels import dynamics_figure, gap_figure, pruning_figure, published_figure
 from purescope.plots.saving import save_figure
 from purescope.plots.style import VENUES, WIDTHS, style
 from purescope.studies.importance import importance_and_purity

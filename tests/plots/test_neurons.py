@@ -15,8 +15,7 @@ from matplotlib.patches import Patch
 
 from purescope.errors import InputError
 from purescope.maths.overlaps import Projections
-from purescope.plots.cosines import colour_limit, plot_cosines
-from purescope.plots.neurons import plot_importance, plot_overlap
+from purescope.plots.neurons import colour_limit, plot_cosines, plot_importance, plot_overlap
 from purescope.studies.importance import importance_and_purity
 from tests.plots.made import Floats, corners, importance_table, labels, neurons_table
 

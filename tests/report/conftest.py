@@ -23,7 +23,7 @@ def remembered() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that a sweep of two models on two data sets writes, and its report."""
+    """A folder with all that a sweep of two models on two datasets writes, and its report."""
     out = make_folder(
         tmp_path_factory.mktemp("report") / "run", notes=["a doubt about <b>farm</b>"]
     )

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from purescope.report import pictures as _pictures
-from purescope.report.pictures import Pictures
+from purescope.report.writing import Pictures, drawing
+
+draw_anew = drawing  # in a process of its own, as for users, where a test replaces the module's
 
 
 class Remembered(Pictures):
-    """What `purescope.report.pictures.drawing` gives, but a figure that was drawn for a page before
-    is not again.
+    """Pictures as `purescope.report.writing.drawing` gives them, each drawn once for all pages.
 
     Nearly all figures of two folders that differ in one table are the same; the process that draws
     takes half the time.
@@ -32,7 +32,7 @@ class Remembered(Pictures):
         keys = {name: json.dumps([name, spec, self._version]) for name, spec in self._specs.items()}
         new = {name: self._specs[name] for name, key in keys.items() if key not in self._drawn}
         if new or not self._library:
-            with _pictures.drawing() as pictures:  # in a process of its own, as for users
+            with draw_anew() as pictures:
                 pictures.order(new, self._version)
                 drawn, self._library = pictures.wait()
             self._drawn |= {keys[name]: picture for name, picture in drawn.items()}

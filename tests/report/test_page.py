@@ -14,13 +14,11 @@ import pandas as pd
 import pytest
 
 from purescope.errors import InputError
-from purescope.formats import purer
+from purescope.formats import plain, purer
 from purescope.looks import looks
-from purescope.report import document, pictures
-from purescope.report.cards import _larger
-from purescope.report.content import _chosen
-from purescope.report.curves import Curve, curves, explorer
-from purescope.report.neurons import beside_random
+from purescope.report import document, writing
+from purescope.report.curves import Curve, curves_of, explorer, first_choice
+from purescope.report.neurons import _larger, beside_random, neuron_values
 from purescope.report.summary import answers
 from purescope.report.writing import write_report
 from purescope.studies.judging import judge, standings_table
@@ -30,6 +28,7 @@ from purescope.tables.schemas import (
     CLASS_IMPORTANCE,
     COMPARISONS,
     CONFUSIONS,
+    CURVE_POINTS,
     CURVES,
     IMPORTANCE,
     NEURONS,
@@ -41,6 +40,7 @@ from purescope.tables.schemas import (
 )
 from tests.report.made import IMAGES, KS, NEURONS_MADE, derive, make_folder, read
 from tests.report.parsed import Element, parse
+from tests.report.remembered import draw_anew
 
 pytestmark = pytest.mark.slow
 
@@ -212,21 +212,17 @@ def test_it_is_said_whether_a_model_is_purer_than_chance(made: Path, page: Eleme
             tower: part[f"{tower}_overlap"].mean() / part[f"{tower}_random"].mean()
             for tower in ("image", "text")
         }
-        told = f"in the image tower {times['image']:.2f} times, in the text tower {times['text']:.2f} times"
         assert min(times.values()) > 1  # as made
         assert (
-            f"Mean overlap is {told} that of random neurons: the model is no purer than chance."
+            f"Relative to random neurons, the mean overlap is {times['image']:.2f} in the image "
+            f"tower and {times['text']:.2f} in the text tower: the model is no purer than chance."
             in page.text
         )
-    folder = open_results(made)
-    purer = table.assign(image_overlap=table.image_random / 2)
-    said = beside_random(replace(folder, tables={**folder.tables, "neurons": purer}), 0)
-    assert "image tower 0.50 times" in said and said.endswith(
-        "the model is purer than chance in the image tower."
-    )
-    assert (
-        beside_random(replace(folder, tables={**folder.tables, "neurons": table.iloc[:0]}), 0) == ""
-    )
+    first = table[table.model == "First"]
+    sentence = beside_random(first.assign(image_overlap=first.image_random / 2))
+    assert "is 0.50 in the image tower and " in sentence
+    assert sentence.endswith("the model is purer than chance in the image tower.")
+    assert beside_random(table.iloc[:0]) == ""
 
 
 def test_the_answer_names_a_better_strategy_and_nothing_that_was_not_measured(made: Path) -> None:
@@ -389,18 +385,31 @@ def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
     assert [entry[0] for entry in details["1/1"]["most"][3]] == here[here.place > 0].sort_values(
         "place"
     ).image[:4].to_list()
-    neurons = json.loads(page.one("script", id="data").text)["neurons"]["1"]
+    table = read(made, NEURONS)
+    table = table[table.model == "Second"]
+    neurons = neuron_values(table, open_results(made).cosines["Second"])
     cosines = np.load(made / "cosines_second.npz")["text"].astype(np.float64)
     np.fill_diagonal(cosines, 0)
     assert neurons["text"]["near"][5][0] == np.abs(cosines[5]).argmax()
     assert neurons["text"]["cosine"][5][0] == pytest.approx(
         cosines[5][np.abs(cosines[5]).argmax()], rel=1e-3
     )
-    table = read(made, NEURONS)
-    table = table[table.model == "Second"]
     row = table[table.neuron == 5].iloc[0]
     above = 100 * (table.text_random > row.text_overlap).mean()
     assert neurons["text"]["below"][5] == pytest.approx(above, abs=0.05)
+    texts = details["neurons"]["1"]
+    for tower in ("image", "text"):
+        own, numbers = texts[tower], neurons[tower]
+        assert own["overlap"] == [plain(value, 4) for value in numbers["overlap"]]
+        for near, others, values in zip(
+            own["near"], numbers["near"], numbers["cosine"], strict=True
+        ):
+            assert near == [[n, plain(c, 2)] for n, c in zip(others, values, strict=True)]
+        for text, purity, below in zip(
+            own["purity"], numbers["purity"], numbers["below"], strict=True
+        ):
+            assert text == f"purity {plain(purity, 1)}; {purer(below)}"
+    assert texts["rank"] == neurons["rank"] == table.sort_values("neuron")["rank"].to_list()
 
 
 @pytest.mark.parametrize(
@@ -432,18 +441,20 @@ def test_a_dead_neuron_is_not_compared(tmp_path: Path, single: Path) -> None:
     table.loc[table.neuron == 7, gone] = np.nan
     write_table(table, tmp_path / "run", NEURONS)
     page = parse(write_report(tmp_path / "run"))
-    assert (
-        json.loads(page.one("script", id="data").text)["neurons"]["0"]["image"]["below"][7] is None
-    )
+    folder = open_results(tmp_path / "run")
+    values = neuron_values(folder.tables["neurons"], folder.cosines["First"])
+    assert values["image"]["below"][7] is None
+    details = json.loads(gzip.decompress(base64.b64decode(page.one("script", id="details").text)))
+    assert details["neurons"]["0"]["image"]["purity"][7] == "purity \N{EN DASH}"
 
 
 def test_the_k_nearest_to_half_comes_first(made: Path) -> None:
-    folder = open_results(made)
-    there = curves(folder)
+    there = curves_of(open_results(made).rows(CURVE_POINTS))
     (key, one), *_ = there.items()
+    pairs = {key[:2]: "0/0"}
     for ks, first in (((4, 8, 12, 16), 8), ((2, 11, 14), 11), ((12, 14), 12), ((3,), 3)):
         rows = [{"strategy": "random", "k": k} for k in ks]
-        assert _chosen(folder, {key: replace(one, rows=rows)})["k"] == first
+        assert first_choice(pairs, {key: replace(one, rows=rows)})["k"] == first
 
 
 @pytest.mark.parametrize(
@@ -477,15 +488,14 @@ def test_the_ks_stand_at_the_axes(page: Element) -> None:
 
 def test_an_axis_of_models_of_several_sizes_names_none(made: Path) -> None:
     folder = open_results(made)
-    there = curves(folder)
-    chosen, seen = _chosen(folder, there), looks(folder.strategies)
+    there, seen = curves_of(folder.rows(CURVE_POINTS)), looks(folder.strategies)
     for neurons, title in ((NEURONS_MADE, "Neurons kept, of 20"), (30, "Neurons kept")):
         several = {
             key: replace(one, neurons=neurons) if key[0] == "Second" else one
             for key, one in there.items()
         }
-        figure = explorer(folder, several, seen, chosen)
-        assert figure and f'"{title}"' in json.dumps(figure.spec)
+        figure = explorer(several, seen, 8)
+        assert f'"{title}"' in json.dumps(figure.spec)
 
 
 def test_the_chart_of_one_model_has_the_width_of_the_page(single: Path, page: Element) -> None:
@@ -558,7 +568,8 @@ def test_names_of_lines_that_would_stand_on_each_other_are_one(
     shutil.copytree(made, tmp_path / "run")
     write_table(changed, tmp_path / "run", RESULTS)
     derive(tmp_path / "run")
-    found = curves(open_results(tmp_path / "run"))["First", "pets", "accuracy"].levels
+    points = open_results(tmp_path / "run").rows(CURVE_POINTS)
+    found = curves_of(points)["First", "pets", "accuracy"].levels
     assert [level["label"] for level in found] == named
     assert [level["value"] for level in found] == [0.25 + away, 0.25]
 
@@ -626,7 +637,8 @@ def test_two_models_are_compared_first(tmp_path: Path, made: Path) -> None:
         for row in table.one("tbody").all("tr")
     ]
     assert shown[0] == [
-        "pets", "all neurons", "all neurons", "Accuracy", "75.0", "50.0", "+25.00", "+12.50 to +37.50", "0.002"
+        "pets", "all neurons", "all neurons", "Accuracy",
+        "75.0", "50.0", "+25.00", "+12.50 to +37.50", "0.002",
     ]  # fmt: skip
     assert [one[1] for one in shown] == ["all neurons", "highest minus lowest purity"] * 3
 
@@ -790,10 +802,10 @@ def test_the_same_folder_gives_the_same_page_and_the_script_is_bundled_once_for_
     """By the process that draws, and never by this one, which V8 would take along when memory runs
     out.
     """
-    assert pictures._library, "a page was written before"
-    monkeypatch.setattr(pictures, "_library", [])
-    monkeypatch.setattr("purescope.report.writing.drawing", pictures.drawing)
+    assert writing._library, "a page was written before"
+    monkeypatch.setattr(writing, "_library", [])
+    monkeypatch.setattr(writing, "drawing", draw_anew)
     shutil.copytree(made, tmp_path / "run")
     (tmp_path / "run" / "report.html").unlink()
     assert write_report(tmp_path / "run").read_bytes() == (made / "report.html").read_bytes()
-    assert len(pictures._library) == 1
+    assert len(writing._library) == 1

@@ -246,7 +246,9 @@ def importance(
                 file = f"importance_{slug(model.label)}_{slug(dataset_name(dataset))}.csv"
                 paths = [out / file, out / f"class_{file}"]
                 for path in paths if per_class else paths[:1]:
-                    refuse_others_file(path, {"model": model.label, "dataset": dataset_name(dataset)})
+                    refuse_others_file(
+                        path, {"model": model.label, "dataset": dataset_name(dataset)}
+                    )
                 features = features_of(model, dataset, settings, sources, output.show_progress)
                 table, classes = importance_tables(
                     features, projections, ablation=ablation, seed=seed

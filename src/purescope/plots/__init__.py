@@ -1,7 +1,7 @@
-"""Figures of the tables: table in, matplotlib `Axes` out.
+"""Draw figures of tables with matplotlib: a table in, `Axes` out.
 
-Nothing is measured here: rows are picked, sorted, subtracted and, over the random draws, summarised
-by quantiles. Figures are plain `matplotlib.figure.Figure` objects, never pyplot's, so they need no
-display, are freed with their last reference and are saved with
+The plots measure nothing. They select, sort and subtract rows, and summarise random draws by
+quantiles. Figures are plain `matplotlib.figure.Figure` objects, not pyplot's: they need no display,
+and memory is freed with the last reference. Save one with
 ``plot_accuracy(table).figure.savefig("accuracy.png")``.
 """

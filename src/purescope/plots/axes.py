@@ -1,6 +1,4 @@
-"""What all plots are made of: the rows that they are of, figures, lines, bands, titles, and one
-legend below.
-"""
+"""Parts that all plots share: selection of rows, figures, lines, bands, titles and a legend."""
 
 import math
 import textwrap
@@ -28,7 +26,7 @@ from purescope.tables.schemas import RESULTS
 def pick(
     table: pd.DataFrame, wanted: Mapping[str, str | None], schema: Schema = RESULTS
 ) -> pd.DataFrame:
-    """The rows of those names, column by column; a name that is None is the only one there is."""
+    """Select rows by name, column by column; None stands for the only name of the column."""
     table = check_table(table, schema)
     for column, name in sorted(wanted.items(), key=lambda item: item[1] is None):
         table = named_rows(table, column, name)
@@ -38,7 +36,7 @@ def pick(
 def pick_metric(
     table: pd.DataFrame, metric: str, model: str | None, dataset: str | None
 ) -> pd.DataFrame:
-    """The rows of one metric, model and dataset of a result table."""
+    """Select the rows of one metric, model and dataset of a result table."""
     table = pick(table, {"model": model, "dataset": dataset})
     rows = table[table.metric == metric]
     if rows.empty:
@@ -47,8 +45,8 @@ def pick_metric(
 
 
 def named_rows(table: pd.DataFrame, column: str, name: str | None) -> pd.DataFrame:
-    """The rows of that name, or of the only name there is."""
-    names = [str(there) for there in table[column].unique()]
+    """Select the rows of a name, or of the only name of the column."""
+    names = [str(value) for value in table[column].unique()]
     if name is None and len(names) != 1:
         raise InputError(
             f"a table of {len(names)} {column}s",
@@ -61,20 +59,20 @@ def named_rows(table: pd.DataFrame, column: str, name: str | None) -> pd.DataFra
 
 
 def curve(rows: pd.DataFrame, strategy: str) -> pd.Series:
-    """Value by k of a strategy that has one order."""
+    """Return the values by k of a strategy that has one order."""
     return rows[rows.strategy == strategy].set_index("k").value.sort_index()
 
 
 def draws(rows: pd.DataFrame) -> pd.DataFrame:
-    """Value of the random orders, one row for each draw, one column for each k."""
+    """Return the values of the random orders: a row for each draw, a column for each k."""
     return rows[rows.strategy == "random"].pivot(index="draw", columns="k", values="value")
 
 
 def both_curves(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Of high and of low purity.
+    """Return the curves of high and of low purity.
 
     Raises:
-        InputError: one is not there.
+        InputError: the table lacks one of them.
     """
     high, low = (curve(rows, strategy) for strategy in ("high_purity", "low_purity"))
     if high.empty or low.empty:
@@ -86,6 +84,7 @@ def both_curves(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def dataset_title(rows: pd.DataFrame) -> str:
+    """Return the name and the size of the dataset, for a heading."""
     return f"{rows.dataset.iloc[0]}, {rows.classes.iloc[0]:,} classes, {rows.n.iloc[0]:,} images"
 
 
@@ -93,11 +92,12 @@ _WIDTHS = ("linewidth", "markersize", "markeredgewidth")
 
 
 def new_axes() -> Axes:
-    """Of a figure of their own."""
+    """Make the axes of a new figure of one panel."""
     return new_figure(current().column, current().single).subplots()
 
 
 def new_figure(width: float, height: float) -> Figure:
+    """Make a figure of this size in inches, with the margins of the style."""
     pad = current().pad
     layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad, wspace=pad / 2, hspace=pad / 2)
     return Figure(figsize=(width, height), layout=layout, facecolor="white")
@@ -114,19 +114,19 @@ def new_grid(
     share: bool = False,
     by_column: bool = False,
 ) -> tuple[Figure, Any]:
-    """A figure and its panels, [row, column]: side by side, or one above another where the style
-    stacks so many.
+    """Make a figure and its panels, ``[row, column]``.
+
+    The panels stand side by side, or one above another where the style stacks so few of them.
 
     Args:
-        rows: of panels side by side.
-        columns: in each of them.
-        height: of a row, over the style's.
-        width: in inches, unless the panels are stacked; that of a column for one, else that of the
-            page.
-        ratios: of the columns' widths; of the panels' heights where they are stacked.
-        square: make a row about as high as its panels are wide.
-        share: one y axis for all.
-        by_column: stack column after column, not row after row.
+        rows, columns: shape of the grid.
+        height: height of a row, relative to that of the style.
+        width: width in inches, unless the panels are stacked; by default the width of a column for
+            one panel, otherwise that of the page.
+        ratios: widths of the columns; heights of the panels where they are stacked.
+        square: whether to make a row about as high as its panels are wide.
+        share: whether all panels share one y axis.
+        by_column: whether to stack column after column instead of row after row.
     """
     style, stacked = current(), stacks(rows * columns)
     down, across = (rows * columns, 1) if stacked else (rows, columns)
@@ -145,19 +145,19 @@ def new_grid(
 
 
 def stacks(panels: int) -> bool:
-    """Whether that many stand one above another."""
+    """Tell whether the style stacks this number of panels one above another."""
     return panels <= current().stack
 
 
 def line(ax: Axes, values: pd.Series, look: str, **changes: Any) -> None:
-    """A line in one of the looks of `LINES`; one point alone gets a marker."""
+    """Draw a line in one of the looks of `LINES`; a single point gets a marker."""
     if len(values) == 1 and not LINES[look]["marker"]:
         changes = {"marker": "D", **changes}
     ax.plot(values.index, values, **_look(look, {"markeredgecolor": PALETTE[look], **changes}))
 
 
 def level(ax: Axes, value: float, look: str, **changes: Any) -> None:
-    """A horizontal line in one of the looks."""
+    """Draw a horizontal line in one of the looks."""
     ax.axhline(value, **_look(look, changes))
 
 
@@ -170,25 +170,28 @@ def _look(name: str, changes: dict[str, Any]) -> dict[str, Any]:
 def band(
     ax: Axes, low: pd.Series, high: pd.Series, *, color: str = BAND, label: str | None = None
 ) -> None:
+    """Draw an area from low to high."""
     k = low.index.to_numpy(dtype=float)
-    if len(k) == 1:  # an area over one point shows nothing: give it a width
+    if len(k) == 1:  # an area over one point would not be visible, so it gets a width
         k, low, high = k + np.array([-1.0, 1.0]), low.repeat(2), high.repeat(2)
     zorder = 1.5 if color == RANGE else 1.6
     ax.fill_between(k, low, high, color=color, linewidth=0, zorder=zorder, label=label)
 
 
 def zero_line(ax: Axes) -> None:
+    """Draw a horizontal line at 0."""
     ax.axhline(0, color=INK, linewidth=0.8 * current().line, zorder=2)
 
 
 def dotted_line(ax: Axes, value: float, label: str | None = None) -> None:
+    """Draw a dotted horizontal line."""
     ax.axhline(
         value, color=INK, linewidth=1.3 * current().line, linestyle=DOTTED, zorder=2, label=label
     )
 
 
 def line_within_view(ax: Axes, value: float, label: str | None = None) -> None:
-    """A dotted horizontal line, unless it would change what is in view."""
+    """Draw a dotted horizontal line where it lies within the present limits of the axis."""
     low, high = ax.get_ylim()
     if low <= value <= high:
         ax.set_ylim(low, high)
@@ -196,7 +199,7 @@ def line_within_view(ax: Axes, value: float, label: str | None = None) -> None:
 
 
 def note(ax: Axes, text: str) -> Axes:
-    """Say in the place of a plot why there is none."""
+    """Write why there is no plot, in its place."""
     ax.text(
         0.5,
         0.5,
@@ -212,7 +215,7 @@ def note(ax: Axes, text: str) -> Axes:
 
 
 def whole_numbers(ax: Axes, most: int = 7) -> None:
-    """Ticks at whole numbers, as many as the panel is wide enough for."""
+    """Set ticks at whole numbers, as many as fit into the width of the panel."""
     room = max(3, int((_panel(ax)[0] - 0.5) * 72 / (3.0 * current().small)))
     ax.xaxis.set_major_locator(
         MaxNLocator(nbins=min(most, room), steps=[1, 2, 5, 10], integer=True)
@@ -220,7 +223,7 @@ def whole_numbers(ax: Axes, most: int = 7) -> None:
 
 
 def finish(ax: Axes, *, legend: bool, grid: Literal["x", "y", "both"] = "y") -> Axes:
-    """The plain look of all plots."""
+    """Give the axes the plain look of all plots, and a legend if asked for."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(AXIS)
     small_ticks(ax)
@@ -233,23 +236,23 @@ def finish(ax: Axes, *, legend: bool, grid: Literal["x", "y", "both"] = "y") -> 
 
 
 def small_ticks(ax: Axes) -> None:
-    """The type of ticks and labels."""
+    """Set the colours and sizes of ticks and labels."""
     ax.tick_params(color=AXIS, labelcolor=INK, labelsize=current().small)
     for label in (ax.xaxis.label, ax.yaxis.label):
         label.set(color=INK, fontsize=current().label)
 
 
 def wrap_labels(ax: Axes) -> None:
-    """Break the axes' labels into lines as long as the panel."""
+    """Break the labels of the axes into lines that fit the panel."""
     width, height = _panel(ax)
     for label, inches in ((ax.xaxis.label, width - 0.35), (ax.yaxis.label, height)):
         letters = max(12, int((inches - 0.3) * 72 / (current().letter * current().label)))
-        label.set_text("\n".join(_balanced(part, letters) for part in label.get_text().split("\n")))
+        label.set_text("\n".join(_balanced(line, letters) for line in label.get_text().split("\n")))
         label.set_linespacing(current().spacing)
 
 
 def _balanced(text: str, letters: int) -> str:
-    """Lines of at most so many letters, as few as can be, and about as long as one another."""
+    """Break a text into as few lines as possible, of about equal length."""
     lines = textwrap.wrap(text, letters, break_long_words=False)
     while letters > 1 and len(
         shorter := textwrap.wrap(text, letters - 1, break_long_words=False)
@@ -261,7 +264,7 @@ def _balanced(text: str, letters: int) -> str:
 
 
 def _panel(ax: Axes) -> tuple[float, float]:
-    """Inches from one panel to the next."""
+    """Return width and height of a panel in inches."""
     figure, spec = ax.get_figure(root=True), ax.get_subplotspec()
     rows, columns = spec.get_gridspec().get_geometry() if spec is not None else (1, 1)
     width, height = (
@@ -271,7 +274,7 @@ def _panel(ax: Axes) -> tuple[float, float]:
 
 
 def title(ax: Axes, text: str) -> None:
-    """A title over a panel; a name is shown as it is: a dollar sign begins no formula."""
+    """Write a title over a panel, as it is: a dollar sign starts no formula."""
     size = current().title
     letters = max(12, int((_panel(ax)[0] - 0.5) * 72 / (0.62 * size)))
     ax.set_title(
@@ -280,13 +283,14 @@ def title(ax: Axes, text: str) -> None:
 
 
 def heading(ax: Axes, text: str) -> None:
-    """The title of a plot that stands alone; in a paper its caption says that."""
+    """Write the title of a plot that stands alone; in a paper, the caption replaces it."""
     title(ax, text if current().headings else "")
 
 
 def headed(figure: Figure, text: str, axes: Iterable[Axes], columns: int = 3) -> Figure:
-    """A heading above all panels, where the style has one, a legend below, and in a stack each x
-    label once.
+    """Add a heading above all panels, where the style has headings, and a legend below.
+
+    In a stack of panels, equal x labels are written once.
     """
     for above, below in pairwise(figure.axes if stacks(len(figure.axes)) else []):
         if below.axison and above.get_xlabel() == below.get_xlabel():
@@ -302,8 +306,9 @@ def headed(figure: Figure, text: str, axes: Iterable[Axes], columns: int = 3) ->
 
 
 def add_legend(figure: FigureBase, axes: Iterable[Axes], columns: int) -> None:
-    """One legend below all axes, each label once, in as many columns as fit, with two entries or
-    more in each.
+    """Add one legend below all axes, with each label once.
+
+    It has as many columns as fit, up to `columns`, with at least two entries in each.
     """
     entries: dict[str, Any] = {}
     for ax in axes:
@@ -336,7 +341,7 @@ def _legend(figure: FigureBase, entries: dict[str, Any], columns: int) -> Legend
         if current().headings
         else {"columnspacing": 1.2, "handletextpad": 0.5, "labelspacing": 0.25}
     )
-    made: Legend = figure.legend(
+    legend: Legend = figure.legend(
         list(entries.values()),
         list(entries),
         loc="outside lower left",
@@ -347,6 +352,6 @@ def _legend(figure: FigureBase, entries: dict[str, Any], columns: int) -> Legend
         handlelength=3,
         **spacing,
     )
-    for text in made.get_texts():
+    for text in legend.get_texts():
         text.set_parse_math(False)
-    return made
+    return legend

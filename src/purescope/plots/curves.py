@@ -1,20 +1,25 @@
-"""Accuracy, silhouette and gap against the neurons kept."""
+"""Curves: against the neurons kept, the depth of a model, or the steps of a training."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from purescope.errors import InputError, near_miss
 from purescope.plots.axes import (
     band,
     both_curves,
     curve,
     dataset_title,
+    dotted_line,
     draws,
     finish,
     heading,
     level,
     line,
     line_within_view,
+    named_rows,
     new_axes,
     note,
     pick_metric,
@@ -33,33 +38,33 @@ def plot_accuracy(
     dataset: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Zero-shot accuracy in % against the neurons kept, for high purity, low purity and random
-    orders.
+    """Draw zero-shot accuracy in % against the neurons kept, for high, low and random.
 
-    Random orders appear as their median, a band from the 5 % to the 95 % quantile over the draws
-    and, fainter, from the least to the greatest; all neurons as a horizontal line; chance too,
-    where it lies within view.
+    For random orders it shows the median, a band from the 5 % to the 95 % quantile over the draws,
+    and a fainter band from the least to the greatest. All neurons are a horizontal line, and so is
+    chance, where it lies within view.
 
     Args:
         table: a result table, see `purescope.tables.schemas.RESULTS`.
-        model: which model of the table; needs no naming where there is one only.
-        dataset: which dataset, likewise.
-        ax: where to draw. Without it a new figure is made, with its legend; ``ax.legend()`` adds
-            one to yours.
+        model, dataset: the one to draw; needed if the table has several.
+        ax: axes to draw on; ``ax.legend()`` then adds a legend. By default those of a new figure
+            with a legend.
 
     Returns:
-        The axes, `ax` where it was given; ``plot_accuracy(table).figure.savefig("accuracy.png")``
+        The axes, `ax` if it was given; ``plot_accuracy(table).figure.savefig("accuracy.png")``
         saves a new figure.
 
     Raises:
-        InputError: no model or dataset of that name, or several and none is named.
+        InputError: there is no model or dataset of that name, or there are several and none is
+            named.
 
     Examples:
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
         >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
-        >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
+        >>> options = {"keep": [4, 8, 12], "draws": 5, "resamples": 100}
+        >>> table = ps.sweep(made.features, made.projections, **options)
         >>> panel = Figure().subplots()
         >>> plot_accuracy(table, ax=panel) is panel
         True
@@ -82,26 +87,27 @@ def plot_silhouette(
     dataset: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Cosine silhouette of the image features against the neurons kept; otherwise as
-    `plot_accuracy`.
+    """Draw the cosine silhouette of the image features against the neurons kept.
 
-    Where the table has no silhouette, because the labels admit none, the axes say so.
+    The rest is as in `plot_accuracy`. Where the table has no silhouette, because the labels allow
+    none, the axes say so.
 
     Args:
-        table, model, dataset, ax: as of `plot_accuracy`.
+        table, model, dataset, ax: as in `plot_accuracy`.
 
     Returns:
         The axes; y is the silhouette, -1 to 1 (best).
 
     Raises:
-        InputError: as of `plot_accuracy`.
+        InputError: as in `plot_accuracy`.
 
     Examples:
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
         >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
-        >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
+        >>> options = {"keep": [4, 8, 12], "draws": 5, "resamples": 100}
+        >>> table = ps.sweep(made.features, made.projections, **options)
         >>> panel = Figure().subplots()
         >>> plot_silhouette(table, ax=panel) is panel
         True
@@ -125,29 +131,30 @@ def plot_gap(
     dataset: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """What ranking by purity gains, in percentage points of accuracy, beside what chance alone
-    makes of two orders.
+    """Draw what ranking by purity gains, in percentage points of accuracy.
 
-    Lines: high minus low purity, and high purity minus the median random order. The band belongs to
-    the second: the 5 % to 95 % quantile of one random order minus the median one.
+    The lines are high minus low purity, and high purity minus the median random order. The band
+    belongs to the second line: it shows chance, from the 5 % to the 95 % quantile of a random order
+    minus the median one.
 
     Args:
-        table, model, dataset, ax: as of `plot_accuracy`.
+        table, model, dataset, ax: as in `plot_accuracy`.
 
     Returns:
         The axes; y is in percentage points, above 0 where the purest are better.
 
     Raises:
-        InputError: as of `plot_accuracy`; or the table has not both purity strategies.
+        InputError: as in `plot_accuracy`; or the table lacks one of the two purity strategies.
 
     Examples:
-        Planted so that the purest neurons carry most, here at 4, 8 and 12 neurons of 16:
+        The data is made so that the purest neurons carry most, here at 4, 8 and 12 of 16 neurons:
 
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
         >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
-        >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
+        >>> options = {"keep": [4, 8, 12], "draws": 5, "resamples": 100}
+        >>> table = ps.sweep(made.features, made.projections, **options)
         >>> panel = Figure().subplots()
         >>> plot_gap(table, ax=panel) is panel
         True
@@ -187,7 +194,7 @@ def _curves(rows: pd.DataFrame, ax: Axes, scale: float) -> None:
 
 
 def axes_by_k(rows: pd.DataFrame, ax: Axes | None) -> Axes:
-    """Axes with title and x axis, and no data yet."""
+    """Return axes with a title and an x axis, without data."""
     ax = new_axes() if ax is None else ax
     heading(ax, f"{rows.model.iloc[0]} on {dataset_title(rows)}")
     ax.set_xlabel(f"Neurons kept (k of {rows.neurons.iloc[0]:,})")
@@ -199,3 +206,190 @@ def axes_by_k(rows: pd.DataFrame, ax: Axes | None) -> Axes:
     else:
         whole_numbers(ax)
     return ax
+
+
+_SHOWN = {
+    "overlap": "Overlap / that of random neurons",
+    "effective_rank": "Effective rank / that of random neurons",
+    "participation_ratio": "Participation ratio / that of random neurons",
+}
+_SPACES = ("weights", "activations", "centred")
+_COLUMNS = ("model", "tower", "depth", "kind", "space")
+# One marker for each kind of layer; the towers differ in colour and line.
+_MARKERS = {"stem": "v", "attention": "o", "mlp": "s", "conv": "^"}
+_MARKERS |= {"residual": "D", "projection": "*"}
+_LARGER = {"projection": 11, "residual": 5}
+
+
+def plot_layers(
+    table: pd.DataFrame,
+    show: str = "overlap",
+    *,
+    space: str = "weights",
+    model: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw overlap or rank of each layer, relative to random neurons of the same shape.
+
+    Args:
+        table: a table of `purescope.studies.layers.layer_table`.
+        show: ``overlap``, ``effective_rank`` or ``participation_ratio``.
+        space: ``weights``, ``activations`` or ``centred``.
+        model: the model to draw; needed if the table has several.
+        ax: axes to draw on; by default those of a new figure.
+
+    Returns:
+        The axes, with a line for each tower and kind of layer.
+
+    Raises:
+        InputError: `show` or `space` is unknown or was not measured, the table is not a table of
+            layers, or there is no such model.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from matplotlib.figure import Figure
+        >>> mlps = {"model": "tiny", "tower": "image", "kind": "mlp", "space": "weights"}
+        >>> overlaps = [{"depth": depth, "relative_overlap": 1 + depth / 10} for depth in (1, 2, 3)]
+        >>> table = pd.DataFrame([mlps | overlap for overlap in overlaps])
+        >>> panel = Figure().subplots()
+        >>> plot_layers(table, "overlap", ax=panel) is panel
+        True
+        >>> panel.lines[0].get_label(), panel.lines[0].get_ydata().tolist()
+        ('image tower, mlp', [1.1, 1.2, 1.3])
+    """
+    for name, known in ((show, _SHOWN), (space, _SPACES)):
+        if name not in known:
+            raise InputError(f"unknown {name!r}", **near_miss(name, known))
+    column = f"relative_{show}"
+    missing = [name for name in (*_COLUMNS, column) if name not in table]
+    if missing:
+        raise InputError(
+            f"a table without the columns {', '.join(missing)}",
+            expected="a table of purescope.layer_table",
+        )
+    rows = named_rows(table, "model", model)
+    rows = rows[rows.space == space]
+    if rows.empty:
+        raise InputError(
+            f"a table of layers without {space}", expected="layers measured on a dataset (--data)"
+        )
+    own, ax = ax is None, new_axes() if ax is None else ax
+    for (tower, kind), layers in rows.groupby(["tower", "kind"], sort=False):
+        look: dict[str, Any] = {
+            "marker": _MARKERS.get(str(kind), "P"),
+            "label": f"{tower} tower, {kind}",
+        }
+        if kind in _LARGER:
+            look["markersize"] = _LARGER[str(kind)]
+        if layers.depth.duplicated().any():
+            look["linestyle"] = "none"  # several layers at one depth have no single successor
+        line(ax, layers.set_index("depth")[column], str(tower), **look)
+    dotted_line(ax, 1.0, label="random neurons")
+    heading(ax, f"{rows.model.iloc[0]}: {space}")
+    ax.set(xlabel="Depth (blocks from the input)", ylabel=_SHOWN[show])
+    whole_numbers(ax)
+    return finish(ax, legend=own)
+
+
+def plot_dynamics(
+    table: pd.DataFrame,
+    show: str = "overlap",
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw purity or accuracy of a model against the step of its training.
+
+    Args:
+        table: a table of `purescope.studies.training.tracking.track` or of a `Tracker`.
+        show: ``overlap``, of both towers, relative to random weights; ``order``, Spearman's
+            correlation of the order by purity with that of the last step; ``accuracy``, with all
+            neurons and as a mean over k with the purest, the least pure and random neurons, whose
+            band holds 90 % of the draws; ``gap``, these means minus that of the median random
+            order.
+        model: the model to draw; needed if the table has several.
+        dataset: the dataset to draw, likewise; ``overlap`` and ``order`` need none.
+        ax: axes to draw on; by default those of a new figure.
+
+    Returns:
+        The axes, `ax` if it was given.
+
+    Raises:
+        InputError: `show` is unknown or was not measured, or there is no such model or dataset.
+
+    Examples:
+        The neurons of the text tower turn towards one direction:
+
+        >>> import tempfile, torch, purescope as ps
+        >>> from matplotlib.figure import Figure
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     tracker = ps.Tracker(out)
+        ...     for step in range(3):
+        ...         tracker.record(step, ps.Projections(torch.eye(4), torch.eye(4) + step))
+        >>> panel = Figure().subplots()
+        >>> plot_dynamics(tracker.table(), "overlap", ax=panel) is panel
+        True
+        >>> panel.lines[1].get_label(), panel.lines[1].get_ydata().round(2).tolist()
+        ('overlap, text tower', [0.0, 2.02, 2.24])
+    """
+    if show not in _COURSES:
+        raise InputError(f"show = {show!r}", **near_miss(show, _COURSES))
+    rows = named_rows(table, "model", model)
+    if show in BY_DATASET:
+        rows = named_rows(rows[rows.n > 0], "dataset", dataset)
+        if show == "gap" and rows.random.isna().all():
+            raise InputError(
+                "a table without random orders", expected="one measured with draws=1 or more"
+            )
+    own, ax = ax is None, new_axes() if ax is None else ax
+    _COURSES[show](rows.drop_duplicates("step").set_index("step"), ax)
+    on = f" on {dataset_title(rows)}" if show in BY_DATASET else ""
+    heading(ax, f"{rows.model.iloc[0]}{on}")
+    ax.set_xlabel("Training step")
+    whole_numbers(ax, most=6)
+    return finish(ax, legend=own)
+
+
+def _overlap_by_step(rows: pd.DataFrame, ax: Axes) -> None:
+    for tower in ("image", "text"):
+        line(ax, rows[f"{tower}_relative_overlap"], tower, label=f"overlap, {tower} tower")
+    dotted_line(ax, 1.0, label="random weights")
+    ax.set_ylabel("Overlap / that of random weights")
+
+
+def _order_by_step(rows: pd.DataFrame, ax: Axes) -> None:
+    line(ax, rows.rank_last, "order", label="order by purity, with that of the last step")
+    zero_line(ax)
+    ax.set_ylim(min(-0.1, rows.rank_last.min() - 0.05), 1.05)
+    ax.set_ylabel("Spearman correlation")
+
+
+def _accuracy_by_step(rows: pd.DataFrame, ax: Axes) -> None:
+    line(ax, rows.accuracy * 100, "full", label="all neurons")
+    _strategies_by_step(rows, ax, minus=rows.accuracy * 0)
+    ax.set_ylabel("Zero-shot accuracy (%)")
+
+
+def _gap_by_step(rows: pd.DataFrame, ax: Axes) -> None:
+    _strategies_by_step(rows, ax, minus=rows.random)
+    ax.set_ylabel("Points from a random order")
+
+
+def _strategies_by_step(rows: pd.DataFrame, ax: Axes, minus: pd.Series) -> None:
+    """Draw the means over k of each strategy, in percentage points."""
+    for strategy, label in LABELS.items():
+        line(ax, (rows[strategy] - minus) * 100, strategy, label=f"{label}, mean over k")
+    if rows.random.notna().any():
+        label = "random order: median, 5–95 % of the draws"
+        line(ax, (rows.random - minus) * 100, "random", label=label)
+        band(ax, (rows.random_low - minus) * 100, (rows.random_high - minus) * 100)
+
+
+_COURSES = {
+    "overlap": _overlap_by_step,
+    "order": _order_by_step,
+    "accuracy": _accuracy_by_step,
+    "gap": _gap_by_step,
+}
+BY_DATASET = ("accuracy", "gap")

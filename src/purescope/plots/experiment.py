@@ -1,4 +1,4 @@
-"""The experiment's own figures, and those in the style it was published in."""
+"""The figures of the experiment's script, and figures in the published style."""
 
 from typing import Any
 
@@ -40,27 +40,27 @@ def plot_pruning(
     dataset: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """The experiment's first figure: accuracy in % of its three strategies, under its own names,
-    and nothing else.
+    """Draw the experiment's first figure: accuracy in % of its three strategies, by its own names.
 
-    All neurons are a dashed black line; Min Sparse, the purest kept, blue circles; Max Sparse red
-    squares.
+    All neurons are a dashed black line. Min Sparse, which keeps the purest neurons, has blue
+    circles; Max Sparse has red squares.
 
     Args:
-        table, model, dataset, ax: as of `purescope.plots.curves.plot_accuracy`.
+        table, model, dataset, ax: as in `purescope.plots.curves.plot_accuracy`.
 
     Returns:
-        The axes, `ax` where it was given.
+        The axes, `ax` if it was given.
 
     Raises:
-        InputError: as of `purescope.plots.curves.plot_gap`.
+        InputError: as in `purescope.plots.curves.plot_gap`.
 
     Examples:
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
         >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
-        >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
+        >>> options = {"keep": [4, 8, 12], "draws": 5, "resamples": 100}
+        >>> table = ps.sweep(made.features, made.projections, **options)
         >>> panel = Figure().subplots()
         >>> plot_pruning(table, ax=panel) is panel
         True
@@ -87,24 +87,24 @@ def plot_pruning_gap(
     dataset: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """The experiment's second figure: Min Sparse less Max Sparse in points, green triangles, a zero
-    line.
+    """Draw the experiment's second figure: Min Sparse minus Max Sparse in points, and a zero line.
 
     Args:
-        table, model, dataset, ax: as of `purescope.plots.curves.plot_accuracy`.
+        table, model, dataset, ax: as in `purescope.plots.curves.plot_accuracy`.
 
     Returns:
-        The axes, `ax` where it was given.
+        The axes, `ax` if it was given.
 
     Raises:
-        InputError: as of `purescope.plots.curves.plot_gap`.
+        InputError: as in `purescope.plots.curves.plot_gap`.
 
     Examples:
         >>> import purescope as ps
         >>> from matplotlib.figure import Figure
         >>> from purescope.studies.synthetic import plant
         >>> made = plant(effect=1.0, neurons=16, images=60, classes=3)
-        >>> table = ps.sweep(made.features, made.projections, keep=[4, 8, 12], draws=5, resamples=100)
+        >>> options = {"keep": [4, 8, 12], "draws": 5, "resamples": 100}
+        >>> table = ps.sweep(made.features, made.projections, **options)
         >>> panel = Figure().subplots()
         >>> plot_pruning_gap(table, ax=panel) is panel
         True
@@ -129,31 +129,29 @@ def plot_published(
     dataset: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """High purity, random and low purity with a marker at each k, as the experiment's figures were
-    published.
+    """Draw high purity, random and low purity in the style of the published figures.
 
-    Random is the median of the draws, in a band from their 5 % to their 95 % quantile.
+    Random is the median of the draws, with a band from their 5 % to their 95 % quantile.
 
     Args:
         table: a result table, see `purescope.tables.schemas.RESULTS`.
         metric: ``accuracy`` or ``silhouette``.
-        published: values to draw beside ours, dotted and open; with the columns ``dataset``,
+        published: values to draw beside ours, dotted and open, with the columns ``dataset``,
             ``metric``, ``strategy``, ``k``, ``value`` (a fraction) and ``marker_partly_hidden``
-            (drawn as a cross). Datasets are the same where their names are but for case and the
-            signs between words; one that is not there is drawn alone.
-        model: which model of the table; needs no naming where there is one only.
-        dataset: which dataset, likewise.
-        ax: where to draw; a new figure without it.
+            (drawn as a cross). Names of datasets are compared without case and without the signs
+            between words. A dataset without published values is drawn alone.
+        model, dataset: the one to draw; needed if the table has several.
+        ax: axes to draw on; by default those of a new figure.
 
     Returns:
-        The axes; y is in % for accuracy, -1 to 1 for the silhouette.
+        The axes; y is in % for accuracy, and from -1 to 1 for the silhouette.
 
     Raises:
-        InputError: the metric is unknown, or not in the table; no model or dataset of that name;
-            `published` lacks a column.
+        InputError: the metric is unknown or not in the table; there is no model or dataset of that
+            name; `published` lacks a column.
 
     Examples:
-        A made-up model beside what is published for CIFAR-10:
+        A made-up model beside the published values of CIFAR-10:
 
         >>> import dataclasses, purescope as ps
         >>> from matplotlib.figure import Figure
@@ -226,14 +224,14 @@ def _draw_beside(ax: Axes, rows: pd.DataFrame, strategy: str, scale: float) -> N
         "markeredgewidth": 1.2,
         "zorder": 3.5,
     }
-    seen: Any = {"markerfacecolor": "white", "markevery": (~hidden).nonzero()[0].tolist()}
+    visible: Any = {"markerfacecolor": "white", "markevery": (~hidden).nonzero()[0].tolist()}
     line(
         ax,
         values,
         strategy,
         marker=_MARKERS[strategy],
         label=f"{_WORDS[strategy]}, published",
-        **look | seen,
+        **look | visible,
     )
     if hidden.any():
         cross = {

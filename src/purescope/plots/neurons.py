@@ -1,6 +1,4 @@
-"""One neuron a point or a count: which overlaps there are, beside random ones, and whether the pure
-ones matter.
-"""
+"""Plots of neurons: overlaps, importance against purity, and a map of cosines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +11,25 @@ from matplotlib.axes import Axes
 
 from purescope.errors import InputError, near_miss
 from purescope.looks import PALETTE
-from purescope.plots.axes import finish, heading, new_axes, pick, zero_line
-from purescope.plots.style import DASH_DOTTED, DASHED, DOTTED, INK, current
+from purescope.plots.axes import (
+    finish,
+    heading,
+    new_axes,
+    pick,
+    small_ticks,
+    wrap_labels,
+    zero_line,
+)
+from purescope.plots.style import (
+    AXIS,
+    COLOUR_MAP,
+    DASH_DOTTED,
+    DASHED,
+    DOTTED,
+    INK,
+    current,
+)
+from purescope.tables.cosines import check_cosines, colour_limit
 from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, NEURONS
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -24,7 +39,7 @@ _REFERENCES: tuple[Any, Any] = (DOTTED, DASH_DOTTED)
 
 
 class HasOverlaps(Protocol):
-    """Projections of both towers: this floor draws numbers, and does not compute overlaps."""
+    """Projections of both towers, which compute their overlaps themselves."""
 
     @property
     def neurons(self) -> int:
@@ -36,8 +51,9 @@ class HasOverlaps(Protocol):
 
 @dataclass(frozen=True)
 class _Shown:
-    """Overlaps of the live neurons of each tower, and random ones: one a neuron, or one for each
-    width.
+    """Overlaps of the live neurons of each tower, and of random neurons.
+
+    There is one random overlap for each neuron (`random`), or a mean for each width (`means`).
     """
 
     model: str
@@ -51,42 +67,44 @@ class _Shown:
 def plot_overlap(
     neurons: HasOverlaps | pd.DataFrame, *, model: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """How many neurons have which overlap, for each tower, beside what random Gaussian neurons
-    would have.
+    """Draw a histogram of overlaps for each tower, beside the overlaps of random Gaussian neurons.
 
     Args:
-        neurons: both towers' projections, to have one mean for the random neurons of each width; or
-            a run's table ``neurons``, see `purescope.tables.schemas.NEURONS`, to have as many
-            random ones as outlines. A neuron dead in a tower has no overlap there and is not drawn.
-        model: of projections, its label for the title; of a table, which one, if it has several.
-        ax: where to draw; a new figure without it.
+        neurons: both towers' projections, beside which random neurons are a line at the mean for
+            each width; or a run's table ``neurons``, see `purescope.tables.schemas.NEURONS`, beside
+            which as many random neurons are outlines. A neuron that is dead in a tower has no
+            overlap there and is not drawn.
+        model: for projections, the label for the title; for a table, the model to draw, needed if
+            the table has several.
+        ax: axes to draw on; by default those of a new figure.
 
     Returns:
         The axes: x is the overlap, 0 to 1, y the number of neurons.
 
     Raises:
-        InputError: the table is none of neurons, or has several models and none is named; or no
-            neuron lives.
+        InputError: the table is not a table of neurons, or has several models and none is named; or
+            no neuron is live.
 
     Examples:
         >>> import torch
         >>> from matplotlib.figure import Figure
         >>> from purescope.maths.overlaps import Projections
         >>> panel = Figure().subplots()
-        >>> plot_overlap(Projections(torch.eye(4), torch.ones(4, 2)), model="tiny", ax=panel) is panel
+        >>> projections = Projections(torch.eye(4), torch.ones(4, 2))
+        >>> plot_overlap(projections, model="tiny", ax=panel) is panel
         True
         >>> panel.get_title(loc="left")
         'tiny: 4 neurons'
     """
     shown = (
-        _of_table(neurons, model)
+        _table_overlaps(neurons, model)
         if isinstance(neurons, pd.DataFrame)
-        else _of_projections(neurons, model or "")
+        else _projection_overlaps(neurons, model or "")
     )
     own, ax = ax is None, new_axes() if ax is None else ax
     values = np.concatenate([*shown.live.values(), *shown.random.values(), [*shown.means.values()]])
     if not len(values):
-        raise InputError("neurons without overlaps", expected="at least one that lives")
+        raise InputError("neurons without overlaps", expected="at least one live neuron")
     edges = np.linspace(values.min() - 1e-3, values.max() + 1e-3, 61)
     width = 1.5 * max(current().line, 0.6)
     for tower, scores in shown.live.items():
@@ -110,8 +128,8 @@ def plot_overlap(
         look = {"edgecolor": INK, "linestyle": dashes, "linewidth": width, "zorder": 4}
         label = f"{tower} tower: as many random neurons"
         _histogram(ax, scores, edges, histtype="step", label=label, **look)
-    for (of_width, mean), dashes in zip(shown.means.items(), _REFERENCES, strict=False):
-        label = f"random neurons of width {of_width:,}"
+    for (neuron_width, mean), dashes in zip(shown.means.items(), _REFERENCES, strict=False):
+        label = f"random neurons of width {neuron_width:,}"
         ax.axvline(mean, label=label, color=INK, linestyle=dashes, linewidth=width, zorder=4)
     heading(
         ax,
@@ -124,7 +142,7 @@ def plot_overlap(
     return finish(ax, legend=own)
 
 
-def _of_projections(projections: HasOverlaps, model: str) -> _Shown:
+def _projection_overlaps(projections: HasOverlaps, model: str) -> _Shown:
     towers = projections.tower_overlaps()
     live = {tower: np.array(values) for tower, (values, _, _) in towers.items()}
     names = {
@@ -135,7 +153,7 @@ def _of_projections(projections: HasOverlaps, model: str) -> _Shown:
     return _Shown(model, projections.neurons, live, names, {}, means)
 
 
-def _of_table(table: pd.DataFrame, model: str | None) -> _Shown:
+def _table_overlaps(table: pd.DataFrame, model: str | None) -> _Shown:
     rows = pick(table, {"model": model}, NEURONS)
     live = {tower: rows[f"{tower}_overlap"].dropna().to_numpy() for tower in ("image", "text")}
     random = {tower: rows[f"{tower}_random"].dropna().to_numpy() for tower in ("image", "text")}
@@ -144,13 +162,13 @@ def _of_table(table: pd.DataFrame, model: str | None) -> _Shown:
 
 
 def _histogram(ax: Axes, scores: Floats, edges: Floats, **look: object) -> None:
-    """Over the bins that the scores are in; nothing where there are none."""
+    """Draw a histogram over the bins that hold scores; nothing without scores."""
     if len(scores):
         first, last = np.searchsorted(edges, (scores.min(), scores.max()))
         ax.hist(scores, bins=list(edges[first - 1 : last + 1]), **look)  # type: ignore[arg-type]
 
 
-# Column: the axis' words, and which purity of a correlation table it is.
+# By column: label of the axis, and the purity in a table of correlations.
 _AGAINST = {
     "total_overlap": ("Total overlap of both towers (purer →)", "both"),
     "image_purity": ("Purity in the image tower (purer →)", "image"),
@@ -161,7 +179,7 @@ _IMPORTANCE = {
     "loss_change": ("Loss gained without it (10⁻³ nats)", 1000),
     "margin_change": ("Margin change without it (matters more ↑)", 1),
 }
-_TURNED = ("total_overlap", "margin_change")  # less of it is purer, or matters more
+_INVERTED = ("total_overlap", "margin_change")  # lower values are purer, or matter more
 
 
 def plot_importance(
@@ -175,31 +193,29 @@ def plot_importance(
     ablation: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """What is lost without each neuron against how pure it is: up matters more, right is purer.
+    """Draw what is lost without each neuron against its purity.
 
-    Points are where the table has them. Equal accuracy drops, which come in steps of one image, lie
-    on one line.
+    Neurons further up matter more, neurons further right are purer. Points are not jittered:
+    accuracy drops come in steps of one image, so equal ones lie on one line.
 
     Args:
-        table: of importance, see `purescope.tables.schemas.IMPORTANCE`. Dead neurons have no purity
-            and are left out.
+        table: a table of importance, see `purescope.tables.schemas.IMPORTANCE`. Dead neurons have
+            no purity and are left out.
         importance: ``accuracy_drop``, ``loss_change`` or ``margin_change``.
         against: ``total_overlap``, by which the experiment ranks, falling to the right;
             ``image_purity``; ``text_purity``.
-        correlations: a table as `purescope.studies.importance.importance_and_purity` gives it, to
-            state Spearman's rho and its 95 % interval.
-        model: which model of the table; needs no naming where there is one only.
-        dataset: which dataset, likewise.
-        ablation: which ablation, likewise.
-        ax: where to draw; a new figure without it.
+        correlations: a table of `purescope.studies.importance.importance_and_purity`, to state
+            Spearman's rho and its 95 % confidence interval.
+        model, dataset, ablation: the one to draw; needed if the table has several.
+        ax: axes to draw on; by default those of a new figure.
 
     Returns:
-        The axes: accuracy in percentage points, loss in thousandths of a nat, overlap a sum over
-        both towers.
+        The axes: accuracy in percentage points, loss in thousandths of a nat, overlap as the sum
+        over both towers.
 
     Raises:
-        InputError: a column, model, dataset or ablation is unknown or not named among several; no
-            neuron has a purity; the correlations have no row for this plot.
+        InputError: a column, model, dataset or ablation is unknown, or there are several and none
+            is named; no neuron has a purity; the correlations have no row for this plot.
 
     Examples:
         >>> import purescope as ps
@@ -244,9 +260,9 @@ def plot_importance(
             correlations, importance, towers, {name: str(first[name]) for name in wanted}
         )
     ax.set(xlabel=x_words, ylabel=y_words)
-    if against in _TURNED:
+    if against in _INVERTED:
         ax.xaxis.set_inverted(True)
-    if importance in _TURNED:
+    if importance in _INVERTED:
         ax.yaxis.set_inverted(True)
     heading(ax, f"{first.model} on {first.dataset}: {len(rows):,} neurons")
     return finish(ax, legend=False, grid="both")
@@ -265,5 +281,97 @@ def _rho(correlations: pd.DataFrame, importance: str, towers: str, of: dict[str,
 
 
 def signed(value: float) -> str:
-    """Two decimals with a true minus."""
+    """Write a number with two decimals and a true minus sign."""
     return f"{round(value, 2) + 0.0:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def plot_cosines(
+    cosines: npt.ArrayLike,
+    *,
+    order: npt.ArrayLike,
+    tower: str = "",
+    model: str = "",
+    limit: float | None = None,
+    bar: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the absolute cosine of each pair of neurons, in their order by purity.
+
+    Colours run from 0 to `limit`, by default the 99 % quantile of the cosines. Larger cosines have
+    the darkest colour; the colour bar says how many there are. The diagonal is left out.
+
+    Args:
+        cosines: ``[neuron, neuron]``, in the neurons' own numbering, as in a run's
+            ``cosines_LABEL.npz``.
+        order: the neurons, purest first.
+        tower: name of the tower for the title, ``image`` or ``text``.
+        model: label of the model for the title.
+        limit: cosine of the darkest colour, to draw several maps on one scale; see `colour_limit`.
+        bar: whether to draw the colour bar.
+        ax: axes to draw on; by default those of a new figure.
+
+    Returns:
+        The axes, with the purest neuron at the top left.
+
+    Raises:
+        InputError: the cosines are not a square matrix of finite numbers, the order is not an
+            order of its neurons, or `limit` is not above 0.
+
+    Examples:
+        The second and third purest enclose 45 degrees, the purest is orthogonal to both:
+
+        >>> import torch, purescope as ps
+        >>> from matplotlib.figure import Figure
+        >>> from purescope.maths.overlaps import cosine_gram
+        >>> weights = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 5.0]])
+        >>> order = ps.order_neurons(ps.Projections(weights, weights))
+        >>> panel = Figure().subplots()
+        >>> plot_cosines(cosine_gram(weights), order=order, tower="image", ax=panel) is panel
+        True
+        >>> panel.images[0].get_array().filled(np.nan).round(3)
+        array([[  nan, 0.   , 0.   ],
+               [0.   ,   nan, 0.707],
+               [0.   , 0.707,   nan]], dtype=float32)
+    """
+    matrix = check_cosines(cosines)
+    places = np.asarray(order)
+    if places.shape != (len(matrix),) or not np.array_equal(
+        np.sort(places), np.arange(len(matrix))
+    ):
+        raise InputError(
+            f"an order of shape {list(places.shape)} for {len(matrix)} neurons",
+            expected=f"each of 0 to {len(matrix) - 1} once",
+        )
+    limit = colour_limit(matrix) if limit is None else limit
+    if not limit > 0:
+        raise InputError(f"limit = {limit}", expected="a cosine above 0")
+    ax = new_axes() if ax is None else ax
+    others = ~np.eye(len(matrix), dtype=bool)
+    shown = np.ma.masked_array(matrix[np.ix_(places, places)], ~others)
+    above = float((matrix[others] > limit).mean()) if len(matrix) > 1 else 0.0
+    ends = (0.5, len(matrix) + 0.5, len(matrix) + 0.5, 0.5)
+    image = ax.imshow(shown, cmap=COLOUR_MAP, vmin=0, vmax=limit, extent=ends)
+    if bar:
+        # As tall as the map, whatever the shape of the figure.
+        beside = ax.inset_axes((1.03, 0.0, 0.045, 1.0))
+        colours = ax.figure.colorbar(image, cax=beside, extend="max" if above else "neither")
+        colours.set_label(
+            f"|cosine|; {100 * above:.1f} % are above {limit:.2g}" if above else "|cosine|"
+        )
+        colours.outline.set_visible(False)
+        small_ticks(colours.ax)
+    names = (model, f"{tower} tower" if tower else "")
+    heading(ax, ", ".join(name for name in names if name))
+    ax.set(xlabel="Neuron by purity (1 = purest)", ylabel="Neuron by purity")
+    last = len(matrix)
+    ticks = (
+        [1, *range(step := max(1, round(last / 4)), last - step // 2, step), last]
+        if last > 1
+        else [1]
+    )
+    ax.set_xticks(ticks)
+    ax.set_yticks(ticks)
+    ax.spines[:].set(color=AXIS, linewidth=0.8 * current().line)
+    small_ticks(ax)
+    wrap_labels(ax)
+    return ax

@@ -1,4 +1,4 @@
-"""Figures as files: one after another, or several at once, each in a process of its own."""
+"""Save figures as files, one after another or in several processes at once."""
 
 import multiprocessing
 import os
@@ -21,8 +21,7 @@ from purescope.errors import InputError, OutputError, near_miss
 from purescope.files.writing import atomic_path
 from purescope.plots.style import Style, current, drawn_in
 
-# What savefig writes into a file besides the drawing: nothing that changes from one run to the
-# next.
+# Metadata of the files, without dates, so that the same figure gives the same bytes.
 _METADATA: dict[str, dict[str, str | None]] = {
     "png": {"Software": "purescope"},
     "svg": {"Creator": "purescope", "Date": None},
@@ -34,19 +33,18 @@ _NO_GLYPH = re.compile(r"Glyph \d+ \((.*?)\) missing from")
 
 
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-    """Write ``stem.png``, ``stem.svg`` ..., each whole or not at all, and the same bytes for the
-    same table.
+    """Write ``stem.png``, ``stem.svg`` and so on, each completely or not at all.
 
-    Text in SVG stays text, so it can be searched, selected and read aloud; in the paper style it is
-    outlines, so that it needs no font where the file is included. Fonts in PDF are embedded as
-    TrueType.
+    The same table gives the same bytes. Text in SVG stays text, so it can be searched, selected and
+    read aloud. In the paper style it is drawn as outlines, so that it needs no font where the file
+    is included. Fonts in PDF are embedded as TrueType.
 
     Raises:
-        InputError: a format is none of png, svg, pdf.
-        OutputError: the folder does not take it.
+        InputError: a format is not one of png, svg and pdf.
+        OutputError: the file cannot be written into the folder.
 
     Warns:
-        UserWarning: the fonts at hand lack a letter of a name, which PNG and PDF then show as a
+        UserWarning: the installed fonts lack a letter of a name, which PNG and PDF then show as a
             box.
     """
     check_formats(formats)
@@ -65,8 +63,8 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "sv
         layout = figure.get_layout_engine()
         if layout is not None:
             layout.execute(figure)
-            # Laid out once, for all formats. Not "none": that leaves an engine, for which savefig
-            # draws all twice.
+            # The layout is computed once for all formats. The value "none" would leave an engine,
+            # for which savefig draws everything twice.
             figure.set_layout_engine(None)
         for path, name in zip(paths, formats, strict=True):
             with atomic_path(path) as temporary:
@@ -76,7 +74,7 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "sv
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raise an InputError for an unknown one."""
+    """Raise an InputError for an unknown format."""
     unknown = [name for name in formats if name not in _METADATA]
     if unknown:
         raise InputError(
@@ -85,34 +83,37 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def _pass_on(caught: list[warnings.WarningMessage], name: str) -> None:
-    """One warning for all letters without a glyph, and the others as they came."""
-    glyphs = dict.fromkeys(
-        found[1] for one in caught if (found := _NO_GLYPH.match(str(one.message)))
-    )
+    """Pass warnings on, with one warning for all letters that the fonts lack."""
+    matches = (_NO_GLYPH.match(str(warning.message)) for warning in caught)
+    glyphs = dict.fromkeys(match[1] for match in matches if match)
     if glyphs:
         names = ", ".join(name.split("}")[0].removeprefix("\\N{").lower() for name in glyphs)
         warnings.warn(f"{name}: no font here has {names}; PNG and PDF show a box", stacklevel=3)
-    for one in caught:
-        if not _NO_GLYPH.match(str(one.message)):
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    for warning in caught:
+        if not _NO_GLYPH.match(str(warning.message)):
+            category = warning.category
+            warnings.warn_explicit(warning.message, category, warning.filename, warning.lineno)
 
 
-Drawing: TypeAlias = tuple[Path, Callable[[], Figure]]  # the files' stem, and what draws the figure
+# Path without suffix, and the function that draws the figure.
+Drawing: TypeAlias = tuple[Path, Callable[[], Figure]]
 _Warning: TypeAlias = tuple[str, type[Warning], str, int]
 
 _INTERRUPTS = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}
-_ended: list[bool] = []  # of another process, once it is to end
-WORTH = 6  # figures, which take about as long as it takes a process to start
+_ended: list[bool] = []  # not empty once this process was asked to end
+WORTH = 6  # figures per process at least: drawing six takes as long as starting a process
 
 
 def save_all(
     drawings: Sequence[Drawing], formats: Sequence[str], *, processes: int = 1
 ) -> Iterator[list[Path]]:
-    """Draw and save each figure; what was written comes in their order, and its bytes do not depend
-    on `processes`.
+    """Draw and save each figure, with the same bytes for any number of processes.
 
     Matplotlib holds Python's lock, so threads would gain nothing. The processes are spawned, not
-    forked: torch, which comes with the library, has threads.
+    forked, because torch, which the library uses, has threads.
+
+    Yields:
+        The files of each figure, in the order of the figures.
     """
     processes = min(processes, len(drawings) // WORTH)
     if processes < 2:
@@ -120,19 +121,19 @@ def save_all(
             yield save_figure(draw(), stem, formats)
         return
     before = multiprocessing.active_children()
-    with (
-        _uninterrupted()
-    ):  # as is the process that Python starts beside them, which lifts the block of SIGINT again
+    # Python starts one more process beside the pool, which Ctrl-C must not reach either. It lifts
+    # the block of SIGINT again, so the processes themselves start within a second block.
+    with _uninterrupted():
         pool = ProcessPoolExecutor(
             processes, multiprocessing.get_context("spawn"), initializer=_begin
         )
     try:
         with _uninterrupted():
             saved = [pool.submit(_saved, current(), drawing, formats) for drawing in drawings]
-        for made in saved:
-            written, warned = made.result()
-            for one in warned:
-                warnings.warn_explicit(*one)
+        for future in saved:
+            written, caught = future.result()
+            for warning in caught:
+                warnings.warn_explicit(*warning)
             yield written
     except BrokenProcessPool as error:
         raise OutputError(
@@ -144,16 +145,15 @@ def save_all(
         pool.shutdown(wait=False, cancel_futures=True)
         for child in multiprocessing.active_children():
             if child not in before:
-                child.terminate()  # which they take for an exception: what is half written is removed
+                child.terminate()  # raises SystemExit there, which removes half-written files
         pool.shutdown()
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let processes start that Ctrl-C, which reaches them too, leaves alone; the first process ends
-    them.
+    """Start processes that do not end at Ctrl-C, which reaches them too; this process ends them.
 
-    The signal is blocked and not ignored: this process gets it a moment later.
+    The signal is blocked, not ignored: this process gets it after the block.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -168,32 +168,33 @@ def _uninterrupted() -> Iterator[None]:
 def _saved(
     style: Style, drawing: Drawing, formats: Sequence[str]
 ) -> tuple[list[Path], list[_Warning]]:
-    """In a process of its own: the files, and what to warn of in the first one."""
+    """Draw a figure in another process; return its files and the warnings for the first one."""
     if _ended:
         _end()
     stem, draw = drawing
     with warnings.catch_warnings(record=True) as caught, drawn_in(style):
         warnings.simplefilter("always")
         written = save_figure(draw(), stem, formats)
-    return written, [(str(one.message), one.category, one.filename, one.lineno) for one in caught]
+    return written, [
+        (str(warning.message), warning.category, warning.filename, warning.lineno)
+        for warning in caught
+    ]
 
 
 def _begin() -> None:
-    """At the start of another process: Ctrl-C is for the first one, whose end is the end of this
-    one as well.
-    """
+    """Prepare another process: it ignores Ctrl-C, and ends when the first process ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    Thread(target=_outlive_nobody, daemon=True).start()
+    Thread(target=_end_with_the_first, daemon=True).start()
 
 
 def _end(*_: object) -> None:
-    """End the figure that is being drawn, and begin none of those that are handed out already."""
+    """Stop the current figure, and start none of the figures that are already assigned."""
     _ended.append(True)
     sys.exit(128 + signal.SIGTERM)
 
 
-def _outlive_nobody() -> None:
+def _end_with_the_first() -> None:
     first = multiprocessing.parent_process()
     if first is not None:
         first.join()

@@ -1,4 +1,4 @@
-"""How lines look, how large figures are, and what is in them: on a screen, or in a paper."""
+"""Looks of lines and sizes of figures, for a screen or for a paper."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,17 +10,16 @@ import matplotlib
 
 from purescope.errors import InputError, near_miss
 
-# No two lines share both line style and marker, since two of the palette's colours are alike in
-# grey print.
+# No two lines share both line style and marker, since two colours of the palette look alike in grey
+# print.
 INK, AXIS, GRID = "#262626", "#8A8A8A", "#E3E3E3"
-BAND, RANGE = "#CFCFCF", "#ECECEC"  # of the random orders: 5 to 95 %, and all
-COLOUR_MAP = (
-    "magma_r"  # even in lightness, also for colour-blind eyes; little is light, as paper is
-)
+BAND, RANGE = "#CFCFCF", "#ECECEC"  # the middle 90 % of the random orders, and all of them
+# Even in lightness, also for colour-blind readers; small values are as light as paper.
+COLOUR_MAP = "magma_r"
 
 DASHED, DOTTED, DASH_DOTTED = (0, (6, 1.5)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5))
 _OPEN = {"markerfacecolor": "white", "markeredgewidth": 1.7}
-# Widths in points on a screen, which `Style.line` scales.
+# Widths are in points on a screen; `Style.line` scales them.
 LINES: dict[str, dict[str, Any]] = {
     "high_purity": {"linestyle": "-", "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5},
     "low_purity": {
@@ -61,7 +60,7 @@ LINES: dict[str, dict[str, Any]] = {
 }
 LABELS = {"high_purity": "highest purity kept", "low_purity": "lowest purity kept"}
 
-# Width of a column and of the page's text, in inches, as the venue's class file sets them.
+# Widths of a column and of the text of a page, in inches, from the class files of the venues.
 VENUES: dict[str, tuple[float, float]] = {
     "neurips": (5.5, 5.5),  # neurips_2025.sty: textwidth=5.5in
     "iclr": (5.5, 5.5),  # iclr2025_conference.sty: \textwidth 5.5in
@@ -82,32 +81,32 @@ WIDTHS = ("column", "text")
 
 @dataclass(frozen=True)
 class Style:
-    """Sizes in inches, of text in points."""
+    """Sizes of figures in inches, and of text in points."""
 
     name: str = "screen"
-    column: float = 6.8  # width of a figure of one panel,
-    wide: float = 9.0  # and of one of several side by side
-    single: float = 4.4  # height of a figure of one panel
-    row: float = 3.1  # height of each row of panels,
-    margin: float = 0.9  # and what heading and legend add
-    across: int = 4  # panels that fit in a row,
-    stack: int = 0  # and how many at most stand one above another instead, in a column
+    column: float = 6.8  # width of a figure with one panel
+    wide: float = 9.0  # width of a figure with several panels side by side
+    single: float = 4.4  # height of a figure with one panel
+    row: float = 3.1  # height of each row of panels
+    margin: float = 0.9  # height of heading and legend
+    across: int = 4  # panels in a row, at most
+    stack: int = 0  # up to this number, panels stand one above another in a column
     title: float = 10.5
     label: float = 10.0
     small: float = 9.0  # ticks and legend
-    spacing: float = 1.2  # of lines
-    letter: float = 0.53  # how wide one is, over the type's size
-    line: float = 1.0  # lines and markers, over those of `LINES`
+    spacing: float = 1.2  # between lines of text
+    letter: float = 0.53  # width of a letter, relative to the size of the type
+    line: float = 1.0  # widths of lines and markers, relative to `LINES`
     pad: float = 0.08
     dpi: int = 200
-    headings: bool = True  # or none, since a paper has captions
-    svg_text: str = "none"  # or "path": outlines, which need no font where the file is opened
-    font: tuple[str, ...] = ()  # the reader's own settings
+    headings: bool = True  # a paper has captions instead
+    svg_text: str = "none"  # "path" draws outlines, which need no font where the file is opened
+    font: tuple[str, ...] = ()  # empty for the settings of the user
 
     @property
     def settings(self) -> Any:
-        """What matplotlib is told while such figures are drawn and saved."""
-        told: dict[str, Any] = {
+        """Settings of matplotlib while figures of this style are drawn and saved."""
+        settings: dict[str, Any] = {
             "svg.fonttype": self.svg_text,
             "svg.hashsalt": "purescope",
             "pdf.fonttype": 42,
@@ -119,12 +118,12 @@ class Style:
                 for axis in "xy"
                 for what, size in (("width", 0.6), ("size", 2.5))
             }
-            told |= (
+            settings |= (
                 thin
                 | ticks
                 | {"font.family": list(self.font), "axes.labelpad": 2.5, "axes.titlepad": 3.5}
             )
-        return told
+        return settings
 
 
 SCREEN = Style()
@@ -132,8 +131,9 @@ _current: ContextVar[Style] = ContextVar("style", default=SCREEN)
 
 
 def paper(venue: str = "neurips", width: str = "column") -> Style:
-    """How figures are in the papers of a venue: as wide as its columns, 8 and 9 pt type like Times,
-    thin lines.
+    """Return the style for papers of a venue: as wide as its columns, with thin lines.
+
+    The type is similar to Times, in 8 and 9 points.
 
     Raises:
         InputError: the venue or the width is unknown.
@@ -145,8 +145,8 @@ def paper(venue: str = "neurips", width: str = "column") -> Style:
                 **near_miss(given, known),
             )
     column, text = VENUES[venue]
-    # STIX comes with matplotlib, so figures are the same on every machine; what it lacks is taken
-    # from DejaVu.
+    # STIX comes with matplotlib, so figures are the same on every machine. DejaVu has the letters
+    # that STIX lacks.
     font = ("STIXGeneral", "DejaVu Sans")
     sizes: dict[str, Any] = {
         "single": 0.3 + min(0.65 * column, 2.5),
@@ -173,7 +173,7 @@ def paper(venue: str = "neurips", width: str = "column") -> Style:
 
 
 def current() -> Style:
-    """The style that figures are drawn in now."""
+    """Return the style in which figures are drawn now."""
     return _current.get()
 
 
@@ -181,13 +181,13 @@ def current() -> Style:
 def style(
     name: str = "screen", *, venue: str = "neurips", width: str = "column"
 ) -> Iterator[Style]:
-    """Draw, and save, figures in this style within a ``with`` block.
+    """Draw and save figures in a style within a ``with`` block.
 
     Args:
-        name: ``screen``, or ``paper``: without headings, since papers have captions.
-        venue: whose columns a paper's figures fit, a name in `VENUES`.
-        width: where the venue has two columns, ``column`` stacks up to four panels in one of them,
-            and wider figures alone go over both; ``text`` has panels side by side, over both.
+        name: ``screen``, or ``paper``, which has no headings, since papers have captions.
+        venue: size figures for the columns of this venue, a name in `VENUES`.
+        width: for a venue with two columns, ``column`` stacks up to four panels in one column, and
+            only wider figures span both; ``text`` sets panels side by side, over both columns.
 
     Raises:
         InputError: one of them is unknown.
@@ -205,7 +205,7 @@ def style(
 
 @contextmanager
 def drawn_in(chosen: Style) -> Iterator[Style]:
-    """As `style`, in one that is at hand."""
+    """Draw figures in a given `Style` within a ``with`` block."""
     token = _current.set(chosen)
     try:
         with matplotlib.rc_context(chosen.settings):

@@ -1,8 +1,8 @@
-"""The charts of the page as Vega-Lite, made with Altair: one specification for the still picture
-and the live view.
+"""Specify the charts of the page in Vega-Lite, with Altair.
 
-Colours are CSS variables and ``currentColor``, so light and dark are the stylesheet's. What a
-reader switches is a parameter of the specification (``at``, ``percent``) or a named set of rows.
+The still picture and the live chart share one specification. Colours are CSS variables and
+``currentColor``, so the stylesheet decides on light and dark. Whatever a reader can switch is a
+parameter of the specification (``percent``, ``ticks``) or a named set of rows.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import altair as alt
 
+from purescope import formats
 from purescope.looks import Look
+from purescope.report.blocks import SHAPES, Row, Spec
 
-Row = dict[str, Any]
-Spec = dict[str, Any]
-
-WIDE, HALF, SMALL = 1000, 500, 250  # pixels of a still picture, as much as the page has for it
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
+WIDE, HALF, SMALL = 1000, 500, 250  # widths of a still picture, in pixels
 _LEVEL_DASH = "datum.name == 'chance' ? [1, 4] : [3, 3]"
 _AXIS = "percent ? format(datum.value, '.1~%') : format(datum.value, '.3~f')"
 _TOWERS = alt.Scale(domain=["image", "text"], range=["var(--image)", "var(--text)"])
@@ -35,54 +35,53 @@ def curve_chart(
     height: int = 320,
     small: bool = False,
 ) -> Spec:
-    """Values against k: bands for the random orders, lines and intervals for the others, a rule at
-    the chosen k.
+    """Draw values against k, with bands for the random orders and lines for the other strategies.
 
     Args:
-        rows, levels: as a `Curve` has them.
-        looks: of the strategies among them.
-        at: the chosen k; None for a figure without one.
-        percent: whether values are fractions to be shown in per cent.
-        neurons: of the model, for the axis; None where models of several sizes share it.
-        ticks: ks that the axis names.
-        span: of the axis of values, for charts to be compared; None for that of the rows.
+        rows, levels: those of a `purescope.report.curves.Curve`.
+        looks: the looks of the strategies among them.
+        at: the chosen k, marked by a vertical line; None for a chart without a choice.
+        percent: whether values are fractions, shown in per cent.
+        neurons: number of neurons of the model, for the title of the axis; None where models of
+            several sizes share the axis.
+        ticks: the ks that are labelled at the axis.
+        span: range of the axis of values, for charts to be compared; None for the range of the
+            rows.
         width, height: in pixels.
-        small: one of many: no axis titles, no intervals.
+        small: whether the chart is one of many, without titles of axes and without intervals.
     """
     curves, lines = named("curves"), named("levels")
+    value_axis = alt.Axis(title=None, labelExpr=_AXIS, tickCount=4 if small else 6)
     base = alt.Chart(curves).encode(x=_k_axis(neurons, small))
     domain = alt.Undefined if span is None else list(span)
     y = alt.Y(
         "value:Q",
         scale=alt.Scale(zero=False, nice=False, padding=6, domain=domain),
-        axis=_value_axis(small),
+        axis=value_axis,
     )
-    low = alt.Y("low:Q", scale=alt.Scale(zero=False, nice=False), axis=_value_axis(small))
+    low = alt.Y("low:Q", scale=alt.Scale(zero=False, nice=False), axis=value_axis)
     random, others = "datum.strategy == 'random'", "datum.strategy != 'random'"
-    colour = _by_strategy(looks, "stroke", [look.colour for look in looks])
-    dash = alt.StrokeDash(
-        "strategy:N", scale=_scale(looks, [look.dash for look in looks]), legend=None
-    )
+    colour = _by_strategy(alt.Stroke, looks, [look.colour for look in looks])
+    dash = _by_strategy(alt.StrokeDash, looks, [look.dash for look in looks])
     band = base.transform_filter(random)
     layers: list[Any] = [
         band.mark_area(fill="var(--random)", opacity=0.10).encode(
-            y=alt.Y("least:Q", axis=_value_axis(small)), y2=alt.Y2("greatest:Q")
+            y=alt.Y("least:Q", axis=value_axis), y2=alt.Y2("greatest:Q")
         ),
         band.mark_area(fill="var(--random)", opacity=0.22).encode(y=low, y2=alt.Y2("high:Q")),
         alt.Chart(lines)
         .transform_filter("!datum.below")
         .mark_rule(stroke="currentColor", strokeDash=alt.ExprRef(_LEVEL_DASH), opacity=0.75)
-        .encode(y=alt.Y("value:Q", axis=_value_axis(small))),
+        .encode(y=alt.Y("value:Q", axis=value_axis)),
     ]
     if not small:
-        layers += [  # the names of the lines, right of the plot where no curve comes
+        layers += [  # names of the lines, right of the plot, where no curve is
             _names(lines, below=False).encode(y=alt.Y("value:Q")),
             _names(lines, below=True).encode(y=alt.value(height - 16)),
         ]
     if not small and any(row["strategy"] != "random" and row["low"] == row["low"] for row in rows):
-        beside = alt.ExprRef(
-            "datum.strategy == 'low_purity' ? 2.5 : -2.5"
-        )  # two at one k do not cover each other
+        # Two intervals at one k stand side by side, so that neither covers the other.
+        beside = alt.ExprRef("datum.strategy == 'low_purity' ? 2.5 : -2.5")
         bars = base.transform_filter(others).mark_rule(strokeWidth=1.5, opacity=0.8, xOffset=beside)
         layers.append(bars.encode(y=low, y2=alt.Y2("high:Q"), stroke=colour))
     shown = [look for look in looks if look.shape]
@@ -95,27 +94,21 @@ def curve_chart(
     layers += [
         base.mark_line(strokeWidth=1.6 if small else 2).encode(y=y, stroke=colour, strokeDash=dash),
         points.mark_point(strokeWidth=1.8, opacity=1).encode(
-            shape=alt.Shape(
-                "strategy:N", scale=_scale(shown, [look.shape for look in shown]), legend=None
-            ),
-            fill=alt.Fill(
-                "strategy:N",
-                scale=_scale(
-                    shown, [look.colour if look.filled else "var(--page)" for look in shown]
-                ),
-                legend=None,
+            shape=_by_strategy(alt.Shape, shown, [look.shape for look in shown]),
+            fill=_by_strategy(
+                alt.Fill, shown, [look.colour if look.filled else "var(--page)" for look in shown]
             ),
             size=alt.value(22 if small else 52),
         ),
-        # What the pointer meets: all values at the nearest k, so that no line need be hit. The
-        # page's script fills it.
+        # Invisible areas for the pointer, one for each k, with a tooltip of all values at this k,
+        # so that nobody has to hit a line. The page's script fills them.
         alt.Chart(named("hover")).mark_rect(
             x=alt.ExprRef("datum.from === null ? 0 : scale('x', datum.from)"),
             x2=alt.ExprRef("datum.to === null ? width : scale('x', datum.to)"),
             y=0,
             y2=alt.ExprRef("height"),
             opacity=0,
-            tooltip=alt.ExprRef("datum.told"),
+            tooltip=alt.ExprRef("datum.text"),
         ),
     ]
     chart = alt.layer(*layers).add_params(
@@ -125,11 +118,11 @@ def curve_chart(
 
 
 def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
-    """Overlaps of both towers as stepped areas, above the range of those of random neurons.
+    """Draw a histogram of overlaps over the range of the overlaps of random neurons.
 
     Args:
-        rows: tower, start, end, neurons: the bins.
-        nulls: tower, least, greatest: of random neurons.
+        rows: the bins, with tower, start, end and neurons.
+        nulls: the range of random neurons: tower, least, greatest, text (for the pointer).
     """
     x = alt.X(
         "start:Q",
@@ -158,7 +151,7 @@ def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
     layers: list[Any] = [bars]
     if nulls:
         null = alt.Chart(named("nulls"))
-        tooltip = [alt.Tooltip("told:N", title="random neurons")]
+        tooltip = [alt.Tooltip("text:N", title="random neurons")]
         layers = [
             null.mark_rect(fill="var(--random)", opacity=0.35).encode(
                 x=alt.X("least:Q"), x2=alt.X2("greatest:Q"), tooltip=tooltip
@@ -174,11 +167,12 @@ def histogram_chart(rows: list[Row], nulls: list[Row]) -> Spec:
 
 
 def scatter_chart(rows: list[Row], neurons: int) -> Spec:
-    """Accuracy lost without each neuron against its overlap; the purest on the left.
+    """Draw the accuracy lost without each neuron against its overlap, the purest on the left.
 
     Args:
         rows: neuron, rank, total_overlap, accuracy_drop, low, high.
-        neurons: of the model; the total overlap is a sum over the others in two towers.
+        neurons: number of neurons of the model: the total overlap is a sum over the other neurons
+            in two towers.
     """
     mean = f"datum.total_overlap / {2 * max(neurons - 1, 1)}"
     base = alt.Chart(named("neurons")).transform_calculate(
@@ -187,9 +181,8 @@ def scatter_chart(rows: list[Row], neurons: int) -> Spec:
         drop="100 * datum.accuracy_drop",
         overlap=mean,
     )
-    chosen = alt.Chart(named("chosen")).transform_calculate(
-        drop="100 * datum.accuracy_drop", overlap=mean
-    )
+    drop = "100 * datum.accuracy_drop"
+    chosen = alt.Chart(named("chosen")).transform_calculate(drop=drop, overlap=mean)
     x = alt.X(
         "overlap:Q",
         title="Overlap, mean of both towers (low = pure)",
@@ -204,11 +197,7 @@ def scatter_chart(rows: list[Row], neurons: int) -> Spec:
         alt.Tooltip("Lost:N", title="lost without it"),
         alt.Tooltip("Interval:N", title="95 % interval"),
     ]
-    zero = (
-        alt.Chart(named("zero"))
-        .mark_rule(stroke="currentColor", opacity=0.5)
-        .encode(y=alt.Y("drop:Q"))
-    )
+    zero = alt.Chart(named("zero")).mark_rule(stroke="currentColor", opacity=0.5)
     points = base.mark_point(
         filled=True, size=34, opacity=0.7, fill="var(--high-purity)", cursor="pointer"
     ).encode(x=x, y=y, tooltip=tooltip)
@@ -216,12 +205,119 @@ def scatter_chart(rows: list[Row], neurons: int) -> Spec:
         x=x, y=y
     )
     return finished(
-        alt.layer(zero, points, ring), WIDE, 300, neurons=rows, chosen=rows[:1], zero=[{"drop": 0}]
+        alt.layer(zero.encode(y=alt.Y("drop:Q")), points, ring),
+        WIDE,
+        300,
+        neurons=rows,
+        chosen=rows[:1],
+        zero=[{"drop": 0}],
     )
 
 
+def dot(name: str, kind: str, value: float, low: float, high: float) -> Row:
+    """Return a row of `dots_chart` for a difference of accuracies, in points, with interval."""
+    text = f"{formats.points(value)} points ({formats.points(low)} to {formats.points(high)})"
+    numbers = {"value": 100 * value, "low": 100 * low, "high": 100 * high}
+    return {"name": str(name), "kind": kind, **numbers, "text": text}
+
+
+def dots_chart(
+    rows: list[Row],
+    *,
+    title: str,
+    colours: dict[str, str],
+    step: int = 24,
+    zero: bool = True,
+    intervals: bool = True,
+    form: str = "+~f",
+    span: tuple[float, float] | None = None,
+) -> Spec:
+    """Draw a row for each name, with a dot for each kind of value and a line for its interval.
+
+    Args:
+        rows: name, kind, value, low, high, text (for the pointer).
+        title: title of the axis of values.
+        colours: CSS colour by kind; the keys are the kinds in their order.
+        step: height of a row in pixels.
+        zero: whether a line marks 0.
+        intervals: whether the rows have intervals.
+        form: format of the numbers at the axis.
+        span: range of the axis of values, for charts to be compared; None for that of the rows.
+    """
+    kinds = list(colours)
+    data = named("rows")
+    domain = alt.Undefined if span is None else [min(0, span[0]), max(0, span[1])]
+    y = alt.Y(
+        "name:N",
+        title=None,
+        sort=None,
+        axis=alt.Axis(
+            domain=False, ticks=False, labelLimit=210, labelPadding=8, grid=True, gridDash=[1, 3]
+        ),
+    )
+    x = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(zero=False, nice=True, domain=domain),
+        axis=alt.Axis(format=form, tickCount=6),
+    )
+    shapes, fills = points_by_kind(colours)
+    colour = by_kind(alt.Stroke, kinds, list(colours.values()))
+    offset = (
+        alt.YOffset("kind:N", scale=alt.Scale(domain=kinds, paddingInner=0.3, paddingOuter=0.6))
+        if intervals and len(kinds) > 1
+        else None
+    )
+    tooltip = [
+        alt.Tooltip("name:N", title=" "),
+        alt.Tooltip("kind:N", title="of"),
+        alt.Tooltip("text:N", title="value"),
+    ]
+    coded = {"y": y, "stroke": colour, "tooltip": tooltip} | (
+        {"yOffset": offset} if offset is not None else {}
+    )
+    layers: list[Any] = []
+    if zero:
+        layers.append(
+            alt.Chart(named("zero"))
+            .mark_rule(stroke="currentColor", opacity=0.6)
+            .encode(x=alt.X("value:Q"))
+        )
+    if intervals:
+        layers.append(
+            alt.Chart(data)
+            .mark_rule(strokeWidth=2, opacity=0.6)
+            .encode(x=alt.X("low:Q", title=title), x2=alt.X2("high:Q"), **coded)
+        )
+    layers.append(
+        alt.Chart(data)
+        .mark_point(size=60, strokeWidth=1.8, opacity=1)
+        .encode(
+            x=x,
+            shape=by_kind(alt.Shape, kinds, shapes),
+            fill=by_kind(alt.Fill, kinds, fills),
+            **coded,
+        )
+    )
+    return finished(
+        alt.layer(*layers), HALF, {"step": step}, rows=rows, zero=[{"value": 0}] if zero else []
+    )
+
+
+def by_kind(channel: Any, kinds: list[str], values: list[Any]) -> Any:
+    """Give each kind of value one colour, shape or dash on a channel."""
+    return channel("kind:N", scale=alt.Scale(domain=kinds, range=values), legend=None)
+
+
+def points_by_kind(colours: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return the shape and the fill of the points of each kind; every second kind is open."""
+    shapes = (list(SHAPES) * 3)[: len(colours)]
+    values = enumerate(colours.values())
+    return shapes, [colour if number % 2 == 0 else "var(--page)" for number, colour in values]
+
+
 def _names(lines: alt.NamedData, *, below: bool) -> Any:
-    """What the lines are called; of one that lies below the plot, at its lower edge."""
+    """Write the name beside each line; at the lower edge for a line below the plot."""
     return (
         alt.Chart(lines)
         .transform_filter("datum.below" if below else "!datum.below")
@@ -242,15 +338,14 @@ def _names(lines: alt.NamedData, *, below: bool) -> Any:
 
 
 def named(name: str) -> alt.NamedData:
+    """Name a set of rows, which the specification holds apart from the layers."""
     return alt.NamedData(name=name)
 
 
-def _scale(looks: Sequence[Look], values: list[Any]) -> alt.Scale:
-    return alt.Scale(domain=[look.name for look in looks], range=values)
-
-
-def _by_strategy(looks: Sequence[Look], channel: str, values: list[Any]) -> Any:
-    return alt.Stroke("strategy:N", scale=_scale(looks, values), legend=None)
+def _by_strategy(channel: Any, looks: Sequence[Look], values: list[Any]) -> Any:
+    """Give each strategy its colour, shape or dash on a channel."""
+    scale = alt.Scale(domain=[look.name for look in looks], range=values)
+    return channel("strategy:N", scale=scale, legend=None)
 
 
 def _k_axis(neurons: int | None, small: bool) -> alt.X:
@@ -265,18 +360,10 @@ def _k_axis(neurons: int | None, small: bool) -> alt.X:
     return alt.X("k:Q", title=title, scale=alt.Scale(zero=False, nice=False, padding=8), axis=axis)
 
 
-def _value_axis(small: bool) -> alt.Axis:
-    return alt.Axis(title=None, labelExpr=_AXIS, tickCount=4 if small else 6)
-
-
 def finished(chart: Any, width: int, height: int | dict[str, int], **datasets: list[Row]) -> Spec:
-    """The look that all charts share, as a specification."""
+    """Return the specification of a chart with its rows and the look that all charts share."""
     axis = {
-        "labelColor": "currentColor",
-        "titleColor": "currentColor",
-        "domainColor": "currentColor",
-        "tickColor": "currentColor",
-        "gridColor": "currentColor",
+        **{f"{part}Color": "currentColor" for part in ("label", "title", "domain", "tick", "grid")},
         "domainOpacity": 0.35,
         "tickOpacity": 0.35,
         "gridOpacity": 0.12,
@@ -305,7 +392,7 @@ def finished(chart: Any, width: int, height: int | dict[str, int], **datasets: l
 
 
 def _plain(spec: Any) -> Any:
-    """The same with null for what JSON has no word for."""
+    """Replace NaN by null, since JSON has no NaN."""
     if isinstance(spec, dict):
         return {key: _plain(value) for key, value in spec.items()}
     if isinstance(spec, list):

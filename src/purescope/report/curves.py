@@ -1,44 +1,51 @@
-"""The curves: over all data sets, the one that a reader explores, a small one of each, and a table
-at one k.
+"""The section on curves: metrics against the neurons kept, tables at each k, and confusions."""
 
-The rows behind them are the tables' own values, and of the random orders their median and
-quantiles.
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
-
+import numpy as np
 import pandas as pd
 
 from purescope import formats
 from purescope.looks import METRIC_NAMES, Look, strategy_name
-from purescope.report.charts import HALF, SMALL, WIDE, curve_chart
-from purescope.report.figures import Figure, Key
-from purescope.report.tables import Cell, Heading, Table, groups
+from purescope.report.blocks import (
+    Cell,
+    Figure,
+    Heading,
+    Row,
+    Section,
+    Table,
+    groups,
+    interval_cell,
+    strategy_keys,
+)
+from purescope.report.charts import SMALL, curve_chart
 from purescope.tables import schemas
 from purescope.tables.results import Results
 from purescope.tables.schema import each_row
 
-Row = dict[str, Any]
-
-_TICKS = 12
-_ONE_NAME = 0.1  # of the height: a name of two lines and one of one need as much
+_TICKS = 12  # labels at an axis, at most
+_NAME_HEIGHT = 0.1  # height of a name with two lines, as a share of the height of the chart
 _ENDS = ("value", "low", "high", "least", "greatest")
+_SMALL_METRICS = ("accuracy", "silhouette")
+_CHANGES = 6  # pairs of classes that are confused more often, and as many confused less often
+Pairs: TypeAlias = Mapping[tuple[str, str], str]  # "model/dataset" as numbers, by their names
+Curves: TypeAlias = "dict[tuple[str, str, str], Curve]"  # by model, dataset and metric
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One model, data set and metric.
+    """The values of one model, dataset and metric against k.
 
     Args:
-        rows: strategy, k, value, low, high (of random orders the 5 and 95 % quantile), least,
-            greatest.
-        levels: horizontal lines: name, label, value, and whether it lies below the plot.
-        neurons: of the model.
-        images, classes: of the data set.
-        chance: accuracy of guessing; nan for what has none.
+        rows: strategy, k, value, low, high (for random orders the 5 % and 95 % quantiles), least,
+            greatest; text and range, the same in words.
+        levels: horizontal lines, each with name, label, value, text, and whether it lies below
+            the plot.
+        neurons: number of neurons of the model.
+        images, classes: size of the dataset.
+        chance: accuracy of guessing; NaN for a metric without it.
         full: value, low and high with all neurons; empty where that was not measured.
     """
 
@@ -52,288 +59,204 @@ class Curve:
 
     @property
     def ks(self) -> list[int]:
-        """Numbers of neurons kept, rising."""
+        """The numbers of neurons kept, in increasing order."""
         return sorted({row["k"] for row in self.rows})
 
     @property
-    def span(self) -> tuple[float, float]:
-        """The least and the most that is drawn."""
-        levels = [level for level in self.levels if not level["below"]]
-        drawn = [
-            row[end]
-            for row in [*self.rows, *levels]
-            for end in _ENDS
-            if end in row and row[end] == row[end]
-        ]
-        return min(drawn), max(drawn)
-
-    @property
     def half(self) -> int:
-        """The k nearest to half of the neurons; of two as near the fewer."""
+        """The k nearest to half of the neurons; the smaller one of two equally near."""
         return min(self.ks, key=lambda k: abs(k - self.neurons / 2))
 
     @property
     def ticks(self) -> list[int]:
-        """Those of them that stand at the axis: all, or every second, every third of many."""
+        """The ks labelled at the axis: all of them, or every second or third of many."""
         return self.ks[:: -(-len(self.ks) // _TICKS)]
 
     @property
     def few(self) -> list[int]:
-        """Those at the axis of a small figure: the first, the middle one and the last."""
+        """The ks labelled in a small figure: the first, the middle one and the last."""
         return [*dict.fromkeys((self.ks[0], self.ks[len(self.ks) // 2], self.ks[-1]))]
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the script shows of the curve: rows to draw, and all numbers as text."""
+        ks = self.ks
+        return {
+            "rows": self.rows,
+            "levels": self.levels,
+            "ticks": self.ticks,
+            "few": self.few,
+            "counts": {k: f"{k:,}" for k in ks},
+            "shares": {
+                k: f"{k:,} of {self.neurons:,}, {formats.percent(k / self.neurons, 0)} %"
+                for k in ks
+            },
+            "full": f"All {self.neurons:,} neurons: {self.full['text']}." if self.full else "",
+            "size": f"{self.images:,} images, {self.classes:,} classes",
+        }
 
-def curve(points: pd.DataFrame) -> Curve | None:
+
+def drawn_values(rows: list[Row]) -> list[float]:
+    """Return all values and ends of intervals that are drawn."""
+    return [row[end] for row in rows for end in _ENDS if end in row and row[end] == row[end]]
+
+
+def curve(points: pd.DataFrame, metric: str) -> Curve | None:
     """Return the curve of one model, dataset and metric; None where nothing was swept.
 
     Args:
         points: their rows of `purescope.tables.schemas.CURVE_POINTS`.
+        metric: decides on the format of the values.
     """
     swept = points[points.strategy != "full"].sort_values("k", kind="stable")
     if swept.empty:
         return None
-    rows = [
-        {"strategy": row.strategy, "k": int(row.k)}
-        | {end: getattr(row, end) for end in (_ENDS if row.strategy == "random" else _ENDS[:3])}
-        for row in each_row(swept.sort_values("strategy", key=_is_random, kind="stable"))
-    ]
+    unit = "" if metric == "silhouette" else " %"
+
+    def text(value: float) -> str:
+        return formats.measure(value, metric) + unit
+
+    rows: list[Row] = []
+    for row in each_row(
+        swept.sort_values("strategy", key=lambda name: name == "random", kind="stable")
+    ):
+        ends = _ENDS if row.strategy == "random" else _ENDS[:3]
+        low, high = (formats.measure(end, metric) for end in (row.low, row.high))
+        words = {"text": text(row.value), "range": "" if row.low != row.low else f"{low} to {high}"}
+        numbers = {end: getattr(row, end) for end in ends}
+        rows.append({"strategy": row.strategy, "k": int(row.k), **numbers, **words})
     first, full = points.iloc[0], points[points.strategy == "full"]
-    everything = {end: float(full[end].iloc[0]) for end in _ENDS[:3]} if len(full) else {}
+    everything: Row = {end: float(full[end].iloc[0]) for end in _ENDS[:3]} if len(full) else {}
+    levels = _levels(rows, everything.get("value"), float(first.chance), int(first.neurons))
     return Curve(
         rows=rows,
-        levels=_levels(rows, everything.get("value"), float(first.chance), int(first.neurons)),
+        levels=[level | {"text": text(level["value"])} for level in levels],
         neurons=int(first.neurons),
         images=int(first.n),
         classes=int(first.classes),
         chance=float(first.chance),
-        full=everything,
+        full=everything | ({"text": text(everything["value"])} if everything else {}),
     )
 
 
-def _is_random(strategy: "pd.Series[str]") -> "pd.Series[bool]":
-    return strategy == "random"
-
-
-def mean_curves(folder: Results) -> dict[str, Curve]:
-    """Return the accuracy of each model as the mean over its datasets."""
-    grouped = groups(folder.rows(schemas.MEAN_POINTS), "model")
-    return {str(model): found for model, points in grouped if (found := curve(points))}
-
-
-def curves(folder: Results) -> dict[tuple[str, str, str], Curve]:
-    """All curves, by model, data set and metric."""
-    grouped = groups(folder.rows(schemas.CURVE_POINTS), "model", "dataset", "metric")
-    return {
-        (str(model), str(dataset), str(metric)): found
-        for (model, dataset, metric), points in grouped
-        if (found := curve(points))
-    }
-
-
 def _levels(rows: list[Row], full: float | None, chance: float, neurons: int) -> list[Row]:
-    """Lines across: all neurons; and chance, below the plot where its line would press the curves
-    together.
+    """Return the horizontal lines for all neurons and for chance.
 
-    Two lines so close that their names would stand on each other share one name.
+    Chance lies below the plot where its line would press the curves together. Two lines share one
+    name where their names would overlap.
     """
     levels: list[Row] = []
     if full is not None:
         name = f"all {neurons:,} neurons"
         levels.append({"name": name, "label": name, "value": full, "below": False})
-    values = [row["value"] for row in rows] + [level["value"] for level in levels]
+    values = [row["value"] for row in [*rows, *levels]]
     if not values or chance != chance:
         return levels
     below = bool(chance < min(values) - 0.4 * (max(values) - min(values)))
     label = f"↓ chance\n{formats.percent(chance)}%" if below else "chance"
     levels.append({"name": "chance", "label": label, "value": chance, "below": below})
-    shown = [*rows, *(level for level in levels if not level["below"])]
-    drawn = [row[end] for row in shown for end in _ENDS if end in row and row[end] == row[end]]
-    if (
-        not below
-        and len(levels) == 2
-        and abs(levels[0]["value"] - chance) <= _ONE_NAME * (max(drawn) - min(drawn))
-    ):
-        levels[0] |= {"label": f"{levels[0]['label']}, chance"}
-        levels[1] |= {"label": ""}
+    drawn = drawn_values([*rows, *levels])
+    near = _NAME_HEIGHT * (max(drawn) - min(drawn))
+    if not below and len(levels) == 2 and abs(levels[0]["value"] - chance) <= near:
+        levels[0]["label"] += ", chance"
+        levels[1]["label"] = ""
     return levels
 
 
-_DRAWN = ("accuracy", "silhouette")
+def curves_of(points: pd.DataFrame) -> Curves:
+    """Return all curves of a table of `purescope.tables.schemas.CURVE_POINTS`."""
+    return {
+        (str(model), str(dataset), str(metric)): own
+        for (model, dataset, metric), rows in groups(points, "model", "dataset", "metric")
+        if (own := curve(rows, str(metric)))
+    }
 
 
-def key_figures(
-    folder: Results,
-    there: Mapping[tuple[str, str, str], Curve],
-    means: Mapping[str, Curve],
-    seen: list[Look],
-) -> list[Figure]:
-    """Accuracy of each model over all its data sets; `means` by its label."""
-    figures = []
-    shown = [look for look in seen if look.shown]
-    spans = [replace(one, rows=_of(one, shown)).span for one in means.values()]
-    for place, model in enumerate(folder.models):
-        if model not in means:
-            continue
-        one = means[model]
-        spec = curve_chart(
-            _of(one, shown),
-            one.levels,
-            shown,
-            at=None,
-            percent=True,
-            neurons=one.neurons,
-            ticks=one.ticks,
-            span=(min(low for low, _ in spans), max(high for _, high in spans)),
-            width=WIDE if len(folder.models) == 1 else HALF,
-            height=260,
-        )
-        sets = [
-            dataset for label, dataset, metric in there if label == model and metric == "accuracy"
-        ]
-        about = f"the mean over {len(sets)} data sets" if len(sets) > 1 else sets[0]
-        alt = f"{model}, accuracy on {about} against neurons kept. {_told(one, shown, 'accuracy')}"
-        figures.append(Figure(f"key-{place}", model, alt, spec, _keys(shown)))
-    return figures
-
-
-def explorer(
-    folder: Results,
-    there: Mapping[tuple[str, str, str], Curve],
-    seen: list[Look],
-    chosen: Mapping[str, Any],
-) -> Figure | None:
-    if not there:
-        return None
-    (model, dataset, metric), one = next(iter(there.items()))
-    shown = [look for look in seen if look.shown]
-    sizes = {each.neurons for each in there.values()}
+def explorer(curves: Curves, looks: Sequence[Look], k: int) -> Figure:
+    """Draw the first curve, as the figure in which the reader switches between all curves."""
+    (model, dataset, metric), first = next(iter(curves.items()))
+    shown = [look for look in looks if look.shown]
+    sizes = {each.neurons for each in curves.values()}
     spec = curve_chart(
-        _of(one, shown),
-        one.levels,
-        seen,
-        at=chosen["k"],
+        rows_of(first, shown),
+        first.levels,
+        looks,
+        at=k,
         percent=metric != "silhouette",
-        neurons=one.neurons if len(sizes) == 1 else None,
-        ticks=one.ticks,
+        neurons=first.neurons if len(sizes) == 1 else None,
+        ticks=first.ticks,
     )
-    alt = f"{model} on {dataset}: {METRIC_NAMES[metric].lower()} against neurons kept. {_told(one, shown, metric)}"
-    return Figure("explorer", f"{model} on {dataset}", alt, spec, _keys(shown))
+    title = f"{model} on {dataset}"
+    about = f"{METRIC_NAMES[metric].lower()} against neurons kept"
+    alt = f"{title}: {about}. {in_words(first, shown)}"
+    return Figure("explorer", title, alt, spec, strategy_keys(shown))
 
 
-def panels(
-    folder: Results,
-    there: Mapping[tuple[str, str, str], Curve],
-    seen: list[Look],
-    chosen: Mapping[str, Any],
-) -> list[Figure]:
-    """A small figure of each curve, for readers without scripts and on paper."""
-    shown = [look for look in seen if look.shown]
+def _panels(pairs: Pairs, curves: Curves, looks: Sequence[Look], k: int) -> list[Figure]:
+    """Draw a small figure of each curve, for readers without scripts and for paper."""
+    shown = [look for look in looks if look.shown]
     figures = []
-    spec = None
-    for metric in _DRAWN:
-        for place, model in enumerate(folder.models):
-            for at, dataset in enumerate(folder.datasets):
-                one = there.get((model, dataset, metric))
-                if one is None:
-                    continue
-                rows, percent = _of(one, shown), metric != "silhouette"
-                if spec is None or spec[0] != (one.neurons, percent, one.few):
-                    made = curve_chart(
-                        [],
-                        [],
-                        shown,
-                        at=0,
-                        percent=percent,
-                        neurons=one.neurons,
-                        ticks=one.few,
-                        width=SMALL,
-                        height=170,
-                        small=True,
-                    )
-                    spec = (one.neurons, percent, one.few), made
-                datasets = {"curves": rows, "levels": one.levels, "chosen": [{"k": chosen["k"]}]}
-                alt = f"{model} on {dataset}: {METRIC_NAMES[metric].lower()}. {_told(one, shown, metric)}"
-                title = f"{dataset}, {METRIC_NAMES[metric].lower()}"
-                name = f"panel-{place}-{at}-{metric}"
-                figures.append(
-                    Figure(name, title, alt, {**spec[1], "datasets": datasets}, note=model)
-                )
+    specs: dict[Any, Any] = {}  # of figures that differ in their rows only
+    panels = [
+        (f"panel-{pair.replace('/', '-')}-{metric}", (model, dataset, metric))
+        for metric in _SMALL_METRICS
+        for (model, dataset), pair in pairs.items()
+        if (model, dataset, metric) in curves
+    ]
+    for name, (model, dataset, metric) in panels:
+        own, percent = curves[model, dataset, metric], metric != "silhouette"
+        same = own.neurons, percent, *own.few
+        if same not in specs:
+            options: dict[str, Any] = {"neurons": own.neurons, "ticks": own.few, "small": True}
+            specs[same] = curve_chart(
+                [], [], shown, at=0, percent=percent, width=SMALL, height=170, **options
+            )
+        rows = {"curves": rows_of(own, shown), "levels": own.levels, "chosen": [{"k": k}]}
+        words = METRIC_NAMES[metric].lower()
+        alt = f"{model} on {dataset}: {words}. {in_words(own, shown)}"
+        spec = {**specs[same], "datasets": rows}
+        figures.append(Figure(name, f"{dataset}, {words}", alt, spec, note=model))
     return figures
 
 
-def _of(one: Curve, shown: list[Look]) -> list[dict[str, Any]]:
+def rows_of(own: Curve, shown: list[Look]) -> list[Row]:
+    """Return the rows of the strategies that are shown."""
     names = {look.name for look in shown}
-    return [row for row in one.rows if row["strategy"] in names]
+    return [row for row in own.rows if row["strategy"] in names]
 
 
-def _told(one: Curve, shown: list[Look], metric: str) -> str:
-    """A curve in words: what is kept of all at the least, the middle and the most neurons."""
-    unit = "" if metric == "silhouette" else " %"
-    told = []
-    if one.full:
-        told.append(
-            f"All {one.neurons:,} neurons: {formats.measure(one.full['value'], metric)}{unit}."
-        )
-    if one.chance == one.chance:
-        told.append(f"Chance: {formats.measure(one.chance, metric)}{unit}.")
-    by_k = {(row["strategy"], row["k"]): row["value"] for row in one.rows}
-    ks = one.ks
-    for k in dict.fromkeys((ks[0], ks[len(ks) // 2], ks[-1])):
+def in_words(own: Curve, shown: list[Look]) -> str:
+    """Describe a curve: the values at the smallest, the middle and the largest k."""
+    sentences = [own.data["full"]] if own.full else []
+    chance = [level["text"] for level in own.levels if level["name"] == "chance"]
+    sentences += [f"Chance: {text}." for text in chance]
+    texts = {(row["strategy"], row["k"]): row["text"] for row in own.rows}
+    for k in own.few:
         values = [
-            f"{look.label} {formats.measure(by_k[look.name, k], metric)}{unit}"
-            for look in shown
-            if (look.name, k) in by_k
+            f"{look.label} {texts[look.name, k]}" for look in shown if (look.name, k) in texts
         ]
-        told.append(f"At {k:,}: {', '.join(values)}.")
-    return " ".join(told)
-
-
-def _keys(shown: list[Look]) -> tuple[Key, ...]:
-    keys = [
-        Key(look.label, look.colour, look.dash, look.shape, look.filled, look.name == "random")
-        for look in shown
-    ]
-    return (
-        *keys,
-        Key("all neurons", "currentColor", [3, 3]),
-        Key("chance", "currentColor", [1, 4]),
-    )
+        sentences.append(f"At {k:,}: {', '.join(values)}.")
+    return " ".join(sentences)
 
 
 _INTERVAL = "95 % interval"
 
 
-def at_table(
-    folder: Results, there: Mapping[tuple[str, str, str], Curve], chosen: Mapping[str, Any]
-) -> Table:
-    """All metrics of every strategy at the chosen model, data set and k, of all neurons, and of
-    guessing.
+def _tables_at_k(
+    title: str, curves: Mapping[str, Curve], differences: Mapping[Any, Any], strategies: list[str]
+) -> dict[int, Table]:
+    """Return for each k a table of all metrics of each strategy, of all neurons and of chance.
+
+    Args:
+        title: model and dataset, for the caption.
+        curves: the curves of this model and dataset, by metric.
+        differences: the comparisons with random, by strategy and k.
+        strategies: their names, in order.
     """
-    model, dataset, k = (
-        folder.models[chosen["model"]],
-        folder.datasets[chosen["dataset"]],
-        chosen["k"],
-    )
-    metrics = [metric for metric in folder.metrics if (model, dataset, metric) in there]
-    values = {
-        (metric, row["strategy"]): row
-        for metric in metrics
-        for row in there[model, dataset, metric].rows
-        if row["k"] == k
-    }
-    table = folder.rows(schemas.COMPARISONS)
-    table = table[
-        (table.model == model)
-        & (table.dataset == dataset)
-        & (table.second == "random")
-        & (table.k == str(k))
-    ]
-    differences = table.set_index("first")
     headings = [Heading("Kept", name="strategy")]
-    for metric in metrics:
-        headings.append(
-            Heading(METRIC_NAMES[metric] + ("" if metric == "silhouette" else ", %"), True, metric)
-        )
+    for metric in curves:
+        unit = "" if metric == "silhouette" else ", %"
+        headings.append(Heading(METRIC_NAMES[metric] + unit, True, metric))
         if metric == "accuracy":
             headings.append(Heading(_INTERVAL, name="accuracy_low accuracy_high"))
     headings += [
@@ -342,47 +265,130 @@ def at_table(
         Heading("p", True, "p"),
         Heading("p (Holm)", True, "p_holm"),
     ]
-    rows = []
-    for strategy in [*folder.strategies, "full"]:
-        found = {
-            m: there[model, dataset, m].full
-            if strategy == "full"
-            else values.get((m, strategy), {})
-            for m in metrics
-        }
-        if not any(found.values()):
-            continue
-        row = [Cell(strategy_name(strategy), strategy)]
-        for metric in metrics:
-            one = found[metric]
-            row.append(Cell(formats.measure(one.get("value"), metric), one.get("value")))
-            if metric == "accuracy":
-                row.append(_interval(one.get("low"), one.get("high"), formats.percent))
-        difference: Any = differences.loc[strategy] if strategy in differences.index else {}
-        row += [
-            Cell(formats.points(difference.get("difference")), difference.get("difference")),
-            _interval(difference.get("low"), difference.get("high"), formats.points),
-            Cell(
-                formats.short(difference.get("permutation_p"), 2), difference.get("permutation_p")
-            ),
-            Cell(
-                formats.short(difference.get("permutation_holm"), 2),
-                difference.get("permutation_holm"),
-            ),
+    chances = {
+        metric: {"value": own.chance} for metric, own in curves.items() if own.chance == own.chance
+    }
+    full = {metric: own.full for metric, own in curves.items() if own.full}
+    tables = {}
+    for k in sorted({k for own in curves.values() for k in own.ks}):
+        kept = {name: dict[str, Row]() for name in strategies} | {"full": full, "chance": chances}
+        for metric, own in curves.items():
+            for row in own.rows:
+                if row["k"] == k:
+                    kept[row["strategy"]][metric] = row
+        rows = [
+            _row(name, values, [*curves], differences.get((name, str(k))))
+            for name, values in kept.items()
+            if values
         ]
-        rows.append(row)
-    chances = {metric: there[model, dataset, metric].chance for metric in metrics}
-    if any(chance == chance for chance in chances.values()):
-        row = [Cell("chance", "chance")]
-        for metric, chance in chances.items():
-            row.append(Cell(formats.measure(chance, metric), chance))
-            if metric == "accuracy":
-                row.append(Cell(formats.NONE))
-        rows.append([*row, *(Cell(formats.NONE) for _ in range(len(headings) - len(row)))])
-    return Table("at", f"{model} on {dataset}, {k:,} neurons kept", headings, rows)
+        tables[k] = Table("at", f"{title}, {k:,} neurons kept", headings, rows)
+    return tables
 
 
-def _interval(low: Any, high: Any, show: Any) -> Cell:
-    if low is None or low != low:
-        return Cell(formats.NONE)
-    return Cell(f"{show(low)} to {show(high)}", f"{low} {high}")
+def _row(strategy: str, values: Mapping[str, Row], metrics: list[str], compared: Any) -> list[Cell]:
+    """Return one row of the table at one k: values by metric, and the comparison with random."""
+    cells = [Cell(strategy_name(strategy), strategy)]
+    for metric in metrics:
+        ends = values.get(metric, {})
+        cells.append(Cell(formats.measure(ends.get("value"), metric), ends.get("value")))
+        if metric == "accuracy":
+            cells.append(interval_cell(ends.get("low"), ends.get("high"), formats.percent))
+    if compared is None:
+        return cells + [Cell(formats.NONE)] * 4
+    p, holm = compared.permutation_p, compared.permutation_holm
+    return [
+        *cells,
+        Cell(formats.points(compared.difference), compared.difference),
+        interval_cell(compared.low, compared.high, formats.points),
+        Cell(formats.short(p, 2), p),
+        Cell(formats.short(holm, 2), holm),
+    ]
+
+
+def _confusion_changes(table: pd.DataFrame) -> dict[str, list[list[Any]]]:
+    """Return the pairs of classes whose count changes most, by "strategy/k".
+
+    Args:
+        table: the confusions of one model and dataset.
+
+    Returns:
+        Truth, predicted, count with all neurons, count with k neurons: up to `_CHANGES` pairs that
+        are confused more often and as many that are confused less often.
+    """
+    pairs = table.groupby(["truth", "predicted"], sort=True)
+    pair_of_row = pairs.ngroup().to_numpy()
+    names = [[str(truth), str(predicted)] for truth, predicted in pairs.size().index]
+    images = table["count"].to_numpy()
+    kept: Any = table.groupby(["strategy", "k"], sort=False).indices
+    counts = {
+        (str(strategy), k): np.bincount(pair_of_row[rows], images[rows], len(names)).astype(int)
+        for (strategy, k), rows in kept.items()
+    }
+    none = np.zeros(len(names), int)
+    full = sum((count for (name, _), count in counts.items() if name == "full"), none)
+    changes = {}
+    for (strategy, k), count in counts.items():
+        if strategy == "full":
+            continue
+        change = count - full
+        more, less = np.argsort(-change, kind="stable"), np.argsort(change, kind="stable")
+        ends = [i for i in more[:_CHANGES] if change[i] > 0]
+        ends += [i for i in less[:_CHANGES] if change[i] < 0]
+        changes[f"{strategy}/{k}"] = [[*names[i], int(full[i]), int(count[i])] for i in ends]
+    return changes
+
+
+def first_choice(pairs: Pairs, curves: Curves) -> dict[str, Any]:
+    """Choose what is shown first: the first curve, at about half of the neurons.
+
+    The title of the page asks about half of the neurons.
+    """
+    if not curves:
+        return {"model": 0, "dataset": 0, "metric": "accuracy", "k": 0}
+    (model, dataset, metric), first = next(iter(curves.items()))
+    number, place = map(int, pairs[model, dataset].split("/"))
+    return {"model": number, "dataset": place, "metric": metric, "k": first.half}
+
+
+def curves_section(folder: Results, looks: Sequence[Look]) -> Section:
+    """Show all curves of the folder, with a table at each k and the confusions of classes."""
+    curves = curves_of(folder.rows(schemas.CURVE_POINTS))
+    pairs = {
+        (model, dataset): f"{number}/{place}"
+        for number, model in enumerate(folder.models)
+        for place, dataset in enumerate(folder.datasets)
+    }
+    chosen = first_choice(pairs, curves)
+    confusions = folder.rows(schemas.CONFUSIONS)
+    confusions = confusions[confusions.truth != confusions.predicted]
+    changes = {
+        pairs[str(model), str(dataset)]: _confusion_changes(rows)
+        for (model, dataset), rows in groups(confusions, "model", "dataset")
+    }
+    compared: dict[Any, dict[Any, Any]] = {}
+    comparisons = folder.rows(schemas.COMPARISONS)
+    for row in each_row(comparisons[comparisons.second == "random"]):
+        own = compared.setdefault((str(row.model), str(row.dataset)), {})
+        own[str(row.first), str(row.k)] = row
+    tables = {}
+    for (model, dataset), pair in pairs.items():
+        by_metric = {name: curves.get((model, dataset, name)) for name in folder.metrics}
+        measured = {name: own for name, own in by_metric.items() if own}
+        differences = compared.get((model, dataset), {})
+        title = f"{model} on {dataset}"
+        tables[pair] = _tables_at_k(title, measured, differences, folder.strategies)
+    data = {
+        f"{pairs[model, dataset]}/{metric}": own.data
+        for (model, dataset, metric), own in curves.items()
+    }
+    figures = _panels(pairs, curves, looks, chosen["k"])
+    first = tables.get(f"{chosen['model']}/{chosen['dataset']}", {}).get(chosen["k"])
+    return Section(
+        "curves",
+        "Curves",
+        "What is lost at each k",
+        figures=[explorer(curves, looks, chosen["k"]), *figures] if curves else [],
+        tables=[first] if first else [],
+        swaps=tables,
+        data={"chosen": chosen, "curves": data, "confusions": changes},
+    )

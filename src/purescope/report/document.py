@@ -1,6 +1,6 @@
-"""The page: what the folder holds, put into the template, within the size that a page may have.
+"""The page: fill the template with what a folder holds, within the size that a page may have.
 
-JSON may stand in a script element of a page: whatever the names are, they stay data.
+JSON stands in script elements of the page. It is escaped, so names stay data whatever they are.
 """
 
 import base64
@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import json
 import math
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from importlib import resources
 from typing import Any
@@ -16,11 +17,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from purescope import __version__, formats
-from purescope.report.content import Content, gather
-from purescope.report.figures import VEGA_LITE
-from purescope.report.pictures import Pictures
+from purescope.report.blocks import Table
+from purescope.report.content import STILLS, Content
 from purescope.tables.results import Results
 
+LIMIT = 8_000_000
+"""Size of a page in bytes, at most."""
+
+_MARGIN = 2_000  # bytes for the sentence on thumbnails that are left out
 _ESCAPED = {
     "<": "\\u003c",
     ">": "\\u003e",
@@ -31,37 +35,36 @@ _ESCAPED = {
 
 
 def script_json(value: Any) -> str:
-    r"""The value as JSON without a character that ends a script; NaN and infinite numbers are null.
+    r"""Write a value as JSON that cannot end a script element; NaN and infinity become null.
 
     Examples:
         >>> script_json({"</script>": float("nan")})
         '{"\\u003c/script\\u003e":null}'
     """
-    text = _dumped(value)
+    text = _dump(value)
     for character, escaped in _ESCAPED.items():
         text = text.replace(character, escaped)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def packed_json(value: Any) -> str:
-    """The value as JSON, compressed and in base64, for what is large and read by a script alone.
+    """Write a value as compressed JSON in base64, for large values that only a script reads.
 
     Examples:
         >>> import base64, gzip
         >>> gzip.decompress(base64.b64decode(packed_json([1.5])))
         b'[1.5]'
     """
-    text = _dumped(value).encode("utf-8", "surrogatepass")
+    text = _dump(value).encode("utf-8", "surrogatepass")
     return base64.b64encode(gzip.compress(text, compresslevel=6, mtime=0)).decode()
 
 
-def _dumped(value: Any) -> str:
+def _dump(value: Any) -> str:
+    dump = partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except ValueError:  # there are some that JSON has no word for
-        return json.dumps(
-            _finite(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
-        )
+        return dump(value)
+    except ValueError:  # NaN and infinity, which JSON does not have
+        return dump(_finite(value))
 
 
 def _finite(value: Any) -> Any:
@@ -74,38 +77,33 @@ def _finite(value: Any) -> Any:
     return value
 
 
-LIMIT = 8_000_000
-"""Bytes of a page, at most."""
-
-_MARGIN = 2_000  # bytes for what is said about pictures that are left out
-
-
-def page(folder: Results, pictures: Pictures) -> str:
-    """Return the page of what a folder holds.
+def page(
+    folder: Results,
+    content: Content,
+    pictures: Callable[[], tuple[Mapping[str, str], str]],
+) -> str:
+    """Return the page of a folder.
 
     Args:
-        folder: as `open_results` gave it.
-        pictures: who draws its figures.
+        folder: the results, for the thumbnails.
+        content: what the page shows of them.
+        pictures: waits for the still pictures; returns SVG by name of figure, and Vega's script.
 
     Raises:
-        OutputError: they cannot be drawn.
+        OutputError: the pictures cannot be drawn.
     """
-    content = gather(folder)
-    pictures.order({figure.name: figure.spec for figure in content.figures}, VEGA_LITE)
-    data = Markup(
-        script_json({name: part for name, part in content.data.items() if name != "details"})
-    )
+    data = Markup(script_json(content.data))
     charts = Markup(script_json(content.live))
-    details = Markup(packed_json(content.data["details"]))
-    svg, library = pictures.wait()
+    details = Markup(packed_json(_details(content)))
+    svg, library = pictures()
     still = {name: Markup(picture) for name, picture in svg.items()}
     scripts = {"library": library, "page": _asset("report.js"), "early": _asset("early.js")}
     template = _environment().get_template("report.html")
     render = partial(
         template.render,
         content=content,
-        folder=folder,
-        release=__version__,
+        stills=STILLS,
+        version=folder.manifest.get("purescope", __version__),
         still=still,
         data=data,
         charts=charts,
@@ -115,30 +113,46 @@ def page(folder: Results, pictures: Pictures) -> str:
         scripts={name: Markup(text) for name, text in scripts.items()},
         hashes=[f"'sha256-{_sha(text)}'" for text in scripts.values()],
     )
+    # A card without its thumbnails takes less room than one with them, so this is an upper bound.
     every = {name for name, _, _ in content.thumbnails}
-    bare = render(thumbnails=Markup(""), shown=every, left_out=0)  # what is left out takes less
-    rules, shown = _thumbnails(
-        folder, content, LIMIT - _MARGIN - len(bare.encode("utf-8", "backslashreplace"))
-    )
+    bare = render(thumbnails=Markup(""), shown=every, left_out=0)
+    room = LIMIT - _MARGIN - len(bare.encode("utf-8", "backslashreplace"))
+    rules = _rules(folder, content, room)
     return render(
-        thumbnails=Markup(rules), shown=shown, left_out=len(content.thumbnails) - len(shown)
+        thumbnails=Markup("".join(rules.values())),
+        shown=rules.keys(),
+        left_out=len(content.thumbnails) - len(rules),
     )
 
 
-def _thumbnails(folder: Results, content: Content, room: int) -> tuple[str, set[str]]:
-    """A style rule for each picture, so that each stands on the page once; and the names of those
-    that fit.
+def _details(content: Content) -> dict[str, Any]:
+    """Return what the cards show, and the tables at each k as HTML of the same template."""
+    parts: Any = _environment().get_template("parts.html").module
+
+    def html(tables: Mapping[int, Table]) -> dict[str, Any]:
+        headings = [parts.headings(table) for table in tables.values()][:1]
+        rows = {str(k): [table.caption, parts.rows(table)] for k, table in tables.items()}
+        return {"headings": "".join(headings), **rows}
+
+    tables = {pair: html(tables) for pair, tables in content.curves.swaps.items()}
+    neurons = {model.number: model.data for model in content.neurons}
+    return {**content.details, "tables": tables, "neurons": neurons}
+
+
+def _rules(folder: Results, content: Content, room: int) -> dict[str, str]:
+    """Return one style rule for each thumbnail, as many as fit into the room in bytes.
+
+    Each thumbnail is an element's background, so it stands on the page once.
     """
-    rules, shown = [], set[str]()
+    rules = {}
     for name, dataset, image in content.thumbnails:
         picture = base64.b64encode(folder.thumbnails[dataset, image]).decode()
         rule = f".{name}{{background-image:url(data:image/webp;base64,{picture})}}\n"
         room -= len(rule)
         if room < 0:
             break
-        rules.append(rule)
-        shown.add(name)
-    return "".join(rules), shown
+        rules[name] = rule
+    return rules
 
 
 @cache
@@ -150,8 +164,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = ("percent", "points", "plain", "short", "measure", "purer")
-    environment.filters |= {name: getattr(formats, name) for name in shown}
+    environment.filters |= {"percent": formats.percent, "plain": formats.plain}
     return environment
 
 

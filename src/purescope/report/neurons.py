@@ -1,44 +1,58 @@
-"""The neurons of a model as figures: overlaps against their null, cosines as a map, purity against
-importance.
+"""The section on neurons: overlaps, cosines, importance, and a card for each neuron.
 
-The map has neurons in their order by purity, and is dark where two of them point the same way.
+The numbers that a card shows are written as text here, for the still cards and for the script.
 """
 
 import base64
 import io
-import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from purescope import formats
-from purescope.plots.style import COLOUR_MAP
-from purescope.report.charts import Row, histogram_chart, scatter_chart
-from purescope.report.figures import Figure
+from purescope.report.blocks import Figure, Row
+from purescope.report.charts import histogram_chart, scatter_chart
 from purescope.tables import schemas
+from purescope.tables.columns import VOCABULARY
 from purescope.tables.cosines import colour_limit
 from purescope.tables.results import Results
 from purescope.tables.schema import each_row
 
-SIDE = 512  # pixels; more neurons share them, each showing the largest cosine within
-_STEPS = 16  # of colour
+TOWERS = ("image", "text")
+NEAREST = 6  # neurons on a card
+IMAGES = 4  # images of a dataset at each end of the activations
+_CLASSES = 4  # classes whose recall changes most
+_WORDS = 5  # words of a dataset or vocabulary
+_CARDS = 6  # still cards at each end of the ranking
+_BINS = 48  # of a histogram
+_SIDE = 512  # pixels of a map; with more neurons, a pixel shows the largest of several cosines
+_COLOURS = 16  # of a map
+
+_SHOWN = (
+    schemas.EXAMPLES,
+    schemas.WORDS,
+    schemas.IMPORTANCE,
+    schemas.CLASS_IMPORTANCE,
+    schemas.ORDERS,
+)
+Details = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Map:
-    """One tower's.
+    """The cosines of one tower as a picture.
 
     Args:
-        tower: its name.
-        picture: as a ``data:`` address.
-        limit: the cosine of the darkest colour.
+        tower: name of the tower.
+        picture: the picture as a ``data:`` address.
+        limit: cosine of the darkest colour.
         above: share of the cosines above that.
-        neurons: of the model.
-        across: neurons in a pixel's row.
+        neurons: number of neurons.
+        across: number of neurons in one row of pixels.
     """
 
     tower: str
@@ -49,23 +63,129 @@ class Map:
     across: int
 
 
-def cosine_map(cosines: np.ndarray, order: np.ndarray, *, tower: str) -> Map:
-    """Absolute cosines ``[neuron, neuron]`` as a picture, the neurons of `order` from the top
-    left.
+@dataclass(frozen=True)
+class ModelNeurons:
+    """What the page shows of the neurons of one model without a search.
+
+    Args:
+        number, label: the model.
+        beside_random: a sentence that compares its overlaps with random neurons.
+        figures: histograms of overlaps.
+        maps: maps of cosines.
+        scatter: importance against purity; None where it was not measured.
+        purest, impurest: neurons whose cards always show.
+        data: what the script needs, see `neuron_texts`.
     """
+
+    number: int
+    label: str
+    beside_random: str
+    figures: list[Figure]
+    maps: list[Map]
+    scatter: Figure | None
+    purest: list[int]
+    impurest: list[int]
+    data: Details
+
+
+def neurons_section(folder: Results, dataset: str) -> list[ModelNeurons]:
+    """Return the figures and cards of each model.
+
+    Args:
+        folder: the results.
+        dataset: the dataset whose importance is shown first.
+    """
+    neurons, importance = folder.rows(schemas.NEURONS), folder.rows(schemas.IMPORTANCE)
+    correlations = folder.rows(schemas.CORRELATIONS)
+    models = []
+    for number, label in enumerate(folder.models):
+        table = neurons[neurons.model == label].sort_values("rank", kind="stable")
+        if table.empty:
+            continue
+        cosines = folder.cosines.get(label, {})
+        live = table[table.total_overlap.notna()]
+        cards = min(_CARDS, len(live) // 2)
+        lost = importance[(importance.model == label) & importance.total_overlap.notna()]
+        models.append(
+            ModelNeurons(
+                number=number,
+                label=label,
+                beside_random=beside_random(table),
+                figures=[
+                    _histogram(table, tower, f"overlap-{number}-{tower}")
+                    for tower in TOWERS
+                    if table[f"{tower}_overlap"].notna().any()
+                ],
+                maps=[
+                    cosine_map(matrix, table.neuron.to_numpy(), tower=tower)
+                    for tower, matrix in cosines.items()
+                    if len(table) == len(matrix)
+                ],
+                scatter=_scatter(lost, table, correlations, dataset, f"importance-{number}"),
+                purest=live.neuron.head(cards).to_list(),
+                impurest=live.neuron.tail(cards).to_list()[::-1],
+                data=neuron_texts(neuron_values(table, cosines)),
+            )
+        )
+    return models
+
+
+def beside_random(table: pd.DataFrame) -> str:
+    """Say whether the neurons of a model are purer than chance, by their mean overlaps."""
+    ratios = {
+        tower: float(table[f"{tower}_overlap"].mean() / table[f"{tower}_random"].mean())
+        for tower in TOWERS
+    }
+    known = {tower: ratio for tower, ratio in ratios.items() if ratio == ratio}
+    if not known:
+        return ""
+    words = " and ".join(f"{ratio:.2f} in the {tower} tower" for tower, ratio in known.items())
+    purer = [tower for tower, ratio in known.items() if ratio < 1]
+    where = f"in the {' and the '.join(purer)} tower"
+    verdict = f"purer than chance {where}" if purer else "no purer than chance"
+    return f"Relative to random neurons, the mean overlap is {words}: the model is {verdict}."
+
+
+def _histogram(table: pd.DataFrame, tower: str, name: str) -> Figure:
+    """Draw the overlaps of one tower over the range of random ones."""
+    overlap, null = table[f"{tower}_overlap"].dropna(), table[f"{tower}_random"].dropna()
+    counts, edges = np.histogram(overlap, bins=min(_BINS, max(1, len(overlap) // 4)))
+    rows = [
+        {"tower": tower, "start": start, "end": end, "neurons": int(count)}
+        for count, start, end in zip(counts, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ]
+    title = f"{tower.capitalize()} tower"
+    alt = (
+        f"{title}: overlap of {len(overlap):,} neurons, median {overlap.median():.4f}, from "
+        f"{overlap.min():.4f} to {overlap.max():.4f}."
+    )
+    nulls: list[Row] = []
+    if len(null):
+        least, greatest = float(null.min()), float(null.max())
+        text = f"overlap {least:.4f} to {greatest:.4f}"
+        nulls = [{"tower": tower, "least": least, "greatest": greatest, "text": text}]
+        alt += (
+            f" Random neurons of that width: {least:.4f} to {greatest:.4f}, median "
+            f"{null.median():.4f}; {int((overlap < least).sum()):,} neurons are purer than all of "
+            f"these."
+        )
+    return Figure(name, title, alt, histogram_chart(rows, nulls))
+
+
+def cosine_map(cosines: np.ndarray, order: np.ndarray, *, tower: str) -> Map:
+    """Draw the absolute cosines ``[neuron, neuron]``, the neurons of `order` from the top left."""
     limit = colour_limit(cosines)
     size = np.abs(cosines)[np.ix_(order, order)]
     others = ~np.eye(len(size), dtype=bool)
     above = float((size[others] > limit).mean()) if len(size) > 1 else 0.0
     np.fill_diagonal(size, 0.0)
-    across = -(-len(size) // SIDE)
-    steps = (
-        np.clip(_largest(size, across) / limit * (_STEPS - 1), 0, _STEPS - 1)
-        .round()
-        .astype(np.uint8)
-    )
-    picture = Image.fromarray(steps)
-    colours = matplotlib.colormaps[COLOUR_MAP](np.linspace(0, 1, _STEPS), bytes=True)[:, :3]
+    across = -(-len(size) // _SIDE)
+    # The largest cosine of each block of `across` x `across` neurons is one pixel.
+    rows = len(size) // across + (len(size) % across > 0)
+    blocks = np.pad(size, (0, -len(size) % across)).reshape(rows, across, -1, across)
+    shades = blocks.max(axis=(1, 3)) / limit * (_COLOURS - 1)
+    picture = Image.fromarray(np.clip(shades, 0, _COLOURS - 1).round().astype(np.uint8))
+    colours = _colour_map()(np.linspace(0, 1, _COLOURS), bytes=True)[:, :3]
     picture.putpalette(colours.astype(np.uint8).tobytes())
     file = io.BytesIO()
     picture.save(file, "PNG", bits=4, compress_level=9)
@@ -73,162 +193,207 @@ def cosine_map(cosines: np.ndarray, order: np.ndarray, *, tower: str) -> Map:
     return Map(tower, address, limit, above, len(cosines), across)
 
 
+def _colour_map() -> Any:
+    # Imported here, so that the rest of the report does not wait for matplotlib.
+    import matplotlib
+
+    from purescope.plots.style import COLOUR_MAP
+
+    return matplotlib.colormaps[COLOUR_MAP]
+
+
 def colour_steps(count: int = 9) -> list[str]:
-    """Colours from cosine 0 up, for the legend."""
-    colours = matplotlib.colormaps[COLOUR_MAP](np.linspace(0, 1, count))
-    return [matplotlib.colors.to_hex(colour) for colour in colours]
+    """Return colours for cosines from 0 up, in hexadecimal digits, for the legend of the maps."""
+    colours = (255 * _colour_map()(np.linspace(0, 1, count))[:, :3]).round().astype(int)
+    return ["#" + "".join(f"{part:02x}" for part in colour) for colour in colours]
 
 
-def _largest(size: np.ndarray, across: int) -> np.ndarray:
-    """The largest of each block."""
-    padding = -len(size) % across
-    blocks = np.pad(size, (0, padding)).reshape(
-        len(size) // across + (padding > 0), across, -1, across
-    )
-    return np.asarray(blocks.max(axis=(1, 3)))
+def _scatter(
+    lost: pd.DataFrame, neurons: pd.DataFrame, correlations: pd.DataFrame, first: str, name: str
+) -> Figure | None:
+    """Draw importance against purity on the dataset `first`, or on any dataset that has it.
 
-
-_BINS = 48
-
-
-def histogram(folder: Results, model: int, tower: str) -> Figure | None:
-    """How many neurons of a tower have which overlap, and the range of random ones."""
-    table = folder.rows(schemas.NEURONS)
-    table = table[table.model == folder.models[model]]
-    overlap, null = table[f"{tower}_overlap"].dropna(), table[f"{tower}_random"].dropna()
-    if overlap.empty:
+    Args:
+        lost: importance of the live neurons of one model.
+        neurons: all neurons of the model.
+        correlations: Spearman correlations, of all models.
+        first: name of the dataset.
+        name: name of the figure.
+    """
+    if lost.empty:
         return None
-    counts, edges = np.histogram(overlap, bins=min(_BINS, max(1, len(overlap) // 4)))
-    rows = [
-        {"tower": tower, "start": start, "end": end, "neurons": int(count)}
-        for count, start, end in zip(counts, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    ]
-    alt = (
-        f"{tower.capitalize()} tower: overlap of {len(overlap):,} neurons, median "
-        f"{overlap.median():.4f}, from "
-        f"{overlap.min():.4f} to {overlap.max():.4f}."
-    )
-    nulls: list[Row] = []
-    if len(null):
-        told = f"overlap {null.min():.4f} to {null.max():.4f}"
-        nulls = [
-            {
-                "tower": tower,
-                "least": float(null.min()),
-                "greatest": float(null.max()),
-                "told": told,
-            }
-        ]
-        purer = int((overlap < null.min()).sum())
-        alt += (
-            f" Random neurons of that width: {told[8:]}, median {null.median():.4f}; {purer:,} "
-            f"neurons are purer than "
-            "all of these."
-        )
-    return Figure(
-        f"overlap-{model}-{tower}", f"{tower.capitalize()} tower", alt, histogram_chart(rows, nulls)
-    )
-
-
-def beside_random(folder: Results, model: int) -> str:
-    """Whether the neurons are purer than chance: their mean overlap beside that of random ones."""
-    table = folder.rows(schemas.NEURONS)
-    table = table[table.model == folder.models[model]]
-    times = {
-        tower: float(table[f"{tower}_overlap"].mean() / table[f"{tower}_random"].mean())
-        for tower in ("image", "text")
-    }
-    known = {tower: ratio for tower, ratio in times.items() if not math.isnan(ratio)}
-    if not known:
-        return ""
-    purer = [tower for tower, ratio in known.items() if ratio < 1]
-    told = ", in the ".join(f"{tower} tower {ratio:.2f} times" for tower, ratio in known.items())
-    so = (
-        f"purer than chance in the {' and the '.join(purer)} tower"
-        if purer
-        else "no purer than chance"
-    )
-    return f"Mean overlap is in the {told} that of random neurons: the model is {so}."
-
-
-def maps(folder: Results, model: int) -> list[Map]:
-    """Both towers' cosines, the purest neuron first."""
-    label = folder.models[model]
-    table = folder.rows(schemas.NEURONS)
-    order = table[table.model == label].sort_values("rank").neuron.to_numpy()
-    cosines = folder.cosines.get(label, {})
-    return [
-        cosine_map(matrix, order, tower=tower)
-        for tower, matrix in cosines.items()
-        if len(order) == len(matrix)
-    ]
-
-
-def scatter(folder: Results, model: int, chosen: int) -> Figure | None:
-    """Purity against importance on the chosen data set."""
-    table = folder.rows(schemas.IMPORTANCE)
-    table = table[(table.model == folder.models[model]) & table.total_overlap.notna()]
-    if table.empty:
-        return None
-    dataset = (
-        folder.datasets[chosen]
-        if (table.dataset == folder.datasets[chosen]).any()
-        else table.dataset.iloc[0]
-    )
-    table = table[table.dataset == dataset]
-    table = table[table.ablation == table.ablation.iloc[0]].sort_values(
-        "total_overlap", kind="stable"
-    )
-    ranks = _ranks(folder, model)
+    dataset = first if (lost.dataset == first).any() else str(lost.dataset.iloc[0])
+    lost = lost[lost.dataset == dataset]
+    lost = lost[lost.ablation == lost.ablation.iloc[0]].sort_values("total_overlap", kind="stable")
+    ranks = dict(zip(neurons.neuron.to_list(), neurons["rank"].to_list(), strict=True))
+    columns = ["neuron", "total_overlap", "accuracy_drop", "low", "high"]
     rows: list[Row] = [
-        {
-            "neuron": int(row.neuron),
-            "rank": ranks.get(int(row.neuron)),
-            "total_overlap": row.total_overlap,
-            "accuracy_drop": row.accuracy_drop,
-            "low": row.low,
-            "high": row.high,
-        }
-        for row in each_row(table)
+        {**dict(zip(columns, values, strict=True)), "rank": ranks.get(values[0])}
+        for values in zip(*(lost[name].to_list() for name in columns), strict=True)
     ]
     most = max(rows, key=lambda row: row["accuracy_drop"])
+    model = str(lost.model.iloc[0])
     alt = (
-        f"{folder.models[model]} on {dataset}: accuracy lost without each of {len(rows):,} neurons "
-        f"against its "
+        f"{model} on {dataset}: accuracy lost without each of {len(rows):,} neurons against its "
         f"overlap. Most is lost without neuron {most['neuron']}, "
         f"{formats.points(most['accuracy_drop'])} points; "
-        f"{sum(row['accuracy_drop'] < 0 for row in rows):,} neurons cost "
-        f"accuracy.{_rho(folder, model, dataset)}"
+        f"{int((lost.accuracy_drop < 0).sum()):,} neurons cost accuracy."
     )
-    return Figure(
-        f"importance-{model}", "Purity against importance", alt, scatter_chart(rows, len(ranks))
-    )
+    own = correlations[(correlations.model == model) & (correlations.dataset == dataset)]
+    for row in each_row(own[(own.importance == "accuracy_drop") & (own.purity == "both")]):
+        alt += f" Spearman's rho with purity: {row.rho:.2f} ({row.low:.2f} to {row.high:.2f})."
+    return Figure(name, "Purity against importance", alt, scatter_chart(rows, len(ranks)))
 
 
-def ends(folder: Results, model: int, each: int) -> tuple[list[int], list[int]]:
-    """The purest neurons, and the least pure of those that live, least pure first."""
-    table = folder.rows(schemas.NEURONS)
-    table = table[table.model == folder.models[model]].sort_values("rank")
-    live = table[table.total_overlap.notna()]
-    count = min(each, len(live) // 2)
-    return live.neuron.head(count).to_list(), live.neuron.tail(count).to_list()[::-1]
+def neuron_values(table: pd.DataFrame, cosines: Mapping[str, np.ndarray]) -> Details:
+    """Return the numbers of all neurons of a model, by the neurons' own numbering.
+
+    Args:
+        table: the neurons of the model.
+        cosines: cosines of its neurons by tower, ``[neuron, neuron]``.
+
+    Returns:
+        ``rank``, ``total_overlap``, and for each tower: ``overlap``, ``purity``, ``below`` (per
+        cent of random neurons whose overlap is larger; None for a dead neuron), ``near`` (the
+        neurons of largest absolute cosine) and ``cosine`` (their cosines, to four decimals).
+    """
+    table = table.sort_values("neuron")
+    values: Details = {
+        "rank": table["rank"].to_list(),
+        "total_overlap": table.total_overlap.to_list(),
+    }
+    for tower in TOWERS:
+        overlap = table[f"{tower}_overlap"].to_numpy(float)
+        null = table[f"{tower}_random"].dropna().to_numpy(float)
+        own: Details = {"overlap": overlap.tolist(), "purity": table[f"{tower}_purity"].to_list()}
+        if len(null):
+            own["below"] = _larger(null, overlap)
+        if tower in cosines:
+            near, cosine = _nearest(cosines[tower])
+            own |= {"near": near.tolist(), "cosine": cosine.astype(float).round(4).tolist()}
+        values[tower] = own
+    return values
 
 
-def _ranks(folder: Results, model: int) -> dict[int, int]:
-    table = folder.rows(schemas.NEURONS)
-    table = table[table.model == folder.models[model]]
-    return dict(zip(table.neuron.to_list(), table["rank"].to_list(), strict=True))
+def neuron_texts(values: Details) -> Details:
+    """Return what cards show of the neurons of a model: the numbers of each tower as text.
+
+    Returns:
+        ``rank`` and ``total_overlap`` as numbers, and for each tower: ``overlap``, ``purity``
+        (with its place among random neurons) and ``near`` (neuron and cosine of each).
+    """
+    texts: Details = {name: values[name] for name in ("rank", "total_overlap")}
+    for tower in TOWERS:
+        own = values[tower]
+        places = map(formats.purer, own.get("below", [None] * len(own["purity"])))
+        texts[tower] = {
+            "overlap": [formats.plain(value, 4) for value in own["overlap"]],
+            "purity": [
+                f"purity {formats.plain(purity, 1)}" + (f"; {place}" if place else "")
+                for purity, place in zip(own["purity"], places, strict=True)
+            ],
+        }
+        if "near" in own:
+            texts[tower]["near"] = [
+                [[other, formats.plain(cosine, 2)] for other, cosine in zip(*pair, strict=True)]
+                for pair in zip(own["near"], own["cosine"], strict=True)
+            ]
+    return texts
 
 
-def _rho(folder: Results, model: int, dataset: str) -> str:
-    table = folder.rows(schemas.CORRELATIONS)
-    rows: pd.DataFrame = table[
-        (table.model == folder.models[model])
-        & (table.dataset == dataset)
-        & (table.importance == "accuracy_drop")
-        & (table.purity == "both")
+def _nearest(cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each neuron the others of largest absolute cosine, and those cosines."""
+    size = np.abs(cosines)
+    np.fill_diagonal(size, -1.0)
+    near = np.argsort(-size, axis=1, kind="stable")[:, : min(NEAREST, len(cosines) - 1)]
+    return near, np.take_along_axis(cosines, near, axis=1)
+
+
+def _larger(null: np.ndarray, overlap: np.ndarray) -> list[float | None]:
+    """Return the per cent of random overlaps above each overlap, to one decimal.
+
+    0 and 100 mean exactly none and all of them. The value of a dead neuron is None.
+    """
+    count = len(null) - np.searchsorted(np.sort(null), overlap, side="right")
+    tenths = np.clip((1000 * count / len(null)).round(), np.sign(count), 999 + (count == len(null)))
+    return [
+        None if dead else value
+        for value, dead in zip((tenths / 10).tolist(), np.isnan(overlap), strict=True)
     ]
-    if rows.empty:
-        return ""
-    row: Any = rows.iloc[0]
-    return f" Spearman's rho with purity: {row.rho:.2f} ({row.low:.2f} to {row.high:.2f})."
+
+
+def card_details(folder: Results) -> dict[str, Details]:
+    """Return what the cards show for each model and dataset, by "model/dataset" as numbers.
+
+    The number after the last dataset is that of the general vocabulary.
+    """
+    details = {}
+    for number, model in enumerate(folder.models):
+        for place, dataset in enumerate([*folder.datasets, VOCABULARY]):
+            own = _details(*(folder.pair(schema, model, dataset) for schema in _SHOWN))
+            if own:
+                details[f"{number}/{place}"] = own
+    return details
+
+
+def _details(
+    examples: pd.DataFrame,
+    words: pd.DataFrame,
+    importance: pd.DataFrame,
+    classes: pd.DataFrame,
+    orders: pd.DataFrame,
+) -> Details:
+    """Return what the cards of a model show for one dataset, as lists over the neurons.
+
+    Returns:
+        ``most`` and ``least``: [image, name, activation as text] of each example; ``words``: [name,
+        score, score as text]; ``drop``, ``low`` and ``high``: accuracy lost without the neuron;
+        ``lost``: the loss and its interval as text; ``classes``: [name, recall lost as text];
+        ``orders``: all neurons by strategy, those that are kept first; ``names``: classes and
+        words, by number.
+    """
+    numbers: dict[str, int] = {}
+
+    def numbered(texts: Iterable[Any]) -> list[int]:
+        return [numbers.setdefault(str(text), len(numbers)) for text in texts]
+
+    parts: Details = {}
+    if len(examples):
+        near = examples[examples.place.abs() <= IMAGES].sort_values("place", key=abs)
+        for end, rows in (("most", near[near.place > 0]), ("least", near[near.place < 0])):
+            activations = [formats.plain(value, 4) for value in rows.activation]
+            parts[end] = _by_neuron(
+                rows.neuron, rows.image.to_list(), numbered(rows["class"]), activations
+            )
+    if len(words):
+        words = words[words.place <= _WORDS].sort_values("place")
+        scores = words.score.round(4).to_list()
+        shown = [formats.plain(score, 1) for score in scores]
+        parts["words"] = _by_neuron(words.neuron, numbered(words.word), scores, shown)
+    if len(importance):
+        importance = importance[importance.ablation == importance.ablation.iloc[0]]
+        importance = importance.sort_values("neuron")
+        columns = [importance[name].to_list() for name in ("accuracy_drop", "low", "high")]
+        parts |= dict(zip(("drop", "low", "high"), columns, strict=True))
+        texts = zip(*(map(formats.points, column) for column in columns), strict=True)
+        parts["lost"] = [[f"{drop} points", f"{low} to {high}"] for drop, low, high in texts]
+    if len(classes):
+        classes = classes[classes.ablation == classes.ablation.iloc[0]]
+        classes = classes.sort_values("recall_drop", key=lambda drop: -drop.abs(), kind="stable")
+        classes = classes.groupby("neuron").head(_CLASSES)
+        classes = classes.assign(text=[formats.points(drop, 0) for drop in classes.recall_drop])
+        classes = classes[classes.text != formats.points(0.0, 0)]
+        parts["classes"] = _by_neuron(classes.neuron, numbered(classes["class"]), classes.text)
+    if len(orders):
+        kept = orders.sort_values("place", kind="stable").groupby("strategy", sort=False)
+        parts["orders"] = {str(name): rows.neuron.to_list() for name, rows in kept}
+    return parts | {"names": [*numbers]} if parts else {}
+
+
+def _by_neuron(neurons: Iterable[Any], *columns: Iterable[Any]) -> list[list[Any]]:
+    """Collect the rows of each neuron, in their order; a row has one value of each column."""
+    numbers = [int(neuron) for neuron in neurons]
+    lists: list[list[Any]] = [[] for _ in range(max(numbers, default=-1) + 1)]
+    for neuron, row in zip(numbers, zip(*columns, strict=True), strict=True):
+        lists[neuron].append([*row])
+    return lists

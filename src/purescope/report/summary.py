@@ -1,114 +1,52 @@
-"""The answer in words: what the tests say of the claim, and what about half of the neurons keep.
+"""The top of the page: the question, the answer, and what the numbers rest on."""
 
-Beside it, in a few words each, what the numbers rest on: models, data, protocol, versions; and what
-is not there.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 from purescope import formats
 from purescope.formats import signed_points
-from purescope.looks import strategy_name
-from purescope.report.evidence import better
-from purescope.report.tables import groups
+from purescope.looks import Look, strategy_name
+from purescope.report.blocks import Answer, Figure, Section, groups, strategy_keys
+from purescope.report.charts import HALF, WIDE, curve_chart
+from purescope.report.curves import Curve, curve, drawn_values, in_words, rows_of
 from purescope.tables import schemas
 from purescope.tables.results import Results
 from purescope.tables.verdicts import Verdict, half_sentence
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What is found of one model; each part empty where the run does not tell.
-
-    Args:
-        word: the verdict's outcome.
-        claim: the verdict in one sentence.
-        half: how much accuracy about half of the neurons keeps, the best choice first: the page's
-            question.
-        evidence: the numbers behind the verdict.
-    """
-
-    word: str
-    claim: str
-    half: str
-    evidence: str
+def answer_section(folder: Results, looks: Sequence[Look]) -> Section:
+    """Show the verdict on each model, what half of its neurons keep, and its mean accuracy."""
+    means = {
+        str(model): mean
+        for model, points in groups(folder.rows(schemas.MEAN_POINTS), "model")
+        if (mean := curve(points, "accuracy"))
+    }
+    points = folder.rows(schemas.CURVE_POINTS)
+    accuracies = points[(points.metric == "accuracy") & (points.strategy != "full")]
+    datasets = {str(model): [*rows.dataset.unique()] for model, rows in groups(accuracies, "model")}
+    ordered = {model: means[model] for model in folder.models if model in means}
+    figures = _key_figures(ordered, datasets, looks)
+    return Section("answer", "Answer", "The answer", figures=figures, answers=answers(folder))
 
 
 def answers(folder: Results) -> list[Answer]:
-    """Two models against each other, and each that there is something to say of."""
-    sentence, differences = better(folder)
-    standings = folder.rows(schemas.STANDINGS)
-    found = [Answer("", sentence, "", differences)] if sentence else []
+    """Return the verdict on each model, and what half of its neurons keep."""
+    standings, results = folder.rows(schemas.STANDINGS), []
     for model in folder.models:
         half = half_sentence(standings[standings.model == model], strategy_name)
         verdict = folder.verdicts.get(model)
         if verdict:
-            found.append(Answer(verdict.overall.outcome, verdict.claim, half, _evidence(verdict)))
+            outcome = verdict.overall.outcome
+            results.append(Answer(outcome, verdict.claim, half, _evidence(verdict)))
         elif half:
-            found.append(Answer("", f"{model}:", half, ""))
-    return found + _of_layers(folder) + _of_training(folder)
-
-
-def _of_layers(folder: Results) -> list[Answer]:
-    """Where a tower begins and where it ends."""
-    table = folder.layers[folder.layers.space == "weights"] if len(folder.layers) else folder.layers
-    if table.empty:
-        return []
-    found = []
-    for model, part in groups(table, "model"):
-        ends = [(tower, rows.iloc[0], rows.iloc[-1]) for tower, rows in groups(part, "tower")]
-        told = [
-            f"in the {tower} tower from {first.relative_overlap:.2f} times ({first.kind}) to "
-            f"{last.relative_overlap:.2f} times ({last.kind})"
-            for tower, first, last in ends
-        ]
-        claim = f"{model}: the overlap of weights, against that of random neurons, goes {', '.join(told)}."
-        found.append(
-            Answer(
-                "",
-                claim,
-                "",
-                "1 is as random neurons of the same shape overlap; more is less pure.",
-            )
-        )
-    return found
-
-
-def _of_training(folder: Results) -> list[Answer]:
-    """The first step against the last."""
-    found = []
-    for model, part in groups(folder.track, "model") if len(folder.track) else ():
-        first, last = part.iloc[0], part.iloc[-1]
-        told = [
-            f"{tower} tower from {first[column]:.2f} to {last[column]:.2f} times"
-            for tower, column in (
-                ("image", "image_relative_overlap"),
-                ("text", "text_relative_overlap"),
-            )
-        ]
-        claim = (
-            f"{model}, step {first.step:,} to {last.step:,}: overlap, against that of random "
-            f"neurons, goes in the "
-            f"{', in the '.join(told)}."
-        )
-        gaps = [
-            f"on {dataset} {formats.percent(rows.iloc[0].accuracy)} to "
-            f"{formats.percent(rows.iloc[-1].accuracy)} % "
-            f"accuracy, highest purity minus random {formats.points(rows.iloc[0].gap_to_random)} "
-            f"to "
-            f"{formats.points(rows.iloc[-1].gap_to_random)} points"
-            for dataset, rows in groups(part[part.n > 0], "dataset")
-        ]
-        found.append(
-            Answer("", claim, f"From the first to the last: {'; '.join(gaps)}." if gaps else "", "")
-        )
-    return found
+            results.append(Answer("", f"{model}:", half))
+    return results
 
 
 def _evidence(verdict: Verdict) -> str:
-    """With true minus signs in its numbers, and every name as it is."""
+    """Return the evidence with true minus signs in its numbers, but not in names."""
     sentence, overall = verdict.evidence, verdict.overall
     for difference in map(str, (overall.over_random, overall.over_low, overall.low_over_random)):
         sentence = sentence.replace(f" is {difference}", f" is {formats.minus(difference)}", 1)
@@ -119,103 +57,149 @@ def _evidence(verdict: Verdict) -> str:
     return sentence
 
 
+def _key_figures(
+    means: Mapping[str, Curve], datasets: Mapping[str, list[str]], looks: Sequence[Look]
+) -> list[Figure]:
+    """Draw the accuracy of each model as the mean over its datasets, all on one scale.
+
+    Args:
+        means: the mean curve of each model, in the order of the run.
+        datasets: the datasets of each model.
+        looks: the looks of all strategies.
+    """
+    figures = []
+    shown = [look for look in looks if look.shown]
+    drawn = [
+        value
+        for mean in means.values()
+        for value in drawn_values(
+            [*rows_of(mean, shown), *(level for level in mean.levels if not level["below"])]
+        )
+    ]
+    for number, (model, mean) in enumerate(means.items()):
+        spec = curve_chart(
+            rows_of(mean, shown),
+            mean.levels,
+            shown,
+            at=None,
+            percent=True,
+            neurons=mean.neurons,
+            ticks=mean.ticks,
+            span=(min(drawn), max(drawn)),
+            width=WIDE if len(means) == 1 else HALF,
+            height=260,
+        )
+        names = datasets[model]
+        about = f"the mean over {len(names)} datasets" if len(names) > 1 else names[0]
+        alt = f"{model}, accuracy on {about} against neurons kept. {in_words(mean, shown)}"
+        keys, counts = strategy_keys(shown), mean.data["counts"]
+        figures.append(Figure(f"key-{number}", model, alt, spec, keys, counts=counts))
+    return figures
+
+
 def question(folder: Results) -> str:
-    """What a folder of its kind is about, in plain words."""
+    """Return the question that a folder of this kind answers, as the title of the page."""
     if schemas.RESULTS.name in folder.tables:
         return "Can half the embedding go, and does it matter which half?"
     if schemas.REPRODUCTION.name in folder.tables:
-        return "Do the published figures come out again?"
+        return "Can the published figures be reproduced?"
     if len(folder.track):
         return "What does training do to purity?"
-    return "How pure is every layer?" if len(folder.layers) else "How pure are the neurons?"
-
-
-def missing(folder: Results) -> list[str]:
-    """What a run of today writes and this folder has no file of; a table without rows was written
-    and lacks nothing.
-    """
-    if schemas.RESULTS.name not in folder.tables:
-        return []
-    wanted = {
-        "verdicts": "the verdict on each model",
-        "standings": "what half of the neurons keeps",
-        "neurons": "the neurons' overlaps against random ones",
-        "importance": "what is lost without each neuron",
-        "examples": "the images that each neuron answers to",
-        "words": "the class names and words closest to each neuron",
-        "confusions": "which classes are confused",
-        "orders": "which neurons each strategy keeps",
-        "class_importance": "what each class loses without a neuron",
-    }
-    return [
-        what for name, what in wanted.items() if not (folder.path / f"{name}.parquet").is_file()
-    ]
+    return "How pure is each layer?" if len(folder.layers) else "How pure are the neurons?"
 
 
 def title(folder: Results) -> str:
+    """Return the names of the models, as the subtitle of the page."""
     others = (table for table in (folder.layers, folder.track) if len(table))
     models = folder.models or [str(name) for table in others for name in table.model.unique()]
-    models = list(dict.fromkeys(models)) or ["Beside the published figures"]
+    models = list(dict.fromkeys(models)) or ["Comparison with the published figures"]
     return ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
 
 
+_WANTED = {
+    "verdicts": "the verdict on each model",
+    "standings": "what half of the neurons keep",
+    "neurons": "the overlaps of the neurons and of random neurons",
+    "importance": "what is lost without each neuron",
+    "examples": "the images that activate each neuron",
+    "words": "the class names and words closest to each neuron",
+    "confusions": "which classes are confused",
+    "orders": "which neurons each strategy keeps",
+    "class_importance": "what each class loses without a neuron",
+}
+
+
+def missing(folder: Results) -> list[str]:
+    """Return what a run of today writes and this folder has no file of.
+
+    A table without rows was written, so it is not missing.
+    """
+    if schemas.RESULTS.name not in folder.tables:
+        return []
+    return [
+        about for name, about in _WANTED.items() if not (folder.path / f"{name}.parquet").is_file()
+    ]
+
+
 def facts(folder: Results) -> list[tuple[str, list[str]]]:
-    """What the numbers rest on, a name and its values each."""
-    found = [
-        ("Models", _models(folder)),
-        ("Data", _data(folder)),
-        ("Protocol", _protocol(folder)),
-        ("Run", _run(folder)),
+    """Return what the numbers rest on: models, data, protocol and run, each with its facts."""
+    results, layers, track = folder.rows(schemas.RESULTS), folder.layers, folder.track
+    manifest = folder.manifest
+    settings = manifest.get("settings", {})
+    models = _models(manifest.get("models", []), layers, track) or folder.models
+    protocol = _protocol(results, settings) if len(results) else _training_facts(settings, track)
+    facts = [
+        ("Models", models),
+        ("Data", _data(track if len(track) else results, layers)),
+        ("Protocol", protocol),
+        ("Run", _run(manifest)),
     ]
-    return [(name, values) for name, values in found if values]
+    return [(name, values) for name, values in facts if values]
 
 
-def _models(folder: Results) -> list[str]:
-    if folder.manifest.get("models"):
+def _models(
+    entries: list[Mapping[str, Any]], layers: pd.DataFrame, track: pd.DataFrame
+) -> list[str]:
+    """Return one fact for each model; `entries` are those of the manifest."""
+    if entries:
+        named = [(str(entry.get("label")), entry) for entry in entries]
         return [
-            f"{one.get('label')}: {str(one.get('spec')).removeprefix(str(one.get('label')) + '=')}"
-            + (f", weights {str(one['weights'])[:12]}" if "weights" in one else "")
-            for one in folder.manifest["models"]
+            f"{label}: {str(entry.get('spec')).removeprefix(f'{label}=')}"
+            + (f", weights {str(entry['weights'])[:12]}" if "weights" in entry else "")
+            for label, entry in named
         ]
-    if len(folder.track):
+    if len(track):
         return [
-            f"{model}: {part.step.nunique():,} checkpoints, step {part.step.min():,} to "
-            f"{part.step.max():,}, "
-            f"{part.neurons.iloc[-1]:,} neurons"
-            for model, part in groups(folder.track, "model")
+            f"{model}: {rows.step.nunique():,} checkpoints, step {rows.step.min():,} to "
+            f"{rows.step.max():,}, {rows.neurons.iloc[-1]:,} neurons"
+            for model, rows in groups(track, "model")
         ]
-    if len(folder.layers):
-        return [
-            f"{model}: {part.name.nunique():,} layers in {part.tower.nunique()} towers"
-            for model, part in groups(folder.layers, "model")
-        ]
-    return folder.models
-
-
-def _data(folder: Results) -> list[str]:
-    seen = folder.track if len(folder.track) else folder.rows(schemas.RESULTS)
-    said = [
-        f"{name}: {part.n.iloc[-1]:,} images, {part.classes.iloc[-1]:,} classes"
-        for name, part in groups(seen[seen.n > 0] if len(seen) else seen, "dataset")
+    return [
+        f"{model}: {rows.name.nunique():,} layers in {rows.tower.nunique()} towers"
+        for model, rows in (groups(layers, "model") if len(layers) else ())
     ]
-    layers = folder.layers
+
+
+def _data(measured: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
+    """Return one fact for each dataset."""
+    facts = [
+        f"{name}: {rows.n.iloc[-1]:,} images, {rows.classes.iloc[-1]:,} classes"
+        for name, rows in groups(measured[measured.n > 0] if len(measured) else measured, "dataset")
+    ]
     if len(layers):
         images = layers[(layers.space != "weights") & (layers.tower == "image")]
-        said += [
-            f"{name}: activations of {part.width.iloc[0]:,} images"
-            for name, part in groups(images, "dataset")
+        facts += [
+            f"{name}: activations of {rows.width.iloc[0]:,} images"
+            for name, rows in groups(images, "dataset")
         ]
-    return said
+    return facts
 
 
-def _protocol(folder: Results) -> list[str]:
-    results, settings = folder.rows(schemas.RESULTS), folder.manifest.get("settings", {})
-    if results.empty:
-        return _facts_of_training(settings) if len(folder.track) else []
+def _protocol(results: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
     first = results.iloc[0]
     draws = int(results.draw[results.strategy == "random"].nunique())
     ks = sorted(results.k[results.strategy != "full"].unique().tolist())
-    said = [
+    facts = [
         f"protocol {first.protocol}",
         f"purity of {first.space}"
         + ("" if first.measure == "l1" else f", measure {first.measure}")
@@ -226,26 +210,30 @@ def _protocol(folder: Results) -> list[str]:
         + (f" from seed {settings['seed']}" if "seed" in settings else ""),
     ]
     if "resamples" in settings:
-        said.append(f"{settings['resamples']:,} bootstrap resamples")
-    return said
+        facts.append(f"{settings['resamples']:,} bootstrap resamples")
+    return facts
 
 
-def _facts_of_training(settings: Mapping[str, Any]) -> list[str]:
+def _training_facts(settings: Mapping[str, Any], track: pd.DataFrame) -> list[str]:
     known = {
         "protocol": "protocol {}",
         "space": "purity of {}",
         "draws": "{} random orders",
-        "seed": "from seed {}",
+        "seed": "seed {}",
     }
-    return [words.format(settings[name]) for name, words in known.items() if name in settings]
-
-
-def _run(folder: Results) -> list[str]:
-    manifest = folder.manifest
-    versions = [f"{name} {number}" for name, number in manifest.get("versions", {}).items()]
-    when = [
-        f"{word} {str(manifest[word])[:16].replace('T', ' ')}"
-        for word in ("started", "finished")
-        if word in manifest
+    return [
+        words.format(settings[name])
+        for name, words in known.items()
+        if name in settings and len(track)
     ]
-    return when + ([", ".join(versions)] if versions else [])
+
+
+def _run(manifest: Mapping[str, Any]) -> list[str]:
+    """Return when the run started and finished, and the versions of the libraries."""
+    versions = [f"{name} {number}" for name, number in manifest.get("versions", {}).items()]
+    times = [
+        f"{event} {str(manifest[event])[:16].replace('T', ' ')}"
+        for event in ("started", "finished")
+        if event in manifest
+    ]
+    return times + ([", ".join(versions)] if versions else [])

@@ -255,7 +255,7 @@ def _write_cosines(models: Sequence[Model], folder: Path) -> None:
 
 
 def _figures(results: pd.DataFrame, folder: Path) -> None:
-    from purescope.plots.panels import write_figures
+    from purescope.plots.folder import write_figures
 
     write_figures(results, folder)
 

@@ -3,8 +3,8 @@ root.className = "js";
 try {
   const theme = localStorage.getItem("purescope-theme");
   if (theme) root.dataset.theme = theme;
-} catch { /* a browser that keeps nothing for files */ }
-// Until the page's script has run, an error leaves the page as it is without scripts.
+} catch { /* the browser stores nothing for files */ }
+// An error before the end of the page's script turns the page back into the one without scripts.
 window.plainPage = () => {
   root.className = "";
   document.querySelector(".failed")?.removeAttribute("hidden");

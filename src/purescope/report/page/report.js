@@ -1,7 +1,9 @@
-// What is chosen stands in `state`, and in the address; `show` brings the page in line with it.
+// `state` and the address hold the reader's choices; `show` updates the page to them. The script
+// formats no numbers: all texts with numbers come from the page's data.
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const data = read("data");
-data.details = await unpacked("details"); // what the cards say
+// The texts of the cards by "model/dataset", and the tables at each k as HTML with escaped names.
+const { tables, neurons: neuronTexts, ...details } = await unpacked("details");
 const charts = read("charts");
 const by = (id) => document.getElementById(id);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -11,7 +13,7 @@ async function unpacked(id) {
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
 }
 
-/** An element: its attributes, and its children as elements or as text, never as markup. */
+/** Make an element with attributes and children; children are elements or text, never markup. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -22,41 +24,10 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Numbers, written as the still page writes them.
-const MINUS = "\u2212", NONE = "–";
-const none = (value) => value === null || value === undefined || Number.isNaN(value);
-const written = (text) => text.replaceAll("-", MINUS);
-/** To so many decimals; of two as near the even one, as Python has it, where toFixed takes the larger. */
-function fixed(value, digits) {
-  const scaled = Math.abs(value) * 10 ** digits;
-  const tie = scaled % 1 === 0.5 && Number.isInteger(value * 2 ** (digits + 1));
-  return tie && Math.floor(scaled) % 2 === 0 ? (Math.sign(value) * Math.floor(scaled) / 10 ** digits).toFixed(digits) : value.toFixed(digits);
-}
-const plain = (value, digits = 3) => none(value) ? NONE : written(fixed(value, digits));
-const percent = (value, digits = 1) => none(value) ? NONE : written(fixed(100 * value, digits));
-function points(value, digits = 2) {
-  if (none(value)) return NONE;
-  const text = fixed(Math.abs(100 * value), digits);
-  return (/[1-9]/.test(text) ? (value < 0 ? MINUS : "+") : "") + text;
-}
-function short(value, digits = 3) {
-  if (none(value)) return NONE;
-  const size = Math.abs(value);
-  if (size >= 1000) return written(Math.round(value).toLocaleString("en"));
-  const places = size ? digits - 1 - Math.floor(Math.log10(size)) : 0;
-  return written(String(Number(fixed(value, Math.max(0, places)))));
-}
-/** How an overlap stands among those of random neurons: `purer` of _numbers.py. */
-function purer(below) {
-  if (none(below)) return "";
-  if (below === 0 || below === 100) return `${below ? "less" : "more"} overlap than every random neuron`;
-  const digits = below >= 1 && below <= 99 ? 0 : 1;
-  return `less overlap than ${(Math.floor(below * 10 ** digits + 0.5) / 10 ** digits).toFixed(digits)} % of random neurons`;
-}
-const measure = (value, metric) => metric === "silhouette" ? plain(value) : percent(value);
+const MINUS = "\u2212";
 
 // The state, and the address that holds it.
-const state = { ...data.chosen, shown: data.strategies.filter((one) => one[2]).map((one) => one[0]), neuron: null };
+const state = { ...data.chosen, shown: data.strategies.filter(([, , shown]) => shown).map(([name]) => name), neuron: null };
 
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
@@ -66,7 +37,7 @@ function readAddress() {
   state.dataset = at(data.datasets, given.get("data")) ?? state.dataset;
   if (data.metrics.some(([name]) => name === given.get("metric"))) state.metric = given.get("metric");
   if (Number(given.get("k")) > 0) state.k = Number(given.get("k"));
-  if (given.has("kept")) state.shown = given.get("kept").split(",").filter((name) => data.strategies.some((one) => one[0] === name));
+  if (given.has("kept")) state.shown = given.get("kept").split(",").filter((name) => data.strategies.some(([known]) => known === name));
   if (/^\d+$/.test(given.get("neuron") ?? "")) state.neuron = Number(given.get("neuron"));
 }
 
@@ -86,18 +57,19 @@ const pair = (dataset = state.dataset) => `${state.model}/${dataset}`;
 const curve = (dataset = state.dataset, metric = state.metric) => data.curves[`${pair(dataset)}/${metric}`];
 const ks = () => [...new Set((curve() ?? anyCurve())?.rows.map((row) => row.k) ?? [])].sort((a, b) => a - b);
 const anyCurve = () => Object.entries(data.curves).find(([key]) => key.startsWith(pair() + "/"))?.[1];
-const strategyLabel = (name) => data.strategies.find((one) => one[0] === name)?.[1] ?? name;
-const metricLabel = (name) => data.metrics.find((one) => one[0] === name)?.[1] ?? name;
+const countText = (k) => (curve() ?? anyCurve()).counts[k];
+const strategyLabel = (name) => data.strategies.find(([known]) => known === name)?.[1] ?? name;
+const metricLabel = (name) => data.metrics.find(([known]) => known === name)?.[1] ?? name;
 
-// Charts: the still picture stays until the live one is drawn.
+// Charts: the still picture stays until the live chart is drawn.
 const views = new Map();
 
-/** Keep as much height free as the picture needs, so that nothing moves when it is drawn. */
+/** Reserve the height of the picture, so that nothing moves when the chart is drawn. */
 function reserve(box, picture) {
   if (picture) box.style.setProperty("--drawn", `${Math.ceil(picture.viewBox.baseVal.height)}px`);
 }
 
-const ERRORS = 1; // a layer without rows, as when a strategy is switched off, is no matter
+const ERRORS = 1; // log errors only: a layer without rows, as of a hidden strategy, is fine
 
 async function draw(box, spec) {
   const target = make("div", { class: "live" });
@@ -109,42 +81,37 @@ async function draw(box, spec) {
   return view;
 }
 
-/** The view of a box, drawn when the box comes near the window. */
+/** Run an action once, when the box comes near the window. */
 function whenNear(box, action) {
-  const seen = new IntersectionObserver((entries) => {
+  const observer = new IntersectionObserver((entries) => {
     if (entries.some((entry) => entry.isIntersecting)) {
-      seen.disconnect();
+      observer.disconnect();
       action();
     }
   }, { rootMargin: "400px" });
-  seen.observe(box);
+  observer.observe(box);
 }
 
-/** What the pointer meets: for each k all that is drawn there, in words. */
-function hoverRows(rows, levels, metric) {
-  const unit = metric === "silhouette" ? "" : " %";
-  const places = [...new Set(rows.map((row) => row.k))].sort((a, b) => a - b);
-  return places.map((k, at) => {
-    const told = { title: `${k.toLocaleString("en")} neurons kept` };
+/** Return the tooltip of each k, with all values at this k, and the range of the pointer. */
+function hoverRows(rows, levels, counts) {
+  const ks = [...new Set(rows.map((row) => row.k))].sort((a, b) => a - b);
+  return ks.map((k, at) => {
+    const text = { title: `${counts[k]} neurons kept` };
     for (const row of rows.filter((each) => each.k === k)) {
-      const ends = none(row.low) ? "" : ` (${measure(row.low, metric)} to ${measure(row.high, metric)})`;
-      told[strategyLabel(row.strategy) + (row.strategy === "random" ? ", median" : "")] = `${measure(row.value, metric)}${unit}${ends}`;
+      const label = strategyLabel(row.strategy) + (row.strategy === "random" ? ", median" : "");
+      text[label] = row.text + (row.range && ` (${row.range})`);
     }
-    for (const level of levels) told[level.name] = `${measure(level.value, metric)}${unit}`;
-    return { from: at ? (places[at - 1] + k) / 2 : null, to: at < places.length - 1 ? (k + places[at + 1]) / 2 : null, told };
+    for (const level of levels) text[level.name] = level.text;
+    return { from: at ? (ks[at - 1] + k) / 2 : null, to: at < ks.length - 1 ? (k + ks[at + 1]) / 2 : null, text };
   });
 }
 
-function rowsOf(one) {
-  return one.rows.filter((row) => state.shown.includes(row.strategy));
-}
+const shownRows = (curve) => curve.rows.filter((row) => state.shown.includes(row.strategy));
 
-function described(one, metric) {
-  const unit = metric === "silhouette" ? "" : " %";
-  const here = rowsOf(one).filter((row) => row.k === state.k);
-  const told = here.map((row) => `${strategyLabel(row.strategy)} ${measure(row.value, metric)}${unit}`);
-  const full = one.full.value === undefined ? "" : `All ${one.neurons} neurons: ${measure(one.full.value, metric)}${unit}. `;
-  return `${metricLabel(metric)}. ${full}At ${state.k}: ${told.join(", ")}.`;
+/** Describe a curve at the chosen k, for readers who do not see the chart. */
+function described(curve) {
+  const values = shownRows(curve).filter((row) => row.k === state.k).map((row) => `${strategyLabel(row.strategy)} ${row.text}`);
+  return `${metricLabel(state.metric)}. ${curve.full && `${curve.full} `}At ${state.k}: ${values.join(", ")}.`;
 }
 
 async function refresh(view, rows, settings = {}) {
@@ -158,13 +125,12 @@ let exploring = null;
 async function showExplorer() {
   const box = document.querySelector('[data-chart="explorer"]');
   if (!box) return;
-  const one = curve();
-  by("explorer-title").textContent = `${data.models[state.model]} on ${data.datasets[state.dataset]}`;
-  by("explorer-note").textContent = one
-    ? `${metricLabel(state.metric)}; ${one.images.toLocaleString("en")} images, ${one.classes.toLocaleString("en")} classes. Bars: 95 % intervals over images. Grey: median of the random orders, 5 to 95 % of them, and all.`
-    : `${metricLabel(state.metric)} was not measured here.`;
-  const rows = one ? rowsOf(one) : [];
-  box.setAttribute("aria-label", `${by("explorer-title").textContent}. ${one ? described(one, state.metric) : "Nothing was measured."}`);
+  const own = curve();
+  const title = `${data.models[state.model]} on ${data.datasets[state.dataset]}`;
+  const note = by("explorer-note");
+  by("explorer-title").textContent = title;
+  note.textContent = own ? `${metricLabel(state.metric)}; ${own.size}. ${note.dataset.note}` : `${metricLabel(state.metric)} was not measured here.`;
+  box.setAttribute("aria-label", `${title}. ${own ? described(own) : "Nothing was measured."}`);
   exploring ??= draw(box, charts.explorer.spec).then((view) => {
     view.addEventListener("click", (event) => {
       const x = view.scale("x").invert(window.vegaX?.(event, view) ?? event.offsetX - view.origin()[0]);
@@ -174,9 +140,14 @@ async function showExplorer() {
     return view;
   });
   const view = await exploring;
-  const levels = one?.levels ?? [];
-  await refresh(view, { curves: rows, levels, chosen: [{ k: state.k }], hover: hoverRows(rows, levels, state.metric) }, { percent: state.metric !== "silhouette", ticks: one?.ticks ?? [] });
+  const rows = own ? chartRows(own) : { curves: [], levels: [], chosen: [{ k: state.k }], hover: [] };
+  await refresh(view, rows, { percent: state.metric !== "silhouette", ticks: own?.ticks ?? [] });
 }
+
+/** Return all rows that a chart of a curve draws. */
+const chartRows = (curve) => ({
+  curves: shownRows(curve), levels: curve.levels, chosen: [{ k: state.k }], hover: hoverRows(shownRows(curve), curve.levels, curve.counts),
+});
 
 const panels = new Map();
 
@@ -201,23 +172,19 @@ function showPanels() {
   panels.forEach((panel, at) => fillPanel(at, panel));
 }
 
-const panelRows = (one) => ({
-  curves: rowsOf(one), levels: one.levels, chosen: [{ k: state.k }], hover: hoverRows(rowsOf(one), one.levels, state.metric),
-});
-
-function smallSpec(one) {
+function smallSpec(curve) {
   const first = Object.keys(charts).find((name) => name.startsWith("panel-"));
-  return { ...charts[first].spec, datasets: panelRows(one) };
+  return { ...charts[first].spec, datasets: chartRows(curve) };
 }
 
 async function fillPanel(at, panel) {
-  const one = curve(at);
-  panel.figure.hidden = !one;
+  const own = curve(at);
+  panel.figure.hidden = !own;
   panel.figure.classList.toggle("current", at === state.dataset);
-  if (!one) return;
-  panel.chart.setAttribute("aria-label", `${data.models[state.model]} on ${data.datasets[at]}. ${described(one, state.metric)}`);
+  if (!own) return;
+  panel.chart.setAttribute("aria-label", `${data.models[state.model]} on ${data.datasets[at]}. ${described(own)}`);
   panel.view ??= panel.draw?.();
-  if (panel.view) await refresh(await panel.view, panelRows(one), { percent: state.metric !== "silhouette", ticks: one.few });
+  if (panel.view) await refresh(await panel.view, chartRows(own), { percent: state.metric !== "silhouette", ticks: own.few });
 }
 
 function drawRest() {
@@ -241,19 +208,17 @@ function drawRest() {
 
 function chosenRows(name) {
   const { curves, levels } = charts[name].spec.datasets;
-  if (curves) return { hover: hoverRows(curves, levels, "accuracy") };
+  if (curves) return { hover: hoverRows(curves, levels, charts[name].counts) };
   if (!name.startsWith("importance-")) return charts[name].choices?.[pair()] ?? {};
   const model = name.split("-")[1];
-  const found = data.neurons[model];
-  const of = data.details[`${model}/${state.dataset}`];
-  if (!of?.drop) return {};
-  const rows = {
-    neurons: of.drop.map((drop, neuron) => ({
-      neuron, rank: found.rank[neuron], total_overlap: found.total_overlap[neuron], accuracy_drop: drop, low: of.low[neuron], high: of.high[neuron],
-    })).filter((row) => row.total_overlap !== null).sort((a, b) => a.total_overlap - b.total_overlap),
-  };
-  const chosen = rows.neurons.filter((row) => row.neuron === state.neuron && Number(model) === state.model);
-  return { ...rows, chosen: chosen.length ? chosen : rows.neurons.slice(0, 1) };
+  const { rank, total_overlap } = neuronTexts[model];
+  const { drop, low, high } = details[`${model}/${state.dataset}`] ?? {};
+  if (!drop) return {};
+  const rows = drop.map((accuracy_drop, neuron) => ({
+    neuron, rank: rank[neuron], total_overlap: total_overlap[neuron], accuracy_drop, low: low[neuron], high: high[neuron],
+  })).filter((row) => row.total_overlap !== null).sort((a, b) => a.total_overlap - b.total_overlap);
+  const chosen = rows.filter((row) => row.neuron === state.neuron && Number(model) === state.model);
+  return { neurons: rows, chosen: chosen.length ? chosen : rows.slice(0, 1) };
 }
 
 async function showChoices() {
@@ -265,64 +230,36 @@ async function showChoices() {
   }
 }
 
-/** The heading of a chart that follows the choice, and the text that stands for it, say what it shows now. */
+/** Name the choice in the heading and the description of a chart that follows it. */
 function nameChoice(name) {
-  const single = name.startsWith("importance-");
+  const importance = name.startsWith("importance-");
   const heading = by(name)?.querySelector("h3");
-  if (!heading || !(single || charts[name].choices)) return;
+  if (!heading || !(importance || charts[name].choices)) return;
+  const dataset = data.datasets[state.dataset];
   heading.dataset.title ??= heading.textContent;
-  heading.textContent = `${heading.dataset.title}, ${single ? "" : `${data.models[state.model]} `}on ${data.datasets[state.dataset]}`;
-  const { neurons: rows = [] } = single ? chosenRows(name) : {};
+  heading.textContent = `${heading.dataset.title}, ${importance ? "" : `${data.models[state.model]} `}on ${dataset}`;
+  const { neurons: rows = [] } = importance ? chosenRows(name) : {};
   if (!rows.length) return;
+  const model = name.split("-")[1];
   const most = rows.reduce((best, row) => row.accuracy_drop > best.accuracy_drop ? row : best);
   const costly = rows.filter((row) => row.accuracy_drop < 0).length;
   document.querySelector(`[data-chart="${name}"]`).setAttribute("aria-label",
-    `${data.models[name.split("-")[1]]} on ${data.datasets[state.dataset]}: accuracy lost without each of ${rows.length} neurons against its overlap. ` +
-    `Most is lost without neuron ${most.neuron}, ${points(most.accuracy_drop)} points; ${costly} neurons cost accuracy.`);
+    `${data.models[model]} on ${dataset}: accuracy lost without each of ${rows.length} neurons against its overlap. ` +
+    `Most is lost without neuron ${most.neuron}, ${details[`${model}/${state.dataset}`].lost[most.neuron][0]}; ${costly} neurons cost accuracy.`);
 }
 
-// At this k.
+// The table at the chosen k.
 function showTable() {
   const box = by("at");
   if (!box) return;
-  const metrics = data.metrics.map(([name]) => name).filter((name) => curve(state.dataset, name));
-  const tested = data.differences[pair()] ?? {};
-  const rows = [...data.strategies.map((one) => one[0]).filter((name) => state.shown.includes(name)), "full"].map((strategy) => {
-    const cells = [[strategy === "full" ? "all neurons" : strategyLabel(strategy), strategy]];
-    for (const metric of metrics) {
-      const one = curve(state.dataset, metric);
-      const row = strategy === "full" ? one.full : one.rows.find((each) => each.strategy === strategy && each.k === state.k) ?? {};
-      cells.push([measure(row.value, metric), row.value]);
-      if (metric === "accuracy") cells.push(interval(row.low, row.high, percent));
-    }
-    const [difference, low, high, p, holm] = tested[`${strategy}/${state.k}`] ?? [];
-    cells.push([points(difference), difference], interval(low, high, points), [short(p, 2), p], [short(holm, 2), holm]);
-    return cells;
-  });
-  const headings = ["Kept"];
-  const guessed = metrics.map((metric) => [metric, curve(state.dataset, metric).chance]).filter(([, chance]) => !none(chance));
-  if (guessed.length) {
-    const chance = new Map(guessed);
-    rows.push([["chance", "chance"], ...metrics.flatMap((metric) => [[measure(chance.get(metric), metric), chance.get(metric)],
-      ...(metric === "accuracy" ? [[NONE, null]] : [])]), ...Array(4).fill([NONE, null])]);
-  }
-  for (const metric of metrics) {
-    headings.push(metricLabel(metric) + (metric === "silhouette" ? "" : ", %"));
-    if (metric === "accuracy") headings.push("95 % interval");
-  }
-  headings.push("Minus random", "95 % interval", "p", "p (Holm)");
-  const numeric = headings.map((text, place) => place > 0 && text !== "95 % interval");
-  const exported = ["strategy", ...metrics.flatMap((name) => name === "accuracy" ? [name, "accuracy_low accuracy_high"] : [name]),
-    "minus_random", "minus_random_low minus_random_high", "p", "p_holm"];
-  box.querySelector("caption span").textContent = `${data.models[state.model]} on ${data.datasets[state.dataset]}, ${state.k.toLocaleString("en")} neurons kept`;
-  box.querySelector("thead tr").replaceChildren(...headings.map((text, place) => make("th", { scope: "col", class: numeric[place] ? "number" : null, "data-name": exported[place] }, text)));
-  box.querySelector("tbody").replaceChildren(...rows.map((cells) => make("tr", {}, cells.map(([shown, value], place) =>
-    make(place ? "td" : "th", { scope: place ? null : "row", class: numeric[place] ? "number" : null, "data-value": none(value) ? "" : String(value) }, shown)))));
+  const here = tables[pair()];
+  const [caption, rows] = here[state.k] ?? [`${data.models[state.model]} on ${data.datasets[state.dataset]} was not measured`, ""];
+  box.querySelector("caption span").textContent = caption;
+  box.querySelector("thead tr").innerHTML = here.headings;
+  box.querySelector("tbody").innerHTML = rows;
+  const hidden = new Set(data.strategies.map(([name]) => name).filter((name) => !state.shown.includes(name)));
+  for (const row of all("tbody tr", box)) if (hidden.has(row.cells[0].dataset.value)) row.remove();
   makeSortable(box);
-}
-
-function interval(low, high, show) {
-  return none(low) ? [NONE, null] : [`${show(low)} to ${show(high)}`, `${low} ${high}`];
 }
 
 function showConfusions() {
@@ -333,62 +270,62 @@ function showConfusions() {
     const pairs = here[`${name}/${state.k}`];
     const swatch = document.querySelector(`input[name="strategy"][value="${CSS.escape(name)}"]`)?.parentElement.querySelector("svg")?.cloneNode(true);
     return make("div", {}, make("h4", {}, swatch, strategyLabel(name)),
-      pairs.length ? make("ul", {}, pairs.map(([truth, predicted, full, then]) => make("li", {},
-        make("b", { class: then > full ? "more" : "less" }, `${then > full ? "+" : MINUS}${Math.abs(then - full)}`),
-        make("span", {}, `${truth} → ${predicted}`), make("small", {}, `${full} → ${then}`)))) : make("p", { class: "note" }, "No pair changes."));
+      pairs.length ? make("ul", {}, pairs.map(([truth, predicted, full, count]) => make("li", {},
+        make("b", { class: count > full ? "more" : "less" }, `${count > full ? "+" : MINUS}${Math.abs(count - full)}`),
+        make("span", {}, `${truth} → ${predicted}`), make("small", {}, `${full} → ${count}`)))) : make("p", { class: "note" }, "No pair of classes changes."));
   });
-  box.replaceChildren(...(lists.length ? lists : [make("p", { class: "note" }, "Counted for the highest and lowest purity and the first random order.")]));
+  box.replaceChildren(...(lists.length ? lists : [make("p", { class: "note" }, "Only highest purity, lowest purity and the first random order are counted.")]));
 }
 
-/** The neurons that each strategy keeps at this k, to be copied. */
+/** Offer a copy of the neurons that each strategy keeps at this k. */
 function showTake() {
   const box = by("take");
-  const orders = data.details[pair()]?.orders ?? {};
+  const orders = details[pair()]?.orders ?? {};
   const names = state.shown.filter((name) => name in orders);
   if (!box) return;
   box.hidden = !names.length;
   by("takes").replaceChildren(...names.map((name) => {
-    const what = `${state.k.toLocaleString("en")} of ${strategyLabel(name)}`;
+    const label = `${countText(state.k)} of ${strategyLabel(name)}`;
     const kept = JSON.stringify(orders[name].slice(0, state.k));
-    return make("button", { type: "button", click: () => copy(kept, by("taken"), `Indices of the ${what} copied`) }, `Copy the ${what}`);
+    return make("button", { type: "button", click: () => copy(kept, by("taken"), `Indices of the ${label} copied`) }, `Copy the ${label}`);
   }));
 }
 
 // One neuron.
-const neurons = () => data.neurons[state.model];
+const neurons = () => neuronTexts[state.model];
 
 const shownNeuron = () => Math.min(state.neuron ?? neurons().rank.indexOf(1), neurons().rank.length - 1);
 
 function showNeuron() {
   const finder = by("finder");
   if (!finder) return;
-  const found = neurons();
-  finder.hidden = !found;
-  if (!found) return;
-  by("card").replaceChildren(cardOf(found, shownNeuron()));
+  const own = neurons();
+  finder.hidden = !own;
+  if (!own) return;
+  by("card").replaceChildren(cardOf(own, shownNeuron()));
 }
 
-// What is in the search field, if not the number of the neuron that is shown.
+// The text in the search field, unless it is the number of the shown neuron.
 let sought = "";
-const FOUND = 12; // neurons, at most
+const MATCHES = 12; // listed neurons, at most
 const plainly = (text) => text.normalize("NFD").replaceAll(/\p{M}/gu, "").toLowerCase();
 
 /**
- * The neurons that have the text in one of their closest words or classes: neuron, name, of what, score. First where it
- * is the name, then where it is a word of it, then where it is part of one; and then by score.
+ * Find the neurons with the text in one of their closest words or classes: neuron, name, its source and its score.
+ * Names that equal the text come first, then names with it as a word, then names with it as part of a word; each by score.
  */
 function search(text) {
   const best = new Map();
   const wanted = plainly(text);
   const nearness = (name) => name === wanted ? 3 : name.split(/[^\p{L}\p{N}]+/u).includes(wanted) ? 2 : name.includes(wanted) ? 1 : 0;
   const better = (a, b) => b.near - a.near || b.score - a.score || a.neuron - b.neuron;
-  for (const [at, of] of [...data.datasets, "words"].entries()) {
-    const { names = [], words = [] } = data.details[pair(at)] ?? {};
+  for (const [at, source] of [...data.datasets, "words"].entries()) {
+    const { names = [], words = [] } = details[pair(at)] ?? {};
     const fits = names.map((name) => nearness(plainly(name)));
     words.forEach((closest, neuron) => {
-      for (const [word, score] of closest) {
-        const one = { neuron, name: names[word], of, score, near: fits[word] };
-        if (one.near && (!best.has(neuron) || better(one, best.get(neuron)) < 0)) best.set(neuron, one);
+      for (const [word, score, scoreText] of closest) {
+        const match = { neuron, name: names[word], source, score, scoreText, near: fits[word] };
+        if (match.near && (!best.has(neuron) || better(match, best.get(neuron)) < 0)) best.set(neuron, match);
       }
     });
   }
@@ -399,20 +336,20 @@ function showFound() {
   if (!by("finder") || !neurons()) return;
   if (sought === "" && document.activeElement !== by("neuron")) by("neuron").value = shownNeuron();
   const number = /^[-+]?\d+([.,]\d*)?$/.test(sought);
-  const found = sought && !number ? search(sought) : [];
+  const matches = sought && !number ? search(sought) : [];
   by("neuron").setAttribute("aria-invalid", String(number));
   by("found-said").textContent = !sought ? ""
     : number ? `There is no neuron ${sought}, only 0 to ${neurons().rank.length - 1}. Still shown: neuron ${shownNeuron()}.`
-    : !found.length ? `Nothing found: no neuron with “${sought}” in a closest word or class.`
-    : `${found.length} ${found.length === 1 ? "neuron" : "neurons"} with “${sought}” in a closest word or class${found.length > FOUND ? `; the ${FOUND} closest` : ""}:`;
+    : !matches.length ? `Nothing found: no neuron with “${sought}” in a closest word or class.`
+    : `${matches.length} ${matches.length === 1 ? "neuron" : "neurons"} with “${sought}” in a closest word or class${matches.length > MATCHES ? `; the ${MATCHES} closest` : ""}:`;
   const held = by("found").contains(document.activeElement);
-  by("found").replaceChildren(...found.slice(0, FOUND).map(({ neuron, name, of, score }) => make("li", {},
+  by("found").replaceChildren(...matches.slice(0, MATCHES).map(({ neuron, name, source, scoreText }) => make("li", {},
     make("button", { type: "button", "aria-current": neuron === shownNeuron() ? "true" : null, click: () => change({ neuron }, "found") },
-      `neuron ${neuron}: ${name} (${of}) `, make("small", {}, plain(score, 1))))));
+      `neuron ${neuron}: ${name} (${source}) `, make("small", {}, scoreText)))));
   if (held) (by("found").querySelector("[aria-current]") ?? by("neuron")).focus();
 }
 
-/** Bring the page in line with the search field. */
+/** Update the page to the search field. */
 function seek(text) {
   const number = /^\d+$/.test(text) && Number(text) < neurons().rank.length;
   sought = number ? "" : text;
@@ -420,7 +357,7 @@ function seek(text) {
   else show();
 }
 
-/** From the field to the list below it, through it, and back. */
+/** Move the focus with the arrow keys between the search field and the list below it. */
 function walkFound(event) {
   const stops = [by("neuron"), ...all("#found button")];
   const at = stops.indexOf(document.activeElement);
@@ -439,64 +376,65 @@ function walkFound(event) {
   event.preventDefault();
 }
 
-function cardOf(found, neuron) {
-  const vocabulary = data.details[pair(data.datasets.length)];
+/** Build the whole card of a neuron; the short cards of the page have the same texts. */
+function cardOf(own, neuron) {
+  const vocabulary = details[pair(data.datasets.length)];
   const words = vocabulary?.words?.[neuron] ?? [];
   return make("article", { class: "card large", id: "card-shown", tabindex: "-1" },
-    make("header", {}, make("h4", {}, `Neuron ${neuron}`), make("p", {}, `rank ${found.rank[neuron]} of ${found.rank.length}, ${data.models[state.model]}`)),
-    make("dl", { class: "towers" }, ["image", "text"].map((tower) => towerOf(found[tower], tower, neuron))),
-    words.length ? make("p", { class: "words" }, make("span", {}, "Words"), make("span", {}, words.map(([word, score]) => `${vocabulary.names[word]} (${plain(score, 1)})`).join(", "))) : null,
+    make("header", {}, make("h4", {}, `Neuron ${neuron}`), make("p", {}, `rank ${own.rank[neuron]} of ${own.rank.length}, ${data.models[state.model]}`)),
+    make("dl", { class: "towers" }, ["image", "text"].map((tower) => towerOf(own[tower], tower, neuron))),
+    words.length ? make("p", { class: "words" }, make("span", {}, "Words"), make("span", {}, words.map(([word, , score]) => `${vocabulary.names[word]} (${score})`).join(", "))) : null,
     make("div", { class: "sets" }, data.datasets.map((name, at) => seenIn(name, at, neuron))));
 }
 
-function towerOf(one, tower, neuron) {
-  const below = none(one.below?.[neuron]) ? "" : `; ${purer(one.below[neuron])}`;
-  const near = one.near?.[neuron].map((other, place) => make("li", {},
-    make("button", { type: "button", click: () => change({ neuron: other }, "card"), "aria-label": `Neuron ${other}, cosine ${plain(one.cosine[neuron][place], 2)}` },
-      `${other} `, make("small", {}, plain(one.cosine[neuron][place], 2)))));
+function towerOf(own, tower, neuron) {
+  const near = own.near?.[neuron].map(([other, cosine]) => make("li", {},
+    make("button", { type: "button", click: () => change({ neuron: other }, "card"), "aria-label": `Neuron ${other}, cosine ${cosine}` },
+      `${other} `, make("small", {}, cosine))));
   return make("div", {}, make("dt", {}, `${tower} tower`), make("dd", {},
-    make("b", {}, plain(one.overlap[neuron], 4)), ` overlap, purity ${plain(one.purity[neuron], 1)}${below}`,
+    make("b", {}, own.overlap[neuron]), ` overlap, ${own.purity[neuron]}`,
     near ? make("div", { class: "near" }, make("span", { "aria-hidden": "true" }, "nearest, by cosine"),
       make("ul", { "aria-label": `nearest neurons in the ${tower} tower, with their cosine` }, near)) : null));
 }
 
+/** Build the part of a card that describes the neuron on one dataset. */
 function seenIn(name, at, neuron) {
-  const one = data.details[pair(at)];
-  if (!one) return null;
-  const words = one.words?.[neuron]?.map(([word]) => one.names[word]).join(", ");
-  const recalls = one.classes?.[neuron]?.map(([label, drop]) => [one.names[label], points(drop, 0)]).filter(([, drop]) => /[1-9]/.test(drop)) ?? [];
-  const drop = one.drop ? `${points(one.drop[neuron])} points (${points(one.low[neuron])} to ${points(one.high[neuron])})` : null;
-  const strips = [strip("most", one.most?.[neuron], one, at), strip("least", one.least?.[neuron], one, at)].filter((each) => each);
+  const own = details[pair(at)];
+  if (!own) return null;
+  const words = own.words?.[neuron]?.map(([word]) => own.names[word]).join(", ");
+  const recalls = own.classes?.[neuron]?.map(([label, drop]) => `${own.names[label]} ${drop}`) ?? [];
+  const [lost, interval] = own.lost?.[neuron] ?? [];
+  const strips = [strip("most", own.most?.[neuron], own, at), strip("least", own.least?.[neuron], own, at)].filter((each) => each);
   return make("section", { class: "seen" }, make("header", {}, make("h5", {}, name)),
     strips.length ? make("div", { class: "strips" }, strips) : null,
     words ? make("p", {}, `Classes: ${words}`) : null,
-    drop ? make("p", {}, "Lost without it: ", make("span", { class: "lost" }, drop)) : null,
-    recalls.length ? make("p", {}, `Recall lost by class: ${recalls.map((each) => each.join(" ")).join(", ")} points`) : null);
+    lost ? make("p", {}, "Lost without it: ", make("span", { class: "lost" }, `${lost} (${interval})`)) : null,
+    recalls.length ? make("p", {}, `Recall lost by class: ${recalls.join(", ")} points`) : null);
 }
 
 const styled = new Set([...document.styleSheets].flatMap((sheet) => [...sheet.cssRules].map((rule) => rule.selectorText)).filter((text) => /^\.t\d/.test(text ?? "")));
 
-function strip(end, entries, one, at) {
+function strip(end, entries, own, at) {
   if (!entries?.length) return null;
   const thumbs = entries.map(([image, name, activation]) => {
-    const told = `${one.names[name]}, activation ${activation}`;
+    const label = `${own.names[name]}, activation ${activation}`;
     const rule = `t${at}-${image}`;
     return styled.has("." + rule)
-      ? make("li", { class: `thumb ${rule}`, role: "img", title: told, "aria-label": told })
-      : make("li", { class: "thumb none", title: `image ${image}: ${told}` }, one.names[name]);
+      ? make("li", { class: `thumb ${rule}`, role: "img", title: label, "aria-label": label })
+      : make("li", { class: "thumb none", title: `image ${image}: ${label}` }, own.names[name]);
   });
-  return make("div", { class: `strip ${end}` }, make("span", { "aria-hidden": "true" }, end), make("ul", { class: "thumbs", "aria-label": `activate it ${end}` }, thumbs));
+  return make("div", { class: `strip ${end}` }, make("span", { "aria-hidden": "true" }, end), make("ul", { class: "thumbs", "aria-label": `images that activate it ${end}` }, thumbs));
 }
 
-function step(by_, walk = document.querySelector('input[name="walk"]:checked').value) {
-  const found = neurons();
+function step(steps, walk = document.querySelector('input[name="walk"]:checked').value) {
+  const { rank } = neurons();
   const now = shownNeuron();
-  const count = found.rank.length;
-  const next = walk === "rank" ? found.rank.indexOf(Math.min(count, Math.max(1, found.rank[now] + by_))) : Math.min(count - 1, Math.max(0, now + by_));
+  const count = rank.length;
+  const next = walk === "rank" ? rank.indexOf(Math.min(count, Math.max(1, rank[now] + steps))) : Math.min(count - 1, Math.max(0, now + steps));
   change({ neuron: next });
 }
 
-// Tables: sorting, and copies with every digit, under names that say so.
+// Tables: sorting, and copies with all digits and the names of the columns.
 function makeSortable(box) {
   const headings = all("thead th", box);
   headings.forEach((heading, column) => {
@@ -515,9 +453,9 @@ function sort(box, column) {
 
 function order(box) {
   const { column, up } = sorted.get(box);
-  all("thead th", box).forEach((one, at) => {
-    if (at === column) one.setAttribute("aria-sort", up === 1 ? "ascending" : "descending");
-    else one.removeAttribute("aria-sort");
+  all("thead th", box).forEach((heading, at) => {
+    if (at === column) heading.setAttribute("aria-sort", up === 1 ? "ascending" : "descending");
+    else heading.removeAttribute("aria-sort");
   });
   const value = (row) => row.cells[column].dataset.value;
   const number = (text) => text.split(" ").every((part) => part !== "" && !Number.isNaN(Number(part))) ? parseFloat(text) : null;
@@ -530,17 +468,17 @@ function order(box) {
   box.querySelector("tbody").append(...rows);
 }
 
-/** What a table holds, for other programs: a name a column, two for an interval, and every digit. */
+/** Return a table for other programs: all digits, with one name for each column and two for an interval. */
 function whole(box) {
   const names = all("thead th", box).map((head) => head.dataset.name?.split(" ") ?? [head.textContent]);
-  const row = (one) => [...one.cells].flatMap((cell, at) => {
+  const cellsOf = (row) => [...row.cells].flatMap((cell, at) => {
     const text = cell.dataset.value ?? cell.textContent;
     return names[at].length === 1 ? [text] : text ? text.split(" ") : ["", ""];
   });
-  return [names.flat(), ...all("tbody tr", box).map(row)].map((cells) => cells.map(harmless));
+  return [names.flat(), ...all("tbody tr", box).map(cellsOf)].map((cells) => cells.map(harmless));
 }
 
-/** A text that a spreadsheet would take for a formula, with the mark that makes it a text there; numbers as they are. */
+/** Mark a text that a spreadsheet would take for a formula, so that it stays text there; keep numbers. */
 const harmless = (text) => /^\s*[=+\-@＝＋－＠]|^[\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
 
 const grid = (box, pick) => all("tr", box).map((row) => [...row.cells].map(pick));
@@ -550,16 +488,16 @@ const tabs = (box) => whole(box).map((row) => row.map((text) => text.replaceAll(
 const fileName = (box) => plainly(box.querySelector("caption").textContent).replaceAll(/[^\p{L}\p{N}]+/gu, "-").replaceAll(/^-|-$/g, "").slice(0, 80);
 
 const SPECIAL = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "−": "$-$", "–": "--", "→": "$\\to$", "ρ": "$\\rho$", "×": "$\\times$" };
-const tex = (text) => text.replaceAll(/[\\~^&%$#_{}−–→ρ×]/g, (one) => SPECIAL[one] ?? `\\${one}`);
+const tex = (text) => text.replaceAll(/[\\~^&%$#_{}−–→ρ×]/g, (character) => SPECIAL[character] ?? `\\${character}`);
 
 function latex(box) {
   const [head, ...rows] = grid(box, (cell) => tex(cell.textContent));
-  const columns = all("thead th", box).map((one) => one.classList.contains("number") ? "r" : "l").join("");
+  const columns = all("thead th", box).map((heading) => heading.classList.contains("number") ? "r" : "l").join("");
   const line = (cells) => `${cells.join(" & ")} \\\\`;
   return [`\\begin{tabular}{${columns}}`, "\\toprule", line(head), "\\midrule", ...rows.map(line), "\\bottomrule", "\\end{tabular}", ""].join("\n");
 }
 
-async function copy(text, said, told = "Copied") {
+async function copy(text, status, message = "Copied") {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -570,8 +508,8 @@ async function copy(text, said, told = "Copied") {
     document.execCommand("copy");
     area.remove();
   }
-  said.textContent = told;
-  setTimeout(() => { said.textContent = ""; }, 2000);
+  status.textContent = message;
+  setTimeout(() => { status.textContent = ""; }, 2000);
 }
 
 function save(text, name) {
@@ -582,14 +520,14 @@ function save(text, name) {
 }
 
 function addTools(box) {
-  const said = make("span", { role: "status" });
+  const status = make("span", { role: "status" });
   box.append(make("p", { class: "tools scripted" },
-    make("button", { type: "button", click: () => copy(tabs(box), said) }, "Copy"),
+    make("button", { type: "button", click: () => copy(tabs(box), status) }, "Copy"),
     make("button", { type: "button", click: () => save(csv(box), `${fileName(box)}.csv`) }, "CSV"),
-    make("button", { type: "button", click: () => copy(latex(box), said) }, "LaTeX"), said));
+    make("button", { type: "button", click: () => copy(latex(box), status) }, "LaTeX"), status));
 }
 
-// From a change to the page.
+// Apply a change to the page.
 function change(changes, then) {
   Object.assign(state, changes);
   if ("neuron" in changes && then !== "found") sought = "";
@@ -606,15 +544,14 @@ function show() {
   if (by("controls")) {
     by("model").value = state.model;
     if (by("dataset")) {
-      const there = ks();
-      if (!there.includes(state.k)) state.k = there.reduce((best, k) => Math.abs(k - state.k) < Math.abs(best - state.k) ? k : best, there[0]);
+      const known = ks();
+      if (!known.includes(state.k)) state.k = known.reduce((best, k) => Math.abs(k - state.k) < Math.abs(best - state.k) ? k : best, known[0]);
       by("dataset").value = state.dataset;
       by("metric").value = state.metric;
-      by("k").max = there.length - 1;
-      by("k").value = there.indexOf(state.k);
-      by("k").disabled = there.length < 2;
-      const neuronsKept = (curve() ?? anyCurve())?.neurons;
-      by("k-shown").textContent = `${state.k.toLocaleString("en")} of ${neuronsKept?.toLocaleString("en")}, ${percent(state.k / neuronsKept, 0)} %`;
+      by("k").max = known.length - 1;
+      by("k").value = known.indexOf(state.k);
+      by("k").disabled = known.length < 2;
+      by("k-shown").textContent = (curve() ?? anyCurve())?.shares[state.k] ?? "";
       by("k").setAttribute("aria-valuetext", by("k-shown").textContent);
       all('input[name="strategy"]').forEach((box) => { box.checked = state.shown.includes(box.value); });
     }
@@ -634,7 +571,7 @@ function show() {
 
 const last = new Map();
 
-/** Does what depends on some choices when one of them has changed. */
+/** Run an action when one of the choices that it depends on has changed. */
 function when(name, choices, action) {
   const key = JSON.stringify(choices);
   if (last.get(name) === key) return;
@@ -650,9 +587,9 @@ function listen() {
   on("metric", "change", (event) => change({ metric: event.target.value }));
   on("k", "input", (event) => change({ k: ks()[Number(event.target.value)] }));
   all('input[name="strategy"]').forEach((box) => box.addEventListener("change", () => {
-    const shown = all('input[name="strategy"]').filter((one) => one.checked).map((one) => one.value);
+    const shown = all('input[name="strategy"]').filter((input) => input.checked).map((input) => input.value);
     if (shown.length) change({ shown });
-    else box.checked = true; // a chart of nothing has no axes
+    else box.checked = true; // a chart without curves has no axes
   }));
   on("search", "submit", (event) => {
     event.preventDefault();
@@ -675,7 +612,7 @@ function listen() {
   on("theme", "click", () => {
     const dark = isDark() ? "light" : "dark";
     document.documentElement.dataset.theme = dark;
-    try { localStorage.setItem("purescope-theme", dark); } catch { /* kept for this visit only */ }
+    try { localStorage.setItem("purescope-theme", dark); } catch { /* the choice lasts for this visit */ }
     nameTheme();
   });
 }
@@ -683,11 +620,11 @@ function listen() {
 const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 const nameTheme = () => { by("theme").textContent = isDark() ? "Light" : "Dark"; };
 
-/** The address may name a part of the page, or a neuron; what is above it has its height only now. */
+/** Scroll to the section or neuron that the address names; only now do the charts above have their heights. */
 function goToAddress() {
   const name = decodeURIComponent(location.hash.slice(1));
   const [navigation] = performance.getEntriesByType("navigation");
-  if (navigation?.type !== "navigate") return; // back, or loaded again: where the reader was
+  if (navigation?.type !== "navigate") return; // after "back" or "reload" the browser returns to the reader's position
   const target = name.includes("=") ? state.neuron !== null && by("finder") : by(name);
   if (target) target.scrollIntoView({ behavior: "instant", block: "start" });
 }
@@ -699,12 +636,12 @@ all(".chart").forEach((box) => reserve(box, box.querySelector(".still svg")));
 all(".cards .card").forEach((card) => {
   const heading = card.querySelector("h4");
   const [, model, neuron] = card.id.split("-").map(Number);
-  heading.replaceChildren(make("button", { type: "button", title: "All there is of it", click: () => change({ model, neuron }, "card") }, heading.textContent));
+  heading.replaceChildren(make("button", { type: "button", title: "Show the whole card", click: () => change({ model, neuron }, "card") }, heading.textContent));
 });
 all("[data-table]").forEach((box) => { if (box.id !== "at") makeSortable(box); addTools(box); });
 show();
 drawRest();
 goToAddress();
-addEventListener("beforeprint", () => all("details").forEach((one) => { one.open = true; }));
+addEventListener("beforeprint", () => all("details").forEach((part) => { part.open = true; }));
 removeEventListener("error", window.plainPage);
 removeEventListener("unhandledrejection", window.plainPage);

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from purescope.looks import PALETTE
+from purescope.formats import PALETTE
 from purescope.maths.overlaps import (
     Projections,
     cosine_gram,

@@ -13,8 +13,7 @@ from PIL import Image
 
 from purescope.datasets.dataset import Dataset
 from purescope.features.features import Features
-from purescope.formats import definitions
-from purescope.looks import PALETTE
+from purescope.formats import PALETTE, definitions
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
 from purescope.studies.comparisons import compare_strategies

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from purescope.errors import InputError, OutputError
-from purescope.looks import PALETTE
+from purescope.formats import PALETTE
 from purescope.maths.overlaps import Projections, overlap, random_overlap
 from purescope.plots.curves import plot_accuracy, plot_gap, plot_silhouette
 from purescope.plots.folder import gap_figure, pruning_figure, write_figures

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from purescope.errors import InputError
-from purescope.looks import PALETTE
+from purescope.formats import PALETTE
 from purescope.plots.curves import plot_layers
 from purescope.plots.experiment import plot_pruning, plot_pruning_gap, plot_published
 from purescope.plots.folder import published_figure

@@ -14,8 +14,7 @@ import pandas as pd
 import pytest
 
 from purescope.errors import InputError
-from purescope.formats import plain, purer
-from purescope.looks import looks
+from purescope.formats import looks, plain, purer
 from purescope.report import document, writing
 from purescope.report.curves import Curve, curves_of, explorer, first_choice
 from purescope.report.neurons import _larger, beside_random, neuron_values

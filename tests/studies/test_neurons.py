@@ -13,6 +13,7 @@ from PIL import Image
 from purescope.datasets.dataset import Dataset
 from purescope.datasets.prompts import vocabulary
 from purescope.errors import DatasetError, InputError
+from purescope.files.npz import read_cosines, write_cosines
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
 from purescope.studies.neurons import (
@@ -23,7 +24,6 @@ from purescope.studies.neurons import (
     vocabulary_table,
 )
 from purescope.tables.columns import VOCABULARY
-from purescope.tables.cosines import read_cosines, write_cosines
 from tests import oracles
 
 NEURONS = 12

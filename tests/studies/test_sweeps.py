@@ -17,8 +17,7 @@ from purescope.errors import InputError
 from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k, ranks_by_k
 from purescope.maths.bases import BASES
-from purescope.maths.cells import ablation_values, default_keep
-from purescope.maths.curves import halves
+from purescope.maths.cells import ablation_values, default_keep, halves
 from purescope.maths.intervals import bootstrap_means, mean_recall_interval, wilson_interval
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import StrategyInput

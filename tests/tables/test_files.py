@@ -19,9 +19,9 @@ from purescope.files.manifest import own_manifest, read_manifest, write_manifest
 from purescope.files.writing import atomic_path, slug
 from purescope.tables.columns import METRICS
 from purescope.tables.files import check_table, read_csv_table, read_parquet, write_parquet
+from purescope.tables.result_table import wide_path, wide_table
 from purescope.tables.results import open_results, write_results
 from purescope.tables.schemas import PURITY, RESULTS, TRACK
-from purescope.tables.wide import wide_path, wide_table
 
 KS = [200, 250, 500]
 

@@ -56,7 +56,7 @@ def layers(
     from purescope.runs.inputs import named_dataset, named_model
     from purescope.studies.layers import layer_table
     from purescope.tables.files import write_csv
-    from purescope.tables.wide import refuse_others_file
+    from purescope.tables.result_table import refuse_others_file
 
     sources = options.pop_sources(rest)
     console = terminal.make_console()

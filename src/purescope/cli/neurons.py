@@ -160,7 +160,7 @@ def _write_purity(
     from purescope.plots.neurons import plot_overlap
     from purescope.plots.saving import save_figure
     from purescope.tables.files import write_csv
-    from purescope.tables.wide import refuse_others_file
+    from purescope.tables.result_table import refuse_others_file
 
     path = out / f"purity_{slug(name)}.csv"
     refuse_others_file(path, {"model": name})
@@ -230,7 +230,7 @@ def importance(
     )
     from purescope.studies.importance import importance_and_purity, importance_tables
     from purescope.tables.files import write_csv
-    from purescope.tables.wide import refuse_others_file
+    from purescope.tables.result_table import refuse_others_file
 
     sources, settings = options.pop_sources(rest), options.pop_settings(rest)
     ablation, seed = settings.ablation, settings.seed

@@ -19,9 +19,8 @@ from purescope.cli.evidence import compare, evidence
 from purescope.cli.layers import layers, track
 from purescope.cli.neurons import importance, purity
 from purescope.cli.output import Streams, print_error, print_line
-from purescope.cli.reproduce import reproduce
 from purescope.cli.showing import plot, report
-from purescope.cli.sweeps import demo, sweep
+from purescope.cli.sweeps import demo, reproduce, sweep
 from purescope.errors import Advice, PurescopeError, near_miss
 
 

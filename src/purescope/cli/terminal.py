@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from purescope.cli.output import WIDTH, escape, to_line
-from purescope.looks import PALETTE
+from purescope.formats import PALETTE
 
 if TYPE_CHECKING:
     import pandas as pd

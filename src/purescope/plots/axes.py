@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from purescope.errors import InputError, near_miss
-from purescope.looks import PALETTE
+from purescope.formats import PALETTE
 from purescope.plots.style import AXIS, BAND, DOTTED, GRID, INK, LINES, RANGE, current
 from purescope.tables.files import check_table
 from purescope.tables.schema import Schema

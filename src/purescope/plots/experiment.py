@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from purescope.errors import InputError, near_miss
 from purescope.files.writing import slug
-from purescope.looks import PALETTE
+from purescope.formats import PALETTE
 from purescope.plots.axes import (
     band,
     both_curves,

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from purescope.errors import InputError, PurescopeError
+from purescope.files.npz import colour_limit, read_cosines
 from purescope.files.writing import slug
 from purescope.plots.axes import dataset_title, headed, heading, new_grid, stacks, title
 from purescope.plots.curves import (
@@ -26,7 +27,6 @@ from purescope.plots.neurons import plot_cosines, plot_importance, plot_overlap
 from purescope.plots.saving import Drawing, check_formats, save_all, save_figure
 from purescope.plots.style import current
 from purescope.specs import to_path
-from purescope.tables.cosines import colour_limit, read_cosines
 from purescope.tables.files import (
     PAIRS,
     check_table,

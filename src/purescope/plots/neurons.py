@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from purescope.errors import InputError, near_miss
-from purescope.looks import PALETTE
+from purescope.files.npz import check_cosines, colour_limit
+from purescope.formats import PALETTE
 from purescope.plots.axes import (
     finish,
     heading,
@@ -29,7 +30,6 @@ from purescope.plots.style import (
     INK,
     current,
 )
-from purescope.tables.cosines import check_cosines, colour_limit
 from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, NEURONS
 
 Floats: TypeAlias = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from purescope import formats
-from purescope.looks import Look
+from purescope.formats import Look
 
 Row = dict[str, Any]
 Spec = dict[str, Any]

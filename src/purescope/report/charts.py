@@ -11,7 +11,7 @@ from typing import Any, cast
 import altair as alt
 
 from purescope import formats
-from purescope.looks import Look
+from purescope.formats import Look
 from purescope.report.blocks import SHAPES, Row, Spec
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.split(".")[:2])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from purescope.errors import PurescopeError
-from purescope.looks import METRIC_NAMES, Look, looks, variables
+from purescope.formats import METRIC_NAMES, Look, looks, variables
 from purescope.report import courses, evidence
 from purescope.report.blocks import Answer, Figure, Section
 from purescope.report.curves import curves_section

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from purescope import formats
-from purescope.looks import strategy_name
+from purescope.formats import strategy_name
 from purescope.report.blocks import (
     DATA_COLOURS,
     HIGH,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from purescope import formats
-from purescope.looks import METRIC_NAMES, Look, strategy_name
+from purescope.formats import METRIC_NAMES, Look, strategy_name
 from purescope.report.blocks import (
     Cell,
     Figure,

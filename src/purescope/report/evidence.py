@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from purescope import formats
-from purescope.looks import METRIC_NAMES, strategy_name
+from purescope.formats import METRIC_NAMES, strategy_name
 from purescope.report.blocks import (
     DATA_COLOURS,
     HIGH,

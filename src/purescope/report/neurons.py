@@ -14,11 +14,11 @@ import pandas as pd
 from PIL import Image
 
 from purescope import formats
+from purescope.files.npz import colour_limit
 from purescope.report.blocks import Figure, Row
 from purescope.report.charts import histogram_chart, scatter_chart
 from purescope.tables import schemas
 from purescope.tables.columns import VOCABULARY
-from purescope.tables.cosines import colour_limit
 from purescope.tables.results import Results
 from purescope.tables.schema import each_row
 

@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from purescope import formats
-from purescope.formats import signed_points
-from purescope.looks import Look, strategy_name
+from purescope.formats import Look, signed_points, strategy_name
 from purescope.report.blocks import Answer, Figure, Section, groups, strategy_keys
 from purescope.report.charts import HALF, WIDE, curve_chart
 from purescope.report.curves import Curve, curve, drawn_values, in_words, rows_of

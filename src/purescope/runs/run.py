@@ -17,6 +17,7 @@ from purescope.datasets.dataset import Dataset
 from purescope.errors import noting
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
+from purescope.files.npz import write_cosines
 from purescope.files.writing import lock_folder
 from purescope.models.model import Model
 from purescope.runs.folder import Record, claim
@@ -43,13 +44,11 @@ from purescope.runs.pairs import (
 from purescope.specs import to_folder
 from purescope.studies.neurons import cosine_maps, vocabulary_table
 from purescope.tables.columns import ALL, VOCABULARY
-from purescope.tables.cosines import write_cosines
 from purescope.tables.files import check_table, write_csv
-from purescope.tables.result_table import ResultTable
+from purescope.tables.result_table import ResultTable, write_wide
 from purescope.tables.results import Results
 from purescope.tables.schema import Schema, each_row
 from purescope.tables.schemas import THUMBNAILS
-from purescope.tables.wide import write_wide
 
 _log = logging.getLogger(__name__)
 

@@ -17,8 +17,7 @@ from purescope.errors import InputError
 from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k, best_other_by_k, ranks_by_k
 from purescope.maths.bases import rotate
-from purescope.maths.cells import ablation_values, check_keep, default_keep
-from purescope.maths.curves import halves, mean_over_k
+from purescope.maths.cells import ablation_values, check_keep, default_keep, halves, mean_over_k
 from purescope.maths.overlaps import Projections, activation_space, fix_for
 from purescope.maths.scores import StrategyInput, best_first, redundancy
 from purescope.maths.silhouette import (

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.formats import Difference
-from purescope.maths.curves import area_between, halves, mean_over_k, neurons_needed, rising
+from purescope.maths.cells import area_between, halves, mean_over_k, neurons_needed, rising
 from purescope.maths.intervals import NORMAL_975, bootstrap_means, bootstrap_p, percentile_interval
 from purescope.maths.overlaps import Projections, relative_overlap
 from purescope.maths.significance import (

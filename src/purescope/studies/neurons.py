@@ -24,6 +24,7 @@ from purescope.errors import DatasetError, InputError, near_miss
 from purescope.features.cache import Cache
 from purescope.features.extraction import Progress, quiet, text_features
 from purescope.features.features import Features
+from purescope.files.npz import TOWERS
 from purescope.maths.bases import BASES
 from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import (
@@ -41,7 +42,6 @@ from purescope.studies.importance import importance_tables
 from purescope.studies.sanity import confusion_table
 from purescope.studies.sweeps import Measured
 from purescope.tables.columns import VOCABULARY
-from purescope.tables.cosines import TOWERS
 from purescope.tables.files import check_table
 from purescope.tables.schema import STRINGS
 from purescope.tables.schemas import (

@@ -29,7 +29,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from purescope.maths.bases import BASES, random_rotations, rotate
-from purescope.maths.curves import mean_over_k
+from purescope.maths.cells import mean_over_k
 from purescope.maths.intervals import percentile_interval
 from purescope.maths.layer_measures import LAYER_MEASURES, Reference, gaussian_reference
 from purescope.maths.measures import MEASURES

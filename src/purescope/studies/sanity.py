@@ -20,8 +20,7 @@ from torch import Tensor
 from purescope.datasets.dataset import make_names_unique
 from purescope.features.features import Features
 from purescope.maths.accuracy import distinct_rows
-from purescope.maths.cells import ABLATIONS
-from purescope.maths.curves import halves, mean_over_k
+from purescope.maths.cells import ABLATIONS, halves, mean_over_k
 from purescope.maths.measures import MEASURES
 from purescope.maths.scores import TOWERS
 from purescope.maths.significance import against_chance, percentile_of, permutation_p

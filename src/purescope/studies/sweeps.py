@@ -15,7 +15,7 @@ from torch import Tensor
 
 from purescope.features.features import Features
 from purescope.maths.bases import BASES
-from purescope.maths.curves import halves
+from purescope.maths.cells import halves
 from purescope.maths.intervals import (
     Part,
     bootstrap_each,

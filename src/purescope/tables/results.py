@@ -12,11 +12,11 @@ import pandas as pd
 
 from purescope.errors import InputError, near_miss
 from purescope.files.manifest import MANIFEST, check_hash, is_ours, read_manifest
+from purescope.files.npz import read_cosines
 from purescope.files.writing import AGAIN
 from purescope.specs import exists, to_path
 from purescope.tables import columns, schemas
 from purescope.tables.columns import METRICS
-from purescope.tables.cosines import read_cosines
 from purescope.tables.files import (
     check_table,
     has_table,
@@ -26,11 +26,10 @@ from purescope.tables.files import (
     read_table,
     write_table,
 )
-from purescope.tables.result_table import ResultTable, curve_points
+from purescope.tables.result_table import ResultTable, check_wide_paths, curve_points, write_wide
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import LAYERS, PURITY, RESULTS, RUN_TABLES, TRACK
 from purescope.tables.verdicts import Verdict, read_verdicts
-from purescope.tables.wide import check_wide_paths, write_wide
 
 _ACROSS_DATASETS = ("rivals", "verdicts", "mean_points")  # they have rows of no single dataset
 _LARGEST_THUMBNAIL = 100_000  # bytes; 48 x 48 pixels take 2,000

@@ -18,7 +18,7 @@ from torch import Tensor
 from purescope.errors import InputError, OutputError
 from purescope.features.features import Features
 from purescope.files.manifest import own_manifest, versions, write_manifest
-from purescope.maths.curves import mean_over_k
+from purescope.maths.cells import mean_over_k
 from purescope.maths.layer_measures import effective_rank
 from purescope.maths.overlaps import Projections, overlap, relative_overlap
 from purescope.maths.significance import spearman

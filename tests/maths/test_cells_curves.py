@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from purescope.errors import InputError
-from purescope.maths.curves import area_between, mean_over_k, neurons_needed, rising
+from purescope.maths.cells import area_between, mean_over_k, neurons_needed, rising
 
 KS = [200, 250, 300, 400, 512]
 

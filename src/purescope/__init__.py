@@ -15,7 +15,8 @@ signals over soonest.
 
 import sys  # built in: no folder has another one
 
-__version__ = "0.1.0"  # the one place; the metadata, the command line, manifests and the documentation read it here
+# The one place of the version: metadata, command line, manifests and documentation read it here.
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:

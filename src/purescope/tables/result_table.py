@@ -1,4 +1,4 @@
-"""The result table: its view in a notebook, the points of its curves, and the experiment's own files.
+"""The result table: its view in a notebook, the points of curves, and the experiment's files.
 
 A notebook shows accuracies and small curves as HTML without a style sheet; labels and class names
 come from outside and are escaped. `curve_points` derives the points that figures show. `write_wide`

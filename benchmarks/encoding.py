@@ -74,8 +74,7 @@ def _against_bare(
     ours, plain = (median(rates[way]) for way in ("ours", "bare"))
     screen.print(
         f"Encoding, {name}: {ours:,.1f} images/s, text and decoding included; bare model "
-        f"{plain:,.1f};"
-        f" {ours / plain:.0%} of it"
+        f"{plain:,.1f}; {ours / plain:.0%} of it"
     )
 
 
@@ -95,8 +94,7 @@ def _against_each_k(screen: Console, model: Model, dataset: Dataset) -> None:
     mine, theirs = (median(_seconds(way) for _ in range(3)) for way in (ours, plain))
     screen.print(
         f"{len(dataset):,} images encoded once and swept at 7 k, no intervals: {mine:.2f} s; "
-        f"encoded again for each"
-        f" k, metrics not counted: {theirs:.2f} s, {theirs / mine:.1f} x"
+        f"encoded again for each k, metrics not counted: {theirs:.2f} s, {theirs / mine:.1f} x"
     )
 
 

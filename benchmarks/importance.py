@@ -46,11 +46,9 @@ def report(screen: Console, *, quick: bool) -> None:
     )
     screen.print(
         f"Accuracy without each of {NEURONS} neurons, {len(labels):,} images, {len(text)} classes: "
-        f"{ours:.2f} s,"
-        f" margins included; evaluated {NEURONS} times: {theirs:.1f} s (16 timed), "
-        f"{theirs / ours:.0f} x; with the loss"
-        f" {whole:.2f} s, {theirs / whole:.1f} x; of {len(drops)} drops evaluated in float64 "
-        f"{differ} differ"
+        f"{ours:.2f} s, margins included; evaluated {NEURONS} times: {theirs:.1f} s (16 timed), "
+        f"{theirs / ours:.0f} x; with the loss {whole:.2f} s, {theirs / whole:.1f} x; of "
+        f"{len(drops)} drops evaluated in float64 {differ} differ"
     )
 
 

@@ -101,8 +101,7 @@ def test_the_line_above_counts_random_orders_by_their_mean_over_k(table: pd.Data
     word = "less" if difference < 0 else "more"
     assert (
         f"high purity keeps {abs(difference):.2f} points {word} than random orders do on average, "
-        f"and more than "
-        f"{sum(high > one for one in drawn)} of {DRAWS} of them."
+        f"and more than {sum(high > one for one in drawn)} of {DRAWS} of them."
     ) in results_html(table)
 
 

@@ -22,8 +22,7 @@ _QUICK = ("-m", "not slow")
 _LEFT_OUT = {
     "tests/datasets/test_hub_folders.py::test_the_guard_holds_where_a_card_has_led_astray": "fsspec refuses by itself "
     "what the guard is tested with",
-    "tests/models/test_configuration.py::test_a_tokenizer_is_what_transformers_makes_of_its_own_files"
-    "[RobertaTokenizerFast]": "transformers cannot make the empty tokenizer that the test trains",
+    "tests/models/test_configuration.py::test_a_tokenizer_is_what_transformers_makes_of_its_own_files[RobertaTokenizerFast]": "transformers cannot make the empty tokenizer that the test trains",
 }
 
 

@@ -32,10 +32,9 @@ COMMANDS: dict[str, list[str]] = {
         f"compare"
     ],
     "purity": [
-        "purity planted.pt bundled:clip --measure l1 --measure l2 --measure linf --measure median"
-        " --measure signed_mean --measure r2 --measure interference --measure superposition "
-        "--measure pearson"
-        " --measure polysemanticity --out purity",
+        "purity planted.pt bundled:clip --measure l1 --measure l2 --measure linf --measure median "
+        "--measure signed_mean --measure r2 --measure interference --measure superposition "
+        "--measure pearson --measure polysemanticity --out purity",
         "purity planted.pt --space centred --data features:planted.npz",
     ],
     "importance": [
@@ -50,8 +49,7 @@ COMMANDS: dict[str, list[str]] = {
     ],
     "reproduce": [
         "reproduce cc3m_laclip.pt --data-root DATA --data cifar10 --draws 3 --resamples 50 "
-        "--rotations 20 --no-figures"
-        " --no-report --out reproduce"
+        "--rotations 20 --no-figures --no-report --out reproduce"
     ],
     "demo": ["demo --out demo"],
     "report": ["report two"],

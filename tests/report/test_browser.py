@@ -781,8 +781,7 @@ def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Go) -
         "button:visible, input:visible, select:visible, a:visible"
     ).evaluate_all(
         "all => all.filter(one => !(one.labels?.length || one.getAttribute('aria-label') || "
-        "one.textContent.trim()))"
-        ".map(one => one.outerHTML)"
+        "one.textContent.trim())).map(one => one.outerHTML)"
     )
     assert nameless == []
     reached = []

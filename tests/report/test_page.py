@@ -730,8 +730,7 @@ def test_other_folders_have_their_own_sections_only(kind: str, tmp_path: Path, m
     assert [one.text for one in page.all("p", class_="claim")] == {
         "layers": [
             f"M: the overlap of weights, {goes} 1.00 times (mlp) to 3.00 times (mlp), in the text "
-            f"tower from 1.00 "
-            "times (mlp) to 3.00 times (mlp)."
+            "tower from 1.00 times (mlp) to 3.00 times (mlp)."
         ],
         "track": [
             f"M, step 1 to 2: overlap, {goes} 2.00 to 2.00 times, in the text tower from 2.00 to "

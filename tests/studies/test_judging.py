@@ -191,16 +191,13 @@ def test_the_sentence_says_with_which_numbers() -> None:
     verdict = judge(results(0.9, RANDOM), given, attributions(0.02, LOW, LOW), model="m")
     assert verdict.sentence == (
         "m: high-purity neurons keep more than random and than low-purity ones: the claim is "
-        "supported. Neither other "
-        "axes nor orders of the same norms do as much: it is purity, or goes with it. Over all k "
-        "and set 0, high "
-        "purity minus random is +2.00 points (+1.00 to +3.00), high minus low is +5.00 points "
-        "(+4.00 to +6.00), low "
-        "minus random is -2.00 points (-3.00 to -1.00): 95 % intervals, over images. Among 1,999 "
-        "random orders, high "
+        "supported. Neither other axes nor orders of the same norms do as much: it is purity, or "
+        "goes with it. Over all k and set 0, high purity minus random is +2.00 points (+1.00 to "
+        "+3.00), high minus low is +5.00 points (+4.00 to +6.00), low minus random is -2.00 "
+        "points (-3.00 to -1.00): 95 % intervals, over images. Among 1,999 random orders, high "
         "purity has p = 0.014, low purity p = 0.3. On 39 random axes high purity minus random is "
-        "+0.19 points (p = "
-        "0.05 of the difference as it is), in 39 orders of the same norms +0.19 (p = 0.05)."
+        "+0.19 points (p = 0.05 of the difference as it is), in 39 orders of the same norms +0.19 "
+        "(p = 0.05)."
     )
     unasked = judge(results(0.9, RANDOM), given, model="m").sentence
     assert (

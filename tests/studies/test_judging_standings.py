@@ -216,9 +216,8 @@ def test_half_keeps_the_mean_over_sets_and_the_best_looks_at_no_labels() -> None
     curves = pd.concat([curves, curves.assign(model="another", kept=0.1)])
     found = from_curves(table, curves)
     assert half_sentence(found[found.model == "m"], str.upper) == (
-        "Of the 60.0 % that all 64 neurons get right (chance: 10.0 %), the first 32 by SVD keep 98 "
-        "% (91 to 105), 32 "
-        "random ones 85 % (78 to 92), the 32 purest 65 % (58 to 72)."
+        "Of the 60.0 % that all 64 neurons get right (chance: 10.0 %), the first 32 by SVD keep "
+        "98 % (91 to 105), 32 random ones 85 % (78 to 92), the 32 purest 65 % (58 to 72)."
     )
 
 

@@ -55,8 +55,7 @@ DIFFERENCES = (
     "script did; CC3M LaCLIP was trained with ImageNet's, which protocol native uses. Both resize "
     "to 224 pixels, bicubic, and cut the centre out.",
     "Prompts. Protocol paper has one, 'a photo of a {}'; protocol native averages each dataset's "
-    "own templates, as "
-    "zero-shot benchmarks do.",
+    "own templates, as zero-shot benchmarks do.",
     "Class names. Protocol paper puts them in as the files have them ('apple_pie', 'AnnualCrop', "
     "'Faces_easy'); protocol native cleans them ('apple pie', 'annual crop land', 'centered "
     "face').",

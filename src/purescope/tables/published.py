@@ -120,10 +120,9 @@ def _table_and_figure() -> str:
     described = [high - low for high, low in DESCRIBED.values()]
     return (
         f"The description's table of CIFAR-10 is not the figure: {' and '.join(texts)}. The "
-        "table's gap between the two shrinks at every step, from "
-        f"{described[0]:+.1f} to {described[-1]:+.1f} points; the figure's is "
-        f"{gaps[200]:+.1f} at 200 neurons, {gaps[250]:+.1f} at 250, "
-        f"{gaps[350]:+.1f} at 350 and {gaps[450]:+.1f} at 450."
+        f"table's gap between the two shrinks at every step, from {described[0]:+.1f} to "
+        f"{described[-1]:+.1f} points; the figure's is {gaps[200]:+.1f} at 200 neurons, "
+        f"{gaps[250]:+.1f} at 250, {gaps[350]:+.1f} at 350 and {gaps[450]:+.1f} at 450."
     )
 
 

@@ -81,12 +81,10 @@ def chance_of(table: pd.DataFrame, model: str) -> dict[str, str]:
     """
     rows = table[(table.model == model) & (table.metric == "accuracy")]
     positions = dict.fromkeys(map(str, rows.dataset.unique()), "above")
-    for row in rows[rows.strategy == "full"].itertuples():
-        positions[str(row.dataset)] = against_chance(
-            float(row.value),  # type: ignore[arg-type]
-            float(row.chance),  # type: ignore[arg-type]
-            int(row.n),  # type: ignore[arg-type]
-        )
+    full = rows[rows.strategy == "full"]
+    columns = (full[name].tolist() for name in ("dataset", "value", "chance", "n"))
+    for dataset, value, chance, images in zip(*columns, strict=True):
+        positions[str(dataset)] = against_chance(float(value), float(chance), int(images))
     return positions
 
 

@@ -37,6 +37,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "maths/": (
         "tests/maths/test_accuracy.py",
         "tests/maths/test_cells.py",
+        "tests/maths/test_cells_curves.py",
         "tests/maths/test_leave_one_out.py",
     ),
     "maths/silhouette.py": (
@@ -46,12 +47,6 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "maths/intervals.py": ("tests/maths/test_intervals.py", "tests/maths/test_coverage.py"),
     "maths/significance.py": ("tests/maths/test_significance.py",),
-    "maths/cells.py": (
-        "tests/maths/test_accuracy.py",
-        "tests/maths/test_cells.py",
-        "tests/maths/test_cells_curves.py",
-        "tests/maths/test_leave_one_out.py",
-    ),
     "studies/settings.py": ("tests/studies/test_sweeps.py",),
     "studies/sweeps.py": ("tests/studies/test_sweeps.py",),
     "studies/bench.py": ("tests/studies/test_sweeps.py", "tests/studies/test_nulls.py"),
@@ -77,7 +72,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "tables/schema.py": _TABLES,
     "tables/columns.py": _TABLES,
     "tables/schemas.py": _TABLES,
-    "tables/verdicts.py": ("tests/studies/test_judging.py", "tests/studies/test_standings.py"),
+    "tables/verdicts.py": ("tests/studies/test_judging.py", "tests/studies/test_judging_standings.py"),
     "files/writing.py": _TABLES,
     "files/manifest.py": ("tests/tables/test_files.py", "tests/runs/test_folder.py"),
     "files/npz.py": _FILES,

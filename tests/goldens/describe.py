@@ -3,8 +3,9 @@ all of them.
 
 Texts, whole numbers and truths are exact: eight digits of a SHA-256 stand for all of them, in their
 order. Real numbers are given as least, mean and most, the first few, and a ``mix``: their sum with
-weights between -1 and 1 that differ from place to place, so that a single value that moves, or two
-that change places, move it too.
+weights between -1 and 1 that differ from place to place, over the sum of their sizes. So a single
+value that moves, or two that change places, move it too; rounding, which grows with the sizes and
+not with the sum, does not.
 """
 
 import hashlib
@@ -76,7 +77,8 @@ def _reals(flat: np.ndarray[Any, Any]) -> str:
             f"{name} {number(of(finite))}" for name, of in (("least", np.min), ("most", np.max))
         ]
         weights = np.cos(1.0 + 2.5 * np.arange(len(flat)))[np.isfinite(flat)]
-        said += [f"mean {number(finite.mean())}", f"mix {number((weights * finite).sum())}"]
+        mix = (weights * finite).sum() / (np.abs(finite).sum() or 1.0)
+        said += [f"mean {number(finite.mean())}", f"mix {number(mix)}"]
     first = ", ".join(number(one) for one in flat[:FEW]) + (" ..." if len(flat) > FEW else "")
     return "; ".join([*said, f"first {first}"])
 

@@ -82,6 +82,8 @@ def chance_of(table: pd.DataFrame, model: str) -> dict[str, str]:
     rows = table[(table.model == model) & (table.metric == "accuracy")]
     positions = dict.fromkeys(map(str, rows.dataset.unique()), "above")
     full = rows[rows.strategy == "full"]
+    if full.empty:
+        return positions
     columns = (full[name].tolist() for name in ("dataset", "value", "chance", "n"))
     for dataset, value, chance, images in zip(*columns, strict=True):
         positions[str(dataset)] = against_chance(float(value), float(chance), int(images))

@@ -7,7 +7,7 @@ table that is read, every value is checked.
 import functools
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,9 +47,7 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     types = dict(zip(table.columns, table.dtypes, strict=True))
     other = {name: dtype for name, dtype in schema.columns.items() if types[name] != _dtype(dtype)}
     try:
-        typed = (
-            table.astype({name: _dtype(dtype) for name, dtype in other.items()}) if other else table
-        )
+        typed = _with_types(table, other) if other else table
     except (TypeError, ValueError) as error:
         raise InputError(
             f"a table of {schema.name} with a wrong type: {error}",
@@ -76,6 +74,15 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
             expected=f"one row for each {', '.join(schema.key[:-1])} and {schema.key[-1]}",
         )
     return typed
+
+
+def _with_types(table: pd.DataFrame, types: Mapping[str, str]) -> pd.DataFrame:
+    """Return the table with these columns in these types; pandas' own way takes twice the time."""
+    columns = {
+        name: (values.astype(_dtype(types[str(name)])) if name in types else values).array
+        for name, values in table.items()
+    }
+    return pd.DataFrame(columns, index=table.index, copy=False)
 
 
 @functools.cache

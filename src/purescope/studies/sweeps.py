@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from purescope.features.features import Features
@@ -302,25 +302,35 @@ def measure_strategies(
         warnings.warn("no silhouette: it needs two classes, and one with two images", stacklevel=2)
     results = _Results(bench)
     for strategy in options.names:
-        results.add(_evaluate(bench, strategy))
+        axes, orders = _axes_and_orders(bench, strategy)
+        results.add(_held_out(axes.by_image(orders, bench.ks), features.labels))
     all_neurons = torch.arange(bench.neurons)[None]
     results.add(bench.by_image(all_neurons, [bench.neurons]).order(0))
     random = bench.evaluate_random(bench.random_orders(options.draws))
     return results.with_resamples(random)
 
 
-def _evaluate(bench: Bench, strategy: str) -> ByImage:
-    """Evaluate one strategy, or an order of the user's own, image by image."""
+def _axes_and_orders(bench: Bench, strategy: str) -> tuple[Bench, Int64[Tensor, "order neuron"]]:
+    """Return the bench on the axes of a strategy, and its order there.
+
+    A strategy that looks at labels has two orders: one to evaluate each half of the images, fitted
+    on the other half.
+    """
     if strategy in BASES:
         rotated = bench.in_basis(BASES[strategy].of(bench.strategy_input, bench.options.seed))
-        return rotated.by_image(torch.arange(bench.neurons)[None], bench.ks).order(0)
+        return rotated, torch.arange(bench.neurons)[None]
     if strategy in STRATEGIES and STRATEGIES[strategy].needs == "labels":
-        # Fitted on one half of the images and evaluated on the other, for both halves.
-        both = bench.by_image(bench.held_out_orders(strategy), bench.ks)
-        first_half = halves(bench.features.labels) == 0
-        pairs = zip(both.order(0), both.order(1), strict=True)
-        return ByImage(*(torch.where(first_half, *pair) for pair in pairs))
-    return bench.by_image(bench.order(strategy)[None], bench.ks).order(0)
+        return bench, bench.held_out_orders(strategy)
+    return bench, bench.order(strategy)[None]
+
+
+def _held_out(by_image: ByImage, labels: Int64[Tensor, " image"]) -> ByImage:
+    """Return the results of one order, or of two, each for its half of the images."""
+    if len(by_image.right) == 1:
+        return by_image.order(0)
+    first_half = halves(labels) == 0
+    pairs = zip(by_image.order(0), by_image.order(1), strict=True)
+    return ByImage(*(torch.where(first_half, *pair) for pair in pairs))
 
 
 class _Results:

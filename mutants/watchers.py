@@ -72,7 +72,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "tables/schema.py": _TABLES,
     "tables/columns.py": _TABLES,
     "tables/schemas.py": _TABLES,
-    "tables/verdicts.py": ("tests/studies/test_judging.py", "tests/studies/test_judging_standings.py"),
+    "tables/verdicts.py": (
+        "tests/studies/test_judging.py",
+        "tests/studies/test_judging_standings.py",
+    ),
     "files/writing.py": _TABLES,
     "files/manifest.py": ("tests/tables/test_files.py", "tests/runs/test_folder.py"),
     "files/npz.py": _FILES,

@@ -218,6 +218,15 @@ def test_towers_must_have_the_same_neurons() -> None:
         InputError, match=r"3 neurons in the image projection, 2 in the text(?s:.*)transpose"
     ):
         Projections(torch.ones(3, 2), torch.ones(2, 2))
+    # Each pair of shapes fits once one tower, or both, are transposed; or never.
+    for image, text, tower in (
+        ((2, 5), (5, 4), "the image projection"),
+        ((5, 2), (4, 5), "the text projection"),
+        ((3, 5), (4, 5), "both"),
+        ((2, 3), (4, 5), "the one that is"),
+    ):
+        with pytest.raises(InputError, match=f"transpose {tower}"):
+            Projections(torch.ones(image), torch.ones(text))
 
 
 def test_activation_space_has_a_row_of_activations_for_each_neuron() -> None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from purescope.errors import InputError
+from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
-from purescope.maths.scores import TOWERS, StrategyInput
+from purescope.maths.scores import TOWERS, StrategyInput, join_towers
 from purescope.maths.strategies import order_neurons
 from tests import oracles
 from tests.maths.test_overlaps import signed
@@ -60,3 +61,20 @@ def test_an_unknown_measure_or_tower_gets_a_suggestion() -> None:
         order_neurons(Projections(IMAGE, TEXT), measure="media")
     with pytest.raises(InputError, match=r"unknown towers 'imagee'(?s:.*)did you mean 'image'"):
         order_neurons(Projections(IMAGE, TEXT), towers="imagee")
+
+
+@pytest.mark.parametrize("towers", TOWERS)
+def test_a_score_that_one_tower_lacks_is_no_score_and_moves_no_other(towers: str) -> None:
+    image = torch.tensor([0.1, float("nan"), 0.9, 0.2, 0.4]).double()
+    text = torch.tensor([0.3, 0.1, 0.2, float("nan"), 0.7]).double()
+    both = torch.tensor([0, 2, 4])
+    joined = join_towers(image, text, towers)
+    assert joined.isnan().tolist() == [False, True, False, True, False]
+    torch.testing.assert_close(joined[both], join_towers(image[both], text[both], towers))
+
+
+def test_logits_are_scaled_by_100_where_nobody_says_otherwise() -> None:
+    """As features have it."""
+    eye = torch.eye(2)
+    features = Features(eye, eye, torch.tensor([0, 1]))
+    assert StrategyInput(Projections(eye, eye)).scale == features.logit_scale == 100.0

@@ -207,8 +207,20 @@ def stopped_run(out: Path) -> None:
         run_sweep(MODELS, DATA, out, settings=SETTINGS)
 
 
-def test_what_a_stopped_run_finished_can_be_looked_at(whole: Path, tmp_path: Path) -> None:
-    stopped_run(tmp_path)
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, vocabulary: None) -> Path:
+    """A run with two pairs of four; to be copied."""
+    out = tmp_path_factory.mktemp("stopped") / "out"
+    stopped_run(out)
+    return out
+
+
+def test_what_a_stopped_run_finished_can_be_looked_at(
+    whole: Path, stopped: Path, tmp_path: Path
+) -> None:
+    pairs = stopped / "pairs"
+    assert (pairs / "0001").stat().st_mode == pairs.stat().st_mode, "others may read it"
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     results = open_results(tmp_path)
     of_whole = read_table(whole, RESULTS)
     half = of_whole[of_whole.dataset == "first"].reset_index(drop=True)
@@ -220,9 +232,9 @@ def test_what_a_stopped_run_finished_can_be_looked_at(whole: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("how", ["cut", "of another run", "of another pair", "no entry", "text"])
 def test_a_damaged_pair_alone_is_measured_anew(
-    how: str, whole: Path, tmp_path: Path, measured: list[Any]
+    how: str, whole: Path, stopped: Path, tmp_path: Path, measured: list[Any]
 ) -> None:
-    stopped_run(tmp_path)
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     second = tmp_path / "pairs" / "0002"
     entry = json.loads((second / "pair.json").read_text())
     match how:
@@ -237,7 +249,6 @@ def test_a_damaged_pair_alone_is_measured_anew(
             (second / "pair.json").unlink()
         case "text":
             (second / "pair.json").write_text("[1, 2")
-    measured.clear()
     with pytest.warns(UserWarning, match=r"measured anew, since .*0002"):
         run_sweep(MODELS, DATA, tmp_path, settings=SETTINGS)
     assert measured == [("Two", "first"), ("One", "second"), ("Two", "second")]

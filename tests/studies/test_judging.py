@@ -222,6 +222,10 @@ def test_what_could_have_been_found_stands_beside_not_decided() -> None:
         f"A difference of {100 * expected:.2f} points would be found in 80 % of such data."
         in verdict.claim
     )
+    # The wider of the two spreads decides: here that of images, one point of which is 1.96 errors.
+    alike = [0.5 + place * 1e-6 for place in range(200)]
+    narrow = judge(results(0.5, alike), given, model="m").overall
+    assert narrow.detectable == pytest.approx((1.96 + 0.8416) * images, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,8 @@ def test_what_is_cheap_grows_with_images_classes_and_neurons() -> None:
     assert not is_cheap(
         images=1_000, classes=1_000, neurons=512
     )  # 2 x 10^11 to rotate, 3 x 10^11 to evaluate
+    # To rotate takes (images + classes) d^2 + 4 d^3: 9 x 10^11 for 1,000 classes of 2,048 neurons.
+    assert not is_cheap(images=1_000, classes=1_000, neurons=1_024, draws=60)
     assert not is_cheap(images=50_000, classes=10, neurons=512) and is_cheap(
         50_000, 10, 512, draws=20
     )

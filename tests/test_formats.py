@@ -92,6 +92,29 @@ def over_k(rows: pd.DataFrame) -> list[float]:
     return means
 
 
+def test_curves_fill_their_picture_on_one_scale(table: pd.DataFrame) -> None:
+    """The least of all values stands 4 pixels above the lower edge, the largest 4 below the upper
+    one, and the ks stand evenly from 4 pixels after the left edge to 4 before the right one.
+    """
+    accuracy = table[table.metric == "accuracy"]
+    curves = {
+        name: accuracy[accuracy.strategy == name].groupby("k").value.median().tolist()
+        for name in ("high_purity", "random", "low_purity")
+    }
+    values = [value for curve in curves.values() for value in curve]
+    [figure] = tree(results_html(table)).iter("svg")
+    assert (figure.get("width"), figure.get("height")) == ("150", "44")
+    for line in figure.iter("polyline"):
+        [curve] = [curves[name] for name in curves if PALETTE[name] == line.get("stroke")]
+        points = [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
+        across, up = 142 / (len(curve) - 1), 36 / (max(values) - min(values))
+        expected = [
+            (4 + across * place, 40 - up * (value - min(values)))
+            for place, value in enumerate(curve)
+        ]
+        assert points == [pytest.approx(point, abs=0.051) for point in expected]
+
+
 def test_the_line_above_counts_random_orders_by_their_mean_over_k(table: pd.DataFrame) -> None:
     accuracy = table[table.metric == "accuracy"]
     [high], drawn = (

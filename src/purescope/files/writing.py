@@ -20,6 +20,7 @@ import filelock
 
 from purescope.errors import OutputError
 
+_NO_SPACE = "free some space, or choose another --out"
 AGAIN = "make it again: run the command that wrote it, with --overwrite (overwrite=True)"
 
 
@@ -52,26 +53,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder or the disk cannot be written.
     """
-    try:
+    with _writing(path, "choose another --out"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
         )
         os.close(handle)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", fix="choose another --out"
-        ) from error
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}",
-            fix="free some space, or choose another --out",
-        ) from error
+        with _writing(path, _NO_SPACE):
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -83,24 +76,29 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the parent folder or the disk cannot be written.
     """
-    try:
+    with _writing(path, "choose another --out"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", fix="choose another --out"
-        ) from error
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        temporary.rename(path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}",
-            fix="free some space, or choose another --out",
-        ) from error
+        with _writing(path, _NO_SPACE):
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path, fix: str) -> Iterator[None]:
+    """Raise errors of the file system as those of the output.
+
+    Raises:
+        OutputError: the file system raised an error in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", fix=fix) from error
 
 
 def unfinished(pattern: str) -> str:

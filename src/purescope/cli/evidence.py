@@ -57,25 +57,22 @@ def evidence(
     check_named(models, names, **options.data_folder(rest))
     from purescope.runs.doors import run_evidence
 
-    drawing, sources = options.pop_drawing(rest), options.pop_sources(rest)
-    settings = options.pop_settings(rest)
+    arguments = options.pop_run(rest)
     with output.show_messages():
         results = run_evidence(
             models,
             names,
             out,
-            settings=settings,
-            sources=sources,
             rotations=rotations,
             overwrite=overwrite,
-            **drawing,
+            **arguments,
             progress=output.show_progress,
         )
     console = terminal.make_console()
     for model in results.models:
         console.print(_null_table(results, model))
         console.print(_variants_sentence(results.table("variants"), model), soft_wrap=True)
-    terminal.print_summary(results, settings)
+    terminal.print_summary(results, arguments["settings"])
 
 
 def _null_table(results: "Results", model: str) -> "Table":
@@ -177,18 +174,15 @@ def compare(
     check_named((first, second), names, **options.data_folder(rest))
     from purescope.runs.doors import run_compare
 
-    drawing, sources = options.pop_drawing(rest), options.pop_sources(rest)
-    settings = options.pop_settings(rest)
+    arguments = options.pop_run(rest)
     with output.show_messages():
         results = run_compare(
             first,
             second,
             names,
             out,
-            settings=settings,
-            sources=sources,
             overwrite=overwrite,
-            **drawing,
+            **arguments,
             rotations=rotations,
             progress=output.show_progress,
         )
@@ -199,7 +193,7 @@ def compare(
     console.print(
         "p is Holm's over the datasets: McNemar's exact test for accuracy, else of the bootstrap.\n"
     )
-    terminal.print_summary(results, settings)
+    terminal.print_summary(results, arguments["settings"])
 
 
 def _comparison_table(rows: "pd.DataFrame") -> "Table":

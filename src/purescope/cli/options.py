@@ -290,6 +290,12 @@ def pop_sources(options: dict[str, Any]) -> "Sources":
     return Sources(**{name: options.pop(name) for name in names})
 
 
+def pop_run(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the options that all runs of a sweep have, and return the arguments of `run_sweep`."""
+    arguments: dict[str, Any] = pop_drawing(options)
+    return arguments | {"sources": pop_sources(options), "settings": pop_settings(options)}
+
+
 def data_folder(options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments ``data_root`` and ``download`` of `purescope.cli.paths.check_named`.
 

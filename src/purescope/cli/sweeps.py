@@ -50,21 +50,18 @@ def sweep(
     check_named(models, names, **options.data_folder(rest))
     from purescope.runs.run import run_sweep
 
-    drawing, sources = options.pop_drawing(rest), options.pop_sources(rest)
-    settings = options.pop_settings(rest)
+    arguments = options.pop_run(rest)
     with output.show_messages():
         results = run_sweep(
             models,
             names,
             out,
-            settings=settings,
-            sources=sources,
             overwrite=overwrite,
-            **drawing,
+            **arguments,
             rotations=rotations,
             progress=output.show_progress,
         )
-    terminal.print_summary(results, settings)
+    terminal.print_summary(results, arguments["settings"])
 
 
 MODELS = ("bundled:clip", "bundled:laclip")
@@ -168,17 +165,14 @@ def reproduce(
     check_named((checkpoint,), (), **options.data_folder(rest))
     from purescope.runs.reproduction import run_reproduction
 
-    drawing, sources = options.pop_drawing(rest), options.pop_sources(rest)
-    settings = options.pop_settings(rest)
+    arguments = options.pop_run(rest)
     with output.show_messages(most=6):
         results = run_reproduction(
             checkpoint,
             out,
-            sources=sources,
             data=options.dataset_names(data) or None,
-            settings=settings,
             overwrite=overwrite,
-            **drawing,
+            **arguments,
             rotations=rotations,
             progress=output.show_progress,
         )

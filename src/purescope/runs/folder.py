@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pandas as pd
-
 from purescope.errors import InputError, OutputError
 from purescope.files.manifest import MANIFEST, check_hash, own_manifest, write_manifest
 from purescope.files.writing import unfinished, write_bytes
@@ -23,6 +21,7 @@ from purescope.runs.pairs import (
     Measurement,
     Pair,
     Tables,
+    pair_folder,
     read_pair,
     remove_pair,
     remove_pairs,
@@ -32,7 +31,7 @@ from purescope.specs import is_folder
 from purescope.studies.comparisons import adjust
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import PAIRS, parquet_bytes, parquet_name, read_table
-from purescope.tables.schema import Schema
+from purescope.tables.schema import Schema, stack_tables
 from purescope.tables.schemas import RUN_TABLES
 
 # Entries of a manifest that identify a run.
@@ -102,8 +101,7 @@ class Record:
         combined: Tables = {}
         for schema in self.schemas:
             tables = [pair[schema.name] for pair in finished if schema.name in pair]
-            filled = [table for table in tables if len(table)] or tables[:1]
-            combined[schema.name] = pd.concat(filled, ignore_index=True)
+            combined[schema.name] = stack_tables(tables)
         return combined | {"comparisons": adjust(combined["comparisons"])}
 
     def finish(self, tables: Tables, schemas: Sequence[Schema]) -> None:
@@ -319,7 +317,7 @@ def _read_pairs(record: Record, earlier: Mapping[str, Any]) -> list[str]:
             finished = read_pair(record.out, place, run, record.schemas, pair)
         except InputError as error:
             reasons.append(error.came)
-            remove_pair(record.out / PAIRS / f"{place + 1:04d}")
+            remove_pair(pair_folder(record.out, place))
             continue
         if finished is not None:
             record.add(finished)

@@ -44,7 +44,7 @@ from purescope.tables.files import (
     read_parquet_table,
 )
 from purescope.tables.result_table import curve_points
-from purescope.tables.schema import Schema
+from purescope.tables.schema import Schema, stack_tables
 from purescope.tables.schemas import (
     ATTRIBUTIONS,
     COMPARISONS,
@@ -221,12 +221,12 @@ def _attributions(measured: Measured, rotations: int | None) -> pd.DataFrame:
 
 
 def _neurons(opened: Opened, tables: Tables) -> pd.DataFrame:
-    tables_of_models = [
-        neuron_portraits(model.label, projections_of(model), seed=opened.settings.seed)
-        for model in opened.models
-    ]
-    filled = [table for table in tables_of_models if len(table)] or tables_of_models[:1]
-    return pd.concat(filled, ignore_index=True)
+    return stack_tables(
+        [
+            neuron_portraits(model.label, projections_of(model), seed=opened.settings.seed)
+            for model in opened.models
+        ]
+    )
 
 
 def _standings(opened: Opened, tables: Tables) -> pd.DataFrame:
@@ -258,7 +258,7 @@ def write_pair(
     Raises:
         OutputError: it cannot be written.
     """
-    with atomic_folder(_folder(out, place)) as temporary:
+    with atomic_folder(pair_folder(out, place)) as temporary:
         hashes = {}
         for schema in schemas:
             if schema.name in finished.tables:
@@ -291,7 +291,7 @@ def read_pair(
     Raises:
         InputError: it belongs to another pair or another run, or is damaged.
     """
-    folder = _folder(out, place)
+    folder = pair_folder(out, place)
     if not folder.is_dir():
         return None
     try:
@@ -349,7 +349,8 @@ def remove_pair(folder: Path) -> None:
     )
 
 
-def _folder(out: Path, place: int) -> Path:
+def pair_folder(out: Path, place: int) -> Path:
+    """Return the folder of a finished pair, by its number in the run, from 0."""
     return out / PAIRS / f"{place + 1:04d}"
 
 

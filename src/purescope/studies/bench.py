@@ -114,7 +114,6 @@ class Bench:
                     expected=f"an order of all {bench.neurons:,} neurons of {features.model}",
                     fix="make it from this model's own projections or features",
                 )
-            bench._orders[name] = torch.as_tensor(order)
         return bench
 
     @property
@@ -151,6 +150,8 @@ class Bench:
 
     def order(self, strategy: str) -> Int64[Tensor, " neuron"]:
         """Return the order of a strategy, fitted on all images, or the user's own order."""
+        if strategy in self.options.orders:
+            return torch.as_tensor(self.options.orders[strategy])
         if strategy not in self._orders:
             order = STRATEGIES[strategy].order(self.strategy_input, self.options.seed)
             self._orders[strategy] = order
@@ -201,8 +202,11 @@ class Bench:
         return replace(self, features=features, dropped=dropped)
 
     def with_options(self, **changes: Any) -> "Bench":
-        """Return the bench with some options changed."""
-        return Bench.make(self.features, self.projections, replace(self.options, **changes))
+        """Return the bench with some options changed, but not the seed."""
+        options, dropped = replace(self.options, **changes), self.dropped
+        if options.ablation != self.options.ablation:
+            dropped = ablation_values(self.features.image, options.ablation, seed=options.seed)
+        return replace(self, options=options, dropped=dropped)
 
     # --- evaluation
 

@@ -21,6 +21,7 @@ from purescope.studies.comparisons import mean_areas, pooled_difference, pooled_
 from purescope.tables.columns import ALL, AREA
 from purescope.tables.files import check_table
 from purescope.tables.result_table import curve_points
+from purescope.tables.schema import stack_tables
 from purescope.tables.schemas import MEAN_POINTS, STANDINGS
 from purescope.tables.verdicts import LEVEL, NOT_ASKED, Finding, Null, Verdict
 
@@ -295,10 +296,9 @@ def mean_points(results: pd.DataFrame) -> pd.DataFrame:
 def _of_each_model(
     table: pd.DataFrame, make: Callable[[str], pd.DataFrame], columns: list[str]
 ) -> pd.DataFrame:
-    """Concatenate the rows of each model, leaving out empty tables, whose types are unknown."""
-    parts = [make(str(model)) for model in table.model.unique()]
-    filled = [part for part in parts if len(part)] or [pd.DataFrame(columns=columns)]
-    return pd.concat(filled, ignore_index=True)
+    """Return the rows of each model, one below the other; only the columns without any row."""
+    tables = [make(str(model)) for model in table.model.unique()]
+    return stack_tables([pd.DataFrame(columns=columns), *tables])
 
 
 def uses_labels(strategy: str) -> bool:

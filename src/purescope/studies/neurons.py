@@ -43,7 +43,7 @@ from purescope.studies.sanity import confusion_table
 from purescope.studies.sweeps import Measured
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import check_table
-from purescope.tables.schema import STRINGS
+from purescope.tables.schema import STRINGS, stack_tables
 from purescope.tables.schemas import (
     CLASS_IMPORTANCE,
     CONFUSIONS,
@@ -206,8 +206,7 @@ def thumbnail_table(
             first = table.image[missing].iloc[0]
             warnings.warn(f"{what} cannot be shown, first {first}", stacklevel=2)
         tables.append(table[~missing])
-    filled = [table for table in tables if len(table)] or tables[:1]
-    return check_table(pd.concat(filled, ignore_index=True), THUMBNAILS)
+    return check_table(stack_tables(tables), THUMBNAILS)
 
 
 def thumbnail(image: Image.Image) -> bytes:

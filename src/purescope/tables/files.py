@@ -19,7 +19,7 @@ from purescope.errors import InputError, PurescopeError
 from purescope.files.reading import open_whole, read_bytes, require_room, text_bytes, unpacked_bytes
 from purescope.files.writing import AGAIN, atomic_path, write_bytes
 from purescope.specs import exists
-from purescope.tables.schema import STRINGS, Schema
+from purescope.tables.schema import STRINGS, Schema, stack_tables
 from purescope.tables.schemas import RESULTS
 
 _CELL = 64  # bytes of a cell in memory
@@ -77,7 +77,10 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
 
 
 def _with_types(table: pd.DataFrame, types: Mapping[str, str]) -> pd.DataFrame:
-    """Return the table with these columns in these types; pandas' own way takes twice the time."""
+    """Return the table with these columns in these types, one by one.
+
+    On a small table `astype` with a dictionary makes the whole check a fifth slower.
+    """
     columns = {
         name: (values.astype(_dtype(types[str(name)])) if name in types else values).array
         for name, values in table.items()
@@ -167,8 +170,7 @@ def read_table(out: Path, schema: Schema) -> pd.DataFrame:
             expected="the --out folder of a purescope run",
             fix="check the path",
         )
-    filled = [table for table in pairs if len(table)] or pairs[:1]
-    return check_table(pd.concat(filled, ignore_index=True), schema)
+    return check_table(stack_tables(pairs), schema)
 
 
 def has_table(out: Path, schema: Schema) -> bool:

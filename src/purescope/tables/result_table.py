@@ -21,6 +21,7 @@ from purescope.files.writing import slug
 from purescope.formats import PALETTE
 from purescope.specs import exists
 from purescope.tables.files import check_table, write_csv
+from purescope.tables.schema import stack_tables
 from purescope.tables.schemas import CURVE_POINTS
 
 _GROUP = ["model", "dataset", "metric"]
@@ -60,7 +61,7 @@ def curve_points(results: pd.DataFrame) -> pd.DataFrame:
         results[~random].assign(least=float("nan"), greatest=float("nan"), draws=1),
         random_band(results[random]),
     ]
-    table = pd.concat([rows for rows in points if len(rows)] or points[:1], ignore_index=True)
+    table = stack_tables(points)
     # All points of one model, dataset and metric together, as in the results.
     pairs = pd.MultiIndex.from_frame(results[_GROUP].drop_duplicates())
     order = pairs.get_indexer(pd.MultiIndex.from_frame(table[_GROUP]))

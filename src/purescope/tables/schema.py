@@ -24,6 +24,15 @@ def each_row(table: pd.DataFrame) -> Iterator[Any]:
     yield from table.itertuples(index=False)
 
 
+def stack_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables of one kind one below the other; at least one is given.
+
+    Tables without rows are left out, because the types of their columns are unknown.
+    """
+    filled = [table for table in tables if len(table)] or tables[:1]
+    return pd.concat(filled, ignore_index=True)
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table.

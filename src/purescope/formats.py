@@ -157,6 +157,7 @@ NAMES = {
     "ape": "APE",
     "importance": "importance (by labels)",
     "svd": "SVD basis",
+    "cross": "shared basis",
     "pca": "PCA basis",
     "random_rotation": "random rotation",
 }
@@ -194,7 +195,16 @@ class Look:
 
 
 def strategy_name(name: str) -> str:
-    """Return the name of a strategy for readers."""
+    """Return the name of a strategy for readers.
+
+    Examples:
+        >>> strategy_name("svd@8")
+        'SVD basis without its 8 strongest axes'
+    """
+    basis, band, dropped = name.partition("@")
+    if band and basis in NAMES and dropped.isdecimal():
+        axes = "axis" if int(dropped) == 1 else f"{int(dropped)} strongest axes"
+        return f"{NAMES[basis]} without its {axes}".replace("its axis", "its strongest axis")
     return NAMES.get(name, name.replace("_", " "))
 
 

@@ -322,8 +322,8 @@ def test_a_header_is_not_longer_than_a_configuration(
 ) -> None:
     file = write(tmp_path / "mine.safetensors", ARRAYS, ["cat", "dog"])
     length = int.from_bytes(file.read_bytes()[:8], "little")
-    monkeypatch.setattr("purescope.features.files.CONFIGURATION", length)
+    monkeypatch.setattr("purescope.files.reading.CONFIGURATION", length)
     assert read_features(file).classes == ("cat", "dog")
-    monkeypatch.setattr("purescope.features.files.CONFIGURATION", length - 1)
+    monkeypatch.setattr("purescope.files.reading.CONFIGURATION", length - 1)
     with pytest.raises(InputError, match=f"its header has {length} bytes"):
         read_features(file)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.maths.accuracy import accuracy_by_k
-from purescope.maths.bases import BASES, Basis, random_rotations, rotate
+from purescope.maths.bases import BASES, Basis, is_basis, make_basis, random_rotations, rotate
 from purescope.maths.overlaps import Projections, overlap, side_by_side
 from purescope.maths.scores import StrategyInput
 from purescope.maths.silhouette import silhouette_by_k
@@ -140,6 +140,46 @@ def test_svd_is_numpys_on_both_towers_of_equal_weight() -> None:
     same_axes(BASES["svd"].of(scaled, 0), left)
 
 
+def test_cross_is_numpys_svd_of_the_product_where_the_towers_share_their_axes() -> None:
+    """A = Q diag(a) U and B = Q diag(b) V have the logit operator U.T diag(a b) V."""
+    axes = np.linalg.qr(signed(12, 12).numpy())[0]
+    image_scale, text_scale = np.linspace(1, 4, 12), np.linspace(3, 1, 12) ** 2
+    towers = [
+        axes * scale @ np.linalg.qr(signed(20, 12, seed=seed).numpy())[0].T
+        for seed, scale in ((2, image_scale), (3, text_scale))
+    ]
+    basis = BASES["cross"].of(StrategyInput(Projections(*map(torch.tensor, towers))), 0)
+    same_axes(basis, axes[:, np.argsort(-image_scale * text_scale)])
+    kept = np.linalg.svd(towers[0].T @ towers[1], compute_uv=False)
+    turned = rotate(Projections(*map(torch.tensor, towers)), basis)
+    strengths = turned.image.norm(dim=1) * turned.text.norm(dim=1)
+    np.testing.assert_allclose(strengths, kept[:12], rtol=1e-9)
+
+
+def test_a_prefix_of_cross_loses_less_of_the_logits_than_one_of_svd() -> None:
+    """The towers' strengths fall along different neurons, so the strongest of one is weak in the
+    other.
+    """
+    fall, draw = torch.linspace(1, 0.05, 64)[:, None], torch.Generator().manual_seed(0)
+    image = torch.randn(64, 96, generator=draw).double() * fall
+    text = torch.randn(64, 80, generator=draw).double() * fall.roll(16)
+    given = StrategyInput(Projections(image, text))
+    axes = {name: BASES[name].of(given, 0) for name in ("svd", "cross")}
+    best = torch.linalg.svdvals(image.T @ text)
+    for k in (8, 16, 32):
+        lost = {}
+        for name, basis in axes.items():
+            prefix = basis[:, :k]
+            lost[name] = float((image.T @ (text - prefix @ (prefix.T @ text))).norm())
+        assert float(best[k:].norm()) < lost["cross"] < lost["svd"]
+
+
+def test_cross_takes_towers_without_weights() -> None:
+    zeros = StrategyInput(Projections(torch.zeros(3, 2), torch.zeros(3, 2)))
+    basis = BASES["cross"].of(zeros, 0)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(3, dtype=torch.float64))
+
+
 def test_pca_is_numpys_and_most_variance_comes_first() -> None:
     image = signed(40, 12) * torch.arange(1, 13) + 50
     basis = BASES["pca"].of(StrategyInput(PROJECTIONS, image=image), 0)
@@ -153,6 +193,37 @@ def test_the_largest_entry_of_a_fixed_axis_is_positive(name: str) -> None:
     basis = BASES[name].of(GIVEN, 0)
     assert (basis.gather(0, basis.abs().argmax(0, keepdim=True)) > 0).all()
     assert BASES[name].of(GIVEN, 1).equal(basis)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("pca", True),
+        ("pca@0", True),
+        ("pca@3", True),
+        ("pca@", False),
+        ("pca@-1", False),
+        ("pca@1.5", False),
+        ("pca@\u0663", False),
+        ("high_purity@1", False),
+    ],
+)
+def test_a_band_is_a_basis_and_a_count(name: str, known: bool) -> None:
+    assert is_basis(name) == known
+
+
+def test_a_band_drops_the_strongest_axes_and_takes_them_back_last() -> None:
+    whole, band = make_basis("svd", GIVEN), make_basis("svd@3", GIVEN)
+    assert whole.equal(BASES["svd"].of(GIVEN, 0)) and make_basis("svd@0", GIVEN).equal(whole)
+    assert band[:, :9].equal(whole[:, 3:])
+    assert band[:, 9:].equal(whole[:, [2, 1, 0]])
+    drawn = make_basis("random_rotation", GIVEN, seed=4)
+    assert drawn.equal(BASES["random_rotation"].of(GIVEN, 4))
+
+
+def test_a_band_of_no_axes_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'svd@12' of 12 axes(?s:.*)at most 11"):
+        make_basis("svd@12", GIVEN)
 
 
 def test_towers_side_by_side_count_alike() -> None:

@@ -29,7 +29,7 @@ from purescope.datasets.dataset import check_class_count, check_class_names, war
 from purescope.errors import InputError
 from purescope.features.features import Features, are_unit_rows, check_arrays, unit_rows
 from purescope.files.npz import Member, Npz
-from purescope.files.reading import CONFIGURATION, POINTER, is_pointer, open_regular, unique_keys
+from purescope.files.reading import POINTER, check_safetensors, is_pointer, unique_keys
 from purescope.files.writing import write_bytes
 from purescope.specs import exists, is_text, to_path
 
@@ -287,31 +287,12 @@ def _write_npz(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], Metadata]:
-    _check_header(file)
+    check_safetensors(file)
     with safetensors.safe_open(file, framework="pt") as content:
         tensors = "{'image': ..., 'text': ..., 'labels': ...}"
         _check_names(content.keys(), f"safetensors.torch.save_file({tensors}, {file.name!r})")
         metadata = _parse(content.metadata() or {})
         return {name: content.get_tensor(name) for name in _ARRAYS}, metadata
-
-
-def _check_header(file: Path) -> None:
-    """Refuse a header with two entries of one name, or with metadata that is no text.
-
-    The library would silently use one of the two, or fail without saying why.
-    """
-    with open_regular(file) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > min(size - 8, CONFIGURATION):
-            raise ValueError(f"its header has {length:,} bytes, the file {size:,}")
-        header = json.loads(stream.read(length), object_pairs_hook=unique_keys)
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
-    if not isinstance(metadata, dict):
-        raise ValueError("its header is no object of tensors and texts")
-    for name, value in metadata.items():
-        if not isinstance(value, str):
-            raise ValueError(f"its metadata {name} is no text")
 
 
 def _write_safetensors(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:

@@ -293,3 +293,27 @@ def _size(number: int) -> str:
         if number >= scale:
             return f"{number / scale:,.{0 if number >= 100 * scale else 1}f} {unit}"
     return f"{number} bytes"
+
+
+def check_safetensors(file: Path) -> None:
+    """Refuse a safetensors file whose header has two entries of one name, or metadata that is no
+    text.
+
+    The library would silently use one of the two, or fail without saying why.
+
+    Raises:
+        ValueError: the fault.
+        OSError: as `open_regular`.
+    """
+    with open_regular(file) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, CONFIGURATION):
+            raise ValueError(f"its header has {length:,} bytes, the file {size:,}")
+        header = json.loads(stream.read(length), object_pairs_hook=unique_keys)
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict):
+        raise ValueError("its header is no object of tensors and texts")
+    for name, value in metadata.items():
+        if not isinstance(value, str):
+            raise ValueError(f"its metadata {name} is no text")

@@ -22,6 +22,7 @@ from purescope.maths.scores import StrategyInput
 from purescope.parallel import on_each_core
 
 _ROWS = 1 << 13  # rows that are converted to float64 at a time
+_LEAST = 1e-12  # of the largest eigenvalue; below it there is only rounding
 
 Orthogonal: TypeAlias = Float[Tensor, "neuron neuron"]
 
@@ -103,6 +104,33 @@ def svd(given: StrategyInput, seed: int = 0) -> Orthogonal:
     return _principal_axes(side_by_side(given.projections))
 
 
+def cross(given: StrategyInput, seed: int = 0) -> Orthogonal:
+    """Return the axes that both towers share, the one that carries most of the logits first.
+
+    A logit is ``f . A.T B . g``, where A and B are the projections of image and text, and f and g
+    their inputs. Magistri et al., "IsoCLIP" (CVPR 2026), take the singular vectors of this operator
+    ``A.T B``, which are different directions for image and text. One rotation for both towers has
+    to agree: these axes are the eigenvectors of ``log(A A.T) + log(B B.T)``, the log-Euclidean mean
+    of both towers (Arsigny et al. 2007), largest eigenvalue first. Where the towers have the same
+    singular vectors, they are these vectors, in the order of the singular values of ``A.T B``.
+
+    Examples:
+        Neuron 0 has the largest weights, but only in one tower:
+
+        >>> image, text = torch.diag(torch.tensor([3.0, 1.0])), torch.diag(torch.tensor([0.0, 1.0]))
+        >>> cross(StrategyInput(Projections(image, text)))
+        tensor([[0., 1.],
+                [1., 0.]], dtype=torch.float64)
+    """
+    rows, width = side_by_side(given.projections), given.projections.image.shape[1]
+    logarithms = []
+    for tower in (rows[:, :width], rows[:, width:]):
+        values, vectors = torch.linalg.eigh(tower @ tower.T)
+        least = _LEAST * float(values[-1].clamp(min=torch.finfo(values.dtype).tiny))
+        logarithms.append(vectors * values.clamp(min=least).log() @ vectors.T)
+    return _eigenvectors(logarithms[0] + logarithms[1])
+
+
 def pca(given: StrategyInput, seed: int = 0) -> Orthogonal:
     """Return the principal axes of the image features, largest variance first (Pearson 1901).
 
@@ -129,11 +157,19 @@ def pca(given: StrategyInput, seed: int = 0) -> Orthogonal:
     return _principal_axes(centre(given.image.T, "image features"))
 
 
+_BAND = "@"  # svd@8 is the basis svd without its 8 strongest axes
+
 BASES: dict[str, Basis] = {
     "random_rotation": Basis(
         random_rotation, "weights", True, "a uniform draw for each seed (Haar; Mezzadri 2007)"
     ),
     "svd": Basis(svd, "weights", False, "singular vectors of both projections, most weight first"),
+    "cross": Basis(
+        cross,
+        "weights",
+        False,
+        "axes that both towers share, most of the logits first (Magistri et al. 2026)",
+    ),
     "pca": Basis(
         pca,
         "features",
@@ -141,6 +177,50 @@ BASES: dict[str, Basis] = {
         "principal axes of the image features, most variance first (Pearson 1901)",
     ),
 }
+
+
+def is_basis(name: str) -> bool:
+    """Return whether a strategy keeps axes of a basis: a name in `BASES`, or a band of one.
+
+    Examples:
+        >>> [is_basis(name) for name in ("svd", "svd@8", "svd@-1", "high_purity")]
+        [True, True, False, False]
+    """
+    basis, _, strongest = name.partition(_BAND)
+    is_count = strongest.isascii() and strongest.isdecimal()
+    return basis in BASES and (is_count if _BAND in name else True)
+
+
+def make_basis(name: str, given: StrategyInput, seed: int = 0) -> Orthogonal:
+    """Make the basis of a name, or a band of it.
+
+    A band ``NAME@T`` drops the T strongest axes: they come last, the strongest at the very end. So
+    keeping k axes drops the T strongest and the d - T - k weakest, as Magistri et al. (2026) do to
+    compare images with images.
+
+    Args:
+        name: a name in `BASES`, or ``NAME@T``.
+        given: the data that the basis is made from.
+        seed: the seed of a basis that draws.
+
+    Raises:
+        InputError: the band drops all axes, or the basis needs data that is missing.
+
+    Examples:
+        >>> tower = torch.diag(torch.tensor([1.0, 3.0, 2.0]))
+        >>> make_basis("svd@1", StrategyInput(Projections(tower, tower)))
+        tensor([[0., 1., 0.],
+                [0., 0., 1.],
+                [1., 0., 0.]], dtype=torch.float64)
+    """
+    basis, _, strongest = name.partition(_BAND)
+    axes, dropped = BASES[basis].of(given, seed), int(strongest or 0)
+    if dropped >= given.neurons:
+        raise InputError(
+            f"the band {name!r} of {given.neurons:,} axes",
+            expected=f"at most {given.neurons - 1:,} axes dropped from the strong end",
+        )
+    return torch.cat([axes[:, dropped:], axes[:, :dropped].flip(1)], dim=1)
 
 
 @overload
@@ -179,11 +259,16 @@ def rotate(
 
 
 def _principal_axes(rows: Float[Tensor, "neuron width"]) -> Orthogonal:
-    """Return the eigenvectors of ``rows @ rows.T``, largest eigenvalue first.
+    """Return the left singular vectors of a matrix, largest singular value first."""
+    return _eigenvectors(rows @ rows.T)
+
+
+def _eigenvectors(symmetric: Float[Tensor, "neuron neuron"]) -> Orthogonal:
+    """Return the eigenvectors of a symmetric matrix, largest eigenvalue first.
 
     The sign of each makes its largest entry positive.
     """
-    vectors = torch.linalg.eigh(rows @ rows.T).eigenvectors.flip(1)
+    vectors = torch.linalg.eigh(symmetric).eigenvectors.flip(1)
     largest = vectors.gather(0, vectors.abs().argmax(dim=0, keepdim=True))
     axes: Tensor = vectors * largest.sign()
     return axes

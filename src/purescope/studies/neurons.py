@@ -25,7 +25,7 @@ from purescope.features.cache import Cache
 from purescope.features.extraction import Progress, quiet, text_features
 from purescope.features.features import Features
 from purescope.files.npz import TOWERS
-from purescope.maths.bases import BASES
+from purescope.maths.bases import is_basis
 from purescope.maths.measures import MEASURES
 from purescope.maths.overlaps import (
     Projections,
@@ -274,7 +274,7 @@ def order_table(measured: Measured) -> pd.DataFrame:
         The table `purescope.tables.schemas.ORDERS`.
     """
     features, bench = measured.features, measured.bench
-    names = [name for name in measured.strategies if name not in BASES]
+    names = [name for name in measured.strategies if not is_basis(name)]
     orders = [bench.order(name) for name in names]
     table = pd.DataFrame(
         {

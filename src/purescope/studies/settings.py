@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from purescope.errors import InputError, near_miss
-from purescope.maths.bases import BASES
+from purescope.maths.bases import BASES, is_basis
 from purescope.maths.measures import MEASURES
 from purescope.maths.strategies import STRATEGIES
 from purescope.tables.columns import ABLATIONS, SPACES, TOWERS
@@ -61,7 +61,7 @@ class Options:
             *(("strategy", name, all_strategies()) for name in self.strategies),
         ]
         for option, name, known in choices:
-            if name not in known:
+            if name not in known and not (option == "strategy" and is_basis(name)):
                 raise InputError(f"unknown {option} {name!r}", **near_miss(name, known))
         if len(set(self.strategies)) < len(self.strategies):
             raise InputError(
@@ -92,7 +92,7 @@ def _checked_order(name: str, order: Any) -> tuple[int, ...]:
     Raises:
         InputError: its name is reserved or that of a strategy, or it is no permutation.
     """
-    if not isinstance(name, str) or name in (*_RESERVED, *all_strategies()):
+    if not isinstance(name, str) or name in (*_RESERVED, *all_strategies()) or is_basis(name):
         raise InputError(
             f"an order called {name!r}",
             expected="a name that no strategy has",

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from purescope.features.features import Features
-from purescope.maths.bases import BASES
+from purescope.maths.bases import is_basis, make_basis
 from purescope.maths.cells import halves
 from purescope.maths.intervals import (
     Part,
@@ -227,7 +227,9 @@ def sweep(
         keep: one or more ks, the numbers of neurons to keep; by default those of the experiment,
             see `purescope.maths.cells.default_keep`.
         strategies: names in `purescope.maths.strategies.STRATEGIES` or
-            `purescope.maths.bases.BASES`; random orders and the full embedding are always measured.
+            `purescope.maths.bases.BASES`, or a band of a basis such as ``svd@8``, see
+            `purescope.maths.bases.make_basis`; random orders and the full embedding are always
+            measured.
             A strategy that uses labels is fitted on one half of the images and evaluated on the
             other, for both halves.
         draws: number of random orders; draw r has the seed ``seed + r``. Silhouettes are measured
@@ -316,8 +318,9 @@ def _axes_and_orders(bench: Bench, strategy: str) -> tuple[Bench, Int64[Tensor, 
     A strategy that looks at labels has two orders: one to evaluate each half of the images, fitted
     on the other half.
     """
-    if strategy in BASES:
-        rotated = bench.in_basis(BASES[strategy].of(bench.strategy_input, bench.options.seed))
+    if is_basis(strategy):
+        basis = make_basis(strategy, bench.strategy_input, bench.options.seed)
+        rotated = bench.in_basis(basis)
         return rotated, torch.arange(bench.neurons)[None]
     if strategy in STRATEGIES and STRATEGIES[strategy].needs == "labels":
         return bench, bench.held_out_orders(strategy)

@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import jaxtyping
 import pytest
+from hypothesis import is_hypothesis_test
 
 # Whatever a test names, nothing is fetched: a missing file is an error, on this machine and on any
 # other.
@@ -76,10 +77,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Check shapes in the quick tier, which calls every function; whole runs would take twice as
-    long, to no end.
+    """Check shapes in the quick tier, which calls every function, but not in each of a hundred
+    examples of a property, nor in whole runs: these would take twice as long, to no end.
     """
-    jaxtyping.config.update("jaxtyping_disable", item.get_closest_marker("slow") is not None)
+    is_slow = item.get_closest_marker("slow") is not None
+    jaxtyping.config.update("jaxtyping_disable", is_slow or is_hypothesis_test(getattr(item, "obj", None)))
 
 
 @pytest.fixture

@@ -252,13 +252,16 @@ def wide_table(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     It has a row for each ``sam`` (k), and a column for each strategy of the experiment.
     """
     rows = table[(table.metric == metric) & table.strategy.isin(_WIDE_COLUMNS)]
-    full = rows[rows.strategy == "full"].value.iloc[0]
-    wide = rows[rows.strategy != "full"].pivot(index="k", columns="strategy", values="value")
-    wide = wide.rename(columns=_WIDE_COLUMNS).rename_axis(index="sam", columns=None).reset_index()
-    wide.insert(1, "Model", rows.model.iloc[0])
-    wide.insert(2, "Full Features", full)
-    # A strategy that was not swept has an empty column.
-    return wide.reindex(columns=["sam", "Model", *_WIDE_COLUMNS.values()])
+    strategies, all_ks, values = (rows[name].to_numpy() for name in ("strategy", "k", "value"))
+    is_full = strategies == "full"
+    ks = np.unique(all_ks[~is_full])
+    wide = {"sam": ks, "Model": rows.model.iloc[0], "Full Features": values[is_full][0]}
+    for strategy, name in _WIDE_COLUMNS.items():
+        if strategy != "full":
+            wide[name] = np.full(len(ks), np.nan)  # empty for a strategy that was not swept
+            of_strategy = strategies == strategy
+            wide[name][np.searchsorted(ks, all_ks[of_strategy])] = values[of_strategy]
+    return pd.DataFrame(wide)
 
 
 def wide_path(out: Path, model: str, dataset: str, metric: str) -> Path:

@@ -484,6 +484,11 @@ def test_a_point_of_the_scatter_opens_its_card(page: Page) -> None:
     chart.scroll_into_view_if_needed()
     point = chart.locator(".live .mark-symbol path").first
     point.wait_for()
+    expect(chart).to_have_attribute(
+        "aria-label", re.compile("^First on pets: accuracy lost without each of 20 neurons")
+    )
+    expect(page.locator("#importance-0 h3")).to_have_text("Purity against importance, on pets")
+    assert chart.locator(".live .mark-symbol path").count() == 20 + 1  # and the ring
     page.locator("#next").click()
     before = page.locator("#card-shown h4").inner_text()
     point.dispatch_event("click")

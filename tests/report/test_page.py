@@ -456,6 +456,26 @@ def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
     )
 
 
+def test_a_scatter_is_described_on_each_dataset(made: Path, page: Element) -> None:
+    chart = json.loads(page.one("script", id="charts").text)["importance-1"]
+    assert chart["spec"]["datasets"]["neurons"] == [], "the script fills them"
+    table = read(made, IMPORTANCE)
+    for place, dataset in enumerate(("pets", "farm")):
+        rows = table[(table.model == "Second") & (table.dataset == dataset)]
+        told = chart["alts"][f"1/{place}"]
+        assert told.startswith(f"Second on {dataset}: accuracy lost without each of 20 neurons ")
+        most = re.findall(r"without neuron (\d+), (\S+) points; (\d+) neurons cost", told)[0]
+        lost = rows.accuracy_drop[rows.neuron == int(most[0])].item()
+        assert lost == rows.accuracy_drop.max() and most[1] == f"{100 * lost:+.2f}"
+        assert int(most[2]) == (rows.accuracy_drop < 0).sum()
+    (still,) = [
+        one
+        for one in page.all("div", class_="chart")
+        if one.attributes["data-chart"] == "importance-1"
+    ]
+    assert still.attributes["aria-label"] == chart["alts"]["1/0"]
+
+
 @pytest.mark.parametrize(
     ("below", "said"),
     [

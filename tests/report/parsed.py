@@ -2,9 +2,13 @@
 with its markup.
 """
 
+import base64
+import gzip
+import json
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 _VOID = {"meta", "link", "img", "input", "br", "hr", "source", "wbr", "col"}
 
@@ -74,10 +78,45 @@ class _Parser(HTMLParser):
 
 def parse(path: Path) -> Element:
     """The page; its faults are an AssertionError."""
+    return parse_text(path.read_text(encoding="utf-8"))
+
+
+def parse_text(text: str) -> Element:
+    """A part of a page; its faults are an AssertionError."""
     parser = _Parser()
-    parser.feed(path.read_text(encoding="utf-8"))
+    parser.feed(text)
     parser.close()
     left = [element.tag for element in parser.open[1:]]
     twice = sorted({name for name in parser.ids if parser.ids.count(name) > 1})
     assert not parser.faults and not left and not twice, (parser.faults[:5], left, twice)
     return parser.root
+
+
+def details_of(page: Element) -> dict[str, Any]:
+    """What the page holds compressed for its script."""
+    packed = base64.b64decode(page.one("script", id="details").text)
+    return dict(json.loads(gzip.decompress(packed)))
+
+
+def unpacked(packed: dict[str, Any]) -> list[str]:
+    """The stretches of `purescope.report.pieces.packed`, value by value."""
+    used = [0 for _ in packed["forms"]]
+    stretches = []
+    for place in packed["stretches"]:
+        text = ""
+        for form in packed["orders"][place]:
+            piece = packed["forms"][form]
+            # Slots first become what no value holds, so that a value is never taken for a slot.
+            for slot in range(len(packed["values"][form])):
+                piece = piece.replace(f"{{{slot}}}", f"\0{slot}\0")
+            for slot, column in enumerate(packed["values"][form]):
+                piece = piece.replace(f"\0{slot}\0", str(column[used[form]]))
+            used[form] += 1
+            text += piece
+        stretches.append(text)
+    return stretches
+
+
+def card_of(details: dict[str, Any], model: int, neuron: int) -> Element:
+    """The card of any neuron, from what the page holds for its script."""
+    return parse_text(unpacked(details["cards"][str(model)])[neuron])

@@ -1,7 +1,5 @@
 """The page as it is written, without a browser."""
 
-import base64
-import gzip
 import itertools
 import json
 import re
@@ -17,7 +15,7 @@ from purescope.errors import InputError
 from purescope.formats import looks, plain, purer
 from purescope.report import document, writing
 from purescope.report.curves import Curve, curves_of, explorer, first_choice
-from purescope.report.neurons import _larger, beside_random, neuron_values
+from purescope.report.neurons import _larger, beside_random, neuron_texts, neuron_values
 from purescope.report.summary import answers
 from purescope.report.writing import write_report
 from purescope.studies.judging import judge, standings_table
@@ -38,7 +36,7 @@ from purescope.tables.schemas import (
     TRACK,
 )
 from tests.report.made import IMAGES, KS, NEURONS_MADE, derive, make_folder, read
-from tests.report.parsed import Element, parse
+from tests.report.parsed import Element, card_of, details_of, parse, parse_text, unpacked
 from tests.report.remembered import draw_anew
 
 pytestmark = pytest.mark.slow
@@ -133,6 +131,23 @@ def test_names_are_data_and_never_markup(tmp_path: Path) -> None:
     raw = page.one("script", id="data").text + page.one("script", id="charts").text
     assert not set("<>&\u2028\u2029") & set(raw)
     assert [one.text for one in page.one("details").all("li")] == HOSTILE
+    details = details_of(page)
+    tags = {"header", "h4", "h5", "button", "p", "dl", "div", "dt", "dd", "b", "span", "ul", "li"}
+    cards = [parse_text(text) for own in details["cards"].values() for text in unpacked(own)]
+    assert len(cards) == 2 * NEURONS_MADE
+    assert {one.tag for card in cards for one in card.all()} == tags | {"small", "section"}
+    labels = {one.attributes["title"] for card in cards for one in card.all("li", class_="thumb")}
+    assert {label.rpartition(", activation ")[0] for label in labels} == set(HOSTILE)
+    words = [*filter(None, (card.one("p", class_="words").text for card in cards))]
+    assert words == [
+        "Words "
+        + ", ".join(
+            f"{name} ({3 - place / 5:.1f})" for place, name in enumerate(HOSTILE[:5], start=1)
+        )
+    ] * len(cards)
+    lists = [parse_text(text) for own in details["confusions"].values() for text in own.values()]
+    told = {one.text for each in lists for li in each.all("li") for one in li.all("span")}
+    assert told <= {f"{a} → {b}" for a, b in itertools.permutations(HOSTILE, 2)} and told
 
 
 def test_the_verdict_is_the_verdicts(made: Path, page: Element) -> None:
@@ -320,9 +335,18 @@ def test_curves_in_the_data_are_the_tables(made: Path, page: Element) -> None:
 
 def test_confusion_changes_are_differences_of_counts(made: Path, page: Element) -> None:
     table = read(made, CONFUSIONS)
-    data = json.loads(page.one("script", id="data").text)
-    changes = data["confusions"]["0/1"]["low_purity/4"]
+    shown = parse_text(details_of(page)["confusions"]["0/1"]["low_purity/4"])
+    assert shown.one("h4").text.strip() == "lowest purity"
+    changes = [
+        (*one.one("span").text.split(" → "), *map(int, one.one("small").text.split(" → ")))
+        for one in shown.all("li")
+    ]
     assert changes
+    told = [(one.one("b").text, one.one("b").attributes["class"]) for one in shown.all("li")]
+    assert told == [
+        (f"{then - full:+d}".replace("-", "\u2212"), "more" if then > full else "less")
+        for *_, full, then in changes
+    ]
     table = table[(table.model == "First") & (table.dataset == "farm")]
     for truth, predicted, full, then in changes:
         assert truth != predicted and full != then
@@ -346,10 +370,13 @@ def test_cards_of_the_ends_stand_without_scripts(made: Path, page: Element) -> N
     neuron = first.neuron.iloc[0]
     cosines = np.load(made / "cosines_first.npz")["image"].astype(np.float64)[neuron]
     cosines[neuron] = 0
-    near = ", ".join(
-        f"{n} ({cosines[n]:.2f})" for n in np.abs(cosines).argsort()[::-1][:4]
-    ).replace("-", "\u2212")
-    assert f"nearest: {near}" in card.text
+    near = [
+        f"{n} ({cosines[n]:.2f})".replace("-", "\u2212")
+        for n in np.abs(cosines).argsort()[::-1][:6]
+    ]
+    nearest = card.all("div", class_="near")[0]
+    assert [one.text for one in nearest.all("li")] == near and "nearest" in nearest.text
+    assert all("disabled" in one.attributes for one in card.all("button"))
     lost = read(made, CLASS_IMPORTANCE)
     lost = lost[(lost.model == "First") & (lost.dataset == "pets")]
     neuron = lost.neuron[lost.neuron.isin([*first.neuron.head(6), *first.neuron.tail(6)])].iloc[0]
@@ -358,20 +385,23 @@ def test_cards_of_the_ends_stand_without_scripts(made: Path, page: Element) -> N
         .sort_values("recall_drop", key=lambda drop: -drop.abs(), kind="stable")
         .iloc[0]
     )
-    told = f"Recall lost: {most['class']} {100 * most.recall_drop:+.0f}".replace("-", "\u2212")
+    told = f"Recall lost by class: {most['class']} {100 * most.recall_drop:+.0f}".replace(
+        "-", "\u2212"
+    )
     assert told in page.one("article", id=f"card-0-{neuron}").text
     assert [one.text for one in card.all("div", class_="strip")[0].all("span")] == ["most"]
     assert [one.text for one in card.all("div", class_="least")[0].all("span")] == ["least"]
     explained = page.one("div", id="cards-reading").text
     assert "drawn at random" in explained and "standard deviations" in explained
-    assert len(card.all("li", class_="thumb")) == 2 * (4 + 2)
+    assert len(card.all("li", class_="thumb")) == 2 * (4 + 4)
     assert all(
-        one.attributes["role"] == "img" and one.attributes["aria-label"] for one in card.all("li")
+        one.attributes["role"] == "img" and one.attributes["aria-label"]
+        for one in card.all("li", class_="thumb")
     )
 
 
 def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
-    details = json.loads(gzip.decompress(base64.b64decode(page.one("script", id="details").text)))
+    details = details_of(page)
     importance = read(made, IMPORTANCE)
     rows = importance[(importance.model == "Second") & (importance.dataset == "farm")].sort_values(
         "neuron"
@@ -381,9 +411,10 @@ def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
     here = examples[
         (examples.model == "Second") & (examples.dataset == "farm") & (examples.neuron == 3)
     ]
-    assert [entry[0] for entry in details["1/1"]["most"][3]] == here[here.place > 0].sort_values(
-        "place"
-    ).image[:4].to_list()
+    most = card_of(details, 1, 3).all("section")[1].one("div", class_="most")
+    assert [one.attributes["class"] for one in most.all("li")] == [
+        f"thumb t1-{image}" for image in here[here.place > 0].sort_values("place").image[:4]
+    ]
     table = read(made, NEURONS)
     table = table[table.model == "Second"]
     neurons = neuron_values(table, open_results(made).cosines["Second"])
@@ -396,7 +427,17 @@ def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
     row = table[table.neuron == 5].iloc[0]
     above = 100 * (table.text_random > row.text_overlap).mean()
     assert neurons["text"]["below"][5] == pytest.approx(above, abs=0.05)
-    texts = details["neurons"]["1"]
+    texts = neuron_texts(neurons)
+    cards = [parse_text(text) for text in unpacked(details["cards"]["1"])]
+    for place, tower in enumerate(("image", "text")):
+        for neuron, card in enumerate(cards):
+            shown = card.all("dd")[place]
+            own = texts[tower]
+            told = f"{own['overlap'][neuron]} overlap, {own['purity'][neuron]}nearest, by cosine "
+            assert shown.text.startswith(told)
+            assert [one.text for one in shown.all("li")] == [
+                f"{other} ({cosine})" for other, cosine in own["near"][neuron]
+            ]
     for tower in ("image", "text"):
         own, numbers = texts[tower], neurons[tower]
         assert own["overlap"] == [plain(value, 4) for value in numbers["overlap"]]
@@ -408,7 +449,31 @@ def test_details_are_those_of_the_tables(made: Path, page: Element) -> None:
             own["purity"], numbers["purity"], numbers["below"], strict=True
         ):
             assert text == f"purity {plain(purity, 1)}; {purer(below)}"
-    assert texts["rank"] == neurons["rank"] == table.sort_values("neuron")["rank"].to_list()
+    assert (
+        details["neurons"]["1"]["rank"]
+        == neurons["rank"]
+        == table.sort_values("neuron")["rank"].to_list()
+    )
+
+
+def test_a_scatter_is_described_on_each_dataset(made: Path, page: Element) -> None:
+    chart = json.loads(page.one("script", id="charts").text)["importance-1"]
+    assert chart["spec"]["datasets"]["neurons"] == [], "the script fills them"
+    table = read(made, IMPORTANCE)
+    for place, dataset in enumerate(("pets", "farm")):
+        rows = table[(table.model == "Second") & (table.dataset == dataset)]
+        told = chart["alts"][f"1/{place}"]
+        assert told.startswith(f"Second on {dataset}: accuracy lost without each of 20 neurons ")
+        most = re.findall(r"without neuron (\d+), (\S+) points; (\d+) neurons cost", told)[0]
+        lost = rows.accuracy_drop[rows.neuron == int(most[0])].item()
+        assert lost == rows.accuracy_drop.max() and most[1] == f"{100 * lost:+.2f}"
+        assert int(most[2]) == (rows.accuracy_drop < 0).sum()
+    (still,) = [
+        one
+        for one in page.all("div", class_="chart")
+        if one.attributes["data-chart"] == "importance-1"
+    ]
+    assert still.attributes["aria-label"] == chart["alts"]["1/0"]
 
 
 @pytest.mark.parametrize(
@@ -443,8 +508,8 @@ def test_a_dead_neuron_is_not_compared(tmp_path: Path, single: Path) -> None:
     folder = open_results(tmp_path / "run")
     values = neuron_values(folder.tables["neurons"], folder.cosines["First"])
     assert values["image"]["below"][7] is None
-    details = json.loads(gzip.decompress(base64.b64decode(page.one("script", id="details").text)))
-    assert details["neurons"]["0"]["image"]["purity"][7] == "purity \N{EN DASH}"
+    shown = card_of(details_of(page), 0, 7).all("dd")[0].text
+    assert shown.startswith("\N{EN DASH} overlap, purity \N{EN DASH}nearest")
 
 
 def test_the_k_nearest_to_half_comes_first(made: Path) -> None:

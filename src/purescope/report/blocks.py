@@ -8,6 +8,7 @@ import pandas as pd
 
 from purescope import formats
 from purescope.formats import Look
+from purescope.report.confusions import Change
 
 Row = dict[str, Any]
 Spec = dict[str, Any]
@@ -69,7 +70,9 @@ class Figure:
             the named sets of rows.
         chosen: the choice that is shown first.
         note: text below the heading.
-        counts: numbers of neurons as text, which a curve chart shows at the pointer.
+        alts: what each choice shows, in the same form as `alt`, by "model/dataset" as numbers.
+        hovers: the texts at the pointer of a chart of curves, see `purescope.report.hovers`.
+        filled: the named sets of rows that the script fills from other data of the page.
     """
 
     name: str
@@ -80,13 +83,18 @@ class Figure:
     choices: Mapping[str, Mapping[str, list[Row]]] = field(default_factory=dict)
     chosen: str = ""
     note: str = ""
-    counts: Mapping[int, str] = field(default_factory=dict)
+    alts: Mapping[str, str] = field(default_factory=dict)
+    hovers: list[Row] = field(default_factory=list)
+    filled: tuple[str, ...] = ()
 
     @property
     def live(self) -> dict[str, Any]:
         """The data that the script needs to draw the figure."""
-        optional = {"choices": self.choices, "counts": self.counts}
-        return {"spec": self.spec} | {name: value for name, value in optional.items() if value}
+        rows = self.spec["datasets"] | dict.fromkeys(self.filled, ())
+        optional = {"choices": self.choices, "alts": self.alts, "hovers": self.hovers}
+        return {"spec": self.spec | {"datasets": rows}} | {
+            name: value for name, value in optional.items() if value
+        }
 
 
 @dataclass(frozen=True)
@@ -221,7 +229,8 @@ class Section:
         answers: its results in words, which stand at the top of the page.
         links: addresses and texts of related pages.
         swaps: tables that the script swaps for the first one, by "model/dataset" as numbers and k.
-        data: what the script needs.
+        changes: the confusions that change, by "model/dataset" as numbers and "strategy/k".
+        data, packed: what the script needs; `packed` is compressed.
     """
 
     name: str
@@ -233,4 +242,6 @@ class Section:
     answers: list[Answer] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
     swaps: Mapping[str, Mapping[int, Table]] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, list[Change]]] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    packed: Mapping[str, Any] = field(default_factory=dict)

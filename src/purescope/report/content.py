@@ -8,15 +8,10 @@ from purescope.errors import PurescopeError
 from purescope.formats import METRIC_NAMES, Look, looks, variables
 from purescope.report import courses, evidence
 from purescope.report.blocks import Answer, Figure, Section
+from purescope.report.cards import IMAGES, card_details
 from purescope.report.curves import curves_section
-from purescope.report.neurons import (
-    IMAGES,
-    Details,
-    ModelNeurons,
-    card_details,
-    colour_steps,
-    neurons_section,
-)
+from purescope.report.neurons import Details, ModelNeurons, colour_steps, neurons_section
+from purescope.report.phrases import PHRASES
 from purescope.report.summary import answer_section, facts, missing, question, title
 from purescope.tables.files import misfit
 from purescope.tables.results import Results
@@ -35,7 +30,8 @@ class Content:
         missing, facts, notes: what the numbers rest on.
         curves, neurons: the sections that the reader steers.
         sections: all others that have something to show.
-        data, details: what the script needs; `details` is compressed.
+        data: what the script needs.
+        details: what the cards show and what the script needs of it, by model and dataset.
         thumbnails: style rule, dataset and image of each thumbnail, the most needed first.
     """
 
@@ -114,6 +110,7 @@ def _gather(folder: Results) -> Content:
         "datasets": folder.datasets,
         "metrics": [[metric, METRIC_NAMES[metric]] for metric in folder.metrics],
         "strategies": [[look.name, look.label, look.shown] for look in styles],
+        "phrases": PHRASES,
         **curves.data,
     }
     return Content(

@@ -1,10 +1,9 @@
-"""The section on curves: metrics against the neurons kept, tables at each k, and confusions."""
+"""The section on curves: metrics against the neurons kept, with a table at each k."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
 
 from purescope import formats
@@ -21,6 +20,8 @@ from purescope.report.blocks import (
     strategy_keys,
 )
 from purescope.report.charts import SMALL, curve_chart
+from purescope.report.confusions import confusion_changes
+from purescope.report.hovers import hover_rows
 from purescope.tables import schemas
 from purescope.tables.results import Results
 from purescope.tables.schema import each_row
@@ -29,7 +30,6 @@ _TICKS = 12  # labels at an axis, at most
 _NAME_HEIGHT = 0.1  # height of a name with two lines, as a share of the height of the chart
 _ENDS = ("value", "low", "high", "least", "greatest")
 _SMALL_METRICS = ("accuracy", "silhouette")
-_CHANGES = 6  # pairs of classes that are confused more often, and as many confused less often
 Pairs: TypeAlias = Mapping[tuple[str, str], str]  # "model/dataset" as numbers, by their names
 Curves: TypeAlias = "dict[tuple[str, str, str], Curve]"  # by model, dataset and metric
 
@@ -79,10 +79,10 @@ class Curve:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the script shows of the curve: rows to draw, and all numbers as text."""
+        """What the script shows of the curve: rows to draw, and numbers as text."""
         ks = self.ks
         return {
-            "rows": self.rows,
+            "rows": [_drawn(row) for row in self.rows],
             "levels": self.levels,
             "ticks": self.ticks,
             "few": self.few,
@@ -220,9 +220,14 @@ def _panels(pairs: Pairs, curves: Curves, looks: Sequence[Look], k: int) -> list
 
 
 def rows_of(own: Curve, shown: list[Look]) -> list[Row]:
-    """Return the rows of the strategies that are shown."""
+    """Return the rows of the strategies that are shown, without their texts."""
     names = {look.name for look in shown}
-    return [row for row in own.rows if row["strategy"] in names]
+    return [_drawn(row) for row in own.rows if row["strategy"] in names]
+
+
+def _drawn(row: Row) -> Row:
+    """Return a row without its texts, which are no part of a drawing."""
+    return {name: value for name, value in row.items() if name not in ("text", "range")}
 
 
 def in_words(own: Curve, shown: list[Look]) -> str:
@@ -305,39 +310,6 @@ def _row(strategy: str, values: Mapping[str, Row], metrics: list[str], compared:
     ]
 
 
-def _confusion_changes(table: pd.DataFrame) -> dict[str, list[list[Any]]]:
-    """Return the pairs of classes whose count changes most, by "strategy/k".
-
-    Args:
-        table: the confusions of one model and dataset.
-
-    Returns:
-        Truth, predicted, count with all neurons, count with k neurons: up to `_CHANGES` pairs that
-        are confused more often and as many that are confused less often.
-    """
-    pairs = table.groupby(["truth", "predicted"], sort=True)
-    pair_of_row = pairs.ngroup().to_numpy()
-    names = [[str(truth), str(predicted)] for truth, predicted in pairs.size().index]
-    images = table["count"].to_numpy()
-    kept: Any = table.groupby(["strategy", "k"], sort=False).indices
-    counts = {
-        (str(strategy), k): np.bincount(pair_of_row[rows], images[rows], len(names)).astype(int)
-        for (strategy, k), rows in kept.items()
-    }
-    none = np.zeros(len(names), int)
-    full = sum((count for (name, _), count in counts.items() if name == "full"), none)
-    changes = {}
-    for (strategy, k), count in counts.items():
-        if strategy == "full":
-            continue
-        change = count - full
-        more, less = np.argsort(-change, kind="stable"), np.argsort(change, kind="stable")
-        ends = [i for i in more[:_CHANGES] if change[i] > 0]
-        ends += [i for i in less[:_CHANGES] if change[i] < 0]
-        changes[f"{strategy}/{k}"] = [[*names[i], int(full[i]), int(count[i])] for i in ends]
-    return changes
-
-
 def first_choice(pairs: Pairs, curves: Curves) -> dict[str, Any]:
     """Choose what is shown first: the first curve, at about half of the neurons.
 
@@ -362,7 +334,7 @@ def curves_section(folder: Results, looks: Sequence[Look]) -> Section:
     confusions = folder.rows(schemas.CONFUSIONS)
     confusions = confusions[confusions.truth != confusions.predicted]
     changes = {
-        pairs[str(model), str(dataset)]: _confusion_changes(rows)
+        pairs[str(model), str(dataset)]: confusion_changes(rows)
         for (model, dataset), rows in groups(confusions, "model", "dataset")
     }
     compared: dict[Any, dict[Any, Any]] = {}
@@ -377,10 +349,12 @@ def curves_section(folder: Results, looks: Sequence[Look]) -> Section:
         differences = compared.get((model, dataset), {})
         title = f"{model} on {dataset}"
         tables[pair] = _tables_at_k(title, measured, differences, folder.strategies)
-    data = {
-        f"{pairs[model, dataset]}/{metric}": own.data
-        for (model, dataset, metric), own in curves.items()
-    }
+    data, hovers = {}, {}
+    for (model, dataset, metric), each in curves.items():
+        key = f"{pairs[model, dataset]}/{metric}"
+        start = f"{METRIC_NAMES[metric]}. {each.data['full']}".strip()
+        data[key] = each.data | {"start": start}
+        hovers[key] = hover_rows(each.rows, each.levels)
     figures = _panels(pairs, curves, looks, chosen["k"])
     first = tables.get(f"{chosen['model']}/{chosen['dataset']}", {}).get(chosen["k"])
     return Section(
@@ -390,5 +364,7 @@ def curves_section(folder: Results, looks: Sequence[Look]) -> Section:
         figures=[explorer(curves, looks, chosen["k"]), *figures] if curves else [],
         tables=[first] if first else [],
         swaps=tables,
-        data={"chosen": chosen, "curves": data, "confusions": changes},
+        changes=changes,
+        data={"chosen": chosen, "curves": data},
+        packed={"hovers": hovers},
     )

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import cache, partial
 from importlib import resources
 from typing import Any
@@ -18,13 +18,17 @@ from markupsafe import Markup
 
 from purescope import __version__, formats
 from purescope.report.blocks import Table
+from purescope.report.cards import model_cards
 from purescope.report.content import STILLS, Content
+from purescope.report.pieces import Piece, html, packed
 from purescope.tables.results import Results
 
 LIMIT = 8_000_000
 """Size of a page in bytes, at most."""
 
 _MARGIN = 2_000  # bytes for the sentence on thumbnails that are left out
+_SEARCHED = ("drop", "low", "high", "words", "names", "orders")
+"""What the script needs of the details of the cards: to draw, to search, and to copy orders."""
 _ESCAPED = {
     "<": "\\u003c",
     ">": "\\u003e",
@@ -56,7 +60,7 @@ def packed_json(value: Any) -> str:
         b'[1.5]'
     """
     text = _dump(value).encode("utf-8", "surrogatepass")
-    return base64.b64encode(gzip.compress(text, compresslevel=6, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(text, compresslevel=9, mtime=0)).decode()
 
 
 def _dump(value: Any) -> str:
@@ -94,12 +98,11 @@ def page(
     """
     data = Markup(script_json(content.data))
     charts = Markup(script_json(content.live))
-    details = Markup(packed_json(_details(content)))
     svg, library = pictures()
     still = {name: Markup(picture) for name, picture in svg.items()}
     scripts = {"library": library, "page": _asset("report.js"), "early": _asset("early.js")}
     template = _environment().get_template("report.html")
-    render = partial(
+    fill = partial(
         template.render,
         content=content,
         stills=STILLS,
@@ -107,36 +110,96 @@ def page(
         still=still,
         data=data,
         charts=charts,
-        details=details,
         styles=Markup(_asset("report.css")),
         notice=Markup(_asset("notice.txt")),
         scripts={name: Markup(text) for name, text in scripts.items()},
         hashes=[f"'sha256-{_sha(text)}'" for text in scripts.values()],
     )
-    # A card without its thumbnails takes less room than one with them, so this is an upper bound.
     every = {name for name, _, _ in content.thumbnails}
-    bare = render(thumbnails=Markup(""), shown=every, left_out=0)
-    room = LIMIT - _MARGIN - len(bare.encode("utf-8", "backslashreplace"))
-    rules = _rules(folder, content, room)
-    return render(
-        thumbnails=Markup("".join(rules.values())),
-        shown=rules.keys(),
-        left_out=len(content.thumbnails) - len(rules),
-    )
+    shown, (cards, details) = every, _cards_and_details(content, every)
+    room = LIMIT - _MARGIN - _size(fill(cards=cards, details=details, thumbnails="", left_out=0))
+    while True:
+        rules = _rules(folder, content, room)
+        if rules.keys() != shown:
+            shown = {*rules}
+            cards, details = _cards_and_details(content, shown)
+        text = fill(
+            cards=cards,
+            details=details,
+            thumbnails=Markup("".join(rules.values())),
+            left_out=len(every) - len(rules),
+        )
+        # Cards without some of their thumbnails can take more room than expected.
+        excess = _size(text) - LIMIT
+        if excess <= 0 or not rules:
+            return text
+        room -= excess
 
 
-def _details(content: Content) -> dict[str, Any]:
-    """Return what the cards show, and the tables at each k as HTML of the same template."""
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "backslashreplace"))
+
+
+def _cards_and_details(
+    content: Content, shown: Container[str]
+) -> tuple[dict[int, dict[int, Markup]], Markup]:
+    """Return the cards that always show, by model and neuron, and all that the script unpacks.
+
+    Args:
+        content: what the page shows.
+        shown: style rules of the thumbnails that are on the page.
+    """
+    cards = {
+        model.number: model_cards(model, content.datasets, content.details, shown)
+        for model in content.neurons
+    }
+    still = {
+        model.number: {
+            neuron: Markup(html(cards[model.number][neuron]))
+            for neuron in (*model.purest, *model.impurest)
+        }
+        for model in content.neurons
+    }
+    return still, Markup(packed_json(_details(content, cards)))
+
+
+def _details(content: Content, cards: Mapping[int, list[list[Piece]]]) -> dict[str, Any]:
+    """Return what the script needs and reads compressed.
+
+    Tables at each k and lists of confusions are HTML of the same template as on the page.
+    """
     parts: Any = _environment().get_template("parts.html").module
 
-    def html(tables: Mapping[int, Table]) -> dict[str, Any]:
+    def tables_html(tables: Mapping[int, Table]) -> dict[str, Any]:
         headings = [parts.headings(table) for table in tables.values()][:1]
         rows = {str(k): [table.caption, parts.rows(table)] for k, table in tables.items()}
         return {"headings": "".join(headings), **rows}
 
-    tables = {pair: html(tables) for pair, tables in content.curves.swaps.items()}
-    neurons = {model.number: model.data for model in content.neurons}
-    return {**content.details, "tables": tables, "neurons": neurons}
+    looks = {look.name: look for look in content.looks}
+    searched = {
+        pair: {name: value for name, value in own.items() if name in _SEARCHED}
+        for pair, own in content.details.items()
+    }
+    neurons = {
+        model.number: {name: model.data[name] for name in ("rank", "total_overlap")}
+        for model in content.neurons
+    }
+    confusions = {
+        pair: {
+            choice: parts.changes(looks[choice.rpartition("/")[0]], changes)
+            for choice, changes in own.items()
+            if choice.rpartition("/")[0] in looks
+        }
+        for pair, own in content.curves.changes.items()
+    }
+    return {
+        **searched,
+        **content.curves.packed,
+        "neurons": neurons,
+        "cards": {number: packed(own) for number, own in cards.items()},
+        "tables": {pair: tables_html(own) for pair, own in content.curves.swaps.items()},
+        "confusions": confusions,
+    }
 
 
 def _rules(folder: Results, content: Content, room: int) -> dict[str, str]:

@@ -1,11 +1,8 @@
-"""The section on neurons: overlaps, cosines, importance, and a card for each neuron.
-
-The numbers that a card shows are written as text here, for the still cards and for the script.
-"""
+"""The section on neurons: overlaps, cosines, importance, and which neurons' cards always show."""
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,30 +12,19 @@ from PIL import Image
 
 from purescope import formats
 from purescope.files.npz import colour_limit
-from purescope.report.blocks import Figure, Row
+from purescope.report.blocks import Figure, Row, groups
 from purescope.report.charts import histogram_chart, scatter_chart
 from purescope.tables import schemas
-from purescope.tables.columns import VOCABULARY
 from purescope.tables.results import Results
 from purescope.tables.schema import each_row
 
 TOWERS = ("image", "text")
 NEAREST = 6  # neurons on a card
-IMAGES = 4  # images of a dataset at each end of the activations
-_CLASSES = 4  # classes whose recall changes most
-_WORDS = 5  # words of a dataset or vocabulary
 _CARDS = 6  # still cards at each end of the ranking
 _BINS = 48  # of a histogram
 _SIDE = 512  # pixels of a map; with more neurons, a pixel shows the largest of several cosines
 _COLOURS = 16  # of a map
 
-_SHOWN = (
-    schemas.EXAMPLES,
-    schemas.WORDS,
-    schemas.IMPORTANCE,
-    schemas.CLASS_IMPORTANCE,
-    schemas.ORDERS,
-)
 Details = dict[str, Any]
 
 
@@ -74,7 +60,7 @@ class ModelNeurons:
         maps: maps of cosines.
         scatter: importance against purity; None where it was not measured.
         purest, impurest: neurons whose cards always show.
-        data: what the script needs, see `neuron_texts`.
+        data: what the cards show of its towers, see `neuron_texts`.
     """
 
     number: int
@@ -96,7 +82,6 @@ def neurons_section(folder: Results, dataset: str) -> list[ModelNeurons]:
         dataset: the dataset whose importance is shown first.
     """
     neurons, importance = folder.rows(schemas.NEURONS), folder.rows(schemas.IMPORTANCE)
-    correlations = folder.rows(schemas.CORRELATIONS)
     models = []
     for number, label in enumerate(folder.models):
         table = neurons[neurons.model == label].sort_values("rank", kind="stable")
@@ -121,7 +106,7 @@ def neurons_section(folder: Results, dataset: str) -> list[ModelNeurons]:
                     for tower, matrix in cosines.items()
                     if len(table) == len(matrix)
                 ],
-                scatter=_scatter(lost, table, correlations, dataset, f"importance-{number}"),
+                scatter=_scatter(lost, table, folder, dataset, number),
                 purest=live.neuron.head(cards).to_list(),
                 impurest=live.neuron.tail(cards).to_list()[::-1],
                 data=neuron_texts(neuron_values(table, cosines)),
@@ -209,40 +194,62 @@ def colour_steps(count: int = 9) -> list[str]:
 
 
 def _scatter(
-    lost: pd.DataFrame, neurons: pd.DataFrame, correlations: pd.DataFrame, first: str, name: str
+    lost: pd.DataFrame, neurons: pd.DataFrame, folder: Results, first: str, number: int
 ) -> Figure | None:
     """Draw importance against purity on the dataset `first`, or on any dataset that has it.
 
     Args:
         lost: importance of the live neurons of one model.
         neurons: all neurons of the model.
-        correlations: Spearman correlations, of all models.
+        folder: the results.
         first: name of the dataset.
-        name: name of the figure.
+        number: number of the model.
     """
     if lost.empty:
         return None
-    dataset = first if (lost.dataset == first).any() else str(lost.dataset.iloc[0])
-    lost = lost[lost.dataset == dataset]
-    lost = lost[lost.ablation == lost.ablation.iloc[0]].sort_values("total_overlap", kind="stable")
+    of_datasets = {
+        str(dataset): rows[rows.ablation == rows.ablation.iloc[0]]
+        for dataset, rows in groups(lost, "dataset")
+    }
+    correlations = folder.rows(schemas.CORRELATIONS)
+    alts = {dataset: _lost_words(rows, correlations) for dataset, rows in of_datasets.items()}
+    dataset = first if first in of_datasets else next(iter(of_datasets))
+    lost = of_datasets[dataset].sort_values("total_overlap", kind="stable")
     ranks = dict(zip(neurons.neuron.to_list(), neurons["rank"].to_list(), strict=True))
     columns = ["neuron", "total_overlap", "accuracy_drop", "low", "high"]
     rows: list[Row] = [
         {**dict(zip(columns, values, strict=True)), "rank": ranks.get(values[0])}
         for values in zip(*(lost[name].to_list() for name in columns), strict=True)
     ]
-    most = max(rows, key=lambda row: row["accuracy_drop"])
-    model = str(lost.model.iloc[0])
+    return Figure(
+        f"importance-{number}",
+        "Purity against importance",
+        alts[dataset],
+        scatter_chart(rows, len(ranks)),
+        alts={
+            f"{number}/{folder.datasets.index(dataset)}": alt
+            for dataset, alt in alts.items()
+            if dataset in folder.datasets
+        },
+        filled=("neurons", "chosen"),
+    )
+
+
+def _lost_words(lost: pd.DataFrame, correlations: pd.DataFrame) -> str:
+    """Describe the importance of the live neurons of one model on one dataset."""
+    first = lost.iloc[0]
+    model, dataset = str(first.model), str(first.dataset)
+    most = lost.sort_values(["accuracy_drop", "total_overlap"], ascending=[False, True]).iloc[0]
     alt = (
-        f"{model} on {dataset}: accuracy lost without each of {len(rows):,} neurons against its "
-        f"overlap. Most is lost without neuron {most['neuron']}, "
-        f"{formats.points(most['accuracy_drop'])} points; "
+        f"{model} on {dataset}: accuracy lost without each of {len(lost):,} neurons against its "
+        f"overlap. Most is lost without neuron {most.neuron}, "
+        f"{formats.points(most.accuracy_drop)} points; "
         f"{int((lost.accuracy_drop < 0).sum()):,} neurons cost accuracy."
     )
     own = correlations[(correlations.model == model) & (correlations.dataset == dataset)]
     for row in each_row(own[(own.importance == "accuracy_drop") & (own.purity == "both")]):
         alt += f" Spearman's rho with purity: {row.rho:.2f} ({row.low:.2f} to {row.high:.2f})."
-    return Figure(name, "Purity against importance", alt, scatter_chart(rows, len(ranks)))
+    return alt
 
 
 def neuron_values(table: pd.DataFrame, cosines: Mapping[str, np.ndarray]) -> Details:
@@ -320,80 +327,3 @@ def _larger(null: np.ndarray, overlap: np.ndarray) -> list[float | None]:
         None if dead else value
         for value, dead in zip((tenths / 10).tolist(), np.isnan(overlap), strict=True)
     ]
-
-
-def card_details(folder: Results) -> dict[str, Details]:
-    """Return what the cards show for each model and dataset, by "model/dataset" as numbers.
-
-    The number after the last dataset is that of the general vocabulary.
-    """
-    details = {}
-    for number, model in enumerate(folder.models):
-        for place, dataset in enumerate([*folder.datasets, VOCABULARY]):
-            own = _details(*(folder.pair(schema, model, dataset) for schema in _SHOWN))
-            if own:
-                details[f"{number}/{place}"] = own
-    return details
-
-
-def _details(
-    examples: pd.DataFrame,
-    words: pd.DataFrame,
-    importance: pd.DataFrame,
-    classes: pd.DataFrame,
-    orders: pd.DataFrame,
-) -> Details:
-    """Return what the cards of a model show for one dataset, as lists over the neurons.
-
-    Returns:
-        ``most`` and ``least``: [image, name, activation as text] of each example; ``words``: [name,
-        score, score as text]; ``drop``, ``low`` and ``high``: accuracy lost without the neuron;
-        ``lost``: the loss and its interval as text; ``classes``: [name, recall lost as text];
-        ``orders``: all neurons by strategy, those that are kept first; ``names``: classes and
-        words, by number.
-    """
-    numbers: dict[str, int] = {}
-
-    def numbered(texts: Iterable[Any]) -> list[int]:
-        return [numbers.setdefault(str(text), len(numbers)) for text in texts]
-
-    parts: Details = {}
-    if len(examples):
-        near = examples[examples.place.abs() <= IMAGES].sort_values("place", key=abs)
-        for end, rows in (("most", near[near.place > 0]), ("least", near[near.place < 0])):
-            activations = [formats.plain(value, 4) for value in rows.activation]
-            parts[end] = _by_neuron(
-                rows.neuron, rows.image.to_list(), numbered(rows["class"]), activations
-            )
-    if len(words):
-        words = words[words.place <= _WORDS].sort_values("place")
-        scores = words.score.round(4).to_list()
-        shown = [formats.plain(score, 1) for score in scores]
-        parts["words"] = _by_neuron(words.neuron, numbered(words.word), scores, shown)
-    if len(importance):
-        importance = importance[importance.ablation == importance.ablation.iloc[0]]
-        importance = importance.sort_values("neuron")
-        columns = [importance[name].to_list() for name in ("accuracy_drop", "low", "high")]
-        parts |= dict(zip(("drop", "low", "high"), columns, strict=True))
-        texts = zip(*(map(formats.points, column) for column in columns), strict=True)
-        parts["lost"] = [[f"{drop} points", f"{low} to {high}"] for drop, low, high in texts]
-    if len(classes):
-        classes = classes[classes.ablation == classes.ablation.iloc[0]]
-        classes = classes.sort_values("recall_drop", key=lambda drop: -drop.abs(), kind="stable")
-        classes = classes.groupby("neuron").head(_CLASSES)
-        classes = classes.assign(text=[formats.points(drop, 0) for drop in classes.recall_drop])
-        classes = classes[classes.text != formats.points(0.0, 0)]
-        parts["classes"] = _by_neuron(classes.neuron, numbered(classes["class"]), classes.text)
-    if len(orders):
-        kept = orders.sort_values("place", kind="stable").groupby("strategy", sort=False)
-        parts["orders"] = {str(name): rows.neuron.to_list() for name, rows in kept}
-    return parts | {"names": [*numbers]} if parts else {}
-
-
-def _by_neuron(neurons: Iterable[Any], *columns: Iterable[Any]) -> list[list[Any]]:
-    """Collect the rows of each neuron, in their order; a row has one value of each column."""
-    numbers = [int(neuron) for neuron in neurons]
-    lists: list[list[Any]] = [[] for _ in range(max(numbers, default=-1) + 1)]
-    for neuron, row in zip(numbers, zip(*columns, strict=True), strict=True):
-        lists[neuron].append([*row])
-    return lists

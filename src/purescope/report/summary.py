@@ -10,6 +10,7 @@ from purescope.formats import Look, signed_points, strategy_name
 from purescope.report.blocks import Answer, Figure, Section, groups, strategy_keys
 from purescope.report.charts import HALF, WIDE, curve_chart
 from purescope.report.curves import Curve, curve, drawn_values, in_words, rows_of
+from purescope.report.hovers import hover_rows
 from purescope.tables import schemas
 from purescope.tables.results import Results
 from purescope.tables.verdicts import Verdict, half_sentence
@@ -88,11 +89,14 @@ def _key_figures(
             width=WIDE if len(means) == 1 else HALF,
             height=260,
         )
-        names = datasets[model]
-        about = f"the mean over {len(names)} datasets" if len(names) > 1 else names[0]
+        own = datasets[model]
+        about = f"the mean over {len(own)} datasets" if len(own) > 1 else own[0]
         alt = f"{model}, accuracy on {about} against neurons kept. {in_words(mean, shown)}"
-        keys, counts = strategy_keys(shown), mean.data["counts"]
-        figures.append(Figure(f"key-{number}", model, alt, spec, keys, counts=counts))
+        names = {look.name for look in shown}
+        hovers = hover_rows([row for row in mean.rows if row["strategy"] in names], mean.levels)
+        figures.append(
+            Figure(f"key-{number}", model, alt, spec, strategy_keys(shown), hovers=hovers)
+        )
     return figures
 
 

@@ -1,9 +1,9 @@
 // `state` and the address hold the reader's choices; `show` updates the page to them. The script
-// formats no numbers: all texts with numbers come from the page's data.
+// shows, moves and hides what the page and its data hold. It formats no numbers and writes no words.
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const data = read("data");
-// The texts of the cards by "model/dataset", and the tables at each k as HTML with escaped names.
-const { tables, neurons: neuronTexts, ...details } = await unpacked("details");
+// Cards, tables and confusions are HTML with escaped names; `details` are values by "model/dataset".
+const { tables, confusions, hovers, cards, neurons: neuronValues, ...details } = await unpacked("details");
 const charts = read("charts");
 const by = (id) => document.getElementById(id);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -24,7 +24,30 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const MINUS = "\u2212";
+/** Copy the content of a template of the page. */
+const copied = (id) => by(id).content.firstElementChild.cloneNode(true);
+
+/** Put texts into the slots of a phrase. */
+const phrase = (name, texts = {}) => data.phrases[name].replaceAll(/\{(\w+)\}/g, (_, slot) => texts[slot]);
+
+/** Return a function from the number of a stretch to its HTML: its forms, with the values in their slots. */
+function stretches({ forms, values, orders, stretches: places }) {
+  const used = forms.map(() => 0);
+  const starts = places.map((place) => {
+    const start = [...used];
+    for (const form of orders[place]) used[form] += 1;
+    return start;
+  });
+  return (at) => {
+    const next = [...starts[at]];
+    return orders[places[at]].map((form) => {
+      const row = next[form]++;
+      return forms[form].replaceAll(/\{(\d+)\}/g, (_, slot) => values[form][slot][row]);
+    }).join("");
+  };
+}
+
+const cardOf = Object.fromEntries(Object.entries(cards).map(([model, packed]) => [model, stretches(packed)]));
 
 // The state, and the address that holds it.
 const state = { ...data.chosen, shown: data.strategies.filter(([, , shown]) => shown).map(([name]) => name), neuron: null };
@@ -53,8 +76,10 @@ function writeAddress() {
   history.replaceState(null, "", "#" + held);
 }
 
+const pairTitle = (dataset) => phrase("pair", { model: data.models[state.model], dataset: data.datasets[dataset] });
 const pair = (dataset = state.dataset) => `${state.model}/${dataset}`;
 const curve = (dataset = state.dataset, metric = state.metric) => data.curves[`${pair(dataset)}/${metric}`];
+const hoversOf = (dataset) => hovers[`${pair(dataset)}/${state.metric}`];
 const ks = () => [...new Set((curve() ?? anyCurve())?.rows.map((row) => row.k) ?? [])].sort((a, b) => a - b);
 const anyCurve = () => Object.entries(data.curves).find(([key]) => key.startsWith(pair() + "/"))?.[1];
 const countText = (k) => (curve() ?? anyCurve()).counts[k];
@@ -92,26 +117,21 @@ function whenNear(box, action) {
   observer.observe(box);
 }
 
-/** Return the tooltip of each k, with all values at this k, and the range of the pointer. */
-function hoverRows(rows, levels, counts) {
-  const ks = [...new Set(rows.map((row) => row.k))].sort((a, b) => a - b);
-  return ks.map((k, at) => {
-    const text = { title: `${counts[k]} neurons kept` };
-    for (const row of rows.filter((each) => each.k === k)) {
-      const label = strategyLabel(row.strategy) + (row.strategy === "random" ? ", median" : "");
-      text[label] = row.text + (row.range && ` (${row.range})`);
-    }
-    for (const level of levels) text[level.name] = level.text;
-    return { from: at ? (ks[at - 1] + k) / 2 : null, to: at < ks.length - 1 ? (k + ks[at + 1]) / 2 : null, text };
-  });
-}
+/** Return the texts at the pointer without those of hidden strategies. */
+const hoverRows = (hovers, shown) => hovers.map(({ from, to, title, texts }) => {
+  const visible = texts.filter(([strategy]) => !strategy || !shown || shown.includes(strategy));
+  return { from, to, text: { title, ...Object.fromEntries(visible.map(([, label, text]) => [label, text])) } };
+});
 
 const shownRows = (curve) => curve.rows.filter((row) => state.shown.includes(row.strategy));
 
 /** Describe a curve at the chosen k, for readers who do not see the chart. */
-function described(curve) {
-  const values = shownRows(curve).filter((row) => row.k === state.k).map((row) => `${strategyLabel(row.strategy)} ${row.text}`);
-  return `${metricLabel(state.metric)}. ${curve.full && `${curve.full} `}At ${state.k}: ${values.join(", ")}.`;
+function described(title, dataset) {
+  const at = hoversOf(dataset)?.find(({ k }) => k === state.k);
+  if (!at) return phrase("nothing measured", { title });
+  const values = at.texts.filter(([strategy]) => state.shown.includes(strategy)).map(([, label, text]) => phrase("value", { label, text }));
+  const { start, counts } = curve(dataset);
+  return phrase("described", { title, start, k: counts[state.k], values: values.join(", ") });
 }
 
 async function refresh(view, rows, settings = {}) {
@@ -126,11 +146,12 @@ async function showExplorer() {
   const box = document.querySelector('[data-chart="explorer"]');
   if (!box) return;
   const own = curve();
-  const title = `${data.models[state.model]} on ${data.datasets[state.dataset]}`;
+  const title = pairTitle(state.dataset);
   const note = by("explorer-note");
+  const metric = metricLabel(state.metric);
   by("explorer-title").textContent = title;
-  note.textContent = own ? `${metricLabel(state.metric)}; ${own.size}. ${note.dataset.note}` : `${metricLabel(state.metric)} was not measured here.`;
-  box.setAttribute("aria-label", `${title}. ${own ? described(own) : "Nothing was measured."}`);
+  note.textContent = own ? phrase("note", { metric, size: own.size, note: note.dataset.note }) : phrase("unmeasured", { metric });
+  box.setAttribute("aria-label", described(title, state.dataset));
   exploring ??= draw(box, charts.explorer.spec).then((view) => {
     view.addEventListener("click", (event) => {
       const x = view.scale("x").invert(window.vegaX?.(event, view) ?? event.offsetX - view.origin()[0]);
@@ -140,13 +161,13 @@ async function showExplorer() {
     return view;
   });
   const view = await exploring;
-  const rows = own ? chartRows(own) : { curves: [], levels: [], chosen: [{ k: state.k }], hover: [] };
+  const rows = own ? chartRows(state.dataset) : { curves: [], levels: [], chosen: [{ k: state.k }], hover: [] };
   await refresh(view, rows, { percent: state.metric !== "silhouette", ticks: own?.ticks ?? [] });
 }
 
-/** Return all rows that a chart of a curve draws. */
-const chartRows = (curve) => ({
-  curves: shownRows(curve), levels: curve.levels, chosen: [{ k: state.k }], hover: hoverRows(shownRows(curve), curve.levels, curve.counts),
+/** Return all rows that the chart of a dataset's curve draws. */
+const chartRows = (dataset) => ({
+  curves: shownRows(curve(dataset)), levels: curve(dataset).levels, chosen: [{ k: state.k }], hover: hoverRows(hoversOf(dataset), state.shown),
 });
 
 const panels = new Map();
@@ -156,15 +177,17 @@ function showPanels() {
   if (!box) return;
   if (!box.children.length) {
     data.datasets.forEach((name, at) => {
-      const chart = make("div", { class: "chart", role: "img" });
+      const figure = copied("panel");
+      const [chart, button] = [figure.lastElementChild, figure.querySelector("button")];
+      chart.className = "chart";
+      button.textContent = name;
+      button.addEventListener("click", () => change({ dataset: at }));
       reserve(chart, document.querySelector("#panels-plain .still svg"));
-      const figure = make("figure", { class: "figure panel" },
-        make("figcaption", {}, make("h4", {}, make("button", { type: "button", click: () => change({ dataset: at }) }, name))), chart);
       box.append(figure);
       panels.set(at, { chart, figure, view: null });
       whenNear(figure, () => {
         const panel = panels.get(at);
-        panel.draw = () => draw(chart, smallSpec(curve(at)));
+        panel.draw = () => draw(chart, smallSpec(at));
         fillPanel(at, panel);
       });
     });
@@ -172,9 +195,9 @@ function showPanels() {
   panels.forEach((panel, at) => fillPanel(at, panel));
 }
 
-function smallSpec(curve) {
+function smallSpec(dataset) {
   const first = Object.keys(charts).find((name) => name.startsWith("panel-"));
-  return { ...charts[first].spec, datasets: chartRows(curve) };
+  return { ...charts[first].spec, datasets: chartRows(dataset) };
 }
 
 async function fillPanel(at, panel) {
@@ -182,9 +205,9 @@ async function fillPanel(at, panel) {
   panel.figure.hidden = !own;
   panel.figure.classList.toggle("current", at === state.dataset);
   if (!own) return;
-  panel.chart.setAttribute("aria-label", `${data.models[state.model]} on ${data.datasets[at]}. ${described(own)}`);
+  panel.chart.setAttribute("aria-label", described(pairTitle(at), at));
   panel.view ??= panel.draw?.();
-  if (panel.view) await refresh(await panel.view, chartRows(own), { percent: state.metric !== "silhouette", ticks: own.few });
+  if (panel.view) await refresh(await panel.view, chartRows(at), { percent: state.metric !== "silhouette", ticks: own.few });
 }
 
 function drawRest() {
@@ -207,13 +230,12 @@ function drawRest() {
 }
 
 function chosenRows(name) {
-  const { curves, levels } = charts[name].spec.datasets;
-  if (curves) return { hover: hoverRows(curves, levels, charts[name].counts) };
+  if (charts[name].hovers) return { hover: hoverRows(charts[name].hovers) };
   if (!name.startsWith("importance-")) return charts[name].choices?.[pair()] ?? {};
   const model = name.split("-")[1];
-  const { rank, total_overlap } = neuronTexts[model];
+  const { rank, total_overlap } = neuronValues[model];
   const { drop, low, high } = details[`${model}/${state.dataset}`] ?? {};
-  if (!drop) return {};
+  if (!drop) return { neurons: [], chosen: [] };
   const rows = drop.map((accuracy_drop, neuron) => ({
     neuron, rank: rank[neuron], total_overlap: total_overlap[neuron], accuracy_drop, low: low[neuron], high: high[neuron],
   })).filter((row) => row.total_overlap !== null).sort((a, b) => a.total_overlap - b.total_overlap);
@@ -232,20 +254,15 @@ async function showChoices() {
 
 /** Name the choice in the heading and the description of a chart that follows it. */
 function nameChoice(name) {
-  const importance = name.startsWith("importance-");
+  const { choices, alts } = charts[name];
   const heading = by(name)?.querySelector("h3");
-  if (!heading || !(importance || charts[name].choices)) return;
-  const dataset = data.datasets[state.dataset];
-  heading.dataset.title ??= heading.textContent;
-  heading.textContent = `${heading.dataset.title}, ${importance ? "" : `${data.models[state.model]} `}on ${dataset}`;
-  const { neurons: rows = [] } = importance ? chosenRows(name) : {};
-  if (!rows.length) return;
-  const model = name.split("-")[1];
-  const most = rows.reduce((best, row) => row.accuracy_drop > best.accuracy_drop ? row : best);
-  const costly = rows.filter((row) => row.accuracy_drop < 0).length;
-  document.querySelector(`[data-chart="${name}"]`).setAttribute("aria-label",
-    `${data.models[model]} on ${dataset}: accuracy lost without each of ${rows.length} neurons against its overlap. ` +
-    `Most is lost without neuron ${most.neuron}, ${details[`${model}/${state.dataset}`].lost[most.neuron][0]}; ${costly} neurons cost accuracy.`);
+  if (!heading || !(choices || alts)) return;
+  const [model, dataset] = [data.models[state.model], data.datasets[state.dataset]];
+  const title = heading.dataset.title ??= heading.textContent;
+  heading.textContent = phrase(alts ? "chosen dataset" : "chosen pair", { title, model, dataset });
+  if (!alts) return;
+  const alt = alts[`${name.split("-")[1]}/${state.dataset}`] ?? phrase("unmeasured", { metric: heading.textContent });
+  document.querySelector(`[data-chart="${name}"]`).setAttribute("aria-label", alt);
 }
 
 // The table at the chosen k.
@@ -253,7 +270,7 @@ function showTable() {
   const box = by("at");
   if (!box) return;
   const here = tables[pair()];
-  const [caption, rows] = here[state.k] ?? [`${data.models[state.model]} on ${data.datasets[state.dataset]} was not measured`, ""];
+  const [caption, rows] = here[state.k] ?? [phrase("no table", { model: data.models[state.model], dataset: data.datasets[state.dataset] }), ""];
   box.querySelector("caption span").textContent = caption;
   box.querySelector("thead tr").innerHTML = here.headings;
   box.querySelector("tbody").innerHTML = rows;
@@ -265,16 +282,10 @@ function showTable() {
 function showConfusions() {
   const box = by("confusion-lists");
   if (!box) return;
-  const here = data.confusions[pair()] ?? {};
-  const lists = state.shown.filter((name) => `${name}/${state.k}` in here).map((name) => {
-    const pairs = here[`${name}/${state.k}`];
-    const swatch = document.querySelector(`input[name="strategy"][value="${CSS.escape(name)}"]`)?.parentElement.querySelector("svg")?.cloneNode(true);
-    return make("div", {}, make("h4", {}, swatch, strategyLabel(name)),
-      pairs.length ? make("ul", {}, pairs.map(([truth, predicted, full, count]) => make("li", {},
-        make("b", { class: count > full ? "more" : "less" }, `${count > full ? "+" : MINUS}${Math.abs(count - full)}`),
-        make("span", {}, `${truth} → ${predicted}`), make("small", {}, `${full} → ${count}`)))) : make("p", { class: "note" }, "No pair of classes changes."));
-  });
-  box.replaceChildren(...(lists.length ? lists : [make("p", { class: "note" }, "Only highest purity, lowest purity and the first random order are counted.")]));
+  const here = confusions[pair()] ?? {};
+  const lists = state.shown.map((name) => here[`${name}/${state.k}`]).filter((list) => list);
+  box.innerHTML = lists.join("");
+  by("uncounted").hidden = lists.length > 0;
 }
 
 /** Offer a copy of the neurons that each strategy keeps at this k. */
@@ -285,14 +296,16 @@ function showTake() {
   if (!box) return;
   box.hidden = !names.length;
   by("takes").replaceChildren(...names.map((name) => {
-    const label = `${countText(state.k)} of ${strategyLabel(name)}`;
-    const kept = JSON.stringify(orders[name].slice(0, state.k));
-    return make("button", { type: "button", click: () => copy(kept, by("taken"), `Indices of the ${label} copied`) }, `Copy the ${label}`);
+    const kept = phrase("kept", { count: countText(state.k), label: strategyLabel(name) });
+    const button = copied("take-button");
+    button.textContent = phrase("copy kept", { kept });
+    button.addEventListener("click", () => copy(JSON.stringify(orders[name].slice(0, state.k)), by("taken"), phrase("kept copied", { kept })));
+    return button;
   }));
 }
 
 // One neuron.
-const neurons = () => neuronTexts[state.model];
+const neurons = () => neuronValues[state.model];
 
 const shownNeuron = () => Math.min(state.neuron ?? neurons().rank.indexOf(1), neurons().rank.length - 1);
 
@@ -302,7 +315,10 @@ function showNeuron() {
   const own = neurons();
   finder.hidden = !own;
   if (!own) return;
-  by("card").replaceChildren(cardOf(own, shownNeuron()));
+  if (!by("card-shown")) by("card").append(copied("frame"));
+  const card = by("card-shown");
+  card.innerHTML = cardOf[state.model](shownNeuron());
+  enable(all(".near button", card));
 }
 
 // The text in the search field, unless it is the number of the shown neuron.
@@ -338,14 +354,20 @@ function showFound() {
   const number = /^[-+]?\d+([.,]\d*)?$/.test(sought);
   const matches = sought && !number ? search(sought) : [];
   by("neuron").setAttribute("aria-invalid", String(number));
+  const last = neurons().rank.length - 1;
+  const kind = !matches.length ? "not found" : matches.length === 1 ? "one found" : matches.length > MATCHES ? "many found" : "found";
   by("found-said").textContent = !sought ? ""
-    : number ? `There is no neuron ${sought}, only 0 to ${neurons().rank.length - 1}. Still shown: neuron ${shownNeuron()}.`
-    : !matches.length ? `Nothing found: no neuron with “${sought}” in a closest word or class.`
-    : `${matches.length} ${matches.length === 1 ? "neuron" : "neurons"} with “${sought}” in a closest word or class${matches.length > MATCHES ? `; the ${MATCHES} closest` : ""}:`;
+    : phrase(number ? "no neuron" : kind, { text: sought, last, neuron: shownNeuron(), count: matches.length, shown: MATCHES });
   const held = by("found").contains(document.activeElement);
-  by("found").replaceChildren(...matches.slice(0, MATCHES).map(({ neuron, name, source, scoreText }) => make("li", {},
-    make("button", { type: "button", "aria-current": neuron === shownNeuron() ? "true" : null, click: () => change({ neuron }, "found") },
-      `neuron ${neuron}: ${name} (${source}) `, make("small", {}, scoreText)))));
+  by("found").replaceChildren(...matches.slice(0, MATCHES).map(({ neuron, name, source, scoreText }) => {
+    const item = copied("match");
+    const [button, score] = [item.querySelector("button"), item.querySelector("small")];
+    button.prepend(phrase("match", { neuron, name, source }));
+    score.textContent = scoreText;
+    if (neuron === shownNeuron()) button.setAttribute("aria-current", "true");
+    button.addEventListener("click", () => change({ neuron }, "found"));
+    return item;
+  }));
   if (held) (by("found").querySelector("[aria-current]") ?? by("neuron")).focus();
 }
 
@@ -376,54 +398,17 @@ function walkFound(event) {
   event.preventDefault();
 }
 
-/** Build the whole card of a neuron; the short cards of the page have the same texts. */
-function cardOf(own, neuron) {
-  const vocabulary = details[pair(data.datasets.length)];
-  const words = vocabulary?.words?.[neuron] ?? [];
-  return make("article", { class: "card large", id: "card-shown", tabindex: "-1" },
-    make("header", {}, make("h4", {}, `Neuron ${neuron}`), make("p", {}, `rank ${own.rank[neuron]} of ${own.rank.length}, ${data.models[state.model]}`)),
-    make("dl", { class: "towers" }, ["image", "text"].map((tower) => towerOf(own[tower], tower, neuron))),
-    words.length ? make("p", { class: "words" }, make("span", {}, "Words"), make("span", {}, words.map(([word, , score]) => `${vocabulary.names[word]} (${score})`).join(", "))) : null,
-    make("div", { class: "sets" }, data.datasets.map((name, at) => seenIn(name, at, neuron))));
+/** Let buttons of cards lead to their neurons; without scripts they are text. */
+function enable(buttons) {
+  for (const button of buttons) button.disabled = false;
 }
 
-function towerOf(own, tower, neuron) {
-  const near = own.near?.[neuron].map(([other, cosine]) => make("li", {},
-    make("button", { type: "button", click: () => change({ neuron: other }, "card"), "aria-label": `Neuron ${other}, cosine ${cosine}` },
-      `${other} `, make("small", {}, cosine))));
-  return make("div", {}, make("dt", {}, `${tower} tower`), make("dd", {},
-    make("b", {}, own.overlap[neuron]), ` overlap, ${own.purity[neuron]}`,
-    near ? make("div", { class: "near" }, make("span", { "aria-hidden": "true" }, "nearest, by cosine"),
-      make("ul", { "aria-label": `nearest neurons in the ${tower} tower, with their cosine` }, near)) : null));
-}
-
-/** Build the part of a card that describes the neuron on one dataset. */
-function seenIn(name, at, neuron) {
-  const own = details[pair(at)];
-  if (!own) return null;
-  const words = own.words?.[neuron]?.map(([word]) => own.names[word]).join(", ");
-  const recalls = own.classes?.[neuron]?.map(([label, drop]) => `${own.names[label]} ${drop}`) ?? [];
-  const [lost, interval] = own.lost?.[neuron] ?? [];
-  const strips = [strip("most", own.most?.[neuron], own, at), strip("least", own.least?.[neuron], own, at)].filter((each) => each);
-  return make("section", { class: "seen" }, make("header", {}, make("h5", {}, name)),
-    strips.length ? make("div", { class: "strips" }, strips) : null,
-    words ? make("p", {}, `Classes: ${words}`) : null,
-    lost ? make("p", {}, "Lost without it: ", make("span", { class: "lost" }, `${lost} (${interval})`)) : null,
-    recalls.length ? make("p", {}, `Recall lost by class: ${recalls.join(", ")} points`) : null);
-}
-
-const styled = new Set([...document.styleSheets].flatMap((sheet) => [...sheet.cssRules].map((rule) => rule.selectorText)).filter((text) => /^\.t\d/.test(text ?? "")));
-
-function strip(end, entries, own, at) {
-  if (!entries?.length) return null;
-  const thumbs = entries.map(([image, name, activation]) => {
-    const label = `${own.names[name]}, activation ${activation}`;
-    const rule = `t${at}-${image}`;
-    return styled.has("." + rule)
-      ? make("li", { class: `thumb ${rule}`, role: "img", title: label, "aria-label": label })
-      : make("li", { class: "thumb none", title: `image ${image}: ${label}` }, own.names[name]);
-  });
-  return make("div", { class: `strip ${end}` }, make("span", { "aria-hidden": "true" }, end), make("ul", { class: "thumbs", "aria-label": `images that activate it ${end}` }, thumbs));
+/** Show the neuron of a button in a card, which is of the card's own model. */
+function follow(event) {
+  const button = event.target.closest("button[data-neuron]");
+  if (!button) return;
+  const model = button.closest(".of-model")?.dataset.model ?? state.model;
+  change({ model: Number(model), neuron: Number(button.dataset.neuron) }, "card");
 }
 
 function step(steps, walk = document.querySelector('input[name="walk"]:checked').value) {
@@ -497,7 +482,7 @@ function latex(box) {
   return [`\\begin{tabular}{${columns}}`, "\\toprule", line(head), "\\midrule", ...rows.map(line), "\\bottomrule", "\\end{tabular}", ""].join("\n");
 }
 
-async function copy(text, status, message = "Copied") {
+async function copy(text, status, message = phrase("copied")) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -519,12 +504,14 @@ function save(text, name) {
   link.remove();
 }
 
-function addTools(box) {
-  const status = make("span", { role: "status" });
-  box.append(make("p", { class: "tools scripted" },
-    make("button", { type: "button", click: () => copy(tabs(box), status) }, "Copy"),
-    make("button", { type: "button", click: () => save(csv(box), `${fileName(box)}.csv`) }, "CSV"),
-    make("button", { type: "button", click: () => copy(latex(box), status) }, "LaTeX"), status));
+function listenToTools(box) {
+  const status = box.querySelector(".tools [role=status]");
+  const tools = {
+    copy: () => copy(tabs(box), status),
+    save: () => save(csv(box), `${fileName(box)}.csv`),
+    latex: () => copy(latex(box), status),
+  };
+  for (const button of all("[data-tool]", box)) button.addEventListener("click", tools[button.dataset.tool]);
 }
 
 // Apply a change to the page.
@@ -618,7 +605,7 @@ function listen() {
 }
 
 const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-const nameTheme = () => { by("theme").textContent = isDark() ? "Light" : "Dark"; };
+const nameTheme = () => { by("theme").textContent = phrase(isDark() ? "light" : "dark"); };
 
 /** Scroll to the section or neuron that the address names; only now do the charts above have their heights. */
 function goToAddress() {
@@ -633,12 +620,9 @@ readAddress();
 listen();
 nameTheme();
 all(".chart").forEach((box) => reserve(box, box.querySelector(".still svg")));
-all(".cards .card").forEach((card) => {
-  const heading = card.querySelector("h4");
-  const [, model, neuron] = card.id.split("-").map(Number);
-  heading.replaceChildren(make("button", { type: "button", title: "Show the whole card", click: () => change({ model, neuron }, "card") }, heading.textContent));
-});
-all("[data-table]").forEach((box) => { if (box.id !== "at") makeSortable(box); addTools(box); });
+enable(all(".cards h4 button"));
+all("#card, .cards").forEach((box) => box.addEventListener("click", follow));
+all("[data-table]").forEach((box) => { if (box.id !== "at") makeSortable(box); listenToTools(box); });
 show();
 drawRest();
 goToAddress();

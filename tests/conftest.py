@@ -81,7 +81,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     examples of a property, nor in whole runs: these would take twice as long, to no end.
     """
     is_slow = item.get_closest_marker("slow") is not None
-    jaxtyping.config.update("jaxtyping_disable", is_slow or is_hypothesis_test(getattr(item, "obj", None)))
+    jaxtyping.config.update(
+        "jaxtyping_disable", is_slow or is_hypothesis_test(getattr(item, "obj", None))
+    )
 
 
 @pytest.fixture

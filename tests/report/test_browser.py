@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from purescope.report import document
-from purescope.report.phrases import PHRASES
+from purescope.report.content import PHRASES
 from purescope.report.writing import write_report
 from purescope.tables.files import write_table
 from purescope.tables.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, ORDERS, WORDS

@@ -1,14 +1,18 @@
-"""What a page is built of: sections with answers, figures and tables."""
+"""What a page is built of: sections with answers, figures and tables.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+Among the parts of a section are the classes that are confused more or less often without the
+dropped neurons, and the texts at the pointer of a chart.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from purescope import formats
-from purescope.formats import Look
-from purescope.report.confusions import Change
+from purescope.formats import Look, strategy_name
 
 Row = dict[str, Any]
 Spec = dict[str, Any]
@@ -22,6 +26,35 @@ HIGH, LOW, RANDOM, INK = (
 DATA_COLOURS = [HIGH, LOW, *(f"var(--more-{number})" for number in range(1, 5))]
 SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down")
 """Shapes of the points of each kind of value, in the order of the kinds."""
+
+
+_CHANGES = 6  # pairs of classes that are confused more often, and as many confused less often
+
+
+@dataclass(frozen=True)
+class Change:
+    """A pair of classes, and how many images are confused.
+
+    Args:
+        truth, predicted: the classes.
+        full: number of images with all neurons.
+        count: number of images with k neurons.
+    """
+
+    truth: str
+    predicted: str
+    full: int
+    count: int
+
+    @property
+    def kind(self) -> str:
+        """The class of its HTML element: whether there are more images, or fewer."""
+        return "more" if self.count > self.full else "less"
+
+    @property
+    def difference(self) -> str:
+        """The change in the number of images, with its sign."""
+        return formats.minus(f"{self.count - self.full:+d}")
 
 
 @dataclass(frozen=True)
@@ -71,7 +104,7 @@ class Figure:
         chosen: the choice that is shown first.
         note: text below the heading.
         alts: what each choice shows, in the same form as `alt`, by "model/dataset" as numbers.
-        hovers: the texts at the pointer of a chart of curves, see `purescope.report.hovers`.
+        hovers: the texts at the pointer of a chart of curves, see `purescope.report.blocks`.
         filled: the named sets of rows that the script fills from other data of the page.
     """
 
@@ -245,3 +278,73 @@ class Section:
     changes: Mapping[str, Mapping[str, list[Change]]] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     packed: Mapping[str, Any] = field(default_factory=dict)
+
+
+def confusion_changes(table: pd.DataFrame) -> dict[str, list[Change]]:
+    """Return the pairs of classes whose count changes most, by "strategy/k".
+
+    Args:
+        table: the confusions of one model and dataset.
+
+    Returns:
+        Up to `_CHANGES` pairs that are confused more often, and as many that are confused less
+        often.
+    """
+    pairs = table.groupby(["truth", "predicted"], sort=True)
+    pair_of_row = pairs.ngroup().to_numpy()
+    names = [(str(truth), str(predicted)) for truth, predicted in pairs.size().index]
+    images = table["count"].to_numpy()
+    kept: Any = table.groupby(["strategy", "k"], sort=False).indices
+    counts = {
+        (str(strategy), k): np.bincount(pair_of_row[rows], images[rows], len(names)).astype(int)
+        for (strategy, k), rows in kept.items()
+    }
+    none = np.zeros(len(names), int)
+    full = sum((count for (name, _), count in counts.items() if name == "full"), none)
+    changes = {}
+    for (strategy, k), count in counts.items():
+        if strategy == "full":
+            continue
+        change = count - full
+        more, less = np.argsort(-change, kind="stable"), np.argsort(change, kind="stable")
+        ends = [i for i in more[:_CHANGES] if change[i] > 0]
+        ends += [i for i in less[:_CHANGES] if change[i] < 0]
+        changes[f"{strategy}/{k}"] = [
+            Change(truth, predicted, int(full[i]), int(count[i]))
+            for i in ends
+            for truth, predicted in [names[i]]
+        ]
+    return changes
+
+
+def hover_rows(rows: Sequence[Row], levels: Sequence[Row]) -> list[Row]:
+    """Write the text of each k, and the range of ks in which the pointer shows it.
+
+    Args:
+        rows, levels: those of a `purescope.report.curves.Curve`.
+
+    Returns:
+        ``k``; ``from`` and ``to``, half way to the next ks, None at both ends; ``title``;
+        ``texts``: strategy, label and value of each curve at this k, then of each level, whose
+        strategy is empty. The script leaves out the curves that are hidden.
+    """
+    ks = sorted({row["k"] for row in rows})
+    across = [["", level["name"], level["text"]] for level in levels]
+    hovers = []
+    for before, k, after in zip([None, *ks], ks, [*ks[1:], None], strict=False):
+        texts = [
+            [
+                row["strategy"],
+                strategy_name(row["strategy"])
+                + (", median" if row["strategy"] == "random" else ""),
+                row["text"] + (f" ({row['range']})" if row["range"] else ""),
+            ]
+            for row in rows
+            if row["k"] == k
+        ]
+        ends = {
+            "from": None if before is None else (before + k) / 2,
+            "to": None if after is None else (k + after) / 2,
+        }
+        hovers.append({"k": k, **ends, "title": f"{k:,} neurons kept", "texts": texts + across})
+    return hovers

@@ -1,4 +1,8 @@
-"""Gather what the page shows: list its sections in order and put them together."""
+"""Gather what the page shows: list its sections in order and put them together.
+
+The page's script writes no words of its own: its sentences stand in the data of the page, with
+slots for a name, a number or the reader's own words.
+"""
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -11,7 +15,6 @@ from purescope.report.blocks import Answer, Figure, Section
 from purescope.report.cards import IMAGES, card_details
 from purescope.report.curves import curves_section
 from purescope.report.neurons import Details, ModelNeurons, colour_steps, neurons_section
-from purescope.report.phrases import PHRASES
 from purescope.report.summary import answer_section, facts, missing, question, title
 from purescope.tables.files import misfit
 from purescope.tables.results import Results
@@ -187,3 +190,28 @@ def _thumbnails(
         for thumbnails in by_dataset
         if rank < len(thumbnails)
     ]
+
+
+PHRASES = {
+    "pair": "{model} on {dataset}",
+    "note": "{metric}; {size}. {note}",
+    "unmeasured": "{metric} was not measured here.",
+    "described": "{title}. {start} At {k}: {values}.",
+    "nothing measured": "{title}. Nothing was measured.",
+    "value": "{label} {text}",
+    "chosen dataset": "{title}, on {dataset}",
+    "chosen pair": "{title}, {model} on {dataset}",
+    "no table": "{model} on {dataset} was not measured",
+    "kept": "{count} of {label}",
+    "copy kept": "Copy the {kept}",
+    "kept copied": "Indices of the {kept} copied",
+    "copied": "Copied",
+    "no neuron": "There is no neuron {text}, only 0 to {last}. Still shown: neuron {neuron}.",
+    "not found": "Nothing found: no neuron with “{text}” in a closest word or class.",
+    "one found": "1 neuron with “{text}” in a closest word or class:",
+    "found": "{count} neurons with “{text}” in a closest word or class:",
+    "many found": "{count} neurons with “{text}” in a closest word or class; the {shown} closest:",
+    "match": "neuron {neuron}: {name} ({source}) ",
+    "light": "Light",
+    "dark": "Dark",
+}

@@ -15,13 +15,13 @@ from purescope.report.blocks import (
     Row,
     Section,
     Table,
+    confusion_changes,
     groups,
+    hover_rows,
     interval_cell,
     strategy_keys,
 )
 from purescope.report.charts import SMALL, curve_chart
-from purescope.report.confusions import confusion_changes
-from purescope.report.hovers import hover_rows
 from purescope.tables import schemas
 from purescope.tables.results import Results
 from purescope.tables.schema import each_row

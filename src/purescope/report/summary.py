@@ -7,10 +7,9 @@ import pandas as pd
 
 from purescope import formats
 from purescope.formats import Look, signed_points, strategy_name
-from purescope.report.blocks import Answer, Figure, Section, groups, strategy_keys
+from purescope.report.blocks import Answer, Figure, Section, groups, hover_rows, strategy_keys
 from purescope.report.charts import HALF, WIDE, curve_chart
 from purescope.report.curves import Curve, curve, drawn_values, in_words, rows_of
-from purescope.report.hovers import hover_rows
 from purescope.tables import schemas
 from purescope.tables.results import Results
 from purescope.tables.verdicts import Verdict, half_sentence

@@ -49,7 +49,9 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     names = [*schema.columns, *(name for name in given if name not in schema.columns)]
     columns = {str(name): given[name] for name in names}
     other = {
-        name: dtype for name, dtype in schema.columns.items() if columns[name].dtype != _dtype(dtype)
+        name: dtype
+        for name, dtype in schema.columns.items()
+        if columns[name].dtype != _dtype(dtype)
     }
     try:
         columns |= {name: columns[name].astype(_dtype(dtype)) for name, dtype in other.items()}

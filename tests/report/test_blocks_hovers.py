@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from purescope.report.hovers import hover_rows
+from purescope.report.blocks import hover_rows
 
 
 def row(strategy: str, k: int, text: str, ends: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import jaxtyping
+import psutil
 import pytest
 from hypothesis import is_hypothesis_test
 
@@ -56,6 +57,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         import torch
 
         torch.set_num_threads(1)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one process more than there are cores: some always wait for a browser or a command."""
+    cores = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
+    return (len(cores) if cores else psutil.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -188,6 +188,20 @@ def test_what_cannot_be_resampled_is_refused(
         )
 
 
+def test_cells_that_are_sorted_by_turns_have_the_same_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resampled = random_values(50, 12).view(50, 3, 4)
+    resampled[7, 1, 2] = torch.nan
+    at_once = percentile_interval(resampled)
+    monkeypatch.setattr(intervals, "_SORTED", 250)  # five cells at a time, and two at the end
+    by_turns = percentile_interval(resampled)
+    for end, other in zip(at_once, by_turns, strict=True):
+        assert end.shape == (3, 4) and int(end.isnan().sum()) == 1
+        torch.testing.assert_close(end, other, rtol=0, atol=0, equal_nan=True)
+    assert [end.shape for end in percentile_interval(torch.zeros(5, 0, 2))] == [(0, 2), (0, 2)]
+
+
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.99])
 @pytest.mark.parametrize("resamples", [1, 2, 40, 1001])
 def test_interval_is_numpys_quantiles(level: float, resamples: int) -> None:

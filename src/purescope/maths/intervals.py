@@ -31,10 +31,11 @@ from purescope.maths.significance import permutation_p
 Part: TypeAlias = tuple[Tensor, Tensor | None]
 """Values of samples, and the weight of each sample."""
 
-_BLOCK = 1 << 21  # draws in one product, of 4 bytes each
+_BLOCK = 1 << 19  # draws in one product, of 4 bytes each
 _TURN = 1 << 18  # draws that are made at a time, of 16 bytes each
 _SAMPLES = 1 << 14  # samples in one product in float64
 _EXACT_IN_FLOAT32 = 1 << 24
+_SORTED = 1 << 19  # resamples of some cells that are sorted at a time, of 24 bytes each
 
 
 def bootstrap_means(
@@ -156,10 +157,15 @@ def percentile_interval(
         raise InputError(f"level = {level}", expected="a number between 0 and 1, such as 0.95")
     if not len(resampled):
         raise InputError("no resamples", expected="at least one: [resample, *cell]")
-    ordered = resampled.double().sort(dim=0).values
-    unknown = ordered[-1].isnan()  # NaN sorts last
-    low, high = _quantile(ordered, (1 - level) / 2), _quantile(ordered, (1 + level) / 2)
-    return low.masked_fill(unknown, torch.nan), high.masked_fill(unknown, torch.nan)
+    ends = []
+    columns = resampled.flatten(1) if resampled.ndim > 1 else resampled[:, None]
+    for cells in columns.split(max(1, _SORTED // len(resampled)), dim=1):
+        ordered = cells.double().sort(dim=0).values
+        low, high = _quantile(ordered, (1 - level) / 2), _quantile(ordered, (1 + level) / 2)
+        # NaN sorts last.
+        ends.append(torch.stack([low, high]).masked_fill(ordered[-1].isnan(), torch.nan))
+    low, high = torch.cat(ends, dim=1).view(2, *resampled.shape[1:])
+    return low, high
 
 
 def bootstrap_p(differences: Float[Tensor, " resample *cell"]) -> Float64[Tensor, "*cell"]:

@@ -500,8 +500,8 @@ def test_an_unknown_strategy_gets_a_suggestion() -> None:
 
 
 def test_pivots_are_compared_by_their_size() -> None:
-    """One of 64 rows at right angles is longer by 1e-8, far less than all together."""
+    """One of 64 rows at right angles is longer by 3e-9, far less than all together."""
     rows = torch.eye(64, dtype=torch.float64)
-    rows[5] *= 1 + 1e-8
+    rows[5] *= 1 + 3e-9
     order = order_neurons(Projections(rows, rows.clone()), "pivoted_qr").tolist()
     assert order == [5, *(place for place in range(64) if place != 5)]

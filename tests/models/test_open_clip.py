@@ -524,6 +524,10 @@ def test_a_device_without_numbers_is_refused() -> None:
         load_model("bundled:clip", device="meta")
 
 
+def test_a_context_of_which_nothing_is_said_is_open_clips() -> None:
+    assert open_clip.CLIPTextCfg().context_length == _open_clip._CONTEXT
+
+
 def test_the_projection_of_a_text_tower_is_the_last_of_its_layers() -> None:
     first, last = torch.nn.Linear(4, 5), torch.nn.Linear(5, 3, bias=False)
     head = torch.nn.Sequential(first, torch.nn.GELU(), last)

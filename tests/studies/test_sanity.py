@@ -188,8 +188,8 @@ def test_a_bundled_model_on_flags_and_with_its_names_shifted() -> None:
 def test_names_are_doubted_where_another_order_is_so_much_better(
     right: int, swapped: int, found: bool
 ) -> None:
-    """Of 1,000 images of each of ten classes so many are right, and so many called by the next class;
-    the others are called by all classes alike.
+    """Of 1,000 images of each of ten classes so many are right, and so many called by the next
+    class; the others are called by all classes alike.
     """
     labels, called = [], []
     for label in range(10):

@@ -65,6 +65,8 @@ def test_the_band_is_median_quantiles_and_range_of_the_draws_in_their_order() ->
         assert (row.low, row.high) == pytest.approx(quantiles)
         assert (row.value, row.least, row.greatest, row.draws) == (middle, low, high, 3)
     assert len(random_band(filled(drawn())[:0])) == 0
+    one = random_band(filled(drawn())[:1])
+    assert (one.value.item(), one.low.item(), one.draws.item()) == (RANDOM[2][0], RANDOM[2][0], 1)
 
 
 def test_points_stand_together_in_the_order_of_the_results() -> None:

@@ -2,8 +2,8 @@
 
 A change replaces the text of one node of the syntax tree by its place and leaves all else as it is
 written, so it can be read as one line: before -> after. Nothing is changed where it cannot matter
-to a result: annotations, docstrings, messages, decorators, and sizes written as powers, which say
-how much is worked on at a time.
+to a result: annotations, docstrings, messages, decorators, and sizes written as powers or counted
+by `per_turn`, which say how much is worked on at a time.
 """
 
 import ast
@@ -19,6 +19,7 @@ _TEXTS = frozenset(
     {"expected", "fix", "stacklevel", "what", "about", "says", "indent", "maxsize", "help"}
 )
 _MESSAGES = _TEXTS | {"reason", "one_line", "__str__", "__repr__", "_repr_html_"}
+_OTHERS = {"warn", "near_miss", "listed", "per_turn"}  # functions likewise
 _MANY = 100  # a limit or an estimate of this size or above is as good with one more
 
 
@@ -111,12 +112,19 @@ def _nodes(node: ast.AST, function: str) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _is_text(node: ast.AST) -> bool:
-    """Tell whether all that stands in a node is for readers or for the type checker."""
+    """Tell whether a node is for readers or for the type checker, or says how much is worked on at
+    a time.
+    """
     match node:
         case ast.Raise() | ast.JoinedStr() | ast.Import() | ast.ImportFrom() | ast.Assert():
             return True
         case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
-            return name.endswith(("Error", "Warning")) or name in {"warn", "near_miss", "listed"}
+            return name.endswith(("Error", "Warning")) or name in {
+                "warn",
+                "near_miss",
+                "listed",
+                "per_turn",
+            }
         case ast.keyword(arg=str(name)):
             return name in _TEXTS
         case ast.Assign(targets=[ast.Name(id="__all__")]):

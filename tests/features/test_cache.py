@@ -696,3 +696,10 @@ def test_out_of_memory_halves_the_sentences(make_model: Make, make_dataset: Make
         features = extract(replace(model, encode_text=encode), dataset)
     assert "tiny: out of memory with 256 sentences at a time, on with 128" in str(told[0].message)
     torch.testing.assert_close(features.text, extract(model, dataset).text, atol=1e-6, rtol=0)
+
+
+def test_a_shard_behind_the_last_row_is_none(cache: Cache) -> None:
+    entry = cache.entry("images", {"a": "b"}, rows=12, neurons=2)
+    entry.write(range(6, 12), torch.ones(6, 2))
+    (entry.folder / "00002.safetensors").write_bytes(b"")
+    assert entry.present == [range(6, 12)]

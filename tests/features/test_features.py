@@ -101,3 +101,25 @@ def test_turns_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_class_without_a_name(classes: tuple[Any, ...]) -> None:
     with pytest.raises(InputError, match="class 1 has the name"):
         Features(torch.eye(2), torch.eye(2), torch.tensor([0, 1]), classes, model="m", dataset="d")
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "inf", "nan", "", "much"])
+def test_a_scale_that_is_none_is_100(text: str) -> None:
+    eye, labels = torch.eye(2), torch.tensor([0, 1])
+    known = Features(eye, eye, labels, identity={"model_logit_scale": text})
+    assert known.logit_scale == Features(eye, eye, labels).logit_scale == 100
+    small = Features(eye, eye, labels, identity={"model_logit_scale": "0.5"})
+    assert small.logit_scale == 0.5
+
+
+def test_arrays_alone_have_names_and_took_no_time() -> None:
+    alone = Features(torch.eye(3)[:, :2], torch.eye(2), torch.tensor([0, 1, 1]))
+    assert (alone.model, alone.dataset, alone.seconds) == ("model", "dataset", 0)
+    assert (alone.classes, alone.identity) == (("class 0", "class 1"), {})
+
+
+@pytest.mark.parametrize(("images", "transposed"), [(3, True), (4, False)])
+def test_arrays_in_columns_are_recognised(images: int, transposed: bool) -> None:
+    """Five neurons of two classes, in columns."""
+    with pytest.raises(InputError, match="transpose both" if transposed else "of one model"):
+        check_arrays(torch.ones(5, 3), torch.ones(5, 2), torch.zeros(images, dtype=torch.int64), 2)

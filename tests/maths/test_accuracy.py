@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from purescope.maths import cells
-from purescope.maths.accuracy import accuracy_by_k, best_other_by_k, ranks_by_k
+from purescope.maths.accuracy import accuracy_by_k, best_other_by_k, distinct_rows, ranks_by_k
 from purescope.maths.silhouette import silhouette_by_k, silhouette_samples_by_k
 from tests import oracles
 
@@ -370,3 +370,15 @@ def test_classes_in_a_narrow_cone_are_told_apart_as_float64_tells_them(width: fl
         assert result == pytest.approx(expected, abs=1 / 400)  # a tie in float64 may be broken
     plain = ((image @ text.T).argmax(1) == labels).double().mean().item()
     assert width > 3e-4 or abs(plain - expected) > 0.02  # the plain way fails
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_rows_are_found_in_a_square_and_in_a_wide_table(dtype: torch.dtype) -> None:
+    for rows, kept, group in (
+        ([[1.0, 2.0], [1.0, 2.0]], [0], [0, 0]),
+        ([[1.0, 2.0], [2.0, 1.0]], [0, 1], [0, 1]),
+        ([[0.0, 3.0, 1.0], [2.0, 2.0, 2.0], [-0.0, 3.0, 1.0]], [0, 1], [0, 1, 0]),
+        ([[1.0, 2.0, 3.0]] * 2 + [[1.0, 2.0, 4.0]], [0, 2], [0, 0, 1]),
+    ):
+        found = distinct_rows(torch.tensor(rows, dtype=dtype))
+        assert (found[0].tolist(), found[1].tolist()) == (kept, group)

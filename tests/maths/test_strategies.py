@@ -497,3 +497,11 @@ def test_an_unknown_strategy_gets_a_suggestion() -> None:
         match=r"expected: one of activation_variance, ape, first_k, greedy_purity, high_purity",
     ):
         order_neurons(projections, "xyzzy")
+
+
+def test_pivots_are_compared_by_their_size() -> None:
+    """One of 64 rows at right angles is longer by 3e-9, far less than all together."""
+    rows = torch.eye(64, dtype=torch.float64)
+    rows[5] *= 1 + 3e-9
+    order = order_neurons(Projections(rows, rows.clone()), "pivoted_qr").tolist()
+    assert order == [5, *(place for place in range(64) if place != 5)]

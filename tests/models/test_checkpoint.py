@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from purescope.errors import ModelError, listed
-from purescope.models.checkpoint import read_tensors
+from purescope.models import checkpoint
+from purescope.models.checkpoint import find_zip_fault, read_tensors
 from tests.checkpoints import training_extras, write_laclip
 
 WEIGHTS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(-1.5), "c": torch.tensor([3])}
@@ -294,3 +295,51 @@ def test_two_files_of_one_name(name: str, tmp_path: Path) -> None:
         bad.writestr(name, b"\0\0\x40\x40" * 4)
     with pytest.raises(ModelError, match="holds two files with one name"):
         read_tensors(tmp_path / "model.pt")
+
+
+def lying(good: bytes, place: int, form: str, change: int) -> bytes:
+    """Change a number in the end of a large zip."""
+    end = bytearray(good)
+    at = len(good) - END_64 + place
+    (number,) = struct.unpack_from(form, end, at)
+    struct.pack_into(form, end, at, number + change)
+    return bytes(end)
+
+
+@pytest.mark.parametrize(
+    ("place", "form", "change"),
+    [
+        (0, "<I", 1 << 16),  # its mark
+        (4, "<Q", 1),  # its length
+        (64, "<Q", 1),  # where its locator says that it stands
+        (32, "<Q", 1),  # how many files there are
+        (40, "<Q", -1),  # how long their list is
+        (48, "<Q", 1),  # where that begins
+    ],
+)
+def test_each_number_in_the_end_of_a_large_zip_is_held_to_what_is_there(
+    place: int, form: str, change: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.pt"
+    good = saved(path)
+    assert find_zip_fault(path) == ""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    path.write_bytes(lying(good, place, form, change))
+    assert checkpoint._find_list_fault(path, entries) == "two lists of files"
+
+
+@pytest.mark.parametrize("files", [0, 1])
+def test_a_small_zip_has_one_end(files: int, tmp_path: Path) -> None:
+    path = tmp_path / "small.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(files):
+            archive.writestr(f"{number}", b"x")
+    expected = "" if files else "something before its first file"
+    assert find_zip_fault(path) == expected
+    if files:
+        content = path.read_bytes()
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        path.write_bytes(content[:-END] + b"\0" + content[-END:])
+        assert checkpoint._find_list_fault(path, entries) == "two lists of files"

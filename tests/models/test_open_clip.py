@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import open_clip
@@ -521,3 +522,19 @@ def test_a_value_of_another_type_is_refused(
 def test_a_device_without_numbers_is_refused() -> None:
     with pytest.raises(ModelError, match="device 'meta' holds no numbers"):
         load_model("bundled:clip", device="meta")
+
+
+def test_a_context_of_which_nothing_is_said_is_open_clips() -> None:
+    assert open_clip.CLIPTextCfg().context_length == _open_clip._CONTEXT
+
+
+def test_the_projection_of_a_text_tower_is_the_last_of_its_layers() -> None:
+    first, last = torch.nn.Linear(4, 5), torch.nn.Linear(5, 3, bias=False)
+    head = torch.nn.Sequential(first, torch.nn.GELU(), last)
+    with pytest.warns(UserWarning, match=r"text\.proj is the last of several layers"):
+        found = _open_clip._find_text_linear(SimpleNamespace(proj=head), "here")
+    assert found is not None and found[0] is last.weight and found[1] is None
+    for single in (first, last):
+        found = _open_clip._find_text_linear(SimpleNamespace(proj=single), "here")
+        assert found is not None and found[0] is single.weight and found[1] is single.bias
+    assert _open_clip._find_text_linear(SimpleNamespace(proj=torch.nn.Identity()), "here") is None

@@ -31,6 +31,7 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("constant", "y = 0.5 * a", ("y = 1.0 * a",)),
     ("constant", "y = a < 1e-9", ()),
     ("constant", "_BLOCK = 1 << 13", ()),
+    ("constant", "y = x.split(per_turn(_BLOCK, 8 * rows), dim=a)", ()),
     ("axis", "y = a.sum(dim=1)", ("y = a.sum(dim=0)",)),
     ("axis", "y = a.mean(-1)", ("y = a.mean(0)",)),
     ("axis", "y = torch.cat(a, dim=0)", ("y = torch.cat(a, dim=1)",)),

@@ -431,3 +431,27 @@ def test_a_sweeps_own_tables_are_judged() -> None:
     assert whole.overall.outcome == "supported"
     alone = judge(measured[0].table, compare_strategies(measured[0]), model="planted")
     assert alone.overall.about == "set 0"
+
+
+def test_one_random_order_has_no_spread() -> None:
+    given = comparisons((ACROSS, ACROSS, ACROSS, 0.5, 0.5), draws=1)
+    found = judge(results(0.5, [0.5]), given, model="m").overall
+    assert found.detectable == pytest.approx((1.96 + 0.8416) * 0.01 / 1.96, rel=1e-3)
+
+
+def test_a_p_of_exactly_the_level_is_enough() -> None:
+    """Between 0.05 and what is above it: the other images, or the random choices, disagree."""
+    for p, said in ((0.05, "other images may say otherwise."), (0.0501, "")):
+        given = comparisons((ACROSS, ABOVE, ACROSS, p, 0.5), draws=1999)
+        sentence = judge(results(0.9, RANDOM), given, model="m").sentence
+        assert said in sentence and ("otherwise" in sentence) == bool(said)
+    for p, said in ((0.05, False), (0.0501, True)):
+        given = comparisons((ABOVE, ACROSS, ACROSS, p, 0.5), draws=1999)
+        sentence = judge(results(0.9, RANDOM), given, model="m").sentence
+        assert ("as many random choices differ as much" in sentence) == said
+
+
+def test_an_interval_that_ends_at_zero_is_not_apart() -> None:
+    for ends in ((0.01, 0.0, 0.02), (-0.01, -0.02, 0.0)):
+        given = comparisons((ends, ABOVE, ACROSS, 0.3, 0.5), draws=1999)
+        assert "random choices differ" not in judge(results(0.9, RANDOM), given, model="m").sentence

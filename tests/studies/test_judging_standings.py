@@ -254,3 +254,10 @@ def test_mean_points_are_means_over_the_datasets_above_chance(measured: list[Mea
     of_one = curve_points(accuracy_rows(first).assign(dataset=""))
     pd.testing.assert_frame_equal(alone, of_one)
     assert mean_points(by_guessing).empty
+
+
+def test_strategies_of_one_area_stand_in_the_order_of_the_tables() -> None:
+    table, curves = halves_kept({"svd": (0.9, 0.8), "high_purity": (0.7, 0.6), "pca": (0.5, 0.4)})
+    level = from_curves(table, curves.assign(area=0.5))
+    assert level.strategy.tolist() == ["full", "svd", "high_purity", "pca"]
+    assert level.place.tolist() == [0, 1, 2, 3]

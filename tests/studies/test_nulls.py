@@ -298,3 +298,17 @@ def test_a_model_without_weights_is_held_against_nulls_of_its_activations(space:
     # Rotations of the weights say nothing about activations.
     of_weights = rotate_model(MADE.projections, draws=3)
     pd.testing.assert_frame_equal(null_table(measured, of_weights, draws=10), table)
+
+
+@pytest.mark.filterwarnings("ignore:.*have norm zero")
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_a_neuron_dead_in_one_tower_counts_as_without_overlap_there(tower: str) -> None:
+    dead = getattr(MADE.projections, tower).clone()
+    dead[3] = 0
+    projections = replace(MADE.projections, **{tower: dead})
+    table = null_table(measure(projections), draws=2).set_index(["null", "statistic"]).value
+    overlaps = overlap(dead).nan_to_num()
+    assert table["rotation", f"{tower} overlap"] == pytest.approx(overlaps.mean().item(), abs=1e-6)
+    assert table["rotation", f"{tower} overlap's spread"] == pytest.approx(
+        overlaps.std().item(), abs=1e-6
+    )

@@ -205,3 +205,16 @@ def test_norms_are_told_apart_in_double_precision() -> None:
     norms = norms_of(measured.bench)
     assert norms.dtype == torch.float64
     torch.testing.assert_close(norms[1], MADE.projections.text.double().norm(dim=1), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "neurons"),
+    [(1000, 900, 256), (100, 5000, 64), (5000, 2, 512), (2, 2, 900)],
+)
+def test_what_is_cheap_takes_at_most_4e11_multiplications(
+    images: int, classes: int, neurons: int
+) -> None:
+    rotation = images * neurons**2 + classes * neurons**2 + 4 * neurons**3
+    draws = int(4e11 // (rotation + 3 * images * classes * neurons))
+    assert is_cheap(images, classes, neurons, draws=draws)
+    assert not is_cheap(images, classes, neurons, draws=draws + 1)

@@ -166,6 +166,12 @@ def test_a_written_table_is_read_back(tmp_path: Path) -> None:
     assert from_csv["value"].tolist() == expected["value"].tolist()
 
 
+def test_numbers_of_rows_are_not_kept(tmp_path: Path) -> None:
+    write_parquet(pd.DataFrame({"k": [1, 2, 3]})[1:], tmp_path / "part.parquet")
+    read = read_parquet(tmp_path / "part.parquet")
+    assert list(read) == ["k"] and read.index.tolist() == [0, 1]
+
+
 def test_a_number_that_changed_on_the_disk_is_not_read(tmp_path: Path) -> None:
     """Nothing but a checksum tells one number from another."""
     file = tmp_path / "numbers.parquet"

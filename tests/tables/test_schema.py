@@ -13,7 +13,7 @@ import pytest
 from purescope.errors import InputError
 from purescope.tables import schemas
 from purescope.tables.files import check_table
-from purescope.tables.schema import Column, Schema
+from purescope.tables.schema import Column, Schema, stack_tables
 from purescope.tables.schemas import PURITY, RESULTS, RUN_TABLES, TRACK
 
 KNOWN = tuple(one for one in vars(schemas).values() if isinstance(one, Schema))
@@ -225,3 +225,16 @@ def test_further_columns_are_held_to_what_they_hold(
 def test_every_table_of_a_run_is_listed() -> None:
     others = {"track", "purity", "layers"}
     assert {schema.name for schema in KNOWN} == {schema.name for schema in RUN_TABLES} | others
+
+
+def test_stacked_tables_are_numbered_anew_and_empty_ones_have_no_types() -> None:
+    one = pd.DataFrame({"a": [1, 2]})
+    stacked = stack_tables([one[:0].astype(object), one, one])
+    assert stacked.index.tolist() == [0, 1, 2, 3] and stacked.a.tolist() == [1, 2, 1, 2]
+    assert stacked.a.dtype == one.a.dtype
+    assert list(stack_tables([one[:0], one[:0]])) == ["a"]
+
+
+def test_a_further_measure_may_be_missing_or_infinite() -> None:
+    for value in (math.nan, math.inf, -math.inf):
+        check_table(table_of(PURITY).assign(image_other=value), PURITY)

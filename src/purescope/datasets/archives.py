@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from purescope.errors import DatasetError
-from purescope.files.reading import SMALL, open_regular, open_whole, require_room, text_bytes
+from purescope.files.reading import (
+    SMALL,
+    open_regular,
+    open_whole,
+    require_room,
+    row_groups,
+    text_bytes,
+)
 
 if typing.TYPE_CHECKING:
     import pyarrow
@@ -210,9 +217,7 @@ def _check_parquet(file: Path) -> None:
     # column in a group is damaged.
     columns = [footer.schema.column(place) for place in range(footer.num_columns)]
     repeating = {column.path for column in columns if column.physical_type == "BYTE_ARRAY"}
-    for index in range(footer.num_row_groups):
-        group = footer.row_group(index)
-        declared = max(0, group.total_byte_size)
+    for declared, rows in row_groups(footer):
         total += declared
         # A group is unpacked as a whole, and goes to the cache before the next group.
         require_room(
@@ -220,7 +225,7 @@ def _check_parquet(file: Path) -> None:
         )
         if repeating:
             # The size if each value were as long as the whole group.
-            largest += declared * max(0, group.num_rows)
+            largest += declared * rows
     if largest > limit:
         total = max(total, _repeated_bytes(file, sorted(repeating)))
     if total > limit:

@@ -11,6 +11,7 @@ from torch import Tensor
 from purescope.datasets.dataset import check_class_count, check_class_names
 from purescope.errors import InputError
 from purescope.formats import definitions
+from purescope.parallel import per_turn
 
 _LOGIT_SCALE = 100.0
 
@@ -226,5 +227,5 @@ def _in_range(
 
 def _blocks(array: Tensor) -> Iterator[slice]:
     """Return slices of all rows, block by block."""
-    length = max(1, _BLOCK // max(1, array.shape[1]))
+    length = per_turn(_BLOCK, array.shape[1])
     return (slice(first, first + length) for first in range(0, len(array), length))

@@ -267,8 +267,16 @@ def unpacked_bytes(footer: "pyarrow.parquet.FileMetaData") -> int:
 
     The footer's entries for columns are not read: if they are damaged, pyarrow ends the process.
     """
+    return sum(size for size, _ in row_groups(footer))
+
+
+def row_groups(footer: "pyarrow.parquet.FileMetaData") -> list[tuple[int, int]]:
+    """Return the bytes and the rows of each row group of a Parquet file, by its footer.
+
+    A damaged footer may declare less than nothing, which counts as nothing.
+    """
     groups = map(footer.row_group, range(footer.num_row_groups))
-    return sum(max(0, int(group.total_byte_size)) for group in groups)
+    return [(max(0, int(group.total_byte_size)), max(0, group.num_rows)) for group in groups]
 
 
 def text_bytes(array: "pyarrow.Array") -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.maths import cells
+from purescope.parallel import per_turn
 
 _PRODUCT_ROWS = 512  # in one matrix product: orders are processed together up to this number
 # Class features are close together if less than this share of their squares is around the mean.
@@ -58,7 +59,7 @@ def logits_by_k(
     # Few logits are fastest as one large product with zeros in it, many as running sums over the
     # neurons.
     one_product = renormalise or rows <= image.shape[1] // 4
-    chunk_size = max(1, _PRODUCT_ROWS // rows) if one_product else 1
+    chunk_size = per_turn(_PRODUCT_ROWS, rows) if one_product else 1
     for first in range(0, len(orders), chunk_size):
         chunk = slice(first, first + chunk_size)
         weights = None

@@ -20,6 +20,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
 from purescope.errors import InputError, near_miss
+from purescope.parallel import per_turn
 
 BLOCK_SAMPLES = 2048  # four megabytes at 512 neurons: blocks are fast while they fit in the cache
 BLOCK_BYTES = 8 << 20  # of results, before they are reduced
@@ -29,7 +30,7 @@ def blocks(samples: int, rows: int, itemsize: int) -> Iterator[slice]:
     """Split all samples into blocks that hold at most `BLOCK_BYTES` at `rows` numbers for each
     sample.
     """
-    length = max(1, min(BLOCK_SAMPLES, BLOCK_BYTES // (rows * itemsize)))
+    length = per_turn(BLOCK_BYTES, rows * itemsize, most=BLOCK_SAMPLES)
     return (slice(first, first + length) for first in range(0, samples, length))
 
 
@@ -184,7 +185,7 @@ def _zero(image: Tensor, seed: int) -> None:
 
 def _mean(image: Tensor, seed: int) -> Tensor:
     # Some neurons at a time, so that there is no float64 copy of all features.
-    groups = image.split(max(1, (1 << 22) // len(image)), dim=1)
+    groups = image.split(per_turn(1 << 22, len(image)), dim=1)
     means = torch.cat([group.double().mean(0, keepdim=True) for group in groups], dim=1)
     return means.to(image.dtype)
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.maths.significance import permutation_p
+from purescope.parallel import per_turn
 
 Part: TypeAlias = tuple[Tensor, Tensor | None]
 """Values of samples, and the weight of each sample."""
@@ -121,7 +122,7 @@ def bootstrap_each(
             if key not in columns:
                 weight = weights[i] if has_own_sums else None
                 columns[key] = _Columns.from_cells(rows[i], members, whole=whole[i], weight=weight)
-        length = max(1, _BLOCK // members.numel())
+        length = per_turn(_BLOCK, members.numel())
         for first in range(0, resamples, length):
             block = slice(first, min(first + length, resamples))
             counts = _counts(block.stop - first, members, generator)
@@ -279,7 +280,7 @@ def _counts(
     """Count how often each sample is drawn: from a stratum of n samples, n - 1 draws."""
     strata, size = members.shape
     counts = torch.empty(resamples, members.numel())
-    for block in counts.split(max(1, _TURN // members.numel())):
+    for block in counts.split(per_turn(_TURN, members.numel())):
         rows = len(block) * strata
         drawn = generator.integers(size, size=(rows, size - 1))
         drawn += size * np.arange(rows)[:, None]

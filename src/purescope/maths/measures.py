@@ -18,6 +18,7 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.maths.overlaps import centre, cosine_gram, dead_neurons, overlap, unit_rows
+from purescope.parallel import per_turn
 
 NeuronMeasure: TypeAlias = Callable[[Float[Tensor, "neuron width"]], Float[Tensor, " neuron"]]
 
@@ -241,7 +242,7 @@ def variance(activations: Float[Tensor, "sample neuron"]) -> Float[Tensor, " neu
         >>> variance(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
         tensor([1., 0.], dtype=torch.float64)
     """
-    neurons = max(1, _NUMBERS // len(activations))
+    neurons = per_turn(_NUMBERS, len(activations))
     groups = activations.split(neurons, dim=1)
     return torch.cat([group.double().var(dim=0, correction=0) for group in groups])
 

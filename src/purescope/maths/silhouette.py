@@ -36,6 +36,7 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.maths import cells as _cells
+from purescope.parallel import per_turn
 
 _CLASS_SUM_BYTES = 16 << 20  # limit of the class sums of the orders that are evaluated at a time
 # If a and b are below this, the rounding of a float32 cosine changes a sample's score by 1e-4.
@@ -166,7 +167,7 @@ def _measure_all(
     labels, sizes = _present_classes(labels)
     scores = image.new_empty(len(orders), len(ks), len(image))
     values = torch.empty_like(scores) if pseudovalues else None
-    group = max(1, _CLASS_SUM_BYTES // (8 * len(ks) * len(sizes) * image.shape[1]))
+    group = per_turn(_CLASS_SUM_BYTES, 8 * len(ks) * len(sizes) * image.shape[1])
     for first in range(0, len(orders), group):
         chunk = slice(first, first + group)
         masks = _cells.masks(orders[chunk], ks, image.dtype)
@@ -180,7 +181,8 @@ def _measure_all(
             exact_values = None if values is None else torch.empty_like(exact)
             _measure(exact, exact_values, image, labels, sizes, masks[row, cells][None].double())
             scores[first + row, cells] = exact[0].to(scores.dtype)
-            if values is not None and exact_values is not None:
+            if values is not None:
+                assert exact_values is not None
                 values[first + row, cells] = exact_values[0].to(values.dtype)
     return scores, values
 
@@ -228,10 +230,12 @@ def _measure(
         score = ((b - a) / larger).nan_to_num_(nan=0.0).masked_fill_(alone, 0)
         scores[:, :, samples] = score
         narrow |= ((larger < _NARROW) & ~alone).any(2)
-        if values is not None and influence is not None:
+        if values is not None:
+            assert influence is not None
             own_part = influence.add(_Distances(a, b, nearest), own, lengths, features)
             values[:, :, samples] = score - own_part
-    if values is not None and influence is not None:
+    if values is not None:
+        assert influence is not None
         for samples in blocks:
             features, own = image.index_select(0, samples).to(dtype), labels[samples]
             values[:, :, samples] += influence.on_others(features, own, inverse[:, :, samples])

@@ -34,6 +34,8 @@ from purescope.models.towers import Towers, Unfilled
 from purescope.models.transformers_config import TextTower, find_text_tower
 from purescope.models.weights import fingerprint, fit, require_fit
 
+_CONTEXT = 77  # tokens of a sentence, where a configuration says nothing, as for open_clip
+
 
 @dataclass(frozen=True)
 class Source:
@@ -138,7 +140,7 @@ def _prepare(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Te
     if tower is None:
         return _build(source, kind, config)
     require_layers(str(tower.path), tower.layers, source.tensors)
-    require_attention(str(tower.path), "it", text.get("context_length", 77), tower.heads)
+    require_attention(str(tower.path), "it", text.get("context_length", _CONTEXT), tower.heads)
     with private_folder() as folder:
         (folder / "config.json").write_text(json.dumps(tower.config), encoding="utf-8")
         text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
@@ -225,7 +227,7 @@ def _find_tokenizer_folder(source: Source) -> Path | None:
 
 def _make_tokenizer(source: Source, folder: Path | None) -> Tokenizer:
     text = source.model["text_cfg"]
-    context, options = text.get("context_length", 77), text.get("tokenizer_kwargs") or {}
+    context, options = text.get("context_length", _CONTEXT), text.get("tokenizer_kwargs") or {}
     if folder is None:
         return simple_tokenizer(context, options, merges=source.merges, twin=source.twin)
     return open_clip_hf_tokenizer(folder, context, options, mode=text.get("tokenizer_mode"))

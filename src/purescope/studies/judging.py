@@ -361,7 +361,7 @@ def _rank(results: pd.DataFrame, comparisons: pd.DataFrame, curves: pd.DataFrame
     first = {"strategy": "full", "place": 0, "labels": False, "area": full.value.mean()}
     first |= {"half": board.half.iloc[0]}
     full_row = pd.DataFrame([first], columns=board.columns)[: len(full)]
-    return pd.concat([full_row, board], ignore_index=True).assign(
+    return pd.concat([full_row, board]).assign(
         sets=curves.dataset.nunique(),
         neurons=results.neurons.iloc[0],
         chance=full.chance.mean(),

@@ -37,7 +37,7 @@ from purescope.maths.overlaps import (
 )
 from purescope.maths.strategies import order_neurons
 from purescope.models.model import Model
-from purescope.parallel import on_each_core
+from purescope.parallel import on_each_core, per_turn
 from purescope.studies.importance import importance_tables
 from purescope.studies.sanity import confusion_table
 from purescope.studies.sweeps import Measured
@@ -160,7 +160,7 @@ def _images_at_ends(
         rows = block.T.contiguous()
         return torch.stack([_largest(rows, each), _largest(-rows, each)], dim=1)
 
-    neurons = max(1, min(64, _BLOCK // len(image)))
+    neurons = per_turn(_BLOCK, len(image), most=64)
     return torch.cat([*on_each_core(of_block, image.split(neurons, dim=1))])
 
 

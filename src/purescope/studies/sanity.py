@@ -30,7 +30,7 @@ from purescope.studies.settings import PURITY
 from purescope.studies.sweeps import Measured
 from purescope.tables.columns import SPACES
 from purescope.tables.files import check_table
-from purescope.tables.schema import STRINGS
+from purescope.tables.schema import STRINGS, stack_tables
 from purescope.tables.schemas import CONFUSIONS, VARIANTS
 
 # Another assignment is reported if it is right so much more often that weakness does not explain
@@ -81,9 +81,9 @@ def confusion_table(measured: Measured) -> pd.DataFrame:
                 "count": counts.numpy(),
             }
             tables.append(pd.DataFrame(columns))
-        return pd.concat(tables, ignore_index=True)
+        return stack_tables(tables)
 
-    table = pd.concat([*on_each_core(count, _answers(measured))], ignore_index=True)
+    table = stack_tables([*on_each_core(count, _answers(measured))])
     return check_table(table.assign(model=features.model, dataset=features.dataset), CONFUSIONS)
 
 
@@ -94,7 +94,8 @@ def _answers(measured: Measured) -> Iterator[_Answers]:
         if name in measured.strategies:
             yield name, bench.order(name), bench.ks, measured.right_of(name)
     if len(measured.draws):
-        yield "random", bench.random_orders(1)[0], bench.ks, measured.random.first_right
+        (first,) = bench.random_orders(1)
+        yield "random", first, bench.ks, measured.random.first_right
 
 
 def doubts(features: Features) -> list[str]:

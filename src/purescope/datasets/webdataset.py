@@ -183,7 +183,7 @@ def _find_shards(pattern: str, where: str) -> list[Path]:
     if path.is_dir() or path.name == "*.tar":
         for folder, group in itertools.groupby(sorted(shards), key=lambda shard: shard.parent):
             _check_count(folder, len([*group]))
-    return sorted(shards, key=_by_number)
+    return sorted(shards, key=by_number)
 
 
 def _check_shards(shards: list[Path]) -> list[Path]:
@@ -233,7 +233,7 @@ def _glob(path: Path) -> Iterator[Path]:
         return
 
 
-def _by_number(shard: Path) -> list[tuple[int, str]]:
+def by_number(shard: Path) -> list[tuple[int, str]]:
     """Return a key for sorting that puts 10.tar after 9.tar."""
     return [
         (int(part), "") if part.isdecimal() else (-1, part)

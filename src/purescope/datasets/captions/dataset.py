@@ -167,40 +167,44 @@ def hash_contents(contents: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def warn_of_equal_captions(dataset: CaptionDataset) -> None:
+def warn_of_equal_captions(
+    name: str, captions: Sequence[str], image_of: Sequence[int], images: int
+) -> None:
     """Warn of captions that several images share, and of captions that one image has twice.
 
     A caption finds the image that it was written for. An equal caption of another image describes
     that one, too, and counts as a miss.
 
+    Args:
+        name: a name for the dataset.
+        captions: all captions.
+        image_of: the index of the image of each caption.
+        images: the number of images.
+
     Examples:
-        >>> from types import SimpleNamespace
-        >>> pets = SimpleNamespace(name="pets", captions=(("a cat",), ("a cat", "it"), ("dog",)))
         >>> with warnings.catch_warnings(record=True) as caught:
         ...     warnings.simplefilter("always")
-        ...     warn_of_equal_captions(pets)
+        ...     warn_of_equal_captions("pets", ["a cat", "a cat", "a dog"], [0, 1, 2], 3)
         >>> print(caught[0].message)
         pets: 2 of 3 images have a caption that another image has, too ('a cat'): only an image's
         own captions count as found, so recall is lower than it is
     """
     images_of: dict[str, set[int]] = {}
-    repeated = 0
-    for index, captions in enumerate(dataset.captions):
-        repeated += len(captions) - len({*captions})
-        for caption in captions:
-            images_of.setdefault(caption, set()).add(index)
-    shared = {caption: images for caption, images in images_of.items() if len(images) > 1}
+    for caption, image in zip(captions, image_of, strict=True):
+        images_of.setdefault(caption, set()).add(image)
+    shared = {caption: owners for caption, owners in images_of.items() if len(owners) > 1}
     if shared:
         count = len(set().union(*shared.values()))
         names = listed((repr(shortened(caption, 60)) for caption in shared), 3)
         warnings.warn(
-            f"{dataset.name}: {count:,} of {len(dataset.captions):,} images have a caption that "
-            f"another image has, too ({names}): only an image's own captions count as found, so "
-            "recall is lower than it is",
+            f"{name}: {count:,} of {images:,} images have a caption that another image has, too "
+            f"({names}): only an image's own captions count as found, so recall is lower than it "
+            "is",
             stacklevel=3,
         )
+    repeated = len(captions) - sum(map(len, images_of.values()))
     if repeated:
         warnings.warn(
-            f"{dataset.name}: {repeated:,} captions repeat one of the same image; each counts",
+            f"{name}: {repeated:,} captions repeat one of the same image; each counts",
             stacklevel=3,
         )

@@ -66,7 +66,7 @@ def load(
         dataset = _load(name, spec or f"captions:{name}", offline)
         if on_bad_image == "skip":
             dataset = drop_bad_captioned(dataset)
-        warn_of_equal_captions(dataset)
+        warn_of_equal_captions(dataset.name, dataset.texts, dataset.image_of, len(dataset))
     return replace(dataset, notes=tuple(notes))
 
 

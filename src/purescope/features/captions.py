@@ -265,7 +265,5 @@ def _count_cut(model: Model, distinct: Sequence[str], captions: Sequence[str]) -
     for batch in split(range(len(distinct)), _SENTENCES):
         sentences = list(distinct[batch.start : batch.stop])
         are_cut = model.are_cut(sentences)
-        if are_cut is None:
-            return None
         cut |= {sentence for sentence, is_cut in zip(sentences, are_cut, strict=True) if is_cut}
     return sum(caption in cut for caption in captions)

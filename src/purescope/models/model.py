@@ -240,7 +240,7 @@ class Model:
     lanes: int = 1
     towers: Mapping[str, Tower] = field(default_factory=dict, repr=False)
     device: str = "cpu"
-    are_cut: Callable[[list[str]], list[bool] | None] | None = field(default=None, repr=False)
+    are_cut: Callable[[list[str]], list[bool]] | None = field(default=None, repr=False)
 
     def _repr_html_(self) -> str:
         widths = (

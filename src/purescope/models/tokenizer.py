@@ -24,8 +24,8 @@ class Tokenizer:
         context: the length of a row.
         save: writes the tokenizer into the folder of a copy of the model, as open_clip or
             transformers reads it.
+        lengths: counts the tokens of each sentence before it is cut.
         folder: a private folder that the tokenizer needs as long as it exists.
-        longer: the same rows with one more token; None if that is not known.
     """
 
     rows: Callable[[list[str]], Int64[Tensor, "n context"]]
@@ -33,20 +33,12 @@ class Tokenizer:
     kind: str
     context: int
     save: Callable[[Path], object]
+    lengths: Callable[[list[str]], list[int]]
     folder: PrivateFolder | None = None
-    longer: Callable[[list[str]], Int64[Tensor, "n context_and_one"]] | None = None
 
-    def are_cut(self, sentences: list[str]) -> list[bool] | None:
-        """Tell which sentences are too long and lose their end; None if that is not known.
-
-        A row with one more token begins as the row does, unless the sentence was cut: then the row
-        ends there, and the longer one goes on.
-        """
-        if self.longer is None or not sentences:
-            return None if self.longer is None else []
-        longer = self.longer(sentences)[:, : self.context]
-        cut: list[bool] = (self.rows(sentences) != longer).any(dim=1).tolist()
-        return cut
+    def are_cut(self, sentences: list[str]) -> list[bool]:
+        """Tell which sentences are too long and lose their end."""
+        return [length > self.context for length in self.lengths(sentences)]
 
     def __call__(self, sentences: list[str]) -> Int64[Tensor, "n context"]:
         return self.rows(sentences)

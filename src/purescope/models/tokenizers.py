@@ -89,8 +89,8 @@ def simple_tokenizer(
         "CLIP BPE",
         context,
         save,
-        # A reduction of another kind draws tokens at random.
-        longer=None if tokenizer.reduction_fn else partial(tokenizer, context_length=context + 1),
+        # With a token at the start and one at the end.
+        lambda sentences: [len(tokenizer.encode(sentence)) + 2 for sentence in sentences],
     )
 
 
@@ -175,12 +175,12 @@ def transformers_tokenizer(folder: Path, context: int, *, family: str) -> Tokeni
             private, local_files_only=True, trust_remote_code=False
         )
 
-        def rows(sentences: list[str], context_length: int = context) -> Tensor:
+        def rows(sentences: list[str]) -> Tensor:
             batch = tokenizer(
                 sentences,
                 padding="max_length",
                 truncation=True,
-                max_length=context_length,
+                max_length=context,
                 return_tensors="pt",
             )
             ids: Tensor = batch["input_ids"]
@@ -194,7 +194,6 @@ def transformers_tokenizer(folder: Path, context: int, *, family: str) -> Tokeni
         lower_case = family == "siglip" and tokenizer.kind.startswith("Gemma")
     if not lower_case or not _depends_on_case(tokenizer.rows):
         return tokenizer
-    longer = tokenizer.longer
     warnings.warn(
         f"{folder}: sentences are lower-cased, as the model was trained; its {tokenizer.kind} does "
         f"not do it",
@@ -204,7 +203,7 @@ def transformers_tokenizer(folder: Path, context: int, *, family: str) -> Tokeni
         tokenizer,
         kind=f"{tokenizer.kind} of lower-cased sentences",
         rows=lambda sentences: tokenizer.rows([sentence.lower() for sentence in sentences]),
-        longer=longer and (lambda sentences: longer([sentence.lower() for sentence in sentences])),
+        lengths=lambda sentences: tokenizer.lengths([sentence.lower() for sentence in sentences]),
     )
 
 
@@ -227,8 +226,7 @@ def _build_in_private_folder(
 ) -> Tokenizer:
     """Build a tokenizer from a private folder with its rebuilt files.
 
-    `build` takes the private folder and returns the function for rows, which may be given another
-    length of a row, and the tokenizer.
+    `build` takes the private folder and returns the function for rows and the tokenizer.
     """
     private = PrivateFolder()
     try:
@@ -250,18 +248,19 @@ def _build_in_private_folder(
         refuse_outside_links(folder, *find_tokenizer_files(folder))
         rebuild(folder, target)
 
+    # The wrapper of open_clip cleans sentences before, and may add three tokens of its own.
+    clean = getattr(rows, "clean_fn", str)
+    adds_own = getattr(rows, "tokenizer_mode", "") == "clips"
+
+    def lengths(sentences: list[str]) -> list[int]:
+        texts = [clean(sentence) for sentence in sentences]
+        ids = tokenizer(texts, add_special_tokens=not adds_own, truncation=False, verbose=False)[
+            "input_ids"
+        ]
+        return [len(tokens) + 3 * adds_own for tokens in ids]
+
     needed = None if tokenizer.is_fast else private
-    made = Tokenizer(
-        rows,
-        entries,
-        type(tokenizer).__name__,
-        context,
-        save,
-        needed,
-        longer=lambda sentences: rows(sentences, context + 1),
-    )
-    # A tokenizer that pads on the left, or ends each row with a token, changes every row.
-    return made if made.are_cut(["a"]) == [False] else replace(made, longer=None)
+    return Tokenizer(rows, entries, type(tokenizer).__name__, context, save, lengths, needed)
 
 
 def _read_entries(tokenizer: Any) -> dict[str, int]:

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from purescope.datasets.captions.dataset import CaptionDataset
-from purescope.datasets.captions.listing import Captions, Where, open_listed
+from purescope.datasets.captions.listing import (
+    LARGEST,
+    Captions,
+    Where,
+    open_listed,
+    require_room_for,
+)
 from purescope.datasets.captions.tables import load_objects
 from purescope.errors import DatasetError, listed, near_miss
-from purescope.files.reading import read_json, require_room
+from purescope.files.reading import read_json
 
-_LARGEST = 1_000_000_000  # bytes of a file: five times those of COCO's
-_MEMORY = 12  # bytes of memory for a byte of JSON
 _EXPECTED = (
     'COCO\'s {"images": [...], "annotations": [...]}, Karpathy\'s {"images": [{"filename": ..., '
     '"sentences": [{"raw": ...}], "split": ...}]}, or a list of {"image": ..., "caption": ...}'
@@ -42,16 +46,8 @@ def load(where: Where, file: Path) -> CaptionDataset:
 
 def _read(file: Path) -> Any:
     try:
-        size = os.stat(file).st_size  # noqa: PTH116 a link is followed
-        require_room(
-            size,
-            stored=size,
-            what=str(file),
-            most_per_byte=1,
-            error=DatasetError,
-            needed=_MEMORY * size,
-        )
-        return read_json(file, most=_LARGEST)
+        require_room_for(file)
+        return read_json(file, most=LARGEST)
     except (OSError, ValueError, MemoryError) as error:
         raise DatasetError(
             f"{file} cannot be read: {getattr(error, 'strerror', None) or error}",

@@ -9,6 +9,7 @@ from purescope.datasets.captions.dataset import CaptionDataset, hash_contents
 from purescope.datasets.folder import is_system_folder
 from purescope.datasets.images import open_files
 from purescope.errors import DatasetError, listed
+from purescope.files.reading import require_room
 from purescope.specs import is_folder, is_inside, short_name
 
 IMAGE_NAMES = (
@@ -25,6 +26,30 @@ CAPTION_NAMES = (
 
 _COVERED = "names and contents of the image files"
 _MOST_FOLDERS = 1000  # sub-folders that are looked into for the images
+
+
+LARGEST = 1_000_000_000
+"""Most bytes of a file of JSON: five times those of COCO's."""
+
+_MEMORY = 12  # bytes of memory for a byte of JSON
+
+
+def require_room_for(file: Path) -> None:
+    """Refuse a file of JSON whose content does not fit into memory.
+
+    Raises:
+        OSError: it does not exist.
+        DatasetError: it is too large for the free memory.
+    """
+    size = file.stat().st_size
+    require_room(
+        size,
+        stored=size,
+        what=str(file),
+        most_per_byte=1,
+        error=DatasetError,
+        needed=_MEMORY * min(size, LARGEST),
+    )
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,11 @@ from purescope.datasets.captions.dataset import CaptionDataset
 from purescope.datasets.captions.listing import (
     CAPTION_NAMES,
     IMAGE_NAMES,
+    LARGEST,
     Captions,
     Where,
     open_listed,
+    require_room_for,
 )
 from purescope.datasets.tables import READERS, Table, normalize
 from purescope.errors import DatasetError, listed, near_miss
@@ -28,7 +30,6 @@ ROWS = (".jsonl", ".ndjson")
 """Endings of files of JSON rows."""
 
 _SPLIT = ("split", "subset", "partition")
-_LARGEST = 1_000_000_000  # bytes of a file of rows
 # A row of CLIP_benchmark's lists of Flickr: the caption is not quoted and may hold commas.
 _PLAIN = re.compile(r"(.+?\.(?:jpe?g|png|webp|gif|bmp|tiff?))\s*,(.*)", re.IGNORECASE)
 _COLUMNS = f"a column {' or '.join(IMAGE_NAMES[:7])}, and a column {' or '.join(CAPTION_NAMES[:6])}"
@@ -72,7 +73,8 @@ def load_rows(where: Where, file: Path) -> CaptionDataset:
     """
     rows: dict[str, Any] = {}
     try:
-        text = read_text(file, encoding="utf-8-sig", most=_LARGEST)
+        require_room_for(file)
+        text = read_text(file, encoding="utf-8-sig", most=LARGEST)
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 rows[f"line {number}"] = _parse_row(file, number, line)

@@ -133,7 +133,7 @@ def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[
 
     Examples:
         >>> [row.spec for row in available_datasets() if row.spec.startswith("c")]
-        ['cifar10', 'cifar100', 'caltech101']
+        ['cifar10', 'cifar100', 'caltech101', 'captions:PATH']
     """
     root = torchvision.data_folder(data_root) if data_root is not None else None
     rows = []

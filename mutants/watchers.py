@@ -18,6 +18,10 @@ _READERS = (
     "tests/datasets/test_webdataset.py",
     "tests/datasets/test_hostile_data.py",
 )
+_CAPTIONS = (
+    "tests/datasets/captions/test_formats.py",
+    "tests/datasets/captions/test_captions.py",
+)
 
 TESTS: dict[str, tuple[str, ...]] = {
     "maths/overlaps.py": ("tests/maths/test_overlaps.py", "tests/maths/test_measures.py"),
@@ -96,6 +100,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "features/cache.py": _CACHE,
     "features/entry.py": _CACHE,
     "features/files.py": _FILES,
+    "features/metadata.py": (*_FILES, "tests/features/test_caption_files.py"),
+    "features/captions.py": ("tests/features/test_captions.py",),
+    "features/caption_files.py": ("tests/features/test_caption_files.py",),
+    "features/clip_retrieval.py": ("tests/features/test_caption_files.py",),
+    "datasets/captions/": _CAPTIONS,
     "datasets/manifest.py": _READERS,
     "datasets/tables.py": ("tests/datasets/test_tables.py", *_READERS),
     "datasets/folder.py": _READERS,

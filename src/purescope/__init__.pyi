@@ -1,6 +1,12 @@
 from .datasets import load_dataset as load_dataset
+from .datasets.captions.dataset import CaptionDataset as CaptionDataset
 from .datasets.dataset import Dataset as Dataset
 from .errors import PurescopeError as PurescopeError
+from .features.caption_files import read_caption_features as read_caption_features
+from .features.caption_files import save_caption_features as save_caption_features
+from .features.caption_sources import load_captions as load_captions
+from .features.captions import CaptionFeatures as CaptionFeatures
+from .features.captions import extract_captions as extract_captions
 from .features.extraction import extract as extract
 from .features.features import Features as Features
 from .features.files import read_features as read_features

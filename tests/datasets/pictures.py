@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from purescope.datasets.captions.dataset import CaptionDataset
 from purescope.datasets.dataset import Dataset
 
 
@@ -15,6 +16,6 @@ def picture(shade: int, kind: str = "PNG") -> bytes:
     return buffer.getvalue()
 
 
-def shades(dataset: Dataset) -> list[int]:
+def shades(dataset: Dataset | CaptionDataset) -> list[int]:
     """Return the shade of each image, in order."""
     return [int(np.asarray(dataset.images[i])[0, 0, 1]) for i in range(len(dataset))]

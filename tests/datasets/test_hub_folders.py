@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from purescope.datasets import huggingface, load_dataset
+from purescope.datasets import hub_tables, load_dataset
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
 
@@ -364,7 +364,7 @@ def test_the_guard_holds_where_a_card_has_led_astray(
     """
     monkeypatch.undo()  # allow the network
     monkeypatch.setattr(hub.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(huggingface, "check_cards", list)
+    monkeypatch.setattr(hub_tables, "check_cards", list)
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         address = f"http://127.0.0.1:{server.getsockname()[1]}/x?q={{{{u.__globals__[os].environ[HOME]}}}}"

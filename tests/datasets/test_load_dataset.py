@@ -53,12 +53,13 @@ def test_what_to_do_with_a_broken_image_is_one_of_two_things() -> None:
 def test_every_kind_of_name_is_listed() -> None:
     specs = [row.spec for row in available_datasets()]
     assert specs[0] == "bundled:emoji"
-    assert specs[-5:] == [
+    assert specs[-6:] == [
         "folder:DIR",
         "manifest:FILE",
         "wds:DIR",
         "hf:OWNER/REPO",
         "features:FILE",
+        "captions:PATH",
     ]
     assert {
         "cifar10",

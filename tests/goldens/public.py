@@ -90,7 +90,17 @@ def results() -> Iterator[str]:
 
 
 # Which others take, return or raise.
-_TYPES = {"Dataset", "Features", "Model", "PurescopeError", "Results", "Settings", "Sources"}
+_TYPES = {
+    "CaptionDataset",
+    "CaptionFeatures",
+    "Dataset",
+    "Features",
+    "Model",
+    "PurescopeError",
+    "Results",
+    "Settings",
+    "Sources",
+}
 
 
 def _calls() -> dict[str, Callable[[], Any]]:
@@ -110,6 +120,7 @@ def _calls() -> dict[str, Callable[[], Any]]:
     importance = ps.neuron_importance(features, weights)
     model, pets = ps.load_model("cc3m_laclip.pt"), ps.load_dataset("folder:my_images")
     training = ["runs/epoch_1.pt", "runs/epoch_2.pt"]
+    captions = _captions()
 
     def by_strategy(name: str) -> Callable[[], Any]:
         return lambda: ps.order_neurons(
@@ -136,6 +147,12 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "extract": lambda: ps.extract(model, pets),
         "save_features": lambda: ps.save_features(features, "saved.safetensors"),
         "read_features": lambda: ps.read_features("saved.safetensors"),
+        "load_captions": lambda: [captions.captions, captions.fingerprint, captions.source],
+        "extract_captions": lambda: ps.extract_captions(model, captions),
+        "save_caption_features": lambda: ps.save_caption_features(
+            ps.extract_captions(model, captions), "captions.npz"
+        ),
+        "read_caption_features": lambda: ps.read_caption_features("captions.npz"),
         "layer_table": lambda: ps.layer_table(model, pets),
         "track": lambda: ps.track(training, [pets], settings=TrackSettings(keep=[6, 12], draws=2)),
         "Tracker": lambda: _tracked(weights),
@@ -170,6 +187,16 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "plot_dynamics": lambda: ps.plot_dynamics(ps.track(training)),
         "plot_published": lambda: ps.plot_published(table.assign(dataset="cifar10")),
     }
+
+
+def _captions() -> ps.CaptionDataset:
+    """Two captions for each of the images of the sandbox."""
+    images = sorted(path for path in Path("my_images").rglob("*.*") if path.suffix != ".txt")
+    rows = [f"{path},{text} {path.stem}" for path in images for text in ("a photo of", "picture")]
+    Path("my_captions.csv").write_text("\n".join(["image,caption", *rows]), encoding="utf-8")
+    loaded = ps.load_captions("captions:my_captions.csv")
+    assert isinstance(loaded, ps.CaptionDataset)
+    return loaded
 
 
 def _in_weights(quick: dict[str, Any]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def available_datasets(data_root: str | os.PathLike[str] | None = None) -> list[
 
     Examples:
         >>> [row.spec for row in available_datasets() if row.spec.startswith("c")]
-        ['cifar10', 'cifar100', 'caltech101']
+        ['cifar10', 'cifar100', 'caltech101', 'captions:PATH']
     """
     root = torchvision.data_folder(data_root) if data_root is not None else None
     rows = []
@@ -156,6 +156,7 @@ _FORMS = {
     "wds:DIR": "tar shards as the CLIP benchmark publishes them; or a pattern",
     "hf:OWNER/REPO": "images of the Hugging Face hub, with the extra [hf]; or a folder",
     "features:FILE": "your features, .npz or .safetensors",
+    "captions:PATH": "images with captions: shards, tables, JSON, text files; or bundled:NAME",
 }
 _SUFFIXES = {
     "manifest": (".csv", ".tsv", ".parquet"),
@@ -183,6 +184,12 @@ def _load(name: str, data_root: Path | None, download: bool, offline: bool) -> D
             f"{name} holds features, not images",
             expected="images and their labels",
             fix="read it with purescope.read_features, or pass it to `purescope sweep`",
+        )
+    if colon and prefix == "captions":
+        raise DatasetError(
+            f"{name} holds captions, not classes",
+            expected="images and their labels",
+            fix="read it with purescope.load_captions",
         )
     suggestions = " or ".join(map(repr, _suggest(name)))
     raise DatasetError(

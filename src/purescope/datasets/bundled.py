@@ -84,6 +84,18 @@ def load(name: str) -> Dataset:
     )
 
 
+def image_names(name: str) -> list[str | None]:
+    """Return the own name of each image of a bundled set, in its order; None where it has none."""
+    entry = _index()[name]
+    label, own = _view_column(entry, "label"), "class_name_name"
+    content = _read_file(entry)
+    if own not in _column_names(content):
+        own = label
+    table = _read_table(content, list(dict.fromkeys([label, own])))
+    table = table.filter(table[label].is_valid())
+    return _values(table, own) if own != label else [None] * len(table)
+
+
 def _folder() -> Traversable:
     return importlib.resources.files("purescope") / "bundled" / "data"
 
@@ -110,6 +122,12 @@ def _read_table(content: bytes, columns: list[str]) -> "pyarrow.Table":
     import pyarrow.parquet
 
     return pyarrow.parquet.read_table(pyarrow.BufferReader(content), columns=columns)
+
+
+def _column_names(content: bytes) -> list[str]:
+    import pyarrow.parquet
+
+    return list(pyarrow.parquet.read_schema(pyarrow.BufferReader(content)).names)
 
 
 def _values(table: "pyarrow.Table", column: str) -> list[typing.Any]:

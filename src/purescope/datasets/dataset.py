@@ -7,14 +7,13 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from purescope.datasets.images import Images, LazyImages
+from purescope.datasets.images import Images, reading_errors, select_images
 from purescope.errors import DatasetError, PurescopeError, listed
 from purescope.formats import definitions
 from purescope.specs import is_text
@@ -156,38 +155,14 @@ def drop_bad_images(dataset: Dataset) -> Dataset:
     Raises:
         DatasetError: no image can be read.
     """
-
-    def reading_error(index: int) -> str:
-        try:
-            dataset.images[index]
-        except DatasetError as error:
-            return error.came
-        return ""
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        reading_errors = list(pool.map(reading_error, range(len(dataset))))
-    kept = [index for index, error in enumerate(reading_errors) if not error]
-    skipped = tuple(filter(None, reading_errors))
+    kept, skipped = readable_images(dataset.images, dataset.name)
     if not skipped:
         return dataset
-    if not kept:
-        raise DatasetError(
-            f"none of the {len(dataset)} images of {dataset.name} can be read; {skipped[0]}",
-            expected="images that Pillow opens",
-            fix="fetch or copy the dataset again",
-        )
-    _log.warning(
-        "%s: skipped %d of %d images, the first is %s",
-        dataset.name,
-        len(skipped),
-        len(dataset),
-        skipped[0],
-    )
     labels = dataset.labels[kept]
     return replace(
         dataset,
         labels=labels,
-        images=_select(dataset.images, kept),
+        images=select_images(dataset.images, kept),
         source={**dataset.source, "skipped": str(len(skipped))},
         fingerprint=fingerprint(
             dataset.classes, labels, [dataset.fingerprint.encode(), repr(kept).encode()]
@@ -196,10 +171,32 @@ def drop_bad_images(dataset: Dataset) -> Dataset:
     )
 
 
-def _select(images: Images, rows: Sequence[int]) -> Images:
-    if isinstance(images, LazyImages):
-        return images.select(rows)
-    return LazyImages(lambda index: images[rows[index]], len(rows))
+def readable_images(images: Images, name: str) -> tuple[list[int], tuple[str, ...]]:
+    """Read every image once; return the indices of those that can be read, and the other errors.
+
+    The log counts the others.
+
+    Raises:
+        DatasetError: no image can be read.
+    """
+    errors = reading_errors(images)
+    kept = [index for index, error in enumerate(errors) if not error]
+    skipped = tuple(filter(None, errors))
+    if skipped and not kept:
+        raise DatasetError(
+            f"none of the {len(images)} images of {name} can be read; {skipped[0]}",
+            expected="images that Pillow opens",
+            fix="fetch or copy the dataset again",
+        )
+    if skipped:
+        _log.warning(
+            "%s: skipped %d of %d images, the first is %s",
+            name,
+            len(skipped),
+            len(images),
+            skipped[0],
+        )
+    return kept, skipped
 
 
 def fingerprint(

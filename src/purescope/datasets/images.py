@@ -100,6 +100,27 @@ class LazyImages:
         )
 
 
+def reading_errors(images: Images) -> list[str]:
+    """Read every image once, in threads; return why each cannot be read, "" for one that can."""
+
+    def reading_error(index: int) -> str:
+        try:
+            images[index]
+        except DatasetError as error:
+            return error.came
+        return ""
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(reading_error, range(len(images))))
+
+
+def select_images(images: Images, rows: Sequence[int]) -> LazyImages:
+    """Return the images at these indices, in this order."""
+    if isinstance(images, LazyImages):
+        return images.select(rows)
+    return LazyImages(lambda index: images[rows[index]], len(rows))
+
+
 def images_for(images: Images, protocol: str) -> Images:
     """Return the images under a protocol.
 

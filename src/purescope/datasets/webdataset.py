@@ -27,6 +27,7 @@ from purescope.datasets.decoding import Convert
 from purescope.datasets.images import (
     FINGERPRINTED,
     ImageScan,
+    LazyImages,
     conversion_mark,
     hash_files,
     open_rgb,
@@ -42,7 +43,10 @@ from purescope.datasets.prompts import (
 from purescope.errors import DatasetError, listed
 from purescope.specs import exists, short_name, to_path
 
-_IMAGES = ("webp", "png", "jpg", "jpeg")  # the first one that a key has is used
+IMAGES = ("webp", "png", "jpg", "jpeg")
+"""Endings of images in a shard; the first one that a key has is used."""
+
+_LABEL = ("cls",)
 _RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
 _MAX_SHARDS = 100_000
 _LAYOUT = (
@@ -54,10 +58,12 @@ _Keys = Mapping[str, Mapping[str, Member]]
 
 
 @dataclass(frozen=True)
-class _Sample:
+class Sample:
+    """An image in a shard, with the other members of its key by their endings."""
+
     shard: Path
     image: Member
-    label: int
+    others: Mapping[str, Member]
 
 
 def load(pattern: str) -> Dataset:
@@ -67,20 +73,48 @@ def load(pattern: str) -> Dataset:
         DatasetError: a shard is missing or damaged, a key lacks its image or its label, a label is
             not a number or has no class name, or there are no class names.
     """
-    try:
-        shards = _find_shards(pattern)
-    except OSError as error:
-        raise DatasetError(
-            f"wds:{pattern} cannot be read: {error}", expected=_LAYOUT, fix="check its permissions"
-        ) from error
+    shards = find_shards(pattern, f"wds:{pattern}")
     root, classes = _read_class_names(shards[0].parent)
-    samples = [sample for shard in shards for sample in _read_samples(shard, len(classes))]
-    labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
+    samples = [sample for shard in shards for sample in read_samples(shard, _LABEL, "a label")]
+    labels = torch.tensor(
+        [_read_label(sample.shard, sample.others["cls"], len(classes)) for sample in samples],
+        dtype=torch.int64,
+    )
     templates: tuple[str, ...] = PLAIN_TEMPLATES
     words = root / CLASSNAMES
     if os.path.lexists(root / TEMPLATES):
         words = root / TEMPLATES
         templates = standard_templates(read_lines(words), str(words))
+
+    images, contents = open_samples(shards, samples, f"wds:{pattern}")
+    return Dataset(
+        name=short_name(root.resolve().name),
+        spec=f"wds:{pattern}",
+        classes=classes,
+        labels=labels,
+        images=images,
+        display_names=classes,
+        templates=templates,
+        source={
+            "split": ", ".join(dict.fromkeys(shard.parent.resolve().name for shard in shards)),
+            "shards": str(len(shards)),
+            "words": str(words),
+            "fingerprint_of": FINGERPRINTED.replace("file", "shard"),
+        },
+        fingerprint=fingerprint(classes, labels, contents),
+    )
+
+
+def open_samples(
+    shards: Sequence[Path], samples: Sequence[Sample], where: str
+) -> tuple[LazyImages, Iterator[bytes]]:
+    """Return the images of samples, and the contents of their shards for a fingerprint.
+
+    Args:
+        shards: the shards in order.
+        samples: the samples of all shards.
+        where: a name for the dataset in warnings.
+    """
 
     def read(index: int, convert: Convert) -> Image.Image:
         shard, image = samples[index].shard, samples[index].image
@@ -90,26 +124,11 @@ def load(pattern: str) -> Dataset:
     common = Path(os.path.commonpath([shard.parent for shard in shards]))
     shard_contents = hash_files(shards, common, max_bytes=sys.maxsize)
     scan = _scan_samples(samples)
-    scan.warn(f"wds:{pattern}")
-    return Dataset(
-        name=short_name(root.resolve().name),
-        spec=f"wds:{pattern}",
-        classes=classes,
-        labels=labels,
-        images=scan.lazy_images(read),
-        display_names=classes,
-        templates=templates,
-        source={
-            "split": ", ".join(dict.fromkeys(shard.parent.resolve().name for shard in shards)),
-            "shards": str(len(shards)),
-            "words": str(words),
-            "fingerprint_of": FINGERPRINTED.replace("file", "shard"),
-        },
-        fingerprint=fingerprint(classes, labels, itertools.chain(shard_contents, scan.contents)),
-    )
+    scan.warn(where)
+    return scan.lazy_images(read), itertools.chain(shard_contents, scan.contents)
 
 
-def _scan_samples(samples: Sequence[_Sample]) -> ImageScan:
+def _scan_samples(samples: Sequence[Sample]) -> ImageScan:
     """Read the headers of the images.
 
     The fingerprint covers their bytes by the hashes of the shards; contents are only names with a
@@ -128,7 +147,25 @@ def _scan_samples(samples: Sequence[_Sample]) -> ImageScan:
     )
 
 
-def _find_shards(pattern: str) -> list[Path]:
+def find_shards(pattern: str, where: str) -> list[Path]:
+    """Return the shards that a pattern names, in the order of their numbers.
+
+    Args:
+        pattern: a folder, a tar, or a pattern with ``*`` or ``{0..4}``.
+        where: a name for the dataset in errors.
+
+    Raises:
+        DatasetError: a shard is missing, or there are none.
+    """
+    try:
+        return _find_shards(pattern, where)
+    except OSError as error:
+        raise DatasetError(
+            f"{where} cannot be read: {error}", expected=_LAYOUT, fix="check its permissions"
+        ) from error
+
+
+def _find_shards(pattern: str, where: str) -> list[Path]:
     path = to_path(pattern)
     if exists(path) and not path.is_dir():
         return [path]
@@ -142,13 +179,11 @@ def _find_shards(pattern: str) -> list[Path]:
     # macOS makes files with such names beside its own.
     shards = [shard for shard in shards if not shard.name.startswith("._")]
     if not shards:
-        raise DatasetError(
-            f"wds:{pattern}: there are no shards", expected=_LAYOUT, fix="check the path"
-        )
+        raise DatasetError(f"{where}: there are no shards", expected=_LAYOUT, fix="check the path")
     if path.is_dir() or path.name == "*.tar":
         for folder, group in itertools.groupby(sorted(shards), key=lambda shard: shard.parent):
             _check_count(folder, len([*group]))
-    return sorted(shards, key=_by_number)
+    return sorted(shards, key=by_number)
 
 
 def _check_shards(shards: list[Path]) -> list[Path]:
@@ -198,7 +233,7 @@ def _glob(path: Path) -> Iterator[Path]:
         return
 
 
-def _by_number(shard: Path) -> list[tuple[int, str]]:
+def by_number(shard: Path) -> list[tuple[int, str]]:
     """Return a key for sorting that puts 10.tar after 9.tar."""
     return [
         (int(part), "") if part.isdecimal() else (-1, part)
@@ -233,31 +268,41 @@ def _read_class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
     )
 
 
-def _read_samples(shard: Path, classes: int) -> Iterator[_Sample]:
-    """Yield the image and the label of each key, in the order of the shard."""
-    keys = _read_keys(shard)
-    unused = _join_parts(shard, keys)
+def read_samples(shard: Path, endings: Sequence[str], what: str) -> Iterator[Sample]:
+    """Yield the image of each key with its label or its captions, in the order of the shard.
+
+    Args:
+        shard: path of the tar.
+        endings: the endings of a member that holds the label or the captions.
+        what: what such a member holds, in words.
+
+    Raises:
+        DatasetError: the shard is damaged, or a key lacks its image or such a member.
+    """
+    keys = _read_keys(shard, endings)
+    unused = _join_parts(shard, keys, endings)
     for key, members in keys.items():
-        image = next((members[suffix] for suffix in _IMAGES if suffix in members), None)
-        if image is None or "cls" not in members:
+        image = next((members[suffix] for suffix in IMAGES if suffix in members), None)
+        others = {suffix: members[suffix] for suffix in endings if suffix in members}
+        if image is None or not others:
             suffixes = " and ".join(f".{suffix}" for suffix in members)
             names = " and ".join(member.name for member in members.values())
             raise DatasetError(
                 f"{key} in {shard} has {suffixes} only: {names}",
-                expected=f"an image (.{', .'.join(_IMAGES)}) and its label (.cls)",
+                expected=f"an image (.{', .'.join(IMAGES)}) and {what} (.{', .'.join(endings)})",
                 fix="give both the same name up to the ending",
             )
-        yield _Sample(shard, image, _read_label(shard, members["cls"], classes))
+        yield Sample(shard, image, others)
     if unused:
         warnings.warn(
             f"{shard}: {unused} files are left out: they are further parts of keys that have an "
-            "image and a label",
+            f"image and {what}",
             stacklevel=3,
         )
 
 
-def _read_keys(shard: Path) -> dict[str, dict[str, Member]]:
-    """Return the images and labels of a shard by key and ending; the key ends at the last dot.
+def _read_keys(shard: Path, endings: Sequence[str]) -> dict[str, dict[str, Member]]:
+    """Return the members of a shard by key and ending; the key ends at the last dot.
 
     The format splits names at the first dot, but many names are like ``Track 2.0 (live).jpg``; see
     `_find_host`.
@@ -267,7 +312,7 @@ def _read_keys(shard: Path) -> dict[str, dict[str, Member]]:
         folder, _, file = member.name.rpartition("/")
         stem, _, suffix = file.rpartition(".")
         suffix = suffix.lower()
-        if stem and not stem.startswith(".") and suffix in (*_IMAGES, "cls"):
+        if stem and not stem.startswith(".") and suffix in (*IMAGES, *endings):
             members = keys.setdefault(f"{folder}/{stem}".lstrip("/"), {})
             if suffix in members:
                 raise DatasetError(f"{member.name} is twice in {shard}", expected="each file once")
@@ -285,11 +330,11 @@ def _find_host(key: str, keys: _Keys) -> str | None:
     return None
 
 
-def _is_complete(members: Mapping[str, Member]) -> bool:
-    return "cls" in members and len(members) > 1
+def _is_complete(members: Mapping[str, Member], endings: Sequence[str]) -> bool:
+    return bool({*members} & {*endings}) and bool({*members} & {*IMAGES})
 
 
-def _join_parts(shard: Path, keys: dict[str, dict[str, Member]]) -> int:
+def _join_parts(shard: Path, keys: dict[str, dict[str, Member]], endings: Sequence[str]) -> int:
     """Complete keys with the parts that belong to them, and remove the parts from the keys.
 
     Returns:
@@ -300,21 +345,21 @@ def _join_parts(shard: Path, keys: dict[str, dict[str, Member]]) -> int:
     """
     parts: dict[str, list[str]] = {}
     for key in keys:
-        host = None if _is_complete(keys[key]) else _find_host(key, keys)
+        host = None if _is_complete(keys[key], endings) else _find_host(key, keys)
         if host is not None:
             parts.setdefault(host, []).append(key)
     unused = 0
     for host, names in parts.items():
-        needed = [] if "cls" in keys[host] else ["cls"]
-        if not any(suffix in keys[host] for suffix in _IMAGES):
-            needed += _IMAGES
+        needed = [] if {*keys[host]} & {*endings} else [*endings]
+        if not any(suffix in keys[host] for suffix in IMAGES):
+            needed += IMAGES
         members = [
             (suffix, member)
             for name in names
             for suffix, member in keys[name].items()
             if suffix in needed
         ]
-        images = [member.name for suffix, member in members if suffix != "cls"]
+        images = [member.name for suffix, member in members if suffix in IMAGES]
         if len(images) > 1:
             raise DatasetError(
                 f"{host} in {shard} has the images {listed(images)}",

@@ -4,36 +4,29 @@ import hashlib
 import json
 import os
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from threading import BoundedSemaphore, Lock
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
 from purescope.datasets.images import Images, images_for
 from purescope.datasets.prompts import Prompts, prompts_for
-from purescope.errors import InputError, ModelError
+from purescope.errors import InputError
 from purescope.features.cache import Cache, complete
+from purescope.features.encoding import Encoder, batch_length, encode_images
 from purescope.features.entry import split
-from purescope.features.features import Features, check_finite, unit_rows
+from purescope.features.features import Features, unit_rows
 from purescope.models.model import OPENAI_PREPROCESS, Model, Preprocess
-from purescope.parallel import in_order, on_each_core
 
 _SENTENCES = 256  # sentences that the model gets at a time
-_CORE_BATCH = 64  # images that a core encodes at a time: larger activations leave its cache
+_CLASSES = 1024  # classes that are encoded between two reports of progress: a shard of the cache
 
 Progress: TypeAlias = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Returns an iterable and reports its progress; it gets the iterable, a label and the total."""
-
-Inputs: TypeAlias = Tensor | Sequence[str]
-Batch: TypeAlias = tuple[range, UInt8[Tensor, "n 3 size size"]]
 
 
 def quiet(iterable: Iterable[Any], label: str, total: int) -> Iterable[Any]:
@@ -113,25 +106,21 @@ def extract(
         tensor([[0., 1.],
                 [1., 0.]])
     """
-    if batch_size < 1:
-        raise InputError(f"batch size {batch_size}", expected="at least 1")
-    cache = _open(cache)
+    check_batch_size(batch_size)
+    cache = open_cache(cache)
     prompts = prompts_for(dataset, protocol)
     preprocess = model.preprocess
     if protocol == "paper":
         # 224 is the input size of the paper's models; a model of another size takes only its own.
         preprocess = replace(OPENAI_PREPROCESS, size=model.preprocess.size, resize_first=True)
-    name = f"{model.label} on {dataset.name}"
     start = time.perf_counter()
     text = text_features(model, prompts, cache)
-    batch = batch_length(model, min(batch_size, len(dataset)))
     images = images_for(dataset.images, protocol)
-    image = _image_features(model, dataset, images, preprocess, cache, batch, progress, name)
-    if image.shape[1] != text.shape[1]:
-        raise InputError(
-            f"{model.label} has {image.shape[1]} neurons for images, {text.shape[1]} for text",
-            expected="the same number: both towers end in one space",
-        )
+    # A part of the cache key.
+    reading = {} if images is dataset.images else {"read": "as protocol paper does"}
+    image_set = ImageSet(dataset.name, images, dataset.fingerprint, reading)
+    image = image_features(model, image_set, preprocess, cache, batch_size, progress)
+    check_same_space(model, image, text)
     return Features(
         image=image,
         text=text,
@@ -145,13 +134,21 @@ def extract(
 
 
 def text_features(
-    model: Model, prompts: Prompts, cache: Cache | str | os.PathLike[str] | None = None
+    model: Model,
+    prompts: Prompts,
+    cache: Cache | str | os.PathLike[str] | None = None,
+    *,
+    progress: Progress = quiet,
+    name: str = "",
 ) -> Float[Tensor, "class neuron"]:
     """Return one row for each class: the mean over templates of unit text features, renormalised.
 
-    Arguments and errors as in `extract`.
+    Other arguments and errors as in `extract`.
+
+    Args:
+        name: a label for the progress.
     """
-    cache = _open(cache)
+    cache = open_cache(cache)
     encode_sentences = Encoder(model.encode_text, model.label, "sentence")
 
     def encode(classes: range) -> Float[Tensor, "class neuron"]:
@@ -164,7 +161,8 @@ def text_features(
 
     classes = range(len(prompts.names))
     if cache is None:
-        return encode(classes)
+        pieces = split(classes, _CLASSES)
+        return torch.cat([*progress(map(encode, pieces), name, len(pieces))])
     entry = cache.entry(
         "text",
         _weights(model) | {"prompts": _digest(prompts)},
@@ -172,37 +170,85 @@ def text_features(
         neurons=model.neurons,
         about={"model": model.label, "templates": " | ".join(prompts.templates[:3])},
     )
-    return complete(entry, lambda batches: map(encode, batches), batch=len(classes))
+    return complete(
+        entry,
+        lambda batches: map(encode, batches),
+        batch=_CLASSES,
+        progress=lambda batches, total: progress(batches, name, total),
+    )
 
 
-def _open(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
+def check_batch_size(batch_size: int) -> None:
+    """Refuse a batch size below 1.
+
+    Raises:
+        InputError: it is below 1.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch size {batch_size}", expected="at least 1")
+
+
+def check_same_space(model: Model, image: Tensor, text: Tensor) -> None:
+    """Refuse towers that end in spaces of different sizes.
+
+    Raises:
+        InputError: the numbers of neurons differ.
+    """
+    if image.shape[1] != text.shape[1]:
+        raise InputError(
+            f"{model.label} has {image.shape[1]} neurons for images, {text.shape[1]} for text",
+            expected="the same number: both towers end in one space",
+        )
+
+
+def open_cache(cache: Cache | str | os.PathLike[str] | None) -> Cache | None:
+    """Return a cache, given one or its folder."""
     return Cache(cache) if isinstance(cache, str | os.PathLike) else cache
 
 
-def _image_features(
+@dataclass(frozen=True)
+class ImageSet:
+    """Hold the images of an entry of the cache.
+
+    Args:
+        name: the name of their dataset.
+        images: gives the image at an index.
+        fingerprint: a hash of their content.
+        reading: another part of the key of the cache, for images that are read in another way.
+    """
+
+    name: str
+    images: Images
+    fingerprint: str
+    reading: Mapping[str, str] = field(default_factory=dict)
+
+
+def image_features(
     model: Model,
-    dataset: Dataset,
-    images: Images,
+    image_set: ImageSet,
     preprocess: Preprocess,
     cache: Cache | None,
-    batch: int,
+    batch_size: int,
     progress: Progress,
-    name: str,
 ) -> Float[Tensor, "image neuron"]:
+    """Return one unit row for each image; arguments and errors as in `extract`."""
+    images = image_set.images
+    batch = batch_length(model, min(batch_size, len(images)))
+    name = f"{model.label} on {image_set.name}"
+
     def encode(batches: Iterable[range]) -> Iterator[Float[Tensor, "n neuron"]]:
         return encode_images(model, images, preprocess, batches, name=name)
 
     if cache is None:
-        batches = split(range(len(dataset)), batch)
+        batches = split(range(len(images)), batch)
         return torch.cat([*progress(encode(batches), name, len(batches))])
-    # A part of the cache key.
-    reading = {} if images is dataset.images else {"read": "as protocol paper does"}
+    key = {"preprocess": str(preprocess), "dataset": image_set.fingerprint}
     entry = cache.entry(
         "images",
-        _weights(model) | {"preprocess": str(preprocess), "dataset": dataset.fingerprint} | reading,
-        rows=len(dataset),
+        _weights(model) | key | dict(image_set.reading),
+        rows=len(images),
         neurons=model.neurons,
-        about={"model": model.label, "dataset": dataset.name},
+        about={"model": model.label, "dataset": image_set.name},
     )
     return complete(
         entry, encode, batch=batch, progress=lambda batches, total: progress(batches, name, total)
@@ -217,10 +263,11 @@ def _weights(model: Model) -> dict[str, str]:
             expected="identity['weights'], which keeps cached features of different models apart",
             fix="add one, or encode without a cache",
         )
-    return _model_identity(model)
+    return model_identity(model)
 
 
-def _model_identity(model: Model) -> dict[str, str]:
+def model_identity(model: Model) -> dict[str, str]:
+    """Return the properties of a model that affect its numbers, each after ``model_``."""
     return {f"model_{key}": value for key, value in model.identity.items()}
 
 
@@ -233,7 +280,7 @@ def _identity(
 ) -> Mapping[str, str]:
     return {
         "model": model.spec,
-        **_model_identity(model),
+        **model_identity(model),
         "dataset": dataset.spec,
         "dataset_fingerprint": dataset.fingerprint,
         "dataset_skipped": str(len(dataset.skipped)),
@@ -242,120 +289,3 @@ def _identity(
         "templates": " | ".join(prompts.templates),
         "prompts": _digest(prompts),
     }
-
-
-def batch_length(model: Model, batch_size: int) -> int:
-    """Return how many of the images of a batch go into one call of `encode_image`."""
-    if model.lanes:
-        return batch_size
-    return min(_CORE_BATCH, -(-batch_size // torch.get_num_threads()))
-
-
-def encode_images(
-    model: Model, images: Images, preprocess: Preprocess, batches: Iterable[range], *, name: str
-) -> Iterator[Float[Tensor, "n neuron"]]:
-    """Return the features of each batch as unit rows, in order.
-
-    Batches run on all cores, or images are decoded ahead of an accelerator, so `batches` is read a
-    few ahead. A batch that does not fit into memory is halved, and so are all later ones.
-
-    Raises:
-        InputError: a feature is NaN or infinite.
-        ModelError: one image alone does not fit into memory.
-        DatasetError: an image cannot be read.
-
-    Warns:
-        UserWarning: a batch did not fit into memory.
-    """
-    # Much of decoding holds Python's lock: on all cores at once it is slower than on half of them.
-    decoders = BoundedSemaphore(max(1, torch.get_num_threads() // 2))
-    encoder = Encoder(
-        lambda pixels: model.encode_image(preprocess.normalise(pixels)), name, "image"
-    )
-
-    def encode(batch: Batch) -> Tensor:
-        return encoder(*batch)
-
-    def decode(rows: range) -> Batch:
-        with decoders:  # channels stay last in memory, as in images and as convolutions prefer
-            pixels = np.stack(
-                [preprocess.pixels(images[row]).permute(1, 2, 0).numpy() for row in rows]
-            )
-        return rows, torch.from_numpy(pixels).permute(0, 3, 1, 2)
-
-    if model.lanes == 0:
-        # Small batches, one on each core, never wait for each other. The threads of one batch on
-        # all cores would wait for the slowest after every operation, and decoders would slow one.
-        yield from on_each_core(lambda rows: encode(decode(rows)), batches)
-    elif model.lanes == 1:
-        yield from map(encode, on_each_core(decode, batches))
-    else:
-        with ThreadPoolExecutor(model.lanes, "encode") as lanes:
-            yield from in_order(lanes, encode, on_each_core(decode, batches), ahead=model.lanes)
-
-
-class Encoder:
-    """Encodes batches into unit rows, and halves batches that do not fit into memory.
-
-    Args:
-        encode: returns the features of a batch of inputs.
-        name: name of the model in errors and warnings.
-        kind: name of an input there: "image" or "sentence".
-    """
-
-    def __init__(self, encode: Callable[[Any], Tensor], name: str, kind: str) -> None:
-        self.encode, self.name, self.kind = encode, name, kind
-        self.largest: int | None = None  # length of a batch, once memory has run out
-        self.lock = Lock()
-
-    def __call__(self, rows: range, inputs: Inputs) -> Float[Tensor, "n neuron"]:
-        """Return unit rows of the inputs, whose row numbers are `rows`.
-
-        Raises:
-            InputError: a feature is NaN or infinite.
-            ModelError: one input alone does not fit into memory.
-        """
-        if self.largest is not None and len(rows) > self.largest:
-            return self._halves(rows, inputs)
-        try:
-            features = self.encode(inputs)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        else:
-            check_finite(features, f"{self.name}: {self.kind}", first_row=rows.start)
-            return unit_rows(features)
-        # Outside of the handler, which keeps the memory of the failed attempt.
-        if len(rows) == 1:
-            raise ModelError(
-                f"{self.name}: no memory for a single {self.kind}: {reason}",
-                fix="use another device, a lower --precision or a smaller model",
-            )
-        self._shrink(len(rows))
-        return self._halves(rows, inputs)
-
-    def _halves(self, rows: range, inputs: Inputs) -> Float[Tensor, "n neuron"]:
-        middle = -(-len(rows) // 2)
-        return torch.cat(
-            [self(rows[:middle], inputs[:middle]), self(rows[middle:], inputs[middle:])]
-        )
-
-    def _shrink(self, failed: int) -> None:
-        largest = -(-failed // 2)
-        with self.lock:
-            if self.largest is None or largest < self.largest:
-                self.largest = largest
-                warnings.warn(
-                    f"{self.name}: out of memory with {failed} {self.kind}s at a time, on with "
-                    f"{largest}",
-                    stacklevel=2,
-                )
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # The error of the cpu's allocator has no class of its own.
-    is_named = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return is_named or "DefaultCPUAllocator" in str(error)

@@ -15,6 +15,8 @@ from purescope.parallel import per_turn
 
 _LOGIT_SCALE = 100.0
 
+_PLURALS = {"class": "classes", "caption": "captions"}
+
 # Numbers in a block of rows. Rows are checked block by block, without a second copy of all
 # features.
 _BLOCK = 1 << 19
@@ -105,23 +107,7 @@ def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> N
         InputError: types or shapes do not fit, a value is NaN or infinite, or a label is outside
             the classes.
     """
-    for array, name, rows in ((image, "image", "image"), (text, "text", "class")):
-        if array.ndim != 2 or 0 in array.shape or array.dtype not in _FLOATS:
-            raise InputError(
-                f"{name} is {array.dtype} of shape {list(array.shape)}",
-                expected=f"floating-point features [{rows}, neuron], of 16 bits or more",
-                fix=f"one row for each {rows}, as float32",
-            )
-        check_finite(array, name)
-    if image.shape[1] != text.shape[1]:
-        is_transposed = image.shape[0] == text.shape[0] and image.shape[1] == len(labels)
-        raise InputError(
-            f"image has {image.shape[1]} neurons, text has {text.shape[1]}",
-            expected="the same number: both towers end in one space",
-            fix="transpose both: rows are images and classes, columns are neurons"
-            if is_transposed
-            else "take both of one model, after its projections",
-        )
+    check_towers(image, text, rows="class", transposed_rows=len(labels))
     if classes != len(text) or classes < 2:
         raise InputError(
             f"{classes} class names for {len(text)} rows of text",
@@ -129,6 +115,37 @@ def check_arrays(image: Tensor, text: Tensor, labels: Tensor, classes: int) -> N
         )
     check_class_count(classes, InputError)
     _check_labels(labels, len(image), classes)
+
+
+def check_towers(image: Tensor, text: Tensor, *, rows: str, transposed_rows: int) -> None:
+    """Check that two arrays are features of one model.
+
+    Args:
+        image: ``[image, neuron]``.
+        text: ``[rows, neuron]``.
+        rows: what a row of `text` stands for, in words.
+        transposed_rows: the number of neurons of `image` if it may be transposed.
+
+    Raises:
+        InputError: types or shapes do not fit, or a value is NaN or infinite.
+    """
+    for array, name, kind in ((image, "image", "image"), (text, "text", rows)):
+        if array.ndim != 2 or 0 in array.shape or array.dtype not in _FLOATS:
+            raise InputError(
+                f"{name} is {array.dtype} of shape {list(array.shape)}",
+                expected=f"floating-point features [{kind}, neuron], of 16 bits or more",
+                fix=f"one row for each {kind}, as float32",
+            )
+        check_finite(array, name)
+    if image.shape[1] != text.shape[1]:
+        is_transposed = image.shape[0] == text.shape[0] and image.shape[1] == transposed_rows
+        raise InputError(
+            f"image has {image.shape[1]} neurons, text has {text.shape[1]}",
+            expected="the same number: both towers end in one space",
+            fix=f"transpose both: rows are images and {_PLURALS[rows]}, columns are neurons"
+            if is_transposed
+            else "take both of one model, after its projections",
+        )
 
 
 def _check_labels(labels: Tensor, images: int, classes: int) -> None:

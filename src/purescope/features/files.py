@@ -11,9 +11,6 @@ import io
 import json
 import math
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,38 +25,27 @@ from torch import Tensor
 from purescope.datasets.dataset import check_class_count, check_class_names, warn_of_equal_names
 from purescope.errors import InputError
 from purescope.features.features import Features, are_unit_rows, check_arrays, unit_rows
+from purescope.features.metadata import (
+    UNREADABLE,
+    Metadata,
+    parse_metadata,
+    read_metadata_array,
+    read_text_array,
+    to_int64,
+)
 from purescope.files.npz import Member, Npz
-from purescope.files.reading import POINTER, check_safetensors, is_pointer, unique_keys
+from purescope.files.reading import POINTER, check_safetensors, is_pointer
 from purescope.files.writing import write_bytes
-from purescope.specs import exists, is_text, to_path
-
-# The errors of the readers for a file that is incomplete, damaged or of another kind.
-_UNREADABLE = (
-    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError,
-    MemoryError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile,
-    safetensors.SafetensorError,
-)  # fmt: skip
+from purescope.specs import exists, to_path
 
 # Rows this close to length 1 are not scaled, so that our own files are read back to the bit.
 _UNIT_TOLERANCE = 1e-5
 
 _ARRAYS = ("image", "text", "labels")
 _TEXTS = ("classes", "metadata", "model", "dataset")  # arrays of strings in an npz
-_METADATA = ("classes", "model", "dataset", "identity", "seconds")
 
 # Memory for class names: bytes of a name beside its letters, and the most copies of the letters.
 _NAME_BYTES, _LETTER_COPIES = 200, 6
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """The metadata of a features file; None where it is missing."""
-
-    classes: tuple[str, ...] | None
-    model: str | None
-    dataset: str | None
-    identity: dict[str, str]
-    seconds: float
 
 
 def save_features(features: Features, path: str | os.PathLike[str]) -> Path:
@@ -136,7 +122,7 @@ def read_features(path: str | os.PathLike[str]) -> Features:
         features = _features(*reader(file), name=file.stem)
     except InputError as error:
         raise InputError(f"{file}: {error.came}", expected=error.expected, fix=error.fix) from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{file} cannot be read: "
             f"{getattr(error, 'strerror', None) or error or type(error).__name__}",
@@ -148,10 +134,14 @@ def read_features(path: str | os.PathLike[str]) -> Features:
 
 
 def _features(arrays: Mapping[str, Tensor], metadata: Metadata, *, name: str) -> Features:
-    image, text, labels = arrays["image"], arrays["text"], _int64(arrays["labels"])
-    names = metadata.classes
+    image, text, labels = (
+        arrays["image"],
+        arrays["text"],
+        to_int64(arrays["labels"], "label", "image"),
+    )
+    names = metadata.names
     check_arrays(image, text, labels, len(text) if names is None else len(names))
-    classes = tuple(map(str, range(len(text)))) if names is None else names
+    classes = tuple(map(str, range(len(text)))) if names is None else tuple(names)
     units, identity = {}, dict(metadata.identity)
     for tower, array in (("image", image), ("text", text)):
         # Lengths are measured in float32, the type that the rows get; rows that float32 cannot hold
@@ -172,20 +162,6 @@ def _features(arrays: Mapping[str, Tensor], metadata: Metadata, *, name: str) ->
         identity=identity,
         seconds=metadata.seconds,
     )
-
-
-def _int64(array: Tensor) -> Tensor:
-    if array.dtype == torch.uint64:
-        # Larger numbers are negative as int64: -1 would stand for 18,446,744,073,709,551,615.
-        beyond = (array.view(torch.int64) < 0).nonzero()
-        if len(beyond):
-            row = int(beyond[0, 0])
-            raise InputError(
-                f"the label {int(array.view(torch.int64)[row]) + 2**64} of image {row}",
-                expected="the number of the class of each image, from 0 on",
-            )
-    whole = not (array.is_floating_point() or array.is_complex() or array.dtype == torch.bool)
-    return array.long() if whole else array
 
 
 def _check_names(names: Collection[str], fix: str) -> None:
@@ -217,16 +193,12 @@ def _read_npz(file: Path) -> tuple[dict[str, Tensor], Metadata]:
         names += _LETTER_COPIES * sum(members[name].bytes for name in texts)
         arrays = sum(member.bytes for member in members.values())
         content.require_room(arrays + sum(copies) + names)
-        metadata: Any = {}
-        if "metadata" in members:
-            metadata = json.loads(_text(content, "metadata"), object_pairs_hook=unique_keys)
-        if not isinstance(metadata, dict):
-            raise InputError(
-                "its array metadata is no object in JSON", expected="one whose values are texts"
-            )
+        metadata = read_metadata_array(content)
         if "classes" in members:
             metadata["classes"] = json.dumps(content.read("classes").astype(str).tolist())
-        metadata |= {name: _text(content, name) for name in ("model", "dataset") if name in members}
+        metadata |= {
+            name: read_text_array(content, name) for name in ("model", "dataset") if name in members
+        }
         parsed = _parse(metadata)
         return {name: _tensor(name, content.read(name)) for name in _ARRAYS}, parsed
 
@@ -260,10 +232,6 @@ def _check_text(name: str, member: Member) -> None:
             expected="an array of names, one for each class" if dimensions else "one text",
             fix="np.array(['cat', 'dog'])" if dimensions else f"{name}='...'",
         )
-
-
-def _text(content: Npz, name: str) -> str:
-    return str(content.read(name).astype(str))
 
 
 def _tensor(name: str, array: np.ndarray) -> Tensor:
@@ -301,62 +269,10 @@ def _write_safetensors(arrays: dict[str, np.ndarray], metadata: dict[str, str]) 
 
 
 def _parse(texts: Mapping[str, Any]) -> Metadata:
-    """Read the metadata under our names; other names are ignored.
-
-    Raises:
-        InputError: a value has another type than it should, or cannot be written as text.
-    """
-    for name in _METADATA:
-        if name in texts and not isinstance(texts[name], str):
-            raise _wrong(name, texts[name], "text")
-    classes = None
-    if "classes" in texts:
-        classes = _json("classes", texts["classes"], list, "a list of texts in JSON")
-        check_class_names(classes, InputError)
-    identity = _json("identity", texts.get("identity", "{}"), dict, "an object of texts in JSON")
-    for key, value in identity.items():
-        if not isinstance(value, str) or not is_text(key + value):
-            raise _wrong(f"identity, {key}", value, "text")
-    for name in ("model", "dataset"):
-        if name in texts and not (texts[name].strip() and is_text(texts[name])):
-            raise _wrong(name, texts[name], "a name")
-    return Metadata(
-        classes=None if classes is None else tuple(classes),
-        model=texts.get("model"),
-        dataset=texts.get("dataset"),
-        identity=identity,
-        seconds=_seconds(texts.get("seconds", "0")),
-    )
-
-
-def _json(name: str, text: str, kind: type, expected: str) -> Any:
-    try:
-        value = json.loads(text, object_pairs_hook=unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise _wrong(name, text, expected) from error
-    if not isinstance(value, kind):
-        raise _wrong(name, text, expected)
-    return value
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise _wrong("seconds", text, "a number of seconds")
-    return seconds
-
-
-def _wrong(name: str, value: object, expected: str) -> InputError:
-    text = repr(value)
-    text = text if len(text) <= 100 else f"{text[:100]}..."
-    return InputError(
-        f"its metadata {name} is {text}",
-        expected=expected,
-        fix="write it again, with purescope.save_features",
-    )
+    metadata = parse_metadata(texts, "classes")
+    if metadata.names is not None:
+        check_class_names(metadata.names, InputError)
+    return metadata
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float16, Float32
@@ -152,36 +152,70 @@ def _member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Membe
             f"the array {name} is compressed as {kind}, which np.savez_compressed does not use"
         )
     with archive.open(info) as stream:
-        start = stream.read(8)
-        if len(start) < 8 or not start.startswith(b"\x93NUMPY"):
-            raise ValueError(f"{name} is not a NumPy array")
-        version = start[6], start[7]
-        if version not in _READERS:
-            raise ValueError(
-                f"the array {name} has version {version[0]}.{version[1]}, for fields with names"
-            )
-        form, read = _READERS[version]
-        length = stream.read(struct.calcsize(form))
-        declared = struct.unpack(form, length)[0]
-        if declared > _HEADER:
-            raise ValueError(f"the header of the array {name} has {declared:,} bytes")
-        header = stream.read(declared)
+        header = read_npy_header(stream, f"the array {name}", info.file_size)
+    return Member(info, header.dtype, header.shape)
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file that is read from its beginning, also one in a zip."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """The header of a ``.npy``: type and shape, and where the numbers begin.
+
+    Args:
+        dtype: type of a number.
+        shape: shape of the array.
+        is_fortran: whether columns are stored one after the other.
+        offset: bytes before the numbers.
+    """
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    is_fortran: bool
+    offset: int
+
+
+def read_npy_header(stream: Readable, name: str, size: int) -> NpyHeader:
+    """Read the header of a ``.npy``, and compare it with the size of the file.
+
+    Args:
+        stream: the file, at its beginning.
+        name: a name for it in errors.
+        size: bytes of the whole file.
+
+    Raises:
+        ValueError: it is no array of numbers or texts, or it declares another size.
+    """
+    start = stream.read(8)
+    if len(start) < 8 or not start.startswith(b"\x93NUMPY"):
+        raise ValueError(f"{name.removeprefix('the array ')} is not a NumPy array")
+    version = start[6], start[7]
+    if version not in _READERS:
+        raise ValueError(f"{name} has version {version[0]}.{version[1]}, for fields with names")
+    form, read = _READERS[version]
+    length = stream.read(struct.calcsize(form))
+    declared = struct.unpack(form, length)[0]
+    if declared > _HEADER:
+        raise ValueError(f"the header of {name} has {declared:,} bytes")
+    header = stream.read(declared)
     try:
-        shape, _, dtype = read(io.BytesIO(length + header))
+        shape, is_fortran, dtype = read(io.BytesIO(length + header))
     except Exception as error:  # NumPy parses it as a Python literal, which can fail in many ways
         reason = str(error).strip() or type(error).__name__
-        raise ValueError(f"the header of the array {name}: {reason}") from error
+        raise ValueError(f"the header of {name}: {reason}") from error
     if dtype.hasobject:
-        raise ValueError(
-            f"the array {name} holds Python objects, which can run code and are never opened"
-        )
-    member = Member(info, dtype, shape)
-    content = info.file_size - len(start) - len(length) - len(header)
-    if dtype.itemsize == 0 or any(size < 0 for size in shape) or member.bytes != content:
-        raise ValueError(
-            f"the array {name} declares {list(shape)} of {dtype}, and has {content:,} bytes"
-        )
-    return member
+        raise ValueError(f"{name} holds Python objects, which can run code and are never opened")
+    offset = len(start) + len(length) + len(header)
+    content = size - offset
+    declared_bytes = math.prod(shape) * dtype.itemsize
+    if dtype.itemsize == 0 or any(side < 0 for side in shape) or declared_bytes != content:
+        raise ValueError(f"{name} declares {list(shape)} of {dtype}, and has {content:,} bytes")
+    return NpyHeader(dtype, shape, is_fortran, offset)
 
 
 TOWERS = ("image", "text")

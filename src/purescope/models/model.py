@@ -204,6 +204,7 @@ class Model:
             batch.
         towers: the modules of "image" and "text"; empty if the encoders are not made of modules.
         device: where it encodes, as the manifest records it.
+        are_cut: tells which sentences are too long and lose their end; None if that is not known.
 
     Examples:
         `purescope.load_model` makes a model from a checkpoint. This one is made by hand, with two
@@ -239,6 +240,7 @@ class Model:
     lanes: int = 1
     towers: Mapping[str, Tower] = field(default_factory=dict, repr=False)
     device: str = "cpu"
+    are_cut: Callable[[list[str]], list[bool]] | None = field(default=None, repr=False)
 
     def _repr_html_(self) -> str:
         widths = (

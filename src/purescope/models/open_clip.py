@@ -23,10 +23,10 @@ from purescope.maths.overlaps import Projections
 from purescope.models.configuration import require_attention, require_layers
 from purescope.models.model import Tower
 from purescope.models.open_clip_config import read_preprocess, require_sizes
+from purescope.models.tokenizer import Tokenizer
 from purescope.models.tokenizer_files import private_folder
 from purescope.models.tokenizers import (
     HF_FILES,
-    Tokenizer,
     open_clip_hf_tokenizer,
     simple_tokenizer,
 )

@@ -1,23 +1,22 @@
 """Make tokenizers of open_clip and transformers, with an identity for the manifest."""
 
 import gzip
-import hashlib
 import io
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Int64
 from torch import Tensor
 
 from purescope.errors import ModelError
 from purescope.files.reading import read_bytes
 from purescope.models.checkpoint import read_json
 from purescope.models.open_clip_config import choose_merges_name
+from purescope.models.tokenizer import Tokenizer
 from purescope.models.tokenizer_files import (
     CONFIG,
     PrivateFolder,
@@ -36,45 +35,6 @@ _TWIN = "tokenizer.json"
 # open_clip's SimpleTokenizer splits text into these words. It cleans the text before as HFTokenizer
 # does.
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-
-
-@dataclass(frozen=True)
-class Tokenizer:
-    """Turn sentences into rows of tokens of one length.
-
-    A sentence that is too long is cut and still ends as the model expects.
-
-    Args:
-        rows: the function that makes the rows.
-        entries: the vocabulary: the number of each token.
-        kind: the name of its kind for the manifest, e.g. "CLIP BPE".
-        context: the length of a row.
-        save: writes the tokenizer into the folder of a copy of the model, as open_clip or
-            transformers reads it.
-        folder: a private folder that the tokenizer needs as long as it exists.
-    """
-
-    rows: Callable[[list[str]], Int64[Tensor, "n context"]]
-    entries: Mapping[str, int]
-    kind: str
-    context: int
-    save: Callable[[Path], object]
-    folder: PrivateFolder | None = None
-
-    def __call__(self, sentences: list[str]) -> Int64[Tensor, "n context"]:
-        return self.rows(sentences)
-
-    @property
-    def vocab_size(self) -> int:
-        """Return the number of tokens that a text tower must know."""
-        return max(self.entries.values()) + 1
-
-    @property
-    def identity(self) -> str:
-        """Return the kind, the sizes and a hash of the vocabulary."""
-        entries = "\n".join(sorted(self.entries, key=lambda entry: self.entries[entry]))
-        digest = hashlib.sha256(entries.encode()).hexdigest()[:12]
-        return f"{self.kind}, {len(self.entries)} entries ({digest}), context {self.context}"
 
 
 def simple_tokenizer(
@@ -124,7 +84,13 @@ def simple_tokenizer(
                 write_twin(tokenizer, target)
 
     return Tokenizer(
-        partial(tokenizer, context_length=context), tokenizer.encoder, "CLIP BPE", context, save
+        partial(tokenizer, context_length=context),
+        tokenizer.encoder,
+        "CLIP BPE",
+        context,
+        save,
+        # With a token at the start and one at the end.
+        lambda sentences: [len(tokenizer.encode(sentence)) + 2 for sentence in sentences],
     )
 
 
@@ -237,6 +203,7 @@ def transformers_tokenizer(folder: Path, context: int, *, family: str) -> Tokeni
         tokenizer,
         kind=f"{tokenizer.kind} of lower-cased sentences",
         rows=lambda sentences: tokenizer.rows([sentence.lower() for sentence in sentences]),
+        lengths=lambda sentences: tokenizer.lengths([sentence.lower() for sentence in sentences]),
     )
 
 
@@ -281,8 +248,19 @@ def _build_in_private_folder(
         refuse_outside_links(folder, *find_tokenizer_files(folder))
         rebuild(folder, target)
 
+    # The wrapper of open_clip cleans sentences before, and may add three tokens of its own.
+    clean = getattr(rows, "clean_fn", str)
+    adds_own = getattr(rows, "tokenizer_mode", "") == "clips"
+
+    def lengths(sentences: list[str]) -> list[int]:
+        texts = [clean(sentence) for sentence in sentences]
+        ids = tokenizer(texts, add_special_tokens=not adds_own, truncation=False, verbose=False)[
+            "input_ids"
+        ]
+        return [len(tokens) + 3 * adds_own for tokens in ids]
+
     needed = None if tokenizer.is_fast else private
-    return Tokenizer(rows, entries, type(tokenizer).__name__, context, save, needed)
+    return Tokenizer(rows, entries, type(tokenizer).__name__, context, save, lengths, needed)
 
 
 def _read_entries(tokenizer: Any) -> dict[str, int]:

@@ -20,7 +20,7 @@ from purescope.maths.overlaps import Projections
 from purescope.models.checkpoint import summarise_error
 from purescope.models.configuration import IMAGE, require_at_most
 from purescope.models.model import Model, Preprocess, Tower
-from purescope.models.tokenizers import Tokenizer
+from purescope.models.tokenizer import Tokenizer
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _DEVICES = "auto, cpu or a device of this machine, such as cuda; several as cuda:0,cuda:1"
@@ -123,6 +123,7 @@ def to_model(
         lanes=0 if on_cpu else len(devices),
         device=",".join(map(str, devices)),
         towers=towers.towers,
+        are_cut=towers.tokenize.are_cut,
     )
     _require_running(model)
     return model

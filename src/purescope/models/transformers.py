@@ -23,7 +23,8 @@ from purescope.maths.overlaps import Projections
 from purescope.models.checkpoint import read_dictionary, read_shard, read_tensors
 from purescope.models.configuration import require_attention, require_layers
 from purescope.models.model import Preprocess, Tower
-from purescope.models.tokenizers import HF_FILES, Tokenizer, transformers_tokenizer
+from purescope.models.tokenizer import Tokenizer
+from purescope.models.tokenizers import HF_FILES, transformers_tokenizer
 from purescope.models.towers import Towers, Unfilled
 from purescope.models.transformers_config import (
     CONFIG,

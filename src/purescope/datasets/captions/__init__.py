@@ -1,0 +1,1 @@
+"""Load images with captions: one file for each format, and one frozen `CaptionDataset`."""

@@ -1,0 +1,56 @@
+"""Define a tokenizer: sentences in, rows of tokens out, and what a manifest says of it."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Int64
+from torch import Tensor
+
+from purescope.models.tokenizer_files import PrivateFolder
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Turn sentences into rows of tokens of one length.
+
+    A sentence that is too long is cut and still ends as the model expects.
+
+    Args:
+        rows: the function that makes the rows.
+        entries: the vocabulary: the number of each token.
+        kind: the name of its kind for the manifest, e.g. "CLIP BPE".
+        context: the length of a row.
+        save: writes the tokenizer into the folder of a copy of the model, as open_clip or
+            transformers reads it.
+        lengths: counts the tokens of each sentence before it is cut.
+        folder: a private folder that the tokenizer needs as long as it exists.
+    """
+
+    rows: Callable[[list[str]], Int64[Tensor, "n context"]]
+    entries: Mapping[str, int]
+    kind: str
+    context: int
+    save: Callable[[Path], object]
+    lengths: Callable[[list[str]], list[int]]
+    folder: PrivateFolder | None = None
+
+    def are_cut(self, sentences: list[str]) -> list[bool]:
+        """Tell which sentences are too long and lose their end."""
+        return [length > self.context for length in self.lengths(sentences)]
+
+    def __call__(self, sentences: list[str]) -> Int64[Tensor, "n context"]:
+        return self.rows(sentences)
+
+    @property
+    def vocab_size(self) -> int:
+        """Return the number of tokens that a text tower must know."""
+        return max(self.entries.values()) + 1
+
+    @property
+    def identity(self) -> str:
+        """Return the kind, the sizes and a hash of the vocabulary."""
+        entries = "\n".join(sorted(self.entries, key=lambda entry: self.entries[entry]))
+        digest = hashlib.sha256(entries.encode()).hexdigest()[:12]
+        return f"{self.kind}, {len(self.entries)} entries ({digest}), context {self.context}"

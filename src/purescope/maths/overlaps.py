@@ -21,7 +21,7 @@ from torch import Tensor
 from purescope.errors import InputError
 
 _WIDE = 1 << 13  # columns; weights have fewer
-_BLOCK = 1 << 11  # columns of a wider matrix that are converted to float64 at a time
+_BLOCK = 1 << 10  # columns of a wider matrix that are converted to float64 at a time
 
 
 @dataclass(frozen=True)

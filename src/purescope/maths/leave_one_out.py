@@ -102,8 +102,11 @@ def leave_one_out(
         raise InputError("text features of one class", expected="at least two classes")
     samples, values = len(image), ablation_values(image, ablation, seed=seed)
     text, labels = text.double(), labels.long()
+    # Written in place: small results of each block between its large arrays would leave holes in
+    # memory that the next block does not fit into.
+    right = torch.empty(samples, dtype=torch.bool)
 
-    def measure(block: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def measure(block: slice) -> tuple[Tensor, Tensor, Tensor]:
         features, own = image[block].double(), text[labels[block]]
         removed = features
         if values is not None:
@@ -117,24 +120,23 @@ def leave_one_out(
             before = torch.nn.functional.softplus((-scale * gaps).logsumexp(1))
             after = _losses(gaps, margins, removed, own, text, scale)
             totals[0], changes[0] = before.sum(), (after - before[:, None]).sum(0)
-        right = least > 0
-        flipped = (margins > 0) != right[:, None]
+        right[block] = least > 0
+        flipped = (margins > 0) != right[block, None]
         neuron, sample = flipped.T.nonzero(as_tuple=True)
-        return totals, changes, right, neuron * samples + (sample + block.start)
+        return totals, changes, neuron * samples + (sample + block.start)
 
     # Row 0 is the loss, row 1 the margin.
     totals = torch.zeros(2, dtype=torch.float64)
     changes = torch.zeros(2, neurons, dtype=torch.float64)
-    right_blocks, flip_blocks = [], []
+    flips = [torch.empty(0, dtype=torch.int64)]
     blocks = _cells.blocks(samples, _ARRAYS * neurons, 8)
-    for block_totals, block_changes, block_right, block_flips in on_each_core(measure, blocks):
+    for block_totals, block_changes, block_flips in on_each_core(measure, blocks):
         totals += block_totals
         changes += block_changes
-        right_blocks.append(block_right)
-        flip_blocks.append(block_flips)
-    right = torch.cat(right_blocks)
+        if len(block_flips):
+            flips.append(block_flips)
     # A pair of neuron and sample is one number here, because there are millions of them.
-    pairs = torch.cat(flip_blocks).sort().values
+    pairs = torch.cat(flips).sort().values
     was_right = right[pairs % samples]
     lost, gained = (
         torch.stack([numbers // samples, numbers % samples], 1)

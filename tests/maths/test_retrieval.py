@@ -111,6 +111,8 @@ def test_blocks_and_float64_change_no_place(
     expected = retrieval_ranks_by_k(image, text, own, orders, ks)
     monkeypatch.setattr(screening, "_IMAGES", 16)
     monkeypatch.setattr(screening, "_CAPTIONS", 32)
+    monkeypatch.setattr(screening, "_IMAGE_GROUP", 4)
+    monkeypatch.setattr(screening, "_CAPTION_GROUP", 8)
     monkeypatch.setattr(screening, "_EXACT_ROWS", 3)
     monkeypatch.setattr(screening, "_MANY", many)
     for one, other in zip(

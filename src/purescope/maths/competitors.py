@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 
 PLACES = 10  # places that count: a rank of PLACES means that place or any later one
-GROUP = 16  # competitors whose largest product is compared first
 _STEPS = 24  # roundings of a score beside those of the sum
 _KEYS = (0, 2)  # positions of the ks at which members of a group have similar norms
 
@@ -28,28 +28,29 @@ class Items:
     is filled up with copies of one item, which are not `valid`.
     """
 
-    def __init__(self, norms: Float64[Tensor, "k item"], block: int) -> None:
+    def __init__(self, norms: Float64[Tensor, "k item"], block: int, group: int) -> None:
+        self.group = group
         count = norms.shape[1]
-        padded = -(-count // GROUP) * GROUP
-        by_norm = _by_norm(norms)
+        padded = -(-count // group) * group
+        by_norm = _by_norm(norms, group)
         by_norm = torch.cat([by_norm, by_norm[-1:].expand(padded - count)])
         self.blocks = [
             slice(first, min(first + block, padded)) for first in range(0, padded, block)
         ]
         spread = torch.cat(
-            [torch.arange(b.start, b.stop).view(-1, GROUP).T.flatten() for b in self.blocks]
+            [torch.arange(b.start, b.stop).view(-1, group).T.flatten() for b in self.blocks]
         )
         self.index, self.valid = by_norm[spread], spread < count
         self.position = torch.empty(count, dtype=torch.int64)
         self.position[self.index[self.valid]] = self.valid.nonzero()[:, 0]
         self.norms = norms[:, self.index]
-        by_group = [self.norms[:, b].view(len(norms), GROUP, -1) for b in self.blocks]
+        by_group = [self.norms[:, b].view(len(norms), group, -1) for b in self.blocks]
         self.least = torch.cat([block.amin(1) for block in by_group], 1).float()  # [k, group]
         self.largest = torch.cat([block.amax(1) for block in by_group], 1).float()
 
     def ends(self, k: int, block: slice) -> Float32[Tensor, "2 group"]:
         """Return the smallest and the largest norm of each group of a block."""
-        groups = slice(block.start // GROUP, block.stop // GROUP)
+        groups = slice(block.start // self.group, block.stop // self.group)
         return torch.stack([self.least[k, groups], self.largest[k, groups]])
 
 
@@ -83,8 +84,7 @@ class Direction:
 
     def live(self, k: int, queries: Int64[Tensor, " query"]) -> Int64[Tensor, " live"]:
         """Return the queries of which fewer than ten better competitors are known."""
-        open_ = self.counts[k].index_select(0, queries) < PLACES
-        return queries[open_]
+        return queries.index_select(0, where(self.counts[k].index_select(0, queries) < PLACES))
 
     def add(self, k: int, live: Int64[Tensor, " live"], better: Int64[Tensor, " live"]) -> None:
         """Add numbers of better competitors; a query may occur several times."""
@@ -103,7 +103,7 @@ class Direction:
         return (excess > tie) | ((excess >= -tie) & lower)
 
 
-def _by_norm(norms: Float64[Tensor, "k item"]) -> Int64[Tensor, " item"]:
+def _by_norm(norms: Float64[Tensor, "k item"], group: int) -> Int64[Tensor, " item"]:
     """Sort items so that neighbours have similar norms at all ks.
 
     Norms differ most at the smallest ks. So items are sorted by the norm at one of these, cut into
@@ -111,9 +111,14 @@ def _by_norm(norms: Float64[Tensor, "k item"]) -> Int64[Tensor, " item"]:
     """
     first, second = (min(key, len(norms) - 1) for key in _KEYS)
     order = norms[first].argsort(stable=True)
-    strata = max(1, round((len(order) / GROUP) ** 0.5))
+    strata = max(1, round((len(order) / group) ** 0.5))
     parts = [
         part[norms[second, part].argsort(stable=True)]
         for part in order.split(-(-len(order) // strata))
     ]
     return torch.cat(parts)
+
+
+def where(condition: Bool[Tensor, " item"]) -> Int64[Tensor, " true"]:
+    """Find what is true; NumPy takes a fraction of the time of torch for this."""
+    return torch.from_numpy(np.flatnonzero(condition.numpy()))

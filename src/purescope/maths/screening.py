@@ -22,9 +22,12 @@ import torch
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
-from purescope.maths.competitors import GROUP, PLACES, Direction, Items, Near
+from purescope.maths.competitors import PLACES, Direction, Items, Near, where
 
 _IMAGES, _CAPTIONS = 1024, 2048  # of a block: 8 MB, so that one for each of two cores is in cache
+# Competitors whose largest product is compared first. Every caption of an image asks the captions,
+# so there are more comparisons with groups of captions: these are larger.
+_IMAGE_GROUP, _CAPTION_GROUP = 16, 32
 _EXACT_ROWS = 256  # rows in one float64 product
 _MANY = 4  # pairs of a query, in a block, to compute in float64 one by one
 _TINY = 1e-15  # products of norms below this could underflow in float32
@@ -66,7 +69,8 @@ class _Search:
         self.masks = (order.argsort()[:, None] < torch.tensor(pairs.ks)).double()
         image_norms, text_norms = self._norms(pairs.image), self._norms(pairs.text)
         self.fragile = (_has_tiny(image_norms) | _has_tiny(text_norms)).tolist()
-        self.images, self.captions = Items(image_norms, _IMAGES), Items(text_norms, _CAPTIONS)
+        self.images = Items(image_norms, _IMAGES, _IMAGE_GROUP)
+        self.captions = Items(text_norms, _CAPTIONS, _CAPTION_GROUP)
         image_of = pairs.image_of[self.captions.index]
         self.row = self.images.position[image_of]  # of the image of each caption position
         own = [
@@ -111,9 +115,10 @@ class _Search:
                     torch.addmm(block, first, second, beta=0 if k == 0 else 1, out=block)
                     self._search_images(k, block, images, captions)
                     self._search_texts(k, block, images, captions, owners)
+            self._resolve(self.to_images)
+            self._resolve(self.to_texts)
         ranks = []
         for direction in (self.to_images, self.to_texts):
-            self._resolve(direction)
             counts = direction.counts.index_select(1, self.captions.position)
             ranks.append(counts.clamp_(max=PLACES).to(torch.uint8))
         return ranks[0], ranks[1]
@@ -125,7 +130,7 @@ class _Search:
         direction, width = self.to_images, block.shape[1]
         live = direction.live(k, torch.arange(captions.start, captions.stop))
         column = live - captions.start
-        largest = block.view(GROUP, -1, width).amax(0)
+        largest = block.view(self.images.group, -1, width).amax(0)
         if len(live) < width:
             largest = largest.index_select(1, column)
         groups = len(largest)
@@ -144,7 +149,7 @@ class _Search:
         direction, width = self.to_texts, block.shape[1]
         live = direction.live(k, owners)
         row = self.row.index_select(0, live) - images.start
-        largest = block.view(len(block), GROUP, -1).amax(1)
+        largest = block.view(len(block), self.captions.group, -1).amax(1)
         groups = largest.shape[1]
         place = _Place(captions, axis=1, base=row * width, group_step=1, member_step=groups)
         self._compare(direction, k, live, largest.index_select(0, row), block.view(-1), place)
@@ -160,6 +165,7 @@ class _Search:
     ) -> None:
         """Count competitors that are better for sure, and keep what float32 cannot tell."""
         items, span = direction.competitors, place.span
+        size = items.group
         if self.fragile[k]:
             self._dense(direction, k, live, span)
             return
@@ -169,21 +175,24 @@ class _Search:
             bounds = direction.sure[k].index_select(0, live)
             over = place.excess(largest, bounds, ends)
             done = torch.gt(over, 0, out=over).sum(place.axis) >= PLACES
-            direction.counts[k].index_fill_(0, live[done], PLACES)
-            chosen = (~done).nonzero()[:, 0]
-            live, largest = live[chosen], largest.index_select(1 - place.axis, chosen)
+            direction.counts[k].index_fill_(0, live.index_select(0, where(done)), PLACES)
+            chosen = where(~done)
+            live, largest = (
+                live.index_select(0, chosen),
+                largest.index_select(1 - place.axis, chosen),
+            )
             place = place.chosen(chosen)
         bounds = direction.possible[k].index_select(0, live)
-        group, query = place.split(_positive(place.excess(largest, bounds, ends)), len(live))
+        group, query = place.split(_positive(place.excess(largest, bounds, ends)), largest.shape[1])
         if 4 * len(group) > 3 * largest.numel():
             self._dense(direction, k, live, span)
             return
         bound = (bounds.index_select(0, query) * ends.T.index_select(0, group)).sum(1)
         first = place.base.index_select(0, query) + place.group_step * group
-        members = (first[:, None] + place.member_step * torch.arange(GROUP)).view(-1)
+        members = (first[:, None] + place.member_step * torch.arange(size)).view(-1)
         values = block.index_select(0, members)
-        hits = _positive(values.view(-1, GROUP) - bound[:, None])
-        values, hit, member = values.index_select(0, hits).double(), hits // GROUP, hits % GROUP
+        hits = _positive(values.view(-1, size) - bound[:, None])
+        values, hit, member = values.index_select(0, hits).double(), hits // size, hits % size
         local = query.index_select(0, hit)
         competitor = span.start + member * ends.shape[1] + group.index_select(0, hit)
         asked = live.index_select(0, local)
@@ -192,13 +201,15 @@ class _Search:
         rounding = direction.rounding[k].index_select(0, asked)
         other = items.valid.index_select(0, competitor)
         other &= competitor != direction.partner.index_select(0, asked)
-        near = other & (excess.abs() <= rounding)
-        if int(near.sum()) > _MANY * len(live):
+        near = where(other & (excess.abs() <= rounding))
+        if len(near) > _MANY * len(live):
             self._dense(direction, k, live, span)
             return
-        better = local[other & (excess > rounding)]
+        better = local.index_select(0, where(other & (excess > rounding)))
         direction.add(k, live, better.bincount(minlength=len(live)))
-        direction.near.append(Near(k, asked[near], competitor[near]))
+        direction.near.append(
+            Near(k, asked.index_select(0, near), competitor.index_select(0, near))
+        )
 
     def _resolve(self, direction: Direction) -> None:
         """Compare the pairs that float32 cannot tell, in float64."""
@@ -274,13 +285,11 @@ class _Place:
         return torch.addmm(largest, bounds, ends, alpha=-1)
 
     def split(
-        self, hits: Int64[Tensor, " hit"], queries: int
+        self, hits: Int64[Tensor, " hit"], width: int
     ) -> tuple[Int64[Tensor, " hit"], Int64[Tensor, " hit"]]:
-        """Return the group and the query of each position in the flat table."""
-        groups = (self.span.stop - self.span.start) // GROUP
-        if self.axis == 0:
-            return hits // max(queries, 1), hits % max(queries, 1)
-        return hits % groups, hits // groups
+        """Return the group and the query of each position in a flat table of this width."""
+        row, column = hits // max(width, 1), hits % max(width, 1)
+        return (row, column) if self.axis == 0 else (column, row)
 
 
 def _positive(values: Float32[Tensor, "row column"]) -> Int64[Tensor, " hit"]:

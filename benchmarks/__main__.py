@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks import encoding, importance, plain, statistics
+from benchmarks import encoding, importance, plain, retrieval, statistics
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.silhouette import silhouette_by_k
 
@@ -198,6 +198,7 @@ def main() -> None:
         )
     statistics.report(screen)
     importance.report(screen, quick=options.quick)
+    retrieval.report(screen, quick=options.quick)
     encoding.report(screen, quick=options.quick)
 
 

@@ -1,8 +1,8 @@
 """Cut a model: its last linear maps end in the axes of a rotation, and everything else stays.
 
-An embedding is ``W x + b``, and in the axes R of a rotation it is ``R.T W x + R.T b``. So the model
-itself makes the smaller embedding, at no cost, if ``R.T W`` and ``R.T b`` take the place of its last
-weights and bias.
+An embedding is ``W x + b``, and in the axes R of a rotation it is ``R.T W x + R.T b``. So the
+model itself makes the smaller embedding, at no cost, if ``R.T W`` and ``R.T b`` take the place of
+its last weights and bias.
 """
 
 import copy

@@ -43,7 +43,7 @@ def make_pixels(towers: Towers) -> Float[Tensor, "n 3 size size"]:
 def require_equal(
     form: str,
     tower: str,
-    exported: Float[Tensor, "row axis"],
+    exported: Float[Tensor, "_ _"],
     expected: Float[Tensor, "row axis"],
 ) -> float:
     """Require that an exported tower computes what the tower computes.

@@ -21,7 +21,7 @@ from tests.checkpoints import laclip_tensors, write_laclip, write_open_clip
 from tests.models.test_open_clip import CONFIGS
 
 ROOT = str(Path(__file__).parents[3])
-SENTENCES = ["a red flag", "Two CATS, a dog's   tail & “it’s” more" * 9, "x"]  # noqa: RUF001
+SENTENCES = ["a red flag", "Two CATS, a dog's   tail & “it’s” more" * 9, "x"]
 
 
 # One layer: tracing takes a second for each.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int64
+from PIL import Image
 from torch import Tensor
 
 from purescope.errors import ModelError
@@ -38,6 +39,18 @@ def make_pixels(towers: Towers) -> Float[Tensor, "n 3 size size"]:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (_IMAGES, 3, size, size), dtype=torch.uint8, generator=generator)
     return towers.preprocess.normalise(pixels)
+
+
+def make_pictures(towers: Towers) -> list[Image.Image]:
+    """Make images of noise for a library that prepares them itself: one to resize, one not."""
+    size = towers.preprocess.size
+    generator = torch.Generator().manual_seed(0)
+    return [
+        Image.fromarray(
+            torch.randint(256, (side, side, 3), dtype=torch.uint8, generator=generator).numpy()
+        )
+        for side in (size, 2 * size)
+    ]
 
 
 def require_equal(

@@ -121,7 +121,7 @@ def _write_tower(module: nn.Module, tower: str, rows: Tensor, path: Path) -> Non
 
 
 def _remove_traces(model: Any, tower: str) -> None:
-    """Remove what the exporter says of each step: lines of source code and paths of this machine."""
+    """Remove what the exporter says of each step: lines of code and paths of this machine."""
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
         node.doc_string = None
@@ -178,8 +178,8 @@ def _describe(
         "logit_scale": towers.identity["logit_scale"],
         "preprocess": {
             **to_preprocess_config(towers.preprocess),
-            "steps": "convert to RGB, resize, crop the centre if resize_mode is shortest, divide by "
-            "255, subtract mean, divide by std, channels first",
+            "steps": "convert to RGB, resize, crop the centre if resize_mode is shortest, "
+            "divide by 255, subtract mean, divide by std, channels first",
         },
         "tokenizer": tokenizer,
         "versions": {

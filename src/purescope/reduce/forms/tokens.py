@@ -55,7 +55,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, sentences: list[str]) ->
             }
     raise ModelError(
         f"its tokenizer, {tokenizer.kind}, has no {FILE} that makes the same tokens",
-        expected="a tokenizer of CLIP, or one of transformers, with the usual cleaning of sentences",
+        expected="a tokenizer of CLIP or of transformers, with the usual cleaning of sentences",
         fix="export it in the form of its own library, whose folder keeps the tokenizer",
     )
 

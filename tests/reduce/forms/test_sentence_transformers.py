@@ -1,7 +1,6 @@
 """Exported folders are read by sentence-transformers, and encode to what is kept."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +152,7 @@ def test_what_has_no_such_form_is_refused(
         write_sentence_transformers(models["clip"], tmp_path / "out", rotation=rotation(23, 5))
     write_open_clip(tmp_path / "resnet", CONFIGS["resnet"])
     towers, _ = find_towers(str(tmp_path / "resnet"))
-    with pytest.raises(ModelError, match=r"in the form of open_clip\n(.|\n)*--to onnx"):
+    with pytest.raises(ModelError, match=r"sentence-transformers: .* ResNet (.|\n)*--to onnx"):
         write_sentence_transformers(towers, tmp_path / "out")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
@@ -161,6 +160,17 @@ def test_what_has_no_such_form_is_refused(
     ):
         write_sentence_transformers(towers, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["resnet"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["vit", "custom text"])
+def test_a_model_of_open_clip_that_transformers_has_too(family: str, tmp_path: Path) -> None:
+    write_open_clip(tmp_path / "model", CONFIGS[family])
+    towers, _ = find_towers(str(tmp_path / "model"))
+    axes = rotation(towers.neurons, 5)
+    write_sentence_transformers(towers, tmp_path / "out", rotation=axes)
+    expected = by_hand(towers, {"image": axes.image, "text": axes.text})
+    assert_encodes(load(tmp_path / "out"), expected)
 
 
 @pytest.mark.slow
@@ -174,4 +184,3 @@ def test_code_beside_an_export_is_not_run(models: dict[str, Towers], tmp_path: P
     )
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert "auto_map" not in config
-    shutil.rmtree(tmp_path / "out")

@@ -8,10 +8,8 @@ The rows of a full-width rotated model can be cut when they are used: `truncate_
 first 64 axes, and `normalize_embeddings=True` scales them to unit length again.
 """
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,10 +19,11 @@ from torch import Tensor
 from purescope.errors import InputError, ModelError
 from purescope.files.guard import guarded
 from purescope.models.checkpoint import summarise_error
+from purescope.models.convert import write_weights
 from purescope.models.towers import Towers
 from purescope.models.transformers import WEIGHTS
-from purescope.models.transformers_config import CONFIG, PROCESSOR, to_processor_config
 from purescope.reduce.forms.checking import make_pictures, make_sentences, require_equal
+from purescope.reduce.forms.transformers import require_transformers_form, write_transformers
 from purescope.reduce.forms.writing import (
     new_folder,
     quiet,
@@ -69,11 +68,11 @@ def write_sentence_transformers(
             fix="use the rotation that was fitted to this model",
         )
     towers.module.eval().requires_grad_(False)
-    config, weights = _to_transformers(towers)
+    _refuse(towers)
     with new_folder(folder) as partial:
         shared = rotation is None or torch.equal(rotation.image, rotation.text)
         route = "" if shared else "text_0_Transformer"
-        _write_transformer(partial / route, towers, config, weights)
+        _write_transformer(partial / route, towers)
         modules = [("Transformer", "")] if shared else [("Router", "")]
         if rotation is not None and shared:
             modules.append(("Dense", "1_Dense"))
@@ -89,33 +88,26 @@ def write_sentence_transformers(
         _check(partial, towers, rotation, normalise=normalise)
 
 
-def _to_transformers(towers: Towers) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
-    """Return the configuration and the weights of a model in the form of transformers.
+def _refuse(towers: Towers) -> None:
+    """Refuse a model that transformers has no form for, and say what works instead.
 
     Raises:
-        ModelError: transformers has no such model.
+        ModelError: there is none.
     """
-    form = towers.identity["format"]
-    if form != "transformers":
+    try:
+        require_transformers_form(towers)
+    except ModelError as error:
         raise ModelError(
-            f"{_FORM}: transformers has no such model; this one is in the form of {form}",
-            expected="a CLIP or SigLIP of transformers, which sentence-transformers reads",
+            f"{_FORM}: {error.came}",
+            expected=error.expected,
             fix="--to onnx, which takes every model, or --to rotation, behind the model you have",
-        )
-    return towers.configurations[CONFIG], towers.module.get_submodule("model").state_dict()
+        ) from error
 
 
-def _write_transformer(
-    folder: Path, towers: Towers, config: Mapping[str, Any], weights: Mapping[str, Tensor]
-) -> None:
+def _write_transformer(folder: Path, towers: Towers) -> None:
     """Write the module that has the towers, the tokenizer and the preprocess."""
-    from safetensors.torch import save_file
-
-    write_json(folder / CONFIG, config)
-    tensors = {name: weight.clone().contiguous() for name, weight in weights.items()}
-    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
-    write_json(folder / PROCESSOR, to_processor_config(towers.preprocess))
-    towers.tokenize.save(folder)
+    folder.mkdir(exist_ok=True)
+    write_transformers(towers, folder)
     encoders = {
         tower: {"method": f"get_{tower}_features", "method_output_name": "pooler_output"}
         for tower in ("text", "image")
@@ -147,8 +139,6 @@ def _ignores_case(towers: Towers) -> bool:
 
 def _write_dense(folder: Path, axes: Float[Tensor, "neuron axis"]) -> None:
     """Write a linear map without bias and without activation."""
-    from safetensors.torch import save_file
-
     neurons, kept = axes.shape
     settings = {
         "in_features": neurons,
@@ -159,7 +149,7 @@ def _write_dense(folder: Path, axes: Float[Tensor, "neuron axis"]) -> None:
         "module_output_name": _KEY,
     }
     write_json(folder / "config.json", settings)
-    save_file({"linear.weight": axes.T.clone().contiguous()}, folder / WEIGHTS, {"format": "pt"})
+    write_weights(folder / WEIGHTS, {"linear.weight": axes.T})
 
 
 def _write_router(folder: Path, transformer: str, rotation: Rotation) -> None:

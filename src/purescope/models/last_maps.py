@@ -47,7 +47,7 @@ def replace_last_map(module: nn.Module, name: str, new: LastMap) -> None:
     linear = _get(module, name)
     if isinstance(linear, nn.Linear):
         linear.weight = _parameter(new.rows)
-        linear.bias = None if new.bias is None else _parameter(new.bias)
+        linear.register_parameter("bias", None if new.bias is None else _parameter(new.bias))
         linear.out_features = len(new.rows)
         return
     owner, _, parameter = name.rpartition(".")

@@ -332,7 +332,8 @@ def _find_image_linear(visual: Any, where: str) -> str | None:
     linear = get_classifier() if get_classifier and not len(visual.head) else None
     if not isinstance(linear, nn.Linear):
         return None
-    return next(name for name, module in modules.items() if module is linear)
+    places = [name for name, module in visual.named_modules() if module is linear]
+    return str(places[0])
 
 
 def _find_text_linear(text: Any, where: str) -> str | None:

@@ -97,8 +97,17 @@ def require_same_vocabulary(tokenizer: Any, folder: Path) -> None:
         )
 
 
-def make_twin(tokenizer: Any, start: str, end: str, encoder: Mapping[str, int]) -> dict[str, Any]:
-    """Make the content of a tokenizer.json: words, bytes, merges, and the tokens at both ends."""
+def make_twin(
+    tokenizer: Any, start: str, end: str, encoder: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """Make the content of a tokenizer.json: words, bytes, merges, and the tokens at both ends.
+
+    Args:
+        tokenizer: open_clip's SimpleTokenizer.
+        start, end: the names of its special tokens.
+        encoder: its vocabulary, if they have other names there than in the tokenizer.
+    """
+    encoder = tokenizer.encoder if encoder is None else encoder
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     words = {"type": "Split", "pattern": {"Regex": _WORDS}, "behavior": "Removed", "invert": True}
     as_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}

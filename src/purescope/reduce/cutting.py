@@ -30,7 +30,7 @@ def cut(towers: Towers, rotation: Rotation) -> Towers:
 
     Rotations to as many axes as there are neurons change no logit (a rebase); fewer axes make a
     smaller embedding. The products are computed in float64. The new towers share all other weights
-    with the given ones, which stay as they are.
+    with the given ones, which stay as they are, and are in the mode of evaluation.
 
     Args:
         towers: a model, see `purescope.models.find_towers`.
@@ -63,6 +63,7 @@ def cut(towers: Towers, rotation: Rotation) -> Towers:
     # All tensors and the tokenizer are shared: a copy has its own modules, and no second memory.
     shared = {id(tensor): tensor for tensor in _tensors(towers)}
     copied = copy.deepcopy(towers, {**shared, id(towers.tokenize): towers.tokenize})
+    copied.module.eval()
     new = {}
     for tower, axes in (("image", rotation.image), ("text", rotation.text)):
         name = towers.last_maps[tower]

@@ -85,7 +85,7 @@ def require_equal(
             expected=f"{shapes[1]}, as the model that was exported",
         )
     lengths = expected.double().norm(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-    error = ((exported.double() - expected.double()) / lengths).abs().max().item()
+    error: float = ((exported.double() - expected.double()) / lengths).abs().max().item()
     if not error <= TOLERANCE:  # also for NaN
         raise ModelError(
             f"{form}: its {tower} tower differs from the model by {error:.2g} of the length of an "

@@ -1,8 +1,8 @@
 """Fit the axes of a model or of embeddings by name, and write the rotated model."""
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxtyping import Float
@@ -102,11 +102,14 @@ def rebase(
         OutputError: the folder is not empty, or cannot be written.
 
     Examples:
-        >>> import tempfile
+        >>> import tempfile, torch
+        >>> import numpy as np
+        >>> rows = np.array([[3.0, 4.0], [6.0, 8.0], [0.0, 1.0]], dtype=np.float32)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     rotation = rebase("bundled:clip", out=Path(folder, "rotated"))
-        >>> rotation.axes, round(float(rotation.spectrum[:64].sum()), 2)
-        (512, 0.78)
+        ...     np.save(Path(folder, "mine.npy"), rows)
+        ...     mine = rebase(data=[f"features:{folder}/mine.npy"], out=Path(folder, "rotated"))
+        >>> mine.spectrum.round(decimals=2), mine.apply(torch.tensor([[3.0, 4.0]]))
+        (tensor([0.9100, 0.0900]), tensor([[0.9802, 0.1979]]))
     """
     folder = to_folder(out).resolve()
     refuse_existing(folder)
@@ -153,8 +156,8 @@ def fit_axes(
                 fix="find them in embeddings: --data DATASET (data=[...])",
             )
         given = StrategyInput(towers.weight_space)
-        recipe |= {"fitted_on": "weights", "seed": str(fit.seed)}
-        return fit_rotation(fit.axes, given, seed=fit.seed, **recipe)
+        rotation = fit_rotation(fit.axes, given, seed=fit.seed)
+        return _with_recipe(rotation, recipe | {"fitted_on": "weights", "seed": str(fit.seed)})
     loaded = named_model(model, sources) if any(map(_needs_model, fit.data)) else None
     collections = [_open(item, fit, sources, loaded, towers.neurons, progress) for item in fit.data]
     return _fit_collections(collections, fit, recipe)
@@ -269,7 +272,11 @@ def _fit_collections(
         "seed": str(fit.seed),
         "rows": "of length 1" if fit.normalise else "as they are",
     }
-    return fit_to_moments(fit.axes, image, text, seed=fit.seed, **recipe)
+    return _with_recipe(fit_to_moments(fit.axes, image, text, seed=fit.seed), recipe)
+
+
+def _with_recipe(rotation: Rotation, recipe: Mapping[str, str]) -> Rotation:
+    return replace(rotation, recipe={**rotation.recipe, **recipe})
 
 
 def _sum_up(collections: Sequence[_Collection], fit: Fit) -> tuple[Moments, Moments | None]:

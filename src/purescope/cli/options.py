@@ -236,6 +236,12 @@ ENCODING = (
 SOURCES = (*ENCODING, "cache", "no-cache")
 """Options for finding, reading, encoding and keeping data: `purescope.runs.inputs.Sources`."""
 
+AXES = (
+    "arch", "offline", "data-root", "download", "on-bad-image", "batch-size", "device", "cache",
+    "no-cache",
+)  # fmt: skip
+"""Options for finding, reading and encoding the data that axes are fitted to."""
+
 REPRODUCTION = (
     "overwrite", *DRAWING, "rotations", "draws", "seed", "resamples", "precision", "arch",
     "offline", "data-root", "download", "on-bad-image", "batch-size", "device", "cache", "no-cache",

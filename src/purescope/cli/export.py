@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from purescope.cli import options, output
-from purescope.cli.paths import RESULTS, check_named
+from purescope.cli.paths import FOLDER, RESULTS, check_named, check_results
 from purescope.errors import InputError
 from purescope.specs import exists, to_path
 
@@ -68,6 +68,13 @@ _LOADERS = {
     help="Share of the images in --data to fit to, drawn by --seed.",
 )
 @click.option(
+    "--results",
+    type=FOLDER,
+    metavar="DIR",
+    help="Results of `purescope sweep --renormalise` of MODEL, whose numbers for K dimensions go "
+    "into the model cards.",
+)
+@click.option(
     "--out",
     type=RESULTS,
     required=True,
@@ -84,6 +91,7 @@ def export(
     rotation: str | None,
     data: tuple[str, ...],
     fit_on: float,
+    results: Path | None,
     out: Path,
     seed: int,
     **rest: Any,
@@ -91,8 +99,8 @@ def export(
     """Write MODEL with an embedding of K dimensions, in the forms of several libraries.
 
     The last weights of both towers are multiplied by the axes that are kept, so the model itself
-    makes the smaller embedding. Each form is loaded again and compared before DIR appears. A form
-    that cannot hold the model is refused by name.
+    makes the smaller embedding. Each form is loaded again and compared before DIR appears, and has
+    a model card. A form that cannot hold the model is refused by name.
 
     \b
     Examples:
@@ -104,6 +112,8 @@ def export(
     for option, path in (("--order", order), ("--rotation", rotation)):
         if path is not None and (option == "--rotation" or to_path(path).suffix):
             _require_path(option, path)
+    if results is not None:
+        check_results(results)
     from purescope.runs.exports import export
 
     sources = options.pop_sources(rest)
@@ -119,6 +129,7 @@ def export(
             data=names,
             fit_on=fit_on,
             seed=seed,
+            results=results,
             sources=sources,
             progress=output.show_progress,
         )

@@ -14,10 +14,12 @@ from purescope.maths.overlaps import Projections
 from purescope.maths.strategies import STRATEGIES, order_neurons
 from purescope.models.convert import refuse_existing
 from purescope.models.towers import Towers
+from purescope.reduce.forms.card import model_card
 from purescope.reduce.forms.table import FORMS, Smaller, default_forms, parse_forms, write_form
 from purescope.reduce.forms.writing import new_folder
 from purescope.reduce.orders import order_rotation, read_order
 from purescope.reduce.rotation import Rotation, read_rotation
+from purescope.runs.cards import describe_origin, read_numbers, suggest_sweep
 from purescope.runs.inputs import Sources
 from purescope.runs.rotations import Fit, fit_axes, open_towers
 from purescope.specs import to_folder, to_path
@@ -37,6 +39,7 @@ def export(
     data: Sequence[str | Dataset | Features] = (),
     fit_on: float = 1.0,
     seed: int = 0,
+    results: str | Path | None = None,
     sources: Sources | None = None,
     progress: Progress = quiet,
 ) -> dict[str, Path]:
@@ -44,7 +47,7 @@ def export(
 
     The last weights of both towers are multiplied by the axes that are kept, so the model itself
     makes the smaller embedding. Each form is loaded again by its own library, or by purescope, and
-    compared with the model before the folder appears.
+    compared with the model before the folder appears. A README.md in each is its model card.
 
     Args:
         model: its name, as in `purescope.load_model`.
@@ -59,6 +62,8 @@ def export(
             with a column neuron, .json, .txt, .npy), or a strategy such as ``high_purity``.
         rotation: a rotation of `purescope.rebase` to take the first axes of.
         data, fit_on, seed, sources, progress: as in `purescope.rebase`.
+        results: the folder of a sweep of this model with ``renormalise``, whose numbers for these
+            axes, or for this strategy, and this `keep` go into the model cards.
 
     Returns:
         The folder of each form.
@@ -98,11 +103,16 @@ def export(
         fit = Fit(axes or "svd", data, fit_on, seed)
         found = fit_axes(model, label, towers, fit, sources, progress)
     smaller = Smaller(towers, found.keep(keep))
+    numbers = [] if results is None else read_numbers(Path(results), towers, smaller.rotation)
+    origin = describe_origin(model, label, smaller, names)
+    measured_by = suggest_sweep(model, smaller.rotation)
     with new_folder(folder) as partial:
         for name in names:
             _log.info("writing and checking the form %s", name)
             (partial / name).mkdir()
             write_form(name, smaller, partial / name)
+            card = model_card(name, origin, numbers=numbers, measured_by=measured_by)
+            (partial / name / "README.md").write_text(card, encoding="utf-8")
     return {name: folder / name for name in names}
 
 
@@ -156,6 +166,12 @@ def _find_order(order: str | Path | Sequence[int], towers: Towers, label: str) -
                 f"{label}: {towers.weight_space}",
                 expected="weights at the end of both towers, to order neurons by",
                 fix="give a file: --order FILE",
+            )
+        if STRATEGIES[order].needs != "weights":
+            raise InputError(
+                f"the order {order!r}, which needs {STRATEGIES[order].needs} of data",
+                expected="a file, or a strategy that needs weights only",
+                fix="write the neurons into a file, first kept first: --order FILE",
             )
         numbers = order_neurons(weights, order).tolist()
         recipe |= {"order": order, "fitted_on": "weights"}

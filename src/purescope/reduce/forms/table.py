@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,7 +14,9 @@ from purescope.models.towers import Towers
 from purescope.models.transformers_config import require_transformers
 from purescope.reduce.cutting import cut, require_last_maps
 from purescope.reduce.forms.checking import make_pixels, make_sentences, require_equal
+from purescope.reduce.forms.onnx import write_onnx
 from purescope.reduce.forms.open_clip import require_open_clip_form, write_open_clip
+from purescope.reduce.forms.sentence_transformers import write_sentence_transformers
 from purescope.reduce.forms.transformers import require_transformers_form, write_transformers
 from purescope.reduce.forms.writing import require_extra
 from purescope.reduce.rotation import FILE, Rotation, write_rotation
@@ -160,18 +160,10 @@ def _require_sentence_transformers(towers: Towers, k: int) -> None:
 
 
 def _write_sentence_transformers(smaller: Smaller, folder: Path) -> None:
-    write = _writer("sentence_transformers", "write_sentence_transformers")
     if smaller.towers.last_maps:
-        write(smaller.cut, folder)
+        write_sentence_transformers(smaller.cut, folder)
     else:  # a linear map behind the model does what its last weights cannot
-        write(smaller.towers, folder, rotation=smaller.rotation)
-
-
-def _writer(module: str, function: str) -> Callable[..., Any]:
-    writer: Callable[..., Any] = getattr(
-        import_module(f"purescope.reduce.forms.{module}"), function
-    )
-    return writer
+        write_sentence_transformers(smaller.towers, folder, rotation=smaller.rotation)
 
 
 def _write_cut(write: Callable[[Towers, Path], object], smaller: Smaller, folder: Path) -> None:
@@ -184,10 +176,7 @@ FORMS: Mapping[str, Form] = {
         _require_transformers, partial(_write_cut, write_transformers), loads=True
     ),
     "sentence-transformers": Form(_require_sentence_transformers, _write_sentence_transformers),
-    "onnx": Form(
-        _require_onnx,
-        lambda smaller, folder: _writer("onnx", "write_onnx")(smaller.cut, folder),
-    ),
+    "onnx": Form(_require_onnx, partial(_write_cut, write_onnx)),
     "purescope": Form(_require_purescope, partial(_write_cut, write_towers), loads=True),
     "rotation": Form(
         _require_nothing,

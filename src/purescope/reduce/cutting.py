@@ -85,6 +85,11 @@ def cut(towers: Towers, rotation: Rotation) -> Towers:
     return replace(resized, identity=identity)
 
 
+def can_cut(towers: Towers) -> bool:
+    """Return whether both towers end in a linear map."""
+    return {"image", "text"} <= towers.last_maps.keys()
+
+
 def require_last_maps(towers: Towers) -> None:
     """Refuse a model that cannot be cut, because a tower does not end in a linear map.
 

@@ -49,7 +49,7 @@ class Moments:
 
 
 def measure_moments(
-    blocks: Iterable[Float[Tensor, "row neuron"]],
+    blocks: Iterable[Float[Tensor, "_ neuron"]],
     *,
     normalise: bool = True,
     part: float = 1.0,

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,11 @@ def read_order(path: Path) -> list[int]:
 
 
 def order_rotation(
-    order: Sequence[int], neurons: int, projections: Projections | None = None, **recipe: str
+    order: Sequence[int],
+    neurons: int,
+    projections: Projections | None = None,
+    *,
+    recipe: Mapping[str, str] | None = None,
 ) -> Rotation:
     """Return the rotation whose axes are neurons, in an order.
 
@@ -91,7 +95,7 @@ def order_rotation(
     spectrum = energy / energy.sum().clamp(min=torch.finfo(energy.dtype).tiny)
     matrix = torch.eye(neurons)[:, places]
     made = {"axes": "neurons", "neurons": str(neurons), "kept": str(len(order))}
-    return Rotation(matrix, matrix, spectrum[places].float(), made | recipe)
+    return Rotation(matrix, matrix, spectrum[places].float(), {**made, **(recipe or {})})
 
 
 def _read_csv(path: Path) -> list[Any]:

@@ -39,7 +39,7 @@ class Vectors:
     rows: int
     neurons: int
 
-    def blocks(self) -> Iterator[Float32[Tensor, "row neuron"]]:
+    def blocks(self) -> Iterator[Float32[Tensor, "_ neuron"]]:
         """Read the rows in order, as float32.
 
         Raises:

@@ -184,7 +184,7 @@ def _find_order(order: str | Path | Sequence[int], towers: Towers, label: str) -
     else:
         numbers = list(order)
         recipe |= {"order": "numbers of neurons"}
-    return order_rotation(numbers, towers.neurons, weights, **recipe)
+    return order_rotation(numbers, towers.neurons, weights, recipe=recipe)
 
 
 def _check_origin(rotation: str | Path | Rotation, towers: Towers, label: str) -> Rotation:

@@ -16,7 +16,7 @@ from purescope.maths.overlaps import Projections
 from purescope.maths.scores import StrategyInput
 from purescope.models import find_towers
 from purescope.models.convert import own_form, refuse_existing, write_towers
-from purescope.models.model import Model
+from purescope.models.model import Model, no_encoder
 from purescope.models.towers import Towers
 from purescope.reduce.cutting import cut, require_last_maps
 from purescope.reduce.fitting import Moments, fit_to_moments, measure_moments
@@ -158,9 +158,26 @@ def fit_axes(
         given = StrategyInput(towers.weight_space)
         rotation = fit_rotation(fit.axes, given, seed=fit.seed)
         return _with_recipe(rotation, recipe | {"fitted_on": "weights", "seed": str(fit.seed)})
-    loaded = named_model(model, sources) if any(map(_needs_model, fit.data)) else None
-    collections = [_open(item, fit, sources, loaded, towers.neurons, progress) for item in fit.data]
+    if any(map(_needs_model, fit.data)):
+        maker = named_model(model, sources)
+    else:  # embeddings are there, and only have to be of this model
+        maker = _describe(model, label, towers)
+    collections = [_open(item, sources, maker, progress) for item in fit.data]
     return _fit_collections(collections, fit, recipe)
+
+
+def _describe(spec: str, label: str, towers: Towers) -> Model:
+    """Return a model without its encoders."""
+    return Model(
+        label=label,
+        spec=spec,
+        weight_space=towers.weight_space,
+        neurons=towers.neurons,
+        preprocess=towers.preprocess,
+        encode_image=no_encoder,
+        encode_text=no_encoder,
+        identity=towers.identity,
+    )
 
 
 def _fit_alone(fit: Fit, sources: Sources) -> Rotation:
@@ -182,7 +199,7 @@ def _fit_alone(fit: Fit, sources: Sources) -> Rotation:
             expected="one; none only if all --data are features:PATH",
             fix="`purescope models` lists what can be named",
         )
-    collections = [_open(item, fit, sources, None, None, quiet) for item in fit.data]
+    collections = [_open(item, sources, None, quiet) for item in fit.data]
     return _fit_collections(collections, fit, {})
 
 
@@ -190,8 +207,8 @@ def _fit_alone(fit: Fit, sources: Sources) -> Rotation:
 class _Collection:
     name: str
     identity: str
-    image: Iterable[Float[Tensor, "row neuron"]]
-    text: Iterable[Float[Tensor, "row neuron"]] | None
+    image: Iterable[Float[Tensor, "_ neuron"]]
+    text: Iterable[Float[Tensor, "_ neuron"]] | None
 
 
 def _needs_model(item: str | Dataset | Features) -> bool:
@@ -201,14 +218,15 @@ def _needs_model(item: str | Dataset | Features) -> bool:
 
 
 def _open(
-    item: str | Dataset | Features,
-    fit: Fit,
-    sources: Sources,
-    model: Model | None,
-    neurons: int | None,
-    progress: Progress,
+    item: str | Dataset | Features, sources: Sources, maker: Model | None, progress: Progress
 ) -> _Collection:
     """Open embeddings, or make them of a dataset.
+
+    Args:
+        item: the data.
+        sources: where and how to read.
+        maker: the model that makes the embeddings, or has made them; None if none is named.
+        progress: as in `rebase`.
 
     Raises:
         InputError: they are not of this model, as far as they say.
@@ -216,25 +234,21 @@ def _open(
     vectors = _open_vectors(item) if isinstance(item, str) else None
     if vectors is not None:
         name, image, text = vectors
-        _check_width(name, image.neurons, neurons)
+        _check_width(name, image.neurons, maker)
         return _Collection(name, "", image.blocks(), None if text is None else text.blocks())
-    data = open_data(item, sources, alone=model is None)
-    features = (
-        data
-        if model is None and isinstance(data, Features)
-        else features_of(_require(model), data, Settings(), sources, progress)
-    )
-    _check_width(dataset_name(data), features.image.shape[1], neurons)
+    data = open_data(item, sources, alone=maker is None)
+    features = data
+    if maker is not None:
+        # Any protocol will do: axes are fitted to whatever rows there are.
+        protocol = data.identity.get("protocol", "native") if isinstance(data, Features) else ""
+        settings = Settings(protocol=protocol or "native")
+        features = features_of(maker, data, settings, sources, progress)
+    if not isinstance(features, Features):
+        raise ModelError("images without a MODEL", expected="a model to encode them")
     identity = features.identity.get("dataset_fingerprint", "")
     return _Collection(
         dataset_name(data), identity, features.image.split(BLOCK), features.text.split(BLOCK)
     )
-
-
-def _require(model: Model | None) -> Model:
-    if model is None:
-        raise ModelError("images without a MODEL", expected="a model to encode them")
-    return model
 
 
 def _open_vectors(item: str) -> tuple[str, Vectors, Vectors | None] | None:
@@ -246,10 +260,11 @@ def _open_vectors(item: str) -> tuple[str, Vectors, Vectors | None] | None:
     return (label or path.name, *open_vectors(path))
 
 
-def _check_width(name: str, neurons: int, expected: int | None) -> None:
-    if expected is not None and neurons != expected:
+def _check_width(name: str, neurons: int, maker: Model | None) -> None:
+    if maker is not None and neurons != maker.neurons:
         raise InputError(
-            f"the embeddings of {name} have {neurons:,} dimensions, the model {expected:,}",
+            f"the embeddings of {name} have {neurons:,} dimensions, {maker.label} "
+            f"{maker.neurons:,}",
             expected="embeddings that this model made",
             fix="name the model that made them, or no MODEL",
         )

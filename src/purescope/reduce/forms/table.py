@@ -12,7 +12,7 @@ from purescope.models import find_towers
 from purescope.models.convert import own_form, write_towers
 from purescope.models.towers import Towers
 from purescope.models.transformers_config import require_transformers
-from purescope.reduce.cutting import cut, require_last_maps
+from purescope.reduce.cutting import can_cut, cut, require_last_maps
 from purescope.reduce.forms.checking import make_pixels, make_sentences, require_equal
 from purescope.reduce.forms.onnx import write_onnx
 from purescope.reduce.forms.open_clip import require_open_clip_form, write_open_clip
@@ -85,7 +85,7 @@ def parse_forms(names: str | Iterable[str]) -> tuple[str, ...]:
 
 def default_forms(towers: Towers) -> tuple[str, ...]:
     """Return the form that a model has itself, if it can be cut, and its rotation."""
-    return ("rotation",) if not towers.last_maps else (own_form(towers), "rotation")
+    return (own_form(towers), "rotation") if can_cut(towers) else ("rotation",)
 
 
 def write_form(name: str, smaller: Smaller, folder: Path) -> float | None:
@@ -155,12 +155,11 @@ def _require_onnx(towers: Towers, k: int) -> None:
 
 def _require_sentence_transformers(towers: Towers, k: int) -> None:
     require_extra("sentence-transformers", "sentence_transformers")
-    if towers.last_maps:
-        require_transformers_form(towers)
+    require_transformers_form(towers)
 
 
 def _write_sentence_transformers(smaller: Smaller, folder: Path) -> None:
-    if smaller.towers.last_maps:
+    if can_cut(smaller.towers):
         write_sentence_transformers(smaller.cut, folder)
     else:  # a linear map behind the model does what its last weights cannot
         write_sentence_transformers(smaller.towers, folder, rotation=smaller.rotation)

@@ -19,6 +19,7 @@ from purescope.reduce.forms.checking import make_pixels, require_equal
 from purescope.reduce.forms.onnx import CONFIG, OPSET, write_onnx
 from tests.checkpoints import laclip_tensors, write_laclip, write_open_clip
 from tests.models.test_open_clip import CONFIGS
+from tests.reduce.forms.cards import assert_similar, run_card
 
 ROOT = str(Path(__file__).parents[3])
 SENTENCES = ["a red flag", "Two CATS, a dog's   tail & “it’s” more" * 9, "x"]
@@ -86,6 +87,15 @@ def test_a_program_without_torch_gets_the_same_embeddings(pair: tuple[Towers, Pa
         np.testing.assert_allclose(got, expected[tower].numpy(), atol=1e-5 * scale, rtol=0)
         assert entry["largest_difference_from_torch"] < 1e-5
     assert config["unit_length"] is False
+
+
+@pytest.mark.slow
+def test_the_program_of_its_card_runs(
+    pair: tuple[Towers, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    towers, folder = pair
+    names = run_card("onnx", folder, monkeypatch, neurons=512, kept=towers.neurons)
+    assert_similar(names, towers)
 
 
 @pytest.mark.slow

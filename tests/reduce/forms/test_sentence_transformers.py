@@ -19,6 +19,7 @@ from tests.checkpoints import write_open_clip
 from tests.models.test_model import noise
 from tests.models.test_open_clip import CONFIGS
 from tests.models.test_transformers import cased, write
+from tests.reduce.forms.cards import assert_similar, run_card
 
 SENTENCES = ["a photo of a cat", "A red FLAG", "words beyond the context " * 30]
 SIZES = ((32, 32), (70, 90))
@@ -68,7 +69,9 @@ def assert_encodes(model: Any, expected: dict[str, Tensor], **options: Any) -> N
 
 
 @pytest.mark.slow
-def test_a_model_as_it_is(models: dict[str, Towers], tmp_path: Path) -> None:
+def test_a_model_as_it_is(
+    models: dict[str, Towers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     towers = models["clip"]
     write_sentence_transformers(towers, tmp_path / "out")
     model = load(tmp_path / "out")
@@ -76,6 +79,9 @@ def test_a_model_as_it_is(models: dict[str, Towers], tmp_path: Path) -> None:
     assert model.get_embedding_dimension() == towers.neurons
     similarity = model.similarity(*(model.encode(SENTENCES[:2]) for _ in range(2)))
     np.testing.assert_allclose(similarity.diagonal(), 1, atol=1e-6)
+    names = run_card("sentence-transformers", tmp_path / "out", monkeypatch, neurons=24, kept=24)
+    assert_similar(names, towers)
+    assert names["short"].shape == (2, 12)
     assert not any(
         str(tmp_path).encode() in path.read_bytes()
         for path in (tmp_path / "out").rglob("*")

@@ -92,12 +92,13 @@ def quiet(*libraries: str) -> Iterator[None]:
 @contextmanager
 def without_bars() -> Iterator[None]:
     """Hide the progress bars of transformers within the block."""
-    from transformers.utils import logging as transformers_logging
+    from transformers.utils import logging as module
 
-    was_enabled = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    bars: Any = module
+    was_enabled = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if was_enabled:
-            transformers_logging.enable_progress_bar()
+            bars.enable_progress_bar()

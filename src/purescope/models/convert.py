@@ -14,6 +14,7 @@ from torch import Tensor
 
 from purescope import __version__
 from purescope.errors import OutputError
+from purescope.files.writing import umask
 from purescope.models import find_towers, sources, transformers
 from purescope.models.open_clip_config import (
     can_have_twin,
@@ -194,3 +195,4 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     save_file({name: weight.clone().contiguous() for name, weight in weights.items()}, path)
+    path.chmod(0o666 & ~umask())  # safetensors lets nobody else read its files

@@ -75,7 +75,9 @@ def test_what_it_is_depends_on_what_is_kept() -> None:
     whole = model_card("sentence-transformers", Origin("bundled:clip", "CLIP", 8, 8))
     assert "# `CLIP`: 8 rotated dimensions" in whole and "truncate_dim=4" in whole
     raw = model_card("onnx", Origin("bundled:clip", "CLIP", 8, 4, normalise=False))
-    assert "without scaling them to unit length" in raw and "truncate_dim" not in raw
+    assert (
+        "Compare embeddings as they are" in raw and "Scale" not in raw and "truncate_dim" not in raw
+    )
     with pytest.raises(InputError, match=r"unknown form 'onx'(.|\n)*did you mean 'onnx'"):
         model_card("onx", ORIGIN)
 

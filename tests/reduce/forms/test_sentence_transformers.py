@@ -82,6 +82,8 @@ def test_a_model_as_it_is(
     names = run_card("sentence-transformers", tmp_path / "out", monkeypatch, neurons=24, kept=24)
     assert_similar(names, towers)
     assert names["short"].shape == (2, 12)
+    weights = tmp_path / "out" / "model.safetensors"
+    assert weights.stat().st_mode == (tmp_path / "out" / "config.json").stat().st_mode
     assert not any(
         str(tmp_path).encode() in path.read_bytes()
         for path in (tmp_path / "out").rglob("*")

@@ -19,6 +19,11 @@ from purescope.specs import to_path
 
 _LONGEST = 300  # characters of a name or a value
 _ROWS = 40  # of the recipe
+_UNIT = (
+    "Scale embeddings to unit length before you compare them: all numbers are of such embeddings."
+)
+_HAVE_UNIT = "Its embeddings have unit length over the dimensions that are kept, as in all numbers."
+_AS_THEY_ARE = "Compare embeddings as they are: in all numbers they keep their length."
 _REPOSITORY = re.compile(r"(?:hf|open_clip:hf-hub):([\w.-]+/[\w.-]+)")
 
 
@@ -149,7 +154,7 @@ def model_card(
         This is `hf:openai/clip-vit-base-patch32` with embeddings of 256 dimensions in place of 512.
         It is two ONNX files, one for each tower, which onnxruntime runs without torch.
         <BLANKLINE>
-        Scale embeddings to unit length before you compare them: the numbers below do.
+        Scale embeddings to unit length before you compare them: all numbers are of such embeddings.
         <BLANKLINE>
     """
     if form not in _LIBRARIES:
@@ -195,15 +200,12 @@ def _summary(form: str, origin: Origin) -> str:
         opening = f"This shortens embeddings of {_code(origin.spec)} {changed}."
     else:
         opening = f"This is {_code(origin.spec)} {changed}."
-    unit = (
-        "Scale embeddings to unit length before you compare them: the numbers below do."
-        if origin.normalise
-        else "Compare embeddings as they are, without scaling them to unit length: the numbers "
-        "below do."
-    )
+    advice = _UNIT if origin.normalise else _AS_THEY_ARE
+    if origin.normalise and form == "sentence-transformers":
+        advice = _HAVE_UNIT
     title = f"{neurons} rotated dimensions" if is_whole else f"{kept} of {neurons} dimensions"
     what = f"It is {_LIBRARIES[form].is_what}."
-    return f"# {_code(origin.label)}: {title}\n\n{opening}\n{what}\n\n{unit}"
+    return f"# {_code(origin.label)}: {title}\n\n{opening}\n{what}\n\n{advice}"
 
 
 def _recipe(origin: Origin) -> str:

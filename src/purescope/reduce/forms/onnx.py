@@ -34,10 +34,11 @@ from purescope.reduce.forms.writing import new_folder, quiet, require_extra, wri
 
 CONFIG = "purescope_onnx.json"
 OPSET = 18
+LIBRARIES = ("onnx", "onnxscript", "onnxruntime", "tokenizers")  # of the extra
 
 _LARGE = 1_800_000_000  # bytes of weights
 _ROWS = 2  # traced with so many, and checked with others
-_LIBRARIES = ("onnxscript", "onnx_ir", "torch.onnx", "torch.export", "torch.__trace")
+_LOUD = ("onnxscript", "onnx_ir", "torch.onnx", "torch.export", "torch.__trace")
 _ANOTHER = "export it in another form: --to open_clip, transformers or rotation"
 
 
@@ -54,7 +55,7 @@ def write_onnx(towers: Towers, folder: Path) -> None:
             tokenizer.json makes the same tokens.
         OutputError: the folder holds something, or cannot be written.
     """
-    require_extra("onnx", "onnx", "onnxscript", "onnxruntime", "tokenizers")
+    require_extra("onnx", *LIBRARIES)
     module = towers.module.eval().requires_grad_(False)
     inputs = {"image": make_pixels(towers), "text": make_tokens(towers)}
     encoders = {"image": towers.encode_image, "text": _find_text_encoder(towers)}
@@ -98,7 +99,7 @@ def _find_text_encoder(towers: Towers) -> Callable[[Tensor], Tensor]:
 
 def _write_tower(module: nn.Module, tower: str, rows: Tensor, path: Path) -> None:
     try:
-        with quiet(*_LIBRARIES), torch.no_grad():
+        with quiet(*_LOUD), torch.no_grad():
             program: Any = torch.onnx.export(
                 module.eval(),
                 (rows,),

@@ -68,7 +68,7 @@ def write_sentence_transformers(
             fix="use the rotation that was fitted to this model",
         )
     towers.module.eval().requires_grad_(False)
-    _refuse(towers)
+    require_sentence_transformers_form(towers)
     with new_folder(folder) as partial:
         shared = rotation is None or torch.equal(rotation.image, rotation.text)
         route = "" if shared else "text_0_Transformer"
@@ -88,7 +88,7 @@ def write_sentence_transformers(
         _check(partial, towers, rotation, normalise=normalise)
 
 
-def _refuse(towers: Towers) -> None:
+def require_sentence_transformers_form(towers: Towers) -> None:
     """Refuse a model that transformers has no form for, and say what works instead.
 
     Raises:

@@ -122,15 +122,19 @@ def test_the_files_hold_one_tower_each_and_nothing_of_this_machine(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["resnet"])
-def test_other_image_towers(family: str, tmp_path: Path) -> None:
-    """Their text towers are those above."""
+def test_other_image_towers(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their text towers are those above. Weights lie beside the graph if they are many."""
+    monkeypatch.setattr(form, "_LARGE", 1000)
     towers = load(tmp_path, family)
     module = form._Tower(towers.module.eval(), towers.encode_image)
     pixels = make_pixels(towers)
-    form._write_tower(module, "image", pixels[:2], tmp_path / "image.onnx")
+    (tmp_path / "one").mkdir()
+    form._write_tower(module, "image", pixels[:2], tmp_path / "one" / "image.onnx")
     with torch.no_grad():
         expected = towers.encode_image(pixels)
-    assert require_equal("onnx", "image", form._run(tmp_path / "image.onnx", pixels), expected) > 0
+    moved = (tmp_path / "one").rename(tmp_path / "two")
+    assert sorted(path.name for path in moved.iterdir()) == ["image.onnx", "image.onnx.data"]
+    assert require_equal("onnx", "image", form._run(moved / "image.onnx", pixels), expected) > 0
 
 
 def test_an_export_that_computes_something_else_is_refused(

@@ -33,26 +33,28 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, sentences: list[str]) ->
     from tokenizers import normalizers
 
     made = _find_backend(tokenizer)
-    wanted = tokenizer(sentences).tolist()
-    padding = int(tokenizer(["a"])[0, -1])
     made.enable_truncation(tokenizer.context)
-    made.enable_padding(
-        length=tokenizer.context, pad_id=padding, pad_token=made.id_to_token(padding) or ""
-    )
     own = made.normalizer
-    for cleaner in _make_cleaners():
-        steps = [*cleaner, *([own] if own is not None else [])]
-        if steps:
-            made.normalizer = normalizers.Sequence(steps)
-        if [row.ids for row in made.encode_batch(sentences)] == wanted:
-            made.save(str(folder / FILE))
-            return {
-                "file": FILE,
-                "kind": printable(tokenizer.identity),
-                "context": tokenizer.context,
-                "padding": padding,
-                "read_by": f'tokenizers.Tokenizer.from_file("{FILE}").encode(TEXT).ids',
-            }
+    wanted, short = tokenizer(sentences).tolist(), tokenizer(["a"])[0].tolist()
+    for side, padding in (("right", short[-1]), ("left", short[0])):
+        made.enable_padding(
+            direction=side,
+            length=tokenizer.context,
+            pad_id=padding,
+            pad_token=made.id_to_token(padding) or "",
+        )
+        for cleaner in _make_cleaners():
+            made.normalizer = normalizers.Sequence([*cleaner, *([own] if own is not None else [])])
+            if [row.ids for row in made.encode_batch(sentences)] == wanted:
+                made.save(str(folder / FILE))
+                return {
+                    "file": FILE,
+                    "kind": printable(tokenizer.identity),
+                    "context": tokenizer.context,
+                    "padding": padding,
+                    "padding_side": side,
+                    "read_by": f'tokenizers.Tokenizer.from_file("{FILE}").encode(TEXT).ids',
+                }
     raise ModelError(
         f"its tokenizer, {tokenizer.kind}, has no {FILE} that makes the same tokens",
         expected="a tokenizer of CLIP or of transformers, with the usual cleaning of sentences",

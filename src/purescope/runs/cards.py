@@ -1,7 +1,7 @@
 """Find what the model card of an export says: its origin, its numbers, and how to measure it."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from purescope.reduce.rotation import Rotation
 from purescope.tables.results import Results, open_results
 
 _FULL = "full"
+_FIRST = ("axes", "order", "neurons", "kept", "model", "model_weights", "fitted_on")
 
 
 def describe_origin(spec: str, label: str, smaller: Smaller, forms: Sequence[str]) -> Origin:
@@ -29,7 +30,7 @@ def describe_origin(spec: str, label: str, smaller: Smaller, forms: Sequence[str
         label=label,
         neurons=smaller.towers.neurons,
         kept=rotation.axes,
-        recipe=rotation.recipe,
+        recipe=_in_order(rotation.recipe),
         command=command,
     )
 
@@ -113,6 +114,12 @@ def _check_settings(results: Results) -> None:
             "as those of an export are",
             fix="measure them again, with --renormalise into another folder",
         )
+
+
+def _in_order(recipe: Mapping[str, str]) -> dict[str, str]:
+    """Return a recipe in one order, what matters first; a file keeps none."""
+    first = [name for name in _FIRST if name in recipe]
+    return {name: recipe[name] for name in (*first, *sorted(recipe.keys() - set(_FIRST)))}
 
 
 def _seed(rotation: Rotation) -> list[str]:

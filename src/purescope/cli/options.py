@@ -59,7 +59,7 @@ _OPTIONS: dict[str, Option] = {
         show_default=True,
         help="Strategies that choose the neurons, separated by commas, or all: high_purity "
         "low_purity first_k weight_norm activation_variance greedy_purity pivoted_qr ape "
-        "importance random_rotation svd pca.",
+        "importance random_rotation svd cross pca.",
     ),
     "draws": click.option(
         "--draws",

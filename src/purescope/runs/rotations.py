@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jaxtyping import Float
 from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
@@ -205,10 +204,12 @@ def _fit_alone(fit: Fit, sources: Sources) -> Rotation:
 
 @dataclass(frozen=True)
 class _Collection:
+    """Embeddings ``[row, neuron]`` in blocks, of images or of anything, and of texts."""
+
     name: str
     identity: str
-    image: Iterable[Float[Tensor, "_ neuron"]]
-    text: Iterable[Float[Tensor, "_ neuron"]] | None
+    image: Iterable[Tensor]
+    text: Iterable[Tensor] | None
 
 
 def _needs_model(item: str | Dataset | Features) -> bool:

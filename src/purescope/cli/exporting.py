@@ -49,7 +49,7 @@ _LOADERS = {
 )
 @click.option(
     "--rotation",
-    metavar="PATH",
+    metavar="ROTATION",
     help="Rotation of `purescope rebase` to keep the first K axes of: rotation.safetensors, or its "
     "folder.",
 )

@@ -14,7 +14,7 @@ from bundle.evaluation_sets import build
 from bundle.model import CONFIG, MEAN, STD, VOCABULARY_FILE, make_model, make_tokenizer
 from bundle.sources import Sources
 from purescope.models.open_clip_config import with_twin
-from purescope.models.tokenizers import write_twin
+from purescope.models.tokenizer_twins import write_twin
 
 SNAPSHOTS = (
     Path(__file__).parent / "snapshots"

@@ -31,12 +31,15 @@ from .plots.experiment import plot_published as plot_published
 from .plots.neurons import plot_cosines as plot_cosines
 from .plots.neurons import plot_importance as plot_importance
 from .plots.neurons import plot_overlap as plot_overlap
+from .reduce.rotation import Rotation as Rotation
 from .report.writing import write_report as write_report
 from .runs.doors import run_compare as run_compare
 from .runs.doors import run_evidence as run_evidence
+from .runs.exports import export as export
 from .runs.inputs import Settings as Settings
 from .runs.inputs import Sources as Sources
 from .runs.reproduction import run_reproduction as run_reproduction
+from .runs.rotations import rebase as rebase
 from .runs.run import run_sweep as run_sweep
 from .studies.importance import neuron_importance as neuron_importance
 from .studies.layers import layer_table as layer_table

@@ -55,6 +55,15 @@ COMMANDS: dict[str, list[str]] = {
     "report": ["report two"],
     "plot": ["plot alone --style paper --venue cvpr --format pdf --out paper"],
     "convert": ["convert cc3m_laclip.pt safe", "purity safe"],
+    "rebase": [
+        "rebase planted.pt --axes cross --out rebase",
+        "rebase --data features:planted.npz --fit-on 0.5 --seed 1 --out rebase-features",
+    ],
+    "export": [
+        "export planted.pt --keep 6 --rotation rebase --out export",
+        "export my_open_clip --keep 6 --order high_purity --to open_clip --out forms",
+        "export my_siglip --keep 6 --out wrong",
+    ],
     "models": ["models"],
     "datasets": ["datasets", "datasets --check DATA"],
     "cache": [f"cache {what} --cache features-kept" for what in ("ls", "verify", "rm --all", "ls")],

@@ -111,7 +111,7 @@ def file(path: Path) -> list[str]:
     if path.suffix == ".json":
         return [f"  {line}" for line in _flat(json.loads(path.read_text(encoding="utf-8")))]
     if path.suffix in (".md", ".txt"):
-        return [f"  {line}" for line in path.read_text(encoding="utf-8").splitlines()]
+        return screen(path.read_text(encoding="utf-8"))
     return []
 
 

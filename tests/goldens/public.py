@@ -98,6 +98,7 @@ _TYPES = {
     "Model",
     "PurescopeError",
     "Results",
+    "Rotation",
     "Settings",
     "Sources",
 }
@@ -171,6 +172,10 @@ def _calls() -> dict[str, Callable[[], Any]]:
             data=["cifar10"],
             **_in_weights(quick),
         ).table("reproduction"),
+        "rebase": lambda: ps.rebase(data=[features], out="public-axes").spectrum,
+        "export": lambda: sorted(
+            ps.export("cc3m_laclip.pt", keep=6, order="first_k", out="public-smaller")
+        ),
         "open_results": lambda: ps.open_results("public").table("results"),
         "write_report": lambda: ps.write_report(Path("public")),
         "plot_accuracy": lambda: ps.plot_accuracy(table),

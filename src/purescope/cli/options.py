@@ -59,7 +59,7 @@ _OPTIONS: dict[str, Option] = {
         show_default=True,
         help="Strategies that choose the neurons, separated by commas, or all: high_purity "
         "low_purity first_k weight_norm activation_variance greedy_purity pivoted_qr ape "
-        "importance random_rotation svd pca.",
+        "importance random_rotation svd cross pca.",
     ),
     "draws": click.option(
         "--draws",
@@ -235,6 +235,12 @@ ENCODING = (
 
 SOURCES = (*ENCODING, "cache", "no-cache")
 """Options for finding, reading, encoding and keeping data: `purescope.runs.inputs.Sources`."""
+
+AXES = (
+    "arch", "offline", "data-root", "download", "on-bad-image", "batch-size", "device", "cache",
+    "no-cache",
+)  # fmt: skip
+"""Options for finding, reading and encoding the data that axes are fitted to."""
 
 REPRODUCTION = (
     "overwrite", *DRAWING, "rotations", "draws", "seed", "resamples", "precision", "arch",

@@ -99,6 +99,7 @@ MODEL_PREFIXES = ("bundled", "open_clip", "hf", "local-dir")
 """Prefixes that `purescope.models.load_model` knows; a test compares them."""
 
 _TABLES = (".csv", ".tsv", ".parquet")
+_FEATURES = (".npz", ".safetensors", ".npy")
 
 
 def check_named(
@@ -182,7 +183,7 @@ def _check_model(name: str) -> None:
 def _check_data(name: str) -> None:
     prefix, _, rest = name.partition(":")
     path = to_path(rest)
-    if prefix == "features" and path.suffix in (".npz", ".safetensors") and not exists(path):
+    if prefix == "features" and path.suffix in _FEATURES and not exists(path):
         raise InputError(f"there is no file {path}", fix="check the path")
     if prefix == "folder" and rest and not is_folder(path):
         raise DatasetError(

@@ -16,9 +16,11 @@ from click.exceptions import NoArgsIsHelpError
 from purescope import __version__
 from purescope.cli.catalogue import cache, convert, datasets, models
 from purescope.cli.evidence import compare, evidence
+from purescope.cli.exporting import export
 from purescope.cli.layers import layers, track
 from purescope.cli.neurons import importance, purity
 from purescope.cli.output import Streams, print_error, print_line
+from purescope.cli.rebasing import rebase
 from purescope.cli.showing import plot, report
 from purescope.cli.sweeps import demo, reproduce, sweep
 from purescope.errors import Advice, PurescopeError, near_miss
@@ -43,6 +45,8 @@ for command in (
     importance,
     layers,
     track,
+    rebase,
+    export,
     reproduce,
     report,
     plot,

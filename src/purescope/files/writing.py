@@ -63,7 +63,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with _writing(path, _NO_SPACE):
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o666 & ~umask())
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         with _writing(path, _NO_SPACE):
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
+            temporary.chmod(0o777 & ~umask())
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -112,7 +112,8 @@ def unfinished(pattern: str) -> str:
     return str(path.with_name(f".{path.stem}-????????{path.suffix}"))
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the rights that new files of this process do not get."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from purescope import __version__
 from purescope.errors import OutputError
+from purescope.files.writing import umask
 from purescope.models import find_towers, sources, transformers
 from purescope.models.open_clip_config import (
     can_have_twin,
@@ -50,14 +51,13 @@ def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = Fa
         OutputError: the folder is not empty, or cannot be written.
     """
     out = out.resolve()  # "." has no name to derive that of the partial folder from
-    _refuse_existing(out)
+    refuse_existing(out)
     towers, _ = find_towers(spec, arch=arch, offline=offline)
-    form, write = _FORMS[towers.identity["format"]]
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     _remove_abandoned(out)
     try:
         partial.mkdir(parents=True)
-        write(towers, partial)
+        form = write_towers(towers, partial)
         partial.replace(out)
     except OSError as error:
         raise OutputError(
@@ -68,7 +68,38 @@ def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = Fa
     return form
 
 
-def _refuse_existing(out: Path) -> None:
+def write_towers(towers: Towers, folder: Path) -> str:
+    """Write a model in its own safe form into an empty folder, and return the form.
+
+    It is "open_clip", "transformers" or "purescope", see `convert`.
+    """
+    form, write = _FORMS[towers.identity["format"]]
+    write(towers, folder)
+    return form
+
+
+def own_form(towers: Towers) -> str:
+    """Return the form that `write_towers` writes a model in."""
+    return _FORMS[towers.identity["format"]][0]
+
+
+def written_weights(towers: Towers) -> dict[str, Tensor]:
+    """Return the weights of a model by the names that a copy of it has for them."""
+    module = towers.module
+    if towers.identity["format"] == "transformers":
+        return dict(module.get_submodule("model").state_dict())
+    weights = module.state_dict()
+    if towers.identity["format"] == "laclip":  # no prefix before those of the text tower
+        return {name.removeprefix("text."): weight for name, weight in weights.items()}
+    return dict(weights)
+
+
+def refuse_existing(out: Path) -> None:
+    """Refuse a folder that holds anything.
+
+    Raises:
+        OutputError: the folder is not empty, or is a file.
+    """
     try:
         names = sorted(path.name for path in out.iterdir())
     except FileNotFoundError:
@@ -119,20 +150,19 @@ def _write_open_clip(towers: Towers, folder: Path) -> None:
         options["bpe_path"] = choose_merges_name(options["bpe_path"])
     model = with_twin(model) if can_have_twin(model) else model
     config = {"model_cfg": model, "preprocess_cfg": to_preprocess_config(towers.preprocess)}
-    _write_json(folder / sources.CONFIG, config)
-    _write_weights(folder / sources.WEIGHTS, towers.module.state_dict())
+    write_json(folder / sources.CONFIG, config)
+    write_weights(folder / sources.WEIGHTS, written_weights(towers))
     # The configuration of a text tower of transformers, if it is in the folder of the model.
     for name, text_config in towers.configurations.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        _write_json(folder / name, text_config)
+        write_json(folder / name, text_config)
     towers.tokenize.save(folder)
 
 
 def _write_transformers(towers: Towers, folder: Path) -> None:
-    _write_json(folder / CONFIG, towers.configurations[CONFIG])
-    weights = towers.module.get_submodule("model").state_dict()
-    _write_weights(folder / transformers.WEIGHTS, weights)
-    _write_json(folder / PROCESSOR, to_processor_config(towers.preprocess))
+    write_json(folder / CONFIG, towers.configurations[CONFIG])
+    write_weights(folder / transformers.WEIGHTS, written_weights(towers))
+    write_json(folder / PROCESSOR, to_processor_config(towers.preprocess))
     towers.tokenize.save(folder)
 
 
@@ -143,11 +173,8 @@ def _write_laclip(towers: Towers, folder: Path) -> None:
         "architecture": towers.identity["architecture"],
         "purescope": __version__,
     }
-    weights = {
-        name.removeprefix("text."): weight for name, weight in towers.module.state_dict().items()
-    }
-    _write_json(folder / sources.LACLIP_CONFIG, config)
-    _write_weights(folder / sources.LACLIP_WEIGHTS, weights)
+    write_json(folder / sources.LACLIP_CONFIG, config)
+    write_weights(folder / sources.LACLIP_WEIGHTS, written_weights(towers))
 
 
 _FORMS: dict[str, tuple[str, Callable[[Towers, Path], None]]] = {
@@ -158,11 +185,14 @@ _FORMS: dict[str, tuple[str, Callable[[Towers, Path], None]]] = {
 }
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a configuration."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write named weights as safetensors."""
     from safetensors.torch import save_file
 
     save_file({name: weight.clone().contiguous() for name, weight in weights.items()}, path)
+    path.chmod(0o666 & ~umask())  # safetensors lets nobody else read its files

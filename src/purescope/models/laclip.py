@@ -140,6 +140,7 @@ def _load(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture)
                 "end",
             ),
         },
+        last_maps={"image": "image_projection", "text": "text.text_projection"},
     )
 
 

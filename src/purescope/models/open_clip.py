@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from purescope.files.guard import guarded
 from purescope.files.hub import fetch_folder
 from purescope.maths.overlaps import Projections
 from purescope.models.configuration import require_attention, require_layers
+from purescope.models.last_maps import read_last_map
 from purescope.models.model import Tower
 from purescope.models.open_clip_config import read_preprocess, require_sizes
 from purescope.models.tokenizer import Tokenizer
@@ -98,7 +99,8 @@ def _load(source: Source, tower: TextTower | None, tokenizer_folder: Path | None
             expected="a tokenizer with no more entries than the text tower has",
             fix="name the model's own merges in text_cfg.tokenizer_kwargs.bpe_path",
         )
-    weight_space, biased = _find_projections(module.visual, text, source.where)
+    last_maps = _find_last_maps(module, source.where)
+    weight_space, biased = _find_projections(module, last_maps)
     return Towers(
         module=module,
         # CoCa's encoders return unit rows by default.
@@ -115,10 +117,11 @@ def _load(source: Source, tower: TextTower | None, tokenizer_folder: Path | None
             "weights": fingerprint(source.tensors),
             "tokenizer": tokenizer.identity,
             "logit_scale": f"{module.logit_scale.exp().item():.6g}",
-            "projection_bias": " ".join(biased) or "none",
+            "projection_bias": biased,
         },
         towers={"image": _find_image_tower(module.visual), "text": _find_text_tower(module)},
         configurations={tower.place: tower.config} if tower and tower.place else {},
+        last_maps=last_maps,
     )
 
 
@@ -280,65 +283,69 @@ def _describe_text_tower(modules: Mapping[str, Any], pool: str, eos_id: int | No
     return Tower(modules, _TEXT_TOKENS[pool], end=eos_id if pool == "eos" else None)
 
 
-_Linear: TypeAlias = tuple[Tensor, Tensor | None]
-"""`[neuron, width]` and a bias."""
-
 # In a timm tower and in a ModifiedResNet, in the order of the search.
 _IMAGE_LINEARS = ("attnpool.c_proj", "head.proj", "head.mlp.fc2", "head.pool.proj")
 
 
-def _find_projections(visual: Any, text: Any, where: str) -> tuple[Projections | str, list[str]]:
-    """Find the projections of both towers.
+def _find_projections(module: Any, last_maps: Mapping[str, str]) -> tuple[Projections | str, str]:
+    """Copy the projections of both towers.
 
     Returns:
         The projections, or a sentence that says which tower has none; and the towers whose
-        projection has a bias.
+        projection has a bias, or "none".
+    """
+    maps = {tower: read_last_map(module, name) for tower, name in last_maps.items()}
+    biased = [tower for tower, (_, bias) in maps.items() if bias is not None and bool(bias.any())]
+    without = [tower for tower in ("image", "text") if tower not in maps]
+    if without:
+        towers = f"{' and '.join(without)} {'towers end' if len(without) > 1 else 'tower ends'}"
+        return f"the {towers} without a projection", " ".join(biased) or "none"
+    image, text = (maps[tower].rows.clone().contiguous() for tower in ("image", "text"))
+    return Projections(image=image, text=text), " ".join(biased) or "none"
+
+
+def _find_last_maps(module: Any, where: str) -> dict[str, str]:
+    """Find the place of the last linear map of each tower; a tower without one is left out.
 
     Warns:
         UserWarning: a head has several layers. Its last layer is taken, whose inputs are no longer
             the features of the tower.
     """
-    image_linear, text_linear = _find_image_linear(visual, where), _find_text_linear(text, where)
-    linears = {"image": image_linear, "text": text_linear}
-    biased = [
-        tower
-        for tower, linear in linears.items()
-        if linear and linear[1] is not None and bool(linear[1].any())
-    ]
-    if image_linear and text_linear:
-        image, text_rows = (
-            linear[0].detach().clone().contiguous() for linear in (image_linear, text_linear)
-        )
-        return Projections(image=image, text=text_rows), biased
-    without = [tower for tower, linear in linears.items() if linear is None]
-    towers = f"{' and '.join(without)} {'towers end' if len(without) > 1 else 'tower ends'}"
-    return f"the {towers} without a projection", biased
+    has_text = hasattr(module, "text")
+    names = {
+        "image": _find_image_linear(module.visual, where),
+        "text": _find_text_linear(module.text if has_text else module, where),
+    }
+    prefixes = {"image": "visual.", "text": "text." if has_text else ""}
+    return {tower: prefixes[tower] + name for tower, name in names.items() if name}
 
 
-def _find_image_linear(visual: Any, where: str) -> _Linear | None:
+def _find_image_linear(visual: Any, where: str) -> str | None:
     if isinstance(getattr(visual, "proj", None), Tensor):  # open_clip's ViT: features @ proj
-        return visual.proj.T, None
+        return "proj"
     modules = dict(visual.named_modules())
     for name in _IMAGE_LINEARS:
         if isinstance(modules.get(name), nn.Linear):
             if name == "head.mlp.fc2":
                 _warn_of_head(where, f"visual.{name}")
-            return modules[name].weight, modules[name].bias
+            return name
     # With timm_proj "" the classifier of the trunk is the projection.
     get_classifier: Callable[[], Any] | None = getattr(modules.get("trunk"), "get_classifier", None)
     linear = get_classifier() if get_classifier and not len(visual.head) else None
-    return (linear.weight, linear.bias) if isinstance(linear, nn.Linear) else None
+    if not isinstance(linear, nn.Linear):
+        return None
+    places = [name for name, module in visual.named_modules() if module is linear]
+    return str(places[0])
 
 
-def _find_text_linear(text: Any, where: str) -> _Linear | None:
+def _find_text_linear(text: Any, where: str) -> str | None:
     # A text tower of transformers has `proj`, open_clip's own has `text_projection`.
-    projection = text.text_projection if hasattr(text, "text_projection") else text.proj
-    if isinstance(projection, Tensor):
-        return projection.T, None
+    name = "text_projection" if hasattr(text, "text_projection") else "proj"
+    projection = getattr(text, name)
     if isinstance(projection, nn.Sequential):
         _warn_of_head(where, "text.proj")
-        projection = projection[-1]
-    return (projection.weight, projection.bias) if isinstance(projection, nn.Linear) else None
+        name, projection = f"{name}.{len(projection) - 1}", projection[-1]
+    return name if isinstance(projection, nn.Linear | Tensor) else None
 
 
 def _warn_of_head(where: str, name: str) -> None:

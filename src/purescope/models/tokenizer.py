@@ -26,6 +26,8 @@ class Tokenizer:
             transformers reads it.
         lengths: counts the tokens of each sentence before it is cut.
         folder: a private folder that the tokenizer needs as long as it exists.
+        save_plain: writes a tokenizer of transformers that cleans sentences by itself, with CLIP's
+            names of the special tokens; None if transformers has none that makes the same rows.
     """
 
     rows: Callable[[list[str]], Int64[Tensor, "n context"]]
@@ -35,6 +37,7 @@ class Tokenizer:
     save: Callable[[Path], object]
     lengths: Callable[[list[str]], list[int]]
     folder: PrivateFolder | None = None
+    save_plain: Callable[[Path], object] | None = None
 
     def are_cut(self, sentences: list[str]) -> list[bool]:
         """Tell which sentences are too long and lose their end."""

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,6 +23,7 @@ from purescope.models.tokenizer_files import (
     rebuild,
     refuse_outside_links,
 )
+from purescope.models.tokenizer_twins import require_same_vocabulary, write_plain, write_twin
 from purescope.models.transformers_config import require_transformers
 
 HF_FILES = ("*.json", "*.txt", "*.model")
@@ -31,10 +31,8 @@ HF_FILES = ("*.json", "*.txt", "*.model")
 
 _CASED = "a photo of a Persian Cat, A RED FLAG"
 _MERGES = 16_000_000  # bytes of an unpacked list of merges: five times CLIP's own
-_TWIN = "tokenizer.json"
-# open_clip's SimpleTokenizer splits text into these words. It cleans the text before as HFTokenizer
-# does.
-_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+# Options of SimpleTokenizer that leave sentences and tokens as those of CLIP are.
+_PLAIN_OPTIONS = {"clean": "lower", "reduction_mask": "", "additional_special_tokens": None}
 
 
 def simple_tokenizer(
@@ -74,7 +72,7 @@ def simple_tokenizer(
         ) from error
 
     if twin is not None:
-        _require_same_vocabulary(tokenizer, twin)
+        require_same_vocabulary(tokenizer, twin)
 
     def save(target: Path) -> None:
         if merges is not None:
@@ -83,14 +81,18 @@ def simple_tokenizer(
             if options.keys() == {"bpe_path"}:
                 write_twin(tokenizer, target)
 
+    rows = partial(tokenizer, context_length=context)
+    changes = {name: value for name, value in options.items() if name in _PLAIN_OPTIONS}
+    is_plain = changes.items() <= _PLAIN_OPTIONS.items()
     return Tokenizer(
-        partial(tokenizer, context_length=context),
+        rows,
         tokenizer.encoder,
         "CLIP BPE",
         context,
         save,
         # With a token at the start and one at the end.
         lambda sentences: [len(tokenizer.encode(sentence)) + 2 for sentence in sentences],
+        save_plain=partial(write_plain, tokenizer, context=context) if is_plain else None,
     )
 
 
@@ -260,7 +262,16 @@ def _build_in_private_folder(
         return [len(tokens) + 3 * adds_own for tokens in ids]
 
     needed = None if tokenizer.is_fast else private
-    return Tokenizer(rows, entries, type(tokenizer).__name__, context, save, lengths, needed)
+    return Tokenizer(
+        rows,
+        entries,
+        type(tokenizer).__name__,
+        context,
+        save,
+        lengths,
+        needed,
+        save_plain=save,
+    )
 
 
 def _read_entries(tokenizer: Any) -> dict[str, int]:
@@ -284,89 +295,3 @@ def _unusable(folder: Path, error: Exception) -> ModelError:
         fix="copy them from the model that this one was trained from: "
         "tokenizer.save_pretrained(FOLDER)",
     )
-
-
-def write_twin(tokenizer: Any, folder: Path) -> None:
-    """Write the files of transformers for open_clip's SimpleTokenizer.
-
-    Rows are the same up to their end; the padding after it differs.
-    """
-    start = tokenizer.decoder[tokenizer.sot_token_id]
-    end = tokenizer.decoder[tokenizer.eot_token_id]
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": start,
-        "eos_token": end,
-        "pad_token": end,
-    }
-    for name, content in ((_TWIN, _make_twin(tokenizer, start, end)), (CONFIG, config)):
-        (folder / name).write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _require_same_vocabulary(tokenizer: Any, folder: Path) -> None:
-    """Compare the twin in a folder with the tokenizer that purescope uses instead.
-
-    Raises:
-        ModelError: the twin has another vocabulary or other merges, so that open_clip would make
-            other tokens.
-    """
-    path = folder / _TWIN
-    expected = "the tokenizer of the same merges, for open_clip"
-    content = read_json(path, expected) if path.exists() else {}
-    model = content.get("model") if isinstance(content, dict) else None
-    merges = [list(pair) for pair in tokenizer.bpe_ranks]
-    if (
-        not isinstance(model, dict)
-        or model.get("vocab") != tokenizer.encoder
-        or model.get("merges") != merges
-    ):
-        raise ModelError(
-            f"{path}: {'another vocabulary than bpe_path names' if content else 'missing'}",
-            expected=expected,
-            fix="copy the whole folder again, or drop hf_tokenizer_name from text_cfg",
-        )
-
-
-def _make_twin(tokenizer: Any, start: str, end: str) -> dict[str, Any]:
-    """Make the content of a tokenizer.json: words, bytes, merges, and the tokens at both ends."""
-    encoder = tokenizer.encoder
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    words = {"type": "Split", "pattern": {"Regex": _WORDS}, "behavior": "Removed", "invert": True}
-    as_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
-    around = [{"SpecialToken": {"id": token, "type_id": 0}} for token in (start, end)]
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [
-            {"id": encoder[token], "content": token, **flags, "special": True}
-            for token in (start, end)
-        ],
-        "normalizer": None,
-        "pre_tokenizer": {
-            "type": "Sequence",
-            "pretokenizers": [words, {**as_bytes, "use_regex": False}],
-        },
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [around[0], first, around[1]],
-            "pair": [around[0], first, second, around[1]],
-            "special_tokens": {
-                token: {"id": token, "ids": [encoder[token]], "tokens": [token]}
-                for token in (start, end)
-            },
-        },
-        "decoder": None,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": "",
-            "end_of_word_suffix": "</w>",
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "vocab": encoder,
-            "merges": [list(pair) for pair in tokenizer.bpe_ranks],
-        },
-    }

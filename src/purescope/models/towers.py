@@ -38,6 +38,8 @@ class Towers:
         tokenize: turns sentences into tokens.
         configurations: the rebuilt configurations of transformers that a copy of the model needs
             beside its weights, by the names of their files.
+        last_maps: the place in the module of the last linear map of "image" and of "text", see
+            `purescope.models.last_maps`; a tower without one is left out.
     """
 
     module: nn.Module
@@ -50,6 +52,7 @@ class Towers:
     identity: Mapping[str, str]
     towers: Mapping[str, Tower]
     configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    last_maps: Mapping[str, str] = field(default_factory=dict)
 
 
 def to_model(

@@ -123,6 +123,9 @@ def _load(folder: Path) -> Towers:
             ),
         },
         configurations={CONFIG: rebuilt},
+        last_maps={"image": "model.visual_projection", "text": "model.text_projection"}
+        if is_clip
+        else {},
     )
 
 

@@ -1,0 +1,107 @@
+"""A model card has the numbers of a sweep of the same model, axes and dimensions, and no others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import purescope as ps
+from purescope.errors import InputError
+from purescope.maths.overlaps import Projections
+from purescope.models import find_towers
+from purescope.models.towers import Towers
+from purescope.reduce.orders import order_rotation
+from purescope.reduce.rotation import Rotation
+from purescope.runs import cards
+from purescope.studies.synthetic import plant
+from purescope.tables.results import Results
+from tests.checkpoints import laclip_tensors, write_laclip
+from tests.reduce.test_cutting import draw_rotation
+
+PLANTED = plant(1.0, neurons=24, images=60, classes=3, signal=0.5)
+
+
+@pytest.fixture(scope="module")
+def towers(tmp_path_factory: pytest.TempPathFactory) -> Towers:
+    path = tmp_path_factory.mktemp("model") / "m.pt"
+    return find_towers(str(write_laclip(path, laclip_tensors(depth=1))))[0]
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    table = ps.sweep(
+        PLANTED.features,
+        PLANTED.projections,
+        keep=[4],
+        draws=1,
+        resamples=50,
+        strategies=("svd", "high_purity"),
+        renormalise=True,
+    )
+    return Results(Path("results"), {"results": table})
+
+
+def manifest(towers: Towers, **changes: Any) -> Mapping[str, Any]:
+    model = {"label": "planted", "weights": towers.identity["weights"]}
+    return {"models": [model], "settings": {"renormalise": True}, **changes}
+
+
+def from_weights(axes: str = "svd", *, seed: int = 0) -> Rotation:
+    rotation = draw_rotation(24)
+    recipe = {"axes": axes, "fitted_on": "weights", "seed": str(seed)}
+    return Rotation(rotation.image, rotation.text, rotation.spectrum, recipe)
+
+
+def test_rows_of_the_axes_and_their_share_of_the_whole(
+    towers: Towers, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vars(results)["manifest"] = manifest(towers)
+    monkeypatch.setattr(cards, "open_results", lambda _: results)
+    table = results.table("results")
+    eye = Projections(PLANTED.projections.image, PLANTED.projections.text)
+    purest = order_rotation(
+        range(24), 24, eye, recipe={"order": "high_purity", "fitted_on": "weights"}
+    )
+    for strategy, rotation in (("svd", from_weights()), ("high_purity", purest)):
+        numbers = cards.read_numbers(Path("results"), towers, rotation.keep(4))
+        rows = table[(table.strategy == strategy) & (table.k == 4)]
+        assert [number.metric for number in numbers] == rows.metric.tolist()
+        assert [number.value for number in numbers] == rows.value.tolist()
+        assert [number.low for number in numbers] == rows.low.tolist()
+        (accuracy,) = (number for number in numbers if number.metric == "accuracy")
+        whole = table[(table.strategy == "full") & (table.metric == "accuracy")].value.item()
+        assert accuracy.share == pytest.approx(accuracy.value / whole)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "changes", "message"),
+    [
+        (from_weights().keep(5), {}, "no numbers of svd with 5 dimensions"),
+        (from_weights("cross").keep(4), {}, "no numbers of cross with 4 dimensions"),
+        (draw_rotation(24).keep(4), {}, "no numbers of these axes with 4 dimensions"),
+        (from_weights().keep(4), {"models": []}, "no numbers of this model"),
+        (from_weights().keep(4), {"settings": {}}, "a sweep without --renormalise"),
+    ],
+)
+def test_numbers_of_something_else_are_refused(
+    rotation: Rotation,
+    changes: dict[str, Any],
+    message: str,
+    towers: Towers,
+    results: Results,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vars(results)["manifest"] = manifest(towers, **changes)
+    monkeypatch.setattr(cards, "open_results", lambda _: results)
+    with pytest.raises(InputError, match=message):
+        cards.read_numbers(Path("results"), towers, rotation)
+
+
+def test_the_command_that_measures_what_is_kept() -> None:
+    drawn = from_weights("random_rotation", seed=7).keep(4)
+    assert cards.suggest_sweep("my model", drawn) == (
+        "purescope sweep 'my model' --data DATASET --strategies random_rotation --keep 4 "
+        "--renormalise --seed 7 --out results"
+    )
+    assert cards.suggest_sweep("m", draw_rotation(24)) == ""

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float16, Float32
@@ -36,6 +36,28 @@ _READERS = {
     (2, 0): ("<I", np.lib.format.read_array_header_2_0),
 }
 _COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the methods that NumPy writes
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A stream of bytes that is read from its beginning."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a ``.npy`` declares, and how many bytes it has itself."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+    length: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of the array in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -77,6 +99,7 @@ class Npz:
                 if packed.setdefault(name, info) is not info:
                     raise ValueError(f"two arrays are called {name!r}")
             self.names = list(packed)
+            self._packed = packed
             self.members = {
                 name: _member(self._zip, name, packed[name]) for name in wanted if name in packed
             }
@@ -90,6 +113,22 @@ class Npz:
     def __exit__(self, *_: object) -> None:
         self._zip.close()
         self._stream.close()
+
+    def declare(self, name: str) -> Member:
+        """Return what an array declares, also of one that is not among the wanted.
+
+        Raises:
+            ValueError: it is no array of NumPy, or one that could run code.
+        """
+        return _member(self._zip, name, self._packed[name])
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a member as the bytes of its file, header included."""
+        return self._zip.open(self._packed[name])
+
+    def info(self, name: str) -> zipfile.ZipInfo:
+        """Return the entry of a member in the zip."""
+        return self._packed[name]
 
     def require_room(self, needed: int) -> None:
         """Refuse an npz that declares more than its file can contain, or than fits in memory.
@@ -152,36 +191,58 @@ def _member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Membe
             f"the array {name} is compressed as {kind}, which np.savez_compressed does not use"
         )
     with archive.open(info) as stream:
-        start = stream.read(8)
-        if len(start) < 8 or not start.startswith(b"\x93NUMPY"):
-            raise ValueError(f"{name} is not a NumPy array")
-        version = start[6], start[7]
-        if version not in _READERS:
-            raise ValueError(
-                f"the array {name} has version {version[0]}.{version[1]}, for fields with names"
-            )
-        form, read = _READERS[version]
-        length = stream.read(struct.calcsize(form))
-        declared = struct.unpack(form, length)[0]
-        if declared > _HEADER:
-            raise ValueError(f"the header of the array {name} has {declared:,} bytes")
-        header = stream.read(declared)
-    try:
-        shape, _, dtype = read(io.BytesIO(length + header))
-    except Exception as error:  # NumPy parses it as a Python literal, which can fail in many ways
-        reason = str(error).strip() or type(error).__name__
-        raise ValueError(f"the header of the array {name}: {reason}") from error
-    if dtype.hasobject:
+        header = read_header(stream, f"the array {name}")
+    member = Member(info, header.dtype, header.shape)
+    content = info.file_size - header.length
+    if member.bytes != content:
         raise ValueError(
-            f"the array {name} holds Python objects, which can run code and are never opened"
-        )
-    member = Member(info, dtype, shape)
-    content = info.file_size - len(start) - len(length) - len(header)
-    if dtype.itemsize == 0 or any(size < 0 for size in shape) or member.bytes != content:
-        raise ValueError(
-            f"the array {name} declares {list(shape)} of {dtype}, and has {content:,} bytes"
+            f"the array {name} declares {list(header.shape)} of {header.dtype}, and has "
+            f"{content:,} bytes"
         )
     return member
+
+
+def read_header(stream: Readable, name: str) -> Header:
+    """Read the header of a ``.npy`` from the beginning of a stream, which is then at its numbers.
+
+    Args:
+        stream: the file, or a member of an npz.
+        name: what it is called in an error, such as "the array text".
+
+    Raises:
+        ValueError: it is no header, declares no possible array, or one of Python objects.
+
+    Examples:
+        >>> file = io.BytesIO()
+        >>> np.save(file, np.zeros((3, 2), np.float16))
+        >>> header = read_header(io.BytesIO(file.getvalue()), "mine.npy")
+        >>> header.shape, header.dtype, header.length + header.bytes == len(file.getvalue())
+        ((3, 2), dtype('float16'), True)
+    """
+    start = stream.read(8)
+    if len(start) < 8 or not start.startswith(b"\x93NUMPY"):
+        raise ValueError(f"{name.removeprefix('the array ')} is not a NumPy array")
+    version = start[6], start[7]
+    if version not in _READERS:
+        raise ValueError(f"{name} has version {version[0]}.{version[1]}, for fields with names")
+    form, read = _READERS[version]
+    length = stream.read(struct.calcsize(form))
+    if len(length) < struct.calcsize(form):
+        raise ValueError(f"the header of {name} is incomplete")
+    declared = struct.unpack(form, length)[0]
+    if declared > _HEADER:
+        raise ValueError(f"the header of {name} has {declared:,} bytes")
+    text = stream.read(declared)
+    try:
+        shape, fortran_order, dtype = read(io.BytesIO(length + text))
+    except Exception as error:  # NumPy parses it as a Python literal, which can fail in many ways
+        reason = str(error).strip() or type(error).__name__
+        raise ValueError(f"the header of {name}: {reason}") from error
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects, which can run code and are never opened")
+    if dtype.itemsize == 0 or any(size < 0 for size in shape):
+        raise ValueError(f"{name} declares {list(shape)} of {dtype}")
+    return Header(shape, fortran_order, dtype, len(start) + len(length) + len(text))
 
 
 TOWERS = ("image", "text")

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float16, Float32
@@ -122,7 +122,7 @@ class Npz:
         """
         return _member(self._zip, name, self._packed[name])
 
-    def open(self, name: str) -> IO[bytes]:
+    def open(self, name: str) -> Any:
         """Open a member as the bytes of its file, header included."""
         return self._zip.open(self._packed[name])
 

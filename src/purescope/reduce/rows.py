@@ -15,8 +15,8 @@ import numpy as np
 from purescope.errors import InputError
 from purescope.parallel import in_order
 
-BLOCK = 1 << 21
-"""Numbers in a block of rows: 8 MB of float32, of which a few are in memory at a time."""
+BLOCK = 1 << 20
+"""Numbers in a block of rows: 4 MB of float32, and a block for each core is in memory."""
 
 _LEAST, _MOST = 1e-30, 1e30  # squared lengths that float32 holds with all its digits
 _HALF = 2.0**-14  # the least number that float16 holds with all its digits
@@ -37,7 +37,7 @@ def block_rows(neurons: int) -> int:
 
     Examples:
         >>> block_rows(512), block_rows(1 << 30)
-        (4096, 1)
+        (2048, 1)
     """
     return max(1, BLOCK // max(1, neurons))
 
@@ -193,7 +193,8 @@ def to_float32(block: np.ndarray) -> np.ndarray:
         [1.5]
     """
     if block.dtype == np.uint16:
-        return np.left_shift(block, 16, dtype=np.uint32).view(np.float32)
+        widened: np.ndarray = np.left_shift(block, 16, dtype=np.uint32)
+        return widened.view(np.float32)
     if block.dtype != np.float16 or not block.dtype.isnative:
         return block.astype(np.float32, copy=False)
     if (block.view(np.uint16) & 0x7FFF).max(initial=0) >= 0x7C00:  # NaN or infinite
@@ -203,7 +204,7 @@ def to_float32(block: np.ndarray) -> np.ndarray:
     bits = block.view(np.int16).astype(np.int32)
     bits <<= 13
     bits &= np.int32(-0x7000_2000)  # 0x8fffe000: without the copies of the sign
-    rows = bits.view(np.float32)
+    rows: np.ndarray = bits.view(np.float32)
     rows *= np.float32(2.0**112)
     return rows
 

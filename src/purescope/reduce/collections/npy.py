@@ -123,7 +123,7 @@ def write_blocks(
         target, {"descr": descr, "fortran_order": False, "shape": shape}
     )
     for rows in job.rows(blocks, header.dtype, counts, names):
-        target.write(memoryview(rows).cast("B") if rows.size else b"")
+        target.write(rows.data.cast("B") if rows.size else b"")
 
 
 def read_block(stream: Stream, block: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def read_block(stream: Stream, block: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the stream ends before.
     """
-    view = memoryview(block.reshape(-1).view(np.uint8))
+    view = block.reshape(-1).view(np.uint8).data
     while view:
         count = stream.readinto(view)
         if not count:

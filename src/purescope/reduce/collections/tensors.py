@@ -85,7 +85,7 @@ def write(file: Path, target: npy.Sink, job: Job, counts: Counts) -> None:
                 continue
             names = (tensor.name, file.stem, file.parent.name)
             for rows in job.rows(_blocks(stream, tensor), _dtype(tensor), counts, names):
-                target.write(memoryview(rows).cast("B") if rows.size else b"")
+                target.write(rows.data.cast("B") if rows.size else b"")
 
 
 def _read_header(file: Path) -> tuple[list[_Tensor], dict[str, str]]:

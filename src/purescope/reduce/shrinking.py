@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from purescope.errors import InputError, OutputError
 from purescope.files.reading import open_regular
@@ -22,6 +22,7 @@ from purescope.reduce import records
 from purescope.reduce.axes import read_axes
 from purescope.reduce.collections.formats import reading, write_shorter, write_shorter_stream
 from purescope.reduce.collections.job import Job
+from purescope.reduce.collections.npy import Sink, Stream
 from purescope.reduce.planning import (
     Task,
     check_places,
@@ -34,8 +35,6 @@ from purescope.reduce.rows import Counts
 from purescope.specs import exists
 
 _log = logging.getLogger(__name__)
-
-_Source = str | os.PathLike[str] | BinaryIO
 
 
 @dataclass
@@ -61,8 +60,8 @@ class Shrunk:
 
 
 def shrink(
-    vectors: _Source | Sequence[str | os.PathLike[str]],
-    out: _Source,
+    vectors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Stream,
+    out: str | os.PathLike[str] | Sink,
     *,
     by: str | os.PathLike[str],
     keep: int,
@@ -287,7 +286,8 @@ def _shrink_stream(vectors: Any, out: Any, job: Job, done: Shrunk, overwrite: bo
 def _write_out(out: Any, write: Callable[[Any], None]) -> None:
     try:
         write(out)
-        out.flush()
+        if hasattr(out, "flush"):
+            out.flush()
     except OSError as error:
         raise OutputError(
             f"cannot write standard output: {error.strerror or error}",

@@ -112,20 +112,22 @@ def write_shorter_stream(source: Any, target: Any, job: Job, counts: Counts) -> 
         OSError: `target` cannot be written.
     """
     with _telling_apart(target) as sink, reading("standard input"):
-        stream = io.BufferedReader(source, 1 << 16) if isinstance(source, io.RawIOBase) else source
+        stream = source if hasattr(source, "peek") else io.BufferedReader(source)
         start = stream.peek(8)[:8]
+        whole = npy.Checksummed(stream)
         if start.startswith(b"\x93NUMPY"):
-            whole = npy.Checksummed(stream)
             npy.write_stream(whole, sink, job, counts, ("standard input",))
-            counts.crc32, counts.bytes = whole.crc32, whole.bytes
         elif start.startswith(b"\xff\xff\xff\xff"):
-            tables.write_stream(stream, sink, job, counts)
+            tables.write_stream(whole, sink, job, counts)
         else:
             raise InputError(
                 f"standard input begins with {start!r}" if start else "standard input is empty",
                 expected="an array as numpy.save writes it, or an Arrow IPC stream",
                 fix="give other formats as files",
             )
+        counts.crc32, counts.bytes = whole.crc32, whole.bytes
+        if stream is not source:
+            stream.detach()  # else it would close the source
 
 
 class _Sink(io.RawIOBase):

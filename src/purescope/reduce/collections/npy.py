@@ -1,5 +1,6 @@
 """NumPy's ``.npy``: read from end to end in blocks, from a file or a pipe; never unpickled."""
 
+import io
 import os
 import shutil
 import tempfile
@@ -159,25 +160,22 @@ def _by_columns(stream: Any, header: Header) -> Iterator[np.ndarray]:
         yield block.T
 
 
-class Checksummed:
-    """A stream that is read from end to end, and its CRC-32 so far."""
+class Checksummed(io.RawIOBase):
+    """A stream that is read from end to end: its CRC-32 and size so far, and its last bytes."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.crc32 = self.bytes = 0
+        self.tail = b""
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Read bytes."""
-        content = self._stream.read(size)
-        self._count(content)
-        return content
+    def readable(self) -> bool:
+        return True
 
     def readinto(self, view: Any, /) -> int:
         """Read bytes into memory, and return how many."""
         count = self._stream.readinto(view)
-        self._count(view[:count])
-        return count
-
-    def _count(self, content: bytes | memoryview) -> None:
+        content = memoryview(view)[:count]
         self.crc32 = zlib.crc32(content, self.crc32)
-        self.bytes += len(content)
+        self.bytes += count
+        self.tail = (self.tail + bytes(content[-8:]))[-8:]
+        return count

@@ -18,6 +18,7 @@ import numpy as np
 from purescope.errors import InputError, listed
 from purescope.files.reading import SMALL, open_whole, unpacked_bytes
 from purescope.reduce.collections.job import Job
+from purescope.reduce.collections.npy import Checksummed
 from purescope.reduce.rows import Counts, block_rows
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _MOST_PER_BYTE = 1000  # bytes of content for each byte of Parquet
 _ROW_GROUP = 64_000_000  # bytes of a row group that is written, and held in memory until then
 _FILE, _STREAM = b"ARROW1", b"\xff\xff\xff\xff"  # the first bytes of Arrow's two formats
+_END = b"\xff\xff\xff\xff\0\0\0\0"  # the last bytes of a stream
 
 
 def find_vectors(file: Path, job: Job) -> list[str]:
@@ -83,9 +85,17 @@ def write_arrow(file: Path, target: Any, job: Job, counts: Counts) -> None:
         reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
         names = (file.stem, file.parent.name)
         _write_batches(_batches(reader), reader.schema, is_file, target, job, counts, names, forget)
+        if not is_file:
+            _check_end(content[max(0, source.tell() - len(_END)) : source.tell()])
 
 
-def write_stream(source: Any, target: Any, job: Job, counts: Counts) -> None:
+def _check_end(last: bytes) -> None:
+    """Refuse a stream that was cut off between two batches, which Arrow takes for its end."""
+    if last != _END:
+        raise ValueError("the stream has no mark of its end: it was cut off, or not closed")
+
+
+def write_stream(source: Checksummed, target: Any, job: Job, counts: Counts) -> None:
     """Write an Arrow stream with shorter vectors, a batch at a time.
 
     Raises:
@@ -96,6 +106,7 @@ def write_stream(source: Any, target: Any, job: Job, counts: Counts) -> None:
 
     reader = pa.ipc.open_stream(source)
     _write_batches(iter(reader), reader.schema, False, target, job, counts, (), lambda: None)
+    _check_end(source.tail)
 
 
 def read_schema(file: Path) -> "pa.Schema":

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST_PER_BYTE = 1000  # bytes of content for each byte of Parquet
-_ROW_GROUP = 64_000_000  # bytes of a row group that is written, and held in memory until then
+_ROW_GROUP = 8_000_000  # bytes of a row group that is written, and held in memory until then
 _FILE, _STREAM = b"ARROW1", b"\xff\xff\xff\xff"  # the first bytes of Arrow's two formats
 _END = b"\xff\xff\xff\xff\0\0\0\0"  # the last bytes of a stream
 
@@ -58,8 +58,11 @@ def write_parquet(file: Path, target: Any, job: Job, counts: Counts) -> None:
         batches = source.iter_batches(batch_size=step)
         waiting, size = list["pa.RecordBatch"](), 0
         shorter = _replace(batches, schema, name, job, counts, (name, file.stem, file.parent.name))
-        new_schema = next(shorter)
-        with pyarrow.parquet.ParquetWriter(target, new_schema, write_page_checksum=True) as writer:
+        # Numbers of vectors hardly repeat: looking for repetitions would take longer than all else.
+        repeated = [column.name for column in schema if not pyarrow.types.is_nested(column.type)]
+        with pyarrow.parquet.ParquetWriter(
+            target, next(shorter), use_dictionary=repeated, write_page_checksum=True
+        ) as writer:
             for batch in shorter:
                 waiting.append(batch)
                 size += batch.nbytes

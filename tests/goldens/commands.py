@@ -55,6 +55,12 @@ COMMANDS: dict[str, list[str]] = {
     "report": ["report two"],
     "plot": ["plot alone --style paper --venue cvpr --format pdf --out paper"],
     "convert": ["convert cc3m_laclip.pt safe", "purity safe"],
+    "shrink": [
+        "shrink vectors.npy --by axes --keep 8 --out short/vectors.npy",
+        "shrink vectors.npy --by axes --keep 8 --out short/vectors.npy",
+        "shrink laion items.parquet vectors.npz --by axes --keep 4 --dtype float16 --column title "
+        "--array other --no-normalise --out shrunk",
+    ],
     "models": ["models"],
     "datasets": ["datasets", "datasets --check DATA"],
     "cache": [f"cache {what} --cache features-kept" for what in ("ls", "verify", "rm --all", "ls")],
@@ -65,6 +71,9 @@ COMMANDS: dict[str, list[str]] = {
         "sweep cut.pt --data features:planted.npz --out wrong",
         "purity pickled.pt",
         "report EMPTY",
+        "shrink vectors.npy --by axes --keep 9 --out short/vectors.npy",
+        "shrink items.parquet --by axes --keep 9 --out short.parquet",
+        "shrink mine.npz --by axes --keep 9 --out short.npz",
         "sweep planted.pt --data features:planted.npz --keep 7 --draws 2 --out sweep",
     ],
 }

@@ -154,6 +154,7 @@ def _calls() -> dict[str, Callable[[], Any]]:
             data=["cifar10"],
             **_in_weights(quick),
         ).table("reproduction"),
+        "shrink": lambda: ps.shrink("vectors.npy", "public.npy", by="axes", keep=4),
         "open_results": lambda: ps.open_results("public").table("results"),
         "write_report": lambda: ps.write_report(Path("public")),
         "plot_accuracy": lambda: ps.plot_accuracy(table),

@@ -341,6 +341,21 @@ def test_names_say_the_tower(by_tower: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(short["text"], expected(LONG, TEXT), atol=1e-6)
 
 
+def test_a_named_column_is_not_asked_of_tables_without_vectors(by: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    two = table(lists("fixed")).append_column("title", lists("list"))
+    pq.write_table(two, tmp_path / "in" / "vectors.parquet")
+    pq.write_table(pa.table({"id": IDS}), tmp_path / "in" / "words.parquet")
+    np.savez(tmp_path / "in" / "ids.npz", ids=np.arange(3))
+    options: dict[str, Any] = {"column": "title", "array": "x"}
+    done = ps.shrink(tmp_path / "in", tmp_path / "out", by=by, keep=KEEP, **options)
+    assert [path.name for path in done.files] == ["vectors.parquet"]
+    assert [path.name for path in done.copied] == ["ids.npz", "words.parquet"]
+    with pytest.raises(InputError, match=r"words[.]parquet holds no vectors"):
+        file = tmp_path / "in" / "words.parquet"
+        ps.shrink(file, tmp_path / "w.parquet", by=by, keep=KEEP, **options)
+
+
 def test_a_tower_that_no_name_says_is_asked_for(by_tower: Path, tmp_path: Path) -> None:
     file, short = tmp_path / "mine.npy", tmp_path / "b.npy"
     np.save(file, LONG)

@@ -111,12 +111,11 @@ class Job:
                 fix="use the rotation of the model that made them",
             )
 
-    def choose(self, widths: dict[str, int], others: Iterable[str], file: str) -> list[str]:
+    def choose(self, widths: dict[str, int], file: str) -> list[str]:
         """Choose the arrays to shrink in a file that holds several.
 
         Args:
             widths: the width of each matrix of floating-point numbers.
-            others: names of everything else.
             file: name of the file in an error.
 
         Returns:
@@ -125,14 +124,12 @@ class Job:
         Raises:
             InputError: no matrix has the width of the rotation, or the named array is none.
         """
-        if self.array is not None:
+        if self.array is not None and widths:
             if self.array not in widths:
                 raise InputError(
                     f"{file}: no matrix of floating-point numbers is called {self.array!r}",
-                    expected=f"one of {listed(widths)}"
-                    if widths
-                    else f"a matrix; it holds {listed(others)}",
-                    fix="name another with --array",
+                    expected=f"one of {listed(widths)}",
+                    fix="name another with --array (array=)",
                 )
             self.check_width(widths[self.array], f"{file}, {self.array},")
             return [self.array]

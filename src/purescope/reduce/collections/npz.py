@@ -19,8 +19,7 @@ def find_vectors(file: Path, job: Job) -> list[str]:
         OSError, ValueError, zipfile.BadZipFile: it cannot be read.
     """
     with Npz(file, ()) as content:
-        widths = _widths(content)
-        return job.choose(widths, set(content.names) - set(widths), str(file))
+        return job.choose(_widths(content), str(file))
 
 
 def write(file: Path, target: Any, job: Job, counts: Counts) -> None:

@@ -255,12 +255,12 @@ def _find(schema: "pa.Schema", job: Job, file: str) -> list[str]:
     if repeated:
         raise ValueError(f"two columns are called {repeated[0]!r}")
     names = [field.name for field in schema if _is_vector(field.type)]
-    if job.column is not None:
+    if job.column is not None and names:
         if job.column not in names:
             raise InputError(
                 f"{file}: no column of vectors is called {job.column!r}",
-                expected=f"one of {listed(names)}" if names else "a column of lists of numbers",
-                fix=f"its columns are {listed(schema.names)}",
+                expected=f"one of {listed(names)}",
+                fix="name another with --column (column=)",
             )
         names = [job.column]
     if len(names) > 1:

@@ -43,7 +43,7 @@ def find_vectors(file: Path, job: Job) -> list[str]:
     """
     tensors, _ = _read_header(file)
     widths = {tensor.name: tensor.shape[1] for tensor in tensors if tensor.is_matrix}
-    return job.choose(widths, [tensor.name for tensor in tensors], str(file))
+    return job.choose(widths, str(file))
 
 
 def write(file: Path, target: npy.Sink, job: Job, counts: Counts) -> None:

@@ -58,7 +58,7 @@ COMMANDS: dict[str, list[str]] = {
     "shrink": [
         "shrink vectors.npy --by axes --keep 8 --out short/vectors.npy",
         "shrink vectors.npy --by axes --keep 8 --out short/vectors.npy",
-        "shrink laion items.parquet vectors.npz --by axes --keep 4 --dtype float16 --column title "
+        "shrink laion items.parquet vectors.npz --by axes --keep 4 --dtype float32 --column title "
         "--array other --no-normalise --out shrunk",
     ],
     "models": ["models"],

@@ -33,6 +33,9 @@ _PASSING = {
     "hashes",
     "seconds",
     "last_use",
+    "modified_ns",
+    "changed_ns",
+    "crc32",
     "bytes",
 }
 

@@ -117,12 +117,16 @@ def _summary(done: "Shrunk", out: object, keep: int) -> str:
     files = f" in {len(done.files):,} files" if len(done.files) > 1 else ""
     parts = [f"{out}: {done.rows:,} rows of {keep:,} dimensions{files}"]
     if done.bytes_before:
-        parts.append(f"{done.bytes_before / 1e6:,.1f} MB became {done.bytes_after / 1e6:,.1f} MB")
+        parts.append(f"{_size(done.bytes_before)} became {_size(done.bytes_after)}")
     if done.kept:
         parts.append(f"{done.kept:,} of the files were finished already")
     if done.copied:
         parts.append(f"{len(done.copied):,} other files were copied")
     return "; ".join(parts)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} KB"
 
 
 def _use_one_thread_for_each_product() -> None:

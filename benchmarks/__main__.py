@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks import encoding, importance, plain, retrieval, statistics
+from benchmarks import encoding, importance, plain, retrieval, shrinking, statistics
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.silhouette import silhouette_by_k
 
@@ -197,6 +197,7 @@ def main() -> None:
             f"Peak memory beyond the features at N = {images:,}: {beyond.stdout.strip()} MB"
         )
     statistics.report(screen)
+    shrinking.report(screen)
     importance.report(screen, quick=options.quick)
     retrieval.report(screen, quick=options.quick)
     encoding.report(screen, quick=options.quick)

@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import open_clip
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import torchvision
 from open_clip import factory
 from PIL import Image
 
+from purescope.reduce.rotation import Rotation, write_rotation
 from purescope.studies.synthetic import plant
 from tests.checkpoints import (
     laclip_tensors,
@@ -70,7 +73,15 @@ def sandbox(folder: Path) -> Iterator[None]:
         patch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
         (folder / "ViT-B-16.json").write_text(json.dumps(_TINY))
         open_clip.add_model_config(folder / "ViT-B-16.json")
-        for make in (_checkpoints, _folders_of_models, _images, _other_data, _planted, _broken):
+        for make in (
+            _checkpoints,
+            _folders_of_models,
+            _images,
+            _other_data,
+            _planted,
+            _vectors,
+            _broken,
+        ):
             make(folder)
         yield
 
@@ -198,6 +209,29 @@ def _planted(folder: Path) -> None:
     np.savez(
         folder / "planted.npz", image=features.image, text=features.text, labels=features.labels
     )
+
+
+def _vectors(folder: Path) -> None:
+    """A rotation of 512 dimensions, and collections of such vectors."""
+    rng = np.random.default_rng(2)
+    axes = torch.from_numpy(np.linalg.qr(rng.normal(size=(512, 512)))[0].astype(np.float32))
+    recipe = {"axes": "svd", "neurons": "512", "kept": "512"}
+    rotation = Rotation(axes, axes, torch.full((512,), 1 / 512), recipe)
+    write_rotation(rotation, folder / "axes" / "rotation.safetensors")
+    rows = rng.normal(size=(60, 512)).astype(np.float32)
+    np.save(folder / "vectors.npy", rows)
+    np.savez(folder / "vectors.npz", image=rows, other=rows, ids=np.arange(60))
+    for part in ("img_emb", "text_emb"):
+        for first in range(2):
+            file = folder / "laion" / part / f"{part}_{first}.npy"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, rows[first::2].astype(np.float16))
+    (folder / "laion" / "metadata").mkdir()
+    table = pa.table({"id": np.arange(60), "caption": [f"caption {i}" for i in range(60)]})
+    pq.write_table(table.slice(0, 30), folder / "laion" / "metadata" / "metadata_0.parquet")
+    for name in ("image", "title"):
+        table = table.append_column(name, pa.array(list(rows)))
+    pq.write_table(table, folder / "items.parquet")
 
 
 class _Runs:

@@ -32,6 +32,7 @@ from .plots.neurons import plot_cosines as plot_cosines
 from .plots.neurons import plot_importance as plot_importance
 from .plots.neurons import plot_overlap as plot_overlap
 from .reduce.rotation import Rotation as Rotation
+from .reduce.shrinking import shrink as shrink
 from .report.writing import write_report as write_report
 from .runs.doors import run_compare as run_compare
 from .runs.doors import run_evidence as run_evidence

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-import torch
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -36,6 +34,8 @@ def on_each_core(work: Callable[[Item], Result], items: Iterable[Item]) -> Itera
         >>> list(on_each_core(lambda item: 2 * item, [1, 2, 3]))
         [2, 4, 6]
     """
+    import torch  # not above: work on arrays of NumPy goes through `in_order`
+
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, "core", initializer=torch.set_num_threads, initargs=(1,))
     try:

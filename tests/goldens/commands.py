@@ -64,6 +64,12 @@ COMMANDS: dict[str, list[str]] = {
         "export my_open_clip --keep 6 --order high_purity --to open_clip --out forms",
         "export my_siglip --keep 6 --out wrong",
     ],
+    "shrink": [
+        "shrink vectors.npy --by axes --keep 8 --out short/vectors.npy",
+        "shrink vectors.npy --by axes --keep 8 --out short/vectors.npy",
+        "shrink laion items.parquet vectors.npz --by axes --keep 4 --dtype float32 --column title "
+        "--array other --no-normalise --out shrunk",
+    ],
     "models": ["models"],
     "datasets": ["datasets", "datasets --check DATA"],
     "cache": [f"cache {what} --cache features-kept" for what in ("ls", "verify", "rm --all", "ls")],
@@ -74,6 +80,9 @@ COMMANDS: dict[str, list[str]] = {
         "sweep cut.pt --data features:planted.npz --out wrong",
         "purity pickled.pt",
         "report EMPTY",
+        "shrink vectors.npy --by axes --keep 9 --out short/vectors.npy",
+        "shrink items.parquet --by axes --keep 9 --out short.parquet",
+        "shrink mine.npz --by axes --keep 9 --out short.npz",
         "sweep planted.pt --data features:planted.npz --keep 7 --draws 2 --out sweep",
     ],
 }

@@ -33,6 +33,9 @@ _PASSING = {
     "hashes",
     "seconds",
     "last_use",
+    "modified_ns",
+    "changed_ns",
+    "crc32",
     "bytes",
 }
 
@@ -41,7 +44,9 @@ def table(frame: pd.DataFrame) -> Iterator[str]:
     """A line for the size, and one for each column."""
     yield f"{len(frame)} rows"
     for name in frame.columns:
-        yield f"  {name}: {values(frame[name].to_numpy())}"
+        column = frame[name].to_numpy()
+        lists = len(column) and all(isinstance(one, np.ndarray) for one in column)
+        yield f"  {name}: {values(np.stack(column) if lists else column)}"
 
 
 def values(found: np.ndarray[Any, Any]) -> str:

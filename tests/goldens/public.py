@@ -176,6 +176,7 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "export": lambda: sorted(
             ps.export("cc3m_laclip.pt", keep=6, order="first_k", out="public-smaller")
         ),
+        "shrink": lambda: ps.shrink("vectors.npy", "public.npy", by="axes", keep=4),
         "open_results": lambda: ps.open_results("public").table("results"),
         "write_report": lambda: ps.write_report(Path("public")),
         "plot_accuracy": lambda: ps.plot_accuracy(table),

@@ -79,6 +79,17 @@ class _File(_Path):
         return path
 
 
+class _Output(_Path):
+    """A file or a folder to write, or ``-`` for standard output."""
+
+    def _read(self, value: str) -> Path:
+        if value == "-":
+            return Path(value)
+        path = to_folder(value)
+        _check_parents(path)
+        return path
+
+
 def _check_parents(path: Path) -> None:
     """Raise an error for an output folder that would lie in a file."""
     for parent in path.parents:
@@ -93,6 +104,7 @@ def _check_parents(path: Path) -> None:
 FOLDER = _Folder()
 RESULTS = _Folder(results=True)
 FILE = _File()
+OUTPUT = _Output()
 
 
 MODEL_PREFIXES = ("bundled", "open_clip", "hf", "local-dir")

@@ -22,6 +22,7 @@ from purescope.cli.neurons import importance, purity
 from purescope.cli.output import Streams, print_error, print_line
 from purescope.cli.rebasing import rebase
 from purescope.cli.showing import plot, report
+from purescope.cli.shrinking import shrink
 from purescope.cli.sweeps import demo, reproduce, sweep
 from purescope.errors import Advice, PurescopeError, near_miss
 
@@ -54,6 +55,7 @@ for command in (
     datasets,
     cache,
     convert,
+    shrink,
 ):
     cli.add_command(command)
 

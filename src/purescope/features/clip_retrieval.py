@@ -25,7 +25,7 @@ from purescope.datasets.webdataset import by_number
 from purescope.errors import InputError, listed
 from purescope.features.captions import CaptionFeatures
 from purescope.features.features import are_unit_rows, check_finite, unit_rows
-from purescope.files.npz import read_npy_header
+from purescope.files.npz import read_header
 from purescope.files.reading import open_whole, require_room
 from purescope.specs import is_folder, short_name
 
@@ -119,7 +119,7 @@ def _map(path: Path) -> _Shard:
     """Map an array of floating-point rows into memory, without copying it."""
     try:
         with open_whole(path) as stream:
-            header = read_npy_header(stream, path.name, os.fstat(stream.fileno()).st_size)
+            header = read_header(stream, path.name, size=os.fstat(stream.fileno()).st_size)
             if header.dtype.kind != "f" or not header.dtype.isnative or header.dtype.itemsize > 8:
                 raise ValueError(f"it holds {header.dtype}")
             if len(header.shape) != 2 or 0 in header.shape:
@@ -129,9 +129,9 @@ def _map(path: Path) -> _Shard:
                 stream,
                 header.dtype,
                 mode="c",
-                offset=header.offset,
+                offset=header.length,
                 shape=header.shape,
-                order="F" if header.is_fortran else "C",
+                order="F" if header.fortran_order else "C",
             )
     except (OSError, ValueError) as error:
         raise InputError(

@@ -38,6 +38,28 @@ _READERS = {
 _COMPRESSION = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the methods that NumPy writes
 
 
+@runtime_checkable
+class Readable(Protocol):
+    """A stream of bytes that is read from its beginning."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a ``.npy`` declares, and how many bytes it has itself."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+    length: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of the array in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
 @dataclass(frozen=True)
 class Member:
     """The declaration of an array in an npz."""
@@ -77,6 +99,7 @@ class Npz:
                 if packed.setdefault(name, info) is not info:
                     raise ValueError(f"two arrays are called {name!r}")
             self.names = list(packed)
+            self._packed = packed
             self.members = {
                 name: _member(self._zip, name, packed[name]) for name in wanted if name in packed
             }
@@ -90,6 +113,22 @@ class Npz:
     def __exit__(self, *_: object) -> None:
         self._zip.close()
         self._stream.close()
+
+    def declare(self, name: str) -> Member:
+        """Return what an array declares, also of one that is not among the wanted.
+
+        Raises:
+            ValueError: it is no array of NumPy, or one that could run code.
+        """
+        return _member(self._zip, name, self._packed[name])
+
+    def open(self, name: str) -> Any:
+        """Open a member as the bytes of its file, header included."""
+        return self._zip.open(self._packed[name])
+
+    def info(self, name: str) -> zipfile.ZipInfo:
+        """Return the entry of a member in the zip."""
+        return self._packed[name]
 
     def require_room(self, needed: int) -> None:
         """Refuse an npz that declares more than its file can contain, or than fits in memory.
@@ -152,44 +191,28 @@ def _member(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Membe
             f"the array {name} is compressed as {kind}, which np.savez_compressed does not use"
         )
     with archive.open(info) as stream:
-        header = read_npy_header(stream, f"the array {name}", info.file_size)
+        header = read_header(stream, f"the array {name}", size=info.file_size)
     return Member(info, header.dtype, header.shape)
 
 
-@runtime_checkable
-class Readable(Protocol):
-    """A file that is read from its beginning, also one in a zip."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-@dataclass(frozen=True)
-class NpyHeader:
-    """The header of a ``.npy``: type and shape, and where the numbers begin.
+def read_header(stream: Readable, name: str, *, size: int | None = None) -> Header:
+    """Read the header of a ``.npy`` from the beginning of a stream, which is then at its numbers.
 
     Args:
-        dtype: type of a number.
-        shape: shape of the array.
-        is_fortran: whether columns are stored one after the other.
-        offset: bytes before the numbers.
-    """
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    is_fortran: bool
-    offset: int
-
-
-def read_npy_header(stream: Readable, name: str, size: int) -> NpyHeader:
-    """Read the header of a ``.npy``, and compare it with the size of the file.
-
-    Args:
-        stream: the file, at its beginning.
-        name: a name for it in errors.
-        size: bytes of the whole file.
+        stream: the file, or a member of an npz.
+        name: what it is called in an error, such as "the array text".
+        size: bytes of the whole file, if they are known.
 
     Raises:
-        ValueError: it is no array of numbers or texts, or it declares another size.
+        ValueError: it is no header, declares no possible array, one of Python objects, or one of
+            another size.
+
+    Examples:
+        >>> file = io.BytesIO()
+        >>> np.save(file, np.zeros((3, 2), np.float16))
+        >>> header = read_header(io.BytesIO(file.getvalue()), "mine.npy")
+        >>> header.shape, header.dtype, header.length + header.bytes == len(file.getvalue())
+        ((3, 2), dtype('float16'), True)
     """
     start = stream.read(8)
     if len(start) < 8 or not start.startswith(b"\x93NUMPY"):
@@ -199,23 +222,26 @@ def read_npy_header(stream: Readable, name: str, size: int) -> NpyHeader:
         raise ValueError(f"{name} has version {version[0]}.{version[1]}, for fields with names")
     form, read = _READERS[version]
     length = stream.read(struct.calcsize(form))
+    if len(length) < struct.calcsize(form):
+        raise ValueError(f"the header of {name} is incomplete")
     declared = struct.unpack(form, length)[0]
     if declared > _HEADER:
         raise ValueError(f"the header of {name} has {declared:,} bytes")
-    header = stream.read(declared)
+    text = stream.read(declared)
     try:
-        shape, is_fortran, dtype = read(io.BytesIO(length + header))
+        shape, fortran_order, dtype = read(io.BytesIO(length + text))
     except Exception as error:  # NumPy parses it as a Python literal, which can fail in many ways
         reason = str(error).strip() or type(error).__name__
         raise ValueError(f"the header of {name}: {reason}") from error
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, which can run code and are never opened")
-    offset = len(start) + len(length) + len(header)
-    content = size - offset
-    declared_bytes = math.prod(shape) * dtype.itemsize
-    if dtype.itemsize == 0 or any(side < 0 for side in shape) or declared_bytes != content:
-        raise ValueError(f"{name} declares {list(shape)} of {dtype}, and has {content:,} bytes")
-    return NpyHeader(dtype, shape, is_fortran, offset)
+    found = Header(shape, fortran_order, dtype, len(start) + len(length) + len(text))
+    content = None if size is None else size - found.length
+    is_possible = dtype.itemsize > 0 and all(side >= 0 for side in shape)
+    if not is_possible or (content is not None and content != found.bytes):
+        has = "" if content is None else f", and has {content:,} bytes"
+        raise ValueError(f"{name} declares {list(shape)} of {dtype}{has}")
+    return found
 
 
 TOWERS = ("image", "text")

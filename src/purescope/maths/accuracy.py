@@ -286,7 +286,7 @@ def best_other_by_k(
     *,
     renormalise: bool = False,
     dropped: Float[Tensor, "#sample neuron"] | None = None,
-) -> Int64[Tensor, "order k sample"]:
+) -> Int32[Tensor, "order k sample"]:
     """Return the class that each sample is most similar to, besides its own, with the first k
     neurons.
 
@@ -304,12 +304,12 @@ def best_other_by_k(
     Examples:
         >>> image, text = torch.tensor([[0.6, 0.8, 0.0]]), torch.eye(3)
         >>> best_other_by_k(image, text, torch.tensor([1]), torch.arange(3), ks=[3])
-        tensor([[[0]]])
+        tensor([[[0]]], dtype=torch.int32)
     """
     orders, ks = cells.check(image, text, labels, orders, ks)
     if len(text) < 2:
         raise InputError("text features of one class", expected="at least two classes")
-    others = torch.empty(len(orders), len(ks), len(image), dtype=torch.int64)
+    others = torch.empty(len(orders), len(ks), len(image), dtype=torch.int32)
     labels = labels.long()
     for chunk, block, logits in logits_by_k(
         image, text, orders, ks, renormalise=renormalise, dropped=dropped

@@ -7,13 +7,11 @@ axes are, of which model, and what they were fitted on. Nothing in the file is e
 """
 
 import os
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-import safetensors
 import safetensors.torch
 import torch
 from jaxtyping import Float
@@ -22,19 +20,13 @@ from torch import Tensor
 from purescope import __version__
 from purescope.errors import InputError
 from purescope.features.features import unit_rows
-from purescope.files.reading import POINTER, check_safetensors, is_pointer
 from purescope.files.writing import write_bytes
 from purescope.maths.bases import is_basis, make_basis
 from purescope.maths.overlaps import side_by_side
 from purescope.maths.scores import StrategyInput
-from purescope.specs import exists, to_path
-
-FILE = "rotation.safetensors"
-
-_ORTHONORMAL = 1e-4  # largest error of a product of two axes in a file
-_MOST = 1 << 14  # neurons
-_ARRAYS = ("image", "text", "spectrum")
-_UNREADABLE = (OSError, ValueError, RuntimeError, struct.error, safetensors.SafetensorError)
+from purescope.reduce.axes import ARRAYS, ORTHONORMAL, read_axes
+from purescope.reduce.axes import FILE as FILE
+from purescope.specs import to_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +175,7 @@ def write_rotation(rotation: Rotation, path: str | os.PathLike[str]) -> Path:
         'svd'
     """
     file = to_path(path)
-    arrays = {name: getattr(rotation, name).contiguous() for name in _ARRAYS}
+    arrays = {name: getattr(rotation, name).contiguous() for name in ARRAYS}
     if arrays["image"].data_ptr() == arrays["text"].data_ptr():
         arrays["text"] = arrays["text"].clone()  # the format stores no tensor twice
     write_bytes(safetensors.torch.save(arrays, {**rotation.recipe, "purescope": __version__}), file)
@@ -199,47 +191,9 @@ def read_rotation(path: str | os.PathLike[str]) -> Rotation:
     Raises:
         InputError: it is missing or damaged, or is no rotation.
     """
-    file = to_path(path)
-    if file.is_dir():
-        file = file / FILE
-    if not exists(file):
-        raise InputError(
-            f"there is no file {file}",
-            expected=f"the {FILE} that `purescope rebase` or `purescope export` wrote",
-        )
-    try:
-        if is_pointer(file):
-            raise InputError(POINTER, fix="git lfs pull")
-        check_safetensors(file)
-        arrays, recipe = _read(file)
-        return Rotation(**arrays, recipe=recipe)
-    except InputError as error:
-        raise InputError(f"{file}: {error.came}", expected=error.expected, fix=error.fix) from error
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{file} cannot be read: {getattr(error, 'strerror', None) or error}",
-            expected=f"a complete {FILE}",
-            fix="write it again with `purescope rebase`",
-        ) from error
-
-
-def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the arrays and the recipe of a file, whose sizes are checked before they are read."""
-    with safetensors.safe_open(file, framework="pt") as content:
-        missing = [name for name in _ARRAYS if name not in content.keys()]  # noqa: SIM118
-        if missing:
-            raise InputError(
-                f"no tensor {' or '.join(missing)}",
-                expected="image and text [neuron, axis] and spectrum [axis]",
-            )
-        shapes = {name: list(content.get_slice(name).get_shape()) for name in _ARRAYS}
-        if max((size for shape in shapes.values() for size in shape), default=0) > _MOST:
-            raise InputError(
-                f"tensors of the shapes {', '.join(map(str, shapes.values()))}",
-                expected=f"at most {_MOST:,} neurons",
-            )
-        arrays = {name: content.get_tensor(name) for name in _ARRAYS}
-        return arrays, dict(content.metadata() or {})
+    axes = read_axes(path)
+    image, text, spectrum = (torch.from_numpy(getattr(axes, name)) for name in ARRAYS)
+    return Rotation(image, text, spectrum, axes.recipe)
 
 
 def _check_axes(axes: Tensor, tower: str) -> None:
@@ -249,7 +203,7 @@ def _check_axes(axes: Tensor, tower: str) -> None:
             expected="torch.float32 axes [neuron, axis], at most one for each neuron",
         )
     error = (axes.T @ axes - torch.eye(axes.shape[1])).abs().max()
-    if not float(error) <= _ORTHONORMAL:  # also for NaN
+    if not float(error) <= ORTHONORMAL:  # also for NaN
         raise InputError(
             f"{tower} holds axes whose products are wrong by {float(error):.2g}",
             expected="axes of length 1, orthogonal to each other",

@@ -230,7 +230,7 @@ class Bench:
 
     def best_others(
         self, order: Int64[Tensor, " neuron"], ks: list[int]
-    ) -> Int64[Tensor, "k image"]:
+    ) -> Int32[Tensor, "k image"]:
         """Return the class, other than the true one, with the largest logit of each image."""
         return best_other_by_k(*self._arrays, order, ks, **self._ablation)[0]
 

@@ -16,7 +16,7 @@ from PIL import Image
 import purescope.cli as package
 from purescope.cli import main, output, terminal
 from purescope.cli.output import print_line, print_warnings, to_line
-from purescope.cli.paths import FILE, FOLDER, RESULTS
+from purescope.cli.paths import FILE, FOLDER, OUTPUT, RESULTS
 from purescope.cli.run import cli
 from purescope.plots.folder import Drawn
 from tests.words import few_words
@@ -250,7 +250,7 @@ def test_every_path_is_read_in_the_same_way() -> None:
                 "templates",
                 "check",
             ):
-                assert option.type in (FILE, FOLDER, RESULTS), option.name
+                assert option.type in (FILE, FOLDER, OUTPUT, RESULTS), option.name
                 taken.append(option.name)
     assert len(taken) > 20
 

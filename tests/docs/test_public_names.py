@@ -18,7 +18,7 @@ USERS = [page for page in PAGES if page.parent.name != "api"] + NOTEBOOKS + SCRI
 EXEMPT = "from purescope.studies.training.lightning import TrackerCallback"
 
 _IMPORT = re.compile(r"\bfrom purescope import \(?([\w, ]+)|\bimport purescope as (\w+)")
-_NAME = re.compile(r"\b(?:ps|purescope)\.(\w+)\b(?!\*)")
+_NAME = re.compile(r"(?<!\.)\b(?:ps|purescope)\.(\w+)\b(?!\*)")
 _KNOWN = {*ps.__all__, "__all__", "__file__", "__version__"}
 
 

@@ -45,7 +45,9 @@ def table(frame: pd.DataFrame) -> Iterator[str]:
     yield f"{len(frame)} rows"
     for name in frame.columns:
         column = frame[name].to_numpy()
-        lists = len(column) and all(isinstance(one, np.ndarray) for one in column)
+        lists = len(column) and all(
+            isinstance(one, np.ndarray) and one.dtype.kind == "f" for one in column
+        )
         yield f"  {name}: {values(np.stack(column) if lists else column)}"
 
 

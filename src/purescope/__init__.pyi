@@ -31,6 +31,7 @@ from .plots.experiment import plot_published as plot_published
 from .plots.neurons import plot_cosines as plot_cosines
 from .plots.neurons import plot_importance as plot_importance
 from .plots.neurons import plot_overlap as plot_overlap
+from .reduce.choosing import choose as choose
 from .reduce.rotation import Rotation as Rotation
 from .reduce.shrinking import shrink as shrink
 from .report.writing import write_report as write_report

@@ -15,6 +15,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from purescope import __version__
 from purescope.cli.catalogue import cache, convert, datasets, models
+from purescope.cli.choosing import choose
 from purescope.cli.evidence import compare, evidence
 from purescope.cli.exporting import export
 from purescope.cli.layers import layers, track
@@ -47,6 +48,7 @@ for command in (
     layers,
     track,
     rebase,
+    choose,
     export,
     reproduce,
     report,

@@ -35,6 +35,7 @@ from purescope.studies.judging import mean_points, standings_table, verdicts_of
 from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait, thumbnail_table
 from purescope.studies.nulls import ROTATIONS, attribution_table, is_cheap
 from purescope.studies.sanity import doubts
+from purescope.studies.shares import share_table
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.tables.files import (
     PAIRS,
@@ -57,6 +58,7 @@ from purescope.tables.schemas import (
     THUMBNAILS,
     VERDICTS,
 )
+from purescope.tables.shares import SHARES
 from purescope.tables.verdicts import verdict_table
 
 Tables: TypeAlias = dict[str, pd.DataFrame]  # by the name of the schema
@@ -82,7 +84,7 @@ class Measurement:
     notes: Sequence[str] = ()
 
 
-SWEPT = (RESULTS, COMPARISONS, CURVES, CURVE_POINTS, ATTRIBUTIONS, *PORTRAIT)
+SWEPT = (RESULTS, COMPARISONS, CURVES, CURVE_POINTS, ATTRIBUTIONS, SHARES, *PORTRAIT)
 """The tables of a pair that every run measures."""
 
 
@@ -175,6 +177,7 @@ def measure_pair(opened: Opened, place: int, study: Study) -> Measurement:
             "curves": curve_table(measured),
             "curve_points": curve_points(results),
             "attributions": _attributions(measured, study.rotations),
+            "shares": share_table(measured),
             **portrait(measured),
         }
         tables |= study.pair_tables(measured, tables)

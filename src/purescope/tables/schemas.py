@@ -30,6 +30,7 @@ from purescope.tables.columns import (
     K,
 )
 from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
+from purescope.tables.shares import SHARES
 
 _STRATEGY = RESULT_COLUMNS["strategy"]
 _NEURONS = RESULT_COLUMNS["neurons"]
@@ -379,6 +380,7 @@ RUN_TABLES = (
     STANDINGS,
     ATTRIBUTIONS,
     VERDICTS,
+    SHARES,
     NULLS,
     VARIANTS,
     IMPORTANCE,

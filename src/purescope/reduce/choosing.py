@@ -1,0 +1,262 @@
+"""Choose how many neurons or axes to keep: the fewest that keep a share of the metric.
+
+The share is known with its interval on each half of the images, see `purescope.tables.shares`. The
+choice is made on one half and judged on the other, so that the best of many is not judged by the
+images that made it the best.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from purescope.errors import InputError, near_miss
+from purescope.specs import to_path
+from purescope.tables.results import Results, open_results
+from purescope.tables.schemas import SHARES, VERDICTS
+
+METRICS = ("accuracy",)
+OVER = ("worst", "mean")
+
+_UNCOUNTED = ("at chance", "below chance")
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share that is kept, with the ends of its 95 % confidence interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """A strategy, a number of dimensions, and the share that they keep."""
+
+    strategy: str
+    k: int
+    share: Share
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fewest dimensions of one model that keep a share of a metric.
+
+    Args:
+        model: label of the model.
+        spec: what the model was called in the sweep, such as a path.
+        metric: the metric of which a share is kept.
+        target: the share that the lower end of the interval reaches.
+        over: ``worst``: on each dataset; ``mean``: in the mean over the datasets.
+        neurons: number of dimensions of the whole embedding.
+        k: the fewest dimensions; None if no measured k is enough.
+        strategy: the strategy that needs the fewest; the best in judgement of those that need as
+            few.
+        chosen: the share on the half of the images that chose, on the worst dataset or in the mean.
+        judged: the same on the other half.
+        counted: names of the datasets that take part.
+        datasets: judged share on each of them, by its name; empty without k.
+        worst: name of the dataset with the smallest judged share.
+        needed: the fewest dimensions of each strategy, by its name; None if no k is enough.
+        at_k: judged share of each strategy at k, by its name.
+        over_random: how many points more than the mean of random orders, judged at k, as a fraction
+            of all images: mean over the datasets, with its interval; None without random orders.
+        closest: what comes closest to the target where no measured k is enough.
+        uncounted: datasets whose accuracy cannot be told from chance, which take no part.
+        as_deployed: whether features were scaled again over the kept neurons.
+    """
+
+    model: str
+    spec: str
+    metric: str
+    target: float
+    over: str
+    neurons: int
+    k: int | None
+    strategy: str | None
+    chosen: Share | None
+    judged: Share | None
+    counted: Sequence[str]
+    datasets: Mapping[str, Share]
+    worst: str | None
+    needed: Mapping[str, int | None]
+    at_k: Mapping[str, Share]
+    over_random: Share | None
+    closest: Point | None
+    uncounted: Sequence[str]
+    as_deployed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as plain numbers, texts, lists and dictionaries."""
+        return asdict(self)
+
+
+def choose(
+    results: Results | str | os.PathLike[str],
+    *,
+    keep_at_least: float = 0.99,
+    of: str = "accuracy",
+    over: str = "worst",
+    multiple_of: int = 1,
+) -> list[Choice]:
+    """Choose the fewest dimensions of each model that keep a share of a metric.
+
+    It is the smallest measured k at which the lower end of the 95 % confidence interval of the
+    share reaches the target, on one half of the images. Its share on the other half is the one to
+    quote.
+
+    Args:
+        results: the results of a sweep, or their folder.
+        keep_at_least: the share, above 0 and at most 1.
+        of: the metric: ``accuracy``.
+        over: ``worst``: the target is reached on every dataset; ``mean``: in the mean over them.
+        multiple_of: consider only ks that this number divides.
+
+    Raises:
+        InputError: an argument is out of range, or the results have no table of shares.
+
+    Examples:
+        >>> import purescope as ps
+        >>> from purescope.studies.synthetic import plant
+        >>> planted = plant(effect=1.0, neurons=16, images=600, classes=3)
+        >>> from purescope.studies.shares import share_table
+        >>> from purescope.studies.settings import Options
+        >>> from purescope.studies.sweeps import measure_strategies
+        >>> measured = measure_strategies(
+        ...     planted.features, planted.projections, Options(keep=[4, 8, 12], draws=2)
+        ... )
+        >>> tables = {"results": measured.table, "shares": share_table(measured)}
+        >>> (choice,) = choose(Results(to_path("out"), tables), keep_at_least=0.8)
+        >>> choice.k, choice.strategy
+        (8, 'high_purity')
+    """
+    if not 0 < keep_at_least <= 1:
+        raise InputError(
+            f"keep_at_least = {keep_at_least:g}", expected="a share above 0 and at most 1"
+        )
+    if multiple_of < 1:
+        raise InputError(f"multiple_of = {multiple_of}", expected="1 or more")
+    for option, name, known in (("of", of, METRICS), ("over", over, OVER)):
+        if name not in known:
+            raise InputError(f"unknown {option} {name!r}", **near_miss(name, known))
+    opened = results if isinstance(results, Results) else open_results(to_path(results))
+    shares = opened.rows(SHARES)
+    shares = shares[(shares.metric == of) & (shares.k % multiple_of == 0)]
+    if not len(shares):
+        multiples = f" at a multiple of {multiple_of}" if multiple_of > 1 else ""
+        raise InputError(
+            f"{opened.path} has no shares of {of}{multiples}",
+            expected="the folder of a sweep of this version of purescope",
+            fix="measure again: `purescope sweep MODEL --data DATASET --renormalise --out DIR`, "
+            "with --keep for other numbers of neurons",
+        )
+    request = _Request(keep_at_least, of, over)
+    return [
+        _choose(opened, str(model), rows, request)
+        for model, rows in shares.groupby("model", sort=False)
+    ]
+
+
+@dataclass(frozen=True)
+class _Request:
+    target: float
+    metric: str
+    over: str
+
+
+def _choose(results: Results, model: str, shares: pd.DataFrame, request: _Request) -> Choice:
+    verdicts = results.rows(VERDICTS)
+    uncounted = verdicts[(verdicts.model == model) & verdicts.outcome.isin(_UNCOUNTED)].dataset
+    counted = shares[~shares.dataset.isin(set(uncounted))]
+    own = results.table("results")
+    own = own[own.model == model]
+    points = {
+        half: _points(rows, request.over) for half, rows in counted.groupby("half", sort=False)
+    }
+    strategies = list(dict.fromkeys(counted.strategy))
+    choosing = points.get("choose", {})
+    needed = {
+        strategy: _fewest(points.get("choose", {}), strategy, request.target)
+        for strategy in strategies
+    }
+    enough = {strategy: k for strategy, k in needed.items() if k and strategy != "random"}
+    k = min(enough.values(), default=None)
+    at_k = {name: points["judge"][name, k] for name in strategies} if k else {}
+    best = max(
+        (name for name, fewest in enough.items() if fewest == k),
+        key=lambda name: at_k[name].share,
+        default=None,
+    )
+    judged = counted[
+        (counted.half == "judge") & (counted.strategy == best) & (counted.k == (k or 0))
+    ]
+    datasets = {
+        row.dataset: Share(row.share, row.low, row.high) for row in judged.itertuples(index=False)
+    }
+    return Choice(
+        model=model,
+        spec=_spec(results, model),
+        metric=request.metric,
+        target=request.target,
+        over=request.over,
+        neurons=int(shares.neurons.iloc[0]),
+        k=k,
+        strategy=best,
+        chosen=points["choose"][best, k] if best else None,
+        judged=points["judge"][best, k] if best else None,
+        counted=list(dict.fromkeys(counted.dataset)),
+        datasets=datasets,
+        worst=min(datasets, key=lambda name: datasets[name].share, default=None),
+        needed=needed,
+        at_k=at_k,
+        over_random=_over_random(judged),
+        closest=None if k else _closest(choosing),
+        uncounted=sorted(set(uncounted) - {""}),
+        as_deployed=bool(own.renormalise.all()),
+    )
+
+
+def _spec(results: Results, model: str) -> str:
+    """Return what a model was called in the sweep; its label if the manifest does not say it."""
+    models = results.manifest.get("models", [])
+    return next((str(one["spec"]) for one in models if one.get("label") == model), model)
+
+
+def _points(rows: pd.DataFrame, over: str) -> dict[tuple[str, int], Share]:
+    """Return the share of each strategy and k: on the worst dataset, or in the mean."""
+    points = {}
+    for (strategy, k), cells in rows.groupby(["strategy", "k"], sort=False):
+        if over == "worst":
+            # The worst is the dataset of the smallest share; its lower end must be the smallest.
+            worst = cells.loc[cells.share.idxmin()]
+            points[strategy, int(k)] = Share(worst.share, cells.low.min(), worst.high)
+        else:
+            points[strategy, int(k)] = _mean(cells.share, cells.low, cells.high)
+    return points
+
+
+def _mean(values: Any, low: Any, high: Any) -> Share:
+    """Return the mean of independent values, with the interval of independent errors."""
+    mean = float(values.mean())
+    below, above = (float(((values - end) ** 2).sum()) ** 0.5 / len(values) for end in (low, high))
+    return Share(mean, mean - below, mean + above)
+
+
+def _fewest(points: Mapping[tuple[str, int], Share], strategy: str, target: float) -> int | None:
+    reached = [k for (name, k), share in points.items() if name == strategy and share.low >= target]
+    return min(reached, default=None)
+
+
+def _closest(points: Mapping[tuple[str, int], Share]) -> Point | None:
+    own = [Point(name, k, share) for (name, k), share in points.items() if name != "random"]
+    return max(own, key=lambda point: (point.share.low, -point.k), default=None)
+
+
+def _over_random(judged: pd.DataFrame) -> Share | None:
+    rows = judged[judged.over_random.notna()]
+    if not len(rows):
+        return None
+    return _mean(rows.over_random, rows.over_random_low, rows.over_random_high)

@@ -1,0 +1,58 @@
+"""Shares of the accuracy on each half of the images, against a count by hand."""
+
+import pytest
+import torch
+
+from purescope.maths.cells import halves
+from purescope.maths.shares import share_interval
+from purescope.studies.settings import Options
+from purescope.studies.shares import share_table
+from purescope.studies.sweeps import Measured, measure_strategies
+from purescope.studies.synthetic import plant
+
+PLANTED = plant(effect=0.5, neurons=16, images=61, classes=3)
+
+
+def measure(draws: int) -> Measured:
+    options = Options(keep=[4, 8], strategies=("high_purity", "svd"), draws=draws, resamples=10)
+    return measure_strategies(PLANTED.features, PLANTED.projections, options)
+
+
+def test_each_half_is_counted_by_itself() -> None:
+    measured = measure(draws=3)
+    table = share_table(measured)
+    half = halves(PLANTED.features.labels)
+    assert len(table) == 2 * 3 * 2 and set(table.strategy) == {"high_purity", "svd", "random"}
+    for place, name in enumerate(("choose", "judge")):
+        inside = half == place
+        full = measured.full_right[inside]
+        rows = table[(table.half == name) & (table.strategy == "svd")]
+        for row, k in zip(rows.itertuples(), (4, 8), strict=True):
+            right = measured.right[1, measured.ks.index(k)][inside]
+            kept, both, all_right = int(right.sum()), int((right & full).sum()), int(full.sum())
+            assert (row.k, row.n, row.neurons) == (k, int(inside.sum()), 16)
+            assert row.value == pytest.approx(kept / row.n)
+            assert row.full == pytest.approx(all_right / row.n)
+            assert row.share == pytest.approx(kept / all_right)
+            low, high = share_interval(*map(torch.tensor, (kept, both, all_right)))
+            assert (row.low, row.high) == (low.item(), high.item())
+            random = measured.random_right[measured.ks.index(k)][inside]
+            differences = right.double() - random
+            assert row.over_random == pytest.approx(differences.mean().item())
+            spread = 1.96 * differences.std().item() / row.n**0.5
+            assert row.over_random_high - row.over_random == pytest.approx(spread, rel=1e-3)
+
+
+def test_random_orders_have_a_mean_share() -> None:
+    measured = measure(draws=3)
+    table = share_table(measured)
+    inside = halves(PLANTED.features.labels) == 1
+    rows = table[(table.half == "judge") & (table.strategy == "random")]
+    shares = measured.random_right[:, inside].sum(1) / measured.full_right[inside].sum()
+    assert rows.share.tolist() == pytest.approx(shares.tolist())
+    assert rows.over_random.isna().all() and (rows.low < rows.share).all()
+
+
+def test_without_random_orders_there_is_nothing_to_be_over() -> None:
+    table = share_table(measure(draws=0))
+    assert "random" not in set(table.strategy) and table.over_random.isna().all()

@@ -59,6 +59,10 @@ COMMANDS: dict[str, list[str]] = {
         "rebase planted.pt --axes cross --out rebase",
         "rebase --data features:planted.npz --fit-on 0.5 --seed 1 --out rebase-features",
     ],
+    "choose": [
+        "choose alone --keep-at-least 50% --over mean",
+        "choose alone --json",
+    ],
     "export": [
         "export planted.pt --keep 6 --rotation rebase --out export",
         "export my_open_clip --keep 6 --order high_purity --to open_clip --out forms",

@@ -172,6 +172,12 @@ def _calls() -> dict[str, Callable[[], Any]]:
             data=["cifar10"],
             **_in_weights(quick),
         ).table("reproduction"),
+        "choose": lambda: {
+            name: str(value)
+            for name, value in ps.choose("public", keep_at_least=0.5, over="mean")[0]
+            .to_json()
+            .items()
+        },
         "rebase": lambda: ps.rebase(data=[features], out="public-axes").spectrum,
         "export": lambda: sorted(
             ps.export("cc3m_laclip.pt", keep=6, order="first_k", out="public-smaller")

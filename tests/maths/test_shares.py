@@ -55,7 +55,7 @@ def test_intervals_hold_the_true_share_in_at_least_93_percent(
 def test_without_a_right_image_there_is_no_share() -> None:
     low, high = share_interval(torch.tensor([0, 5]), torch.tensor([0, 0]), torch.tensor([0, 0]))
     assert low.isnan().all() and high.isnan().all()
-    share, low, high = mean_share_interval(torch.zeros(1, 4), torch.zeros(4, dtype=torch.bool))
+    share, low, high = mean_share_interval(torch.ones(1, 4), torch.zeros(4, dtype=torch.bool))
     assert share.isnan().all() and low.isnan().all() and high.isnan().all()
 
 

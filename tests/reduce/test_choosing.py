@@ -105,7 +105,7 @@ def test_datasets_at_chance_take_no_part() -> None:
 
 
 def test_what_comes_closest_is_said_where_nothing_is_enough() -> None:
-    choice = one({"flags": ONE}, keep_at_least=1)
+    choice = one({"flags": ONE}, keep_at_least=1.0)
     assert (choice.k, choice.strategy, choice.judged) == (None, None, None)
     assert choice.closest is not None
     assert (choice.closest.strategy, choice.closest.k) == ("svd", 32)
@@ -115,7 +115,7 @@ def test_what_comes_closest_is_said_where_nothing_is_enough() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep_at_least": 0}, "keep_at_least = 0"),
+        ({"keep_at_least": 0.0}, "keep_at_least = 0"),
         ({"keep_at_least": 1.01}, "keep_at_least = 1.01"),
         ({"multiple_of": 0}, "multiple_of = 0"),
         ({"of": "acuracy"}, r"unknown of 'acuracy'(?s:.*)did you mean 'accuracy'"),

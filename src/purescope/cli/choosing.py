@@ -70,7 +70,7 @@ def choose(
     target = _parse_share(keep_at_least)
     choices = choose(folder, keep_at_least=target, of=of, over=over, multiple_of=multiple_of)
     if as_json:
-        click.echo(json.dumps([choice.to_json() for choice in choices], indent=2))
+        output.print_line(json.dumps([choice.to_json() for choice in choices]))
         return
     for choice in choices:
         _print_choice(choice)

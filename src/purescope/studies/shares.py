@@ -49,7 +49,7 @@ def _half_columns(measured: Measured, inside: Bool[Tensor, " image"], half: str)
     right, full = measured.right[:, :, inside], measured.full_right[inside]
     images, ks = len(full), measured.ks
     kept, both = right.sum(2), (right & full).sum(2)
-    low, high = share_interval(kept, both, full.sum())
+    low, high = share_interval(kept, both, full.sum().expand_as(kept))
     share = torch.where(full.sum() > 0, kept / full.sum(), torch.nan).double()
     rows = {"value": kept / images, "share": share, "low": low, "high": high}
     over = {name: torch.full_like(share, torch.nan) for name in ("", "_low", "_high")}

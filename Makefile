@@ -29,7 +29,7 @@ goldens: $(READY) ## accept the changes of the goldens and show them; a reviewer
 	$(BIN)/python -m tests.goldens --accept
 
 torture: $(READY) ## run the long robustness tests: hundreds of kills, over 20,000 damaged files, all payloads at all doors
-	PURESCOPE_TORTURE=1 $(BIN)/python -m pytest --quiet --capture=no tests/torture
+	PURESCOPE_TORTURE=1 $(BIN)/python -m pytest --quiet --capture=no tests/torture tests/reduce/forms
 
 mutants: $(READY) ## change maths, tables, cache and readers by one small error at a time (hundreds), and check that tests notice each
 	@$(BIN)/python -m mutants

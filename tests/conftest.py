@@ -36,6 +36,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["PURESCOPE_CACHE"] = tempfile.mkdtemp(prefix="purescope-tests-")
     atexit.register(shutil.rmtree, os.environ["PURESCOPE_CACHE"], ignore_errors=True)
 
+# What these folders of tests are about is files and texts, not the shapes of arrays.
+_OF_FILES = {"cli", "datasets", "docs", "files", "models", "plots", "report", "runs", "tables"}
+
 # The same examples every time, and no verdict by the clock: a shared machine is slow when it likes.
 hypothesis.settings.register_profile("purescope", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("purescope")
@@ -84,13 +87,14 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Check shapes in the quick tier, which calls every function, but not in each of a hundred
-    examples of a property, nor in whole runs: these would take twice as long, to no end.
+    """Check shapes in the quick tier where arrays are the subject, and in the examples of
+    docstrings, but not in each of a hundred examples of a property, nor in whole runs: these would
+    take twice as long, to no end.
     """
     is_slow = item.get_closest_marker("slow") is not None
-    jaxtyping.config.update(
-        "jaxtyping_disable", is_slow or is_hypothesis_test(getattr(item, "obj", None))
-    )
+    is_property = is_hypothesis_test(getattr(item, "obj", None))
+    is_of_files = not _OF_FILES.isdisjoint(item.path.relative_to(item.config.rootpath).parts[:2])
+    jaxtyping.config.update("jaxtyping_disable", is_slow or is_property or is_of_files)
 
 
 @pytest.fixture

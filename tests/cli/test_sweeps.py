@@ -52,7 +52,7 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
         for name in ("pets", "mine")
         for suffix in ("png", "svg")
     }
-    swept = ("results", "comparisons", "curves", "attributions", "verdicts", "standings")
+    swept = ("results", "comparisons", "curves", "attributions", "verdicts", "standings", "shares")
     points = ("curve_points", "mean_points")
     neurons = ("importance", "class_importance", "confusions", "examples", "orders", "words")
     names = (*swept, *points, *neurons, "neurons")

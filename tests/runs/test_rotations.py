@@ -1,5 +1,6 @@
 """A rebased model is the same model: every cosine stays, and its folder holds the rotation."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,9 @@ def test_a_rotated_model_says_how_it_was_made(model: Path, tmp_path: Path) -> No
 @pytest.mark.slow
 def test_the_bundled_model_keeps_every_answer(tmp_path: Path) -> None:
     rebase("bundled:clip", out=tmp_path / "out")
-    dataset = ps.load_dataset("bundled:flags")
+    flags = ps.load_dataset("bundled:flags")
+    images = [flags.images[place] for place in range(0, 457, 8)]
+    dataset = replace(flags, labels=flags.labels[::8], images=images, fingerprint="some of flags")
     whole, rotated = (
         ps.extract(ps.load_model(name, device="cpu"), dataset)
         for name in ("bundled:clip", str(tmp_path / "out"))

@@ -40,7 +40,11 @@ RANGES: tuple[tuple[float, float, str], ...] = (
     (0, math.inf, "standings.place"),  # 0 is the full embedding
     (-math.inf, math.inf, "results.seed layers.depth track.step examples.place"),
     (2, math.inf, "results.classes"),
-    (1, math.inf, "*.k *.rank *.place *.neurons *.width confusions.count nulls.draws results.n"),
+    (
+        1,
+        math.inf,
+        "*.k *.rank *.place *.neurons *.width confusions.count nulls.draws results.n shares.n",
+    ),
     (
         1,
         math.inf,
@@ -54,6 +58,9 @@ RANGES: tuple[tuple[float, float, str], ...] = (
         "results.binomial_* *.chance curves.area standings.area variants.high variants.low "
         "*.random track.random_*",
     ),
+    (0, 1, "shares.value shares.full"),
+    (-1, 1, "shares.over_random"),
+    (-math.inf, math.inf, "shares.over_random_*"),
     (
         0,
         1,
@@ -98,7 +105,13 @@ RANGES: tuple[tuple[float, float, str], ...] = (
 KNOWN_THROUGHOUT = {
     f"importance.{name}"
     for name in ("accuracy_drop", "low", "high", "loss_change", "margin_change", "variance")
-} | {"attributions.difference", "examples.activation", "words.score"}
+} | {
+    "attributions.difference",
+    "examples.activation",
+    "shares.full",
+    "shares.value",
+    "words.score",
+}
 
 
 def test_a_number_has_the_range_of_what_it_is() -> None:

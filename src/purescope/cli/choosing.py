@@ -103,7 +103,8 @@ def _print_choice(choice: "Choice") -> None:
         terminal.add_row(table, strategy_name(name), needed, _interval(share) if share else "")
     console.print(table)
     if choice.k and choice.strategy:
-        terminal.print_next_steps(console, {"Make it smaller": _command(choice)})
+        command = terminal.runnable(export_command(choice))
+        terminal.print_next_steps(console, {"Make it smaller": command})
 
 
 def _sentence(choice: "Choice") -> str:
@@ -163,11 +164,12 @@ def _interval(share: "Share") -> str:
     return f"{100 * share.share:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f})"
 
 
-def _command(choice: "Choice") -> str:
+def export_command(choice: "Choice") -> str:
+    """Return the command that makes the model of a choice."""
     assert choice.strategy is not None
     option = "--axes" if _is_basis(choice.strategy) else "--order"
     words = ["purescope", "export", choice.spec, "--keep", str(choice.k), option, choice.strategy]
-    return terminal.runnable(shlex.join([*words, "--to", "open_clip", "--out", "smaller"]))
+    return shlex.join([*words, "--to", "open_clip", "--out", "smaller"])
 
 
 def _is_basis(strategy: str) -> bool:

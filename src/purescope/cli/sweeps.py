@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, output, terminal
+from purescope.cli.choosing import export_command
 from purescope.cli.paths import RESULTS, check_named
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ The task is to find the class name that fits each image best. Small curves show 
 )
 def demo(out: Path) -> None:
     """Run the pruning experiment on two models and six image datasets that come with purescope."""
+    from purescope.reduce.choosing import choose
     from purescope.runs.inputs import Settings, Sources
     from purescope.runs.run import run_sweep
 
@@ -113,6 +115,9 @@ def demo(out: Path) -> None:
         "All neurons, ranked": "purescope purity bundled:laclip",
         "Your checkpoint and images": "purescope sweep MY.pt --data folder:MY_IMAGES --out results",
     }
+    enough = [choice for choice in choose(results, over="mean") if choice.k is not None]
+    if enough:
+        next_commands["A smaller model"] = export_command(enough[0])
     steps = {name: terminal.runnable(line) for name, line in next_commands.items()}
     terminal.print_files(console, out, **steps)
 

@@ -5,7 +5,7 @@ import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,10 @@ def simple_tokenizer(
         if merges is not None:
             packed = _read_merges(merges)
             options["bpe_path"] = io.BytesIO(packed)  # the checked bytes, not the file again
-        tokenizer = SimpleTokenizer(**options) if options else _make_clip_tokenizer()
+        if options.keys() <= {"bpe_path"}:
+            tokenizer = _make_plain_tokenizer(packed)
+        else:
+            tokenizer = SimpleTokenizer(**options)
     except (OSError, EOFError, ValueError, TypeError, AssertionError, RecursionError) as error:
         given = options | ({"bpe_path": str(merges)} if merges else {})
         raise ModelError(
@@ -105,12 +108,14 @@ def _read_merges(path: Path) -> bytes:
     return packed
 
 
-@cache
-def _make_clip_tokenizer() -> Any:
-    """Make CLIP's own tokenizer once: it takes as long as reading a small model."""
+@lru_cache(maxsize=8)
+def _make_plain_tokenizer(merges: bytes) -> Any:
+    """Make the tokenizer of a packed list of merges, or CLIP's own, once: it takes as long as
+    reading a small model.
+    """
     from open_clip.tokenizer import SimpleTokenizer
 
-    return SimpleTokenizer()
+    return SimpleTokenizer(bpe_path=io.BytesIO(merges)) if merges else SimpleTokenizer()
 
 
 def open_clip_hf_tokenizer(

@@ -1,6 +1,7 @@
 """Exported towers compute, in onnxruntime, what the model computes."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,11 @@ def load(folder: Path, family: str) -> Towers:
     return find_towers(str(path))[0]
 
 
-@pytest.fixture(scope="module", params=["vit", "laclip", "transformers"])
+_IS_SHORT = "PURESCOPE_TORTURE" not in os.environ
+_LONG = pytest.mark.skipif(_IS_SHORT, reason="`make torture` traces each kind of tower")
+
+
+@pytest.fixture(scope="module", params=["vit", "laclip", pytest.param("transformers", marks=_LONG)])
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Towers, Path]:
@@ -121,6 +126,7 @@ def test_the_files_hold_one_tower_each_and_nothing_of_this_machine(
 
 
 @pytest.mark.slow
+@_LONG
 @pytest.mark.parametrize("family", ["resnet"])
 def test_other_image_towers(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their text towers are those above. Weights lie beside the graph if they are many."""

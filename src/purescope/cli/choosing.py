@@ -169,7 +169,8 @@ def export_command(choice: "Choice") -> str:
     assert choice.strategy is not None
     option = "--axes" if _is_basis(choice.strategy) else "--order"
     words = ["purescope", "export", choice.spec, "--keep", str(choice.k), option, choice.strategy]
-    return shlex.join([*words, "--to", "open_clip", "--out", "smaller"])
+    data = ["--data", "DATASET"] if choice.strategy.startswith("pca") else []
+    return shlex.join([*words, *data, "--to", "open_clip", "--out", "smaller"])
 
 
 def _is_basis(strategy: str) -> bool:

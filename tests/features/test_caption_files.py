@@ -114,6 +114,7 @@ def test_files_that_are_no_files_of_captions(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"image": np.eye(2)}, tmp_path / "few.safetensors")
     for name, message in (
         ("cut.npz", "cannot be read"),
+        ("none.npz", "there is no file .*none.npz"),
         ("pointer.npz", "git-lfs pointer"),
         ("few.safetensors", "no array text or image_of"),
         ("mine.csv", r"ends in \.npz or \.safetensors"),

@@ -243,10 +243,27 @@ def test_a_pair_keeps_its_place_if_all_are_turned_or_listed_differently() -> Non
     assert torch.equal(moved.image_rank, expected.image_rank[:, :, listed])
 
 
+def test_a_smaller_model_scales_rows_again_unless_told_otherwise() -> None:
+    """Kept alone, the second image is as near as the first, which is the longer one."""
+    image = torch.tensor([[0.9, 0.0, 0.44], [0.1, 0.1, 0.99]])
+    text, own, order = torch.tensor([[1.0, 0.9, 0.0]]), torch.tensor([1]), torch.arange(3)
+    scaled = retrieval_ranks_by_k(image, text, own, order, [2])
+    as_they_are = retrieval_ranks_by_k(image, text, own, order, [2], renormalise=False)
+    assert (scaled.image_rank.item(), as_they_are.image_rank.item()) == (0, 1)
+
+
+def test_more_better_ones_than_a_byte_counts_are_ten_or_more() -> None:
+    """Of 259 equal images, 256 and more of lower index come before the own one."""
+    image, text = torch.ones(259, 3), torch.ones(2, 3)
+    ranks = retrieval_ranks_by_k(image, text, torch.tensor([256, 258]), torch.arange(3), [1, 3])
+    assert ranks.image_rank.tolist() == [[[10, 10], [10, 10]]]
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"image_of": torch.tensor([7, 9])}, r"image_of\[0\] = 7(?s:.*)2 are outside"),
         ({"image_of": torch.tensor([0, 9])}, r"image_of\[1\] = 9"),
         ({"image_of": torch.tensor([0, -1])}, r"image_of\[1\] = -1"),
         ({"image_of": torch.tensor([0])}, "for 2 captions"),

@@ -124,7 +124,7 @@ def cosine_gram(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neu
     # is no float64 copy of all of them.
     _check(projection, "projection")
     blocks = [projection[:, columns].detach() for columns in _column_blocks(projection)]
-    largest = torch.stack([block.abs().amax(dim=1) for block in blocks]).amax(dim=0)
+    largest = _largest_by_row(projection)
     scale = largest.double().masked_fill(largest == 0, 1)[:, None]
     neurons = len(projection)
     gram = torch.zeros(neurons, neurons, dtype=torch.float64, device=projection.device)
@@ -143,9 +143,7 @@ def dead_neurons(projection: Float[Tensor, "neuron width"]) -> Bool[Tensor, " ne
         >>> dead_neurons(torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
         tensor([ True, False])
     """
-    blocks = _column_blocks(projection)
-    alive = [(projection[:, columns] != 0).any(dim=1) for columns in blocks]
-    return ~torch.stack(alive).any(dim=0)
+    return _largest_by_row(projection) == 0
 
 
 def overlap(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
@@ -358,6 +356,18 @@ def unit_rows(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuro
     largest = rows.abs().amax(dim=1, keepdim=True)
     rows = rows / largest.masked_fill(largest == 0, 1)
     return torch.nn.functional.normalize(rows, dim=1)
+
+
+def _largest_by_row(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:
+    """Return the largest absolute value of each neuron, 0 without columns.
+
+    It is updated in place: small results that are kept between large ones leave holes in memory.
+    """
+    largest = torch.zeros(len(projection), dtype=projection.dtype, device=projection.device)
+    for columns in _column_blocks(projection):
+        low, high = projection[:, columns].detach().aminmax(dim=1)
+        torch.maximum(largest, torch.maximum(high, -low), out=largest)
+    return largest
 
 
 def _column_blocks(projection: Tensor) -> Iterator[slice]:

@@ -5,22 +5,27 @@ choice is made on one half and judged on the other, so that the best of many is 
 images that made it the best.
 """
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
 from purescope.errors import InputError, near_miss
 from purescope.specs import to_path
 from purescope.tables.results import Results, open_results
-from purescope.tables.schemas import SHARES, VERDICTS
+from purescope.tables.schema import each_row
+from purescope.tables.schemas import VERDICTS
+from purescope.tables.shares import SHARES
 
 METRICS = ("accuracy",)
 OVER = ("worst", "mean")
 
 _UNCOUNTED = ("at chance", "below chance")
+
+_Cell: TypeAlias = tuple[str, int]  # a strategy and a k
 
 
 @dataclass(frozen=True)
@@ -193,9 +198,7 @@ def _choose(results: Results, model: str, shares: pd.DataFrame, request: _Reques
     judged = counted[
         (counted.half == "judge") & (counted.strategy == best) & (counted.k == (k or 0))
     ]
-    datasets = {
-        row.dataset: Share(row.share, row.low, row.high) for row in judged.itertuples(index=False)
-    }
+    datasets = {row.dataset: Share(row.share, row.low, row.high) for row in each_row(judged)}
     return Choice(
         model=model,
         spec=_spec(results, model),
@@ -205,8 +208,8 @@ def _choose(results: Results, model: str, shares: pd.DataFrame, request: _Reques
         neurons=int(shares.neurons.iloc[0]),
         k=k,
         strategy=best,
-        chosen=points["choose"][best, k] if best else None,
-        judged=points["judge"][best, k] if best else None,
+        chosen=points["choose"][best, k] if best and k else None,
+        judged=points["judge"][best, k] if best and k else None,
         counted=list(dict.fromkeys(counted.dataset)),
         datasets=datasets,
         worst=min(datasets, key=lambda name: datasets[name].share, default=None),
@@ -225,32 +228,39 @@ def _spec(results: Results, model: str) -> str:
     return next((str(one["spec"]) for one in models if one.get("label") == model), model)
 
 
-def _points(rows: pd.DataFrame, over: str) -> dict[tuple[str, int], Share]:
+def _points(rows: pd.DataFrame, over: str) -> dict[_Cell, Share]:
     """Return the share of each strategy and k: on the worst dataset, or in the mean."""
-    points = {}
-    for (strategy, k), cells in rows.groupby(["strategy", "k"], sort=False):
-        if over == "worst":
-            # The worst is the dataset of the smallest share; its lower end must be the smallest.
-            worst = cells.loc[cells.share.idxmin()]
-            points[strategy, int(k)] = Share(worst.share, cells.low.min(), worst.high)
-        else:
-            points[strategy, int(k)] = _mean(cells.share, cells.low, cells.high)
-    return points
+    cells: dict[_Cell, list[Share]] = {}
+    for row in each_row(rows):
+        # Without a right image nothing is known, and nothing is certain.
+        low = 0.0 if math.isnan(row.low) else float(row.low)
+        share = Share(float(row.share), low, float(row.high))
+        cells.setdefault((str(row.strategy), int(row.k)), []).append(share)
+    join = _worst if over == "worst" else _mean
+    return {cell: join(shares) for cell, shares in cells.items()}
 
 
-def _mean(values: Any, low: Any, high: Any) -> Share:
+def _worst(shares: Sequence[Share]) -> Share:
+    """Return the smallest share, with the smallest lower end: each has to be high enough."""
+    smallest = min(shares, key=lambda share: share.share)
+    return Share(smallest.share, min(share.low for share in shares), smallest.high)
+
+
+def _mean(shares: Sequence[Share]) -> Share:
     """Return the mean of independent values, with the interval of independent errors."""
-    mean = float(values.mean())
-    below, above = (float(((values - end) ** 2).sum()) ** 0.5 / len(values) for end in (low, high))
+    count = len(shares)
+    mean = sum(share.share for share in shares) / count
+    below = math.hypot(*(share.share - share.low for share in shares)) / count
+    above = math.hypot(*(share.high - share.share for share in shares)) / count
     return Share(mean, mean - below, mean + above)
 
 
-def _fewest(points: Mapping[tuple[str, int], Share], strategy: str, target: float) -> int | None:
+def _fewest(points: Mapping[_Cell, Share], strategy: str, target: float) -> int | None:
     reached = [k for (name, k), share in points.items() if name == strategy and share.low >= target]
     return min(reached, default=None)
 
 
-def _closest(points: Mapping[tuple[str, int], Share]) -> Point | None:
+def _closest(points: Mapping[_Cell, Share]) -> Point | None:
     own = [Point(name, k, share) for (name, k), share in points.items() if name != "random"]
     return max(own, key=lambda point: (point.share.low, -point.k), default=None)
 
@@ -259,4 +269,9 @@ def _over_random(judged: pd.DataFrame) -> Share | None:
     rows = judged[judged.over_random.notna()]
     if not len(rows):
         return None
-    return _mean(rows.over_random, rows.over_random_low, rows.over_random_high)
+    return _mean(
+        [
+            Share(float(row.over_random), float(row.over_random_low), float(row.over_random_high))
+            for row in each_row(rows)
+        ]
+    )

@@ -5,6 +5,7 @@ made once. The sweep, confusions, importance, null models, variants and training
 """
 
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from purescope.maths.silhouette import (
     silhouette_samples_by_k,
 )
 from purescope.maths.strategies import STRATEGIES
-from purescope.parallel import on_each_core
+from purescope.parallel import Item, Result, on_each_core
 from purescope.studies.settings import Options
 from purescope.tables.columns import METRICS
 
@@ -256,7 +257,7 @@ class Bench:
             return values, right.sum(0, dtype=torch.int32), None if first else right[0].clone()
 
         values, first_right = [], torch.empty(0)
-        batches = on_each_core(evaluate, range(0, len(orders), length))
+        batches = self.for_each(evaluate, range(0, len(orders), length))
         for batch_values, batch_count, right_of_first in batches:
             values.append(batch_values)
             right_count += batch_count
@@ -270,6 +271,14 @@ class Bench:
             for place, order in enumerate(medians)
         ]
         return RandomResults(all_values, right_count, torch.stack(median_right), first_right)
+
+    def for_each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Evaluate some orders at a time: one on each core, or one after the other on all cores.
+
+        Many images keep all cores busy with one order, and two orders take twice the memory.
+        """
+        is_large = 2 * len(self.ks) * len(self.features.image) > _BATCH_CELLS
+        return map(work, items) if is_large else on_each_core(work, items)
 
     def _right_and_top5(
         self, orders: Int64[Tensor, "order neuron"]

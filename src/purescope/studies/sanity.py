@@ -24,7 +24,6 @@ from purescope.maths.cells import ABLATIONS, halves, mean_over_k
 from purescope.maths.measures import MEASURES
 from purescope.maths.scores import TOWERS
 from purescope.maths.significance import against_chance, percentile_of, permutation_p
-from purescope.parallel import on_each_core
 from purescope.studies.bench import Bench
 from purescope.studies.settings import PURITY
 from purescope.studies.sweeps import Measured
@@ -83,7 +82,7 @@ def confusion_table(measured: Measured) -> pd.DataFrame:
             tables.append(pd.DataFrame(columns))
         return stack_tables(tables)
 
-    table = stack_tables([*on_each_core(count, _answers(measured))])
+    table = stack_tables([*bench.for_each(count, _answers(measured))])
     return check_table(table.assign(model=features.model, dataset=features.dataset), CONFUSIONS)
 
 

@@ -35,7 +35,7 @@ def share_table(measured: Measured) -> pd.DataFrame:
         if int((half == 0).sum()) and int((half == 1).sum())
     ]
     names = [name for name in SHARES.columns if name not in ("model", "dataset")]
-    columns = {
+    columns: dict[str, Any] = {
         name: np.concatenate([block[name] for block in blocks]) if blocks else [] for name in names
     }
     table = pd.DataFrame(columns).assign(

@@ -352,11 +352,14 @@ def own_folders() -> frozenset[str]:
 
 def _imported_folders() -> frozenset[str]:
     """Return the folders of imported packages: their modules may be imported from anywhere."""
-    packages = [
-        module
-        for name, module in list(sys.modules.items())
-        if "." not in name and name not in _DYNAMIC
-    ]
+    return _folders_of(frozenset(sys.modules.copy()))
+
+
+# Cached: there are thousands of modules, the same ones from model to model.
+@functools.lru_cache(maxsize=4)
+def _folders_of(modules: frozenset[str]) -> frozenset[str]:
+    names = [name for name in modules if "." not in name and name not in _DYNAMIC]
+    packages = [sys.modules.get(name) for name in names]
     paths = (path for package in packages for path in list(getattr(package, "__path__", [])))
     return _cached_spellings(frozenset(path for path in paths if isinstance(path, str)))
 
@@ -384,7 +387,7 @@ def _all_spellings(folders: Iterable[str]) -> frozenset[str]:
     return frozenset(spelling for folder in folders if folder for spelling in _spellings(folder))
 
 
-# Cached: there are hundreds of packages, the same ones from model to model.
+# Cached as well: hundreds of modules are packages, and most imports add none.
 _cached_spellings = functools.lru_cache(maxsize=4)(_all_spellings)
 
 

@@ -193,10 +193,10 @@ def available_memory() -> int:
     if sys.platform != "win32":
         import resource
 
-        memory = psutil.Process().memory_info()
-        for kind, used in ((resource.RLIMIT_AS, memory.vms), (resource.RLIMIT_DATA, memory.rss)):
+        for kind, memory in ((resource.RLIMIT_AS, "vms"), (resource.RLIMIT_DATA, "rss")):
             soft, _ = resource.getrlimit(kind)
-            limits += [soft - used] if soft != resource.RLIM_INFINITY else []
+            if soft != resource.RLIM_INFINITY:
+                limits.append(soft - getattr(psutil.Process().memory_info(), memory))
     return max(0, min(limits))
 
 

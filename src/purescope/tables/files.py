@@ -7,10 +7,11 @@ table that is read, every value is checked.
 import functools
 import io
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from purescope.files.writing import AGAIN, atomic_path, write_bytes
 from purescope.specs import exists
 from purescope.tables.schema import STRINGS, Schema, stack_tables
 from purescope.tables.schemas import RESULTS
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _CELL = 64  # bytes of a cell in memory
 _PER_BYTE = 500  # that a byte of a file may stand for: equal values take almost no space
@@ -64,7 +68,7 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
         if dtype == "float64" or (dtype != "string" and name not in other):
             continue
         values, before = columns[name], given[name]
-        lost = (values.isna() if dtype == "string" else values != before).to_numpy(dtype=bool)
+        lost = values.array.isna() if dtype == "string" else (values != before).to_numpy(dtype=bool)
         if lost.any():
             raise InputError(
                 f"{before[lost].iloc[0]!r} in the column {name} of a table of {schema.name}",
@@ -75,8 +79,8 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
         arrays = {name: values.array for name, values in columns.items()}
         typed = pd.DataFrame(arrays, index=typed.index, copy=False)
     _check_values(typed, columns, schema)
-    repeated = typed.duplicated(list(schema.key)).to_numpy()
-    if repeated.any():
+    if not _has_unique_rows([columns[name] for name in schema.key]):
+        repeated = typed.duplicated(list(schema.key)).to_numpy()
         row = typed[repeated].iloc[0][list(schema.key)]
         first = ", ".join(f"{column} {value}" for column, value in row.items())
         raise InputError(
@@ -84,6 +88,14 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
             expected=f"one row for each {', '.join(schema.key[:-1])} and {schema.key[-1]}",
         )
     return typed
+
+
+def _has_unique_rows(columns: "list[pd.Series[Any]]") -> bool:
+    """Tell whether no row of these columns occurs twice; on small tables pandas takes much
+    longer.
+    """
+    rows = [column.tolist() for column in columns]
+    return len(set(zip(*rows, strict=True))) == len(rows[0])
 
 
 @functools.cache
@@ -253,29 +265,36 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
     try:
         with open_whole(path) as file:
-            footer = pyarrow.parquet.read_metadata(file)
-            stored = os.fstat(file.fileno()).st_size
+            # Not by pandas, which takes twice the time for a small table.
+            parquet = pyarrow.parquet.ParquetFile(file, page_checksum_verification=True)
+            footer, stored = parquet.metadata, os.fstat(file.fileno()).st_size
             _check_size(
                 path,
                 max(footer.num_rows * footer.num_columns * _CELL, unpacked_bytes(footer)),
                 stored,
             )
-            _check_size(path, _text_bytes(file), stored)
-            # Not by its path: pandas would take a folder called "~" for the home folder.
-            return pd.read_parquet(file, page_checksum_verification=True)
+            _check_size(path, _text_bytes(file, parquet.schema_arrow), stored)
+            return _to_pandas(parquet.read())
     except PurescopeError:
         raise
     except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
         raise _unreadable(path, error) from error
 
 
-def _text_bytes(file: BinaryIO) -> int:
+def _to_pandas(table: "pyarrow.Table") -> pd.DataFrame:
+    with warnings.catch_warnings():  # as in pandas, of what versions of pyarrow call
+        warnings.filterwarnings("ignore", "make_block is deprecated")
+        converted: pd.DataFrame = table.to_pandas()
+    return converted
+
+
+def _text_bytes(file: BinaryIO, schema: "pyarrow.Schema") -> int:
     """Return the bytes of texts and pictures in memory, where equal cells do not share them."""
     import pyarrow.parquet
     from pyarrow import types
 
     texts = []
-    for field in pyarrow.parquet.read_schema(file):
+    for field in schema:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         numbers = (
             kind.value_type if types.is_list(kind) else kind

@@ -58,9 +58,10 @@ class Column:
         """Tell which values are not allowed; `values` have the type of the column."""
         wrong: Flags = np.zeros(len(values), dtype=bool)
         if self.choices:
-            wrong = ~values.isin(self.choices).to_numpy(dtype=bool)
+            allowed = frozenset(self.choices)  # faster than pandas on small tables, as below
+            wrong = np.array([value not in allowed for value in values.tolist()], dtype=bool)
         elif self.dtype in ("float64", "int64"):
-            numbers = values.to_numpy()  # faster than pandas on the many small tables of a run
+            numbers = values.to_numpy()
             wrong = (numbers < self.low - _ROUNDING) | (numbers > self.high + _ROUNDING)
             if self.dtype == "float64":
                 endless = np.isinf(numbers)

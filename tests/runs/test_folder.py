@@ -411,7 +411,7 @@ def test_a_changed_table_is_said(out: Path) -> None:
 
 
 def test_many_rows_in_few_bytes_are_refused(tmp_path: Path, out: Path) -> None:
-    rows = 30_000_000
+    rows = 3_000_000
     codes = np.zeros(rows, np.int8)
     table = pd.DataFrame(
         {name: pd.Categorical.from_codes(codes, ["a"]) for name in ("model", "dataset", "word")}

@@ -228,7 +228,7 @@ def test_what_a_stopped_run_finished_can_be_looked_at(
     pd.testing.assert_frame_equal(pd.DataFrame(results.table("results")), half, check_exact=True)
     assert results.models == ["One", "Two"] and not results.verdicts
     assert write_report(tmp_path).is_file()
-    assert draw_folder(tmp_path, tmp_path / "drawn").written
+    assert draw_folder(tmp_path, tmp_path / "drawn", ["svg"]).written
 
 
 @pytest.mark.parametrize("how", ["cut", "of another run", "of another pair", "no entry", "text"])

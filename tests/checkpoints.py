@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -124,7 +125,8 @@ def write_open_clip(
 
     build = open_clip.CustomTextCLIP if model_config.get("custom_text") else open_clip.CLIP
     build = open_clip.CoCa if "multimodal_cfg" in model_config else build
-    model = build(**{key: value for key, value in model_config.items() if key != "custom_text"})
+    with _undrawn():
+        model = build(**{key: value for key, value in model_config.items() if key != "custom_text"})
     generator = torch.Generator().manual_seed(seed)
     tensors = {
         name: tensor if tensor.dtype == torch.int64 else _draw(tensor.shape, generator).to(dtype)
@@ -159,7 +161,8 @@ def openai_model(*, vision: Mapping[str, Any] | None = None, seed: int = 0) -> A
             "layers": 1,
         },
     }
-    model = open_clip.CLIP(**config)
+    with _undrawn():
+        model = open_clip.CLIP(**config)
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point():
@@ -200,6 +203,12 @@ def write_torchscript(
         program = torch.jit.trace_module(model, inputs, check_trace=False)
         program.half().save(str(path))
     return path
+
+
+def _undrawn() -> Any:
+    """Modules are built without drawing their weights, all of which are drawn again."""
+    names = ("normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_")
+    return patch.multiple(torch.nn.init, **dict.fromkeys(names, lambda tensor, *_, **__: tensor))
 
 
 def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:

@@ -54,6 +54,6 @@ class Tokenizer:
     @property
     def identity(self) -> str:
         """Return the kind, the sizes and a hash of the vocabulary."""
-        entries = "\n".join(sorted(self.entries, key=lambda entry: self.entries[entry]))
+        entries = "\n".join(sorted(self.entries, key=self.entries.__getitem__))
         digest = hashlib.sha256(entries.encode()).hexdigest()[:12]
         return f"{self.kind}, {len(self.entries)} entries ({digest}), context {self.context}"

@@ -221,6 +221,9 @@ _FILLS: set[Callable[..., Any]] = {
     nn.init.xavier_uniform_,
     nn.init.xavier_normal_,
 }
+# The steps of a truncated normal distribution that follow: on the meta device a tensor has no
+# values, and torch takes longer for each of these than for building a layer.
+_CHANGES: set[Callable[..., Any]] = {Tensor.mul_, Tensor.add_, Tensor.clamp_}
 
 
 class Unfilled(TorchFunctionMode):
@@ -246,6 +249,6 @@ class Unfilled(TorchFunctionMode):
     ) -> Any:
         """Return the tensor of an initialisation as it is, and run any other function."""
         kwargs = kwargs or {}
-        if func in _FILLS:
+        if func in _FILLS or (func in _CHANGES and args[0].is_meta):
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)

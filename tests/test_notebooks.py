@@ -19,10 +19,25 @@ pytestmark = [
 ]
 
 
-# What a run draws and asks beside its tables, others test: no notebook shows any of it.
+# What a run draws and asks beside its tables, and each number of a table, others test: no notebook
+# prints any of it. The functions keep what they need, for each notebook begins without names.
 LIGHTLY = """
-import functools, purescope
-purescope.run_sweep = functools.partial(purescope.run_sweep, figures=False, report=False, rotations=2)
+def lighten():
+    import dataclasses
+    import purescope
+    from purescope.datasets import prompts
+    few, sweep, run_sweep = prompts.vocabulary("paper").names[:20], purescope.sweep, purescope.run_sweep
+    prompts._imagenet_names = lambda: few
+
+    def run_lightly(models, datasets, out, *, settings):
+        light = {"settings": dataclasses.replace(settings, draws=40, resamples=100), "rotations": 2}
+        return run_sweep(models, datasets, out, figures=False, report=False, **light)
+
+    def sweep_lightly(*given, draws, **options):
+        return sweep(*given, draws=10, resamples=100, **options)
+
+    purescope.sweep, purescope.run_sweep = sweep_lightly, run_lightly
+lighten()
 """
 
 

@@ -32,6 +32,8 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
             2,
             "--resamples",
             100,
+            "--rotations",
+            2,
             "--out",
             out,
         )

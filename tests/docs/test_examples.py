@@ -26,6 +26,7 @@ _QUICK = {
     "--rotations": ["2"],
     "--no-figures": [],
     "--no-report": [],
+    "--format": ["svg"],
 }
 
 

@@ -1,11 +1,18 @@
 """The Python examples of every page, as doctests: those of a page run one after the other."""
 
 import doctest
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import purescope
+from purescope.datasets.dataset import Dataset
+from purescope.features.features import Features
+from purescope.models.model import Model
 from tests.docs.pages import PAGES, ROOT, blocks
+from tests.words import few_words
 
 _FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 _WITH_EXAMPLES = [
@@ -17,6 +24,25 @@ _WITH_EXAMPLES = [
 
 def test_there_are_examples() -> None:
     assert {"idea.md", "derivations.md", "start.md"} <= {page.name for page in _WITH_EXAMPLES}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def lightly() -> Iterator[None]:
+    """What several pages extract is extracted once, and no page shows words of the vocabulary."""
+    extract = purescope.extract
+    extracted: dict[tuple[str, str], Features] = {}
+
+    def once(model: Model, dataset: Dataset, **options: Any) -> Features:
+        assert not options, "they would be of other features"
+        key = (str(model.identity), dataset.fingerprint)
+        if key not in extracted:
+            extracted[key] = extract(model, dataset)
+        return extracted[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(purescope, "extract", once)
+        few_words(patch)
+        yield
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,10 @@ import jaxtyping
 import psutil
 import pytest
 from hypothesis import is_hypothesis_test
+
+from tests.shapes import check_shapes
+
+check_shapes()
 
 # Whatever a test names, nothing is fetched: a missing file is an error, on this machine and on any
 # other.
@@ -43,9 +48,16 @@ _OF_FILES = {"cli", "datasets", "docs", "files", "models", "plots", "report", "r
 hypothesis.settings.register_profile("purescope", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("purescope")
 
+# As if a program had set up its logs: otherwise a library would, and print into what a test reads.
+logging.getLogger().addHandler(logging.NullHandler())
+
 # There is no garbage to look for among the modules, which stay to the end: half a million objects,
 # again and again.
 gc.disable()
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # What is registered first is done last: a process that was handed tests ends at once, for to
+    # take these objects apart takes seconds.
+    atexit.register(os._exit, 0)
 atexit.register(gc.unfreeze)
 
 

@@ -1,7 +1,6 @@
 """The configuration that hosts and hooks read: it names what exists, in the form they expect."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -54,19 +53,3 @@ def test_files_that_a_page_names_exist(page: str) -> None:
         r"`([\w./-]+\.(?:md|toml|py|cff)|docs/|bundle/)`", (ROOT / page).read_text(encoding="utf-8")
     )
     assert named and not [name for name in named if not (ROOT / name).exists()]
-
-
-def test_every_module_with_shapes_has_them_checked() -> None:
-    """The others are left out, for time: each function that is checked takes a millisecond to
-    prepare.
-    """
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        options = tomllib.load(file)["tool"]["pytest"]["ini_options"]["addopts"]
-    (listed,) = (
-        option.partition("=")[2] for option in options if option.startswith("--jaxtyping-packages=")
-    )
-    source, checked = ROOT / "src", set(listed.split(","))
-    for path in source.rglob("*.py"):
-        if "from jaxtyping import" in path.read_text(encoding="utf-8"):
-            parts = path.relative_to(source).with_suffix("").parts
-            assert checked & {".".join(parts[:length]) for length in range(2, len(parts) + 1)}, path

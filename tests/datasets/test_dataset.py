@@ -1,5 +1,4 @@
 import hashlib
-import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from purescope.datasets.dataset import Dataset, drop_bad_images, fingerprint
 from purescope.datasets.images import LazyImages, hash_files, open_rgb
 from purescope.errors import DatasetError
+from tests.logs import logged
 
 
 def dataset(shades: list[int], labels: Any, **changes: Any) -> Dataset:
@@ -65,19 +65,19 @@ def test_what_is_refused(changes: dict[str, Any], message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_skipping_keeps_labels_and_images_in_step(caplog: pytest.LogCaptureFixture) -> None:
+def test_skipping_keeps_labels_and_images_in_step() -> None:
     # The shade determines the label, so a shift of one against the other is visible.
     shades = [10, -1, 200, 20, -1, -1, 210, 30]
     labels = [0, 1, 1, 0, 0, 1, 1, 0]
     whole = dataset(shades, labels)
-    with caplog.at_level(logging.WARNING):
+    with logged() as told:
         kept = drop_bad_images(whole)
     assert [shade(kept.images[i]) for i in range(len(kept))] == [10, 200, 20, 210, 30]
     assert kept.labels.tolist() == [0, 1, 0, 1, 0]
     assert kept.skipped == ("image 1.png: damaged", "image 4.png: damaged", "image 5.png: damaged")
     assert kept.source == {"licence": "CC0", "skipped": "3"}
     assert kept.fingerprint != whole.fingerprint
-    assert "skipped 3 of 8" in caplog.text
+    assert "skipped 3 of 8" in told.getvalue()
     with pytest.raises(IndexError):
         kept.images[5]
 

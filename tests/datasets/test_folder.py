@@ -1,4 +1,3 @@
-import logging
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from purescope.datasets import load_dataset
 from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
+from tests.logs import logged
 
 
 @pytest.fixture
@@ -91,16 +91,14 @@ def test_a_list_of_names_in_another_encoding(pets: Path) -> None:
         load_dataset(f"folder:{pets}")
 
 
-def test_a_sub_folder_without_images_is_a_class_and_is_reported(
-    pets: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_sub_folder_without_images_is_a_class_and_is_reported(pets: Path) -> None:
     (pets / "bird").mkdir()
-    with caplog.at_level(logging.WARNING):
+    with logged() as told:
         dataset = load_dataset(f"folder:{pets}")
     assert dataset.classes == ("bird", "cat_s", "dog")
     assert dataset.labels.tolist() == [1, 1, 2, 2, 2]
     assert dataset.source["sub_folders_without_images"] == "bird"
-    assert "1 of 3 sub-folders: ['bird']" in caplog.text
+    assert "1 of 3 sub-folders: ['bird']" in told.getvalue()
 
 
 def test_no_folder(tmp_path: Path) -> None:

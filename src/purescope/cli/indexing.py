@@ -7,6 +7,8 @@ import click
 
 from purescope.cli import options, output, terminal
 from purescope.cli.paths import RESULTS, check_named
+from purescope.errors import InputError
+from purescope.specs import exists, split_label, to_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,6 +137,7 @@ def index(
     """  # noqa: D301 click does not wrap a paragraph after this mark
     names = options.dataset_names(data)
     check_named([model] if model else [], names, **options.data_folder(rest))
+    _check_vectors(names, by)
     from purescope.runs.indexes import index
     from purescope.specs import parse_keep
 
@@ -167,6 +170,21 @@ def index(
         console.print()
     figures = {} if no_figures else {"Figures": str(out / "figures")}
     terminal.print_next_steps(console, {"Table": str(out / "searches.csv")} | figures)
+
+
+def _check_vectors(names: list[str], by: str | None) -> None:
+    """Raise an error for vectors or a rotation that do not exist.
+
+    Raises:
+        InputError: there is no such path.
+    """
+    from purescope.reduce.collections.formats import format_of
+
+    paths = [to_path(split_label(name)[1]) for name in names if ":" not in name]
+    wanted = [path for path in paths if format_of(path) is not None]
+    for path in [*wanted, *([to_path(by)] if by is not None else [])]:
+        if not exists(path):
+            raise InputError(f"there is no file or folder {path}", fix="check the path")
 
 
 def _frontier_table(rows: "pd.DataFrame", dataset: str) -> "Table":

@@ -17,10 +17,10 @@ import faiss
 import numpy as np
 
 from purescope.reduce.codes import parts_of
+from purescope.reduce.coding import allocate, draw_rotation, rescore, signs, unit
 
 # k-means of product quantization: more of either changes recall by less than its interval.
 _PER_CENTROID, _ITERATIONS = 64, 12
-_RESCORED = 64  # queries whose candidates are scored at a time
 
 
 class Built(NamedTuple):
@@ -73,25 +73,16 @@ def _build_binary(rows: np.ndarray, query_mean: np.ndarray, seed: int) -> Built:
     With a large mean nearly all rows would have the same signs. After the rotation every bit holds
     the same: without it, the weakest axis would count as much as the strongest.
     """
-    mean, turn = rows.mean(axis=0, dtype=np.float64).astype(np.float32), _draw_rotation(rows, seed)
-
-    def signs(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        return np.packbits((vectors - centre) @ turn > 0, axis=1)
-
-    bits = signs(rows, mean)
+    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    turn = draw_rotation(rows.shape[1], seed)
+    bits = signs(rows - mean, turn)
     index = faiss.IndexBinaryFlat(8 * bits.shape[1])
     index.add(bits)
     return Built(
-        lambda queries, count: index.search(signs(queries, query_mean), count)[1],
+        lambda queries, count: index.search(signs(queries - query_mean, turn), count)[1],
         bits.shape[1],
         turn.nbytes + 2 * mean.nbytes,
     )
-
-
-def _draw_rotation(rows: np.ndarray, seed: int) -> np.ndarray:
-    size = (rows.shape[1], rows.shape[1])
-    normal = np.random.default_rng(seed).standard_normal(size)
-    return np.linalg.qr(normal)[0].astype(np.float32)
 
 
 def _build_pq(rows: np.ndarray, parts: int, seed: int) -> Built:
@@ -123,61 +114,6 @@ def _build_pq(rows: np.ndarray, parts: int, seed: int) -> Built:
         index.sa_code_size(),
         codebooks + turn.nbytes,
     )
-
-
-def allocate(variances: np.ndarray, parts: int) -> np.ndarray:
-    """Deal axes out to parts of one size, so that the products of variances are about the same.
-
-    Args:
-        variances: of each axis, none below 0.
-        parts: number of parts, at most one for each axis.
-
-    Returns:
-        The axes of one part after the other; -1 for a place that is left empty.
-    """
-    width = -(-len(variances) // parts)
-    logs = np.log2(np.maximum(variances, 1e-12 * max(float(variances.max()), 1e-30)))
-    members: list[list[int]] = [[] for _ in range(parts)]
-    sums = np.zeros(parts)
-    floor = float(logs.min())
-    for axis in np.argsort(-variances, kind="stable"):
-        part = int(sums.argmin())
-        members[part].append(int(axis))
-        # Above the floor, so that a part with an axis never looks emptier than one without.
-        sums[part] += logs[axis] - floor + 1
-        if len(members[part]) == width:
-            sums[part] = np.inf
-    return np.array([axis for part in members for axis in (part + [-1] * width)[:width]])
-
-
-def rescore(
-    candidates: np.ndarray, vectors: np.ndarray, queries: np.ndarray, count: int
-) -> np.ndarray:
-    """Return the best candidates by the products of whole vectors, the best first.
-
-    Args:
-        candidates: ``[query, candidate]``, rows of `vectors`; -1 for none.
-        vectors: ``[row, dimension]``.
-        queries: ``[query, dimension]``.
-        count: number of rows to return for each query.
-    """
-    best = np.empty((len(candidates), count), candidates.dtype)
-    for first in range(0, len(candidates), _RESCORED):
-        block = slice(first, first + _RESCORED)
-        found = candidates[block]
-        scores = np.einsum("qcd,qd->qc", vectors[np.maximum(found, 0)], queries[block])
-        scores[found < 0] = -np.inf
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-        best[block] = np.take_along_axis(found, order, axis=1)
-    return best
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    """Scale float32 rows to length 1; rows of zeros stay zeros."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    lengths[lengths == 0] = 1
-    scaled: np.ndarray = rows / lengths
-    return scaled
 
 
 def measure(folder: Path) -> Iterator[dict[str, Any]]:

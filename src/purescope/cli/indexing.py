@@ -201,14 +201,13 @@ def _frontier_table(rows: "pd.DataFrame", dataset: str) -> "Table":
     if has_task:
         exact = f"exact {percent(first.task_exact)}"
         table.add_column(f"{first.task_metric.replace('_', ' ')} (%, {exact})", justify="right")
-    table.add_column("ms a query", justify="right")
     for stage, name in _STAGES.items():
         for row in find_frontier(rows, stage).itertuples():
             cells = [name, f"{row.bytes:,}", f"{row.k:,}", output.escape(row.code)]
             cells += [percent(row.recall)]
             cells += [f"{percent(row.recall_low)} to {percent(row.recall_high)}"]
             cells += [percent(row.task)] if has_task else []
-            terminal.add_row(table, *cells, f"{row.query_ms:.3f}")
+            terminal.add_row(table, *cells)
             name = ""
         table.add_section()
     return table

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from purescope.reduce.coding import allocate, draw_rotation, rescore, signs, unit
+from purescope.reduce.coding import allocate, draw_rotation, rescore, signs, unit, weigh
 
 RNG = np.random.default_rng(0)
 
@@ -40,6 +40,36 @@ def test_parts_have_about_the_same_product() -> None:
     logs = np.log2(variances[allocate(variances, 4)].reshape(4, 4)).sum(axis=1)
     assert np.ptp(logs) <= 4
     assert (allocate(np.zeros(6), 3) >= 0).all()  # no variance at all: any parts will do
+
+
+@pytest.mark.parametrize(("width", "parts"), [(8, 4), (7, 3), (5, 5)])
+def test_weights_change_no_product(width: int, parts: int) -> None:
+    rows = RNG.normal(size=(200, width)) @ np.diag(0.5 ** np.arange(width))
+    mean = RNG.normal(size=width)
+    turn_rows, turn_queries = weigh(rows - rows.mean(axis=0), mean, parts)
+    assert turn_rows.shape == turn_queries.shape and turn_rows.shape[1] % parts == 0
+    assert np.allclose(turn_rows @ turn_queries.T, np.eye(width), atol=1e-3)
+
+
+def test_a_squared_error_is_what_it_does_to_queries() -> None:
+    """A rounding error of any place counts as much as it changes products with queries."""
+    rows = (RNG.normal(size=(4000, 3)) * (3, 1, 0.3)).astype(np.float32)
+    queries = rows + np.array([2, 0, 1], np.float32)
+    turn_rows, turn_queries = weigh(rows - rows.mean(axis=0), queries.mean(axis=0), 1)
+    # The second moment of turned queries is that of a sphere: no direction weighs more.
+    turned = queries @ turn_queries
+    assert np.allclose(turned.T @ turned / len(turned), np.eye(3), atol=0.05)
+    # And rows stand in their principal axes.
+    covariance = np.cov((rows @ turn_rows).T)
+    assert np.allclose(covariance, np.diag(np.diag(covariance)), atol=1e-3)
+
+
+def test_rows_that_do_not_fill_the_space_are_weighed() -> None:
+    rows = np.zeros((20, 4), np.float32)
+    rows[:, 0] = np.arange(20) - 9.5
+    for given in (rows, 0 * rows):
+        turned = [given @ matrix for matrix in weigh(given, np.zeros(4), 2)]
+        assert all(np.isfinite(array).all() for array in turned)
 
 
 def test_the_second_ranking_is_by_whole_vectors() -> None:

@@ -191,6 +191,7 @@ def _frontier_table(rows: "pd.DataFrame", dataset: str) -> "Table":
     """Return a line for each row of which no other finds more with as few bytes."""
     from purescope.formats import percent
     from purescope.plots.frontier import find_frontier
+    from purescope.tables.schema import each_row
 
     first = rows.iloc[0]
     title = f"{dataset}: {first.vectors:,} vectors of {first.neurons:,}, {first.n:,} queries"
@@ -202,7 +203,7 @@ def _frontier_table(rows: "pd.DataFrame", dataset: str) -> "Table":
         exact = f"exact {percent(first.task_exact)}"
         table.add_column(f"{first.task_metric.replace('_', ' ')} (%, {exact})", justify="right")
     for stage, name in _STAGES.items():
-        for row in find_frontier(rows, stage).itertuples():
+        for row in each_row(find_frontier(rows, stage)):
             cells = [name, f"{row.bytes:,}", f"{row.k:,}", output.escape(row.code)]
             cells += [percent(row.recall)]
             cells += [f"{percent(row.recall_low)} to {percent(row.recall_high)}"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+_LEAST = 1e-4  # weight that every dimension has, of the mean weight
 _RESCORED = 64  # queries whose candidates are scored at a time
 
 
@@ -34,6 +35,35 @@ def signs(rows: np.ndarray, turn: np.ndarray) -> np.ndarray:
         [[160]]
     """
     return np.packbits(rows @ turn > 0, axis=1)
+
+
+def weigh(centred: np.ndarray, query_mean: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how rows and queries are turned before rows are quantized in parts.
+
+    Args:
+        centred: ``[row, dimension]`` without their mean.
+        query_mean: ``[dimension]``, the mean of queries.
+        parts: number of parts, at most one for each dimension.
+
+    Returns:
+        Two matrices ``[dimension, place]``, float32, for rows and for queries. Products stay what
+        they were: the first times the second transposed is the unit matrix. Each part has the same
+        number of places, of which some may be empty.
+    """
+    covariance = (centred.T @ centred).astype(np.float64) / len(centred)
+    moment = covariance + np.outer(query_mean, query_mean).astype(np.float64)
+    # So that its inverse exists, where rows do not fill the space.
+    size = max(float(np.trace(moment)), 1e-30) / len(moment)
+    weights, axes = np.linalg.eigh(moment + _LEAST * size * np.eye(len(moment)))
+    root, inverse = (axes * weights**power @ axes.T for power in (0.5, -0.5))
+    variances, axes = np.linalg.eigh(root @ covariance @ root)
+    places = allocate(np.maximum(variances, 0), parts)
+    turns = []
+    for matrix in (root, inverse):
+        turn = np.zeros((len(moment), len(places)), np.float32)
+        turn[:, places >= 0] = matrix @ axes[:, places[places >= 0]]
+        turns.append(turn)
+    return turns[0], turns[1]
 
 
 def allocate(variances: np.ndarray, parts: int) -> np.ndarray:

@@ -58,9 +58,10 @@ def plot_frontier(
     ax = new_axes() if ax is None else ax
     first = rows.iloc[0]
     heading(ax, f"{first.dataset}: {first.vectors:,} vectors, {first.n:,} queries")
-    for (code, stage), points in rows.groupby(["code", "stage"], sort=False):
+    for (name, stage), points in rows.groupby(["code", "stage"], sort=False):
+        code = str(name)
         points = points.sort_values(["bytes", "k"])
-        colour, marker = _LOOKS["pq" if code.startswith("pq") else str(code)]
+        colour, marker = _LOOKS["pq" if code.startswith("pq") else code]
         is_single = stage == "single"
         ax.plot(
             points.bytes,
@@ -71,7 +72,7 @@ def plot_frontier(
             markersize=5 * current().line,
             linewidth=1.6 * current().line,
             linestyle="-" if is_single else DASHED,
-            label=str(code) if is_single else f"{code}, reranked",
+            label=code if is_single else f"{code}, reranked",
             zorder=3 if is_single else 2.5,
         )
         ends = points[f"{show}_low"], points[f"{show}_high"]

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ def index(
                     normalise=normalise,
                     seed=seed,
                     resamples=resamples,
-                    tell=lambda text, name=given.dataset: _log.info("%s: %s", name, text),
+                    tell=partial(_log.info, "%s: %s", given.dataset),
                 )
             )
             datasets.append({"name": given.dataset, **identity, "axes": dict(fitted.recipe)})
@@ -238,7 +239,7 @@ def _fit(given: SearchSet, search: Search) -> Rotation:
         return order_rotation(range(neurons), neurons, recipe={"axes": "first_k"})
     moments = measure_moments(given.vectors.split(_BLOCK))
     recipe = {"fitted_on": given.dataset, "fitted_on_images": f"{moments.rows} ({moments.digest})"}
-    return fit_to_moments(search.axes, moments, seed=search.seed, **recipe)
+    return fit_to_moments(search.axes, moments, None, seed=search.seed, **recipe)
 
 
 def _check_width(given: SearchSet, rotation: Rotation) -> None:

@@ -104,11 +104,11 @@ def make_embeddings(
     other += math.sqrt(spectrum.noise) * normal(rows, spectrum.neurons)
     # The mean of images and that of texts are at right angles: the gap between the towers.
     means = torch.linalg.qr(normal(spectrum.neurons, 2))[0].T * math.sqrt(spectrum.mean)
-    towers = [
+    image, text = (
         unit_rows(mean + math.sqrt(1 - spectrum.mean) * (rows_ @ spread))
         for mean, rows_ in zip(means, (own, other), strict=True)
-    ]
-    return MadeEmbeddings(*towers, labels)
+    )
+    return MadeEmbeddings(image, text, labels)
 
 
 def effective_rank(rows: Float[Tensor, "row neuron"]) -> float:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks import encoding, importance, plain, retrieval, shrinking, statistics
+from benchmarks import encoding, importance, plain, retrieval, searching, shrinking, statistics
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.silhouette import silhouette_by_k
 
@@ -198,6 +198,7 @@ def main() -> None:
         )
     statistics.report(screen)
     shrinking.report(screen)
+    searching.report(screen, quick=options.quick)
     importance.report(screen, quick=options.quick)
     retrieval.report(screen, quick=options.quick)
     encoding.report(screen, quick=options.quick)

@@ -38,6 +38,7 @@ from .report.writing import write_report as write_report
 from .runs.doors import run_compare as run_compare
 from .runs.doors import run_evidence as run_evidence
 from .runs.exports import export as export
+from .runs.indexes import index as index
 from .runs.inputs import Settings as Settings
 from .runs.inputs import Sources as Sources
 from .runs.reproduction import run_reproduction as run_reproduction

@@ -74,6 +74,12 @@ COMMANDS: dict[str, list[str]] = {
         "shrink laion items.parquet vectors.npz --by axes --keep 4 --dtype float32 --column title "
         "--array other --no-normalise --out shrunk",
     ],
+    "index": [
+        "index vectors.npy --keep 128,512 --codes f32,int8 --queries 10 --resamples 50 --no-figures "
+        "--out searched",
+        "index vectors.npz --out wrong",
+        "index vectors.npy --axes cross --out wrong",
+    ],
     "models": ["models"],
     "datasets": ["datasets", "datasets --check DATA"],
     "cache": [f"cache {what} --cache features-kept" for what in ("ls", "verify", "rm --all", "ls")],

@@ -183,6 +183,16 @@ def _calls() -> dict[str, Callable[[], Any]]:
             ps.export("cc3m_laclip.pt", keep=6, order="first_k", out="public-smaller")
         ),
         "shrink": lambda: ps.shrink("vectors.npy", "public.npy", by="axes", keep=4),
+        "index": lambda: ps.index(
+            ["features:planted.npz", "captions:captions.npz"],
+            keep=[12, 24],
+            codes="f32",
+            queries=10,
+            resamples=50,
+            candidates=10,
+            figures=False,
+            out="public-searched",
+        ).table("searches"),
         "open_results": lambda: ps.open_results("public").table("results"),
         "write_report": lambda: ps.write_report(Path("public")),
         "plot_accuracy": lambda: ps.plot_accuracy(table),

@@ -38,8 +38,10 @@ def sample(column: Column) -> object:
 # The range of each number by what it is, as a name in a table; the first that fits counts.
 RANGES: tuple[tuple[float, float, str], ...] = (
     (0, math.inf, "standings.place"),  # 0 is the full embedding
-    (-math.inf, math.inf, "results.seed layers.depth track.step examples.place"),
-    (2, math.inf, "results.classes"),
+    (-math.inf, math.inf, "*.seed layers.depth track.step examples.place"),
+    (2, math.inf, "results.classes searches.n"),
+    (0, 1, "searches.recall* searches.task*"),
+    (1, math.inf, "searches.bytes searches.candidates searches.vectors"),
     (
         1,
         math.inf,
@@ -111,6 +113,8 @@ KNOWN_THROUGHOUT = {
     "shares.full",
     "shares.value",
     "words.score",
+    *(f"searches.{name}" for name in ("recall", "recall_low", "recall_high")),
+    *(f"searches.{name}" for name in ("build_seconds", "query_ms")),
 }
 
 

@@ -18,6 +18,7 @@ from purescope.cli.catalogue import cache, convert, datasets, models
 from purescope.cli.choosing import choose
 from purescope.cli.evidence import compare, evidence
 from purescope.cli.exporting import export
+from purescope.cli.indexing import index
 from purescope.cli.layers import layers, track
 from purescope.cli.neurons import importance, purity
 from purescope.cli.output import Streams, print_error, print_line
@@ -58,6 +59,7 @@ for command in (
     cache,
     convert,
     shrink,
+    index,
 ):
     cli.add_command(command)
 

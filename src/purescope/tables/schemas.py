@@ -30,6 +30,7 @@ from purescope.tables.columns import (
     K,
 )
 from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
+from purescope.tables.searches import SEARCHES
 from purescope.tables.shares import SHARES
 
 _STRATEGY = RESULT_COLUMNS["strategy"]
@@ -394,5 +395,6 @@ RUN_TABLES = (
     CLASS_IMPORTANCE,
     THUMBNAILS,
     REPRODUCTION,
+    SEARCHES,
 )
 """The tables that the folder of a run can hold, each in a file of its own."""

@@ -22,6 +22,16 @@ def find_vectors(file: Path, job: Job) -> list[str]:
         return job.choose(_widths(content), str(file))
 
 
+def widths(file: Path) -> dict[str, int]:
+    """Return the width of each matrix of floating-point numbers.
+
+    Raises:
+        OSError, ValueError, zipfile.BadZipFile: it cannot be read.
+    """
+    with Npz(file, ()) as content:
+        return _widths(content)
+
+
 def write(file: Path, target: Any, job: Job, counts: Counts) -> None:
     """Write a file with shorter vectors; other arrays keep their bytes and order.
 

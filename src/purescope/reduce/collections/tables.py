@@ -132,6 +132,43 @@ def read_schema(file: Path) -> "pa.Schema":
     raise ValueError("it is neither an Arrow file nor an Arrow stream (Feather V1 is not read)")
 
 
+def read_width(file: Path, column: str | None) -> int | None:
+    """Return the number of dimensions of the vectors in a table; None without vectors.
+
+    Lists may be of any length; those of the first row say it.
+
+    Args:
+        file: the table.
+        column: the column of vectors; None for the first.
+
+    Raises:
+        OSError, ValueError, pyarrow.ArrowException: it cannot be read.
+    """
+    import pyarrow as pa
+
+    vectors = [field for field in read_schema(file) if _is_vector(field.type)]
+    field = next((field for field in vectors if column in (None, field.name)), None)
+    if field is None:
+        return None
+    if pa.types.is_fixed_size_list(field.type):
+        return int(field.type.list_size)
+    if file.suffix.lower() in PARQUET:
+        with _open_parquet(file) as parquet:
+            batches = parquet.iter_batches(batch_size=1, columns=[field.name])
+            return _first_length(batches, field.name)
+    with _mapped(file) as (content, _):
+        source = pa.BufferReader(pa.py_buffer(content))
+        is_file = content[: len(_FILE)] == _FILE
+        reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+        return _first_length(_slices(_batches(reader), 1), field.name)
+
+
+def _first_length(batches: Iterator["pa.RecordBatch"], name: str) -> int | None:
+    filled = (batch.column(name) for batch in batches if batch.num_rows)
+    first = next(filled, None)
+    return None if first is None or first.null_count else len(first[0])
+
+
 PARQUET = (".parquet", ".pq")
 
 

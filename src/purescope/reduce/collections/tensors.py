@@ -41,9 +41,17 @@ def find_vectors(file: Path, job: Job) -> list[str]:
         InputError: no matrix has the right width.
         OSError, ValueError, safetensors.SafetensorError: it cannot be read.
     """
+    return job.choose(widths(file), str(file))
+
+
+def widths(file: Path) -> dict[str, int]:
+    """Return the width of each matrix of floating-point numbers.
+
+    Raises:
+        OSError, ValueError, safetensors.SafetensorError: it cannot be read.
+    """
     tensors, _ = _read_header(file)
-    widths = {tensor.name: tensor.shape[1] for tensor in tensors if tensor.is_matrix}
-    return job.choose(widths, str(file))
+    return {tensor.name: tensor.shape[1] for tensor in tensors if tensor.is_matrix}
 
 
 def write(file: Path, target: npy.Sink, job: Job, counts: Counts) -> None:

@@ -1,0 +1,117 @@
+"""The parts of codes that need NumPy only: signs, axes dealt out to parts, and a second ranking."""
+
+import numpy as np
+
+_LEAST = 1e-4  # weight that every dimension has, of the mean weight
+_RESCORED = 64  # queries whose candidates are scored at a time
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Scale float32 rows to length 1; rows of zeros stay zeros.
+
+    Examples:
+        >>> unit(np.array([[0.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.0, 1.0], [0.0, 0.0]]
+    """
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    lengths[lengths == 0] = 1
+    scaled: np.ndarray = rows / lengths
+    return scaled
+
+
+def draw_rotation(size: int, seed: int) -> np.ndarray:
+    """Draw a rotation ``[dimension, axis]``, float32, all equally likely."""
+    normal = np.random.default_rng(seed).standard_normal((size, size))
+    axes, triangle = np.linalg.qr(normal)
+    # Without the signs, those of the axes would follow from the algorithm.
+    return (axes * np.sign(np.diag(triangle))).astype(np.float32)
+
+
+def signs(rows: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return the signs of turned rows as bits, eight in a byte, the first highest.
+
+    Examples:
+        >>> signs(np.array([[1.0, -1.0, 2.0]]), np.eye(3)).tolist()
+        [[160]]
+    """
+    return np.packbits(rows @ turn > 0, axis=1)
+
+
+def weigh(centred: np.ndarray, query_mean: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return how rows and queries are turned before rows are quantized in parts.
+
+    Args:
+        centred: ``[row, dimension]`` without their mean.
+        query_mean: ``[dimension]``, the mean of queries.
+        parts: number of parts, at most one for each dimension.
+
+    Returns:
+        Two matrices ``[dimension, place]``, float32, for rows and for queries. Products stay what
+        they were: the first times the second transposed is the unit matrix. Each part has the same
+        number of places, of which some may be empty.
+    """
+    covariance = (centred.T @ centred).astype(np.float64) / len(centred)
+    moment = covariance + np.outer(query_mean, query_mean).astype(np.float64)
+    # So that its inverse exists, where rows do not fill the space.
+    size = max(float(np.trace(moment)), 1e-30) / len(moment)
+    weights, axes = np.linalg.eigh(moment + _LEAST * size * np.eye(len(moment)))
+    root, inverse = (axes * weights**power @ axes.T for power in (0.5, -0.5))
+    variances, axes = np.linalg.eigh(root @ covariance @ root)
+    places = allocate(np.maximum(variances, 0), parts)
+    turns = []
+    for matrix in (root, inverse):
+        turn = np.zeros((len(moment), len(places)), np.float32)
+        turn[:, places >= 0] = matrix @ axes[:, places[places >= 0]]
+        turns.append(turn)
+    return turns[0], turns[1]
+
+
+def allocate(variances: np.ndarray, parts: int) -> np.ndarray:
+    """Deal axes out to parts of one size, so that the products of variances are about the same.
+
+    Args:
+        variances: of each axis, none below 0.
+        parts: number of parts, at most one for each axis.
+
+    Returns:
+        The axes of one part after the other; -1 for a place that is left empty.
+
+    Examples:
+        >>> allocate(np.array([8.0, 4.0, 2.0, 1.0]), 2).tolist()
+        [0, 3, 1, 2]
+    """
+    width = -(-len(variances) // parts)
+    logs = np.log2(np.maximum(variances, 1e-12 * max(float(variances.max()), 1e-30)))
+    members: list[list[int]] = [[] for _ in range(parts)]
+    sums = np.zeros(parts)
+    floor = float(logs.min())
+    for axis in np.argsort(-variances, kind="stable"):
+        part = int(sums.argmin())
+        members[part].append(int(axis))
+        # Above the floor, so that a part with an axis never looks emptier than one without.
+        sums[part] += logs[axis] - floor + 1
+        if len(members[part]) == width:
+            sums[part] = np.inf
+    return np.array([axis for part in members for axis in (part + [-1] * width)[:width]])
+
+
+def rescore(
+    candidates: np.ndarray, vectors: np.ndarray, queries: np.ndarray, count: int
+) -> np.ndarray:
+    """Return the best candidates by the products of whole vectors, the best first.
+
+    Args:
+        candidates: ``[query, candidate]``, rows of `vectors`; -1 for none.
+        vectors: ``[row, dimension]``.
+        queries: ``[query, dimension]``.
+        count: number of rows to return for each query.
+    """
+    best = np.empty((len(candidates), count), candidates.dtype)
+    for first in range(0, len(candidates), _RESCORED):
+        block = slice(first, first + _RESCORED)
+        found = candidates[block]
+        scores = np.einsum("qcd,qd->qc", vectors[np.maximum(found, 0)], queries[block])
+        scores[found < 0] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        best[block] = np.take_along_axis(found, order, axis=1)
+    return best

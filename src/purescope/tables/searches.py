@@ -1,0 +1,71 @@
+"""What a search finds, what a vector takes, and how long it takes, by dimensions and code.
+
+The frontier is the set of rows of which no other finds more with as few bytes.
+"""
+
+from math import inf
+
+from purescope.tables.columns import DATASET, MODEL, RESULT_COLUMNS, K
+from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
+
+STAGES = ("single", "reranked")
+QUERIES = ("held-out", "text")
+TASKS = ("same_label", "own_image", "")
+
+_LOW = "lower end of its 95 % bootstrap confidence interval over queries"
+_HIGH = "upper end of that interval"
+
+SEARCH_COLUMNS: dict[str, Column] = {
+    "model": MODEL,
+    "dataset": DATASET,
+    "queries": text("held-out: vectors that are not in the index; text: texts", *QUERIES),
+    "axes": text(
+        "axes whose first k are kept, such as svd; first_k for the dimensions as they are"
+    ),
+    "k": K,
+    "code": text("f32, f16, int8, binary, or pq with its number of bytes"),
+    "stage": text(
+        "single: the ten that the index finds; reranked: the ten best of its candidates by the "
+        "whole vectors",
+        *STAGES,
+    ),
+    "recall": real(
+        "recall@10: share of the ten returned that are as near as the ten that an exact search "
+        "with all dimensions finds",
+        0,
+        1,
+    ),
+    "recall_low": real(_LOW, 0, 1),
+    "recall_high": real(_HIGH, 0, 1),
+    "task": real("what the task measures; NaN without labels or captions", 0, 1, missing=True),
+    "task_low": real(_LOW, 0, 1, missing=True),
+    "task_high": real(_HIGH, 0, 1, missing=True),
+    "task_exact": real("the same for an exact search with all dimensions", 0, 1, missing=True),
+    "task_metric": text(
+        "same_label: share of the ten that have the label of the query; own_image: share of "
+        "captions whose image is among the ten; empty without labels or captions",
+        *TASKS,
+    ),
+    "bytes": whole("bytes of a vector in the index", 1),
+    "shared_bytes": whole("bytes of what all vectors share: ranges, codebooks, a rotation"),
+    "build_seconds": real("seconds to build the index", 0),
+    "query_ms": real("milliseconds a query, with many queries at once on all cores", 0),
+    "candidates": whole("number of candidates that are ordered again by the whole vectors", 1),
+    "vectors": whole("number of vectors in the index", 1),
+    "n": whole("number of queries", 2),
+    "neurons": RESULT_COLUMNS["neurons"],
+    "normalise": flag("whether rows and queries were scaled to length 1 over the kept axes"),
+    "seed": whole("seed of queries, codebooks and rotations that are drawn", -inf),
+}
+
+SEARCHES = Schema(
+    "searches",
+    "search",
+    SEARCH_COLUMNS,
+    ("model", "dataset", "queries", "axes", "k", "code", "stage"),
+    (
+        Rule("k <= neurons", lambda table: table.k > table.neurons),
+        Rule("recall_low <= recall_high", lambda table: table.recall_low > table.recall_high),
+        Rule("task_low <= task_high", lambda table: table.task_low > table.task_high),
+    ),
+)

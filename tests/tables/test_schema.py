@@ -22,7 +22,8 @@ KNOWN = tuple(one for one in vars(schemas).values() if isinstance(one, Schema))
 def sample(column: Column) -> object:
     """One that can stand in a column."""
     if column.choices:
-        return column.choices[-1]  # of metrics the silhouette, which can be missing
+        # Of metrics the silhouette, which can be missing.
+        return "silhouette" if "silhouette" in column.choices else column.choices[-1]
     match column.dtype:
         case "string":
             return "a"

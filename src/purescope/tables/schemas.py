@@ -29,6 +29,7 @@ from purescope.tables.columns import (
     VERDICT_COLUMNS,
     K,
 )
+from purescope.tables.retrieval import RETRIEVAL_TABLES
 from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
 from purescope.tables.shares import SHARES
 
@@ -381,6 +382,7 @@ RUN_TABLES = (
     ATTRIBUTIONS,
     VERDICTS,
     SHARES,
+    *RETRIEVAL_TABLES,
     NULLS,
     VARIANTS,
     IMPORTANCE,

@@ -93,6 +93,11 @@ class Opened:
             (model.label, dataset_name(data)) for data in self.datasets for model in self.models
         ]
 
+    @property
+    def labelled(self) -> list[Dataset | Features]:
+        """The data with classes, and not captions."""
+        return [data for data in self.datasets if not isinstance(data, Captions)]
+
     def features(self, model: Model, data: Dataset | Features) -> Features:
         """Return the features of a pair, encoded or read."""
         return features_of(model, data, self.settings, self.sources, self.progress)

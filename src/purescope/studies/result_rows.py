@@ -17,10 +17,10 @@ FEW_IMAGES = 15
 def result_columns(
     orders: list[tuple[str, int]],
     ks: list[int],
+    metrics: Sequence[str],
     values: Tensor,
     low: Tensor,
     high: Tensor,
-    metrics: Sequence[str],
 ) -> dict[str, np.ndarray]:
     """Return columns with a row for each order, k and metric; `orders` are strategy and draw."""
     strategies, draws = ([order[place] for order in orders] for place in (0, 1))

@@ -207,21 +207,21 @@ class MeasuredRetrieval:
             for ends in (self.full, *self._interval(self.resampled_full, self.full))
         ]
         blocks = [
-            result_columns([("full", 0)], [self.bench.neurons], *full, RETRIEVAL_METRICS),
+            result_columns([("full", 0)], [self.bench.neurons], RETRIEVAL_METRICS, *full),
             result_columns(
                 [(name, 0) for name in self.strategies],
                 self.ks,
+                RETRIEVAL_METRICS,
                 self.values,
                 *self._interval(self.resampled, self.values),
-                RETRIEVAL_METRICS,
             ),
             result_columns(
                 [("random", draw) for draw in range(len(self.draws))],
                 self.ks,
+                RETRIEVAL_METRICS,
                 self.draws,
                 no_interval,
                 no_interval,
-                RETRIEVAL_METRICS,
             ),
         ]
         table = pd.DataFrame(

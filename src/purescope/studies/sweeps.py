@@ -145,9 +145,9 @@ class Measured:
         named = [(strategy, 0) for strategy in self.strategies]
         drawn = [("random", draw) for draw in range(len(self.draws))]
         blocks = [
-            result_columns([("full", 0)], [self.bench.neurons], *full, METRICS),
-            result_columns(named, self.ks, self.values, low, high, METRICS),
-            result_columns(drawn, self.ks, self.draws, no_interval, no_interval, METRICS),
+            result_columns([("full", 0)], [self.bench.neurons], METRICS, *full),
+            result_columns(named, self.ks, METRICS, self.values, low, high),
+            result_columns(drawn, self.ks, METRICS, self.draws, no_interval, no_interval),
         ]
         columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
         missing = (columns["metric"] == "silhouette") & (columns["draw"] >= SILHOUETTE_DRAWS)

@@ -13,10 +13,11 @@ import pytest
 from purescope.errors import InputError
 from purescope.tables import schemas
 from purescope.tables.files import check_table
+from purescope.tables.retrieval import RETRIEVAL_TABLES
 from purescope.tables.schema import Column, Schema, stack_tables
 from purescope.tables.schemas import PURITY, RESULTS, RUN_TABLES, TRACK
 
-KNOWN = tuple(one for one in vars(schemas).values() if isinstance(one, Schema))
+KNOWN = (*(one for one in vars(schemas).values() if isinstance(one, Schema)), *RETRIEVAL_TABLES)
 
 
 def sample(column: Column) -> object:

@@ -21,6 +21,8 @@ import torchvision
 from open_clip import factory
 from PIL import Image
 
+from purescope.features.caption_files import save_caption_features
+from purescope.features.captions import CaptionFeatures
 from purescope.reduce.rotation import Rotation, write_rotation
 from purescope.studies.synthetic import plant
 from tests.checkpoints import (
@@ -209,6 +211,12 @@ def _planted(folder: Path) -> None:
     np.savez(
         folder / "planted.npz", image=features.image, text=features.text, labels=features.labels
     )
+    # Two captions of each of 40 images, near it.
+    own = torch.arange(40).repeat_interleave(2)
+    noise = torch.randn(len(own), 24, generator=torch.Generator().manual_seed(0))
+    captions = torch.nn.functional.normalize(features.image[own].float() + 0.1 * noise, dim=1)
+    image = torch.nn.functional.normalize(features.image[:40].float(), dim=1)
+    save_caption_features(CaptionFeatures(image, captions, own), folder / "sentences.npz")
 
 
 def _vectors(folder: Path) -> None:

@@ -166,6 +166,13 @@ METRIC_NAMES = {
     "top5_accuracy": "Top-5 accuracy",
     "mean_class_recall": "Mean class recall",
     "silhouette": "Silhouette",
+    **{f"image_retrieval_recall@{n}": f"Image retrieval, recall at {n}" for n in (1, 5, 10)},
+    **{f"text_retrieval_recall@{n}": f"Text retrieval, recall at {n}" for n in (1, 5, 10)},
+    **{
+        f"text_retrieval_true_recall@{n}": f"Text retrieval, true recall at {n}" for n in (1, 5, 10)
+    },
+    "image_retrieval_ndcg@10": "Image retrieval, nDCG at 10",
+    "text_retrieval_ndcg@10": "Text retrieval, nDCG at 10",
 }
 
 

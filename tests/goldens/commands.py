@@ -23,6 +23,7 @@ COMMANDS: dict[str, list[str]] = {
         f"sweep {_PLANTED} --space activations --towers rank_mean --ablation resample "
         f"--renormalise --out other",
         f"sweep --data features:planted.npz --space activations {_FEW} --out alone",
+        f"sweep planted.pt --data captions:sentences.npz --keep 6,12,18 {_FEW} --out retrieval",
     ],
     "evidence": [
         f"evidence {_PLANTED} --rotations 5 --strategies high_purity,low_purity,svd --out evidence"
@@ -62,6 +63,7 @@ COMMANDS: dict[str, list[str]] = {
     "choose": [
         "choose alone --keep-at-least 50% --over mean",
         "choose alone --json",
+        "choose retrieval --of image_retrieval_recall@5 --keep-at-least 50%",
     ],
     "export": [
         "export planted.pt --keep 6 --rotation rebase --out export",

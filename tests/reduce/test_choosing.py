@@ -46,7 +46,9 @@ def results(tables: Mapping[str, Lows], *, chance: tuple[str, ...] = ()) -> Resu
     return Results(
         Path("out"),
         {
-            "results": pd.DataFrame({"model": ["clip"], "renormalise": [True]}),
+            "results": pd.DataFrame(
+                {"model": "clip", "dataset": [*tables], "renormalise": [True] * len(tables)}
+            ),
             "shares": pd.DataFrame(rows, columns=list(SHARES.columns)),
             "verdicts": verdicts,
         },

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import purescope as ps
@@ -81,7 +82,6 @@ def test_rows_of_the_axes_and_their_share_of_the_whole(
         (from_weights("cross").keep(4), {}, "no numbers of cross with 4 dimensions"),
         (draw_rotation(24).keep(4), {}, "no numbers of these axes with 4 dimensions"),
         (from_weights().keep(4), {"models": []}, "no numbers of this model"),
-        (from_weights().keep(4), {"settings": {}}, "a sweep without --renormalise"),
     ],
 )
 def test_numbers_of_something_else_are_refused(
@@ -105,3 +105,21 @@ def test_the_command_that_measures_what_is_kept() -> None:
         "--renormalise --seed 7 --out results"
     )
     assert cards.suggest_sweep("m", draw_rotation(24)) == ""
+
+
+def test_numbers_that_an_export_does_not_reach_are_refused(
+    towers: Towers, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several datasets, those that are scaled again count, as captions are by default."""
+    table = results.table("results")
+    for scaled, rows in ((False, table.assign(renormalise=False)), (True, table)):
+        other = table.assign(dataset="other", renormalise=False)
+        mixed = Results(Path("results"), {"results": pd.concat([rows, other])})
+        vars(mixed)["manifest"] = manifest(towers)
+        monkeypatch.setattr(cards, "open_results", lambda _, mixed=mixed: mixed)
+        if scaled:
+            numbers = cards.read_numbers(Path("results"), towers, from_weights().keep(4))
+            assert {number.dataset for number in numbers} == {PLANTED.features.dataset}
+        else:
+            with pytest.raises(InputError, match="a sweep without --renormalise"):
+                cards.read_numbers(Path("results"), towers, from_weights().keep(4))

@@ -13,16 +13,18 @@ import pytest
 from purescope.errors import InputError
 from purescope.tables import schemas
 from purescope.tables.files import check_table
+from purescope.tables.retrieval import RETRIEVAL_TABLES
 from purescope.tables.schema import Column, Schema, stack_tables
 from purescope.tables.schemas import PURITY, RESULTS, RUN_TABLES, TRACK
 
-KNOWN = tuple(one for one in vars(schemas).values() if isinstance(one, Schema))
+KNOWN = (*(one for one in vars(schemas).values() if isinstance(one, Schema)), *RETRIEVAL_TABLES)
 
 
 def sample(column: Column) -> object:
     """One that can stand in a column."""
     if column.choices:
-        return column.choices[-1]  # of metrics the silhouette, which can be missing
+        # Of metrics the silhouette, which can be missing.
+        return "silhouette" if "silhouette" in column.choices else column.choices[-1]
     match column.dtype:
         case "string":
             return "a"
@@ -37,6 +39,10 @@ def sample(column: Column) -> object:
 
 # The range of each number by what it is, as a name in a table; the first that fits counts.
 RANGES: tuple[tuple[float, float, str], ...] = (
+    (-1, 1, "retrieval_comparisons.difference"),
+    (1, math.inf, "retrieval_curves.needed*"),
+    (0, 1, "retrieval_curves.area retrieval_curves.area_first retrieval_curves.area_second"),
+    (-math.inf, math.inf, "retrieval_curves.kept_* retrieval_curves.area_*"),
     (0, math.inf, "standings.place"),  # 0 is the full embedding
     (-math.inf, math.inf, "*.seed layers.depth track.step examples.place"),
     (2, math.inf, "results.classes searches.n"),
@@ -110,6 +116,13 @@ KNOWN_THROUGHOUT = {
 } | {
     "attributions.difference",
     "examples.activation",
+    "retrieval_comparisons.difference",
+    "retrieval_comparisons.paired_p",
+    "retrieval_comparisons.paired_holm",
+    "retrieval_comparisons.paired_bh",
+    "retrieval_curves.area",
+    "retrieval_curves.area_first",
+    "retrieval_curves.area_second",
     "shares.full",
     "shares.value",
     "words.score",
@@ -139,6 +152,7 @@ def test_a_number_has_the_range_of_what_it_is() -> None:
                     "*.image_purity",
                     "*.text_purity",
                     "curves.needed*",
+                    "retrieval_curves.needed*",
                     "standings.needed",
                     "layers.rel*",
                 )

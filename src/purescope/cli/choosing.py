@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     default="accuracy",
     show_default=True,
     metavar="METRIC",
-    help="Metric of which the share is kept: accuracy.",
+    help="Metric of which the share is kept: accuracy; of captions image_retrieval_recall@5, "
+    "text_retrieval_recall@5 or another metric of the sweep.",
 )
 @click.option(
     "--over",
@@ -110,7 +111,7 @@ def _print_choice(choice: "Choice") -> None:
 def _sentence(choice: "Choice") -> str:
     share = f"{100 * choice.target:.6g} %"
     if not choice.needed:
-        return "no dataset counts: the accuracy of all neurons cannot be told from chance"
+        return f"no dataset counts: the {choice.metric} of all neurons cannot be told from chance"
     if choice.k is None or choice.strategy is None or choice.judged is None:
         sentence = (
             f"no number of dimensions that was measured keeps {share} of the {choice.metric} for "
@@ -142,11 +143,16 @@ def _notes(choice: "Choice") -> list[str]:
             "Raw truncation was not measured: sweep with --strategies first_k among others."
         )
     if choice.uncounted:
-        notes.append(f"Left out, since its accuracy is that of chance: {listed(choice.uncounted)}.")
+        notes.append(
+            f"Left out, since its {choice.metric} is that of chance: {listed(choice.uncounted)}."
+        )
     if not choice.as_deployed:
         notes.append(
             "Class features were not scaled again over what is kept, as a smaller model does it: "
             "sweep with --renormalise."
+            if choice.metric == "accuracy"
+            else "Images and captions were not scaled again over what is kept, as a smaller model "
+            "does it: sweep without --no-renormalise."
         )
     if choice.strategy is not None and choice.strategy.startswith("pca"):
         notes.append("The axes of pca were fitted to all images, also to those that judge.")

@@ -169,6 +169,7 @@ def track(
 
     drawing, sources = options.pop_drawing(rest), options.pop_sources(rest)
     precision = rest.pop("precision")
+    rest["renormalise"] = bool(rest["renormalise"])  # there are classes only
     settings = tracking.TrackSettings(keep=parse_keep(keep) if keep is not None else None, **rest)
     encode = partial(
         extract,

@@ -73,8 +73,8 @@ def purity(
     """  # noqa: D301 click does not wrap a paragraph after this mark
     check_named(models, [data] if data else (), **options.data_folder(rest))
     from purescope.runs.inputs import Settings, features_of, open_data, open_model
-    from purescope.studies.bench import in_space
     from purescope.studies.neurons import neuron_table
+    from purescope.studies.orders import in_space
 
     if (space == "weights") == (data is not None):
         raise click.UsageError("give --data with --space activations or centred, and only then")

@@ -116,9 +116,10 @@ _OPTIONS: dict[str, Option] = {
         help="Value of dropped neurons: zero, their mean, or their value on another image.",
     ),
     "renormalise": click.option(
-        "--renormalise",
-        is_flag=True,
-        help="Scale class features to unit norm again over the kept neurons.",
+        "--renormalise/--no-renormalise",
+        default=None,
+        help="Scale features to unit norm again over the kept neurons, as a smaller model does. "
+        "Default: captions and their images yes, class features no.",
     ),
     "resamples": click.option(
         "--resamples",

@@ -204,6 +204,13 @@ def _check_data(name: str) -> None:
             "DIR/dog/1.jpg",
             fix="check the path",
         )
+    names_path = not rest.startswith(("bundled:", "hf:")) and not set("#?*{") & set(rest)
+    if prefix == "captions" and rest and names_path and not exists(path):
+        raise DatasetError(
+            f"{name}: there is no {path}",
+            expected="captions:PATH, captions:PATH#SPLIT or captions:PATH?images=DIR&...",
+            fix="check the path, or quote it",
+        )
     if prefix == "manifest" and path.suffix.lower() in _TABLES and not exists(path):
         raise DatasetError(
             f"there is no file {path}", expected="a table with a header", fix="check the path"

@@ -38,8 +38,8 @@ def sweep(
              open_clip:ARCH/FILE | open_clip:hf-hub:OWNER/REPO | hf:OWNER/REPO;
              LABEL= may stand before it
     DATASET  bundled:NAME | cifar10 cifar100 food101 caltech101 pets dtd eurosat stl10 |
-             folder:DIR | manifest:FILE | wds:DIR | hf:OWNER/REPO | features:FILE;
-             LABEL= may stand before it
+             folder:DIR | manifest:FILE | wds:DIR | hf:OWNER/REPO | features:FILE |
+             captions:PATH, whose retrieval is measured; LABEL= may stand before it
 
     \b
     Examples:
@@ -49,6 +49,7 @@ def sweep(
     """  # noqa: D301 click does not wrap a paragraph after this mark
     names = options.dataset_names(data)
     check_named(models, names, **options.data_folder(rest))
+    from purescope.cli.retrieval import print_retrieval
     from purescope.runs.run import run_sweep
 
     arguments = options.pop_run(rest)
@@ -62,7 +63,7 @@ def sweep(
             rotations=rotations,
             progress=output.show_progress,
         )
-    terminal.print_summary(results, arguments["settings"])
+    terminal.print_summary(results, arguments["settings"], print_retrieval)
 
 
 MODELS = ("bundled:clip", "bundled:laclip")

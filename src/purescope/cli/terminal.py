@@ -3,12 +3,12 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from purescope.cli.output import WIDTH, escape, to_line
-from purescope.formats import PALETTE
+from purescope.formats import METRIC_NAMES, PALETTE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ _COLOURS = {
 }
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _SPACES = {"weights": "weights", "activations": "activations", "centred": "centred activations"}
+_TITLES = {"accuracy": "zero-shot accuracy"}
 _PROTOCOLS = {
     "native": "native: each checkpoint's preprocess, each dataset's prompts and cleaned class "
     "names",
@@ -84,7 +85,7 @@ def add_row(table: "Table", *cells: "RenderableType | None") -> None:
     table.add_row(*(to_line(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
-def accuracy_table(points: "pd.DataFrame", width: int = WIDTH) -> "Table":
+def accuracy_table(points: "pd.DataFrame", width: int = WIDTH, metric: str = "accuracy") -> "Table":
     """Return one model's accuracies in per cent, with a small curve of each strategy over the ks.
 
     Each dataset has a row with the accuracy of chance, of all neurons, and of each strategy at the
@@ -95,13 +96,14 @@ def accuracy_table(points: "pd.DataFrame", width: int = WIDTH) -> "Table":
     Args:
         points: the model's rows of `purescope.tables.schemas.CURVE_POINTS`.
         width: width of the terminal, in characters.
+        metric: accuracy, or another metric that is a fraction.
     """
     narrow = width < _NARROW
-    rows = points[points.metric == "accuracy"]
+    rows = points[points.metric == metric]
     ks = [int(k) for k in sorted(rows[rows.strategy != "full"].k.unique())]
     first = rows.iloc[0]
     table = make_table(
-        f"{first.model}: zero-shot accuracy in %, "
+        f"{first.model}: {_TITLES.get(metric) or METRIC_NAMES[metric]} in %, "
         f"keeping {_k_range(ks)} of {first.neurons:,} neurons"
     )
     for name in ("dataset", "all") if narrow else ("dataset", "images", "chance", "all"):
@@ -125,7 +127,7 @@ def accuracy_table(points: "pd.DataFrame", width: int = WIDTH) -> "Table":
             _curve_cell(curves.get(name, []), low, high, _COLOURS[name], most)
             for name in strategies
         ]
-        counts = [] if narrow else [f"{first.n:,}", f"{100 / first.classes:.1f}"]
+        counts = [] if narrow else [f"{first.n:,}", f"{100 * first.chance:.1f}"]
         full = f"{by_strategy['full'].iloc[0]:.1f}"
         add_row(table, escape(str(dataset)), *counts, full, *cells)
     return table
@@ -170,19 +172,28 @@ def verdict_line(verdict: "Verdict", name: str = "") -> str:
     return f"[bold]{escape(claim)}[/bold] {escape(verdict.evidence)}"
 
 
-def print_summary(results: "Results", settings: "Settings") -> None:
+def print_summary(
+    results: "Results",
+    settings: "Settings",
+    print_more: "Callable[[Console, Results], None] | None" = None,
+) -> None:
     """Print the settings, and the accuracies and verdict of each model.
 
     If a run has more strategies than high and low purity, all strategies are printed too.
+    `print_more` prints what else was measured, above the verdicts.
     """
+    from purescope.tables.schemas import STANDINGS
+
     console = make_console()
     console.print(f"Protocol {_PROTOCOLS[settings.protocol]}.\nPurity of {_purity(settings)}.\n")
     print_accuracies(console, results)
     if len(settings.strategies) > 2:
         smallest_k = int(results.table("results").k.min())
-        for _, standings in results.table("standings").groupby("model", sort=False):
+        for _, standings in results.rows(STANDINGS).groupby("model", sort=False):
             console.print(strategy_table(standings, smallest_k))
             console.print()
+    if print_more is not None:
+        print_more(console, results)
     print_conclusions(console, results)
     print_files(console, results.path)
 
@@ -203,7 +214,8 @@ def print_conclusions(console: "Console", results: "Results") -> None:
 
 def print_accuracies(console: "Console", results: "Results") -> None:
     """Print the accuracies of each model."""
-    for _, points in results.table("curve_points").groupby("model", sort=False):
+    every = results.table("curve_points")
+    for _, points in every[every.metric == "accuracy"].groupby("model", sort=False):
         console.print(accuracy_table(points, console.width))
         console.print()
 

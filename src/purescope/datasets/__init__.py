@@ -189,7 +189,8 @@ def _load(name: str, data_root: Path | None, download: bool, offline: bool) -> D
         raise DatasetError(
             f"{name} holds captions, not classes",
             expected="images and their labels",
-            fix="read it with purescope.load_captions",
+            fix="measure its retrieval with `purescope sweep`, or read it with "
+            "purescope.load_captions",
         )
     suggestions = " or ".join(map(repr, _suggest(name)))
     raise DatasetError(

@@ -4,7 +4,7 @@ Both are measured on the same samples, so the share is a ratio of paired values.
 """
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Real
 from torch import Tensor
 
 from purescope.errors import InputError
@@ -12,7 +12,7 @@ from purescope.maths.intervals import NORMAL_975
 
 
 def share_interval(
-    kept: Int[Tensor, "*cell"], both: Int[Tensor, "*cell"], full: Int[Tensor, "*cell"]
+    kept: Real[Tensor, "*cell"], both: Real[Tensor, "*cell"], full: Real[Tensor, "*cell"]
 ) -> tuple[Float64[Tensor, "*cell"], Float64[Tensor, "*cell"]]:
     """Return a 95 % confidence interval of ``kept / full``, the ratio of two paired fractions.
 
@@ -24,7 +24,8 @@ def share_interval(
     Args:
         kept: number of samples that are right with the kept neurons.
         both: number of samples that are right with these and with all neurons.
-        full: number of samples that are right with all neurons.
+        full: number of samples that are right with all neurons. All three are whole numbers, or
+            are scaled to the number of independent samples.
 
     Returns:
         The lower and the upper end; NaN where no sample is right with all neurons.
@@ -61,7 +62,7 @@ def share_interval(
 
 
 def mean_share_interval(
-    kept: Float[Tensor, "*cell sample"], full: Bool[Tensor, " sample"]
+    kept: Float[Tensor, "*cell sample"], full: Bool[Tensor, " sample"] | Float[Tensor, " sample"]
 ) -> tuple[Float64[Tensor, "*cell"], Float64[Tensor, "*cell"], Float64[Tensor, "*cell"]]:
     """Return the share that values between 0 and 1 keep, and a 95 % interval by the delta method.
 
@@ -69,7 +70,7 @@ def mean_share_interval(
 
     Args:
         kept: values of the samples with the kept neurons.
-        full: which samples are right with all neurons.
+        full: which samples are right with all neurons, or their values with all neurons.
 
     Returns:
         The share and its ends; NaN where no sample is right with all neurons.

@@ -19,6 +19,7 @@ from purescope.errors import InputError, near_miss
 from purescope.formats import PALETTE
 from purescope.plots.style import AXIS, BAND, DOTTED, GRID, INK, LINES, RANGE, current
 from purescope.tables.files import check_table
+from purescope.tables.metrics import RETRIEVAL_METRICS
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import RESULTS
 
@@ -85,7 +86,9 @@ def both_curves(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 def dataset_title(rows: pd.DataFrame) -> str:
     """Return the name and the size of the dataset, for a heading."""
-    return f"{rows.dataset.iloc[0]}, {rows.classes.iloc[0]:,} classes, {rows.n.iloc[0]:,} images"
+    captions = "metric" in rows and rows.metric.iloc[0] in RETRIEVAL_METRICS
+    many = f"{rows.classes.iloc[0]:,} {'captions' if captions else 'classes'}"
+    return f"{rows.dataset.iloc[0]}, {many}, {rows.n.iloc[0]:,} images"
 
 
 _WIDTHS = ("linewidth", "markersize", "markeredgewidth")

@@ -73,7 +73,7 @@ def plot_accuracy(
     """
     own, rows = ax is None, pick_metric(table, "accuracy", model, dataset)
     ax = axes_by_k(rows, ax)
-    _curves(rows, ax, scale=100.0)
+    draw_curves(rows, ax, scale=100.0)
     ax.set_ylabel("Zero-shot accuracy (%)")
     chance = 100 / rows.classes.iloc[0]
     line_within_view(ax, chance, label=f"chance ({chance:.3g} %)")
@@ -118,7 +118,7 @@ def plot_silhouette(
     ax = axes_by_k(rows, ax)
     if rows.value.isna().all():
         return note(ax, NO_SILHOUETTE)
-    _curves(rows, ax, scale=1.0)
+    draw_curves(rows, ax, scale=1.0)
     ax.set_ylabel("Silhouette score (cosine)")
     line_within_view(ax, 0.0)
     return finish(ax, legend=own)
@@ -179,7 +179,8 @@ def plot_gap(
     return finish(ax, legend=own)
 
 
-def _curves(rows: pd.DataFrame, ax: Axes, scale: float) -> None:
+def draw_curves(rows: pd.DataFrame, ax: Axes, scale: float) -> None:
+    """Draw high, low and random, and all neurons as a horizontal line."""
     for strategy, label in LABELS.items():
         line(ax, curve(rows, strategy) * scale, strategy, label=label)
     random = draws(rows) * scale

@@ -24,6 +24,7 @@ from purescope.plots.curves import (
 )
 from purescope.plots.experiment import plot_pruning, plot_pruning_gap, plot_published
 from purescope.plots.neurons import plot_cosines, plot_importance, plot_overlap
+from purescope.plots.retrieval import OF_CAPTIONS, retrieval_drawings
 from purescope.plots.saving import Drawing, check_formats, save_all, save_figure
 from purescope.plots.style import current
 from purescope.specs import to_path
@@ -36,6 +37,7 @@ from purescope.tables.files import (
     read_csv_table,
     read_table,
 )
+from purescope.tables.metrics import RETRIEVAL_METRICS, has_captions
 from purescope.tables.results import read_track
 from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, RESULTS
 
@@ -137,6 +139,8 @@ def _sources(folder: Path) -> "list[_Source]":
 
 def _draw_results(folder: Path, published: pd.DataFrame | None) -> Drawings:
     table = read_table(folder, RESULTS)
+    yield from retrieval_drawings(table)
+    table = table[~table.metric.isin(RETRIEVAL_METRICS)]
     for dataset, rows in table.groupby("dataset", sort=False):
         yield f"neuron_pruning_{slug(str(dataset))}", partial(pruning_figure, rows)
         if {"high_purity", "low_purity"} <= set(rows.strategy):
@@ -353,7 +357,7 @@ def write_figures(
     """Write ``figures/neuron_pruning_<dataset>`` and ``figures/purity_gap_<dataset>`` below `out`.
 
     The first figure has accuracy and silhouette side by side, a row for each model. The second one
-    has a panel for each model. Each is written in all formats.
+    has a panel for each model. Captions have ``figures/retrieval_<dataset>`` instead.
 
     Returns:
         The files written, dataset by dataset.
@@ -373,11 +377,12 @@ def write_figures(
     written = []
     for dataset, name in zip(datasets, names, strict=True):
         rows = table[table.dataset == dataset]
-        written += save_figure(
-            pruning_figure(rows), out / "figures" / f"neuron_pruning_{name}", formats
-        )
-        written += save_figure(gap_figure(rows), out / "figures" / f"purity_gap_{name}", formats)
+        for kind, draw in (OF_CAPTIONS if has_captions(rows) else _OF_CLASSES).items():
+            written += save_figure(draw(rows), out / "figures" / f"{kind}_{name}", formats)
     return written
+
+
+_OF_CLASSES = {"neuron_pruning": pruning_figure, "purity_gap": gap_figure}
 
 
 def write_dynamics(

@@ -15,14 +15,16 @@ import pandas as pd
 
 from purescope.errors import InputError, near_miss
 from purescope.specs import to_path
+from purescope.tables.metrics import RETRIEVAL_METRICS
 from purescope.tables.results import Results, open_results
 from purescope.tables.schema import each_row
 from purescope.tables.schemas import VERDICTS
 from purescope.tables.shares import SHARES
 
-METRICS = ("accuracy",)
+METRICS = ("accuracy", *RETRIEVAL_METRICS)
 OVER = ("worst", "mean")
 
+_DATA = {True: "DATASET --renormalise", False: "captions:PATH"}
 _UNCOUNTED = ("at chance", "below chance")
 
 _Cell: TypeAlias = tuple[str, int]  # a strategy and a k
@@ -116,7 +118,7 @@ def choose(
     Args:
         results: the results of a sweep, or their folder.
         keep_at_least: the share, above 0 and at most 1.
-        of: the metric: ``accuracy``.
+        of: the metric: ``accuracy``, or one of captions such as ``image_retrieval_recall@5``.
         over: ``worst``: the target is reached on every dataset; ``mean``: in the mean over them.
         multiple_of: consider only ks that this number divides.
 
@@ -155,8 +157,8 @@ def choose(
         raise InputError(
             f"{opened.path} has no shares of {of}{multiples}",
             expected="the folder of a sweep of this version of purescope",
-            fix="measure again: `purescope sweep MODEL --data DATASET --renormalise --out DIR`, "
-            "with --keep for other numbers of neurons",
+            fix=f"measure again: `purescope sweep MODEL --data {_DATA[of == 'accuracy']} --out DIR`"
+            ", with --keep for other numbers of neurons",
         )
     request = _Request(keep_at_least, of, over)
     return [
@@ -173,11 +175,10 @@ class _Request:
 
 
 def _choose(results: Results, model: str, shares: pd.DataFrame, request: _Request) -> Choice:
-    verdicts = results.rows(VERDICTS)
-    uncounted = verdicts[(verdicts.model == model) & verdicts.outcome.isin(_UNCOUNTED)].dataset
-    counted = shares[~shares.dataset.isin(set(uncounted))]
     own = results.table("results")
-    own = own[own.model == model]
+    own = own[(own.model == model) & own.dataset.isin(set(shares.dataset))]
+    uncounted = _uncounted(results, own, model, request.metric)
+    counted = shares[~shares.dataset.isin(uncounted)]
     points = {
         half: _points(rows, request.over) for half, rows in counted.groupby("half", sort=False)
     }
@@ -217,9 +218,18 @@ def _choose(results: Results, model: str, shares: pd.DataFrame, request: _Reques
         at_k=at_k,
         over_random=_over_random(judged),
         closest=None if k else _closest(choosing),
-        uncounted=sorted(set(uncounted) - {""}),
+        uncounted=sorted(uncounted - {""}),
         as_deployed=bool(own.renormalise.all()),
     )
+
+
+def _uncounted(results: Results, own: pd.DataFrame, model: str, metric: str) -> set[str]:
+    """Return the datasets on which all neurons cannot be told from chance."""
+    if metric in RETRIEVAL_METRICS:
+        full = own[(own.strategy == "full") & (own.metric == metric)]
+        return set(full.dataset[~(full.low > full.chance)])
+    verdicts = results.rows(VERDICTS)
+    return set(verdicts[(verdicts.model == model) & verdicts.outcome.isin(_UNCOUNTED)].dataset)
 
 
 def _spec(results: Results, model: str) -> str:

@@ -23,13 +23,16 @@ from purescope.report.blocks import (
 )
 from purescope.report.charts import SMALL, curve_chart
 from purescope.tables import schemas
+from purescope.tables.metrics import RETRIEVAL_METRICS, SHOWN
 from purescope.tables.results import Results
+from purescope.tables.retrieval import RETRIEVAL_COMPARISONS
 from purescope.tables.schema import each_row
 
 _TICKS = 12  # labels at an axis, at most
 _NAME_HEIGHT = 0.1  # height of a name with two lines, as a share of the height of the chart
 _ENDS = ("value", "low", "high", "least", "greatest")
-_SMALL_METRICS = ("accuracy", "silhouette")
+_SMALL_METRICS = ("accuracy", "silhouette", *SHOWN)
+_WITH_INTERVAL = ("accuracy", *SHOWN)
 Pairs: TypeAlias = Mapping[tuple[str, str], str]  # "model/dataset" as numbers, by their names
 Curves: TypeAlias = "dict[tuple[str, str, str], Curve]"  # by model, dataset and metric
 
@@ -44,9 +47,10 @@ class Curve:
         levels: horizontal lines, each with name, label, value, text, and whether it lies below
             the plot.
         neurons: number of neurons of the model.
-        images, classes: size of the dataset.
+        images, classes: size of the dataset; captions are no classes, but count here.
         chance: accuracy of guessing; NaN for a metric without it.
         full: value, low and high with all neurons; empty where that was not measured.
+        what: what `classes` counts: classes or captions.
     """
 
     rows: list[Row]
@@ -56,6 +60,7 @@ class Curve:
     classes: int
     chance: float
     full: Row
+    what: str = "classes"
 
     @property
     def ks(self) -> list[int]:
@@ -92,7 +97,7 @@ class Curve:
                 for k in ks
             },
             "full": f"All {self.neurons:,} neurons: {self.full['text']}." if self.full else "",
-            "size": f"{self.images:,} images, {self.classes:,} classes",
+            "size": f"{self.images:,} images, {self.classes:,} {self.what}",
         }
 
 
@@ -136,6 +141,7 @@ def curve(points: pd.DataFrame, metric: str) -> Curve | None:
         classes=int(first.classes),
         chance=float(first.chance),
         full=everything | ({"text": text(everything["value"])} if everything else {}),
+        what="captions" if metric in RETRIEVAL_METRICS else "classes",
     )
 
 
@@ -198,7 +204,7 @@ def _panels(pairs: Pairs, curves: Curves, looks: Sequence[Look], k: int) -> list
     figures = []
     specs: dict[Any, Any] = {}  # of figures that differ in their rows only
     panels = [
-        (f"panel-{pair.replace('/', '-')}-{metric}", (model, dataset, metric))
+        (f"panel-{pair.replace('/', '-')}-{metric.replace('@', '-')}", (model, dataset, metric))
         for metric in _SMALL_METRICS
         for (model, dataset), pair in pairs.items()
         if (model, dataset, metric) in curves
@@ -245,6 +251,7 @@ def in_words(own: Curve, shown: list[Look]) -> str:
 
 
 _INTERVAL = "95 % interval"
+_MINUS = {True: "Minus random", False: "Image recall at 5 minus random"}
 
 
 def _tables_at_k(
@@ -262,10 +269,10 @@ def _tables_at_k(
     for metric in curves:
         unit = "" if metric == "silhouette" else ", %"
         headings.append(Heading(METRIC_NAMES[metric] + unit, True, metric))
-        if metric == "accuracy":
-            headings.append(Heading(_INTERVAL, name="accuracy_low accuracy_high"))
+        if metric in _WITH_INTERVAL:
+            headings.append(Heading(_INTERVAL, name=f"{metric}_low {metric}_high"))
     headings += [
-        Heading("Minus random", True, "minus_random"),
+        Heading(_MINUS["accuracy" in curves], True, "minus_random"),
         Heading(_INTERVAL, name="minus_random_low minus_random_high"),
         Heading("p", True, "p"),
         Heading("p (Holm)", True, "p_holm"),
@@ -296,7 +303,7 @@ def _row(strategy: str, values: Mapping[str, Row], metrics: list[str], compared:
     for metric in metrics:
         ends = values.get(metric, {})
         cells.append(Cell(formats.measure(ends.get("value"), metric), ends.get("value")))
-        if metric == "accuracy":
+        if metric in _WITH_INTERVAL:
             cells.append(interval_cell(ends.get("low"), ends.get("high"), formats.percent))
     if compared is None:
         return cells + [Cell(formats.NONE)] * 4
@@ -338,10 +345,14 @@ def curves_section(folder: Results, looks: Sequence[Look]) -> Section:
         for (model, dataset), rows in groups(confusions, "model", "dataset")
     }
     compared: dict[Any, dict[Any, Any]] = {}
-    comparisons = folder.rows(schemas.COMPARISONS)
-    for row in each_row(comparisons[comparisons.second == "random"]):
-        own = compared.setdefault((str(row.model), str(row.dataset)), {})
-        own[str(row.first), str(row.k)] = row
+    captions = folder.rows(RETRIEVAL_COMPARISONS)
+    for comparisons in (
+        folder.rows(schemas.COMPARISONS),
+        captions[captions.metric == SHOWN[0]],
+    ):
+        for row in each_row(comparisons[comparisons.second == "random"]):
+            own = compared.setdefault((str(row.model), str(row.dataset)), {})
+            own[str(row.first), str(row.k)] = row
     tables = {}
     for (model, dataset), pair in pairs.items():
         by_metric = {name: curves.get((model, dataset, name)) for name in folder.metrics}

@@ -1,6 +1,6 @@
 """The top of the page: the question, the answer, and what the numbers rest on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,10 @@ from purescope.report.blocks import Answer, Figure, Section, groups, hover_rows,
 from purescope.report.charts import HALF, WIDE, curve_chart
 from purescope.report.curves import Curve, curve, drawn_values, in_words, rows_of
 from purescope.tables import schemas
+from purescope.tables.metrics import SHOWN, has_captions
 from purescope.tables.results import Results
+from purescope.tables.retrieval import RETRIEVAL_CURVES
+from purescope.tables.schema import each_row
 from purescope.tables.verdicts import Verdict, half_sentence
 
 
@@ -31,7 +34,7 @@ def answer_section(folder: Results, looks: Sequence[Look]) -> Section:
 
 
 def answers(folder: Results) -> list[Answer]:
-    """Return the verdict on each model, and what half of its neurons keep."""
+    """Return the verdict on each model, and what half of its neurons keep, also of retrieval."""
     standings, results = folder.rows(schemas.STANDINGS), []
     for model in folder.models:
         half = half_sentence(standings[standings.model == model], strategy_name)
@@ -41,7 +44,28 @@ def answers(folder: Results) -> list[Answer]:
             results.append(Answer(outcome, verdict.claim, half, _evidence(verdict)))
         elif half:
             results.append(Answer("", f"{model}:", half))
+        results += [Answer("", f"{model}:", text) for text in _retrieval(folder, model)]
     return results
+
+
+def _retrieval(folder: Results, model: str) -> Iterator[str]:
+    """Yield what about half of the neurons keep of a recall, for each dataset of captions."""
+    curves, results = folder.rows(RETRIEVAL_CURVES), folder.rows(schemas.RESULTS)
+    curves = curves[(curves.model == model) & (curves.metric == SHOWN[0]) & curves.kept.notna()]
+    full = results[(results.strategy == "full") & (results.metric == SHOWN[0])]
+    for dataset, rows in groups(curves, "dataset"):
+        everything = full[(full.model == model) & (full.dataset == dataset)].iloc[0]
+        shares = [
+            f"{strategy_name(str(row.strategy))} {formats.percent(row.kept, 0)} % "
+            f"({formats.percent(row.kept_low, 0)} to {formats.percent(row.kept_high, 0)})"
+            for row in each_row(rows.sort_values("kept", ascending=False, kind="stable"))
+        ]
+        yield (
+            f"Of the image recall at 5 on {dataset}, {formats.percent(everything.value)} % with "
+            f"all {everything.neurons:,} neurons, {rows.half.iloc[0]:,} neurons keep: "
+            f"{', '.join(shares)}. Captions take no part in the verdict, and show no images or "
+            f"classes of single neurons."
+        )
 
 
 def _evidence(verdict: Verdict) -> str:
@@ -185,7 +209,7 @@ def _models(
 def _data(measured: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
     """Return one fact for each dataset."""
     facts = [
-        f"{name}: {rows.n.iloc[-1]:,} images, {rows.classes.iloc[-1]:,} classes"
+        f"{name}: {rows.n.iloc[-1]:,} images, {rows.classes.iloc[-1]:,} {_what(rows)}"
         for name, rows in groups(measured[measured.n > 0] if len(measured) else measured, "dataset")
     ]
     if len(layers):
@@ -195,6 +219,11 @@ def _data(measured: pd.DataFrame, layers: pd.DataFrame) -> list[str]:
             for name, rows in groups(images, "dataset")
         ]
     return facts
+
+
+def _what(rows: pd.DataFrame) -> str:
+    """Return what the column classes counts."""
+    return "captions" if "metric" in rows and has_captions(rows) else "classes"
 
 
 def _protocol(results: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:

@@ -53,9 +53,10 @@ def read_numbers(folder: Path, towers: Towers, rotation: Rotation) -> list[Numbe
     """
     results = open_results(folder)
     label = _find_label(results, towers)
-    _check_settings(results)
     table = results.table("results")
-    table = table[table.model == label]
+    table = table[(table.model == label) & table.renormalise]
+    if table.empty:
+        raise _not_deployed(results)
     name, k = _find_strategy(rotation), rotation.axes
     rows = table[(table.strategy == name) & (table.k == k)]
     if rows.empty:
@@ -101,19 +102,14 @@ def _find_label(results: Results, towers: Towers) -> str:
     return labels[0]
 
 
-def _check_settings(results: Results) -> None:
-    """Refuse numbers that an export does not reach: those of rows that are not scaled again.
-
-    Raises:
-        InputError: the sweep was without `renormalise`.
-    """
-    if not results.manifest.get("settings", {}).get("renormalise", False):
-        raise InputError(
-            f"{results.path} is a sweep without --renormalise",
-            expected="numbers of embeddings that are scaled to length 1 over the kept dimensions, "
-            "as those of an export are",
-            fix="measure them again, with --renormalise into another folder",
-        )
+def _not_deployed(results: Results) -> InputError:
+    """Return the error about numbers that an export does not reach: no row is scaled again."""
+    return InputError(
+        f"{results.path} is a sweep without --renormalise",
+        expected="numbers of embeddings that are scaled to length 1 over the kept dimensions, "
+        "as those of an export are",
+        fix="measure them again, with --renormalise into another folder",
+    )
 
 
 def _in_order(recipe: Mapping[str, str]) -> dict[str, str]:

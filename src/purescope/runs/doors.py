@@ -164,7 +164,7 @@ def run_compare(
 
     def rivals(opened: Opened, tables: Tables) -> pd.DataFrame:
         compared = []
-        for item in opened.datasets:
+        for item in opened.labelled:
             pair = []
             for model in opened.models:
                 measured = sweeps.get((model.label, dataset_name(item)))

@@ -16,19 +16,18 @@ from typing import Any
 from purescope.errors import InputError, OutputError
 from purescope.files.manifest import MANIFEST, check_hash, own_manifest, write_manifest
 from purescope.files.writing import unfinished, write_bytes
-from purescope.runs.pairs import (
+from purescope.runs.pair_files import (
     ENTRY,
-    Measurement,
-    Pair,
-    Tables,
     pair_folder,
     read_pair,
     remove_pair,
     remove_pairs,
     write_pair,
 )
+from purescope.runs.pairs import Measurement, Pair, Tables
 from purescope.specs import is_folder
 from purescope.studies.comparisons import adjust
+from purescope.studies.retrieval_tables import adjust_retrieval
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import PAIRS, parquet_bytes, parquet_name, read_table
 from purescope.tables.schema import Schema, stack_tables
@@ -40,6 +39,9 @@ _IDENTITY = ("tables", "settings", "models", "datasets")
 # Keys that may differ between two calls of one run: hashes identify models and data.
 _NOT_IDENTITY = ("spec", "source", "skipped", "device")
 
+# Tables with p-values that are adjusted over all datasets of a run.
+_ADJUSTED = {"comparisons": adjust, "retrieval_comparisons": adjust_retrieval}
+
 # All files that runs of any kind write; nothing else in a folder is touched.
 _FILES = (
     *(f"{schema.name}{end}" for schema in RUN_TABLES for end in (".csv", ".parquet")),
@@ -49,7 +51,7 @@ _FILES = (
     f"{PAIRS}/[0-9]*/{ENTRY}",
     *(
         f"figures/{kind}_*{end}"
-        for kind in ("neuron_pruning", "purity_gap")
+        for kind in ("neuron_pruning", "purity_gap", "retrieval")
         for end in (".png", ".svg")
     ),
 )
@@ -102,7 +104,10 @@ class Record:
         for schema in self.schemas:
             tables = [pair[schema.name] for pair in finished if schema.name in pair]
             combined[schema.name] = stack_tables(tables)
-        return combined | {"comparisons": adjust(combined["comparisons"])}
+        for name, adjusting in _ADJUSTED.items():
+            if name in combined:
+                combined[name] = adjusting(combined[name])
+        return combined
 
     def finish(self, tables: Tables, schemas: Sequence[Schema]) -> None:
         """Write the tables of all pairs and their hashes in the manifest, then remove the pairs."""

@@ -11,12 +11,15 @@ from typing import Any
 import torch
 
 from purescope import __version__
+from purescope.datasets.captions.dataset import CaptionDataset
 from purescope.datasets.dataset import Dataset, fingerprint
 from purescope.datasets.prompts import prompts_for
+from purescope.features.captions import CaptionFeatures
 from purescope.features.features import Features
 from purescope.files.manifest import own_manifest, read_manifest, versions, write_manifest
 from purescope.files.writing import lock_folder
 from purescope.models.model import Model
+from purescope.runs.captions import Captions, Data
 from purescope.runs.inputs import Settings, dataset_name, numbers_kept
 from purescope.tables.schema import Schema
 
@@ -26,7 +29,7 @@ _WAIT = 10.0  # seconds for another command to write its identities
 def new_manifest(
     schemas: Iterable[Schema],
     models: Sequence[Model],
-    datasets: Iterable[Dataset | Features],
+    datasets: Sequence[Data],
     settings: Settings,
     rotations: int | None,
 ) -> dict[str, Any]:
@@ -35,7 +38,9 @@ def new_manifest(
     manifest = {
         "purescope": __version__,
         "tables": [schema.name for schema in schemas],
-        "settings": asdict(settings) | {"keep": keep, "rotations": rotations},
+        "settings": asdict(settings)
+        | {"renormalise": _renormalise(datasets, settings)}
+        | {"keep": keep, "rotations": rotations},
         **identities(models, datasets, settings.protocol),
         "threads": torch.get_num_threads(),
         "started": now(),
@@ -43,8 +48,16 @@ def new_manifest(
     return dict(json.loads(json.dumps(manifest)))
 
 
+def _renormalise(datasets: Sequence[Data], settings: Settings) -> bool | str:
+    """Return which features are scaled again over the kept neurons: all, none, or captions."""
+    are_captions = [isinstance(data, Captions) for data in datasets]
+    if settings.renormalise is not None or not any(are_captions):
+        return bool(settings.renormalise)
+    return True if all(are_captions) else "captions"
+
+
 def identities(
-    models: Sequence[Model], datasets: Iterable[Dataset | Features], protocol: str = "native"
+    models: Sequence[Model], datasets: Iterable[Data], protocol: str = "native"
 ) -> dict[str, Any]:
     """Return the entries of a manifest about models, data and versions."""
     return {
@@ -94,7 +107,7 @@ def is_run(out: Path) -> bool:
     return "settings" in (own_manifest(out) or {})
 
 
-def _identity(data: Dataset | Features, protocol: str) -> Mapping[str, Any]:
+def _identity(data: Data, protocol: str) -> Mapping[str, Any]:
     if isinstance(data, Features):
         arrays = (array.contiguous().numpy().data for array in (data.image, data.text))
         return {
@@ -104,6 +117,25 @@ def _identity(data: Dataset | Features, protocol: str) -> Mapping[str, Any]:
             "fingerprint": fingerprint(data.classes, data.labels, arrays),
             "model": data.model,
             **data.identity,
+        }
+    if isinstance(data, CaptionFeatures):
+        arrays = (array.contiguous().numpy().data for array in (data.image, data.text))
+        return {
+            "spec": "features",
+            "images": len(data.image),
+            "captions": len(data.text),
+            "fingerprint": fingerprint(data.captions, data.image_of, arrays),
+            "model": data.model,
+            **data.identity,
+        }
+    if isinstance(data, CaptionDataset):
+        return {
+            "spec": data.spec,
+            "images": len(data),
+            "captions": len(data.texts),
+            "fingerprint": data.fingerprint,
+            "skipped": list(data.skipped),
+            "source": dict(data.source),
         }
     prompts = prompts_for(data, protocol)
     return {

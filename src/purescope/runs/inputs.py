@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from purescope.datasets import load_dataset
+from purescope.datasets.captions.dataset import CaptionDataset
 from purescope.datasets.dataset import Dataset
 from purescope.errors import DatasetError, InputError, ModelError
+from purescope.features.captions import CaptionFeatures
 from purescope.features.extraction import Progress, extract
 from purescope.features.features import Features
 from purescope.features.files import read_features
@@ -117,7 +119,8 @@ def open_model(model: str | Model, sources: Sources, settings: Settings) -> Mode
 
 
 def models_or_origin(
-    models: Sequence[str | Model], datasets: Sequence[Dataset | Features]
+    models: Sequence[str | Model],
+    datasets: Sequence[Dataset | Features | CaptionDataset | CaptionFeatures],
 ) -> Sequence[str | Model]:
     """Return the models that are named; if none is, the unknown model that made the features.
 
@@ -126,7 +129,7 @@ def models_or_origin(
     """
     if models:
         return models
-    features = [data for data in datasets if isinstance(data, Features)]
+    features = [data for data in datasets if isinstance(data, Features | CaptionFeatures)]
     if not features or len(features) < len(datasets):
         raise ModelError(
             "no MODEL was named",
@@ -136,7 +139,7 @@ def models_or_origin(
     return [_origin(features[0])]
 
 
-def _origin(features: Features) -> Model:
+def _origin(features: Features | CaptionFeatures) -> Model:
     """Return the model that made features, as far as the features say."""
     prefix = "model_"
     identity = {
@@ -184,7 +187,7 @@ def open_data(
     label, name = split_label(spec)
     if not name.startswith("features:"):
         return named_dataset(spec, sources)
-    _refuse_words(sources, f"{name} has its class features already")
+    refuse_words(sources, f"{name} has its class features already")
     features = read_features(name.removeprefix("features:"))
     if not alone and "model_weights" not in features.identity:
         warnings.warn(
@@ -202,10 +205,15 @@ def check_words(protocol: str, sources: Sources) -> None:
         InputError: there are some.
     """
     if protocol == "paper":
-        _refuse_words(sources, "protocol paper puts raw class names into 'a photo of a {}'")
+        refuse_words(sources, "protocol paper puts raw class names into 'a photo of a {}'")
 
 
-def _refuse_words(sources: Sources, why: str) -> None:
+def refuse_words(sources: Sources, why: str) -> None:
+    """Refuse class names and templates that would not be used.
+
+    Raises:
+        InputError: there are some; the error gives `why` as the reason.
+    """
     given = [
         f"--{name}" for name in ("classnames", "templates") if getattr(sources, name) is not None
     ]
@@ -238,7 +246,7 @@ def features_of(
     )
 
 
-def check_origin(features: Features, model: Model, settings: Settings) -> None:
+def check_origin(features: Features | CaptionFeatures, model: Model, settings: Settings) -> None:
     """Refuse features of another model or protocol, as far as they say what made them.
 
     Raises:
@@ -282,12 +290,15 @@ def check_origin(features: Features, model: Model, settings: Settings) -> None:
         )
 
 
-def dataset_name(data: Dataset | Features) -> str:
+def dataset_name(data: Dataset | Features | CaptionDataset | CaptionFeatures) -> str:
     """Return the name of a dataset in tables."""
-    return data.dataset if isinstance(data, Features) else data.name
+    return data.dataset if isinstance(data, Features | CaptionFeatures) else data.name
 
 
-def check_names(models: Iterable[Model], datasets: Iterable[Dataset | Features]) -> None:
+def check_names(
+    models: Iterable[Model],
+    datasets: Iterable[Dataset | Features | CaptionDataset | CaptionFeatures],
+) -> None:
     """Check that names of models and datasets can be parts of the names of files.
 
     Raises:

@@ -1,50 +1,40 @@
-"""Measure a pair of model and dataset, and keep each finished pair until the run is complete.
+"""Measure a pair of model and dataset: its tables, its time and its notes."""
 
-``DIR/pairs/0001`` holds the tables of one pair as Parquet files, and ``pair.json``: which pair it
-is, of which run, how long it took, the notes, and the hash of each file. Such a folder is renamed
-into its place when it is complete, so a pair is written once, and is either complete or missing.
-When all pairs are measured, their tables are put together and these folders are removed.
-"""
-
-import hashlib
-import json
-import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 
 from purescope.datasets.dataset import Dataset
-from purescope.errors import InputError, OutputError
+from purescope.features.captions import CaptionFeatures
 from purescope.features.extraction import Progress
 from purescope.features.features import Features
-from purescope.files.manifest import hash_of, is_timing
-from purescope.files.reading import read_json
-from purescope.files.writing import atomic_folder
 from purescope.maths.overlaps import Projections
 from purescope.maths.significance import against_chance
 from purescope.models.model import Model
+from purescope.runs.captions import Captions, Data, caption_features_of
 from purescope.runs.inputs import Settings, Sources, dataset_name, features_of
 from purescope.studies.comparisons import compare_strategies, curve_table
 from purescope.studies.judging import mean_points, standings_table, verdicts_of
 from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait, thumbnail_table
 from purescope.studies.nulls import ROTATIONS, attribution_table, is_cheap
+from purescope.studies.retrieval import measure_retrieval
+from purescope.studies.retrieval_tables import (
+    compare_retrieval,
+    retrieval_curve_table,
+    retrieval_share_table,
+)
 from purescope.studies.sanity import doubts
 from purescope.studies.shares import share_table
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.tables.files import (
-    PAIRS,
     check_table,
-    parquet_bytes,
-    parquet_name,
-    read_parquet_table,
 )
 from purescope.tables.result_table import curve_points
+from purescope.tables.retrieval import RETRIEVAL_TABLES
 from purescope.tables.schema import Schema, stack_tables
 from purescope.tables.schemas import (
     ATTRIBUTIONS,
@@ -63,8 +53,6 @@ from purescope.tables.verdicts import verdict_table
 
 Tables: TypeAlias = dict[str, pd.DataFrame]  # by the name of the schema
 Pair: TypeAlias = tuple[str, str]  # labels of a model and a dataset
-
-ENTRY = "pair.json"
 
 
 @dataclass(frozen=True)
@@ -93,7 +81,7 @@ class Opened:
     """The opened models and data of a run, and how they are measured."""
 
     models: Sequence[Model]
-    datasets: Sequence[Dataset | Features]
+    datasets: Sequence[Data]
     settings: Settings
     sources: Sources
     progress: Progress
@@ -105,9 +93,18 @@ class Opened:
             (model.label, dataset_name(data)) for data in self.datasets for model in self.models
         ]
 
+    @property
+    def labelled(self) -> list[Dataset | Features]:
+        """The data with classes, and not captions."""
+        return [data for data in self.datasets if not isinstance(data, Captions)]
+
     def features(self, model: Model, data: Dataset | Features) -> Features:
         """Return the features of a pair, encoded or read."""
         return features_of(model, data, self.settings, self.sources, self.progress)
+
+    def captions(self, model: Model, data: Captions) -> CaptionFeatures:
+        """Return the features of images and captions, encoded or read."""
+        return caption_features_of(model, data, self.settings, self.sources, self.progress)
 
 
 PairTables: TypeAlias = Callable[[Measured, Tables], Tables]
@@ -121,6 +118,7 @@ class Study:
     Args:
         pair_tables: returns more tables of a pair, from its sweep and the tables so far.
         pair_schemas: the schemas of these tables.
+        captions: whether datasets of captions can be measured.
         rotations: number of rotations in the attribution of each pair; None takes 200 if that is
             cheap, and otherwise none.
         more_whole: more tables of the whole run, each with the function that makes it from the
@@ -130,6 +128,7 @@ class Study:
     pair_tables: PairTables = lambda measured, tables: {}
     pair_schemas: Sequence[Schema] = ()
     rotations: int | None = None
+    captions: bool = False
     more_whole: Sequence[tuple[Schema, WholeTable]] = ()
 
     @property
@@ -165,26 +164,23 @@ def measure_pair(opened: Opened, place: int, study: Study) -> Measurement:
     settings, seconds = opened.settings, {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        features = opened.features(opened.models[model], opened.datasets[item])
-        seconds["encode"] = features.seconds
-        start = time.perf_counter()
+        data = opened.datasets[item]
         projections = _projections_to_rank(opened.models[model], settings)
-        measured = measure_strategies(features, projections, settings)
-        results = measured.table.assign(protocol=settings.protocol)
-        tables = {
-            "results": results,
-            "comparisons": compare_strategies(measured),
-            "curves": curve_table(measured),
-            "curve_points": curve_points(results),
-            "attributions": _attributions(measured, study.rotations),
-            "shares": share_table(measured),
-            **portrait(measured),
-        }
-        tables |= study.pair_tables(measured, tables)
-        for schema in (RESULTS, *study.pair_schemas):  # others are checked where they are made
-            tables[schema.name] = check_table(tables[schema.name], schema)
-        for doubt in doubts(features):
-            warnings.warn(doubt, stacklevel=2)
+        if isinstance(data, Captions):
+            captions = opened.captions(opened.models[model], data)
+            seconds["encode"] = captions.seconds
+            start = time.perf_counter()
+            tables = _measure_captions(captions, projections, settings)
+        else:
+            features = opened.features(opened.models[model], data)
+            seconds["encode"] = features.seconds
+            start = time.perf_counter()
+            tables = _measure_classes(features, projections, settings, study)
+            for doubt in doubts(features):
+                warnings.warn(doubt, stacklevel=2)
+        # A dataset of captions has no tables about classes, and the reverse.
+        missing = [schema for schema in study.schemas if schema.name not in tables]
+        tables |= {schema.name: _empty(schema) for schema in missing}
     seconds["sweep"] = time.perf_counter() - start
     pair = opened.pairs[place]
     timing = {
@@ -194,6 +190,47 @@ def measure_pair(opened: Opened, place: int, study: Study) -> Measurement:
     }
     notes = [f"{' on '.join(pair)}: {warning.message}" for warning in caught]
     return Measurement(pair, tables, timing, notes)
+
+
+def _measure_classes(
+    features: Features, projections: Projections | None, settings: Settings, study: Study
+) -> Tables:
+    """Return the tables of a pair with classes."""
+    measured = measure_strategies(features, projections, settings)
+    results = measured.table.assign(protocol=settings.protocol)
+    tables = {
+        "results": results,
+        "comparisons": compare_strategies(measured),
+        "curves": curve_table(measured),
+        "curve_points": curve_points(results),
+        "attributions": _attributions(measured, study.rotations),
+        "shares": share_table(measured),
+        **portrait(measured),
+    }
+    tables |= study.pair_tables(measured, tables)
+    for schema in (RESULTS, *study.pair_schemas):  # others are checked where they are made
+        if schema not in RETRIEVAL_TABLES:
+            tables[schema.name] = check_table(tables[schema.name], schema)
+    return tables
+
+
+def _measure_captions(
+    features: CaptionFeatures, projections: Projections | None, settings: Settings
+) -> Tables:
+    """Return the tables of a pair with captions."""
+    measured = measure_retrieval(features, projections, settings)
+    results = check_table(measured.table.assign(protocol=settings.protocol), RESULTS)
+    return {
+        "results": results,
+        "curve_points": curve_points(results),
+        "shares": retrieval_share_table(measured),
+        "retrieval_comparisons": compare_retrieval(measured),
+        "retrieval_curves": retrieval_curve_table(measured),
+    }
+
+
+def _empty(schema: Schema) -> pd.DataFrame:
+    return check_table(pd.DataFrame(columns=list(schema.columns)), schema)
 
 
 def _projections_to_rank(model: Model, settings: Settings) -> Projections | None:
@@ -219,7 +256,7 @@ def _attributions(measured: Measured, rotations: int | None) -> pd.DataFrame:
     if rotations is None:
         rotations = ROTATIONS if is_cheap(images, classes, neurons) else 0
     if not rotations:
-        return check_table(pd.DataFrame(columns=list(ATTRIBUTIONS.columns)), ATTRIBUTIONS)
+        return _empty(ATTRIBUTIONS)
     return attribution_table(measured, draws=rotations)
 
 
@@ -244,134 +281,3 @@ def _verdicts(opened: Opened, tables: Tables) -> pd.DataFrame:
 def _thumbnails(opened: Opened, tables: Tables) -> pd.DataFrame:
     datasets = [data for data in opened.datasets if isinstance(data, Dataset)]
     return thumbnail_table(tables["examples"], datasets, progress=opened.progress)
-
-
-def write_pair(
-    out: Path, place: int, run: str, schemas: Iterable[Schema], finished: Measurement
-) -> None:
-    """Write a finished pair.
-
-    Args:
-        out: the folder of the run.
-        place: number of the pair in the run, from 0.
-        run: identifies the run.
-        schemas: the schemas of the tables that a pair can have.
-        finished: the pair.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    with atomic_folder(pair_folder(out, place)) as temporary:
-        hashes = {}
-        for schema in schemas:
-            if schema.name in finished.tables:
-                content = parquet_bytes(finished.tables[schema.name])
-                (temporary / parquet_name(schema)).write_bytes(content)
-                hashes[parquet_name(schema)] = hashlib.sha256(content).hexdigest()
-        entry = {
-            "run": run,
-            "model": finished.pair[0],
-            "dataset": finished.pair[1],
-            "timing": finished.timing,
-            "notes": list(finished.notes),
-            "hashes": hashes,
-        }
-        (temporary / ENTRY).write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
-
-
-def read_pair(
-    out: Path, place: int, run: str, schemas: Iterable[Schema], pair: Pair
-) -> Measurement | None:
-    """Read a finished pair.
-
-    Args:
-        out, place, run, schemas: as for `write_pair`.
-        pair: the labels that are expected.
-
-    Returns:
-        The pair; None if it was not written.
-
-    Raises:
-        InputError: it belongs to another pair or another run, or is damaged.
-    """
-    folder = pair_folder(out, place)
-    if not folder.is_dir():
-        return None
-    try:
-        entry = read_json(folder / ENTRY)
-        _check_entry(entry, run, pair)
-        tables = {}
-        for schema in schemas:
-            name = parquet_name(schema)
-            if name in entry["hashes"]:
-                if hash_of(folder / name) != entry["hashes"][name]:
-                    raise ValueError(f"{name} is not the file that the run wrote")
-                tables[schema.name] = read_parquet_table(folder / name, schema)
-    except (ValueError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{folder} cannot be used: {reason}") from error
-    return Measurement(pair, tables, entry["timing"], entry["notes"])
-
-
-def remove_pairs(out: Path) -> None:
-    """Remove the folders of finished pairs, and unfinished ones of a killed process.
-
-    Raises:
-        OutputError: as for `remove_pair`.
-    """
-    pairs = out / PAIRS
-    for folder in sorted(pairs.iterdir()) if pairs.is_dir() else ():
-        remove_pair(folder)
-    with suppress(OSError):  # it does not exist, or holds something else
-        pairs.rmdir()
-
-
-def remove_pair(folder: Path) -> None:
-    """Remove the folder of one pair.
-
-    Raises:
-        OutputError: it holds files that are not purescope's, or cannot be removed.
-    """
-    if not folder.is_dir() or not folder.name.strip(".").partition("-")[0].isdecimal():
-        return  # not the folder of a pair
-    try:
-        others = [
-            path for path in folder.iterdir() if path.suffix != ".parquet" and path.name != ENTRY
-        ]
-        if not others:
-            shutil.rmtree(folder)
-            return
-    except OSError as error:
-        raise OutputError(
-            f"cannot remove {folder}: {error.strerror or error}", fix="choose another --out"
-        ) from error
-    raise OutputError(
-        f"{folder} holds {others[0].name}, which is not purescope's",
-        expected="the files of a finished pair",
-        fix="move it away, or choose another --out",
-    )
-
-
-def pair_folder(out: Path, place: int) -> Path:
-    """Return the folder of a finished pair, by its number in the run, from 0."""
-    return out / PAIRS / f"{place + 1:04d}"
-
-
-def _check_entry(entry: Any, run: str, pair: Pair) -> None:
-    """Refuse an entry that is damaged, or belongs to another run or pair.
-
-    Raises:
-        ValueError: the reason.
-    """
-    if not isinstance(entry, dict) or entry.get("run") != run:
-        raise ValueError("it belongs to another run")
-    if (entry.get("model"), entry.get("dataset")) != pair:
-        raise ValueError(f"it is not {' on '.join(pair)}")
-    texts, hashes, timing = entry.get("notes"), entry.get("hashes"), entry.get("timing")
-    if (
-        not isinstance(texts, list)
-        or not all(isinstance(note, str) for note in texts)
-        or not isinstance(hashes, Mapping)
-        or not (timing is None or is_timing(timing))
-    ):
-        raise ValueError(f"{ENTRY} is damaged")

@@ -8,18 +8,22 @@ With a cache of features, an encoding that was stopped continues too.
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from purescope.datasets.captions.dataset import CaptionDataset
 from purescope.datasets.dataset import Dataset
 from purescope.errors import noting
+from purescope.features.captions import CaptionFeatures
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
 from purescope.files.npz import write_cosines
 from purescope.files.writing import lock_folder
 from purescope.models.model import Model
+from purescope.runs.captions import Captions, Data, check_captions, open_any
 from purescope.runs.folder import Record, claim
 from purescope.runs.identity import new_manifest, now
 from purescope.runs.inputs import (
@@ -29,7 +33,6 @@ from purescope.runs.inputs import (
     check_origin,
     check_words,
     models_or_origin,
-    open_data,
     open_model,
 )
 from purescope.runs.pairs import (
@@ -47,6 +50,7 @@ from purescope.tables.columns import ALL, VOCABULARY
 from purescope.tables.files import check_table, write_csv
 from purescope.tables.result_table import ResultTable, write_wide
 from purescope.tables.results import Results
+from purescope.tables.retrieval import RETRIEVAL_TABLES
 from purescope.tables.schema import Schema, each_row
 from purescope.tables.schemas import THUMBNAILS
 
@@ -55,7 +59,7 @@ _log = logging.getLogger(__name__)
 
 def run_sweep(
     models: Sequence[str | Model],
-    data: Sequence[str | Dataset | Features],
+    data: Sequence[str | Data],
     out: str | Path,
     *,
     settings: Settings | None = None,
@@ -72,8 +76,9 @@ def run_sweep(
 
     Args:
         models: model specs, see `load_model`, or loaded models; their labels must differ.
-        data: dataset specs, see `load_dataset`, ``features:FILE``, or what they load; their names
-            must differ. Features that say which model made them must be of each model. With
+        data: dataset specs, see `load_dataset`, ``features:FILE``, ``captions:PATH``, or what they
+            load; their names must differ. Retrieval is measured with captions: they take no part
+            in the verdict. Features that say which model made them must be of each model. With
             features only, `models` may be empty: the space ``activations`` needs no model.
         out: a folder without results, or that of an earlier run with the same models, data and
             settings.
@@ -126,14 +131,14 @@ def run_sweep(
         overwrite=overwrite,
         figures=figures,
         report=report,
-        study=Study(rotations=rotations),
+        study=Study(rotations=rotations, captions=True),
         progress=progress,
     )
 
 
 def run(
     models: Sequence[str | Model],
-    data: Sequence[str | Dataset | Features],
+    data: Sequence[str | Data],
     out: str | Path,
     *,
     study: Study | None = None,
@@ -158,7 +163,10 @@ def run(
     _log.info("loading models and data")
     with noting() as noted:
         opened = _open(models, data, settings or Settings(), sources or Sources(), progress)
-    datasets = [item for item in opened.datasets if isinstance(item, Dataset)]
+        check_captions(opened.datasets, opened.settings, allowed=study.captions)
+    if any(isinstance(item, Captions) for item in opened.datasets):
+        study = replace(study, pair_schemas=(*study.pair_schemas, *RETRIEVAL_TABLES))
+    datasets = [item for item in opened.datasets if isinstance(item, Dataset | CaptionDataset)]
     loading = list(dict.fromkeys([*noted, *(note for item in datasets for note in item.notes)]))
     whole = [schema for schema, _ in study.whole]
     schemas = [*study.schemas, *whole]
@@ -197,18 +205,18 @@ def run(
 
 def _open(
     models: Sequence[str | Model],
-    data: Sequence[str | Dataset | Features],
+    data: Sequence[str | Data],
     settings: Settings,
     sources: Sources,
     progress: Progress,
 ) -> Opened:
     """Open models and data, and check them before anything is computed."""
     check_words(settings.protocol, sources)
-    datasets = [open_data(spec, sources, alone=not models) for spec in data]
+    datasets = [open_any(spec, sources, alone=not models) for spec in data]
     loaded = [open_model(model, sources, settings) for model in models_or_origin(models, datasets)]
     check_names(loaded, datasets)
     for item in datasets:
-        if isinstance(item, Features):
+        if isinstance(item, Features | CaptionFeatures):
             for model in loaded:
                 check_origin(item, model, settings)
     return Opened(loaded, datasets, settings, sources, progress)

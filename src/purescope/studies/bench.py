@@ -1,12 +1,12 @@
-"""Evaluate orders of the neurons of one model on one dataset.
+"""Evaluate orders of the neurons of one model on one dataset of classes.
 
-A bench holds what every study needs: features, projections, options, the ks, and the orders, each
-made once. The sweep, confusions, importance, null models, variants and training all use it.
+A bench holds what every study needs: features, projections, options, the ks, and the orders, see
+`purescope.studies.orders`. The sweep, confusions, importance, null models, variants and training
+all use it.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,13 +14,12 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int32, Int64
 from torch import Tensor
 
-from purescope.errors import InputError
 from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k, best_other_by_k, ranks_by_k
 from purescope.maths.bases import rotate
-from purescope.maths.cells import ablation_values, check_keep, default_keep, halves, mean_over_k
-from purescope.maths.overlaps import Projections, activation_space, fix_for
-from purescope.maths.scores import StrategyInput, best_first, redundancy
+from purescope.maths.cells import ablation_values, halves, mean_over_k
+from purescope.maths.overlaps import Projections
+from purescope.maths.scores import best_first, redundancy
 from purescope.maths.silhouette import (
     has_silhouette,
     silhouette_pseudovalues_by_k,
@@ -28,6 +27,7 @@ from purescope.maths.silhouette import (
 )
 from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import Item, Result, on_each_core
+from purescope.studies.orders import Ranked
 from purescope.studies.settings import Options
 from purescope.tables.columns import METRICS
 
@@ -78,7 +78,7 @@ class RandomResults(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Bench(Ranked):
     """One model's features on one dataset, its neurons, and how orders of them are evaluated.
 
     Args:
@@ -92,71 +92,15 @@ class Bench:
     """
 
     features: Features
-    projections: Projections | None
-    options: Options
     dropped: Float[Tensor, "#image neuron"] | None = None
-    _orders: dict[str, Int64[Tensor, " neuron"]] = field(
-        default_factory=dict, init=False, repr=False
-    )
-    _random_orders: list[Int64[Tensor, " neuron"]] = field(
-        default_factory=list, init=False, repr=False
-    )
 
     @classmethod
     def make(cls, features: Features, projections: Projections | None, options: Options) -> "Bench":
         """Make the bench of a sweep; arguments and errors are those of `purescope.sweep`."""
         dropped = ablation_values(features.image, options.ablation, seed=options.seed)
         bench = cls(features, projections, options, dropped)
-        _ = bench.strategy_input, bench.ks  # raises here, before anything is measured
-        for name, order in options.orders.items():
-            if len(order) != bench.neurons:
-                raise InputError(
-                    f"the order {name!r} of {len(order):,} neurons",
-                    expected=f"an order of all {bench.neurons:,} neurons of {features.model}",
-                    fix="make it from this model's own projections or features",
-                )
+        bench.check_orders()
         return bench
-
-    @property
-    def neurons(self) -> int:
-        """The number of neurons d."""
-        return self.features.image.shape[1]
-
-    @cached_property
-    def ks(self) -> list[int]:
-        """The numbers of neurons to keep, in ascending order."""
-        keep = self.options.keep
-        return check_keep(default_keep(self.neurons) if keep is None else keep, self.neurons)
-
-    @cached_property
-    def space(self) -> Projections:
-        """The rows of weights or of activations by which the neurons are ranked."""
-        return in_space(self.options.space, self.features, self.projections)
-
-    @cached_property
-    def strategy_input(self) -> StrategyInput:
-        """The data that strategies make their orders from."""
-        features, options = self.features, self.options
-        return StrategyInput(
-            self.space,
-            features.image,
-            features.text,
-            features.labels,
-            options.measure,
-            options.towers,
-            features.logit_scale,
-        )
-
-    # --- orders, each made once
-
-    def order(self, strategy: str) -> Int64[Tensor, " neuron"]:
-        """Return the order of a strategy, fitted on all images, or the user's own order."""
-        if strategy in self.options.orders:
-            return torch.as_tensor(self.options.orders[strategy])
-        if strategy not in self._orders:
-            order = STRATEGIES[strategy].order(self.strategy_input, self.options.seed)
-            self._orders[strategy] = order
-        return self._orders[strategy]
 
     def held_out_orders(self, strategy: str) -> Int64[Tensor, "half neuron"]:
         """Return two orders of a strategy that uses labels.
@@ -171,15 +115,6 @@ class Bench:
             fitted = replace(data, image=data.image[other], labels=data.labels[other])
             orders.append(STRATEGIES[strategy].order(fitted, seed))
         return torch.stack(orders)
-
-    def random_orders(self, count: int) -> Int64[Tensor, "draw neuron"]:
-        """Return the first random orders; draw r has the seed ``seed + r``."""
-        for draw in range(len(self._random_orders), count):
-            order = STRATEGIES["random"].order(self.strategy_input, self.options.seed + draw)
-            self._random_orders.append(order)
-        if not count:
-            return torch.empty(0, self.neurons, dtype=torch.int64)
-        return torch.stack(self._random_orders[:count])
 
     def purity_orders(self, measure: str, towers: str) -> Int64[Tensor, "2 neuron"]:
         """Return the orders of high and of low purity by this measure and these towers."""
@@ -217,7 +152,7 @@ class Bench:
 
     @property
     def _ablation(self) -> dict[str, Any]:
-        return {"renormalise": self.options.renormalise, "dropped": self.dropped}
+        return {"renormalise": bool(self.options.renormalise), "dropped": self.dropped}
 
     def by_image(self, orders: Int64[Tensor, "order neuron"], ks: list[int]) -> ByImage:
         """Evaluate some orders image by image."""
@@ -324,42 +259,6 @@ class Bench:
         """Return the areas of high and of low purity, and the gap between them."""
         high, low = self.areas(orders).tolist()
         return {"high": high, "low": low, "gap": high - low}
-
-
-def in_space(space: str, features: Features, projections: Projections | None) -> Projections:
-    """Return the rows of weights or of activations that a space ranks by, see `purescope.sweep`.
-
-    Raises:
-        InputError: features and projections differ in neurons.
-    """
-    if space == "activations":
-        # The same as `activation_space`, without a copy.
-        return Projections(features.image.T, features.text.T)
-    if space == "centred":
-        return activation_space(features.image, features.text, centred=True)
-    neurons = features.image.shape[1]
-    if projections is None or projections.neurons != neurons:
-        came = "no projections" if projections is None else f"projections of {projections.neurons}"
-        raise InputError(
-            f"features of {neurons} neurons, {came}",
-            expected="features and projections of one model",
-            fix=(fix_for(projections, neurons) if projections else "")
-            or "give model.projections; features without a model: "
-            "ps.sweep(features, space='activations')",
-        )
-    return projections
-
-
-def warn_of_dead(data: StrategyInput) -> None:
-    """Warn where neurons are dead, that is of norm zero in a tower.
-
-    Warns:
-        UserWarning: some neurons are dead.
-    """
-    dead = int(data.dead.sum())
-    if dead:
-        message = f"{dead} of {data.neurons} neurons have norm zero and rank last"
-        warnings.warn(message, stacklevel=3)
 
 
 def _no_silhouettes(right: Bool[Tensor, "order k image"]) -> Float[Tensor, "order k image"]:

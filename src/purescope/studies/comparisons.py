@@ -23,7 +23,7 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.formats import Difference
-from purescope.maths.cells import area_between, halves, mean_over_k, neurons_needed, rising
+from purescope.maths.cells import area_between, halves, mean_over_k
 from purescope.maths.intervals import NORMAL_975, bootstrap_means, bootstrap_p, percentile_interval
 from purescope.maths.overlaps import Projections, relative_overlap
 from purescope.maths.significance import (
@@ -33,20 +33,20 @@ from purescope.maths.significance import (
     percentile_of,
     permutation_p,
 )
+from purescope.studies.curve_numbers import needed_with_interval, value_and_interval
 from purescope.studies.settings import PURITY
 from purescope.studies.sweeps import Measured
 from purescope.tables.columns import AREA, METRICS
 from purescope.tables.files import check_table
 from purescope.tables.schemas import COMPARISONS, CURVES, RIVALS
 
-ENOUGH = 0.95  # fraction of the full accuracy
 ALL = "all"  # in a comparison of models: all neurons, or all datasets
 
 Adjustment: TypeAlias = Callable[[Tensor], Tensor]
 Curve: TypeAlias = tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]
 
 _TESTS = ("mcnemar", "permutation")
-_ADJUSTMENTS: Mapping[str, Adjustment] = {"holm": holm, "bh": benjamini_hochberg}
+ADJUSTMENTS: Mapping[str, Adjustment] = {"holm": holm, "bh": benjamini_hochberg}
 
 
 def compare_strategies(measured: Measured) -> pd.DataFrame:
@@ -78,7 +78,7 @@ def adjust(comparisons: pd.DataFrame) -> pd.DataFrame:
     columns = {
         f"{test}_{name}": (f"{test}_p", adjustment)
         for test in _TESTS
-        for name, adjustment in _ADJUSTMENTS.items()
+        for name, adjustment in ADJUSTMENTS.items()
     }
     return adjusted(table, ["model", "first", "second", table.k == AREA], columns)
 
@@ -215,46 +215,14 @@ def curve_table(measured: Measured) -> pd.DataFrame:
                 features.model,
                 features.dataset,
                 name,
-                *_value_and_interval(mean_over_k(curves, ks)),
-                *_needed(curves, full, ks, neurons),
+                *value_and_interval(mean_over_k(curves, ks)),
+                *needed_with_interval(curves, full, ks, neurons),
                 ks[middle],
-                *_value_and_interval(curves[:, middle] / full.masked_fill(full == 0, torch.nan)),
+                *value_and_interval(curves[:, middle] / full.masked_fill(full == 0, torch.nan)),
                 *(mean_over_k(right[:, half == part].mean(1), ks).item() for part in (0, 1)),
             ]
         )
     return check_table(pd.DataFrame(rows, columns=list(CURVES.columns)), CURVES)
-
-
-def _value_and_interval(
-    values: Float[Tensor, " resample_and_value"],
-) -> tuple[float, float, float]:
-    """Return the last value, and the interval of the others."""
-    low, high = percentile_interval(values[:-1])
-    return values[-1].item(), low.item(), high.item()
-
-
-def _needed(
-    curves: Float[Tensor, "resample_and_value k"],
-    full: Float[Tensor, " resample_and_value"],
-    ks: list[int],
-    neurons: int,
-) -> tuple[float, float, float]:
-    """Return the number of neurons for 95 % of full accuracy, and its interval.
-
-    Curves wander about the target, so the last k below it says too much: the value is read off the
-    rising curve, which never falls. The value is larger than every k at which the curve is below
-    the target in 97.5 % of the resamples, up to the first k at which it is not. From the upper end
-    on, the curve reaches the target in 97.5 % of them at every k. Each end needs one test at one k
-    to be right, so both hold in 95 % of samples or more.
-    """
-    if ks[-1] != neurons:
-        curves, ks = torch.cat([curves, full[:, None]], dim=1), [*ks, neurons]
-    over = curves - ENOUGH * full[:, None]
-    below, above = percentile_interval(over[:-1])
-    zero = torch.zeros((), dtype=torch.float64)
-    least, most = neurons_needed(above.cummax(0).values, ks, zero), neurons_needed(below, ks, zero)
-    value = neurons_needed(rising(over[-1]), ks, zero)
-    return torch.maximum(least, torch.minimum(value, most)).item(), least.item(), most.item()
 
 
 def compare_models(first: Measured, second: Measured) -> pd.DataFrame:

@@ -27,6 +27,7 @@ class Options:
     """The options of a sweep; every field changes numbers. `purescope.sweep` explains them.
 
     Args:
+        renormalise: None scales captions again over the kept neurons, but not classes.
         orders: the user's own orders by name; each is a permutation of the neurons, and its first
             neurons are kept first.
 
@@ -48,7 +49,7 @@ class Options:
     measure: str = "l1"
     towers: str = "both"
     ablation: str = "zero"
-    renormalise: bool = False
+    renormalise: bool | None = None
     resamples: int = RESAMPLES
     orders: Mapping[str, OwnOrder] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from purescope.features.captions import CaptionFeatures
 from purescope.features.features import Features
 from purescope.maths.bases import is_basis, make_basis
 from purescope.maths.cells import halves
@@ -26,14 +27,15 @@ from purescope.maths.intervals import (
 from purescope.maths.overlaps import Projections
 from purescope.maths.silhouette import has_silhouette, silhouette_strata
 from purescope.maths.strategies import STRATEGIES
-from purescope.studies.bench import SILHOUETTE_DRAWS, Bench, ByImage, RandomResults, warn_of_dead
+from purescope.studies.bench import SILHOUETTE_DRAWS, Bench, ByImage, RandomResults
+from purescope.studies.orders import warn_of_dead
+from purescope.studies.result_rows import FEW_IMAGES, finished_table, result_columns
+from purescope.studies.retrieval import measure_retrieval
 from purescope.studies.settings import DRAWS, PURITY, RESAMPLES, Options, OwnOrder
 from purescope.tables.columns import METRICS
-from purescope.tables.files import check_table
-from purescope.tables.result_table import ResultTable
 
-# The bootstrap fails below so many right or wrong images, and below so many images of a class.
-FEW_IMAGES, FEW_OF_CLASS = 15, 10
+# The bootstrap fails below so many images of a class.
+FEW_OF_CLASS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,20 +131,10 @@ class Measured:
             binomial_low=binomial_low,
             binomial_high=binomial_high,
             chance=table.metric.map(dict(zip(METRICS, chance, strict=True))),
-            model=self.features.model,
-            dataset=self.features.dataset,
-            n=images,
             classes=classes,
-            neurons=self.bench.neurons,
-            seed=self.options.seed + table.draw,
-            protocol=self.features.identity.get("protocol", ""),
-            space=self.options.space,
-            measure=self.options.measure,
-            towers=self.options.towers,
-            ablation=self.options.ablation,
-            renormalise=self.options.renormalise,
+            renormalise=bool(self.options.renormalise),
         )
-        return ResultTable(check_table(table))
+        return finished_table(table, self.bench)
 
     def _values_and_intervals(self) -> pd.DataFrame:
         """Return a row for each strategy, draw, k and metric; random orders have no intervals."""
@@ -153,9 +145,9 @@ class Measured:
         named = [(strategy, 0) for strategy in self.strategies]
         drawn = [("random", draw) for draw in range(len(self.draws))]
         blocks = [
-            _columns([("full", 0)], [self.bench.neurons], *full),
-            _columns(named, self.ks, self.values, low, high),
-            _columns(drawn, self.ks, self.draws, no_interval, no_interval),
+            result_columns([("full", 0)], [self.bench.neurons], METRICS, *full),
+            result_columns(named, self.ks, METRICS, self.values, low, high),
+            result_columns(drawn, self.ks, METRICS, self.draws, no_interval, no_interval),
         ]
         columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
         missing = (columns["metric"] == "silhouette") & (columns["draw"] >= SILHOUETTE_DRAWS)
@@ -184,26 +176,8 @@ class Measured:
         return low, high
 
 
-def _columns(
-    orders: list[tuple[str, int]], ks: list[int], values: Tensor, low: Tensor, high: Tensor
-) -> dict[str, np.ndarray]:
-    """Return columns with a row for each order, k and metric; `orders` are strategy and draw."""
-    strategies, draws = ([order[place] for order in orders] for place in (0, 1))
-    metrics = len(METRICS)
-    rows = len(ks) * metrics
-    return {
-        "strategy": np.repeat(np.array(strategies, dtype=object), rows),
-        "draw": np.repeat(np.array(draws, dtype=np.int64), rows),
-        "k": np.tile(np.repeat(np.array(ks), metrics), len(orders)),
-        "metric": np.tile(np.array(METRICS, dtype=object), len(orders) * len(ks)),
-        "value": values.flatten().numpy(),
-        "low": low.flatten().numpy(),
-        "high": high.flatten().numpy(),
-    }
-
-
 def sweep(
-    features: Features,
+    features: Features | CaptionFeatures,
     projections: Projections | None = None,
     *,
     keep: int | Iterable[int] | None = None,
@@ -214,14 +188,15 @@ def sweep(
     measure: str = "l1",
     towers: str = "both",
     ablation: str = "zero",
-    renormalise: bool = False,
+    renormalise: bool | None = None,
     resamples: int = RESAMPLES,
     orders: Mapping[str, OwnOrder] | None = None,
 ) -> pd.DataFrame:
-    """Measure accuracy and silhouette of every strategy at every k.
+    """Measure accuracy and silhouette, or retrieval, of every strategy at every k.
 
     Args:
-        features: image and class features of one model on one dataset.
+        features: image and class features of one model on one dataset; or features of images and
+            captions, for which retrieval is measured, see `purescope.maths.retrieval`.
         projections: projections of the same model, which rank the neurons in the space
             ``weights``.
         keep: one or more ks, the numbers of neurons to keep; by default those of the experiment,
@@ -245,8 +220,9 @@ def sweep(
         ablation: value of a dropped neuron: ``zero``, as in the experiment, ``mean`` or
             ``resample``, see `purescope.maths.cells.ablation_values`. The silhouette is that of the
             kept neurons, whatever the value of the others.
-        renormalise: scale class features to unit norm again over the kept neurons; the experiment
-            does not.
+        renormalise: scale features to unit norm again over the kept neurons, as a smaller model
+            does. By default captions and their images are scaled again, and class features are
+            not, as in the experiment.
         resamples: number of bootstrap resamples of the images for the confidence intervals.
         orders: your own orders by name. Each is a permutation of the neurons, and its first neurons
             are kept first. They are measured and tested in the same way as the strategies.
@@ -257,8 +233,9 @@ def sweep(
         confidence interval.
 
     Raises:
-        InputError: a k is out of range, `draws` is negative, an option is unknown, or features and
-            projections differ in neurons.
+        InputError: a k is out of range, `draws` is negative, an option is unknown, features and
+            projections differ in neurons, or captions are given with a strategy that uses labels
+            or with values for dropped neurons.
 
     Warns:
         UserWarning: some neurons are dead, or the labels admit no silhouette.
@@ -291,6 +268,8 @@ def sweep(
         resamples,
         orders or {},
     )
+    if isinstance(features, CaptionFeatures):
+        return measure_retrieval(features, projections, options).table
     return measure_strategies(features, projections, options).table
 
 

@@ -5,6 +5,7 @@ The descriptions are the documentation of the files.
 
 from math import inf
 
+from purescope.tables.metrics import RETRIEVAL_METRICS
 from purescope.tables.schema import Column, flag, real, text, whole
 
 METRICS = ("accuracy", "top5_accuracy", "mean_class_recall", "silhouette")
@@ -39,7 +40,11 @@ RESULT_COLUMNS: dict[str, Column] = {
     ),
     "draw": whole("number of the random order, from 0; 0 for the other strategies"),
     "k": K,
-    "metric": text("accuracy, top5_accuracy, mean_class_recall or silhouette", *METRICS),
+    "metric": text(
+        "accuracy, top5_accuracy, mean_class_recall, silhouette; of captions a recall or an nDCG",
+        *METRICS,
+        *RETRIEVAL_METRICS,
+    ),
     "value": real(
         "value of the metric: a fraction, or a silhouette from -1 to 1; NaN if the labels do not "
         "allow a silhouette",
@@ -60,9 +65,9 @@ RESULT_COLUMNS: dict[str, Column] = {
         missing=True,
     ),
     "binomial_high": real("upper end of that interval", 0, 1, missing=True),
-    "chance": real("accuracy of guessing; NaN for the silhouette", 0, 1, missing=True),
+    "chance": real("value of guessing; NaN for the silhouette", 0, 1, missing=True),
     "n": whole("number of images", 1),
-    "classes": whole("number of classes", 2),
+    "classes": whole("number of classes, or of captions", 2),
     "neurons": whole("number of neurons of the model, d", 1),
     "seed": whole("seed of the random order", -inf),
     "space": text("space of the overlaps: weights, activations or centred", *SPACES),
@@ -72,7 +77,7 @@ RESULT_COLUMNS: dict[str, Column] = {
         *TOWERS,
     ),
     "ablation": text("value of a dropped neuron: zero, mean or resample", *ABLATIONS),
-    "renormalise": flag("whether class features were scaled to norm 1 again over the kept neurons"),
+    "renormalise": flag("whether features were scaled to norm 1 again over the kept neurons"),
     "protocol": text("protocol of preprocess and prompts: native or paper", *PROTOCOLS, ""),
 }
 

@@ -18,9 +18,10 @@ import pandas as pd
 from purescope.errors import InputError, OutputError
 from purescope.files.reading import open_regular
 from purescope.files.writing import slug
-from purescope.formats import PALETTE
+from purescope.formats import METRIC_NAMES, PALETTE
 from purescope.specs import exists
 from purescope.tables.files import check_table, write_csv
+from purescope.tables.metrics import SHOWN, has_captions
 from purescope.tables.schema import stack_tables
 from purescope.tables.schemas import CURVE_POINTS
 
@@ -114,7 +115,9 @@ class ResultTable(pd.DataFrame):
 
 def results_html(table: pd.DataFrame) -> str:
     """Return a sentence for each model, and a row with accuracies and curves for each pair."""
-    rows = table[table.metric == "accuracy"]
+    metric = SHOWN[0] if has_captions(table) and "accuracy" not in set(table.metric) else "accuracy"
+    words = "Accuracies" if metric == "accuracy" else METRIC_NAMES[metric]
+    rows = table[table.metric == metric]
     pairs = [pair_rows for _, pair_rows in rows.groupby(["model", "dataset"], sort=False)]
     models = [model_rows for _, model_rows in rows.groupby("model", sort=False)]
     sentences = [_sentence(model_rows, named=len(models) > 1) for model_rows in models[:_MOST]]
@@ -126,7 +129,7 @@ def results_html(table: pd.DataFrame) -> str:
     many = rows[rows.strategy == "random"].draw.nunique() > 1
     return (
         f"<div>{text}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{left}"
-        f"<p>Accuracies in %, means over k{' and over the random orders' if many else ''}. Curves: "
+        f"<p>{words} in %, means over k{' and over the random orders' if many else ''}. Curves: "
         f"{_legend(rows)}. {len(table):,} rows, {len(table.columns)} columns.</p></div>"
     )
 
@@ -140,7 +143,8 @@ def _sentence(rows: pd.DataFrame, *, named: bool) -> str:
     label = f"{rows.model.iloc[0]}: " if named else ""
     strategies = areas.index.get_level_values("strategy")
     if not {"high_purity", "random"} <= set(strategies):
-        return f"{label}zero-shot accuracy, {kept}." if named else f"Zero-shot accuracy, {kept}."
+        name = "retrieval" if has_captions(rows) else "zero-shot accuracy"
+        return f"{label}{name if named else name.capitalize()}, {kept}."
     [high], random = areas[strategies == "high_purity"], areas[strategies == "random"]
     over = f"{kept} and {sets} datasets" if sets > 1 else kept
     difference = 100 * (high - random.mean())
@@ -182,7 +186,10 @@ def _cells(rows: pd.DataFrame) -> list[str]:
         f"{100 * first.chance:.1f}" if "chance" in rows else "",
         f"{100 * full.iloc[0]:.1f}" if len(full) else "",
         *(f"{100 * areas[strategy]:.1f}" if curve else "" for strategy, curve in curves.items()),
-        _svg(curves, f"accuracy of {first.model} on {first.dataset} over k"),
+        _svg(
+            curves,
+            f"{METRIC_NAMES[first.metric].lower()} of {first.model} on {first.dataset} over k",
+        ),
     ]
     return [f"<td>{value}</td>" for value in values]
 
@@ -241,6 +248,7 @@ _WIDE_COLUMNS = {
 
 def write_wide(table: pd.DataFrame, out: Path) -> None:
     """Write the experiment's wide CSV files of a table of results, for each model and dataset."""
+    table = table[table.metric.isin(("accuracy", "silhouette"))]  # captions have neither
     for (model, dataset), rows in table.groupby(["model", "dataset"], sort=False):
         for metric in ("accuracy", "silhouette"):
             write_csv(wide_table(rows, metric), wide_path(out, str(model), str(dataset), metric))

@@ -29,6 +29,7 @@ from purescope.tables.columns import (
     VERDICT_COLUMNS,
     K,
 )
+from purescope.tables.retrieval import RETRIEVAL_TABLES
 from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
 from purescope.tables.searches import SEARCHES
 from purescope.tables.shares import SHARES
@@ -382,6 +383,7 @@ RUN_TABLES = (
     ATTRIBUTIONS,
     VERDICTS,
     SHARES,
+    *RETRIEVAL_TABLES,
     NULLS,
     VARIANTS,
     IMPORTANCE,

@@ -4,6 +4,7 @@ What is chosen on one half is judged on the other.
 """
 
 from purescope.tables.columns import DATASET, HIGH, MODEL, RESULT_COLUMNS, K
+from purescope.tables.metrics import RETRIEVAL_METRICS
 from purescope.tables.schema import Column, Schema, real, text, whole
 
 HALVES = ("choose", "judge")
@@ -13,7 +14,7 @@ SHARE_COLUMNS: dict[str, Column] = {
     "dataset": DATASET,
     "strategy": text("a strategy, or random: the mean of the random orders"),
     "k": K,
-    "metric": text("accuracy", "accuracy"),
+    "metric": text("accuracy, or a metric of captions", "accuracy", *RETRIEVAL_METRICS),
     "half": text("half of the images, drawn within each class: choose or judge", *HALVES),
     "value": real("value with the kept neurons", 0, 1),
     "full": real("value with all neurons", 0, 1),

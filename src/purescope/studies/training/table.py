@@ -23,7 +23,8 @@ from purescope.maths.layer_measures import effective_rank
 from purescope.maths.overlaps import Projections, overlap, relative_overlap
 from purescope.maths.significance import spearman
 from purescope.maths.strategies import order_neurons
-from purescope.studies.bench import Bench, warn_of_dead
+from purescope.studies.bench import Bench
+from purescope.studies.orders import warn_of_dead
 from purescope.studies.settings import Options
 from purescope.tables.files import check_table, parquet_name, write_csv, write_parquet
 from purescope.tables.results import read_track

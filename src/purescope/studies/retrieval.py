@@ -1,0 +1,370 @@
+"""Evaluate every strategy and every random order by retrieval between images and captions.
+
+Images are resampled with all their captions, because captions of one image are not independent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Float32, Float64, Int64
+from torch import Tensor
+
+from purescope.errors import InputError
+from purescope.features.captions import CaptionFeatures
+from purescope.maths.bases import is_basis, make_basis, rotate
+from purescope.maths.competitors import PLACES
+from purescope.maths.intervals import bootstrap_each, percentile_interval, wilson_interval
+from purescope.maths.overlaps import Projections
+from purescope.maths.retrieval import (
+    RECALL_AT,
+    RetrievalRanks,
+    retrieval_metrics,
+    retrieval_ranks_by_k,
+)
+from purescope.maths.strategies import STRATEGIES
+from purescope.parallel import per_turn
+from purescope.studies.orders import Ranked, warn_of_dead
+from purescope.studies.result_rows import FEW_IMAGES, finished_table, result_columns
+from purescope.studies.settings import Options
+from purescope.tables.metrics import RETRIEVAL_METRICS
+from purescope.tables.result_table import ResultTable
+
+_RANK_BYTES = 1 << 26  # places of several orders at a time, of 2 bytes each
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalBench(Ranked):
+    """One model's features of images and captions, and how orders of its neurons are evaluated."""
+
+    features: CaptionFeatures
+
+    @classmethod
+    def make(
+        cls, features: CaptionFeatures, projections: Projections | None, options: Options
+    ) -> "RetrievalBench":
+        """Make the bench of a sweep; arguments and errors are those of `purescope.sweep`."""
+        check_caption_options(options)
+        if features.image.dtype == torch.float16:
+            features = replace(features, image=features.image.float(), text=features.text.float())
+        bench = cls(features, projections, options)
+        bench.check_orders()
+        return bench
+
+    @property
+    def renormalise(self) -> bool:
+        """Whether images and captions are scaled again over the kept neurons: by default they
+        are.
+        """
+        return self.options.renormalise is not False
+
+    @cached_property
+    def counts(self) -> Float64[Tensor, "metric image"]:
+        """The weight of each image in each metric: its captions, or 1."""
+        captions = self.features.image_of.bincount(minlength=len(self.features.image)).double()
+        is_mean_over_captions = torch.tensor(
+            [name.startswith("image_retrieval") for name in RETRIEVAL_METRICS]
+        )
+        return torch.where(is_mean_over_captions[:, None], captions, 1.0)
+
+    def in_basis(self, basis: Float[Tensor, "neuron neuron"]) -> "RetrievalBench":
+        """Return the bench of the same images and captions in another basis."""
+        image, text = (rotate(rows, basis) for rows in (self.features.image, self.features.text))
+        return replace(self, features=replace(self.features, image=image, text=text))
+
+    def by_image(
+        self, orders: Int64[Tensor, "order neuron"], ks: Sequence[int]
+    ) -> "list[Float32[Tensor, 'metric k image']]":
+        """Return for each order what each image adds to each metric at each k."""
+        features = self.features
+        ranks = retrieval_ranks_by_k(
+            features.image,
+            features.text,
+            features.image_of,
+            orders,
+            ks,
+            renormalise=self.renormalise,
+        )
+        results = []
+        for place in range(len(orders)):
+            own = RetrievalRanks(*(rank[place : place + 1] for rank in ranks))
+            metrics = retrieval_metrics(own, features.image_of, len(features.image))
+            results.append(torch.stack([metrics[name].sums[0] for name in RETRIEVAL_METRICS]))
+        return results
+
+    def means(
+        self, by_image: Float[Tensor, "metric *cell image"]
+    ) -> Float64[Tensor, " metric *cell"]:
+        """Return the metrics, from what each image adds to them."""
+        totals = self.counts.sum(1)
+        return torch.stack(
+            [sums.double().sum(-1) / total for sums, total in zip(by_image, totals, strict=True)]
+        )
+
+
+def check_caption_options(options: Options) -> None:
+    """Refuse options that need labels, or that a smaller model cannot have.
+
+    Raises:
+        InputError: a strategy uses labels, or dropped neurons get a value.
+    """
+    labelled = [name for name in options.strategies if _uses_labels(name)]
+    if labelled:
+        raise InputError(
+            f"the strategy {labelled[0]!r} for captions",
+            expected="strategies without labels: captions have no classes",
+            fix="leave it out of --strategies (strategies=), or sweep captions by themselves",
+        )
+    if options.ablation != "zero":
+        raise InputError(
+            f"ablation {options.ablation!r} for captions",
+            expected="zero: in retrieval a neuron is kept or left out",
+            fix="leave out --ablation (ablation=), or sweep captions by themselves",
+        )
+
+
+def _uses_labels(strategy: str) -> bool:
+    return strategy in STRATEGIES and STRATEGIES[strategy].needs == "labels"
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRetrieval:
+    """The retrieval of one model on one dataset, image by image where tests need it.
+
+    The axis `metric` is `purescope.tables.columns.RETRIEVAL_METRICS`, in that order.
+
+    Args:
+        bench: features, neurons, orders and options.
+        by_image: what each image adds to each metric, for each strategy and k.
+        full_by_image: the same with all neurons.
+        random_by_image: the same, the mean over the random orders.
+        draws: metrics of each random order.
+        resampled: metrics of the strategies in bootstrap resamples of the images.
+        resampled_full, resampled_random: the same of all neurons, and of the mean of the random
+            orders.
+    """
+
+    bench: RetrievalBench
+    by_image: Float32[Tensor, "metric strategy k image"]
+    full_by_image: Float32[Tensor, "metric image"]
+    random_by_image: Float64[Tensor, "metric k image"]
+    draws: Float64[Tensor, "draw k metric"]
+    resampled: Float64[Tensor, "resample strategy k metric"]
+    resampled_full: Float64[Tensor, "resample metric"]
+    resampled_random: Float64[Tensor, "resample k metric"]
+
+    @property
+    def features(self) -> CaptionFeatures:
+        """The features that were evaluated."""
+        return self.bench.features
+
+    @property
+    def options(self) -> Options:
+        """The options of the sweep."""
+        return self.bench.options
+
+    @property
+    def ks(self) -> list[int]:
+        """The numbers of neurons kept, in ascending order."""
+        return self.bench.ks
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """Names of the strategies and of the user's own orders, without random."""
+        return self.options.names
+
+    @cached_property
+    def values(self) -> Float64[Tensor, "strategy k metric"]:
+        """Metrics of each strategy at each k."""
+        return self.bench.means(self.by_image).permute(1, 2, 0)
+
+    @cached_property
+    def full(self) -> Float64[Tensor, " metric"]:
+        """Metrics with all neurons."""
+        return self.bench.means(self.full_by_image)
+
+    def curve(
+        self, strategy: str, metric: int
+    ) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "resample k"]]:
+        """Return a metric at each k, and the same in each resample; for random, the mean of the
+        orders.
+        """
+        if strategy == "random":
+            mean = self.bench.means(self.random_by_image)[metric]
+            return mean, self.resampled_random[:, :, metric]
+        place = self.strategies.index(strategy)
+        return self.values[place, :, metric], self.resampled[:, place, :, metric]
+
+    @property
+    def table(self) -> ResultTable:
+        """The results as the table `purescope.tables.schemas.RESULTS`."""
+        no_interval = torch.full_like(self.draws, torch.nan)
+        full = [
+            ends[None, None]
+            for ends in (self.full, *self._interval(self.resampled_full, self.full))
+        ]
+        blocks = [
+            result_columns([("full", 0)], [self.bench.neurons], RETRIEVAL_METRICS, *full),
+            result_columns(
+                [(name, 0) for name in self.strategies],
+                self.ks,
+                RETRIEVAL_METRICS,
+                self.values,
+                *self._interval(self.resampled, self.values),
+            ),
+            result_columns(
+                [("random", draw) for draw in range(len(self.draws))],
+                self.ks,
+                RETRIEVAL_METRICS,
+                self.draws,
+                no_interval,
+                no_interval,
+            ),
+        ]
+        table = pd.DataFrame(
+            {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+        )
+        chance = dict(zip(RETRIEVAL_METRICS, chance_of_retrieval(self.features), strict=True))
+        table = table.assign(
+            binomial_low=np.nan,
+            binomial_high=np.nan,
+            chance=table.metric.map(chance),
+            classes=len(self.features.text),
+            renormalise=self.bench.renormalise,
+        )
+        return finished_table(table, self.bench)
+
+    def _interval(
+        self,
+        resampled: Float64[Tensor, "resample *cell metric"],
+        values: Float64[Tensor, "*cell metric"],
+    ) -> tuple[Float64[Tensor, "*cell metric"], Float64[Tensor, "*cell metric"]]:
+        """Return bootstrap intervals; where nearly all or nearly no images count, binomial ones.
+
+        Values between 0 and 1 vary at most as much as right and wrong ones of the same mean, and
+        captions of an image are at worst copies of one another. So a binomial interval of as many
+        images is never too narrow.
+        """
+        low, high = percentile_interval(resampled)
+        for metric, images in enumerate(independent_images(self.bench.counts)):
+            own = values[..., metric]
+            few = torch.minimum(own, 1 - own) * images < FEW_IMAGES
+            for end, wilson in zip((low, high), wilson_interval(own, images), strict=True):
+                end[..., metric] = torch.where(few, wilson, end[..., metric])
+        return low, high
+
+
+def independent_images(counts: Float64[Tensor, "metric image"]) -> list[int]:
+    """Return how many images of equal weight would tell as much, metric by metric (Kish 1965)."""
+    return [max(1, int(own.sum() ** 2 / own.square().sum())) for own in counts]
+
+
+def measure_retrieval(
+    features: CaptionFeatures, projections: Projections | None, options: Options
+) -> MeasuredRetrieval:
+    """Sweep a dataset of captions; arguments and errors are those of `purescope.sweep`.
+
+    Warns:
+        UserWarning: some neurons are dead.
+    """
+    bench = RetrievalBench.make(features, projections, options)
+    warn_of_dead(bench.strategy_input)
+    ks, names = bench.ks, options.names
+    first = torch.arange(bench.neurons)[None]
+    cells = len(RETRIEVAL_METRICS), len(names), len(ks), len(features.image)
+    by_image = torch.empty(cells)
+    for place, name in enumerate(names):
+        if is_basis(name):
+            rotated = bench.in_basis(make_basis(name, bench.strategy_input, options.seed))
+            by_image[:, place] = rotated.by_image(first, ks)[0]
+    own = [place for place, name in enumerate(names) if not is_basis(name)]
+    orders = [bench.order(names[place])[None] for place in own]
+    random = torch.zeros(cells[0], *cells[2:], dtype=torch.float64)
+    draws = []
+    at_a_time = per_turn(_RANK_BYTES, 2 * len(ks) * len(features.text))
+    for number, order_batch in _numbered(
+        torch.cat([*orders, bench.random_orders(options.draws)]), at_a_time
+    ):
+        for offset, sums in enumerate(bench.by_image(order_batch, ks)):
+            if number + offset < len(own):
+                by_image[:, own[number + offset]] = sums
+            else:
+                random += sums.double() / options.draws
+                draws.append(bench.means(sums).T)
+    full = bench.by_image(first, [bench.neurons])[0][:, 0]
+    no_draws = torch.empty(0, len(ks), cells[0], dtype=torch.float64)
+    return MeasuredRetrieval(
+        bench=bench,
+        by_image=by_image,
+        full_by_image=full,
+        random_by_image=random,
+        draws=torch.stack(draws) if draws else no_draws,
+        **_resampled(bench, by_image, full, random),
+    )
+
+
+def _numbered(orders: Tensor, length: int) -> "list[tuple[int, Tensor]]":
+    """Return batches of orders, each with the number of its first."""
+    return [(first, orders[first : first + length]) for first in range(0, len(orders), length)]
+
+
+def _resampled(
+    bench: RetrievalBench,
+    by_image: Float32[Tensor, "metric strategy k image"],
+    full: Float32[Tensor, "metric image"],
+    random: Float64[Tensor, "metric k image"],
+) -> dict[str, Tensor]:
+    """Return all metrics in the same bootstrap resamples of the images.
+
+    A metric is a ratio of sums over images, and both sums are resampled.
+    """
+    parts = [*by_image, *full, *random, *bench.counts]
+    means = bootstrap_each(
+        [(part, None) for part in parts],
+        torch.zeros(len(bench.features.image), dtype=torch.int64),
+        resamples=bench.options.resamples,
+        seed=bench.options.seed,
+    )
+    metrics = len(RETRIEVAL_METRICS)
+    strategies, alls, randoms, weights = (
+        torch.stack(means[first : first + metrics], dim=-1)
+        for first in range(0, 4 * metrics, metrics)
+    )
+    return {
+        "resampled": strategies / weights[:, None, None],
+        "resampled_full": alls / weights,
+        "resampled_random": randoms / weights[:, None],
+    }
+
+
+def chance_of_retrieval(features: CaptionFeatures) -> list[float]:
+    """Return the mean of each of `RETRIEVAL_METRICS` over all rankings, which is that of guessing.
+
+    Examples:
+        Two images with one caption each: half of the guesses are right at once.
+
+        >>> pair = CaptionFeatures(torch.eye(2), torch.eye(2), torch.tensor([0, 1]))
+        >>> chance_of_retrieval(pair)[:2]
+        [0.5, 1.0]
+    """
+    images, captions = len(features.image), len(features.text)
+    own = features.image_of.bincount(minlength=images).double()
+    gains = 1 / torch.arange(2, PLACES + 2, dtype=torch.float64).log2()
+    best = gains.cumsum(0)[own.long().clamp(max=PLACES) - 1]
+    image_gain, text_gain = (float(gains[:many].sum()) / many for many in (images, captions))
+    values = {
+        f"image_retrieval_ndcg@{PLACES}": image_gain,
+        f"text_retrieval_ndcg@{PLACES}": float((own * text_gain / best).mean()),
+    }
+    for n in RECALL_AT:
+        # None of the captions of an image is among the first n of all captions.
+        missed = torch.ones(images, dtype=torch.float64)
+        for place in range(min(n, captions)):
+            missed *= (captions - own - place).clamp(min=0) / (captions - place)
+        values[f"image_retrieval_recall@{n}"] = min(n, images) / images
+        values[f"text_retrieval_recall@{n}"] = 1 - float(missed.mean())
+        values[f"text_retrieval_true_recall@{n}"] = min(n, captions) / captions
+    return [values[name] for name in RETRIEVAL_METRICS]

@@ -11,6 +11,7 @@ from rich.console import Console
 
 import purescope as ps
 from purescope.studies.spectra import effective_rank, make_embeddings
+from purescope.tables.schema import each_row
 
 ROWS, QUERIES = 100_000, 1000
 BYTES = 64
@@ -42,7 +43,7 @@ def describe(table: pd.DataFrame) -> str:
     parts = []
     for stage in ("single", "reranked"):
         rows = table[(table.stage == stage) & (table.bytes <= BYTES)]
-        best = rows.loc[rows.recall.idxmax()]
+        best = next(each_row(rows.nlargest(1, "recall")))
         parts.append(
             f"{stage} {best.recall:.3f} ({best.recall_low:.3f} to {best.recall_high:.3f}), "
             f"{best.code} of {best.k} axes"

@@ -186,12 +186,12 @@ def index(
         "seconds": round(time.perf_counter() - start, 1),
         "notes": notes,
     }
-    with new_folder(folder) as partial:
-        write_table(table, partial, SEARCHES)
+    with new_folder(folder) as unfinished:
+        write_table(table, unfinished, SEARCHES)
         if figures:
-            write_frontiers(table, partial)
+            write_frontiers(table, unfinished)
         file = parquet_name(SEARCHES)
-        write_manifest({**manifest, "hashes": {file: [hash_of(partial / file)]}}, partial)
+        write_manifest({**manifest, "hashes": {file: [hash_of(unfinished / file)]}}, unfinished)
     return open_results(folder)
 
 

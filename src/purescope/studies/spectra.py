@@ -78,7 +78,7 @@ def make_embeddings(
 
     Examples:
         >>> made = make_embeddings(1000)
-        >>> made.image.shape, 200 < effective_rank(made.image) < 400
+        >>> made.image.shape, 100 < effective_rank(made.image) < 400
         (torch.Size([1000, 512]), True)
         >>> bool((made.image.mean(dim=0).norm() ** 2 - 0.5).abs() < 0.05)
         True

@@ -193,6 +193,13 @@ def test_overlap_of_equal_widths_has_one_reference_and_of_equal_neurons_one_bar(
     assert corners(bar.get_path())[:, 1].max() == 5
 
 
+def test_without_both_purities_there_is_no_gap(tmp_path: Path) -> None:
+    table = made().table
+    table = table[table.strategy != "low_purity"]
+    written = write_figures(table, tmp_path, ("svg",))
+    assert [path.stem.startswith("neuron_pruning_") for path in written] == [True]
+
+
 @pytest.mark.slow
 def test_write_figures_writes_just_these_files(tmp_path: Path) -> None:
     table = joined(made(), made(model="CLIP"), made(dataset="Oxford-IIIT Pets", silhouette=np.nan))

@@ -143,7 +143,7 @@ def _draw_results(folder: Path, published: pd.DataFrame | None) -> Drawings:
     table = table[~table.metric.isin(RETRIEVAL_METRICS)]
     for dataset, rows in table.groupby("dataset", sort=False):
         yield f"neuron_pruning_{slug(str(dataset))}", partial(pruning_figure, rows)
-        if {"high_purity", "low_purity"} <= set(rows.strategy):
+        if _has_gap(rows):
             yield f"purity_gap_{slug(str(dataset))}", partial(gap_figure, rows)
             for model, model_rows in rows.groupby("model", sort=False):
                 name = f"experiment_{slug(str(model))}_{slug(str(dataset))}"
@@ -357,7 +357,8 @@ def write_figures(
     """Write ``figures/neuron_pruning_<dataset>`` and ``figures/purity_gap_<dataset>`` below `out`.
 
     The first figure has accuracy and silhouette side by side, a row for each model. The second one
-    has a panel for each model. Captions have ``figures/retrieval_<dataset>`` instead.
+    has a panel for each model; a sweep without high and low purity does not have it. Captions have
+    ``figures/retrieval_<dataset>`` instead.
 
     Returns:
         The files written, dataset by dataset.
@@ -377,12 +378,21 @@ def write_figures(
     written = []
     for dataset, name in zip(datasets, names, strict=True):
         rows = table[table.dataset == dataset]
-        for kind, draw in (OF_CAPTIONS if has_captions(rows) else _OF_CLASSES).items():
+        for kind, draw in _kinds(rows).items():
             written += save_figure(draw(rows), out / "figures" / f"{kind}_{name}", formats)
     return written
 
 
-_OF_CLASSES = {"neuron_pruning": pruning_figure, "purity_gap": gap_figure}
+def _kinds(rows: pd.DataFrame) -> dict[str, Callable[[pd.DataFrame], Figure]]:
+    """Return the figures of one dataset by name; without both purities there is no gap to draw."""
+    if has_captions(rows):
+        return dict(OF_CAPTIONS)
+    gap = {"purity_gap": gap_figure} if _has_gap(rows) else {}
+    return {"neuron_pruning": pruning_figure, **gap}
+
+
+def _has_gap(rows: pd.DataFrame) -> bool:
+    return {"high_purity", "low_purity"} <= set(rows.strategy)
 
 
 def write_dynamics(

@@ -7,11 +7,13 @@ those of the manifest. Names and paths may be written in another way.
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import pandas as pd
 
 from purescope.errors import InputError, OutputError
 from purescope.files.manifest import MANIFEST, check_hash, own_manifest, write_manifest
@@ -40,7 +42,10 @@ _IDENTITY = ("tables", "settings", "models", "datasets")
 _NOT_IDENTITY = ("spec", "source", "skipped", "device")
 
 # Tables with p-values that are adjusted over all datasets of a run.
-_ADJUSTED = {"comparisons": adjust, "retrieval_comparisons": adjust_retrieval}
+_ADJUSTED: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "comparisons": adjust,
+    "retrieval_comparisons": adjust_retrieval,
+}
 
 # All files that runs of any kind write; nothing else in a folder is touched.
 _FILES = (

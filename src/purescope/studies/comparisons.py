@@ -33,7 +33,7 @@ from purescope.maths.significance import (
     percentile_of,
     permutation_p,
 )
-from purescope.studies.curve_numbers import needed_with_interval, value_and_interval
+from purescope.studies.curve_numbers import describe_curve
 from purescope.studies.settings import PURITY
 from purescope.studies.sweeps import Measured
 from purescope.tables.columns import AREA, METRICS
@@ -45,7 +45,6 @@ ALL = "all"  # in a comparison of models: all neurons, or all datasets
 Adjustment: TypeAlias = Callable[[Tensor], Tensor]
 Curve: TypeAlias = tuple[Float[Tensor, " k"], Float[Tensor, "resample k"]]
 
-_TESTS = ("mcnemar", "permutation")
 ADJUSTMENTS: Mapping[str, Adjustment] = {"holm": holm, "bh": benjamini_hochberg}
 
 
@@ -56,10 +55,7 @@ def compare_strategies(measured: Measured) -> pd.DataFrame:
         The table `purescope.tables.schemas.COMPARISONS`. Adjusted p-values are those of this one
         dataset, see `adjust`.
     """
-    pairs = [(name, "random") for name in measured.strategies if len(measured.draws)]
-    if set(PURITY) <= set(measured.strategies):
-        pairs.append(PURITY)
-    rows = [row for pair in pairs for row in _compare_pair(measured, *pair)]
+    rows = [row for pair in measured.compared for row in _compare_pair(measured, *pair)]
     features = measured.features
     table = pd.DataFrame(rows, columns=list(COMPARISONS.columns)).assign(
         model=features.model, dataset=features.dataset, draws=len(measured.draws)
@@ -67,20 +63,30 @@ def compare_strategies(measured: Measured) -> pd.DataFrame:
     return check_table(adjust(table), COMPARISONS)
 
 
-def adjust(comparisons: pd.DataFrame) -> pd.DataFrame:
+def adjust(
+    comparisons: pd.DataFrame,
+    *,
+    by: Sequence[str] = ("model", "first", "second"),
+    tests: Sequence[str] = ("mcnemar", "permutation"),
+) -> pd.DataFrame:
     """Adjust p-values for all tests of one comparison of strategies.
 
     These are the tests of all ks and datasets; areas are adjusted over datasets only. Holm's
     p-values limit the chance of any false difference, those of Benjamini and Hochberg the fraction
     of false ones.
+
+    Args:
+        comparisons: one row for each dataset and k.
+        by: the columns that say which comparison it is.
+        tests: the tests whose p-values are adjusted.
     """
     table = comparisons.reset_index(drop=True)
     columns = {
         f"{test}_{name}": (f"{test}_p", adjustment)
-        for test in _TESTS
+        for test in tests
         for name, adjustment in ADJUSTMENTS.items()
     }
-    return adjusted(table, ["model", "first", "second", table.k == AREA], columns)
+    return adjusted(table, [*by, table.k == AREA], columns)
 
 
 def adjusted(
@@ -111,33 +117,54 @@ def adjusted(
 
 def _compare_pair(measured: Measured, first: str, second: str) -> Iterator[dict[str, object]]:
     """Return a row for each k and one for the area between the curves."""
-    ks = measured.ks
-    (curve, resampled), (other, other_resampled) = measured.curve(first), measured.curve(second)
-    differences = torch.cat([curve - other, area_between(curve, other, ks)[None]])
+    curves = measured.curve(first), measured.curve(second)
+    random = measured.draws[:, :, 0] if second == "random" else None
+    columns, _ = curve_differences(*curves, measured.ks, random)
+    by_image = mcnemar(measured.right_of(first), measured.right_of(second))
+    columns["mcnemar_p"] = torch.cat([by_image, torch.full((1,), torch.nan)])  # none of an area
+    yield from comparison_rows(columns, measured.ks, first=first, second=second)
+
+
+def curve_differences(
+    one: Curve, other: Curve, ks: list[int], random: Float[Tensor, "draw k"] | None
+) -> tuple[dict[str, Tensor], Float[Tensor, "resample k_and_area"]]:
+    """Return how two curves differ at each k and in the area between them.
+
+    Args:
+        one, other: each curve, and the same in the resamples.
+        ks: the ks of both.
+        random: the curve of each random order, if `other` is their mean.
+
+    Returns:
+        The columns that all comparisons have, and the differences in the resamples.
+    """
+    (curve, resampled), (other_curve, other_resampled) = one, other
     area = area_between(resampled, other_resampled, ks)
     resampled_differences = torch.cat([resampled - other_resampled, area[:, None]], dim=1)
     low, high = percentile_interval(resampled_differences)
-    unknown = torch.full_like(differences, torch.nan)
+    differences = torch.cat([curve - other_curve, area_between(curve, other_curve, ks)[None]])
+    percentile = p = torch.full_like(differences, torch.nan)
+    if random is not None:
+        values = torch.cat([curve, mean_over_k(curve, ks)[None]])
+        random_values = torch.cat([random, mean_over_k(random, ks)[:, None]], dim=1)
+        percentile, p = percentile_of(values, random_values), permutation_p(values, random_values)
     columns = {
         "difference": differences,
         "low": low,
         "high": high,
         "deviation": resampled_differences.std(0),
-        "mcnemar_p": unknown.clone(),
-        "percentile": unknown,
-        "permutation_p": unknown,
+        "percentile": percentile,
+        "permutation_p": p,
     }
-    columns["mcnemar_p"][:-1] = mcnemar(measured.right_of(first), measured.right_of(second))
-    if second == "random":
-        random = measured.draws[:, :, 0]
-        values = torch.cat([curve, mean_over_k(curve, ks)[None]])
-        random_values = torch.cat([random, mean_over_k(random, ks)[:, None]], dim=1)
-        columns["percentile"] = percentile_of(values, random_values)
-        columns["permutation_p"] = permutation_p(values, random_values)
+    return columns, resampled_differences
+
+
+def comparison_rows(
+    columns: Mapping[str, Tensor], ks: list[int], **names: str
+) -> Iterator[dict[str, object]]:
+    """Return a row for each k and one for the area, with the names of what is compared."""
     for place, k in enumerate([*map(str, ks), AREA]):
-        yield {"first": first, "second": second, "k": k} | {
-            name: column[place].item() for name, column in columns.items()
-        }
+        yield {**names, "k": k} | {name: column[place].item() for name, column in columns.items()}
 
 
 def pooled_difference(areas: pd.DataFrame) -> Difference:
@@ -200,12 +227,11 @@ def curve_table(measured: Measured) -> pd.DataFrame:
         The table `purescope.tables.schemas.CURVES`.
     """
     ks, neurons, features = measured.ks, measured.bench.neurons, measured.features
-    middle = min(range(len(ks)), key=lambda place: abs(ks[place] - neurons / 2))
     half = halves(features.labels)
     # The last row of resampled values is the measured value itself.
     full = torch.cat([measured.resampled_full[:, 0], measured.full[:1]])
     rows = []
-    for name in (*measured.strategies, *(["random"] if len(measured.draws) else [])):
+    for name in measured.curve_names:
         curve, resampled = measured.curve(name)
         curves = torch.cat([resampled, curve[None]])
         is_random = name == "random"
@@ -215,10 +241,7 @@ def curve_table(measured: Measured) -> pd.DataFrame:
                 features.model,
                 features.dataset,
                 name,
-                *value_and_interval(mean_over_k(curves, ks)),
-                *needed_with_interval(curves, full, ks, neurons),
-                ks[middle],
-                *value_and_interval(curves[:, middle] / full.masked_fill(full == 0, torch.nan)),
+                *describe_curve(curves, full, ks, neurons),
                 *(mean_over_k(right[:, half == part].mean(1), ks).item() for part in (0, 1)),
             ]
         )

@@ -4,10 +4,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from purescope.maths.cells import neurons_needed, rising
+from purescope.maths.cells import mean_over_k, neurons_needed, rising
 from purescope.maths.intervals import percentile_interval
 
 ENOUGH = 0.95  # fraction of what all neurons reach
+
+
+def describe_curve(
+    curves: Float[Tensor, "resample_and_value k"],
+    full: Float[Tensor, " resample_and_value"],
+    ks: list[int],
+    neurons: int,
+) -> list[float | int]:
+    """Return the area, the neurons needed, the middle k and the share kept there, with intervals.
+
+    Args:
+        curves, full: the curve and the value of all neurons in the resamples, and in the last row
+            as measured.
+        ks, neurons: the ks of the curve, and the number of all neurons.
+    """
+    middle = min(range(len(ks)), key=lambda place: abs(ks[place] - neurons / 2))
+    return [
+        *value_and_interval(mean_over_k(curves, ks)),
+        *needed_with_interval(curves, full, ks, neurons),
+        ks[middle],
+        *value_and_interval(curves[:, middle] / full.masked_fill(full == 0, torch.nan)),
+    ]
 
 
 def value_and_interval(

@@ -30,6 +30,7 @@ from purescope.parallel import per_turn
 from purescope.studies.orders import Ranked, warn_of_dead
 from purescope.studies.result_rows import FEW_IMAGES, finished_table, result_columns
 from purescope.studies.settings import Options
+from purescope.studies.swept import Swept
 from purescope.tables.metrics import RETRIEVAL_METRICS
 from purescope.tables.result_table import ResultTable
 
@@ -131,7 +132,7 @@ def _uses_labels(strategy: str) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredRetrieval:
+class MeasuredRetrieval(Swept):
     """The retrieval of one model on one dataset, image by image where tests need it.
 
     The axis `metric` is `purescope.tables.columns.RETRIEVAL_METRICS`, in that order.
@@ -160,21 +161,6 @@ class MeasuredRetrieval:
     def features(self) -> CaptionFeatures:
         """The features that were evaluated."""
         return self.bench.features
-
-    @property
-    def options(self) -> Options:
-        """The options of the sweep."""
-        return self.bench.options
-
-    @property
-    def ks(self) -> list[int]:
-        """The numbers of neurons kept, in ascending order."""
-        return self.bench.ks
-
-    @property
-    def strategies(self) -> tuple[str, ...]:
-        """Names of the strategies and of the user's own orders, without random."""
-        return self.options.names
 
     @cached_property
     def values(self) -> Float64[Tensor, "strategy k metric"]:

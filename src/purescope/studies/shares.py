@@ -1,19 +1,42 @@
-"""Measure which share of the accuracy each strategy keeps at each k, on each half of the images."""
+"""Measure which share of a metric each strategy keeps at each k, on each half of the images."""
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from purescope.maths.cells import halves
 from purescope.maths.intervals import NORMAL_975
 from purescope.maths.shares import mean_share_interval, share_interval
+from purescope.studies.result_rows import FEW_IMAGES
+from purescope.studies.retrieval import independent_images
 from purescope.studies.sweeps import Measured
+from purescope.studies.swept import Swept
 from purescope.tables.files import check_table
 from purescope.tables.shares import HALVES, SHARES
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A metric as sums over images, of which a share is kept.
+
+    Args:
+        metric: its name.
+        sums: returns what each image adds with the kept neurons, ``[k, image]`` float64, for the
+            name of a strategy; for random, the mean over the random orders.
+        full: what each image adds with all neurons.
+        counts: the weight of each image.
+        exact: whether each image counts once, and is simply right or wrong.
+    """
+
+    metric: str
+    sums: Callable[[str], Float64[Tensor, "k image"]]
+    full: Float64[Tensor, " image"]
+    counts: Float64[Tensor, " image"]
+    exact: bool
 
 
 def share_table(measured: Measured) -> pd.DataFrame:
@@ -28,53 +51,86 @@ def share_table(measured: Measured) -> pd.DataFrame:
     Returns:
         The table `purescope.tables.shares.SHARES`.
     """
-    half = halves(measured.features.labels)
-    blocks = [
-        _half_columns(measured, half == place, name)
+
+    def sums(name: str) -> Float64[Tensor, "k image"]:
+        return measured.random_right if name == "random" else measured.right_of(name).double()
+
+    full = measured.full_right.double()
+    task = Task("accuracy", sums, full, torch.ones_like(full), exact=True)
+    return shares_of(measured, [task], halves(measured.features.labels))
+
+
+def shares_of(swept: Swept, tasks: Sequence[Task], half: Int64[Tensor, " image"]) -> pd.DataFrame:
+    """Return the share of each metric that strategies and random orders keep, on each half.
+
+    Args:
+        swept: the sweep.
+        tasks: the metrics.
+        half: the half of each image, 0 or 1. There are no rows if one of them has no image.
+    """
+    has_both = all(bool((half == place).any()) for place in range(len(HALVES)))
+    rows = [
+        {"metric": task.metric, "half": name, **row}
+        for task in (tasks if has_both else ())
         for place, name in enumerate(HALVES)
-        if int((half == 0).sum()) and int((half == 1).sum())
+        for row in _rows(swept, task, half == place)
     ]
-    names = [name for name in SHARES.columns if name not in ("model", "dataset")]
-    columns: dict[str, Any] = {
-        name: np.concatenate([block[name] for block in blocks]) if blocks else [] for name in names
-    }
-    table = pd.DataFrame(columns).assign(
-        model=measured.features.model, dataset=measured.features.dataset
+    features = swept.bench.features
+    table = pd.DataFrame(rows, columns=list(SHARES.columns)).assign(
+        model=features.model, dataset=features.dataset, neurons=swept.bench.neurons
     )
     return check_table(table, SHARES)
 
 
-def _half_columns(measured: Measured, inside: Bool[Tensor, " image"], half: str) -> dict[str, Any]:
-    """Return the columns of one half: strategy by strategy, then the random orders."""
-    right, full = measured.right[:, :, inside], measured.full_right[inside]
-    images, ks = len(full), measured.ks
-    kept, both = right.sum(2), (right & full).sum(2)
-    low, high = share_interval(kept, both, full.sum().expand_as(kept))
-    share = torch.where(full.sum() > 0, kept / full.sum(), torch.nan).double()
-    rows = {"value": kept / images, "share": share, "low": low, "high": high}
-    over = {name: torch.full_like(share, torch.nan) for name in ("", "_low", "_high")}
-    strategies = list(measured.strategies)
-    if len(measured.draws):
-        random = measured.random_right[:, inside]
-        differences = right.double() - random
-        mean = differences.mean(2)
-        error = NORMAL_975 * differences.std(2) / images**0.5
-        over = {"": mean, "_low": mean - error, "_high": mean + error}
-        drawn = dict(zip(("share", "low", "high"), mean_share_interval(random, full), strict=True))
-        drawn["value"] = random.mean(1)
-        rows = {name: torch.cat([rows[name], drawn[name][None]]) for name in rows}
-        blank = torch.full((1, len(ks)), torch.nan, dtype=torch.float64)
-        over = {name: torch.cat([values, blank]) for name, values in over.items()}
-        strategies.append("random")
-    rows |= {f"over_random{name}": values for name, values in over.items()}
-    cells = len(strategies) * len(ks)
-    return {
-        "strategy": np.repeat(np.array(strategies, dtype=object), len(ks)),
-        "k": np.tile(np.array(ks), len(strategies)),
-        "metric": np.array(["accuracy"] * cells, dtype=object),
-        "half": np.array([half] * cells, dtype=object),
-        **{name: values.double().flatten().numpy() for name, values in rows.items()},
-        "full": np.full(cells, float(full.double().mean())),
-        "n": np.full(cells, images),
-        "neurons": np.full(cells, measured.bench.neurons),
-    }
+def _rows(swept: Swept, task: Task, inside: Bool[Tensor, " image"]) -> Iterator[dict[str, object]]:
+    """Return a row for each strategy and k on one half: strategy by strategy, random last."""
+    full, counts = task.full[inside], task.counts[inside]
+    random = task.sums("random")[:, inside] if "random" in swept.curve_names else None
+    for name in swept.curve_names:
+        sums = random if name == "random" and random is not None else task.sums(name)[:, inside]
+        unknown = torch.full((len(sums),), torch.nan, dtype=torch.float64)
+        columns = {
+            "value": sums.sum(1) / counts.sum(),
+            "share": torch.where(full.sum() > 0, sums.sum(1) / full.sum(), torch.nan),
+            **dict.fromkeys(("over_random", "over_random_low", "over_random_high"), unknown),
+        }
+        if sums is random:
+            _, columns["low"], columns["high"] = mean_share_interval(sums, full)
+        else:
+            columns["low"], columns["high"] = _interval(sums, full, counts, exact=task.exact)
+        if random is not None and sums is not random:
+            differences = sums - random
+            mean = differences.sum(1) / counts.sum()
+            # A ratio of two sums varies by what each image adds beyond its share.
+            effects = (differences - mean[:, None] * counts) / counts.mean()
+            error = NORMAL_975 * effects.std(1) / len(counts) ** 0.5
+            ends = {"over_random_low": mean - error, "over_random_high": mean + error}
+            columns |= {"over_random": mean, **ends}
+        for place, k in enumerate(swept.ks):
+            cells = {column: values[place].item() for column, values in columns.items()}
+            whole = float(full.sum() / counts.sum())
+            yield {"strategy": name, "k": k, "full": whole, "n": len(counts), **cells}
+
+
+def _interval(
+    sums: Float64[Tensor, "k image"],
+    full: Float64[Tensor, " image"],
+    counts: Float64[Tensor, " image"],
+    *,
+    exact: bool,
+) -> tuple[Float64[Tensor, " k"], Float64[Tensor, " k"]]:
+    """Return the interval of the share: of counts where images are right or wrong, else normal.
+
+    Where few images change, no normal interval holds. Values between 0 and 1 then count as that
+    many right and wrong ones, of as many images as are independent.
+    """
+    shared = torch.minimum(sums, full).sum(1)
+    scale = 1.0 if exact else independent_images(counts[None])[0] / float(counts.sum())
+    kept, whole = sums.sum(1) * scale, full.sum() * scale
+    both = torch.minimum(shared * scale, torch.minimum(kept, whole))  # not above by rounding
+    low, high = share_interval(kept, both, whole.expand_as(kept))
+    if exact:
+        return low, high
+    _, normal_low, normal_high = mean_share_interval(sums, full)
+    many = (sums != full).sum(1) >= FEW_IMAGES
+    return torch.where(many, normal_low, low), torch.where(many, normal_high, high)

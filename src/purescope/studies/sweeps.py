@@ -32,6 +32,7 @@ from purescope.studies.orders import warn_of_dead
 from purescope.studies.result_rows import FEW_IMAGES, finished_table, result_columns
 from purescope.studies.retrieval import measure_retrieval
 from purescope.studies.settings import DRAWS, PURITY, RESAMPLES, Options, OwnOrder
+from purescope.studies.swept import Swept
 from purescope.tables.columns import METRICS
 
 # The bootstrap fails below so many images of a class.
@@ -39,7 +40,7 @@ FEW_OF_CLASS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class Measured(Swept):
     """The results of a sweep of one model on one dataset, image by image where tests need it.
 
     The axis `metric` is `purescope.tables.columns.METRICS`, in that order; the silhouette is NaN
@@ -71,21 +72,6 @@ class Measured:
     def features(self) -> Features:
         """The features that were evaluated."""
         return self.bench.features
-
-    @property
-    def options(self) -> Options:
-        """The options of the sweep."""
-        return self.bench.options
-
-    @property
-    def ks(self) -> list[int]:
-        """The numbers of neurons kept, in ascending order."""
-        return self.bench.ks
-
-    @property
-    def strategies(self) -> tuple[str, ...]:
-        """Names of the strategies and of the user's own orders, without random."""
-        return self.options.names
 
     @property
     def draws(self) -> Float[Tensor, "draw k metric"]:

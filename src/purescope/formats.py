@@ -144,6 +144,12 @@ _MORE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A7B00", "#7A4FA3")
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _SHAPES = ("diamond", "triangle-up", "cross", "triangle-down", "stroke")
 
+_AXES = {
+    "svd": "SVD basis",
+    "cross": "shared basis",
+    "pca": "PCA basis",
+    "random_rotation": "random rotation",
+}
 NAMES = {
     "high_purity": "highest purity",
     "low_purity": "lowest purity",
@@ -156,10 +162,7 @@ NAMES = {
     "pivoted_qr": "pivoted QR",
     "ape": "APE",
     "importance": "importance (by labels)",
-    "svd": "SVD basis",
-    "cross": "shared basis",
-    "pca": "PCA basis",
-    "random_rotation": "random rotation",
+    **_AXES,
 }
 METRIC_NAMES = {
     "accuracy": "Accuracy",
@@ -209,10 +212,22 @@ def strategy_name(name: str) -> str:
         'SVD basis without its 8 strongest axes'
     """
     basis, band, dropped = name.partition("@")
-    if band and basis in NAMES and dropped.isdecimal():
+    if band and is_axes(name):
         axes = "axis" if int(dropped) == 1 else f"{int(dropped)} strongest axes"
         return f"{NAMES[basis]} without its {axes}".replace("its axis", "its strongest axis")
     return NAMES.get(name, name.replace("_", " "))
+
+
+def is_axes(name: str) -> bool:
+    """Tell whether a strategy keeps axes and not neurons, as `purescope.maths.bases.is_basis` does
+    with torch.
+
+    Examples:
+        >>> is_axes("svd@8"), is_axes("high_purity@8")
+        (True, False)
+    """
+    basis, band, dropped = name.partition("@")
+    return basis in _AXES and (not band or (dropped.isascii() and dropped.isdecimal()))
 
 
 def looks(strategies: list[str]) -> list[Look]:

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from purescope.errors import InputError
+from purescope.formats import is_axes
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.bases import BASES, Basis, is_basis, make_basis, random_rotations, rotate
 from purescope.maths.overlaps import Projections, overlap, side_by_side
 from purescope.maths.scores import StrategyInput
 from purescope.maths.silhouette import silhouette_by_k
+from purescope.maths.strategies import STRATEGIES
 from tests.maths.test_overlaps import seeds, signed
 from tests.maths.test_strategies import given_for, projection_pairs
 
@@ -210,6 +212,11 @@ def test_the_largest_entry_of_a_fixed_axis_is_positive(name: str) -> None:
 )
 def test_a_band_is_a_basis_and_a_count(name: str, known: bool) -> None:
     assert is_basis(name) == known
+    assert is_axes(name) == known  # the same, without torch
+
+
+def test_every_basis_is_known_without_torch() -> None:
+    assert all(is_axes(name) for name in BASES) and not any(map(is_axes, STRATEGIES))
 
 
 def test_a_band_drops_the_strongest_axes_and_takes_them_back_last() -> None:

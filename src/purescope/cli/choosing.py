@@ -11,7 +11,7 @@ import click
 from purescope.cli import output, terminal
 from purescope.cli.paths import RESULTS, check_results
 from purescope.errors import InputError, listed
-from purescope.formats import strategy_name
+from purescope.formats import is_axes, strategy_name
 
 if TYPE_CHECKING:
     from purescope.reduce.choosing import Choice, Share
@@ -173,11 +173,7 @@ def _interval(share: "Share") -> str:
 def export_command(choice: "Choice") -> str:
     """Return the command that makes the model of a choice."""
     assert choice.strategy is not None
-    option = "--axes" if _is_basis(choice.strategy) else "--order"
+    option = "--axes" if is_axes(choice.strategy) else "--order"
     words = ["purescope", "export", choice.spec, "--keep", str(choice.k), option, choice.strategy]
     data = ["--data", "DATASET"] if choice.strategy.startswith("pca") else []
     return shlex.join([*words, *data, "--to", "open_clip", "--out", "smaller"])
-
-
-def _is_basis(strategy: str) -> bool:
-    return strategy.partition("@")[0] in ("svd", "cross", "pca", "random_rotation")

@@ -88,6 +88,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def refuse_existing(folder: Path, *, fix: str = "choose another --out") -> None:
+    """Refuse a folder that holds anything.
+
+    Raises:
+        OutputError: the folder is not empty, or is a file.
+    """
+    free = "a folder that does not exist, or an empty one"
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}", expected=free, fix=fix) from error
+    if names:
+        raise OutputError(f"{folder}: holds {names[0]}", expected=free, fix=fix)
+
+
 @contextmanager
 def _writing(path: Path, fix: str) -> Iterator[None]:
     """Raise errors of the file system as those of the output.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from purescope import __version__
 from purescope.errors import OutputError
-from purescope.files.writing import umask
+from purescope.files.writing import refuse_existing, umask
 from purescope.models import find_towers, sources, transformers
 from purescope.models.open_clip_config import (
     can_have_twin,
@@ -25,8 +25,6 @@ from purescope.models.open_clip_config import (
 from purescope.models.tokenizer_files import is_tokenizer_file
 from purescope.models.towers import Towers
 from purescope.models.transformers_config import CONFIG, PROCESSOR, to_processor_config
-
-_FREE = "a folder that does not exist, or an empty one"
 
 
 def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = False) -> str:
@@ -51,7 +49,7 @@ def convert(spec: str, out: Path, *, arch: str | None = None, offline: bool = Fa
         OutputError: the folder is not empty, or cannot be written.
     """
     out = out.resolve()  # "." has no name to derive that of the partial folder from
-    refuse_existing(out)
+    refuse_existing(out, fix="choose another OUT")
     towers, _ = find_towers(spec, arch=arch, offline=offline)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     _remove_abandoned(out)
@@ -92,24 +90,6 @@ def written_weights(towers: Towers) -> dict[str, Tensor]:
     if towers.identity["format"] == "laclip":  # no prefix before those of the text tower
         return {name.removeprefix("text."): weight for name, weight in weights.items()}
     return dict(weights)
-
-
-def refuse_existing(out: Path) -> None:
-    """Refuse a folder that holds anything.
-
-    Raises:
-        OutputError: the folder is not empty, or is a file.
-    """
-    try:
-        names = sorted(path.name for path in out.iterdir())
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OutputError(
-            f"{out}: {error.strerror}", expected=_FREE, fix="choose another OUT"
-        ) from error
-    if names:
-        raise OutputError(f"{out}: holds {names[0]}", expected=_FREE, fix="choose another OUT")
 
 
 def _remove_abandoned(out: Path) -> None:

@@ -9,10 +9,10 @@ from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError, ModelError, near_miss
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
+from purescope.files.writing import refuse_existing
 from purescope.maths.bases import is_basis
 from purescope.maths.overlaps import Projections
 from purescope.maths.strategies import STRATEGIES, order_neurons
-from purescope.models.convert import refuse_existing
 from purescope.models.towers import Towers
 from purescope.reduce.forms.card import model_card
 from purescope.reduce.forms.table import FORMS, Smaller, default_forms, parse_forms, write_form

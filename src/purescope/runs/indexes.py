@@ -17,8 +17,8 @@ from purescope import __version__
 from purescope.errors import InputError, noting
 from purescope.features.extraction import Progress, quiet
 from purescope.files.manifest import hash_of, versions, write_manifest
+from purescope.files.writing import refuse_existing
 from purescope.maths.bases import is_basis
-from purescope.models.convert import refuse_existing
 from purescope.models.model import Model
 from purescope.plots.frontier import write_frontiers
 from purescope.reduce.codes import DEFAULT, parse_codes

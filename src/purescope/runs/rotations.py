@@ -11,10 +11,11 @@ from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError, ModelError
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
+from purescope.files.writing import refuse_existing
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import StrategyInput
 from purescope.models import find_towers
-from purescope.models.convert import own_form, refuse_existing, write_towers
+from purescope.models.convert import own_form, write_towers
 from purescope.models.model import Model, no_encoder
 from purescope.models.towers import Towers
 from purescope.reduce.cutting import cut, require_last_maps

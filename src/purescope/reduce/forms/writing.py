@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from purescope.errors import MissingExtraError, OutputError
-from purescope.files.writing import atomic_folder
-
-_FREE = "a folder that does not exist, or an empty one"
+from purescope.errors import MissingExtraError
+from purescope.files.writing import atomic_folder, refuse_existing
 
 
 def require_extra(extra: str, *packages: str) -> None:
@@ -41,16 +39,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         OutputError: the folder holds something, or cannot be written.
     """
     folder = folder.resolve()  # "." has no name to derive that of the temporary folder from
-    try:
-        held = sorted(path.name for path in folder.iterdir())
-    except FileNotFoundError:
-        held = []
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: {error.strerror}", expected=_FREE, fix="choose another --out"
-        ) from error
-    if held:
-        raise OutputError(f"{folder}: holds {held[0]}", expected=_FREE, fix="choose another --out")
+    refuse_existing(folder)
     with atomic_folder(folder) as partial:
         yield partial
         if folder.exists():  # empty; a rename onto it fails on some systems

@@ -25,10 +25,10 @@ from purescope.cli.showing import plot as command
 from purescope.errors import InputError, OutputError
 from purescope.files.writing import slug
 from purescope.plots.curves import plot_accuracy
+from purescope.plots.dynamics import dynamics_figure
 from purescope.plots.experiment import plot_pruning
 from purescope.plots.folder import (
     draw_folder,
-    dynamics_figure,
     gap_figure,
     pruning_figure,
     published_figure,

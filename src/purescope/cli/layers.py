@@ -161,7 +161,7 @@ def track(
     names = options.dataset_names(data)
     check_named((), names, **options.data_folder(rest))
     from purescope.features.extraction import extract
-    from purescope.plots.folder import write_dynamics
+    from purescope.plots.dynamics import write_dynamics
     from purescope.report.writing import write_report
     from purescope.runs.inputs import check_words, named_dataset, named_model
     from purescope.specs import parse_keep

@@ -22,7 +22,7 @@ LOOPS = {
 CONSTANTS: dict[str, tuple[Any, str]] = {
     "samples": (cells, "BLOCK_SAMPLES"),
     "bytes": (cells, "BLOCK_BYTES"),
-    "sums": (silhouette, "_CLASS_SUM_BYTES"),
+    "sums": (silhouette, "_GROUP_BYTES"),
     "rows": (accuracy, "_PRODUCT_ROWS"),
 }
 

@@ -1,10 +1,13 @@
 """Shares of the accuracy on each half of the images, against a count by hand."""
 
+import pandas as pd
 import pytest
 import torch
 
 from purescope.maths.cells import halves
 from purescope.maths.shares import share_interval
+from purescope.studies import swept
+from purescope.studies.comparisons import curve_table
 from purescope.studies.settings import Options
 from purescope.studies.shares import share_table
 from purescope.studies.sweeps import Measured, measure_strategies
@@ -36,7 +39,7 @@ def test_each_half_is_counted_by_itself() -> None:
             assert row.share == pytest.approx(kept / all_right)
             low, high = share_interval(*map(torch.tensor, (kept, both, all_right)))
             assert (row.low, row.high) == (low.item(), high.item())
-            random = measured.random_right[measured.ks.index(k)][inside]
+            random = measured.rightness("random")[measured.ks.index(k)][inside]
             differences = right.double() - random
             assert row.over_random == pytest.approx(differences.mean().item())
             spread = 1.96 * differences.std().item() / row.n**0.5
@@ -48,7 +51,7 @@ def test_random_orders_have_a_mean_share() -> None:
     table = share_table(measured)
     inside = halves(PLANTED.features.labels) == 1
     rows = table[(table.half == "judge") & (table.strategy == "random")]
-    shares = measured.random_right[:, inside].sum(1) / measured.full_right[inside].sum()
+    shares = measured.rightness("random")[:, inside].sum(1) / measured.full_right[inside].sum()
     assert rows.share.tolist() == pytest.approx(shares.tolist())
     assert rows.over_random.isna().all() and (rows.low < rows.share).all()
 
@@ -56,3 +59,12 @@ def test_random_orders_have_a_mean_share() -> None:
 def test_without_random_orders_there_is_nothing_to_be_over() -> None:
     table = share_table(measure(draws=0))
     assert "random" not in set(table.strategy) and table.over_random.isna().all()
+
+
+def test_some_ks_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = measure(draws=3)
+    tables = share_table(measured), curve_table(measured)
+    monkeypatch.setattr(swept, "_BLOCK", 61)
+    assert [len(measured.ks[some]) for some in measured.some_ks] == [1] * len(measured.ks)
+    for table, whole in zip((share_table(measured), curve_table(measured)), tables, strict=True):
+        pd.testing.assert_frame_equal(table, whole, rtol=1e-12)

@@ -441,7 +441,9 @@ def test_random_orders_are_their_share_and_the_one_of_median_accuracy(measured: 
     drawn = torch.stack(
         [answers(order_neurons(PROJECTIONS, "random", seed=11 + draw)) for draw in range(5)]
     )
-    torch.testing.assert_close(measured.random_right, drawn.double().mean(0), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        measured.rightness("random"), drawn.double().mean(0), rtol=0, atol=1e-12
+    )
     torch.testing.assert_close(measured.draws[:, :, 0], drawn.double().mean(2), rtol=0, atol=1e-12)
     assert measured.random.first_right.equal(drawn[0])
     for place in range(len(KEEP)):
@@ -456,7 +458,7 @@ def test_resamples_are_paired(measured: Measured) -> None:
     cells = torch.cat(
         [
             measured.right.double().flatten(0, 1),
-            measured.random_right,
+            measured.rightness("random"),
             measured.right[:1, -1].double(),
         ]
     )
@@ -484,7 +486,7 @@ def test_a_table_is_the_sweeps(measured: Measured) -> None:
 def test_no_random_orders_have_no_share(measured: Measured) -> None:
     none = measure_strategies(FEATURES, PROJECTIONS, Options(KEEP, draws=0, resamples=10))
     assert none.draws.shape == (0, len(KEEP), len(METRICS))
-    assert none.random_right.isnan().all() and none.resampled_random.isnan().all()
+    assert none.rightness("random").isnan().all() and none.resampled_random.isnan().all()
 
 
 def test_no_strategies_are_random_orders_and_all_neurons() -> None:

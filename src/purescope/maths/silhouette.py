@@ -38,7 +38,7 @@ from purescope.errors import InputError
 from purescope.maths import cells as _cells
 from purescope.parallel import per_turn
 
-_CLASS_SUM_BYTES = 16 << 20  # limit of the class sums of the orders that are evaluated at a time
+_GROUP_BYTES = 16 << 20  # class sums and scores of the orders that are evaluated at a time
 # If a and b are below this, the rounding of a float32 cosine changes a sample's score by 1e-4.
 _NARROW = 2.0**-6
 
@@ -167,7 +167,7 @@ def _measure_all(
     labels, sizes = _present_classes(labels)
     scores = image.new_empty(len(orders), len(ks), len(image))
     values = torch.empty_like(scores) if pseudovalues else None
-    group = per_turn(_CLASS_SUM_BYTES, 8 * len(ks) * len(sizes) * image.shape[1])
+    group = per_turn(_GROUP_BYTES, 8 * len(ks) * (len(sizes) * image.shape[1] + len(image)))
     for first in range(0, len(orders), group):
         chunk = slice(first, first + group)
         masks = _cells.masks(orders[chunk], ks, image.dtype)

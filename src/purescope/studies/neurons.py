@@ -60,7 +60,7 @@ WORDS_EACH = 8  # words of a neuron
 SIDE = 48  # pixels of the longer side of a thumbnail
 
 _QUALITY = 50  # of WebP: a drawing or photograph of 48 pixels takes about 500 bytes
-_BLOCK = 1 << 20  # numbers that a core copies at a time of some neurons' activations
+_BLOCK = 1 << 19  # numbers that a core copies at a time of some neurons' activations
 
 PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
 """The schemas of the tables that `portrait` returns."""
@@ -155,13 +155,19 @@ def _images_at_ends(
     image: Float[Tensor, "image neuron"], each: int
 ) -> Int64[Tensor, "neuron 2 each"]:
     """Return the images at the upper and at the lower end of each neuron."""
+    # In place: small results among large copies would leave holes in memory.
+    ends = torch.empty(image.shape[1], 2, each, dtype=torch.int64)
 
-    def of_block(block: Tensor) -> Tensor:
-        rows = block.T.contiguous()
-        return torch.stack([_largest(rows, each), _largest(-rows, each)], dim=1)
+    def find(places: slice) -> None:
+        rows = image[:, places].T.clone(memory_format=torch.contiguous_format)
+        ends[places, 0] = _largest(rows, each)
+        ends[places, 1] = _largest(rows.neg_(), each)
 
-    neurons = per_turn(_BLOCK, len(image), most=64)
-    return torch.cat([*on_each_core(of_block, image.split(neurons, dim=1))])
+    count = per_turn(_BLOCK, len(image), most=64)
+    parts = [slice(start, start + count) for start in range(0, image.shape[1], count)]
+    for _ in on_each_core(find, parts):
+        pass
+    return ends
 
 
 def _largest(rows: Float[Tensor, "neuron image"], count: int) -> Int64[Tensor, "neuron count"]:

@@ -89,7 +89,7 @@ def retrieval_curve_table(measured: MeasuredRetrieval) -> pd.DataFrame:
         for name in measured.curve_names:
             curve, resampled = measured.curve(name, metric)
             curves = torch.cat([resampled, curve[None]])
-            sums = _sums(measured, name, metric)
+            sums = _sums(measured, metric, name)
             areas = (
                 mean_over_k(sums[:, half == part].sum(1) / counts[half == part].sum(), ks).item()
                 for part in (0, 1)
@@ -116,7 +116,7 @@ def retrieval_share_table(measured: MeasuredRetrieval) -> pd.DataFrame:
     tasks = [
         Task(
             name,
-            partial(_sums, measured, metric=metric),
+            partial(_sums, measured, metric),
             measured.full_by_image[metric].double(),
             measured.bench.counts[metric],
             exact=is_right_or_wrong(measured, metric),
@@ -126,11 +126,13 @@ def retrieval_share_table(measured: MeasuredRetrieval) -> pd.DataFrame:
     return shares_of(measured, tasks, _halves(measured))
 
 
-def _sums(measured: MeasuredRetrieval, name: str, metric: int) -> Float64[Tensor, "k image"]:
+def _sums(
+    measured: MeasuredRetrieval, metric: int, name: str, ks: slice = slice(None)
+) -> Float64[Tensor, "k image"]:
     """Return what each image adds to a metric; for random, the mean over the orders."""
     if name == "random":
-        return measured.random_by_image[metric]
-    return measured.by_image[metric, measured.strategies.index(name)].double()
+        return measured.random_by_image[metric, ks]
+    return measured.by_image[metric, measured.strategies.index(name), ks].double()
 
 
 def _halves(measured: MeasuredRetrieval) -> Tensor:

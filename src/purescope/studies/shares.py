@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import pandas as pd
 import torch
@@ -26,14 +27,14 @@ class Task:
     Args:
         metric: its name.
         sums: returns what each image adds with the kept neurons, ``[k, image]`` float64, for the
-            name of a strategy; for random, the mean over the random orders.
+            name of a strategy and some ks; for random, the mean over the random orders.
         full: what each image adds with all neurons.
         counts: the weight of each image.
         exact: whether each image counts once, and is simply right or wrong.
     """
 
     metric: str
-    sums: Callable[[str], Float64[Tensor, "k image"]]
+    sums: Callable[[str, slice], Float64[Tensor, "k image"]]
     full: Float64[Tensor, " image"]
     counts: Float64[Tensor, " image"]
     exact: bool
@@ -51,12 +52,8 @@ def share_table(measured: Measured) -> pd.DataFrame:
     Returns:
         The table `purescope.tables.shares.SHARES`.
     """
-
-    def sums(name: str) -> Float64[Tensor, "k image"]:
-        return measured.random_right if name == "random" else measured.right_of(name).double()
-
     full = measured.full_right.double()
-    task = Task("accuracy", sums, full, torch.ones_like(full), exact=True)
+    task = Task("accuracy", measured.rightness, full, torch.ones_like(full), exact=True)
     return shares_of(measured, [task], halves(measured.features.labels))
 
 
@@ -85,9 +82,10 @@ def shares_of(swept: Swept, tasks: Sequence[Task], half: Int64[Tensor, " image"]
 def _rows(swept: Swept, task: Task, inside: Bool[Tensor, " image"]) -> Iterator[dict[str, object]]:
     """Return a row for each strategy and k on one half: strategy by strategy, random last."""
     full, counts = task.full[inside], task.counts[inside]
-    random = task.sums("random")[:, inside] if "random" in swept.curve_names else None
-    for name in swept.curve_names:
-        sums = random if name == "random" and random is not None else task.sums(name)[:, inside]
+    has_random = "random" in swept.curve_names
+    for name, ks in product(swept.curve_names, swept.some_ks):
+        random = task.sums("random", ks)[:, inside] if has_random else None
+        sums = random if name == "random" and random is not None else task.sums(name, ks)[:, inside]
         unknown = torch.full((len(sums),), torch.nan, dtype=torch.float64)
         columns = {
             "value": sums.sum(1) / counts.sum(),
@@ -106,7 +104,7 @@ def _rows(swept: Swept, task: Task, inside: Bool[Tensor, " image"]) -> Iterator[
             error = NORMAL_975 * effects.std(1) / len(counts) ** 0.5
             ends = {"over_random_low": mean - error, "over_random_high": mean + error}
             columns |= {"over_random": mean, **ends}
-        for place, k in enumerate(swept.ks):
+        for place, k in enumerate(swept.ks[ks]):
             cells = {column: values[place].item() for column, values in columns.items()}
             whole = float(full.sum() / counts.sum())
             yield {"strategy": name, "k": k, "full": whole, "n": len(counts), **cells}

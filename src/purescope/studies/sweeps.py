@@ -78,16 +78,22 @@ class Measured(Swept):
         """Metrics of each random order."""
         return self.random.values
 
-    @property
-    def random_right(self) -> Float64[Tensor, "k image"]:
-        """Fraction of the random orders that get an image right."""
-        return self.random.right_count / torch.tensor(len(self.draws), dtype=torch.float64)
-
     def right_of(self, strategy: str) -> Bool[Tensor, "k image"]:
         """Return which images a strategy gets right; for random, the order of median accuracy."""
         if strategy == "random":
             return self.random.median_right
         return self.right[self.strategies.index(strategy)]
+
+    def rightness(self, strategy: str, ks: slice = slice(None)) -> Float64[Tensor, "k image"]:
+        """Return how right each image is: 0 or 1, and for random the fraction of its orders.
+
+        Args:
+            strategy: a strategy or random.
+            ks: the places of some ks, where those of all would not fit into memory.
+        """
+        if strategy == "random":
+            return self.random.right_count[ks] / torch.tensor(len(self.draws), dtype=torch.float64)
+        return self.right_of(strategy)[ks].double()
 
     def curve(
         self, strategy: str, metric: int = 0

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from purescope.parallel import per_turn
 from purescope.studies.orders import Ranked
 from purescope.studies.settings import PURITY, Options
+
+_BLOCK = 1 << 20  # numbers of images at some ks that are worked on at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +28,12 @@ class Swept:
     def ks(self) -> list[int]:
         """The numbers of neurons kept, in ascending order."""
         return self.bench.ks
+
+    @property
+    def some_ks(self) -> list[slice]:
+        """The places of all ks in a few parts, to work on all images at some ks at a time."""
+        count = per_turn(_BLOCK, len(self.bench.features.image))
+        return [slice(start, start + count) for start in range(0, len(self.ks), count)]
 
     @property
     def strategies(self) -> tuple[str, ...]:

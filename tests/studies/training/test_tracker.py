@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,15 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
     wrong = Projections(torch.eye(3), torch.eye(3))
     with pytest.raises(InputError, match="features of 12 neurons, projections of 3"):
         Tracker(tmp_path, settings=SETTINGS).record(1, wrong, make_features())
+
+
+@pytest.mark.parametrize("space", ["activations", "centred"])
+def test_activations_need_features(space: str, tmp_path: Path) -> None:
+    """Weights are not measured in their place."""
+    tracker = Tracker(tmp_path, settings=replace(SETTINGS, space=space))
+    with pytest.raises(InputError, match=f"overlap of {space}"):
+        tracker.record(1, make_projections(0))
+    assert tracker.table().empty
 
 
 def parameters(**shapes: tuple[int, int]) -> nn.Module:

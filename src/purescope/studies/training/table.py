@@ -51,13 +51,13 @@ def measure(
     Warns:
         UserWarning: some neurons are dead.
     """
-    if projections is None and (features is None or options.space == "weights"):
+    if (projections if options.space == "weights" else features) is None:
         raise InputError(
             f"nothing to measure the overlap of {options.space} on",
             expected="projections for the space weights, features for the others",
         )
     if features is None:
-        assert projections is not None
+        assert projections is not None  # without features, the space is weights
         order = order_neurons(projections, "high_purity")
         return _row(projections, order) | {"dataset": ""}
     bench = Bench.make(features, projections, options)
@@ -167,6 +167,8 @@ class Log:
 
     def table(self) -> pd.DataFrame:
         """Return the rows: series in the order in which they were added, each by step."""
+        if not self.rows:
+            return check_table(pd.DataFrame(columns=list(TRACK.described)), TRACK)
         missing = {"n": 0, "classes": 0}
         table = pd.DataFrame([{**missing, **row} for row in self.rows.values()])
         series = {model: place for place, model in enumerate(table.model.unique())}

@@ -27,8 +27,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # What a test starts has a thread on each core: they wait for one another asleep, and not in a loop.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-# Memory that was given back is kept for the next tensor, in the processes that are started from here:
-# otherwise its pages are made anew each time, which takes a tenth of the time.
+# Memory that was given back is kept for the next tensor, in the processes that are started here.
+# Otherwise its pages are made anew each time, which takes a tenth of the time.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 30))
 os.environ.setdefault("MALLOC_TOP_PAD_", str(64 << 20))

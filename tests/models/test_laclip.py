@@ -54,9 +54,9 @@ def double(tensors: Tensors) -> Tensors:
 
 
 def tokens_of(sentence: str) -> Tensor:
-    from open_clip.tokenizer import SimpleTokenizer
+    from open_clip import tokenize
 
-    tokens: Tensor = SimpleTokenizer()([sentence])[0]
+    tokens: Tensor = tokenize([sentence])[0]
     return tokens
 
 

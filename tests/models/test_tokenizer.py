@@ -30,7 +30,8 @@ SENTENCES = [
 def test_the_sentences_that_clips_own_tokenizer_cuts() -> None:
     """A start and an end are part of a row."""
     tokenizer = simple_tokenizer(CONTEXT)
-    expected = [len(SimpleTokenizer().encode(text)) + 2 > CONTEXT for text in SENTENCES]
+    encode = SimpleTokenizer().encode
+    expected = [len(encode(text)) + 2 > CONTEXT for text in SENTENCES]
     assert tokenizer.are_cut(SENTENCES) == expected
     assert 0 < sum(expected) < len(SENTENCES)
     assert tokenizer.are_cut([]) == []

@@ -282,7 +282,8 @@ def test_the_last_text_token_gives_the_feature(
     handle.remove()
     from open_clip import SimpleTokenizer
 
-    ends = [len(SimpleTokenizer().encode(sentence)) + 1 for sentence in sentences]
+    encode = SimpleTokenizer().encode
+    ends = [len(encode(sentence)) + 1 for sentence in sentences]
     expected = rows[0][torch.arange(len(sentences)), torch.tensor(ends)]
     found = activations(model, dataset, "text")
     assert_gram_of(expected, [gram for key, gram in found.items() if key.endswith("residual")][-1])

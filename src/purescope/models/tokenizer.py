@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from jaxtyping import Int64
@@ -51,7 +52,7 @@ class Tokenizer:
         """Return the number of tokens that a text tower must know."""
         return max(self.entries.values()) + 1
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Return the kind, the sizes and a hash of the vocabulary."""
         entries = "\n".join(sorted(self.entries, key=self.entries.__getitem__))

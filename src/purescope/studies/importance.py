@@ -247,21 +247,21 @@ def drop_interval(
          tensor([0.0038, 0.0336], dtype=torch.float64))
     """
     drop = (lost - gained).double() / samples
-    return (
-        _limit(lost, gained, samples, -torch.ones_like(drop), drop, NORMAL_975),
-        _limit(lost, gained, samples, drop, torch.ones_like(drop), -NORMAL_975),
-    )
+    one, z = torch.ones_like(drop), torch.tensor([NORMAL_975, -NORMAL_975], dtype=torch.float64)
+    low, high = torch.stack([-one, drop], dim=-1), torch.stack([drop, one], dim=-1)
+    ends = _limit(lost[..., None], gained[..., None], samples, low, high, z)
+    return ends[..., 0], ends[..., 1]
 
 
 def _limit(
-    lost: Int64[Tensor, "*cell"],
-    gained: Int64[Tensor, "*cell"],
+    lost: Int64[Tensor, "*cell 1"],
+    gained: Int64[Tensor, "*cell 1"],
     samples: int,
-    low: Float[Tensor, "*cell"],
-    high: Float[Tensor, "*cell"],
-    z: float,
-) -> Float[Tensor, "*cell"]:
-    """Return the drop between `low` and `high` at which the score statistic is z.
+    low: Float[Tensor, "*cell end"],
+    high: Float[Tensor, "*cell end"],
+    z: Float[Tensor, " end"],
+) -> Float[Tensor, "*cell end"]:
+    """Return the drops between `low` and `high` at which the score statistic is z.
 
     The statistic decreases as the drop increases.
     """

@@ -228,10 +228,10 @@ def open_results(folder: str | Path) -> Results:
         >>> planted = plant(effect=1.0, neurons=16, images=60, classes=3)
         >>> settings = ps.Settings(keep=[4, 8], draws=50, space="activations", resamples=100)
         >>> with tempfile.TemporaryDirectory() as out:
-        ...     results = ps.run_sweep([], [planted.features], out, settings=settings)
+        ...     _ = ps.run_sweep(
+        ...         [], [planted.features], out, settings=settings, figures=False, report=False
+        ...     )
         ...     again = open_results(out)
-        ...     results.report.name, len(results.figures)
-        ('report.html', 4)
         >>> again.table("standings").strategy.tolist()
         ['full', 'high_purity', 'random', 'low_purity']
         >>> again.verdicts["planted"].overall.outcome

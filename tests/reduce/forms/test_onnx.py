@@ -15,9 +15,12 @@ import torch
 from purescope.errors import MissingExtraError, ModelError, OutputError
 from purescope.models import find_towers
 from purescope.models.towers import Towers
+from purescope.reduce.cutting import cut
 from purescope.reduce.forms import onnx as form
 from purescope.reduce.forms.checking import make_pixels, require_equal
 from purescope.reduce.forms.onnx import CONFIG, OPSET, write_onnx
+from purescope.reduce.rotation import read_rotation
+from purescope.runs.exports import export
 from tests.checkpoints import laclip_tensors, write_laclip, write_open_clip
 from tests.models.test_open_clip import CONFIGS
 from tests.reduce.forms.cards import assert_similar, run_card
@@ -31,7 +34,7 @@ ONE_LAYER = {"num_hidden_layers": 1}
 VIT = {**CONFIGS["vit"], "vision_cfg": {**CONFIGS["vit"]["vision_cfg"], "layers": 1}}
 
 
-def load(folder: Path, family: str) -> Towers:
+def write_model(folder: Path, family: str) -> Path:
     """A small model of each kind of tower."""
     path = folder / family
     if family == "laclip":
@@ -42,7 +45,11 @@ def load(folder: Path, family: str) -> Towers:
         write(path, "clip", text=ONE_LAYER, vision=ONE_LAYER)
     else:
         write_open_clip(path, {**CONFIGS, "vit": VIT}[family])
-    return find_towers(str(path))[0]
+    return path
+
+
+def load(folder: Path, family: str) -> Towers:
+    return find_towers(str(write_model(folder, family)))[0]
 
 
 _IS_SHORT = "PURESCOPE_TORTURE" not in os.environ
@@ -53,10 +60,11 @@ _LONG = pytest.mark.skipif(_IS_SHORT, reason="`make torture` traces each kind of
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Towers, Path]:
+    """The towers that a model is cut to, and the folder that they are exported to."""
     folder = tmp_path_factory.mktemp("onnx")
-    towers = load(folder, request.param)
-    write_onnx(towers, folder / "out")
-    return towers, folder / "out"
+    path = write_model(folder, request.param)
+    folders = export(str(path), keep=8, to=("onnx", "rotation"), out=folder / "out")
+    return cut(find_towers(str(path))[0], read_rotation(folders["rotation"])), folders["onnx"]
 
 
 def run(path: Path, rows: torch.Tensor) -> Any:
@@ -110,7 +118,7 @@ def test_the_files_hold_one_tower_each_and_nothing_of_this_machine(
     import onnx
 
     towers, folder = pair
-    names = ["image.onnx", CONFIG, "text.onnx", "tokenizer.json"]
+    names = ["README.md", "image.onnx", CONFIG, "text.onnx", "tokenizer.json"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     numbers = 0
     for tower in ("image", "text"):

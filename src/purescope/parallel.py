@@ -37,6 +37,9 @@ def on_each_core(work: Callable[[Item], Result], items: Iterable[Item]) -> Itera
     import torch  # not above: work on arrays of NumPy goes through `in_order`
 
     threads = torch.get_num_threads()
+    if threads == 1:  # another thread would only wait for this one
+        yield from map(work, items)
+        return
     pool = ThreadPoolExecutor(threads, "core", initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield from in_order(pool, work, items, ahead=threads)

@@ -131,7 +131,7 @@ def test_a_shard_less_than_counted(root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"no classnames\.txt in .*test or in the folder above"),
+        (None, r"no classnames\.txt in .*test or in the folder above(?s:.*) are captions:.*test"),
         ("", r"line 1 of .*classnames\.txt is empty"),
         ("cat\n\ndog\n", r"line 2 of .*classnames\.txt is empty"),
         (

@@ -41,7 +41,9 @@ def main() -> int:
     changes: dict[str, list[Change]] = {module: [] for module in TESTS} | _all_changes()
     known = read_equivalents(ROOT / "mutants" / "equivalent.toml")
     wanted = {
-        module: of_one for module, of_one in changes.items() if module.startswith(options.module)
+        module: of_one
+        for module, of_one in changes.items()
+        if module.startswith(tuple(options.module or [""]))
     }
     chosen = choose(wanted, options.count, options.seed)
     if options.only:
@@ -84,7 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice")
     parser.add_argument(
-        "--module", default="", metavar="PREFIX", help="rows of mutants/watchers.py that begin so"
+        "--module",
+        action="append",
+        metavar="PREFIX",
+        help="rows of mutants/watchers.py that begin so; repeatable",
     )
     parser.add_argument(
         "--only",

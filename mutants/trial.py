@@ -2,15 +2,14 @@
 libraries imported.
 
 Importing torch and the others takes longer than most tests. So they are imported once, and the
-process is copied for each change. In the copy the import system is given other text for the one
-file that is changed; the file itself, and the tree it is in, are never written. Modules of the
-package are first imported in the copies. Shapes are checked as in `make test`: a wrong one is
-noticed there, so it is here; of three files of tests one took a third longer for it.
+process is copied for each change. In the copy, and in each Python that its tests start, the import
+system is given other text for the one file that is changed. Modules of the package are first
+imported in the copies. Shapes are checked as in `make test`: a wrong one is noticed there, so it is
+here; of three files of tests one took a third longer for it.
 """
 
 import contextlib
 import importlib
-import importlib.machinery
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -24,6 +23,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mutants.replacing import replace_in_children, replace_source
 
 # What tests and package import, and what takes time.
 LIBRARIES = (
@@ -194,6 +195,7 @@ def _run(trial: Trial, own: Path, bytecode: Path) -> None:
     time.perf_counter = time.process_time
     if trial.text is not None:
         replace_source(trial.file, trial.text)
+        replace_in_children(trial.file, trial.text, own / "changed")
     import pytest
 
     reporter = _Reporter()
@@ -215,19 +217,3 @@ def _run(trial: Trial, own: Path, bytecode: Path) -> None:
     (own / "report.json").write_text(json.dumps(report))
     sys.stdout.flush()
     os._exit(status)  # nothing of the parent's is closed or removed
-
-
-def replace_source(file: Path, text: str) -> None:
-    """Let the import system see another text in place of a file, and no compiled form of it."""
-    loader: Any = importlib.machinery.SourceFileLoader
-    read, stats = loader.get_data, loader.path_stats
-
-    def get_data(self: Any, path: str) -> bytes:
-        return text.encode() if Path(path) == file else read(self, path)
-
-    def path_stats(self: Any, path: str) -> Any:
-        if Path(path) == file:
-            raise OSError("no compiled form is read or kept")
-        return stats(self, path)
-
-    loader.get_data, loader.path_stats = get_data, path_stats

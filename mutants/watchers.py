@@ -2,7 +2,8 @@
 
 A row is a module or a folder of modules; the longest that fits is a file's. To the tests named here
 come the examples in the changed file itself. Change a row when assertions move to another file:
-`tests/mutants` checks that all are there.
+`tests/mutants` checks that all are there, and that no module of what is measured, kept or read is
+without a row.
 """
 
 _TABLES = ("tests/tables/test_files.py", "tests/tables/test_schema.py")
@@ -20,8 +21,25 @@ _READERS = (
 )
 _CAPTIONS = (
     "tests/datasets/captions/test_formats.py",
+    "tests/datasets/captions/test_listing.py",
     "tests/datasets/captions/test_captions.py",
 )
+
+_RETRIEVAL = ("tests/studies/test_retrieval.py", "tests/studies/test_retrieval_tables.py")
+_LAYERS = ("tests/studies/test_layers_gram.py", "tests/studies/test_layers.py")
+_TRAINING = (
+    "tests/studies/training/test_checkpoints.py",
+    "tests/studies/training/test_tracker.py",
+    "tests/studies/training/test_tracking.py",
+)
+_SHRINKING = ("tests/reduce/test_shrinking.py", "tests/reduce/test_collections_read.py")
+_HUB = ("tests/datasets/test_huggingface.py", "tests/datasets/test_hub_folders.py")
+_TOKENS = (
+    "tests/models/test_tokenizer.py",
+    "tests/models/test_tokenizers_twin.py",
+    "tests/models/test_configuration.py",
+)
+_CONFIGURATION = ("tests/models/test_configuration.py", "tests/models/test_transformers.py")
 
 TESTS: dict[str, tuple[str, ...]] = {
     "maths/overlaps.py": ("tests/maths/test_overlaps.py", "tests/maths/test_measures.py"),
@@ -115,6 +133,147 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "models/open_clip.py": ("tests/models/test_open_clip.py",),
     "models/weights.py": ("tests/models/test_weights.py", "tests/models/test_checkpoint.py"),
+    # --- retrieval, neighbours and a probe
+    "maths/competitors.py": ("tests/maths/test_retrieval.py",),
+    "maths/screening.py": ("tests/maths/test_retrieval.py",),
+    "maths/retrieval.py": ("tests/maths/test_retrieval.py", "tests/studies/test_retrieval.py"),
+    "maths/per_image.py": ("tests/maths/test_retrieval.py", "tests/maths/test_neighbours.py"),
+    "maths/neighbours.py": ("tests/maths/test_neighbours.py",),
+    "maths/probe.py": ("tests/maths/test_probe.py",),
+    "maths/shares.py": ("tests/maths/test_shares.py", "tests/studies/test_shares.py"),
+    # --- studies
+    "studies/retrieval.py": _RETRIEVAL,
+    "studies/retrieval_tables.py": _RETRIEVAL,
+    "studies/curve_numbers.py": (
+        "tests/studies/test_retrieval_tables.py",
+        "tests/studies/test_comparisons.py",
+    ),
+    "studies/importance.py": (
+        "tests/studies/test_importance.py",
+        "tests/studies/test_neurons_portrait.py",
+    ),
+    "studies/layers.py": _LAYERS,
+    "studies/neurons.py": (
+        "tests/studies/test_neurons.py",
+        "tests/studies/test_neurons_portrait.py",
+    ),
+    "studies/orders.py": (
+        "tests/studies/test_bench.py",
+        "tests/studies/test_retrieval.py",
+        "tests/studies/test_sweeps.py",
+    ),
+    "studies/result_rows.py": ("tests/studies/test_retrieval.py", "tests/studies/test_sweeps.py"),
+    "studies/shares.py": ("tests/studies/test_shares.py", *_RETRIEVAL),
+    "studies/spectra.py": ("tests/studies/test_spectra.py",),
+    "studies/swept.py": (*_RETRIEVAL, "tests/studies/test_comparisons.py"),
+    "studies/synthetic.py": ("tests/studies/test_synthetic.py",),
+    "studies/towers.py": _LAYERS,
+    "studies/training/": _TRAINING,
+    # --- tables
+    "tables/metrics.py": (*_RETRIEVAL, "tests/tables/test_schema.py"),
+    "tables/published.py": ("tests/runs/test_reproduction.py",),
+    "tables/results.py": ("tests/tables/test_files.py", "tests/runs/test_folder.py"),
+    "tables/retrieval.py": (*_RETRIEVAL, "tests/tables/test_schema.py"),
+    "tables/searches.py": ("tests/reduce/test_searching.py", "tests/tables/test_schema.py"),
+    "tables/shares.py": ("tests/studies/test_shares.py", "tests/tables/test_schema.py"),
+    # --- files
+    "files/reading.py": (
+        "tests/files/test_reading.py",
+        "tests/files/test_npz.py",
+        "tests/datasets/test_archives.py",
+        "tests/datasets/test_pointers.py",
+        "tests/datasets/test_hostile_data.py",
+        "tests/features/test_hostile_files.py",
+        "tests/tables/test_files.py",
+    ),
+    "files/guard.py": ("tests/files/test_guard.py",),
+    "files/hub.py": ("tests/models/test_hub.py",),
+    "parallel.py": (
+        "tests/test_parallel.py",
+        "tests/reduce/test_rows.py",
+        "tests/maths/test_accuracy.py",
+    ),
+    "formats.py": ("tests/test_formats.py", "tests/tables/test_result_table.py"),
+    # --- features and datasets
+    "features/caption_sources.py": (
+        "tests/features/test_captions.py",
+        "tests/features/test_caption_files.py",
+    ),
+    "features/encoding.py": ("tests/features/test_extract.py", *_CACHE),
+    "features/extraction.py": ("tests/features/test_extract.py", *_CACHE),
+    "datasets/__init__.py": ("tests/datasets/test_load_dataset.py", *_READERS),
+    "datasets/bundled.py": ("tests/datasets/test_bundled.py",),
+    "datasets/dataset.py": ("tests/datasets/test_dataset.py", *_READERS),
+    "datasets/decoding.py": ("tests/datasets/test_colours.py", *_READERS),
+    "datasets/images.py": (
+        "tests/datasets/test_dataset.py",
+        "tests/datasets/test_colours.py",
+        "tests/datasets/test_torchvision.py",
+        *_READERS,
+    ),
+    "datasets/hub_folders.py": _HUB,
+    "datasets/hub_tables.py": _HUB,
+    "datasets/huggingface.py": _HUB,
+    "datasets/prompts.py": (
+        "tests/datasets/test_prompts.py",
+        "tests/datasets/test_load_dataset.py",
+    ),
+    "datasets/torchvision.py": ("tests/datasets/test_torchvision.py",),
+    "datasets/webdataset.py": ("tests/datasets/test_webdataset.py", *_READERS),
+    # --- models
+    "models/__init__.py": ("tests/models/test_load_model.py", "tests/models/test_hub.py"),
+    "models/architectures.py": (
+        "tests/models/test_architectures.py",
+        "tests/models/test_architectures_by_shapes.py",
+    ),
+    "models/configuration.py": _CONFIGURATION,
+    "models/convert.py": ("tests/models/test_convert.py",),
+    "models/laclip.py": ("tests/models/test_laclip.py",),
+    "models/last_maps.py": ("tests/reduce/forms/test_table.py", "tests/reduce/test_cutting.py"),
+    "models/model.py": ("tests/models/test_model.py", "tests/models/test_transformers.py"),
+    "models/open_clip_config.py": (
+        "tests/models/test_configuration.py",
+        "tests/models/test_open_clip.py",
+    ),
+    "models/pickles.py": (
+        "tests/models/test_pickles.py",
+        "tests/models/test_pickles_torchscript.py",
+        "tests/models/test_checkpoint.py",
+    ),
+    "models/sources.py": ("tests/models/test_hub.py", "tests/models/test_load_model.py"),
+    "models/tokenizer.py": _TOKENS,
+    "models/tokenizer_files.py": _TOKENS,
+    "models/tokenizer_twins.py": _TOKENS,
+    "models/tokenizers.py": _TOKENS,
+    "models/towers.py": (
+        "tests/reduce/test_cutting.py",
+        "tests/reduce/forms/test_table.py",
+        "tests/models/test_open_clip.py",
+    ),
+    "models/transformers.py": _CONFIGURATION,
+    "models/transformers_config.py": _CONFIGURATION,
+    # --- smaller models, collections and indexes
+    "reduce/axes.py": ("tests/reduce/test_rotation.py", *_SHRINKING),
+    "reduce/choosing.py": ("tests/reduce/test_choosing.py", "tests/runs/test_captions.py"),
+    "reduce/codes.py": ("tests/reduce/test_codes.py",),
+    "reduce/coding.py": ("tests/reduce/test_coding.py", "tests/reduce/test_searching.py"),
+    "reduce/collections/": _SHRINKING,
+    "reduce/cutting.py": ("tests/reduce/test_cutting.py",),
+    "reduce/fitting.py": ("tests/reduce/test_fitting.py",),
+    "reduce/index_worker.py": ("tests/reduce/test_searching.py", "tests/runs/test_indexes.py"),
+    "reduce/orders.py": ("tests/reduce/test_orders.py",),
+    "reduce/planning.py": _SHRINKING,
+    "reduce/records.py": _SHRINKING,
+    "reduce/rotation.py": ("tests/reduce/test_rotation.py",),
+    "reduce/rows.py": ("tests/reduce/test_rows.py", *_SHRINKING),
+    "reduce/search_sets.py": (
+        "tests/reduce/test_search_sets.py",
+        "tests/runs/test_indexes.py",
+    ),
+    "reduce/searching.py": ("tests/reduce/test_searching.py",),
+    "reduce/shrinking.py": _SHRINKING,
+    "reduce/vectors.py": ("tests/reduce/test_vectors.py",),
+    "runs/search_data.py": ("tests/runs/test_indexes.py",),
 }
 
 

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from purescope.parallel import on_each_core
+from purescope.parallel import in_order, on_each_core, per_turn
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -50,3 +51,27 @@ def test_an_error_ends_the_work(threads: int) -> None:
         list(on_each_core(work, range(100)))
     assert {0, 1, 2} <= set(done) and len(done) < 20
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("each", [0, 1, 3, 10, 11, 1000])
+def test_as_many_as_fit_and_at_least_one(each: int) -> None:
+    fitting = [count for count in range(2, 12) if count * max(each, 1) <= 10]
+    assert per_turn(10, each) == max([1, *fitting])
+    assert per_turn(10, each, most=2) == min(2, per_turn(10, each))
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 4])
+def test_items_are_taken_as_far_ahead_as_asked(ahead: int) -> None:
+    given = []
+
+    def items() -> Iterator[int]:
+        for item in range(30):
+            given.append(item)
+            yield item
+
+    with ThreadPoolExecutor(3) as pool:
+        results = in_order(pool, lambda item: 2 * item, items(), ahead=ahead)
+        for place, result in enumerate(results):
+            assert result == 2 * place
+            assert len(given) == min(30, place + ahead + 1)
+    assert len(given) == 30

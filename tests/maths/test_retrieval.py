@@ -130,14 +130,14 @@ def test_pairs_nearer_than_float32_are_told_apart() -> None:
     assert ranks.text_rank.tolist() == [[[0, 1]]]
 
 
-@pytest.mark.parametrize("scale", [1e-25, 1e-12])
-def test_kept_neurons_of_tiny_values_are_compared(scale: float) -> None:
-    """Their products vanish in float32."""
+@pytest.mark.parametrize("scales", [(1e-25, 1e-25), (1e-12, 1e-12), (1e-44, 1), (1, 1e-44)])
+def test_kept_neurons_of_tiny_values_are_compared(scales: tuple[float, float]) -> None:
+    """Their products vanish in float32, or they do."""
     image, text, own = pairs(40, 60, 6, seed=50)
     expected = retrieval_ranks_by_k(image[:, :5], text[:, :5], own, torch.arange(5), [3])
     image, text = image.clone(), text.clone()
-    image[:, :5] *= scale
-    text[:, :5] *= scale
+    image[:, :5] *= scales[0]
+    text[:, :5] *= scales[1]
     ranks = retrieval_ranks_by_k(image, text, own, torch.arange(6), [3])
     assert torch.equal(ranks.image_rank, expected.image_rank)
     assert torch.equal(ranks.text_rank, expected.text_rank)
@@ -218,6 +218,16 @@ def test_metrics_by_hand() -> None:
         assert metrics[name].sums[0, 0].tolist() == pytest.approx(sums), name
         assert metrics[name].counts.tolist() == counts, name
         assert metrics[name].mean()[0, 0] == pytest.approx(sum(sums) / sum(counts)), name
+
+
+def test_ndcg_is_rounded_once() -> None:
+    """Gains of all places and their ratios are the nearest numbers of float32."""
+    own = torch.arange(10)
+    rank = torch.arange(10).to(torch.uint8)[None, None]
+    metrics = retrieval_metrics(RetrievalRanks(rank, rank), own, images=10)
+    gains = torch.tensor([1 / math.log2(place + 2) for place in range(10)])
+    for name in ("image_retrieval_ndcg@10", "text_retrieval_ndcg@10"):
+        assert metrics[name].sums[0, 0].tolist() == gains.tolist()
 
 
 def test_perfect_ndcg_is_one_with_more_captions_than_places() -> None:

@@ -1,4 +1,7 @@
-"""A tiny package with a tiny test: one change is caught, one survives, one runs for ever."""
+"""A tiny package with tiny tests: one change is caught, one survives, one runs for ever.
+
+One is caught by what a test finds in another Python that it starts.
+"""
 
 import json
 import subprocess
@@ -7,13 +10,38 @@ from pathlib import Path
 
 from mutants.__main__ import ROOT
 
-MODULE = "def clip(a):\n    while a > 9:\n        a -= 1\n    return max(a, 0)\n"
-TEST = "from tiny import clip\n\n\ndef test_clip():\n    assert clip(12) == 9\n    assert clip(-3) == 0\n"
+MODULE = """\
+def clip(a):
+    while a > 9:
+        a -= 1
+    return max(a, 0)
+
+
+if __name__ == "__main__":
+    print(clip(20))
+"""
+TEST = """\
+import subprocess
+import sys
+
+from tiny import clip
+
+
+def test_clip():
+    assert clip(12) == 9
+    assert clip(-3) == 0
+
+
+def test_another_process():
+    told = subprocess.run([sys.executable, "-m", "tiny"], stdout=subprocess.PIPE, check=True)
+    assert int(told.stdout) == 9
+"""
 CHANGES = {
     "unchanged": None,
     "caught": MODULE.replace("max(a, 0)", "a"),
     "survived": MODULE.replace("a > 9", "a >= 10"),
     "for ever": MODULE.replace("a -= 1", "a += 1"),
+    "caught in another process": MODULE.replace("clip(20)", "clip(2)"),
     "no module": "import nothing_of_that_name\n",
 }
 # In a process of its own: this one has imported the package that is to be changed, and has threads.
@@ -60,6 +88,7 @@ def test_changes_are_caught_or_survive_and_the_tree_is_not_written_to(tmp_path: 
         "unchanged": (True, ""),
         "caught": (False, failed),
         "survived": (True, ""),
+        "caught in another process": (False, "tests/test_tiny.py::test_another_process"),
         "for ever": (False, "took more of the processor's time than it may"),
         "no module": (False, "tests/test_tiny.py"),
     }

@@ -87,3 +87,30 @@ def test_rows_get_length_one() -> None:
     rows[2] = 0
     assert np.linalg.norm(unit(rows), axis=1).tolist() == pytest.approx([1, 1, 0, 1])
     assert unit(rows).dtype == np.float32
+
+
+def test_zeros_have_no_sign_and_no_row_is_special() -> None:
+    assert signs(np.zeros((2, 9)), np.eye(9)).tolist() == [[0, 0], [0, 0]]
+    best = rescore(np.array([[0, 2, -1]]), np.eye(3), np.array([[0.9, 0, 0.1]]), 2)
+    assert best.tolist() == [[0, 2]]
+
+
+def test_directions_without_variance_have_a_ten_thousandth_of_the_mean_weight() -> None:
+    """Rows of one direction, with the variance 4: the weights are 4 and 1e-4, and the roots are
+    those of 4.0001 and 0.0001.
+    """
+    rows = np.zeros((2, 4))
+    rows[:, 2] = 2, -2
+    turn_rows, turn_queries = weigh(rows, np.zeros(4), 1)
+    lengths = np.array([4.0001, 0.0001, 0.0001, 0.0001]) ** 0.5
+    assert np.linalg.svd(turn_rows)[1] == pytest.approx(lengths, rel=1e-4)
+    assert np.linalg.svd(turn_queries)[1] == pytest.approx(1 / lengths[::-1], rel=1e-4)
+
+
+def test_each_axis_goes_to_the_part_with_the_least_product() -> None:
+    """Eight axes in two parts, by hand: logarithms above the least, plus one."""
+    variances = 2.0 ** np.array([3, 9, 0, 5, 7, 1, 0, 2])
+    # 9 | 7, 5 | 3 after 13 to 10, 2 to 14 and 10, ...
+    parts = allocate(variances, 2).reshape(2, 4)
+    logs = np.log2(variances)[parts].sum(axis=1)
+    assert logs.tolist() == [14, 13]

@@ -8,7 +8,7 @@ import torch
 
 from purescope.errors import InputError
 from purescope.reduce.rotation import Rotation
-from purescope.reduce.rows import Counts, shorten, to_float16, to_float32
+from purescope.reduce.rows import Counts, _cores, shorten, to_float16, to_float32
 
 RNG = np.random.default_rng(0)
 AXES = np.linalg.qr(RNG.normal(size=(7, 7)))[0].astype(np.float32)
@@ -179,3 +179,35 @@ def test_blocks_are_not_read_far_ahead() -> None:
     next(made)
     assert len(read) <= 20
     made.close()
+
+
+def test_half_precision_holds_lengths_from_its_least_number_with_all_digits() -> None:
+    eye = np.eye(2, dtype=np.float32)
+    options = {"dtype": np.dtype("float16"), "normalise": False, "name": "mine"}
+    for length, is_held in ((2.0**-14 * 1.001, True), (2.0**-14 * 0.999, False), (0.0, True)):
+        block = np.array([[1.0, 0.0], [0.0, length]])
+        if is_held:
+            [rows] = shorten([block], eye, counts=Counts(), **options)
+            assert rows[1, 1] == pytest.approx(length, rel=1e-3)
+        else:
+            with pytest.raises(InputError, match=r"row 1 has the length 6[.]1e-05"):
+                list(shorten([block], eye, counts=Counts(), **options))
+
+
+@pytest.mark.parametrize(("cores", "used"), [(1, 1), (5, 5), (8, 8), (9, 8), (64, 8)])
+def test_at_most_eight_cores_are_used(
+    cores: int, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def affinity(process: int) -> set[int]:
+        asked.append(process)
+        return set(range(cores))
+
+    monkeypatch.setattr("os.sched_getaffinity", affinity, raising=False)
+    assert _cores() == used and asked == [0]
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert _cores() == used
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert _cores() == 1

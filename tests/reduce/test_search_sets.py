@@ -88,3 +88,53 @@ def test_one_caption_of_each_image_asks() -> None:
         assert set(given.query_labels.tolist()) <= set(given.labels.tolist())
         asked |= {tuple(row) for row in given.queries.tolist()}
     assert len(asked) > 24  # other captions of an image ask too
+
+
+def test_rows_of_any_length_are_scaled() -> None:
+    long = 3 * torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    captions = CaptionFeatures(long, 2 * long, torch.arange(40))
+    classes = Features(long, 2 * long[:5], torch.arange(40) % 5)
+    for given in (
+        hold_out(long, 8),
+        ask_classes(classes, most=30),
+        ask_captions(captions, 8, most=30),
+    ):
+        for rows in (given.vectors, given.queries):
+            assert rows.norm(dim=1).tolist() == pytest.approx([1] * len(rows))
+
+
+@pytest.mark.parametrize(("queries", "count"), [(1, 2), (2, 2), (3, 3), (9, 3)])
+def test_queries_are_at_least_two_and_at_most_a_fifth(queries: int, count: int) -> None:
+    given = hold_out(numbered(15), queries)
+    assert (len(given.queries), len(given.vectors)) == (count, 15 - count)
+
+
+def test_the_seed_is_zero_unless_one_is_given() -> None:
+    rows = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    captions = CaptionFeatures(rows, rows, torch.arange(40))
+    classes = Features(rows, rows[:5], torch.arange(40) % 5)
+    for draw in (
+        lambda **seed: hold_out(rows, 8, **seed).queries,
+        lambda **seed: ask_classes(classes, most=30, **seed).vectors,
+        lambda **seed: ask_captions(captions, 8, most=30, **seed).queries,
+        lambda **seed: sampled(rows, **seed),
+    ):
+        assert draw().equal(draw(seed=0)) and not draw().equal(draw(seed=1))
+
+
+def sampled(rows: torch.Tensor, **seed: int) -> torch.Tensor:
+    sampler = Sampler(9, **seed)
+    sampler.take(rows)
+    return sampler.rows()
+
+
+def test_a_sampler_holds_at_most_twice_what_it_keeps() -> None:
+    sampler = Sampler(9)
+    for block in numbered(200).split(7):
+        sampler.take(block)
+        assert sum(map(len, sampler._rows)) == sum(map(len, sampler._keys)) <= 18
+
+
+def test_names_are_passed_on() -> None:
+    given = hold_out(numbered(20), 4, model="a", dataset="b")
+    assert (given.model, given.dataset) == ("a", "b")

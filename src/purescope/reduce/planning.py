@@ -10,7 +10,7 @@ from typing import Any
 from purescope.errors import InputError, OutputError, listed
 from purescope.reduce import records
 from purescope.reduce.collections.formats import FORMATS, find_vectors, format_of
-from purescope.reduce.collections.job import Job
+from purescope.reduce.collections.job import Job, names_of
 from purescope.specs import exists, to_path
 
 _INDEXES = (".index", ".faiss", ".ann", ".hnsw")  # of the long vectors
@@ -171,7 +171,7 @@ def _is_own(file: Path, folder: Path) -> bool:
 def _holds_vectors(file: Path, job: Job) -> bool:
     names = find_vectors(file, job)
     for name in names:
-        job.tower_of((name, file.stem, file.resolve().parent.name))
+        job.tower_of((name, *names_of(file)))
     return bool(names)
 
 

@@ -35,7 +35,7 @@ def test_a_name_that_no_file_can_have_is_not_there(name: str, tmp_path: Path) ->
     for order in (rows, rows[::-1]):
         text = "\n".join(map(json.dumps, order))
         (tmp_path / "metadata.jsonl").write_text(text)
-        with pytest.raises(DatasetError, match="is not there|do not exist|leads out"):
+        with pytest.raises(DatasetError, match=r"is not there|do not exist|leads out"):
             load(str(tmp_path))
 
 

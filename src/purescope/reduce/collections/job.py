@@ -1,9 +1,11 @@
 """Hold what is asked of every file of a collection: the axes, the type, and which vectors."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +17,18 @@ _WORDS = {
     "image": {"image", "images", "img", "imgs"},
     "text": {"text", "texts", "txt", "caption", "captions"},
 }
+
+
+def names_of(file: Path) -> tuple[str, str]:
+    """Return the names that may say a tower: that of a file, and of its folder.
+
+    The folder is that of a link, and not of what it leads to.
+
+    Examples:
+        >>> names_of(Path("laion/part/../img_emb/0.npy"))
+        ('0', 'img_emb')
+    """
+    return file.stem, Path(os.path.abspath(file)).parent.name  # noqa: PTH100 keeps links
 
 
 @dataclass(frozen=True, eq=False)

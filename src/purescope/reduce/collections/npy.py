@@ -13,7 +13,7 @@ import numpy as np
 
 from purescope.files.npz import Header, Readable, read_header
 from purescope.files.reading import open_whole
-from purescope.reduce.collections.job import Job
+from purescope.reduce.collections.job import Job, names_of
 from purescope.reduce.rows import Counts, block_rows
 
 
@@ -67,12 +67,12 @@ def write(file: Path, target: Sink, job: Job, counts: Counts) -> None:
     with open_whole(file) as stream:
         header = read_header(stream, file.name)
         if header.fortran_order:
-            names = (file.stem, file.parent.name)
+            names = names_of(file)
             write_blocks(_by_columns(stream, header), header, target, job, counts, names)
         else:
             stream.seek(0)
             whole = Checksummed(stream)
-            write_stream(whole, target, job, counts, (file.stem, file.parent.name))
+            write_stream(whole, target, job, counts, names_of(file))
             counts.crc32, counts.bytes = whole.crc32, whole.bytes
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from purescope.files.npz import Npz
 from purescope.reduce.collections import npy
-from purescope.reduce.collections.job import Job
+from purescope.reduce.collections.job import Job, names_of
 from purescope.reduce.rows import Counts
 
 
@@ -47,7 +47,7 @@ def write(file: Path, target: Any, job: Job, counts: Counts) -> None:
             info.compress_type = known.compress_type
             with content.open(name) as stream, written.open(info, "w", force_zip64=True) as sink:
                 if name in chosen:
-                    names = (name, file.stem, file.parent.name)
+                    names = (name, *names_of(file))
                     npy.write_stream(stream, sink, job, counts, names)
                 else:
                     shutil.copyfileobj(stream, sink, 1 << 20)

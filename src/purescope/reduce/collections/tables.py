@@ -17,7 +17,7 @@ import numpy as np
 
 from purescope.errors import InputError, listed
 from purescope.files.reading import SMALL, open_whole, unpacked_bytes
-from purescope.reduce.collections.job import Job
+from purescope.reduce.collections.job import Job, names_of
 from purescope.reduce.collections.npy import Checksummed
 from purescope.reduce.rows import Counts, block_rows
 
@@ -57,7 +57,7 @@ def write_parquet(file: Path, target: Any, job: Job, counts: Counts) -> None:
         step = max(1, min(block_rows(job.neurons), _ROW_GROUP // (4 * row_bytes)))
         batches = source.iter_batches(batch_size=step)
         waiting, size = list["pa.RecordBatch"](), 0
-        shorter = _replace(batches, schema, name, job, counts, (name, file.stem, file.parent.name))
+        shorter = _replace(batches, schema, name, job, counts, (name, *names_of(file)))
         # Numbers of vectors hardly repeat: looking for repetitions would take longer than all else.
         repeated = [column.name for column in schema if not pyarrow.types.is_nested(column.type)]
         with pyarrow.parquet.ParquetWriter(
@@ -86,7 +86,7 @@ def write_arrow(file: Path, target: Any, job: Job, counts: Counts) -> None:
         is_file = content[: len(_FILE)] == _FILE
         source = pa.BufferReader(pa.py_buffer(content))
         reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
-        names = (file.stem, file.parent.name)
+        names = names_of(file)
         _write_batches(_batches(reader), reader.schema, is_file, target, job, counts, names, forget)
         if not is_file:
             _check_end(content[max(0, source.tell() - len(_END)) : source.tell()])

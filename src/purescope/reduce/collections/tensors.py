@@ -12,7 +12,7 @@ import safetensors
 
 from purescope.files.reading import check_safetensors, open_whole
 from purescope.reduce.collections import npy
-from purescope.reduce.collections.job import Job
+from purescope.reduce.collections.job import Job, names_of
 from purescope.reduce.rows import Counts, block_rows
 
 # bfloat16, which NumPy lacks, is read as its bits.
@@ -91,7 +91,7 @@ def write(file: Path, target: npy.Sink, job: Job, counts: Counts) -> None:
             if tensor.name not in chosen:
                 _copy(stream, target, tensor.bytes)
                 continue
-            names = (tensor.name, file.stem, file.parent.name)
+            names = (tensor.name, *names_of(file))
             for rows in job.rows(_blocks(stream, tensor), _dtype(tensor), counts, names):
                 target.write(rows.data.cast("B") if rows.size else b"")
 

@@ -32,7 +32,13 @@ _TRAINING = (
     "tests/studies/training/test_tracker.py",
     "tests/studies/training/test_tracking.py",
 )
-_SHRINKING = ("tests/reduce/test_shrinking.py", "tests/reduce/test_collections_read.py")
+_SHRINKING = (
+    "tests/reduce/test_shrinking.py",
+    "tests/reduce/test_shrinking_places.py",
+    "tests/reduce/test_collections_kept.py",
+    "tests/reduce/test_collections_read.py",
+)
+_SEARCHING = ("tests/reduce/test_index_worker.py", "tests/reduce/test_searching.py")
 _HUB = ("tests/datasets/test_huggingface.py", "tests/datasets/test_hub_folders.py")
 _TOKENS = (
     "tests/models/test_tokenizer.py",
@@ -174,7 +180,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "tables/published.py": ("tests/runs/test_reproduction.py",),
     "tables/results.py": ("tests/tables/test_files.py", "tests/runs/test_folder.py"),
     "tables/retrieval.py": (*_RETRIEVAL, "tests/tables/test_schema.py"),
-    "tables/searches.py": ("tests/reduce/test_searching.py", "tests/tables/test_schema.py"),
+    "tables/searches.py": (*_SEARCHING, "tests/tables/test_schema.py"),
     "tables/shares.py": ("tests/studies/test_shares.py", "tests/tables/test_schema.py"),
     # --- files
     "files/reading.py": (
@@ -256,11 +262,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "reduce/axes.py": ("tests/reduce/test_rotation.py", *_SHRINKING),
     "reduce/choosing.py": ("tests/reduce/test_choosing.py", "tests/runs/test_captions.py"),
     "reduce/codes.py": ("tests/reduce/test_codes.py",),
-    "reduce/coding.py": ("tests/reduce/test_coding.py", "tests/reduce/test_searching.py"),
+    "reduce/coding.py": ("tests/reduce/test_coding.py", *_SEARCHING),
     "reduce/collections/": _SHRINKING,
     "reduce/cutting.py": ("tests/reduce/test_cutting.py",),
     "reduce/fitting.py": ("tests/reduce/test_fitting.py",),
-    "reduce/index_worker.py": ("tests/reduce/test_searching.py", "tests/runs/test_indexes.py"),
+    "reduce/index_worker.py": (*_SEARCHING, "tests/runs/test_indexes.py"),
     "reduce/orders.py": ("tests/reduce/test_orders.py",),
     "reduce/planning.py": _SHRINKING,
     "reduce/records.py": _SHRINKING,
@@ -270,7 +276,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/reduce/test_search_sets.py",
         "tests/runs/test_indexes.py",
     ),
-    "reduce/searching.py": ("tests/reduce/test_searching.py",),
+    "reduce/searching.py": _SEARCHING,
     "reduce/shrinking.py": _SHRINKING,
     "reduce/vectors.py": ("tests/reduce/test_vectors.py",),
     "runs/search_data.py": ("tests/runs/test_indexes.py",),

@@ -135,7 +135,7 @@ def read_schema(file: Path) -> "pa.Schema":
 def read_width(file: Path, column: str | None) -> int | None:
     """Return the number of dimensions of the vectors in a table; None without vectors.
 
-    Lists may be of any length; those of the first row say it.
+    Lists may be of any length; the first one says it.
 
     Args:
         file: the table.
@@ -164,9 +164,13 @@ def read_width(file: Path, column: str | None) -> int | None:
 
 
 def _first_length(batches: Iterator["pa.RecordBatch"], name: str) -> int | None:
-    filled = (batch.column(name) for batch in batches if batch.num_rows)
-    first = next(filled, None)
-    return None if first is None or first.null_count else len(first[0])
+    has_rows = False
+    for batch in batches:
+        for row in batch.column(name):
+            if row.is_valid:
+                return len(row)
+            has_rows = True
+    return 1 if has_rows else None  # of any length: the reader refuses such rows by number
 
 
 PARQUET = (".parquet", ".pq")

@@ -259,7 +259,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "models/transformers.py": _CONFIGURATION,
     "models/transformers_config.py": _CONFIGURATION,
     # --- smaller models, collections and indexes
-    "reduce/axes.py": ("tests/reduce/test_rotation.py", *_SHRINKING),
+    "reduce/axes.py": ("tests/reduce/test_axes.py", "tests/reduce/test_rotation.py"),
     "reduce/choosing.py": ("tests/reduce/test_choosing.py", "tests/runs/test_captions.py"),
     "reduce/codes.py": ("tests/reduce/test_codes.py",),
     "reduce/coding.py": ("tests/reduce/test_coding.py", *_SEARCHING),

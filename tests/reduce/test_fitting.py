@@ -80,3 +80,27 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         measure_moments([IMAGE], part=1e-9)
     with pytest.raises(InputError, match="unknown axes 'best'"):
         fit_to_moments("best", one)
+
+
+@pytest.mark.parametrize("axes", ["svd", "pca"])
+def test_fewer_rows_than_dimensions_are_fitted(axes: str) -> None:
+    """Two rows span a plane: their difference, and for the svd their sum."""
+    rows = torch.zeros(2, 7)
+    rows[0, 2], rows[1, 2], rows[:, 4] = 3, -3, 4
+    fitted = fit_to_moments(axes, measure_moments([rows], normalise=False))
+    assert fitted.image.isfinite().all()
+    first, second = fitted.image.abs()[:, :2].T
+    strongest, weaker = (4, 2) if axes == "svd" else (2, None)
+    assert first[strongest].item() == pytest.approx(1)
+    assert weaker is None or second[weaker].item() == pytest.approx(1)
+
+
+def test_rows_are_scaled_and_the_seed_is_zero_unless_said() -> None:
+    assert measure_moments([IMAGE]).digest == measure_moments([IMAGE], normalise=True).digest
+    assert measure_moments([IMAGE]).products.trace().item() == pytest.approx(len(IMAGE))
+    half = {seed: measure_moments([IMAGE], part=0.5, seed=seed).digest for seed in (0, 1)}
+    assert measure_moments([IMAGE], part=0.5).digest == half[0] != half[1]
+    moments = measure_moments([IMAGE])
+    turns = [fit_to_moments("random_rotation", moments, seed=seed).image for seed in (0, 1)]
+    assert fit_to_moments("random_rotation", moments).image.equal(turns[0])
+    assert not turns[0].equal(turns[1])

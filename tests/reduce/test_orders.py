@@ -66,3 +66,31 @@ def test_a_rotation_takes_the_neurons_in_their_order() -> None:
 def test_other_numbers_are_no_neurons(order: list[int], message: str) -> None:
     with pytest.raises(InputError, match=f"{message}(?s:.*)each of 0 to 3 at most once"):
         order_rotation(order, 4)
+
+
+@pytest.mark.parametrize("suffix", ["CSV", "Json", "TXT", "NPY"])
+def test_endings_may_be_in_capitals(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"a.{suffix.lower()}"
+    if file.suffix == ".npy":
+        np.save(file, np.array([1, 0]))
+    else:
+        file.write_text({".csv": "neuron\n 1 \n0\n", ".json": "[1, 0]", ".txt": "1 0"}[file.suffix])
+    assert read_order(file.rename(tmp_path / f"b.{suffix}")) == [1, 0]
+
+
+def test_a_table_of_whole_numbers_is_no_order(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, 2), int))
+    with pytest.raises(InputError, match=r"it is int64 of shape \[2, 2\]"):
+        read_order(tmp_path / "a.npy")
+
+
+def test_neurons_without_weights_have_no_share() -> None:
+    nothing = torch.zeros(3, 2)
+    rotation = order_rotation([2, 0], 3, Projections(nothing, nothing))
+    assert rotation.spectrum.tolist() == [0, 0]
+
+
+def test_several_wrong_neurons_are_named_in_their_order() -> None:
+    for order, message in (([9, 7, 8, -1], "-1, 7, 8"), ([2, 1, 2, 0, 1], "1, 2")):
+        with pytest.raises(InputError, match=message):
+            order_rotation(order, 4)

@@ -90,3 +90,27 @@ def test_a_value_that_is_no_number_is_found_by_its_row(tmp_path: Path) -> None:
     vectors, _ = open_vectors(tmp_path / "a.npy")
     with pytest.raises(InputError, match=rf"a.npy row {BLOCK + 1} has a value that is NaN"):
         list(vectors.blocks())
+
+
+@pytest.mark.parametrize("width", [1, 1 << 14])
+def test_rows_of_any_width_are_read(width: int, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, width), np.float32))
+    vectors, _ = open_vectors(tmp_path / "a.npy")
+    assert (vectors.rows, vectors.neurons) == (2, width)
+    np.save(tmp_path / "a.npy", np.ones((2, (1 << 14) + 1), np.float32))
+    with pytest.raises(InputError, match="of at most 16,384 neurons"):
+        open_vectors(tmp_path / "a.npy")
+
+
+def test_many_files_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for number in (4, 1, 7, 0, 6, 3, 5, 2):
+        np.save(tmp_path / f"{number}.npy", np.full((1, 3), float(number)))
+    vectors, _ = open_vectors(tmp_path)
+    assert torch.cat(list(vectors.blocks()))[:, 0].tolist() == list(range(8))
+
+
+def test_matrices_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    for array in (np.ones((2, 3), int), np.ones((2, 3, 4)), np.ones((2, 0)), np.ones((2, 3), bool)):
+        np.save(tmp_path / "a.npy", array)
+        with pytest.raises(InputError, match="an array of floats"):
+            open_vectors(tmp_path / "a.npy")

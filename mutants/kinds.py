@@ -24,6 +24,9 @@ _IDLE = frozenset(
         "frozen",
         "eq",
         "ensure_ascii",
+        "flush",
+        "ignore_errors",
+        "repr",
     }
 )
 _COMPARED: dict[type[ast.cmpop], tuple[str, str]] = {

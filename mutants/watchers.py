@@ -178,7 +178,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     # --- tables
     "tables/metrics.py": (*_RETRIEVAL, "tests/tables/test_schema.py"),
     "tables/published.py": ("tests/runs/test_reproduction.py",),
-    "tables/results.py": ("tests/tables/test_files.py", "tests/runs/test_folder.py"),
+    "tables/results.py": ("tests/tables/test_results.py", "tests/tables/test_files.py"),
     "tables/retrieval.py": (*_RETRIEVAL, "tests/tables/test_schema.py"),
     "tables/searches.py": (*_SEARCHING, "tests/tables/test_schema.py"),
     "tables/shares.py": ("tests/studies/test_shares.py", "tests/tables/test_schema.py"),

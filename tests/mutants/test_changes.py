@@ -169,6 +169,16 @@ def test_the_tests_that_could_notice_are_there(row: str) -> None:
     assert TESTS[row] and all((ROOT / name).is_file() for name in TESTS[row])
 
 
+_WATCHED = ("maths", "studies", "tables", "files", "features", "datasets", "models", "reduce")
+
+
+def test_what_is_measured_kept_or_read_is_watched() -> None:
+    files = [path for folder in _WATCHED for path in (PACKAGE / folder).rglob("*.py")]
+    names = [path.relative_to(PACKAGE).as_posix() for path in files]
+    assert len(names) > 100
+    assert [name for name in names if module_of(name) is None and name[-11:] != "__init__.py"] == []
+
+
 def test_the_longest_row_is_a_files() -> None:
     assert module_of("maths/cells.py") == "maths/"
     assert module_of("features/cache.py") == "features/cache.py"

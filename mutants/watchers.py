@@ -210,7 +210,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "datasets/__init__.py": ("tests/datasets/test_load_dataset.py", *_READERS),
     "datasets/bundled.py": ("tests/datasets/test_bundled.py",),
     "datasets/dataset.py": ("tests/datasets/test_dataset.py", *_READERS),
-    "datasets/decoding.py": ("tests/datasets/test_colours.py", *_READERS),
+    "datasets/decoding.py": (
+        "tests/datasets/test_decoding.py",
+        "tests/datasets/test_colours.py",
+        *_READERS,
+    ),
     "datasets/images.py": (
         "tests/datasets/test_dataset.py",
         "tests/datasets/test_colours.py",

@@ -236,7 +236,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/models/test_architectures.py",
         "tests/models/test_architectures_by_shapes.py",
     ),
-    "models/configuration.py": _CONFIGURATION,
+    "models/configuration.py": ("tests/models/test_configuration_kinds.py", *_CONFIGURATION),
     "models/convert.py": ("tests/models/test_convert.py",),
     "models/laclip.py": ("tests/models/test_laclip.py",),
     "models/last_maps.py": ("tests/reduce/forms/test_table.py", "tests/reduce/test_cutting.py"),

@@ -199,7 +199,6 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/reduce/test_rows.py",
         "tests/maths/test_accuracy.py",
     ),
-    "formats.py": ("tests/test_formats.py", "tests/tables/test_result_table.py"),
     # --- features and datasets
     "features/caption_sources.py": (
         "tests/features/test_captions.py",

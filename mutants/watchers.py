@@ -204,7 +204,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/features/test_captions.py",
         "tests/features/test_caption_files.py",
     ),
-    "features/encoding.py": ("tests/features/test_extract.py", *_CACHE),
+    "features/encoding.py": ("tests/features/test_encoding.py", "tests/features/test_extract.py"),
     "features/extraction.py": ("tests/features/test_extract.py", *_CACHE),
     "datasets/__init__.py": ("tests/datasets/test_load_dataset.py", *_READERS),
     "datasets/bundled.py": ("tests/datasets/test_bundled.py",),

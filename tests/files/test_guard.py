@@ -157,6 +157,7 @@ def test_a_library_that_swallows_the_refusal_is_told_all_the_same(wish: str, fol
 def test_a_thread_that_a_thread_starts(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"custom\."), guarded(folder):
         in_a_thread_of_a_thread(folder)
+    assert not guard._marked
 
 
 def test_every_event_that_is_watched_is_tried_here_or_named() -> None:

@@ -130,7 +130,7 @@ def test_pairs_nearer_than_float32_are_told_apart() -> None:
     assert ranks.text_rank.tolist() == [[[0, 1]]]
 
 
-@pytest.mark.parametrize("scales", [(1e-25, 1e-25), (1e-12, 1e-12), (1e-44, 1), (1, 1e-44)])
+@pytest.mark.parametrize("scales", [(1e-25, 1e-25), (1e-12, 1e-12), (1e-46, 1), (1, 1e-46)])
 def test_kept_neurons_of_tiny_values_are_compared(scales: tuple[float, float]) -> None:
     """Their products vanish in float32, or they do."""
     image, text, own = pairs(40, 60, 6, seed=50)

@@ -76,3 +76,8 @@ def test_the_share_of_means_is_a_ratio_and_holds_what_it_says() -> None:
         held += bool(low <= (0.7 * 0.5 + 0.3 * 0.2) / 0.7 <= high)
     assert share.item() == pytest.approx(float(row.sum() / whole.sum()))
     assert 0.93 < held / draws < 0.97
+
+
+def test_one_sample_has_a_share_and_no_spread() -> None:
+    share, low, high = mean_share_interval(torch.tensor([[0.25]]), torch.tensor([True]))
+    assert share.item() == low.item() == high.item() == 0.25

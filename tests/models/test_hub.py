@@ -10,6 +10,7 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from open_clip import pretrained
 
 from purescope.errors import ModelError
@@ -142,6 +143,22 @@ def test_what_the_hub_says_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         ModelError, match=r"files of x/y cannot be loaded from the hub: no route\s+to fix"
     ):
         fetch_folder("x/y", ["a"], offline=False)
+
+
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize(("offline", "is_absent"), [(False, True), (True, True), (True, False)])
+def test_only_offline_and_absent_is_told_as_such(
+    offline: bool, is_absent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise LocalEntryNotFoundError("not in the cache") if is_absent else OSError("disk is gone")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    message = r"files of x/y cannot be loaded from the hub: (not in the cache|disk is gone)"
+    if offline and is_absent:
+        message = "the repository x/y: not on this disk"
+    with pytest.raises(ModelError, match=message):
+        fetch_folder("x/y", ["a"], offline=offline)
 
 
 @pytest.mark.usefixtures("online")

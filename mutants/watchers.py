@@ -139,6 +139,14 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "models/open_clip.py": ("tests/models/test_open_clip.py",),
     "models/weights.py": ("tests/models/test_weights.py", "tests/models/test_checkpoint.py"),
+    # --- what has no row of its own
+    "studies/": ("tests/studies/test_sweeps.py", *_RETRIEVAL, "tests/studies/test_comparisons.py"),
+    "tables/": _TABLES,
+    "files/": ("tests/files/test_reading.py", "tests/files/test_writing.py"),
+    "features/": ("tests/features/test_extract.py", *_CACHE),
+    "datasets/": _READERS,
+    "models/": ("tests/models/test_load_model.py",),
+    "reduce/": ("tests/reduce/test_choosing.py", *_SHRINKING),
     # --- retrieval, neighbours and a probe
     "maths/competitors.py": ("tests/maths/test_retrieval.py",),
     "maths/screening.py": ("tests/maths/test_retrieval.py",),

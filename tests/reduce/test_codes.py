@@ -9,9 +9,12 @@ from purescope.reduce.codes import DEFAULT, bytes_of, parse_codes
 def test_codes_are_read_from_texts_and_lists() -> None:
     assert parse_codes(DEFAULT) == ("f32", "f16", "int8", "binary", "pq64")
     assert parse_codes(["pq8", " f16", "pq8"]) == ("pq8", "f16")
+    assert parse_codes("pq1,pq1024") == ("pq1", "pq1024")
 
 
-@pytest.mark.parametrize("codes", ["", " ", "f8", "pq0", "pq2000", "pq-1", "pq٣", "f32,,f16", []])
+@pytest.mark.parametrize(
+    "codes", ["", " ", "f8", "pq0", "pq2000", "pq1025", "pq-1", "pq٣", "f32,,f16", []]
+)
 def test_other_codes_are_refused(codes: str) -> None:
     with pytest.raises(InputError, match="code"):
         parse_codes(codes)

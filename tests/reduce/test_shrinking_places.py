@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -166,6 +166,18 @@ def test_a_file_from_a_stream_has_a_record_and_is_replaced_on_demand(
     out = io.BytesIO()
     done = ps.shrink(source(), out, by=by, keep=KEEP)
     assert (done.files, done.bytes_before, done.bytes_after, done.rows) == ([], 0, 0, COUNT)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_stream_of_any_order_has_as_many_numbers_as_it_says(
+    order: Literal["C", "F"], by: Path, tmp_path: Path
+) -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.asarray(LONG, order=order))
+    for content in (stream.getvalue()[:-4], stream.getvalue() + b"more"):
+        with pytest.raises(InputError, match="standard input cannot be read"):
+            ps.shrink(io.BytesIO(content), tmp_path / "a.npy", by=by, keep=KEEP)
+        assert not list(tmp_path.glob("a*"))
 
 
 # --- what an earlier run left

@@ -2,6 +2,7 @@
 command.
 """
 
+import inspect
 import math
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from purescope.studies.importance import (
     class_importance,
     drop_interval,
     importance_and_purity,
+    importance_tables,
     neuron_importance,
 )
 
@@ -101,6 +103,12 @@ def test_the_interval_covers_the_true_drop(share_lost: float, share_gained: floa
 
 
 # --- the tables
+
+
+def test_what_is_drawn_has_the_seed_zero_unless_another_is_given() -> None:
+    for function in (neuron_importance, class_importance, importance_tables):
+        parameters = inspect.signature(function).parameters
+        assert (parameters["seed"].default, parameters["ablation"].default) == (0, "zero")
 
 
 def test_the_table_has_every_neuron_with_what_it_costs(features, projections) -> None:

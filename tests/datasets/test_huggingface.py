@@ -272,3 +272,18 @@ def test_images_that_are_no_images_to_the_library(tmp_path: Path) -> None:
         DatasetError, match=r"one of type Image(?s:.*)cast_column\(.image., datasets\.Image\(\)\)"
     ):
         load_dataset(f"hf:{tmp_path / 'pets'}?image=image")
+
+
+@pytest.mark.parametrize("name", ["data-00000-of-00001.arrow", "state.json"])
+def test_a_saved_file_may_be_a_link_within_the_folder_only(name: str, tmp_path: Path) -> None:
+    make_pets([0, 1]).save_to_disk(tmp_path / "pets")
+    file = tmp_path / "pets" / name
+    (tmp_path / "pets" / "kept").mkdir()
+    inside = file.rename(tmp_path / "pets" / "kept" / name)
+    file.symlink_to(inside)
+    assert len(load_dataset(f"hf:{tmp_path / 'pets'}")) == 2
+    file.unlink()
+    file.symlink_to(inside.rename(tmp_path / name))
+    if name.endswith(".arrow"):
+        with pytest.raises(DatasetError, match="is a link that leads out of the folder"):
+            load_dataset(f"hf:{tmp_path / 'pets'}")

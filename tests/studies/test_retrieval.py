@@ -116,6 +116,14 @@ def test_random_orders_are_the_seeded_ones(measured: MeasuredRetrieval) -> None:
     assert resampled.mean(0).tolist() == pytest.approx(curve.tolist(), abs=0.05)
 
 
+def test_the_mean_of_random_orders_is_taken_in_double_precision() -> None:
+    """A third is no number of single precision."""
+    measured = measure_retrieval(SEVERAL, WEIGHTS, replace(OPTIONS, draws=3, strategies=()))
+    sums = measured.bench.by_image(measured.bench.random_orders(3), KS)
+    expected = sum(of_order.double() for of_order in sums) / 3
+    assert torch.allclose(measured.random_by_image, expected, rtol=0, atol=1e-14)
+
+
 def test_names_are_those_of_the_maths() -> None:
     ranks = torch.zeros(1, 1, 2, dtype=torch.uint8)
     own = torch.tensor([0, 1])

@@ -253,6 +253,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "models/last_maps.py": ("tests/reduce/forms/test_table.py", "tests/reduce/test_cutting.py"),
     "models/model.py": ("tests/models/test_model.py", "tests/models/test_transformers.py"),
     "models/open_clip_config.py": (
+        "tests/models/test_known_sizes.py",
         "tests/models/test_configuration.py",
         "tests/models/test_open_clip.py",
     ),
@@ -286,7 +287,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/reduce/forms/test_transformers.py",
         "tests/reduce/forms/test_open_clip.py",
     ),
-    "reduce/forms/card.py": ("tests/reduce/forms/test_card.py",),
+    "reduce/forms/card.py": (
+        "tests/reduce/forms/test_card_blocks.py",
+        "tests/reduce/forms/test_card.py",
+    ),
     "reduce/forms/onnx.py": ("tests/reduce/forms/test_onnx.py",),
     "reduce/forms/sentence_transformers.py": ("tests/reduce/forms/test_sentence_transformers.py",),
     "reduce/forms/tokens.py": ("tests/reduce/forms/test_tokens.py",),

@@ -15,6 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from torch import Tensor
 
 from purescope.errors import InputError
+from purescope.maths import significance
 from purescope.maths.significance import (
     benjamini_hochberg,
     holm,
@@ -349,3 +350,13 @@ def test_interval_by_hand_and_at_the_ends() -> None:
 def test_interval_needs_items_and_a_level(items: int, covariates: int, level: float) -> None:
     with pytest.raises(InputError, match=r"items|level"):
         spearman_interval(torch.tensor(0.5), items, covariates=covariates, level=level)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_what_rows_have_in_common_is_one_direction_at_any_scale(scale: float) -> None:
+    rows = scale * torch.randn(2, 50, generator=torch.Generator().manual_seed(0)).double()
+    twice = torch.stack([rows[0], rows[1], rows[0] - 3 * rows[1], 0 * rows[0]])
+    directions = significance._orthonormal(twice)
+    assert directions.shape == (2, 50)
+    torch.testing.assert_close(directions @ directions.T, torch.eye(2).double())
+    torch.testing.assert_close(rows @ directions.T @ directions, rows, rtol=0, atol=1e-9 * scale)

@@ -67,8 +67,10 @@ def test_relative_names_and_links_are_resolved(
 ) -> None:
     np.save(tmp_path / "one.npy", LONG)
     (tmp_path / "link").symlink_to(shards)
+    (shards / "readme.txt").write_text("mine")
     monkeypatch.chdir(shards)
     done = ps.shrink([".", "../one.npy"], "../out", by=by, keep=KEEP)
+    assert [path.as_posix() for path in done.copied] == ["../out/shards/readme.txt"]
     assert [path.as_posix() for path in done.files] == [
         *(f"../out/shards/{number}.npy" for number in range(3)),
         "../out/one.npy",

@@ -273,7 +273,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/models/test_open_clip.py",
     ),
     "models/transformers.py": _CONFIGURATION,
-    "models/transformers_config.py": _CONFIGURATION,
+    "models/transformers_config.py": ("tests/models/test_processors.py", *_CONFIGURATION),
     # --- smaller models, collections and indexes
     "reduce/axes.py": ("tests/reduce/test_axes.py", "tests/reduce/test_rotation.py"),
     "reduce/choosing.py": ("tests/reduce/test_choosing.py", "tests/runs/test_captions.py"),

@@ -53,7 +53,7 @@ def test_what_was_written_is_read_to_the_bit(suffix: str, tmp_path: Path) -> Non
         assert torch.equal(getattr(read, name), getattr(written, name)), name
     for name in ("captions", "model", "dataset", "identity", "seconds"):
         assert getattr(read, name) == getattr(written, name), name
-    named = load_captions(f"mine=captions:{file}")
+    named = load_captions(f" mine =captions:{file}")
     assert isinstance(named, CaptionFeatures) and named.dataset == "mine"
 
 

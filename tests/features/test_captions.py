@@ -183,3 +183,9 @@ def test_names_that_load_nothing(spec: str, message: str) -> None:
     with pytest.raises(Exception, match=message) as caught:
         load_captions(spec)
     assert type(caught.value).__module__ == "purescope.errors"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of equal captions
+def test_a_label_is_the_name_without_spaces_around_it() -> None:
+    loaded = load_captions(" my flags =captions:bundled:flags")
+    assert isinstance(loaded, CaptionDataset) and loaded.name == "my flags"

@@ -278,3 +278,13 @@ def test_any_shape_and_nan_pass_through() -> None:
     assert low.isnan().tolist() == high.isnan().tolist() == [[False, True], [False, False]]
     assert low[1, 0] == 0
     assert high[1, 1] == 1
+
+
+def test_mean_recall_of_many_cells_is_that_of_each() -> None:
+    sizes = torch.tensor([3, 0, 7, 1])
+    hits = torch.tensor([[[3.0, 0.0, 2.0, 0.0], [0.0, 0.0, 7.0, 1.0], [1.0, 0.0, 4.0, 0.0]]] * 2)
+    low, high = intervals.mean_recall_interval(hits, sizes)
+    assert low.shape == high.shape == (2, 3)
+    for row in range(3):
+        alone = intervals.mean_recall_interval(hits[0, row], sizes)
+        assert (low[1, row].item(), high[1, row].item()) == (alone[0].item(), alone[1].item())

@@ -211,3 +211,14 @@ def test_at_most_eight_cores_are_used(
     assert _cores() == used
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert _cores() == 1
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_several_odd_rows_of_a_block_are_each_scaled_by_their_own_length(normalise: bool) -> None:
+    rows = ROWS.copy()
+    scales = np.array([1e-25, 1e-20, 1e-30, 1e20])
+    rows[[0, 2, 3, 5]] *= scales[:, None]
+    expected = by_loops(ROWS, 3, normalise)
+    if not normalise:
+        expected[[0, 2, 3, 5]] *= scales[:, None]
+    np.testing.assert_allclose(run(rows, normalise=normalise), expected, rtol=1e-4, atol=1e-36)

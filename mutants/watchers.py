@@ -268,6 +268,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "models/tokenizer_twins.py": _TOKENS,
     "models/tokenizers.py": _TOKENS,
     "models/towers.py": (
+        "tests/models/test_precision.py",
         "tests/reduce/test_cutting.py",
         "tests/reduce/forms/test_table.py",
         "tests/models/test_open_clip.py",

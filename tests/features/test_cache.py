@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -703,3 +704,17 @@ def test_a_shard_behind_the_last_row_is_none(cache: Cache) -> None:
     entry.write(range(6, 12), torch.ones(6, 2))
     (entry.folder / "00002.safetensors").write_bytes(b"")
     assert entry.present == [range(6, 12)]
+
+
+def test_shards_that_have_a_file_are_told_in_their_order(tmp_path: Path) -> None:
+    size = _entry._SHARD
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    for number in (12, 3, 70_000, 0, 7, 11, 5):
+        (folder / f"{number:05d}.safetensors").write_bytes(b"")
+    for name in ("1.safetensors", "00002.txt", "x0004.safetensors"):
+        (folder / name).write_bytes(b"")
+    kept = SimpleNamespace(folder=folder, rows=12 * size + 5)
+    found = _entry.Entry.present.fget(kept)  # type: ignore[attr-defined]
+    assert [rows.start // size for rows in found] == [0, 3, 5, 7, 11, 12]
+    assert [len(rows) for rows in found] == [size] * 5 + [5]

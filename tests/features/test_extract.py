@@ -58,7 +58,9 @@ def plain_features(
 
 def test_native_is_the_plain_loop_with_own_preprocess(make_model: Make, make_dataset: Make) -> None:
     model, dataset = make_model(), make_dataset()
+    start = time.perf_counter()
     features = extract(model, dataset, batch_size=7)
+    assert 0 < features.seconds <= time.perf_counter() - start
     image, text = plain_features(
         model, dataset, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), Image.Resampling.BILINEAR,
         ["a b", "c d", "e"], ["a {}.", "the {}."],

@@ -168,6 +168,16 @@ def test_a_label_that_is_none(root: Path, label: str) -> None:
     assert "0 to 1, for the 2 names" in str(caught.value)
 
 
+@pytest.mark.parametrize(("length", "is_read"), [(1, True), (20, True), (21, False)])
+def test_a_label_has_at_most_twenty_bytes(root: Path, length: int, is_read: bool) -> None:
+    shard(root / "test" / "5.tar", sample("key", 1, "1".ljust(length)))
+    if is_read:
+        assert load_dataset(f"wds:{root}/test/5.tar").labels.tolist() == [1]
+    else:
+        with pytest.raises(DatasetError, match=r"key\.cls in .*5\.tar is '\.\.\.'"):
+            load_dataset(f"wds:{root}/test/5.tar")
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -18,6 +18,7 @@ from purescope.features.caption_files import read_caption_features, save_caption
 from purescope.features.caption_sources import load_captions
 from purescope.features.captions import CaptionFeatures
 from purescope.features.features import unit_rows
+from purescope.files.npz import Npz
 
 RNG = np.random.default_rng(0)
 ARRAYS: dict[str, Any] = {
@@ -255,3 +256,38 @@ def test_metadata_in_safetensors_is_checked(tmp_path: Path) -> None:
     safetensors.numpy.save_file(arrays, file, {"captions": json.dumps(["a", "b"])})
     with pytest.raises(InputError, match="2 captions for 5 rows"):
         read_caption_features(file)
+
+
+@pytest.mark.parametrize(("length", "is_scaled"), [(1.0015, False), (1.003, True), (0.997, True)])
+def test_rows_of_nearly_length_one_were_scaled_before(
+    length: float, is_scaled: bool, tmp_path: Path
+) -> None:
+    """Half precision rounds lengths by less than 0.002."""
+    image, _ = clip_retrieval(tmp_path, [7])
+    rows = (length * image).astype(np.float32)
+    np.save(tmp_path / "img_emb" / "img_emb_0.npy", rows)
+    np.save(tmp_path / "text_emb" / "text_emb_0.npy", image.astype(np.float32))
+    read = load_captions(f"captions:{tmp_path}")
+    assert isinstance(read, CaptionFeatures)
+    assert ("scaled_to_unit" in read.identity) is is_scaled
+    assert read.image.norm(dim=1).mean().item() == pytest.approx(
+        1 if is_scaled else length, abs=1e-4
+    )
+
+
+def test_captions_need_room_for_each_letter_and_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = features(captions=("a", "bb", "ccc", "dddd", "eeeee"))
+    file = save_caption_features(given, tmp_path / "a.npz")
+    asked: list[int] = []
+    monkeypatch.setattr(Npz, "require_room", lambda self, needed: asked.append(needed))
+    load_captions(f"captions:{file}")
+    with np.load(file) as content:
+        arrays = {name: content[name] for name in content.files}
+    texts = ("captions", "metadata", "model", "dataset")
+    letters = sum(array.nbytes for name, array in arrays.items() if name in texts)
+    numbers = sum(8 * arrays[name].size for name in ("image", "text", "image_of"))
+    whole = sum(array.nbytes for array in arrays.values())
+    assert letters > 0
+    assert asked == [whole + numbers + 6 * letters + 200 * len(given.text)]

@@ -51,5 +51,10 @@ def changed(tower: str, **sizes: Any) -> dict[str, Any]:
 )
 def test_sizes_of_no_model_are_refused(tower: str, sizes: dict[str, Any], message: str) -> None:
     require_sizes("mine", changed("text_cfg"), WEIGHTS)
+    whole = {**changed("text_cfg"), "multimodal_cfg": {"width": 768, "context_length": 76}}
+    require_sizes("mine", whole, WEIGHTS)
+    whole["multimodal_cfg"] = {"width": 10**8, "context_length": 77}
+    with pytest.raises(ModelError, match="multimodal_cfg has a weight of 7,700,000,000 numbers"):
+        require_sizes("mine", whole, WEIGHTS)
     with pytest.raises(ModelError, match=message):
         require_sizes("mine", changed(tower, **sizes), WEIGHTS)

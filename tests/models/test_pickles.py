@@ -97,6 +97,10 @@ PICKLES: dict[str, tuple[bytes, str]] = {
         + b"tR",
         r"would run torch\._utils\._rebuild_device_tensor",
     ),
+    "a set of tuples by names that are values": (
+        text("a") + text("builtins") + text("set") + b"\x93" + doubled(5) + b"\x85\x85R",
+        "operation STACK_GLOBAL",
+    ),
     "a number of any length": (
         b"\x8b" + struct.pack("<I", 1000) + bytes(999) + b"\x01K\x01",
         "operation LONG4",

@@ -1,5 +1,6 @@
 """Test that a tokenizer says which sentences it cuts, against the number of their tokens."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -88,3 +89,10 @@ def test_sentences_are_cleaned_before_they_are_counted(tmp_path: Path) -> None:
     gemma(tmp_path)
     tokenizer = open_clip_hf_tokenizer(tmp_path, CONTEXT, {}, mode=None)
     assert tokenizer.are_cut(["a     b \n  c", "a b c d e"]) == [False, True]
+
+
+def test_the_identity_has_twelve_digits_of_the_hash_of_all_entries_in_their_order() -> None:
+    tokenizer = simple_tokenizer(16, {})
+    entries = "\n".join(sorted(tokenizer.entries, key=lambda entry: tokenizer.entries[entry]))
+    digest = hashlib.sha256(entries.encode()).hexdigest()[:12]
+    assert f"{len(tokenizer.entries)} entries ({digest}), context 16" in tokenizer.identity

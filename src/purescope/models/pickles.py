@@ -30,8 +30,11 @@ _OPERATIONS = 2_000_000
 _ELEMENTS = 10_000  # of a tuple, counting the elements of nested tuples
 _KEY_ELEMENTS = 100  # the same for a tuple that is a key
 _STREAM = 5  # pickles at the start of a file in torch's old format, before its numbers
-# No integer of a checkpoint is that long, and torch.save's protocol has no frames.
-_STRANGE = frozenset({"LONG4", "FRAME", "NEXT_BUFFER", "READONLY_BUFFER", "EXT1", "EXT2", "EXT4"})
+# No integer of a checkpoint is that long, and torch.save's protocol has no frames, and no globals
+# whose names are values: those could be put together from parts.
+_STRANGE = frozenset(
+    {"LONG4", "FRAME", "STACK_GLOBAL", "NEXT_BUFFER", "READONLY_BUFFER", "EXT1", "EXT2", "EXT4"}
+)
 _CALLS = frozenset({"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"})
 _CHANGES = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
 _IDLE = frozenset({"POP", "POP_MARK", "STOP"})
@@ -203,8 +206,6 @@ def _describe_result(kind: str, name: str, argument: Any, operands: list[_Value]
         return operands[0]
     if name == "GLOBAL":
         return _describe_function(*argument.split(" ", 1))
-    if name == "STACK_GLOBAL":
-        return _describe_function(str(operands[0].known), str(operands[1].known))
     if kind == "tuple":
         size = 1 + sum(value.size for value in operands)
         if size > _ELEMENTS:

@@ -244,6 +244,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     # --- models
     "models/__init__.py": ("tests/models/test_load_model.py", "tests/models/test_hub.py"),
     "models/architectures.py": (
+        "tests/models/test_known_sizes.py",
         "tests/models/test_architectures.py",
         "tests/models/test_architectures_by_shapes.py",
     ),

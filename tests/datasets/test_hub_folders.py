@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from purescope.datasets import hub_tables, load_dataset
+from purescope.datasets import hub_folders, hub_tables, load_dataset
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
 
@@ -387,3 +387,14 @@ def test_folders_of_the_system_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(picture(1))
     with pytest.raises(DatasetError, match=r"dog/@eaDir is made by a system.*remove it"):
         load_dataset(f"hf:{tmp_path}")
+
+
+def test_values_of_a_card_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_folders, "_MAX_VALUES", 7)
+    nested = {"a": ["b", 1], "c": "d"}  # the dictionary, its keys and values, and the list's
+    assert sorted(hub_folders._all_texts(nested)) == ["a", "b", "c", "d"]
+    endless: list[object] = ["x"]
+    endless.append(endless)
+    for value in (["x"] * 8, endless, [["x"] * 4, ["y"] * 2]):
+        with pytest.raises(ValueError, match="more than 7 values"):
+            list(hub_folders._all_texts(value))

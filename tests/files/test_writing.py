@@ -10,7 +10,7 @@ import pytest
 
 from purescope.errors import OutputError
 from purescope.files import writing
-from purescope.files.writing import atomic_folder, atomic_path, lock_folder, slug
+from purescope.files.writing import atomic_folder, atomic_path, lock_folder, refuse_existing, slug
 
 
 @pytest.fixture
@@ -134,3 +134,14 @@ def test_a_file_system_that_fails_is_no_file_system_without_locks(
     with pytest.raises(OutputError, match="the disk is broken"), lock_folder(tmp_path):
         pass
     assert not (tmp_path / ".lock").exists()
+
+
+def test_a_folder_that_holds_anything_is_refused(tmp_path: Path) -> None:
+    refuse_existing(tmp_path)
+    refuse_existing(tmp_path / "gone")
+    for name in ("b", ".a"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(OutputError, match=rf"holds \{name}" if name[0] == "." else "holds b"):
+            refuse_existing(tmp_path)
+    with pytest.raises(OutputError, match=r"Not a directory(?s:.*)an empty one(?s:.*)another OUT"):
+        refuse_existing(tmp_path / "b", fix="choose another OUT")

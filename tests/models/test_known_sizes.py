@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from purescope.errors import ModelError
+from purescope.models.architectures import _find_image_size
 from purescope.models.open_clip_config import require_sizes
 
 # As many tensors and numbers as the largest has: the sizes themselves are to be looked at.
@@ -58,3 +59,27 @@ def test_sizes_of_no_model_are_refused(tower: str, sizes: dict[str, Any], messag
         require_sizes("mine", whole, WEIGHTS)
     with pytest.raises(ModelError, match=message):
         require_sizes("mine", changed(tower, **sizes), WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        ({"visual.positional_embedding": (50, 8), "visual.conv1.weight": (8, 3, 32, 32)},
+         (224, 32)),
+        ({"visual.positional_embedding": (49, 8), "visual.conv1.weight": (8, 3, 16, 16)},
+         (112, 16)),
+        ({"visual.attnpool.positional_embedding": (50, 8)}, (224, 32)),
+        ({"visual.trunk.pos_embed": (1, 196, 8),
+          "visual.trunk.patch_embed.proj.weight": (8, 3, 16, 16)}, (224, 16)),
+        ({"visual.positional_embedding": (7, 8), "visual.conv1.weight": (8, 3, 16, 16)}, (0, 0)),
+        ({"visual.positional_embedding": (7,), "visual.conv1.weight": (8, 3, 16, 16)}, (0, 0)),
+        ({"visual.positional_embedding": (50, 8)}, (0, 0)),
+        ({}, (0, 0)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_size_of_images_is_that_of_the_positions(
+    shapes: dict[str, tuple[int, ...]], expected: tuple[int, int]
+) -> None:
+    tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    assert _find_image_size(tensors) == expected

@@ -90,6 +90,9 @@ def test_the_worst_dataset_or_the_mean_decides() -> None:
     both = {"flags": {"svd": ONE["svd"]}, "icons": other}
     worst = one(both)
     assert (worst.k, worst.worst) == (32, "flags") and set(worst.datasets) == {"flags", "icons"}
+    assert {name: share.low for name, share in worst.datasets.items()} == {
+        "flags": 0.99, "icons": 1.0
+    }  # fmt: skip
     mean = one(both, over="mean")
     # Each end is 0.01 away, so that of the mean of two is 0.01 / sqrt(2).
     assert mean.k == 16 and mean.judged is not None

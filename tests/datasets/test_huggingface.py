@@ -287,3 +287,17 @@ def test_a_saved_file_may_be_a_link_within_the_folder_only(name: str, tmp_path: 
     if name.endswith(".arrow"):
         with pytest.raises(DatasetError, match="is a link that leads out of the folder"):
             load_dataset(f"hf:{tmp_path / 'pets'}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("?image=label", r'cast_column\("label", datasets.Image\(\)\)'),
+        ("?image=photo", "name a column that exists: hf:NAME.image=COLUMN"),
+        ("?label=image", r'cast_column\("image", datasets.ClassLabel'),
+    ],
+)
+def test_a_column_of_another_type_is_to_be_cast(name: str, message: str, tmp_path: Path) -> None:
+    make_pets([0, 1]).save_to_disk(tmp_path / "pets")
+    with pytest.raises(DatasetError, match=message):
+        load_dataset(f"hf:{tmp_path / 'pets'}{name}")

@@ -52,6 +52,7 @@ def test_what_to_do_with_a_broken_image_is_one_of_two_things() -> None:
 
 def test_every_kind_of_name_is_listed() -> None:
     specs = [row.spec for row in available_datasets()]
+    assert all(row.present for row in available_datasets() if ":" in row.spec)
     assert specs[0] == "bundled:emoji"
     assert specs[-6:] == [
         "folder:DIR",

@@ -73,6 +73,7 @@ def test_a_label_is_part_of_file_names(label: str, place: Path) -> None:
         ("bundle:clip", "did you mean 'bundled:clip'"),
         ("bundled:", "no bundled model ''"),
         ("clip", "did you mean 'bundled:clip'"),
+        ("CLIP", "did you mean 'bundled:clip'"),
         ("openclip:ViT-B-32/openai", "did you mean 'open_clip:ViT-B-32/openai'"),
         ("ViT-B/32", "did you mean 'open_clip:ViT-B/32/TAG'"),
         ("openai/clip-vit-base", "did you mean 'hf:openai/clip-vit-base'"),

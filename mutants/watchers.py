@@ -43,6 +43,7 @@ _HUB = ("tests/datasets/test_huggingface.py", "tests/datasets/test_hub_folders.p
 _TOKENS = (
     "tests/models/test_tokenizer.py",
     "tests/models/test_tokenizers_twin.py",
+    "tests/models/test_configuration_kinds.py",
     "tests/models/test_configuration.py",
 )
 _CONFIGURATION = ("tests/models/test_configuration.py", "tests/models/test_transformers.py")
@@ -255,6 +256,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "models/model.py": ("tests/models/test_model.py", "tests/models/test_transformers.py"),
     "models/open_clip_config.py": (
         "tests/models/test_known_sizes.py",
+        "tests/models/test_configuration_kinds.py",
         "tests/models/test_configuration.py",
         "tests/models/test_open_clip.py",
     ),

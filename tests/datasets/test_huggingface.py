@@ -64,7 +64,9 @@ def test_a_choice_of_splits_is_the_users(tmp_path: Path) -> None:
 def test_two_label_columns(tmp_path: Path) -> None:
     make_pets([0, 1, 1], coarse=[1, 1, 0]).save_to_disk(tmp_path / "pets")
     with pytest.raises(
-        DatasetError, match=r"image \(Image\), label \(ClassLabel\), coarse \(ClassLabel\)"
+        DatasetError,
+        match=r"image \(Image\), label \(ClassLabel\), coarse \(ClassLabel\)"
+        r"(?s:.*)name it: hf:NAME\?label=COLUMN",
     ):
         load_dataset(f"hf:{tmp_path / 'pets'}")
     assert load_dataset(f"hf:{tmp_path / 'pets'}?label=coarse").labels.tolist() == [1, 1, 0]

@@ -1,6 +1,8 @@
 """Values of a foreign configuration, each at the ends of what it may be."""
 
 import contextlib
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,8 @@ from purescope.models.configuration import (
     require_layers,
     require_numbers,
 )
+from purescope.models.open_clip_config import VISION
+from purescope.models.tokenizer_files import _rebuild_token_map
 
 NAN = float("nan")
 KINDS: dict[str, tuple[Kind, list[object], list[object]]] = {
@@ -133,3 +137,26 @@ def test_a_weight_is_at_most_four_times_all_that_is_stored(
     weights = {"a": torch.zeros(1).expand(stored - 1), "b": torch.zeros(1)}
     with refused(f"image has a weight of {numbers:,} numbers, and {stored:,}", is_refused):
         require_numbers("mine", {"text": 1, "image": numbers}, weights)
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "others"),
+    [
+        ("image_size", [224, [224, 336]], [[224], [224, 224, 224], [], "224", None]),
+        ("layers", [12, [3, 4, 6, 3]], [[1] * 5, None, "12"]),
+        ("patch_size", [16, None], [[16, 16], 1.5]),
+    ],
+)
+def test_sizes_of_open_clip_have_their_forms(
+    key: str, values: list[object], others: list[object]
+) -> None:
+    assert all(VISION[key].holds(value) for value in values)
+    assert not any(VISION[key].holds(value) for value in others)
+
+
+def test_a_map_of_tokens_has_tokens_only(tmp_path: Path) -> None:
+    content = {"bos_token": "<s>", "my_own_token": "<x>", "additional_special_tokens": ["<y>"]}
+    others = {"add_bos_token": True, "model_max_length": 5, "clean_up_tokenization_spaces": True}
+    path = tmp_path / "special_tokens_map.json"
+    path.write_text(json.dumps(content | others | {"auto_map": "evil"}))
+    assert _rebuild_token_map(path) == content

@@ -15,6 +15,7 @@ from torch import Tensor
 from purescope.errors import ModelError
 from purescope.models import BUNDLED, load_model
 from purescope.models.convert import convert
+from purescope.models.tokenizer_twins import make_twin
 from tests.models.test_model import noise
 
 pytest.importorskip("transformers")
@@ -113,3 +114,12 @@ def test_a_twin_of_other_tokens_is_refused(fault: str, tmp_path: Path) -> None:
         ModelError, match=r"tokenizer\.json: (missing|another vocabulary than bpe_path names)"
     ):
         load_model(str(folder))
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_bundled_twin_is_what_is_made_of_the_merges(name: str) -> None:
+    merges = next((FOLDERS / name).glob("*.gz"))
+    tokenizer = open_clip.SimpleTokenizer(str(merges))
+    bundled = json.loads((FOLDERS / name / "tokenizer.json").read_text())
+    start, end = (token["content"] for token in bundled["added_tokens"])
+    assert json.loads(json.dumps(make_twin(tokenizer, start, end))) == bundled

@@ -398,3 +398,29 @@ def test_values_of_a_card_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     for value in (["x"] * 8, endless, [["x"] * 4, ["y"] * 2]):
         with pytest.raises(ValueError, match="more than 7 values"):
             list(hub_folders._all_texts(value))
+
+
+def test_a_file_lies_in_a_folder_by_its_name_and_by_where_it_leads(tmp_path: Path) -> None:
+    root, snapshot = tmp_path / "pets", tmp_path / "datasets--a--b" / "snapshots" / "abc"
+    blobs = tmp_path / "datasets--a--b" / "blobs"
+    for folder in (root, snapshot, blobs):
+        folder.mkdir(parents=True)
+    for file in (root / "in", tmp_path / "out", blobs / "kept"):
+        file.write_text("x")
+    (root / "link").symlink_to(tmp_path / "out")
+    (root / "inner").symlink_to(root / "in")
+    (snapshot / "link").symlink_to(blobs / "kept")
+    (snapshot / "stray").symlink_to(tmp_path / "out")
+    for file, folder, expected in (
+        (root / "in", root, (True, True)),
+        (root / "inner", root, (True, True)),
+        (root / "link", root, (False, True)),
+        (tmp_path / "out", root, (False, False)),
+        (root / ".." / "out", root, (False, False)),
+        (snapshot / "link", snapshot, (True, True)),
+        (snapshot / "stray", snapshot, (False, True)),
+    ):
+        found = tuple(
+            hub_folders._lies_in(file, folder, may_link=may_link) for may_link in (False, True)
+        )
+        assert found == expected, file

@@ -92,6 +92,7 @@ def test_a_program_without_torch_gets_the_same_embeddings(pair: tuple[Towers, Pa
         }
     for tower, rows in (("image", given), ("text", tokens)):
         entry = config["towers"][tower]
+        assert entry["input_shape"] == ["batch", *rows.shape[1:]]
         got = run(folder / entry["file"], rows)
         assert (
             list(got.shape) == [len(rows), towers.neurons] == [len(rows), entry["output_shape"][1]]

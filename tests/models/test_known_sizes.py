@@ -47,6 +47,11 @@ def changed(tower: str, **sizes: Any) -> dict[str, Any]:
         ("text_cfg", {"context_length": 4096, "heads": 16}, "text_cfg has 16 heads over 4,096"),
         ("text_cfg", {"layers": 300}, "324 layers"),
         ("text_cfg", {"width": 10**6}, "text_cfg has a weight of 49,408,000,000"),
+        (
+            "text_cfg",
+            {"width": 10**6, "vocab_size": 10, "context_length": 4000, "heads": 1},
+            "text_cfg has a weight of 4,000,000,000",
+        ),
     ],
     ids=str,
 )

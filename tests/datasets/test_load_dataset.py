@@ -98,3 +98,9 @@ def test_no_name_is_a_traceback(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DatasetError):
         load_dataset(f"{prefix}:{name}")
+
+
+@pytest.mark.parametrize("label", ["a\tb", "a\nb", " "])
+def test_a_label_that_no_file_can_have_is_refused(label: str) -> None:
+    with pytest.raises(DatasetError, match=r"label '(?s:.*)choose another: NAME=DATASET"):
+        load_dataset(f"{label}=bundled:flags")

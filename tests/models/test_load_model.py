@@ -1,3 +1,4 @@
+import json
 import logging
 import subprocess
 import sys
@@ -252,3 +253,14 @@ def test_importing_is_light() -> None:
     code = f"import sys, purescope.models; print({heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_a_folder_without_weights_names_what_it_has(tmp_path: Path) -> None:
+    config = {"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(
+        ModelError,
+        match=r"no weights among notes\.txt, open_clip_config\.json(?s:.*)copy the whole",
+    ):
+        load_model(f"local-dir:{tmp_path}")

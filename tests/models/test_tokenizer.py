@@ -96,3 +96,21 @@ def test_the_identity_has_twelve_digits_of_the_hash_of_all_entries_in_their_orde
     entries = "\n".join(sorted(tokenizer.entries, key=lambda entry: tokenizer.entries[entry]))
     digest = hashlib.sha256(entries.encode()).hexdigest()[:12]
     assert f"{len(tokenizer.entries)} entries ({digest}), context 16" in tokenizer.identity
+
+
+@pytest.mark.parametrize(
+    ("options", "is_plain"),
+    [
+        ({}, True),
+        ({"clean": "lower"}, True),
+        ({"clean": "lower", "reduction_mask": "", "additional_special_tokens": None}, True),
+        ({"clean": "whitespace"}, False),
+        ({"reduction_mask": "shuffle"}, False),
+        ({"additional_special_tokens": ["<x>"]}, False),
+    ],
+    ids=str,
+)
+def test_only_clips_own_tokenizer_is_written_as_a_plain_one(
+    options: dict[str, Any], is_plain: bool
+) -> None:
+    assert (simple_tokenizer(16, options).save_plain is not None) is is_plain

@@ -89,6 +89,7 @@ def test_sizes_that_open_clip_leaves_out_are_its_defaults(tmp_path: Path) -> Non
     """Each size of the configuration is that of a weight."""
     config, weights = to_transformers(load(tmp_path, "vit"))
     vision, text = config["vision_config"], config["text_config"]
+    assert text["bos_token_id"] + 1 == text["eos_token_id"] == text["pad_token_id"]
     table = weights["text_model.embeddings.token_embedding.weight"].shape
     assert table == (text["vocab_size"], text["hidden_size"])
     inner = weights["vision_model.encoder.layers.0.mlp.fc1.weight"].shape

@@ -159,7 +159,7 @@ def test_a_jpeg_has_at_most_a_hundred_scans(scans: int, is_read: bool) -> None:
 def test_marks_that_are_no_scans_do_not_count() -> None:
     """A profile, and a film behind the picture, hold the same two bytes."""
     content = stored(picture((8, 8)), "JPEG")
-    profile = segment(0xE2, b"\xff\xda" * 300)
+    profile = segment(0xE2, b"\xff\xda\0\2" * 300)
     given = content[:2] + profile + content[2:] + SCAN * 300
     assert decode(io.BytesIO(given), FORMATS).size == (8, 8)
 

@@ -264,8 +264,8 @@ def _read_class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
     raise DatasetError(
         f"no {CLASSNAMES} in {folder} or in the folder above",
         expected="one class name a line, in the order of labels",
-        fix=f"fetch it with the shards, or write it: {folder / CLASSNAMES}. Images with captions in "
-        f"place of labels are captions:{folder}",
+        fix=f"fetch it with the shards, or write it: {folder / CLASSNAMES}. Images with captions "
+        f"in place of labels are captions:{folder}",
     )
 
 

@@ -169,6 +169,11 @@ METRIC_NAMES = {
     "top5_accuracy": "Top-5 accuracy",
     "mean_class_recall": "Mean class recall",
     "silhouette": "Silhouette",
+    "knn_accuracy@1": "Vote of the nearest image",
+    "knn_accuracy@5": "Vote of the 5 nearest images",
+    "knn_accuracy@20": "Vote of the 20 nearest images",
+    "mean_average_precision": "Mean average precision",
+    "linear_probe_accuracy": "Accuracy of a linear probe",
     **{f"image_retrieval_recall@{n}": f"Image retrieval, recall at {n}" for n in (1, 5, 10)},
     **{f"text_retrieval_recall@{n}": f"Text retrieval, recall at {n}" for n in (1, 5, 10)},
     **{

@@ -10,6 +10,7 @@ from purescope.features.caption_files import save_caption_features
 from purescope.features.captions import CaptionFeatures
 from purescope.features.files import save_features
 from purescope.studies.synthetic import plant
+from purescope.tables.metrics import OF_IMAGES
 from tests.cli.calls import QUICK, fails, run
 
 ACTIVATIONS = ("--space", "activations", "--keep", "4,8,12", "--draws", 50, "--rotations", 2)
@@ -77,6 +78,36 @@ def test_choose_reads_it(swept: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "unknown of 'recall'" in fails(capsys, "choose", swept, "--of", "recall")
 
 
+def test_metrics_of_images_are_shown_and_chosen_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted = plant(effect=1.0, neurons=16, images=90, classes=3)
+    data = ("--data", f"features:{save_features(planted.features, tmp_path / 'planted.npz')}")
+    options = ("--strategies", "svd,svd@2", "--metrics", "all")
+    out = tmp_path / "out"
+    assert run("sweep", *data, *ACTIVATIONS, *QUICK, *options, "--out", out) == 0
+    shown = capsys.readouterr().out
+    for name in ("Vote of the 5 nearest images", "Mean average precision", "linear probe"):
+        assert f"{name}, mean over k" in shown
+    assert "mean average precision, mean over k, of svd@2 minus svd: " in shown
+    assert "scaled to unit length again over the kept neurons, and each searches" in shown
+    metrics = pd.read_csv(out / "image_comparisons.csv").metric.unique()
+    assert [*metrics] == [*OF_IMAGES]
+    assert run("choose", out, "--of", "knn_accuracy@20", "--keep-at-least", "50%") == 0
+    assert "not scaled again" not in capsys.readouterr().out
+    assert run("choose", out, "--keep-at-least", "50%") == 0
+    assert "not scaled again" in capsys.readouterr().out
+    unknown = fails(capsys, "sweep", *data, *ACTIVATIONS, "--metrics", "nn", "--out", out)
+    assert "unknown metric 'nn'" in unknown and "knn" in unknown
+
+
+def test_metrics_that_were_not_measured_are_named(
+    swept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = fails(capsys, "choose", swept, "--of", "mean_average_precision")
+    assert "no shares of mean_average_precision" in message and "--metrics map" in message
+
+
 def test_what_is_refused(
     sentences: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +119,8 @@ def test_what_is_refused(
     assert "strategy 'importance' for captions" in labels
     message = fails(capsys, "evidence", *data, "--space", "activations", "--draws", 2, *out)
     assert "has captions, not classes" in message and "purescope sweep" in message
+    images = fails(capsys, "sweep", *data, *ACTIVATIONS, "--metrics", "map", *out)
+    assert "the metric 'map' for captions" in images
     classes = ("--classnames", sentences)
     assert "would not be used" in fails(capsys, "sweep", *data, *ACTIVATIONS, *classes, *out)
     assert not (tmp_path / "out").exists()

@@ -8,7 +8,11 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.maths import neighbours
-from purescope.maths.neighbours import knn_accuracy_by_k, mean_average_precision_by_k
+from purescope.maths.neighbours import (
+    image_search_by_k,
+    knn_accuracy_by_k,
+    mean_average_precision_by_k,
+)
 from tests import oracles
 from tests.maths.test_accuracy import BASE, some_orders
 
@@ -30,17 +34,27 @@ def cosines(image: Tensor, kept: Tensor) -> list[list[float]]:
     return [[oracles.cosine(row, other) for other in rows] for row in rows]
 
 
+def products(image: Tensor, kept: Tensor) -> list[list[float]]:
+    """Products over the kept neurons of rows that are of norm 1 over all neurons."""
+    rows = torch.nn.functional.normalize(image.double(), dim=1)[:, kept].tolist()
+    return [[sum(a * b for a, b in zip(row, other, strict=True)) for other in rows] for row in rows]
+
+
+@pytest.mark.parametrize("renormalise", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("name", CASES)
-def test_votes_and_precisions_are_the_definition(name: str, dtype: torch.dtype) -> None:
+def test_votes_and_precisions_are_the_definition(
+    name: str, dtype: torch.dtype, renormalise: bool
+) -> None:
     image, labels = CASES[name]
     image = image.to(dtype)
     order = some_orders(image.shape[1], 2)[1]
-    votes = knn_accuracy_by_k(image, labels, order, KS, neighbours=[1, 5, 20])
-    precision = mean_average_precision_by_k(image, labels, order, KS)
+    votes, precision = image_search_by_k(
+        image, labels, order, KS, neighbours=[1, 5, 20], renormalise=renormalise
+    )
     named = labels.tolist()
     for column, k in enumerate(KS):
-        table = cosines(image, order[:k])
+        table = (cosines if renormalise else products)(image, order[:k])
         for i, row in enumerate(table):
             others = [j for j in range(len(row)) if j != i]
             nearest = sorted(others, key=lambda j: (-round(row[j] * 2**40), j))
@@ -96,7 +110,8 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     orders = some_orders(image.shape[1], 2)
     votes = knn_accuracy_by_k(image, labels, orders, KS)
     precision = mean_average_precision_by_k(image, labels, orders, KS)
-    monkeypatch.setattr(neighbours, "_ROWS", 3)
+    monkeypatch.setattr(neighbours, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(neighbours, "_LEAST_ROWS", 3)
     for n, result in knn_accuracy_by_k(image, labels, orders, KS).items():
         assert torch.equal(result.sums, votes[n].sums)
     again = mean_average_precision_by_k(image, labels, orders, KS)

@@ -17,10 +17,10 @@ from purescope.maths.strategies import order_neurons
 from purescope.studies.retrieval import (
     MeasuredRetrieval,
     chance_of_retrieval,
-    independent_images,
     measure_retrieval,
 )
 from purescope.studies.settings import Options
+from purescope.studies.summed import independent_images
 from purescope.studies.sweeps import sweep
 from purescope.tables.metrics import RETRIEVAL_METRICS, SHOWN
 

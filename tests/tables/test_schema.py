@@ -13,11 +13,15 @@ import pytest
 from purescope.errors import InputError
 from purescope.tables import schemas
 from purescope.tables.files import check_table
-from purescope.tables.retrieval import RETRIEVAL_TABLES
+from purescope.tables.retrieval import IMAGE_TABLES, RETRIEVAL_TABLES
 from purescope.tables.schema import Column, Schema, stack_tables
 from purescope.tables.schemas import PURITY, RESULTS, RUN_TABLES, TRACK
 
-KNOWN = (*(one for one in vars(schemas).values() if isinstance(one, Schema)), *RETRIEVAL_TABLES)
+KNOWN = (
+    *(one for one in vars(schemas).values() if isinstance(one, Schema)),
+    *RETRIEVAL_TABLES,
+    *IMAGE_TABLES,
+)
 
 
 def sample(column: Column) -> object:
@@ -39,10 +43,12 @@ def sample(column: Column) -> object:
 
 # The range of each number by what it is, as a name in a table; the first that fits counts.
 RANGES: tuple[tuple[float, float, str], ...] = (
-    (-1, 1, "retrieval_comparisons.difference"),
-    (1, math.inf, "retrieval_curves.needed*"),
+    (-1, 1, "retrieval_comparisons.difference image_comparisons.difference"),
+    (1, math.inf, "retrieval_curves.needed* image_curves.needed*"),
     (0, 1, "retrieval_curves.area retrieval_curves.area_first retrieval_curves.area_second"),
+    (0, 1, "image_curves.area image_curves.area_first image_curves.area_second"),
     (-math.inf, math.inf, "retrieval_curves.kept_* retrieval_curves.area_*"),
+    (-math.inf, math.inf, "image_curves.kept_* image_curves.area_*"),
     (0, math.inf, "standings.place"),  # 0 is the full embedding
     (-math.inf, math.inf, "*.seed layers.depth track.step examples.place"),
     (2, math.inf, "results.classes searches.n"),
@@ -116,13 +122,16 @@ KNOWN_THROUGHOUT = {
 } | {
     "attributions.difference",
     "examples.activation",
-    "retrieval_comparisons.difference",
-    "retrieval_comparisons.paired_p",
-    "retrieval_comparisons.paired_holm",
-    "retrieval_comparisons.paired_bh",
-    "retrieval_curves.area",
-    "retrieval_curves.area_first",
-    "retrieval_curves.area_second",
+    *(
+        f"{what}_comparisons.{name}"
+        for what in ("retrieval", "image")
+        for name in ("difference", "paired_p", "paired_holm", "paired_bh")
+    ),
+    *(
+        f"{what}_curves.{name}"
+        for what in ("retrieval", "image")
+        for name in ("area", "area_first", "area_second")
+    ),
     "shares.full",
     "shares.value",
     "words.score",
@@ -153,6 +162,7 @@ def test_a_number_has_the_range_of_what_it_is() -> None:
                     "*.text_purity",
                     "curves.needed*",
                     "retrieval_curves.needed*",
+                    "image_curves.needed*",
                     "standings.needed",
                     "layers.rel*",
                 )

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     default="accuracy",
     show_default=True,
     metavar="METRIC",
-    help="Metric of which the share is kept: accuracy; of captions image_retrieval_recall@5, "
+    help="Metric of which the share is kept: accuracy; of images mean_average_precision, "
+    "knn_accuracy@5 or linear_probe_accuracy; of captions image_retrieval_recall@5, "
     "text_retrieval_recall@5 or another metric of the sweep.",
 )
 @click.option(

@@ -1,7 +1,7 @@
 """Options that several commands have."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -120,6 +120,13 @@ _OPTIONS: dict[str, Option] = {
         default=None,
         help="Scale features to unit norm again over the kept neurons, as a smaller model does. "
         "Default: captions and their images yes, class features no.",
+    ),
+    "metrics": click.option(
+        "--metrics",
+        metavar="NAMES",
+        help="More metrics of the images by their labels, separated by commas, or all: knn (vote "
+        "of the nearest images), map (mean average precision of a search by image), probe "
+        "(linear probe). They take the square of the number of images.",
     ),
     "resamples": click.option(
         "--resamples",
@@ -266,18 +273,24 @@ def pop_settings(options: dict[str, Any]) -> "Settings":
     from purescope.runs.inputs import Settings
     from purescope.specs import parse_keep
     from purescope.studies.settings import all_strategies
+    from purescope.tables.metrics import IMAGE_METRICS
 
     values = {
         field.name: options.pop(field.name) for field in fields(Settings) if field.name in options
     }
     if values.get("keep") is not None:
         values["keep"] = parse_keep(values["keep"])
+    if "metrics" in values:
+        asked = values["metrics"]
+        values["metrics"] = () if asked is None else _names(asked, IMAGE_METRICS)
     if "strategies" in values:
-        names = values["strategies"]
-        values["strategies"] = (
-            all_strategies() if names == "all" else [name.strip() for name in names.split(",")]
-        )
+        values["strategies"] = _names(values["strategies"], all_strategies())
     return Settings(**values)
+
+
+def _names(text: str, known: Iterable[str]) -> list[str]:
+    """Return names that are separated by commas; all of them for ``all``."""
+    return [*known] if text == "all" else [name.strip() for name in text.split(",")]
 
 
 def pop_drawing(options: dict[str, Any]) -> dict[str, bool]:

@@ -1,4 +1,4 @@
-"""Print what a sweep measured with captions: recall at 5 in both directions."""
+"""Print what a sweep measured beside accuracies: recall of captions, and metrics of images."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,9 @@ from purescope.cli import terminal
 from purescope.cli.output import escape
 from purescope.formats import METRIC_NAMES, Difference
 from purescope.tables.metrics import SHOWN
+
+_SHOWN_OF_IMAGES = ("knn_accuracy@5", "mean_average_precision", "linear_probe_accuracy")
+_SCALED = {True: "again over the kept neurons", False: "over all neurons"}
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +23,7 @@ def print_retrieval(console: "Console", results: "Results") -> None:
 
     Without captions nothing is printed.
     """
-    from purescope.tables.retrieval import RETRIEVAL_CURVES
+    from purescope.tables.retrieval import RETRIEVAL_COMPARISONS, RETRIEVAL_CURVES
 
     points, curves = results.table("curve_points"), results.rows(RETRIEVAL_CURVES)
     points = points[points.metric.isin(SHOWN)]
@@ -30,20 +33,69 @@ def print_retrieval(console: "Console", results: "Results") -> None:
         for metric in SHOWN:
             console.print(terminal.accuracy_table(own, console.width, metric))
             console.print()
-    curves = curves[curves.metric.isin(SHOWN)]
-    for (model, name), own in curves.groupby(["model", "metric"], sort=False):
-        console.print(_strategies(results, str(model), str(name), own))
-        console.print()
+    compared = results.rows(RETRIEVAL_COMPARISONS)
+    _print_strategies(console, results, curves[curves.metric.isin(SHOWN)], compared)
     console.print(_remarks(results))
 
 
-def _strategies(results: "Results", model: str, metric: str, curves: "pd.DataFrame") -> "Table":
-    """Return all strategies of one model on each dataset, best first."""
+def print_more(console: "Console", results: "Results") -> None:
+    """Print everything that was measured beside accuracies."""
+    print_images(console, results)
+    print_retrieval(console, results)
+
+
+def print_images(console: "Console", results: "Results") -> None:
+    """Print the metrics of images of each model and strategy, and each band against its basis.
+
+    Without ``--metrics`` nothing is printed.
+    """
     from purescope.tables.columns import AREA
-    from purescope.tables.retrieval import RETRIEVAL_COMPARISONS
+    from purescope.tables.retrieval import IMAGE_COMPARISONS, IMAGE_CURVES
     from purescope.tables.schema import each_row
 
-    compared = results.rows(RETRIEVAL_COMPARISONS)
+    curves, compared = results.rows(IMAGE_CURVES), results.rows(IMAGE_COMPARISONS)
+    if curves.empty:
+        return
+    shown = curves.metric.isin(_SHOWN_OF_IMAGES)
+    _print_strategies(console, results, curves[shown], compared)
+    bands = compared[
+        compared["first"].str.contains("@") & (compared.second != "random") & (compared.k == AREA)
+    ]
+    for row in each_row(bands):
+        difference = Difference(row.difference, row.low, row.high)
+        text = (
+            f"{row.model} on {row.dataset}: {METRIC_NAMES[str(row.metric)].lower()}, mean over k, "
+        )
+        text += f"of {row.first} minus {row.second}: {difference}, p {row.paired_holm:.2g}."
+        console.print(escape(text))
+    rows = results.table("results")
+    scaled = bool(rows.renormalise[rows.metric.isin(_SHOWN_OF_IMAGES)].all())
+    remark = (
+        f"Images are scaled to unit length {_SCALED[scaled]}, and each searches all others. All "
+        "metrics are in results.csv, their tests in image_comparisons.csv."
+    )
+    console.print(f"{remark}\n")
+
+
+def _print_strategies(
+    console: "Console", results: "Results", curves: "pd.DataFrame", compared: "pd.DataFrame"
+) -> None:
+    for (model, metric), own in curves.groupby(["model", "metric"], sort=False):
+        console.print(_strategies(results, str(model), str(metric), own, compared))
+        console.print()
+
+
+def _strategies(
+    results: "Results",
+    model: str,
+    metric: str,
+    curves: "pd.DataFrame",
+    compared: "pd.DataFrame",
+) -> "Table":
+    """Return all strategies of one model on each dataset, best first."""
+    from purescope.tables.columns import AREA
+    from purescope.tables.schema import each_row
+
     compared = compared[
         (compared.model == model)
         & (compared.metric == metric)
@@ -75,7 +127,7 @@ def _remarks(results: "Results") -> str:
     """Say how captions were measured, and what is not shown."""
     table = results.table("results")
     rows = table[table.metric.isin(SHOWN)]
-    scaled = "again over the kept neurons" if bool(rows.renormalise.all()) else "over all neurons"
+    scaled = _SCALED[bool(rows.renormalise.all())]
     text = (
         f"Images and captions are scaled to unit length {scaled}. Recall at 1 and 10, true recall "
         "and nDCG are in results.csv, their tests in retrieval_comparisons.csv."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Run the pruning experiment on models and datasets.")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@options.add_options(*options.RUN, "rotations", *options.SETTINGS, *options.SOURCES)
+@options.add_options(*options.RUN, "rotations", *options.SETTINGS, "metrics", *options.SOURCES)
 def sweep(
     models: tuple[str, ...],
     data: tuple[str, ...],
@@ -49,7 +49,7 @@ def sweep(
     """  # noqa: D301 click does not wrap a paragraph after this mark
     names = options.dataset_names(data)
     check_named(models, names, **options.data_folder(rest))
-    from purescope.cli.retrieval import print_retrieval
+    from purescope.cli.retrieval import print_more
     from purescope.runs.run import run_sweep
 
     arguments = options.pop_run(rest)
@@ -63,7 +63,7 @@ def sweep(
             rotations=rotations,
             progress=output.show_progress,
         )
-    terminal.print_summary(results, arguments["settings"], print_retrieval)
+    terminal.print_summary(results, arguments["settings"], print_more)
 
 
 MODELS = ("bundled:clip", "bundled:laclip")

@@ -191,6 +191,16 @@ def is_basis(name: str) -> bool:
     return basis in BASES and (is_count if _BAND in name else True)
 
 
+def whole_basis(name: str) -> str:
+    """Return the basis that a band is a part of; a basis is its own.
+
+    Examples:
+        >>> whole_basis("svd@8"), whole_basis("svd")
+        ('svd', 'svd')
+    """
+    return name.partition(_BAND)[0]
+
+
 def make_basis(name: str, given: StrategyInput, seed: int = 0) -> Orthogonal:
     """Make the basis of a name, or a band of it.
 

@@ -334,3 +334,14 @@ def halves(labels: Int[Tensor, " image"]) -> Int64[Tensor, " image"]:
     half = torch.empty_like(position_in_class)
     half[by_class] = position_in_class % 2
     return half
+
+
+def unit_rows(rows: Float[Tensor, "row neuron"]) -> Float64[Tensor, "row neuron"]:
+    """Scale rows to norm 1 in float64; a zero row stays."""
+    # The largest value first, so that no square overflows or vanishes.
+    rows = rows.double()
+    largest = rows.abs().amax(1, keepdim=True)
+    rows = rows / largest.masked_fill(largest == 0, 1)
+    norms = rows.norm(dim=1, keepdim=True)
+    scaled: Tensor = rows / norms.masked_fill(norms == 0, 1)
+    return scaled

@@ -87,7 +87,7 @@ def retrieval_ranks_by_k(
     """
     orders, ks = cells.check(image, text, torch.zeros(len(image), dtype=torch.int64), orders, ks)
     _check_owners(image_of, len(text), len(image))
-    pairs = Pairs(_unit(image), _unit(text), image_of.long(), ks, renormalise)
+    pairs = Pairs(cells.unit_rows(image), cells.unit_rows(text), image_of.long(), ks, renormalise)
     shape = len(orders), len(ks), len(text)
     image_rank, text_rank = (torch.empty(shape, dtype=torch.uint8) for _ in range(2))
     for position, (by_image, by_text) in enumerate(on_each_core(pairs.ranks, orders)):
@@ -178,17 +178,6 @@ def _by_image(
 ) -> Float64[Tensor, "k image"]:
     sums = torch.zeros(len(captions), len(values), dtype=torch.float64)
     return sums.index_add_(0, image_of, values.T.double()).T
-
-
-def _unit(rows: Float[Tensor, "row neuron"]) -> Float64[Tensor, "row neuron"]:
-    """Scale rows to norm 1 in float64; a zero row stays."""
-    # The largest value first, so that no square overflows or vanishes.
-    rows = rows.double()
-    largest = rows.abs().amax(1, keepdim=True)
-    rows = rows / largest.masked_fill(largest == 0, 1)
-    norms = rows.norm(dim=1, keepdim=True)
-    scaled: Tensor = rows / norms.masked_fill(norms == 0, 1)
-    return scaled
 
 
 def _check_owners(image_of: Tensor, captions: int, images: int) -> None:

@@ -15,16 +15,24 @@ import pandas as pd
 
 from purescope.errors import InputError, near_miss
 from purescope.specs import to_path
-from purescope.tables.metrics import RETRIEVAL_METRICS
+from purescope.tables.metrics import IMAGE_METRICS, OF_IMAGES, RETRIEVAL_METRICS
 from purescope.tables.results import Results, open_results
 from purescope.tables.schema import each_row
 from purescope.tables.schemas import VERDICTS
 from purescope.tables.shares import SHARES
 
-METRICS = ("accuracy", *RETRIEVAL_METRICS)
+METRICS = ("accuracy", *OF_IMAGES, *RETRIEVAL_METRICS)
 OVER = ("worst", "mean")
 
-_DATA = {True: "DATASET --renormalise", False: "captions:PATH"}
+_DATA = (
+    {"accuracy": "DATASET --renormalise"}
+    | dict.fromkeys(RETRIEVAL_METRICS, "captions:PATH")
+    | {
+        name: f"DATASET --metrics {option}"
+        for option in IMAGE_METRICS
+        for name in IMAGE_METRICS[option]
+    }
+)
 _UNCOUNTED = ("at chance", "below chance")
 
 _Cell: TypeAlias = tuple[str, int]  # a strategy and a k
@@ -118,7 +126,8 @@ def choose(
     Args:
         results: the results of a sweep, or their folder.
         keep_at_least: the share, above 0 and at most 1.
-        of: the metric: ``accuracy``, or one of captions such as ``image_retrieval_recall@5``.
+        of: the metric: ``accuracy``, one of images such as ``mean_average_precision``, or one of
+            captions such as ``image_retrieval_recall@5``.
         over: ``worst``: the target is reached on every dataset; ``mean``: in the mean over them.
         multiple_of: consider only ks that this number divides.
 
@@ -157,7 +166,7 @@ def choose(
         raise InputError(
             f"{opened.path} has no shares of {of}{multiples}",
             expected="the folder of a sweep of this version of purescope",
-            fix=f"measure again: `purescope sweep MODEL --data {_DATA[of == 'accuracy']} --out DIR`"
+            fix=f"measure again: `purescope sweep MODEL --data {_DATA[of]} --out DIR`"
             ", with --keep for other numbers of neurons",
         )
     request = _Request(keep_at_least, of, over)
@@ -219,13 +228,13 @@ def _choose(results: Results, model: str, shares: pd.DataFrame, request: _Reques
         over_random=_over_random(judged),
         closest=None if k else _closest(choosing),
         uncounted=sorted(uncounted - {""}),
-        as_deployed=bool(own.renormalise.all()),
+        as_deployed=bool(own.renormalise[own.metric == request.metric].all()),
     )
 
 
 def _uncounted(results: Results, own: pd.DataFrame, model: str, metric: str) -> set[str]:
     """Return the datasets on which all neurons cannot be told from chance."""
-    if metric in RETRIEVAL_METRICS:
+    if metric != "accuracy":
         full = own[(own.strategy == "full") & (own.metric == metric)]
         return set(full.dataset[~(full.low > full.chance)])
     verdicts = results.rows(VERDICTS)

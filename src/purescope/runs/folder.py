@@ -45,6 +45,7 @@ _NOT_IDENTITY = ("spec", "source", "skipped", "device")
 _ADJUSTED: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "comparisons": adjust,
     "retrieval_comparisons": adjust_retrieval,
+    "image_comparisons": adjust_retrieval,
 }
 
 # All files that runs of any kind write; nothing else in a folder is touched.

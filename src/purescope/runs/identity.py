@@ -38,7 +38,7 @@ def new_manifest(
     manifest = {
         "purescope": __version__,
         "tables": [schema.name for schema in schemas],
-        "settings": asdict(settings)
+        "settings": _plain(settings)
         | {"renormalise": _renormalise(datasets, settings)}
         | {"keep": keep, "rotations": rotations},
         **identities(models, datasets, settings.protocol),
@@ -48,11 +48,19 @@ def new_manifest(
     return dict(json.loads(json.dumps(manifest)))
 
 
+def _plain(settings: Settings) -> dict[str, Any]:
+    """Return the settings as an entry; without metrics, it is that of versions without them."""
+    entry = asdict(settings)
+    return entry if settings.metrics else {key: entry[key] for key in entry if key != "metrics"}
+
+
 def _renormalise(datasets: Sequence[Data], settings: Settings) -> bool | str:
-    """Return which features are scaled again over the kept neurons: all, none, or captions."""
+    """Return what is scaled again over the kept neurons: all, nothing, captions, or metrics."""
     are_captions = [isinstance(data, Captions) for data in datasets]
-    if settings.renormalise is not None or not any(are_captions):
+    if settings.renormalise is not None or not (any(are_captions) or settings.metrics):
         return bool(settings.renormalise)
+    if settings.metrics:  # there are no captions
+        return "metrics"
     return True if all(are_captions) else "captions"
 
 

@@ -32,7 +32,7 @@ class Settings(Options):
 
     Args:
         keep, strategies, draws, seed, space, measure: as in `purescope.sweep`.
-        towers, ablation, renormalise, resamples, orders: as in `purescope.sweep`.
+        towers, ablation, renormalise, resamples, orders, metrics: as in `purescope.sweep`.
         protocol: ``native``: each checkpoint's preprocess and each dataset's prompts; ``paper``:
             those of the experiment, see `purescope.extract`.
         precision: precision of the encoders, see `purescope.load_model`.

@@ -18,6 +18,7 @@ from purescope.models.model import Model
 from purescope.runs.captions import Captions, Data, caption_features_of
 from purescope.runs.inputs import Settings, Sources, dataset_name, features_of
 from purescope.studies.comparisons import compare_strategies, curve_table
+from purescope.studies.image_search import measure_images, with_images
 from purescope.studies.judging import mean_points, standings_table, verdicts_of
 from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait, thumbnail_table
 from purescope.studies.nulls import ROTATIONS, attribution_table, is_cheap
@@ -34,7 +35,12 @@ from purescope.tables.files import (
     check_table,
 )
 from purescope.tables.result_table import curve_points
-from purescope.tables.retrieval import RETRIEVAL_TABLES
+from purescope.tables.retrieval import (
+    IMAGE_COMPARISONS,
+    IMAGE_CURVES,
+    IMAGE_TABLES,
+    RETRIEVAL_TABLES,
+)
 from purescope.tables.schema import Schema, stack_tables
 from purescope.tables.schemas import (
     ATTRIBUTIONS,
@@ -197,19 +203,25 @@ def _measure_classes(
 ) -> Tables:
     """Return the tables of a pair with classes."""
     measured = measure_strategies(features, projections, settings)
-    results = measured.table.assign(protocol=settings.protocol)
+    searched = measure_images(measured.bench)
+    results = with_images(measured.table, searched).assign(protocol=settings.protocol)
     tables = {
         "results": results,
         "comparisons": compare_strategies(measured),
         "curves": curve_table(measured),
         "curve_points": curve_points(results),
         "attributions": _attributions(measured, study.rotations),
-        "shares": share_table(measured),
+        "shares": stack_tables([share_table(measured), *map(retrieval_share_table, searched)]),
         **portrait(measured),
     }
+    if settings.metrics:
+        makers = (IMAGE_COMPARISONS, compare_retrieval), (IMAGE_CURVES, retrieval_curve_table)
+        for schema, make in makers:
+            made = [make(one, schema) for one in searched]
+            tables[schema.name] = stack_tables(made) if made else _empty(schema)
     tables |= study.pair_tables(measured, tables)
     for schema in (RESULTS, *study.pair_schemas):  # others are checked where they are made
-        if schema not in RETRIEVAL_TABLES:
+        if schema not in (*RETRIEVAL_TABLES, *IMAGE_TABLES):
             tables[schema.name] = check_table(tables[schema.name], schema)
     return tables
 

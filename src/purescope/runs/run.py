@@ -50,7 +50,7 @@ from purescope.tables.columns import ALL, VOCABULARY
 from purescope.tables.files import check_table, write_csv
 from purescope.tables.result_table import ResultTable, write_wide
 from purescope.tables.results import Results
-from purescope.tables.retrieval import RETRIEVAL_TABLES
+from purescope.tables.retrieval import IMAGE_TABLES, RETRIEVAL_TABLES
 from purescope.tables.schema import Schema, each_row
 from purescope.tables.schemas import THUMBNAILS
 
@@ -166,6 +166,8 @@ def run(
         check_captions(opened.datasets, opened.settings, allowed=study.captions)
     if any(isinstance(item, Captions) for item in opened.datasets):
         study = replace(study, pair_schemas=(*study.pair_schemas, *RETRIEVAL_TABLES))
+    if opened.settings.metrics:
+        study = replace(study, pair_schemas=(*study.pair_schemas, *IMAGE_TABLES))
     datasets = [item for item in opened.datasets if isinstance(item, Dataset | CaptionDataset)]
     loading = list(dict.fromkeys([*noted, *(note for item in datasets for note in item.notes)]))
     whole = [schema for schema, _ in study.whole]

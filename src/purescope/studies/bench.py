@@ -16,7 +16,7 @@ from torch import Tensor
 
 from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k, best_other_by_k, ranks_by_k
-from purescope.maths.bases import rotate
+from purescope.maths.bases import is_basis, make_basis, rotate
 from purescope.maths.cells import ablation_values, halves, mean_over_k
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import best_first, redundancy
@@ -136,6 +136,19 @@ class Bench(Ranked):
         )
         dropped = None if self.dropped is None else rotate(self.dropped, basis)
         return replace(self, features=features, dropped=dropped)
+
+    def on_axes(self, strategy: str) -> "tuple[Bench, Int64[Tensor, 'order neuron']]":
+        """Return the bench on the axes of a strategy, and its order there.
+
+        A strategy that looks at labels has two orders: one to evaluate each half of the images,
+        fitted on the other half.
+        """
+        if is_basis(strategy):
+            basis = make_basis(strategy, self.strategy_input, self.options.seed)
+            return self.in_basis(basis), torch.arange(self.neurons)[None]
+        if strategy in STRATEGIES and STRATEGIES[strategy].needs == "labels":
+            return self, self.held_out_orders(strategy)
+        return self, self.order(strategy)[None]
 
     def with_options(self, **changes: Any) -> "Bench":
         """Return the bench with some options changed, but not the seed."""

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
@@ -17,7 +15,6 @@ from purescope.errors import InputError
 from purescope.features.captions import CaptionFeatures
 from purescope.maths.bases import is_basis, make_basis, rotate
 from purescope.maths.competitors import PLACES
-from purescope.maths.intervals import bootstrap_each, percentile_interval, wilson_interval
 from purescope.maths.overlaps import Projections
 from purescope.maths.retrieval import (
     RECALL_AT,
@@ -28,11 +25,9 @@ from purescope.maths.retrieval import (
 from purescope.maths.strategies import STRATEGIES
 from purescope.parallel import per_turn
 from purescope.studies.orders import Ranked, warn_of_dead
-from purescope.studies.result_rows import FEW_IMAGES, finished_table, result_columns
 from purescope.studies.settings import Options
-from purescope.studies.swept import Swept
+from purescope.studies.summed import Summed, means, resample
 from purescope.tables.metrics import RETRIEVAL_METRICS
-from purescope.tables.result_table import ResultTable
 
 _RANK_BYTES = 1 << 26  # places of several orders at a time, of 2 bytes each
 
@@ -96,15 +91,6 @@ class RetrievalBench(Ranked):
             results.append(torch.stack([metrics[name].sums[0] for name in RETRIEVAL_METRICS]))
         return results
 
-    def means(
-        self, by_image: Float[Tensor, "metric *cell image"]
-    ) -> Float64[Tensor, " metric *cell"]:
-        """Return the metrics, from what each image adds to them."""
-        totals = self.counts.sum(1)
-        return torch.stack(
-            [sums.double().sum(-1) / total for sums, total in zip(by_image, totals, strict=True)]
-        )
-
 
 def check_caption_options(options: Options) -> None:
     """Refuse options that need labels, or that a smaller model cannot have.
@@ -119,6 +105,12 @@ def check_caption_options(options: Options) -> None:
             expected="strategies without labels: captions have no classes",
             fix="leave it out of --strategies (strategies=), or sweep captions by themselves",
         )
+    if options.metrics:
+        raise InputError(
+            f"the metric {options.metrics[0]!r} for captions",
+            expected="metrics without labels: captions have no classes",
+            fix="leave out --metrics (metrics=), or sweep captions by themselves",
+        )
     if options.ablation != "zero":
         raise InputError(
             f"ablation {options.ablation!r} for captions",
@@ -132,120 +124,21 @@ def _uses_labels(strategy: str) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredRetrieval(Swept):
-    """The retrieval of one model on one dataset, image by image where tests need it.
+class MeasuredRetrieval(Summed):
+    """The retrieval of one model on one dataset.
 
-    The axis `metric` is `purescope.tables.columns.RETRIEVAL_METRICS`, in that order.
+    The axis `metric` is `purescope.tables.metrics.RETRIEVAL_METRICS`, in that order.
 
     Args:
         bench: features, neurons, orders and options.
-        by_image: what each image adds to each metric, for each strategy and k.
-        full_by_image: the same with all neurons.
-        random_by_image: the same, the mean over the random orders.
-        draws: metrics of each random order.
-        resampled: metrics of the strategies in bootstrap resamples of the images.
-        resampled_full, resampled_random: the same of all neurons, and of the mean of the random
-            orders.
     """
 
     bench: RetrievalBench
-    by_image: Float32[Tensor, "metric strategy k image"]
-    full_by_image: Float32[Tensor, "metric image"]
-    random_by_image: Float64[Tensor, "metric k image"]
-    draws: Float64[Tensor, "draw k metric"]
-    resampled: Float64[Tensor, "resample strategy k metric"]
-    resampled_full: Float64[Tensor, "resample metric"]
-    resampled_random: Float64[Tensor, "resample k metric"]
 
     @property
     def features(self) -> CaptionFeatures:
         """The features that were evaluated."""
         return self.bench.features
-
-    @cached_property
-    def values(self) -> Float64[Tensor, "strategy k metric"]:
-        """Metrics of each strategy at each k."""
-        return self.bench.means(self.by_image).permute(1, 2, 0)
-
-    @cached_property
-    def full(self) -> Float64[Tensor, " metric"]:
-        """Metrics with all neurons."""
-        return self.bench.means(self.full_by_image)
-
-    def curve(
-        self, strategy: str, metric: int
-    ) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "resample k"]]:
-        """Return a metric at each k, and the same in each resample; for random, the mean of the
-        orders.
-        """
-        if strategy == "random":
-            mean = self.bench.means(self.random_by_image)[metric]
-            return mean, self.resampled_random[:, :, metric]
-        place = self.strategies.index(strategy)
-        return self.values[place, :, metric], self.resampled[:, place, :, metric]
-
-    @property
-    def table(self) -> ResultTable:
-        """The results as the table `purescope.tables.schemas.RESULTS`."""
-        no_interval = torch.full_like(self.draws, torch.nan)
-        full = [
-            ends[None, None]
-            for ends in (self.full, *self._interval(self.resampled_full, self.full))
-        ]
-        blocks = [
-            result_columns([("full", 0)], [self.bench.neurons], RETRIEVAL_METRICS, *full),
-            result_columns(
-                [(name, 0) for name in self.strategies],
-                self.ks,
-                RETRIEVAL_METRICS,
-                self.values,
-                *self._interval(self.resampled, self.values),
-            ),
-            result_columns(
-                [("random", draw) for draw in range(len(self.draws))],
-                self.ks,
-                RETRIEVAL_METRICS,
-                self.draws,
-                no_interval,
-                no_interval,
-            ),
-        ]
-        table = pd.DataFrame(
-            {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-        )
-        chance = dict(zip(RETRIEVAL_METRICS, chance_of_retrieval(self.features), strict=True))
-        table = table.assign(
-            binomial_low=np.nan,
-            binomial_high=np.nan,
-            chance=table.metric.map(chance),
-            classes=len(self.features.text),
-            renormalise=self.bench.renormalise,
-        )
-        return finished_table(table, self.bench)
-
-    def _interval(
-        self,
-        resampled: Float64[Tensor, "resample *cell metric"],
-        values: Float64[Tensor, "*cell metric"],
-    ) -> tuple[Float64[Tensor, "*cell metric"], Float64[Tensor, "*cell metric"]]:
-        """Return bootstrap intervals; where nearly all or nearly no images count, binomial ones.
-
-        Values between 0 and 1 vary at most as much as right and wrong ones of the same mean, and
-        captions of an image are at worst copies of one another. So a binomial interval of as many
-        images is never too narrow.
-        """
-        low, high = percentile_interval(resampled)
-        for metric, images in enumerate(independent_images(self.bench.counts)):
-            own = values[..., metric]
-            few = torch.minimum(own, 1 - own) * images < FEW_IMAGES
-            for end, wilson in zip((low, high), wilson_interval(own, images), strict=True):
-                end[..., metric] = torch.where(few, wilson, end[..., metric])
-        return low, high
-
-
-def independent_images(counts: Float64[Tensor, "metric image"]) -> list[int]:
-    """Return how many images of equal weight would tell as much, metric by metric (Kish 1965)."""
-    return [max(1, int(own.sum() ** 2 / own.square().sum())) for own in counts]
 
 
 def measure_retrieval(
@@ -279,51 +172,28 @@ def measure_retrieval(
                 by_image[:, own[number + offset]] = sums
             else:
                 random += sums.double() / options.draws
-                draws.append(bench.means(sums).T)
+                draws.append(means(bench.counts, sums).T)
     full = bench.by_image(first, [bench.neurons])[0][:, 0]
     no_draws = torch.empty(0, len(ks), cells[0], dtype=torch.float64)
+    images = torch.zeros(len(features.image), dtype=torch.int64)
     return MeasuredRetrieval(
         bench=bench,
+        metrics=RETRIEVAL_METRICS,
+        chance=chance_of_retrieval(features),
+        renormalise=bench.renormalise,
+        groups=images,
+        counts=bench.counts,
         by_image=by_image,
         full_by_image=full,
         random_by_image=random,
         draws=torch.stack(draws) if draws else no_draws,
-        **_resampled(bench, by_image, full, random),
+        **resample(options, images, bench.counts, by_image, full, random),
     )
 
 
 def _numbered(orders: Tensor, length: int) -> "list[tuple[int, Tensor]]":
     """Return batches of orders, each with the number of its first."""
     return [(first, orders[first : first + length]) for first in range(0, len(orders), length)]
-
-
-def _resampled(
-    bench: RetrievalBench,
-    by_image: Float32[Tensor, "metric strategy k image"],
-    full: Float32[Tensor, "metric image"],
-    random: Float64[Tensor, "metric k image"],
-) -> dict[str, Tensor]:
-    """Return all metrics in the same bootstrap resamples of the images.
-
-    A metric is a ratio of sums over images, and both sums are resampled.
-    """
-    parts = [*by_image, *full, *random, *bench.counts]
-    means = bootstrap_each(
-        [(part, None) for part in parts],
-        torch.zeros(len(bench.features.image), dtype=torch.int64),
-        resamples=bench.options.resamples,
-        seed=bench.options.seed,
-    )
-    metrics = len(RETRIEVAL_METRICS)
-    strategies, alls, randoms, weights = (
-        torch.stack(means[first : first + metrics], dim=-1)
-        for first in range(0, 4 * metrics, metrics)
-    )
-    return {
-        "resampled": strategies / weights[:, None, None],
-        "resampled_full": alls / weights,
-        "resampled_random": randoms / weights[:, None],
-    }
 
 
 def chance_of_retrieval(features: CaptionFeatures) -> list[float]:

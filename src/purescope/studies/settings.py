@@ -13,6 +13,7 @@ from purescope.maths.bases import BASES, is_basis
 from purescope.maths.measures import MEASURES
 from purescope.maths.strategies import STRATEGIES
 from purescope.tables.columns import ABLATIONS, SPACES, TOWERS
+from purescope.tables.metrics import IMAGE_METRICS
 
 DRAWS = 50
 RESAMPLES = 10_000
@@ -27,9 +28,11 @@ class Options:
     """The options of a sweep; every field changes numbers. `purescope.sweep` explains them.
 
     Args:
-        renormalise: None scales captions again over the kept neurons, but not classes.
+        renormalise: None scales captions, and images for `metrics`, again over the kept neurons,
+            but not classes.
         orders: the user's own orders by name; each is a permutation of the neurons, and its first
             neurons are kept first.
+        metrics: more metrics of images, names in `purescope.tables.metrics.IMAGE_METRICS`.
 
     Raises:
         InputError: an option is unknown or out of range, or two do not go together.
@@ -52,6 +55,7 @@ class Options:
     renormalise: bool | None = None
     resamples: int = RESAMPLES
     orders: Mapping[str, OwnOrder] = field(default_factory=dict)
+    metrics: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         choices: list[tuple[str, str, Iterable[str]]] = [
@@ -60,14 +64,14 @@ class Options:
             ("towers", self.towers, TOWERS),
             ("ablation", self.ablation, ABLATIONS),
             *(("strategy", name, all_strategies()) for name in self.strategies),
+            *(("metric", name, IMAGE_METRICS) for name in self.metrics),
         ]
         for option, name, known in choices:
             if name not in known and not (option == "strategy" and is_basis(name)):
                 raise InputError(f"unknown {option} {name!r}", **near_miss(name, known))
-        if len(set(self.strategies)) < len(self.strategies):
-            raise InputError(
-                f"strategies {', '.join(self.strategies)}", expected="each of them once"
-            )
+        for option, names in (("strategies", self.strategies), ("metrics", self.metrics)):
+            if len(set(names)) < len(names):
+                raise InputError(f"{option} {', '.join(names)}", expected="each of them once")
         for option, count, least in (("draws", self.draws, 0), ("resamples", self.resamples, 1)):
             if isinstance(count, bool) or not isinstance(count, int) or count < least:
                 raise InputError(f"{option} = {count}", expected=f"{least} or more")

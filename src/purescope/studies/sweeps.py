@@ -15,7 +15,6 @@ from torch import Tensor
 
 from purescope.features.captions import CaptionFeatures
 from purescope.features.features import Features
-from purescope.maths.bases import is_basis, make_basis
 from purescope.maths.cells import halves
 from purescope.maths.intervals import (
     Part,
@@ -26,8 +25,8 @@ from purescope.maths.intervals import (
 )
 from purescope.maths.overlaps import Projections
 from purescope.maths.silhouette import has_silhouette, silhouette_strata
-from purescope.maths.strategies import STRATEGIES
 from purescope.studies.bench import SILHOUETTE_DRAWS, Bench, ByImage, RandomResults
+from purescope.studies.image_search import measure_images, with_images
 from purescope.studies.orders import warn_of_dead
 from purescope.studies.result_rows import FEW_IMAGES, finished_table, result_columns
 from purescope.studies.retrieval import measure_retrieval
@@ -183,6 +182,7 @@ def sweep(
     renormalise: bool | None = None,
     resamples: int = RESAMPLES,
     orders: Mapping[str, OwnOrder] | None = None,
+    metrics: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Measure accuracy and silhouette, or retrieval, of every strategy at every k.
 
@@ -213,11 +213,13 @@ def sweep(
             ``resample``, see `purescope.maths.cells.ablation_values`. The silhouette is that of the
             kept neurons, whatever the value of the others.
         renormalise: scale features to unit norm again over the kept neurons, as a smaller model
-            does. By default captions and their images are scaled again, and class features are
-            not, as in the experiment.
+            does. By default captions and their images are scaled again, and images for
+            `metrics`; class features are not, as in the experiment.
         resamples: number of bootstrap resamples of the images for the confidence intervals.
         orders: your own orders by name. Each is a permutation of the neurons, and its first neurons
             are kept first. They are measured and tested in the same way as the strategies.
+        metrics: more metrics of the images alone, by their labels: ``knn``, ``map``, ``probe``, see
+            `purescope.studies.image_search`.
 
     Returns:
         The table `purescope.tables.schemas.RESULTS`: one row for each strategy, draw, k and metric.
@@ -226,11 +228,11 @@ def sweep(
 
     Raises:
         InputError: a k is out of range, `draws` is negative, an option is unknown, features and
-            projections differ in neurons, or captions are given with a strategy that uses labels
-            or with values for dropped neurons.
+            projections differ in neurons, or captions are given with a strategy or a metric that
+            uses labels or with values for dropped neurons.
 
     Warns:
-        UserWarning: some neurons are dead, or the labels admit no silhouette.
+        UserWarning: some neurons are dead, or the labels admit no silhouette or another metric.
 
     Examples:
         Neuron 2 is orthogonal to the others, and it alone distinguishes these cats from dogs:
@@ -259,10 +261,12 @@ def sweep(
         renormalise,
         resamples,
         orders or {},
+        metrics,
     )
     if isinstance(features, CaptionFeatures):
         return measure_retrieval(features, projections, options).table
-    return measure_strategies(features, projections, options).table
+    measured = measure_strategies(features, projections, options)
+    return with_images(measured.table, measure_images(measured.bench))
 
 
 def measure_strategies(
@@ -275,27 +279,12 @@ def measure_strategies(
         warnings.warn("no silhouette: it needs two classes, and one with two images", stacklevel=2)
     results = _Results(bench)
     for strategy in options.names:
-        axes, orders = _axes_and_orders(bench, strategy)
+        axes, orders = bench.on_axes(strategy)
         results.add(_held_out(axes.by_image(orders, bench.ks), features.labels))
     all_neurons = torch.arange(bench.neurons)[None]
     results.add(bench.by_image(all_neurons, [bench.neurons]).order(0))
     random = bench.evaluate_random(bench.random_orders(options.draws))
     return results.with_resamples(random)
-
-
-def _axes_and_orders(bench: Bench, strategy: str) -> tuple[Bench, Int64[Tensor, "order neuron"]]:
-    """Return the bench on the axes of a strategy, and its order there.
-
-    A strategy that looks at labels has two orders: one to evaluate each half of the images, fitted
-    on the other half.
-    """
-    if is_basis(strategy):
-        basis = make_basis(strategy, bench.strategy_input, bench.options.seed)
-        rotated = bench.in_basis(basis)
-        return rotated, torch.arange(bench.neurons)[None]
-    if strategy in STRATEGIES and STRATEGIES[strategy].needs == "labels":
-        return bench, bench.held_out_orders(strategy)
-    return bench, bench.order(strategy)[None]
 
 
 def _held_out(by_image: ByImage, labels: Int64[Tensor, " image"]) -> ByImage:

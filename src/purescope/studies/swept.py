@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from purescope.maths.bases import is_basis, whole_basis
 from purescope.parallel import per_turn
 from purescope.studies.orders import Ranked
 from purescope.studies.settings import PURITY, Options
@@ -47,6 +48,13 @@ class Swept:
 
     @property
     def compared(self) -> list[tuple[str, str]]:
-        """Pairs to compare: each strategy with random orders, and high with low purity."""
-        pairs = [(name, "random") for name in self.strategies if self.options.draws]
-        return [*pairs, PURITY] if set(PURITY) <= set(self.strategies) else pairs
+        """Pairs to compare: each strategy with random orders, high with low purity, and each band
+        of a basis with the whole basis.
+        """
+        names = self.strategies
+        pairs = [(name, "random") for name in names if self.options.draws]
+        pairs += [PURITY] if set(PURITY) <= set(names) else []
+        wholes = {name: whole_basis(name) for name in names if is_basis(name)}
+        return pairs + [
+            (name, whole) for name, whole in wholes.items() if name != whole and whole in names
+        ]

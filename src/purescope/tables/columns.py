@@ -5,7 +5,7 @@ The descriptions are the documentation of the files.
 
 from math import inf
 
-from purescope.tables.metrics import RETRIEVAL_METRICS
+from purescope.tables.metrics import OF_IMAGES, RETRIEVAL_METRICS
 from purescope.tables.schema import Column, flag, real, text, whole
 
 METRICS = ("accuracy", "top5_accuracy", "mean_class_recall", "silhouette")
@@ -41,8 +41,10 @@ RESULT_COLUMNS: dict[str, Column] = {
     "draw": whole("number of the random order, from 0; 0 for the other strategies"),
     "k": K,
     "metric": text(
-        "accuracy, top5_accuracy, mean_class_recall, silhouette; of captions a recall or an nDCG",
+        "accuracy, top5_accuracy, mean_class_recall, silhouette; with --metrics knn_accuracy@N, "
+        "mean_average_precision, linear_probe_accuracy; of captions a recall or an nDCG",
         *METRICS,
+        *OF_IMAGES,
         *RETRIEVAL_METRICS,
     ),
     "value": real(

@@ -1,4 +1,4 @@
-"""Name the metrics of retrieval between images and captions, in the order of the tables."""
+"""Name the metrics that are measured beside those of classes, in the order of the tables."""
 
 import pandas as pd
 
@@ -10,6 +10,19 @@ RETRIEVAL_METRICS = (
     "text_retrieval_ndcg@10",
 )
 """The metrics of captions, see `purescope.maths.retrieval.retrieval_metrics`."""
+
+IMAGE_METRICS = {
+    "knn": tuple(f"knn_accuracy@{n}" for n in (1, 5, 20)),
+    "map": ("mean_average_precision",),
+    "probe": ("linear_probe_accuracy",),
+}
+"""The metrics of images alone that a sweep of classes measures if it is asked, by their option.
+
+See `purescope.maths.neighbours` and `purescope.maths.probe`.
+"""
+
+OF_IMAGES = tuple(name for names in IMAGE_METRICS.values() for name in names)
+"""All metrics of `IMAGE_METRICS`."""
 
 SHOWN = ("image_retrieval_recall@5", "text_retrieval_recall@5")
 """The metrics of captions that figures and the terminal show first."""

@@ -26,7 +26,7 @@ from purescope.tables.files import (
     read_table,
     write_table,
 )
-from purescope.tables.metrics import RETRIEVAL_METRICS
+from purescope.tables.metrics import OF_IMAGES, RETRIEVAL_METRICS
 from purescope.tables.result_table import ResultTable, check_wide_paths, curve_points, write_wide
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import LAYERS, PURITY, RESULTS, RUN_TABLES, TRACK
@@ -187,7 +187,8 @@ class Results:
         """The metrics that have at least one value."""
         results = self.rows(schemas.RESULTS)
         measured = set(results.metric[results.value.notna()])
-        return [metric for metric in (*METRICS, *RETRIEVAL_METRICS) if metric in measured]
+        known = (*METRICS, *OF_IMAGES, *RETRIEVAL_METRICS)
+        return [metric for metric in known if metric in measured]
 
     @cached_property
     def strategies(self) -> list[str]:

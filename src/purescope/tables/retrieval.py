@@ -1,4 +1,6 @@
-"""Paired comparisons and curves of strategies in retrieval, metric by metric."""
+"""Compare strategies pair by pair, and describe their curves: of captions, and of images alone."""
+
+from dataclasses import replace
 
 from purescope.tables.columns import (
     COMPARISON_COLUMNS,
@@ -9,7 +11,7 @@ from purescope.tables.columns import (
     IMAGE_LOW,
     MODEL,
 )
-from purescope.tables.metrics import RETRIEVAL_METRICS
+from purescope.tables.metrics import OF_IMAGES, RETRIEVAL_METRICS
 from purescope.tables.schema import Column, Rule, Schema, real, text
 
 _METRIC = text("a recall or nDCG of retrieval", *RETRIEVAL_METRICS)
@@ -77,3 +79,16 @@ RETRIEVAL_CURVES = Schema(
 
 RETRIEVAL_TABLES = (RETRIEVAL_COMPARISONS, RETRIEVAL_CURVES)
 """The tables that only a run with captions has."""
+
+_OF_IMAGES = {"metric": text("a metric of --metrics", *OF_IMAGES)}
+IMAGE_COMPARISONS = replace(
+    RETRIEVAL_COMPARISONS,
+    name="image_comparisons",
+    described=RETRIEVAL_COMPARISON_COLUMNS | _OF_IMAGES,
+)
+IMAGE_CURVES = replace(
+    RETRIEVAL_CURVES, name="image_curves", described=RETRIEVAL_CURVE_COLUMNS | _OF_IMAGES
+)
+
+IMAGE_TABLES = (IMAGE_COMPARISONS, IMAGE_CURVES)
+"""The tables that only a run with ``--metrics`` has."""

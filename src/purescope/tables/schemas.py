@@ -29,7 +29,7 @@ from purescope.tables.columns import (
     VERDICT_COLUMNS,
     K,
 )
-from purescope.tables.retrieval import RETRIEVAL_TABLES
+from purescope.tables.retrieval import IMAGE_TABLES, RETRIEVAL_TABLES
 from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
 from purescope.tables.searches import SEARCHES
 from purescope.tables.shares import SHARES
@@ -384,6 +384,7 @@ RUN_TABLES = (
     VERDICTS,
     SHARES,
     *RETRIEVAL_TABLES,
+    *IMAGE_TABLES,
     NULLS,
     VARIANTS,
     IMPORTANCE,

@@ -4,7 +4,7 @@ What is chosen on one half is judged on the other.
 """
 
 from purescope.tables.columns import DATASET, HIGH, MODEL, RESULT_COLUMNS, K
-from purescope.tables.metrics import RETRIEVAL_METRICS
+from purescope.tables.metrics import OF_IMAGES, RETRIEVAL_METRICS
 from purescope.tables.schema import Column, Schema, real, text, whole
 
 HALVES = ("choose", "judge")
@@ -14,7 +14,12 @@ SHARE_COLUMNS: dict[str, Column] = {
     "dataset": DATASET,
     "strategy": text("a strategy, or random: the mean of the random orders"),
     "k": K,
-    "metric": text("accuracy, or a metric of captions", "accuracy", *RETRIEVAL_METRICS),
+    "metric": text(
+        "accuracy, a metric of --metrics, or a metric of captions",
+        "accuracy",
+        *OF_IMAGES,
+        *RETRIEVAL_METRICS,
+    ),
     "half": text("half of the images, drawn within each class: choose or judge", *HALVES),
     "value": real("value with the kept neurons", 0, 1),
     "full": real("value with all neurons", 0, 1),
@@ -26,7 +31,7 @@ SHARE_COLUMNS: dict[str, Column] = {
     ),
     "over_random_low": real("lower end of its 95 % confidence interval", missing=True),
     "over_random_high": HIGH,
-    "n": whole("number of images in the half", 1),
+    "n": whole("number of images in the half that count", 1),
     "neurons": RESULT_COLUMNS["neurons"],
 }
 

@@ -1,0 +1,200 @@
+"""A sweep whose metrics are sums over images: values, resamples, and their table.
+
+Retrieval, search of images by images and probes are measured in this way. Images are resampled
+within groups, with everything that belongs to them; what they search stays as it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Float64, Int64, Shaped
+from torch import Tensor
+
+from purescope.maths.intervals import bootstrap_each, percentile_interval, wilson_interval
+from purescope.studies.result_rows import FEW_IMAGES, finished_table, result_columns
+from purescope.studies.settings import Options
+from purescope.studies.swept import Swept
+from purescope.tables.result_table import ResultTable
+
+
+@dataclass(frozen=True, eq=False)
+class Summed(Swept):
+    """Metrics of one model on one dataset, image by image where tests need it.
+
+    Args:
+        metrics: their names.
+        chance: the value of guessing, of each metric.
+        renormalise: whether features were scaled again over the kept neurons.
+        groups: the group of each image within which it is resampled, such as its label.
+        counts: the weight of each image in each metric.
+        by_image: what each image adds to each metric, for each strategy and k.
+        full_by_image: the same with all neurons.
+        random_by_image: the same, the mean over the random orders.
+        draws: metrics of each random order.
+        resampled: metrics of the strategies in bootstrap resamples of the images.
+        resampled_full, resampled_random: the same of all neurons, and of the mean of the random
+            orders.
+    """
+
+    metrics: tuple[str, ...]
+    chance: Sequence[float]
+    renormalise: bool
+    groups: Int64[Tensor, " image"]
+    counts: Float64[Tensor, "metric image"]
+    by_image: Shaped[Tensor, "metric strategy k image"]
+    full_by_image: Shaped[Tensor, "metric image"]
+    random_by_image: Float64[Tensor, "metric k image"]
+    draws: Float64[Tensor, "draw k metric"]
+    resampled: Float64[Tensor, "resample strategy k metric"]
+    resampled_full: Float64[Tensor, "resample metric"]
+    resampled_random: Float64[Tensor, "resample k metric"]
+
+    @cached_property
+    def values(self) -> Float64[Tensor, "strategy k metric"]:
+        """Metrics of each strategy at each k."""
+        return means(self.counts, self.by_image).permute(1, 2, 0)
+
+    @cached_property
+    def full(self) -> Float64[Tensor, " metric"]:
+        """Metrics with all neurons."""
+        return means(self.counts, self.full_by_image)
+
+    def curve(
+        self, strategy: str, metric: int
+    ) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "resample k"]]:
+        """Return a metric at each k, and the same in each resample; for random, the mean of the
+        orders.
+        """
+        if strategy == "random":
+            mean = means(self.counts, self.random_by_image)[metric]
+            return mean, self.resampled_random[:, :, metric]
+        place = self.strategies.index(strategy)
+        return self.values[place, :, metric], self.resampled[:, place, :, metric]
+
+    def sums(
+        self, metric: int, strategy: str, ks: slice = slice(None)
+    ) -> Float64[Tensor, "k image"]:
+        """Return what each image adds to a metric; for random, the mean over the orders."""
+        if strategy == "random":
+            return self.random_by_image[metric, ks]
+        return self.by_image[metric, self.strategies.index(strategy), ks].double()
+
+    def is_right_or_wrong(self, metric: int) -> bool:
+        """Tell whether each image is simply right or wrong: it counts once, and adds 0 or 1."""
+        is_right_or_wrong = self.metrics[metric].startswith(_RIGHT_OR_WRONG)
+        return is_right_or_wrong and bool((self.counts[metric] == 1).all())
+
+    @property
+    def table(self) -> ResultTable:
+        """The results as the table `purescope.tables.schemas.RESULTS`."""
+        no_interval = torch.full_like(self.draws, torch.nan)
+        full = [
+            ends[None, None]
+            for ends in (self.full, *self._interval(self.resampled_full, self.full))
+        ]
+        blocks = [
+            result_columns([("full", 0)], [self.bench.neurons], self.metrics, *full),
+            result_columns(
+                [(name, 0) for name in self.strategies],
+                self.ks,
+                self.metrics,
+                self.values,
+                *self._interval(self.resampled, self.values),
+            ),
+            result_columns(
+                [("random", draw) for draw in range(len(self.draws))],
+                self.ks,
+                self.metrics,
+                self.draws,
+                no_interval,
+                no_interval,
+            ),
+        ]
+        table = pd.DataFrame(
+            {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+        )
+        table = table.assign(
+            binomial_low=np.nan,
+            binomial_high=np.nan,
+            chance=table.metric.map(dict(zip(self.metrics, self.chance, strict=True))),
+            classes=len(self.bench.features.text),
+            renormalise=self.renormalise,
+        )
+        return finished_table(table, self.bench)
+
+    def _interval(
+        self,
+        resampled: Float64[Tensor, "resample *cell metric"],
+        values: Float64[Tensor, "*cell metric"],
+    ) -> tuple[Float64[Tensor, "*cell metric"], Float64[Tensor, "*cell metric"]]:
+        """Return bootstrap intervals; where nearly all or nearly no images count, binomial ones.
+
+        Values between 0 and 1 vary at most as much as right and wrong ones of the same mean, and
+        captions of an image are at worst copies of one another. So a binomial interval of as many
+        images is never too narrow.
+        """
+        low, high = percentile_interval(resampled)
+        for metric, images in enumerate(independent_images(self.counts)):
+            own = values[..., metric]
+            few = torch.minimum(own, 1 - own) * images < FEW_IMAGES
+            for end, wilson in zip((low, high), wilson_interval(own, images), strict=True):
+                end[..., metric] = torch.where(few, wilson, end[..., metric])
+        return low, high
+
+
+# An image that counts once has no part of these metrics, but all or nothing.
+_RIGHT_OR_WRONG = (
+    "image_retrieval_recall",
+    "text_retrieval_recall",
+    "knn_accuracy",
+    "linear_probe_accuracy",
+)
+
+
+def means(
+    counts: Float64[Tensor, "metric image"], by_image: Shaped[Tensor, "metric *cell image"]
+) -> Float64[Tensor, " metric *cell"]:
+    """Return metrics, from the weight of each image and what it adds."""
+    totals = counts.sum(1)
+    return torch.stack(
+        [sums.double().sum(-1) / total for sums, total in zip(by_image, totals, strict=True)]
+    )
+
+
+def independent_images(counts: Float64[Tensor, "metric image"]) -> list[int]:
+    """Return how many images of equal weight would tell as much, metric by metric (Kish 1965)."""
+    return [max(1, int(own.sum() ** 2 / own.square().sum())) for own in counts]
+
+
+def resample(
+    options: Options,
+    groups: Int64[Tensor, " image"],
+    counts: Float64[Tensor, "metric image"],
+    by_image: Shaped[Tensor, "metric strategy k image"],
+    full: Shaped[Tensor, "metric image"],
+    random: Float[Tensor, "metric k image"],
+) -> dict[str, Tensor]:
+    """Return all metrics in the same bootstrap resamples of the images, as `Summed` has them.
+
+    A metric is a ratio of sums over images, and both sums are resampled.
+    """
+    resampled = bootstrap_each(
+        [(part, None) for part in (*by_image, *full, *random, *counts)],
+        groups,
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    metrics = len(counts)
+    strategies, alls, randoms, weights = (
+        torch.stack(resampled[first : first + metrics], dim=-1)
+        for first in range(0, 4 * metrics, metrics)
+    )
+    return {
+        "resampled": strategies / weights[:, None, None],
+        "resampled_full": alls / weights,
+        "resampled_random": randoms / weights[:, None],
+    }

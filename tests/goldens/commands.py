@@ -24,6 +24,7 @@ COMMANDS: dict[str, list[str]] = {
         f"--renormalise --out other",
         f"sweep --data features:planted.npz --space activations {_FEW} --out alone",
         f"sweep planted.pt --data captions:sentences.npz --keep 6,12,18 {_FEW} --out retrieval",
+        f"sweep {_PLANTED} --strategies svd,svd@2 --metrics all --out by-image",
     ],
     "evidence": [
         f"evidence {_PLANTED} --rotations 5 --strategies high_purity,low_purity,svd --out evidence"

@@ -182,13 +182,16 @@ def test_a_band_is_compared_with_its_basis(searched: list[Summed]) -> None:
 
 
 def test_curves_and_shares_are_of_the_images_that_count(searched: list[Summed]) -> None:
-    labels, judged = FEATURES.labels, halves(FEATURES.labels) == 1
+    judged = halves(FEATURES.labels) == 1
     for one, images in zip(searched, (ALL, ALL, judged), strict=True):
+        by_label = FEATURES.labels[images].argsort(stable=True)
+        first, second = set(by_label[::2].tolist()), by_label[1::2].tolist()
+        assert len(first) - len(second) in (0, 1) and not first & set(second)
         curves = retrieval_curve_table(one, IMAGE_CURVES)
         assert set(curves.strategy) == {*STRATEGIES, "random"}
         assert curves.area_first.between(0, 1).all() and curves.area_second.between(0, 1).all()
         shares = retrieval_share_table(one)
-        half = halves(labels[images])
+        half = torch.tensor([place not in first for place in range(len(by_label))]).long()
         for name, place in (("choose", 0), ("judge", 1)):
             rows = shares[(shares.half == name) & (shares.metric == one.metrics[-1])]
             assert (rows.n == int((half == place).sum())).all()
@@ -234,9 +237,13 @@ def test_metrics_that_labels_do_not_admit_are_left_out() -> None:
         "no linear_probe_accuracy",
     ]
     assert votes.metrics[0] == "knn_accuracy@1"
+    assert retrieval_curve_table(votes, IMAGE_CURVES).area_second.between(0, 1).all()
+    assert set(retrieval_share_table(votes).half) == {"choose", "judge"}
     some = made(torch.tensor([0, 0, 1, 1, 2]))
-    shares = [len(one.groups) for one in measure_images(Bench.make(some, WEIGHTS, options))]
-    assert shares == [5, 4, 2]
+    few = measure_images(Bench.make(some, WEIGHTS, options))
+    assert [len(one.groups) for one in few] == [5, 4, 2]
+    for one in few:  # each label has one image that the probe is judged on
+        assert retrieval_curve_table(one, IMAGE_CURVES).area_second.between(0, 1).all()
 
 
 def test_what_cannot_be_measured_is_refused() -> None:

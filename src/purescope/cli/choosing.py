@@ -152,8 +152,8 @@ def _notes(choice: "Choice") -> list[str]:
             "Class features were not scaled again over what is kept, as a smaller model does it: "
             "sweep with --renormalise."
             if choice.metric == "accuracy"
-            else "Images and captions were not scaled again over what is kept, as a smaller model "
-            "does it: sweep without --no-renormalise."
+            else "Embeddings were not scaled again over what is kept, as a smaller model does it: "
+            "sweep without --no-renormalise."
         )
     if choice.strategy is not None and choice.strategy.startswith("pca"):
         notes.append("The axes of pca were fitted to all images, also to those that judge.")

@@ -126,7 +126,7 @@ _OPTIONS: dict[str, Option] = {
         metavar="NAMES",
         help="More metrics of the images by their labels, separated by commas, or all: knn (vote "
         "of the nearest images), map (mean average precision of a search by image), probe "
-        "(linear probe). They take the square of the number of images.",
+        "(linear probe). The time of knn and map grows with the square of the number of images.",
     ),
     "resamples": click.option(
         "--resamples",

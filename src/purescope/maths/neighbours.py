@@ -7,8 +7,8 @@ computed in float64 and rounded to `_DIGITS`, so that equal images have equal sc
 has score 0 with everything.
 
 Products add over neurons, so a block of products grows from k to k: all ks cost one product of the
-largest. With N images, d neurons and c cells of an order and a k, a search takes about
-``N^2 (d orders + 40 c)`` steps, most of them to rank N others for average precision.
+largest. What is left grows with the square of the number of images at each k: on one core, 1,000
+images take about 10 ms for votes, and 40 ms for average precision, which ranks all others.
 """
 
 from collections.abc import Iterator, Sequence

@@ -10,6 +10,9 @@ These metrics need images and labels, and no class features. A sweep measures th
 Only the kept neurons count, whatever the value of the others. By default images are scaled again
 over them, as in a smaller model. Images are resampled as those that search; the images that are
 searched, and those that a probe is fitted on, stay the same.
+
+The time of a search grows with the square of the number of images, see
+`purescope.maths.neighbours`. Memory grows with the number of images: what each adds to each metric.
 """
 
 import warnings

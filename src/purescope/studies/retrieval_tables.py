@@ -9,7 +9,7 @@ from functools import partial
 import pandas as pd
 import torch
 
-from purescope.maths.cells import halves, mean_over_k
+from purescope.maths.cells import mean_over_k
 from purescope.maths.intervals import bootstrap_p
 from purescope.maths.significance import mcnemar
 from purescope.studies.comparisons import adjust, comparison_rows, curve_differences
@@ -79,7 +79,7 @@ def retrieval_curve_table(measured: Summed, schema: Schema = RETRIEVAL_CURVES) -
         That table.
     """
     ks, neurons, features = measured.ks, measured.bench.neurons, measured.bench.features
-    half = halves(measured.groups)
+    half = measured.half
     rows = []
     for metric, metric_name in enumerate(measured.metrics):
         # The last row of resampled values is the measured value itself.
@@ -122,4 +122,4 @@ def retrieval_share_table(measured: Summed) -> pd.DataFrame:
         )
         for metric, name in enumerate(measured.metrics)
     ]
-    return shares_of(measured, tasks, halves(measured.groups))
+    return shares_of(measured, tasks, measured.half)

@@ -63,6 +63,16 @@ class Summed(Swept):
         """Metrics with all neurons."""
         return means(self.counts, self.full_by_image)
 
+    @cached_property
+    def half(self) -> Int64[Tensor, " image"]:
+        """The half of each image, 0 and 1 in turns through the groups one after the other.
+
+        Both halves have images even where each group has one.
+        """
+        half = torch.empty_like(self.groups)
+        half[self.groups.argsort(stable=True)] = torch.arange(len(half)) % 2
+        return half
+
     def curve(
         self, strategy: str, metric: int
     ) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "resample k"]]:

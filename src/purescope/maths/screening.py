@@ -15,14 +15,14 @@ the sum. A pair that is nearer to the own partner than that is computed again in
 with very many such pairs (k = 1, duplicates, zero rows) are computed in float64 as a whole.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from torch import Tensor
 
-from purescope.maths.competitors import PLACES, Direction, Items, Near, where
+from purescope.maths.competitors import PLACES, Asking, Direction, Hits, Items, Near
 
 _IMAGES, _CAPTIONS = 1024, 2048  # of a block: 8 MB, so that one for each of two cores is in cache
 # Competitors whose largest product is compared first. Every caption of an image asks the captions,
@@ -30,6 +30,8 @@ _IMAGES, _CAPTIONS = 1024, 2048  # of a block: 8 MB, so that one for each of two
 _IMAGE_GROUP, _CAPTION_GROUP = 16, 32
 _EXACT_ROWS = 256  # rows in one float64 product
 _MANY = 4  # pairs of a query, in a block, to compute in float64 one by one
+_COUNTED = (0, 1, 3, 7)  # blocks of captions after which is counted what an image found
+_WAITING = 1 << 20  # members of groups that wait to be counted, of 32 bytes each
 _TINY = 1e-15  # products of norms below this could underflow in float32
 
 
@@ -79,13 +81,17 @@ class _Search:
         ]
         product = torch.cat(own).T
         lengths = self.images.norms[:, self.row], self.captions.norms
-        self.to_images = Direction(self.images, self.row, product / lengths[0], lengths[1], neurons)
+        self.to_images = Direction(
+            self.images, self.row, product / lengths[0], lengths[1], pairs.ks, neurons
+        )
         positions = torch.arange(len(self.row))
         self.to_texts = Direction(
-            self.captions, positions, product / lengths[1], lengths[0], neurons
+            self.captions, positions, product / lengths[1], lengths[0], pairs.ks, neurons
         )
+        padding = (~self.captions.valid).nonzero()[:, 0]
         for direction in (self.to_images, self.to_texts):
-            direction.counts[:, ~self.captions.valid] = PLACES
+            for k in range(len(pairs.ks)):
+                direction.finish(k, padding)
 
     def _norms(self, rows: Float64[Tensor, "item neuron"]) -> Float64[Tensor, "k item"]:
         """Return what scores are divided by, 1 for a zero row."""
@@ -102,21 +108,25 @@ class _Search:
         right = self.pairs.text.float()[self.captions.index].T.contiguous().index_select(0, kept)
         spans = list(zip([0, *self.pairs.ks], self.pairs.ks, strict=False))
         products = left.new_empty(self.images.blocks[0].stop * self.captions.blocks[0].stop)
-        by_row = self.row.argsort(stable=True)
-        rows = self.row[by_row]
         for images in self.images.blocks:
-            bounds = torch.searchsorted(rows, torch.tensor([images.start, images.stop])).tolist()
-            owners = by_row[slice(*bounds)]
-            for captions in self.captions.blocks:
+            asking = Asking(self.to_texts, self.row, images)
+            for number, captions in enumerate(self.captions.blocks):
                 shape = images.stop - images.start, captions.stop - captions.start
                 block = products[: shape[0] * shape[1]].view(shape)
                 for k, (start, stop) in enumerate(spans):
                     first, second = left[images, start:stop], right[start:stop, captions]
                     torch.addmm(block, first, second, beta=0 if k == 0 else 1, out=block)
                     self._search_images(k, block, images, captions)
-                    self._search_texts(k, block, images, captions, owners)
-            self._resolve(self.to_images)
-            self._resolve(self.to_texts)
+                    self._search_texts(k, block, asking, captions)
+                # What is finished is not searched for in later blocks, so the first count matters.
+                if number in _COUNTED or self.to_texts.waiting > _WAITING:
+                    self._count(self.to_texts)
+                    asking.update()
+                if self.to_images.waiting > _WAITING:
+                    self._count(self.to_images)
+            for direction in (self.to_images, self.to_texts):
+                self._count(direction)
+                self._resolve(direction)
         ranks = []
         for direction in (self.to_images, self.to_texts):
             counts = direction.counts.index_select(1, self.captions.position)
@@ -127,112 +137,114 @@ class _Search:
         self, k: int, block: Float32[Tensor, "image caption"], images: slice, captions: slice
     ) -> None:
         """Compare a block of images with the own image of each caption of a block."""
-        direction, width = self.to_images, block.shape[1]
-        live = direction.live(k, torch.arange(captions.start, captions.stop))
-        column = live - captions.start
-        largest = block.view(self.images.group, -1, width).amax(0)
-        if len(live) < width:
-            largest = largest.index_select(1, column)
-        groups = len(largest)
-        place = _Place(images, axis=0, base=column, group_step=width, member_step=groups * width)
-        self._compare(direction, k, live, largest, block.view(-1), place)
+        direction, items, width = self.to_images, self.images, block.shape[1]
+        asked = torch.arange(captions.start, captions.stop)
+        if self.fragile[k]:
+            return self._dense(direction, k, asked, images)
+        largest, ends = block.view(items.group, -1, width).amax(0), items.ends(k, images)
+        if images.start == 0:
+            # Most queries that end far behind are finished by the first block.
+            sure = torch.addmm(largest, ends.T, direction.sure[k, :, captions], alpha=-1)
+            direction.finish(k, asked[(sure > 0).sum(0) >= PLACES])
+        excess = torch.addmm(largest, ends.T, direction.possible[k, :, captions], alpha=-1)
+        hits = _positive(excess)
+        if 4 * len(hits) > 3 * excess.numel():
+            return self._dense(direction, k, asked, images)
+        bounds = largest.view(-1).numpy()[hits] - excess.view(-1).numpy()[hits]
+        hit, member, values = _members(block, hits, bounds, excess.numel(), items.group)
+        group, column = np.divmod(hits[hit], width)
+        competitors = images.start + member * len(largest) + group
+        direction.found(Hits(k, images, captions.start + column, competitors, values, width))
+        return None
 
     def _search_texts(
         self,
         k: int,
         block: Float32[Tensor, "image caption"],
-        images: slice,
+        asking: Asking,
         captions: slice,
-        owners: Int64[Tensor, " query"],
     ) -> None:
         """Compare a block of captions with the own captions of each image of a block."""
-        direction, width = self.to_texts, block.shape[1]
-        live = direction.live(k, owners)
-        row = self.row.index_select(0, live) - images.start
-        largest = block.view(len(block), self.captions.group, -1).amax(1)
-        groups = largest.shape[1]
-        place = _Place(captions, axis=1, base=row * width, group_step=1, member_step=groups)
-        self._compare(direction, k, live, largest.index_select(0, row), block.view(-1), place)
-
-    def _compare(
-        self,
-        direction: Direction,
-        k: int,
-        live: Int64[Tensor, " live"],
-        largest: Float32[Tensor, "row column"],
-        block: Float32[Tensor, " product"],
-        place: "_Place",
-    ) -> None:
-        """Count competitors that are better for sure, and keep what float32 cannot tell."""
-        items, span = direction.competitors, place.span
-        size = items.group
+        direction, items, width = self.to_texts, self.captions, block.shape[1]
         if self.fragile[k]:
-            self._dense(direction, k, live, span)
+            return self._dense(direction, k, asking.queries, captions)
+        largest, ends = block.view(len(block), items.group, -1).amax(1), items.ends(k, captions)
+        groups = largest.shape[1]
+        if captions.start == 0:
+            rows, sure = largest.index_select(0, asking.row), direction.sure[k]
+            sure = torch.addmm(rows, sure.index_select(1, asking.queries).T, ends, alpha=-1)
+            direction.finish(k, asking.queries[(sure > 0).sum(1) >= PLACES])
+            asking.update(k)
+        # First with the lowest bound of all captions of an image, then with the own bound of each.
+        excess = torch.addmm(largest, asking.lowest[k].T, ends, alpha=-1)
+        hits = _positive(excess)
+        if 4 * len(hits) > 3 * excess.numel():
+            return self._dense(direction, k, asking.queries, captions)
+        row, group = np.divmod(hits, groups)
+        hit, queries = asking.of_rows(row)
+        group, own = group[hit], direction.possible[k].numpy()
+        least, greatest = ends.numpy()
+        bounds = own[0][queries] * least[group] + own[1][queries] * greatest[group]
+        passed = np.flatnonzero(largest.view(-1).numpy()[hits[hit]] > bounds)
+        queries, group, bounds = queries[passed], group[passed], bounds[passed]
+        first = row[hit[passed]] * width + group
+        hit, member, values = _members(block, first, bounds, groups, items.group)
+        competitors = captions.start + member * groups + group[hit]
+        direction.found(Hits(k, captions, queries[hit], competitors, values, len(asking.queries)))
+        return None
+
+    def _count(self, direction: Direction) -> None:
+        """Count competitors that are better for sure, and keep what float32 cannot tell."""
+        waiting, direction.hits, direction.waiting = direction.hits, [], 0
+        if not waiting:
             return
-        ends = items.ends(k, span)
-        if span.start == 0:
-            # Most queries that end far behind are finished by the first block.
-            bounds = direction.sure[k].index_select(0, live)
-            over = place.excess(largest, bounds, ends)
-            done = torch.gt(over, 0, out=over).sum(place.axis) >= PLACES
-            direction.counts[k].index_fill_(0, live.index_select(0, where(done)), PLACES)
-            chosen = where(~done)
-            live, largest = (
-                live.index_select(0, chosen),
-                largest.index_select(1 - place.axis, chosen),
-            )
-            place = place.chosen(chosen)
-        bounds = direction.possible[k].index_select(0, live)
-        group, query = place.split(_positive(place.excess(largest, bounds, ends)), largest.shape[1])
-        if 4 * len(group) > 3 * largest.numel():
-            self._dense(direction, k, live, span)
-            return
-        bound = (bounds.index_select(0, query) * ends.T.index_select(0, group)).sum(1)
-        first = place.base.index_select(0, query) + place.group_step * group
-        members = (first[:, None] + place.member_step * torch.arange(size)).view(-1)
-        values = block.index_select(0, members)
-        hits = _positive(values.view(-1, size) - bound[:, None])
-        values, hit, member = values.index_select(0, hits).double(), hits // size, hits % size
-        local = query.index_select(0, hit)
-        competitor = span.start + member * ends.shape[1] + group.index_select(0, hit)
-        asked = live.index_select(0, local)
-        excess = values / items.norms[k].index_select(0, competitor)
-        excess -= direction.target[k].index_select(0, asked)
-        rounding = direction.rounding[k].index_select(0, asked)
-        other = items.valid.index_select(0, competitor)
-        other &= competitor != direction.partner.index_select(0, asked)
-        near = where(other & (excess.abs() <= rounding))
-        if len(near) > _MANY * len(live):
-            self._dense(direction, k, live, span)
-            return
-        better = local.index_select(0, where(other & (excess > rounding)))
-        direction.add(k, live, better.bincount(minlength=len(live)))
-        direction.near.append(
-            Near(k, asked.index_select(0, near), competitor.index_select(0, near))
-        )
+        items, neurons = direction.competitors, direction.target.shape[1]
+        lengths = [len(hits.queries) for hits in waiting]
+        k = np.repeat([hits.k for hits in waiting], lengths)
+        queries = np.concatenate([hits.queries for hits in waiting])
+        competitors = np.concatenate([hits.competitors for hits in waiting])
+        values = np.concatenate([hits.values for hits in waiting]).astype(np.float64)
+        cell = k * neurons + queries
+        excess = values / items.norms.view(-1).numpy()[k * len(items.index) + competitors]
+        excess -= direction.target.view(-1).numpy()[cell]
+        rounding = direction.rounding.view(-1).numpy()[cell]
+        other = items.valid.numpy()[competitors]
+        other &= competitors != direction.partner.numpy()[queries]
+        near = other & (np.abs(excess) <= rounding)
+        better = other & (excess > rounding)
+        # Blocks with many pairs that float32 cannot tell are computed anew.
+        source = np.repeat(np.arange(len(waiting)), lengths)
+        many = np.bincount(source[near], minlength=len(waiting))
+        again = many > _MANY * np.array([hits.asked for hits in waiting])
+        if again.any():
+            anew = again[source]
+            near &= ~anew
+            better &= ~anew
+        direction.add(cell[better])
+        direction.near.append(Near(k[near], queries[near], competitors[near]))
+        for number in np.flatnonzero(again):
+            hits = waiting[number]
+            self._dense(direction, hits.k, torch.from_numpy(np.unique(hits.queries)), hits.span)
 
     def _resolve(self, direction: Direction) -> None:
         """Compare the pairs that float32 cannot tell, in float64."""
         items, pairs = direction.competitors, self.pairs
-        for found in direction.near:
-            queries, competitors = (
-                found.query.split(_EXACT_ROWS),
-                found.competitor.split(_EXACT_ROWS),
-            )
-            for query, competitor in zip(queries, competitors, strict=True):
+        cells = []
+        for k, near in direction.near_by_k():
+            for query, competitor in zip(*(part.split(_EXACT_ROWS) for part in near), strict=True):
                 if items is self.images:
                     image, text = items.index[competitor], self.captions.index[query]
                 else:
                     image, text = self.images.index[self.row[query]], items.index[competitor]
-                product = (pairs.image[image] * pairs.text[text]) @ self.masks[:, found.k]
-                excess = product / items.norms[found.k, competitor]
-                excess -= direction.target[found.k, query]
-                better = direction.beats(found.k, query, excess, competitor)
-                direction.add(found.k, query, better.long())
-        direction.near.clear()
+                product = (pairs.image[image] * pairs.text[text]) @ self.masks[:, k]
+                excess = product / items.norms[k, competitor] - direction.target[k, query]
+                better = query[direction.beats(k, query, excess, competitor)]
+                cells.append(k * len(direction.partner) + better.numpy())
+        if cells:
+            direction.add(np.concatenate(cells))
 
     def _dense(
-        self, direction: Direction, k: int, live: Int64[Tensor, " live"], span: slice
+        self, direction: Direction, k: int, queries: Int64[Tensor, " query"], span: slice
     ) -> None:
         """Compare queries with a whole block of competitors in float64."""
         items, pairs = direction.competitors, self.pairs
@@ -240,7 +252,7 @@ class _Search:
         features = pairs.image if items is self.images else pairs.text
         others = features[items.index[span]].index_select(1, kept).T
         competitors = torch.arange(span.start, span.stop)
-        for query in live.split(_EXACT_ROWS):
+        for query in direction.live(k, queries).split(_EXACT_ROWS):
             if items is self.images:
                 asking = pairs.text[self.captions.index[query]]
             else:
@@ -248,53 +260,38 @@ class _Search:
             excess = asking.index_select(1, kept) @ others / items.norms[k, span]
             excess -= direction.target[k, query, None]
             better = direction.beats(k, query[:, None], excess, competitors)
-            direction.add(k, query, (better & items.valid[span]).sum(1))
+            direction.add_many(k, query, (better & items.valid[span]).sum(1))
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where the largest products of groups, and the products of their members, stand.
+def _members(
+    block: Float32[Tensor, "image caption"],
+    first: Int64[np.ndarray, " hit"],
+    bounds: Float32[np.ndarray, " hit"],
+    step: int,
+    size: int,
+) -> tuple[Int64[np.ndarray, " found"], Int64[np.ndarray, " found"], Float32[np.ndarray, " found"]]:
+    """Find the members of groups whose product is above a bound.
 
     Args:
-        span: competitors of the block.
-        axis: axis of the groups; the other is that of the queries.
-        base: where the first product of each query stands in the block.
-        group_step: from a group to the next, in the block.
-        member_step: from a member of a group to the next.
+        block: products.
+        first: where the first product of each group stands in the flat block.
+        bounds: the bound of each.
+        step: from a member to the next.
+        size: number of members.
+
+    Returns:
+        The position in `first`, the number of the member, and its product.
     """
-
-    span: slice
-    axis: int
-    base: Int64[Tensor, " query"]
-    group_step: int
-    member_step: int
-
-    def chosen(self, queries: Int64[Tensor, " chosen"]) -> "_Place":
-        """Keep some of the queries."""
-        return replace(self, base=self.base.index_select(0, queries))
-
-    def excess(
-        self,
-        largest: Float32[Tensor, "row column"],
-        bounds: Float32[Tensor, "query 2"],
-        ends: Float32[Tensor, "2 group"],
-    ) -> Float32[Tensor, "row column"]:
-        """Subtract the bound of each query and group from the largest products."""
-        if self.axis == 0:
-            return torch.addmm(largest, ends.T, bounds.T, alpha=-1)
-        return torch.addmm(largest, bounds, ends, alpha=-1)
-
-    def split(
-        self, hits: Int64[Tensor, " hit"], width: int
-    ) -> tuple[Int64[Tensor, " hit"], Int64[Tensor, " hit"]]:
-        """Return the group and the query of each position in a flat table of this width."""
-        row, column = hits // max(width, 1), hits % max(width, 1)
-        return (row, column) if self.axis == 0 else (column, row)
+    places = first[:, None] + step * np.arange(size)
+    values = block.view(-1).index_select(0, torch.from_numpy(places.ravel())).numpy()
+    found = np.flatnonzero(values.reshape(places.shape) > bounds[:, None])
+    hit, member = np.divmod(found, size)
+    return hit, member, values[found]
 
 
-def _positive(values: Float32[Tensor, "row column"]) -> Int64[Tensor, " hit"]:
+def _positive(values: Float32[Tensor, "row column"]) -> Int64[np.ndarray, " hit"]:
     """Find positive values; NumPy takes an eighth of the time of torch for this."""
-    return torch.from_numpy(np.flatnonzero(np.greater(values.numpy(), 0)))
+    return np.flatnonzero(np.greater(values.numpy(), 0))
 
 
 def _has_tiny(norms: Float64[Tensor, "k item"]) -> Bool[Tensor, " k"]:

@@ -7,10 +7,12 @@ one.
 Products add over neurons. A block of products is computed in float32 and grows from k to k. The
 largest product of each group of competitors says whether one of the group can beat the query's own
 partner. Groups hold competitors of similar norm: bounds with the smallest and the largest norm of a
-group are tight, and no product has to be divided. Only members of groups that pass are compared one
-by one, and a query is finished at a k when ten better ones are known.
+group are tight, and no product has to be divided. An image searches captions with one bound for
+all of its captions first, the lowest. Only members of groups that pass are compared one by one, in
+the order of blocks but many blocks at a time, and a query is finished at a k when ten better ones
+are known.
 
-Rounding moves a float32 product by at most ``(d + c) 2^-24 |x| |y|``, with c for the steps around
+Rounding moves a float32 product by at most ``(k + c) 2^-24 |x| |y|``, with c for the steps around
 the sum. A pair that is nearer to the own partner than that is computed again in float64. Blocks
 with very many such pairs (k = 1, duplicates, zero rows) are computed in float64 as a whole.
 """
@@ -31,7 +33,7 @@ _IMAGE_GROUP, _CAPTION_GROUP = 16, 32
 _EXACT_ROWS = 256  # rows in one float64 product
 _MANY = 4  # pairs of a query, in a block, to compute in float64 one by one
 _COUNTED = (0, 1, 3, 7)  # blocks of captions after which is counted what an image found
-_WAITING = 1 << 20  # members of groups that wait to be counted, of 32 bytes each
+_WAITING = 1 << 18  # members of groups that wait to be counted, of 32 bytes each
 _TINY = 1e-15  # products of norms below this could underflow in float32
 
 
@@ -105,7 +107,7 @@ class _Search:
         """Count in blocks of images and captions, and return the ranks by caption."""
         kept = self.order[: self.pairs.ks[-1]]
         left = self.pairs.image[self.images.index].float().index_select(1, kept)
-        right = self.pairs.text.float()[self.captions.index].T.contiguous().index_select(0, kept)
+        right = self.pairs.text.float()[self.captions.index].index_select(1, kept).T
         spans = list(zip([0, *self.pairs.ks], self.pairs.ks, strict=False))
         products = left.new_empty(self.images.blocks[0].stop * self.captions.blocks[0].stop)
         for images in self.images.blocks:

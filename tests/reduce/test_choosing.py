@@ -47,7 +47,12 @@ def results(tables: Mapping[str, Lows], *, chance: tuple[str, ...] = ()) -> Resu
         Path("out"),
         {
             "results": pd.DataFrame(
-                {"model": "clip", "dataset": [*tables], "renormalise": [True] * len(tables)}
+                {
+                    "model": "clip",
+                    "dataset": [*tables],
+                    "metric": "accuracy",
+                    "renormalise": [True] * len(tables),
+                }
             ),
             "shares": pd.DataFrame(rows, columns=list(SHARES.columns)),
             "verdicts": verdicts,

@@ -43,6 +43,7 @@ RANGES: tuple[tuple[float, float, str], ...] = (
     (1, math.inf, "retrieval_curves.needed*"),
     (0, 1, "retrieval_curves.area retrieval_curves.area_first retrieval_curves.area_second"),
     (-math.inf, math.inf, "retrieval_curves.kept_* retrieval_curves.area_*"),
+    (0, math.inf, "choices.random"),  # a share
     (0, math.inf, "standings.place"),  # 0 is the full embedding
     (-math.inf, math.inf, "*.seed layers.depth track.step examples.place"),
     (2, math.inf, "results.classes searches.n"),
@@ -67,8 +68,10 @@ RANGES: tuple[tuple[float, float, str], ...] = (
         "*.random track.random_*",
     ),
     (0, 1, "shares.value shares.full"),
-    (-1, 1, "shares.over_random"),
-    (-math.inf, math.inf, "shares.over_random_*"),
+    (-1, 1, "shares.over_random shares.over_first_k choices.over_random choices.over_first_k"),
+    (-math.inf, math.inf, "shares.over_* choices.over_* choices.chosen_*"),
+    (0, 1, "choices.target"),
+    (1, math.inf, "choices.sets"),
     (
         0,
         1,
@@ -123,6 +126,7 @@ KNOWN_THROUGHOUT = {
     "retrieval_curves.area",
     "retrieval_curves.area_first",
     "retrieval_curves.area_second",
+    "choices.target",
     "shares.full",
     "shares.value",
     "words.score",

@@ -13,7 +13,7 @@ from PIL import Image
 
 from purescope.datasets.dataset import Dataset
 from purescope.features.features import Features
-from purescope.formats import PALETTE, definitions
+from purescope.formats import PALETTE, definitions, looks
 from purescope.maths.overlaps import Projections
 from purescope.models.model import Model, Preprocess
 from purescope.studies.comparisons import compare_strategies
@@ -245,3 +245,18 @@ def test_a_verdict_shows_its_word_for_each_data_set() -> None:
     verdict = judge(results, comparisons, model="CC3M LaCLIP")
     text = "".join(tree(verdict._repr_html_()).itertext())
     assert verdict.overall.outcome in text and HOSTILE in text and re.search(r"points", text)
+
+
+def test_no_two_strategies_look_alike_and_those_of_a_sweep_without_purities_are_shown() -> None:
+    purities, others = ["high_purity", "low_purity", "random"], ["svd", "first_k", "pca", "cross"]
+    for names, hidden in (
+        ([*purities, *others], others),
+        (["random", *others], []),
+        (["high_purity", "random", "svd"], []),
+    ):
+        styles = looks(names)
+        assert [look.name for look in styles] == names
+        assert [look.name for look in styles if not look.shown] == hidden
+        assert len({(look.colour, *look.dash, look.shape) for look in styles}) == len(names)
+    # A strategy has one look, whatever else is measured.
+    assert looks(["random", *others])[1].colour == looks([*purities, *others])[3].colour

@@ -66,6 +66,7 @@ def said(cell: NotebookNode) -> list[str]:
 
 def test_there_are_notebooks() -> None:
     assert [path.stem for path in NOTEBOOKS] == [
+        "a_smaller_embedding",
         "understand_purity",
         "your_own_checkpoint",
         "your_own_features",

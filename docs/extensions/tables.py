@@ -124,7 +124,8 @@ def schemas() -> dict[str, "Schema"]:
     from purescope.tables import schemas as module
     from purescope.tables.schema import Schema
 
-    return {found.name: found for found in vars(module).values() if isinstance(found, Schema)}
+    named = [found for found in vars(module).values() if isinstance(found, Schema)]
+    return {found.name: found for found in (*named, *module.RUN_TABLES)}
 
 
 def command_named(name: str) -> click.Command:

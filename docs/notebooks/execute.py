@@ -33,7 +33,11 @@ def executed(paths: Sequence[Path], first: str = "") -> Iterator[NotebookNode]:
             "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, where a notebook has no widgets
         }
         client = NotebookClient(
-            new_notebook(), timeout=300, kernel_name="python3", record_timing=False
+            new_notebook(),
+            timeout=300,
+            kernel_name="python3",
+            record_timing=False,
+            coalesce_streams=True,  # where a kernel parts what it prints is chance
         )
         with patch.dict(os.environ, settings), client.setup_kernel(cwd=folder):
             _execute(new_notebook(cells=[new_code_cell(first)]), client)

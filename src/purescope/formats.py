@@ -7,7 +7,7 @@ variables, so themes are CSS.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from html import escape
 
@@ -236,26 +236,42 @@ def is_axes(name: str) -> bool:
 
 
 def looks(strategies: list[str]) -> list[Look]:
-    """Return one look for each strategy, no two alike."""
+    """Return one look for each strategy, no two alike.
+
+    High and low purity are shown first. Where a sweep lacks one of them, all strategies are.
+
+    Examples:
+        >>> [(look.name, look.shown) for look in looks(["random", "svd"])]
+        [('random', True), ('svd', True)]
+        >>> [look.shown for look in looks(["high_purity", "low_purity", "random", "svd"])]
+        [True, True, True, False]
+    """
     fixed = {
         "high_purity": ([1, 0], "circle", True),
         "low_purity": ([6, 2], "square", False),
         "random": ([1, 0], "", True),
     }
+    others = [name for name in strategies if name not in fixed]
+    shown = not has_both_purities(strategies)
     styles = []
-    for position, name in enumerate(strategies):
+    for name in strategies:
         label = strategy_name(name)
         if name in fixed:
             dash, shape, filled = fixed[name]
             look = Look(name, label, _variable(name), PALETTE[name], dash, shape, filled)
         else:
-            more = position - len(fixed)
+            more = others.index(name)
             colour = more % len(_MORE)
             dash, shape = _DASHES[more % len(_DASHES)], _SHAPES[more % len(_SHAPES)]
             variable = f"var(--more-{colour + 1})"
-            look = Look(name, label, variable, _MORE[colour], dash, shape, shown=False)
+            look = Look(name, label, variable, _MORE[colour], dash, shape, shown=shown)
         styles.append(look)
     return styles
+
+
+def has_both_purities(strategies: Collection[str]) -> bool:
+    """Tell whether high and low purity, which the experiment compares, are among strategies."""
+    return {"high_purity", "low_purity"} <= set(strategies)
 
 
 def variables() -> dict[str, str]:
@@ -283,6 +299,7 @@ PALETTE = {
     "gap": "#009E73",
     "gap_to_random": "#0072B2",
     "order": "#000000",
+    "other": "#000000",
     "image": "#56B4E9",
     "text": "#E69F00",
 }

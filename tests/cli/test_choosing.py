@@ -34,8 +34,14 @@ def test_it_says_how_many_and_what_was_judged(
     judged = choice["judged"]
     quoted = f"{100 * judged['share']:.1f} % ({100 * judged['low']:.1f} to"
     assert quoted in shown.replace("\n", " ")
-    assert "points of accuracy more than random dimensions" in shown
-    assert f"--keep {choice['k']}" in shown and "to open_clip --out smaller" in shown
+    over = choice["over_random"]
+    assert (
+        f"{100 * over['share']:+.2f} over random dimensions ({100 * over['low']:+.2f} to" in shown
+    )
+    assert "over raw truncation (" in shown and choice["over_first_k"]["share"] > 0
+    # A sweep of features names no model.
+    assert choice["command"] == "" and "purescope export" not in shown
+    assert "`purescope rebase --data features:PATH` fits axes" in shown
     assert "Raw truncation was not measured" not in shown and "--renormalise" not in shown
 
 
@@ -44,6 +50,7 @@ def test_it_says_what_comes_closest(swept: Path, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "no number of dimensions that was measured keeps 100 %" in shown
     assert "The closest are " in shown and "purescope export" not in shown
+    assert "names no model" not in shown
 
 
 @pytest.mark.parametrize(

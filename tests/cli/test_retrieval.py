@@ -72,7 +72,7 @@ def test_choose_reads_it(swept: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert run("choose", swept, "--keep-at-least", "60%", "--of", "image_retrieval_recall@5") == 0
     shown = capsys.readouterr().out
     assert "of 16 dimensions" in shown and "60 % of the image_retrieval_recall@5" in shown
-    assert "not scaled again" not in shown and "purescope export" in shown
+    assert "not scaled again" not in shown and "purescope rebase --data features:" in shown
     message = fails(capsys, "choose", swept)
     assert "no shares of accuracy" in message
     assert "unknown of 'recall'" in fails(capsys, "choose", swept, "--of", "recall")

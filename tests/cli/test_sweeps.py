@@ -55,7 +55,7 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
         for suffix in ("png", "svg")
     }
     swept = ("results", "comparisons", "curves", "attributions", "verdicts", "standings", "shares")
-    points = ("curve_points", "mean_points")
+    points = ("curve_points", "mean_points", "choices")
     neurons = ("importance", "class_importance", "confusions", "examples", "orders", "words")
     names = (*swept, *points, *neurons, "neurons")
     tables = {f"{name}.{end}" for name in names for end in ("csv", "parquet")} | {

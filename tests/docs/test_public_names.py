@@ -52,5 +52,5 @@ def test_other_names_are_found() -> None:
 
 
 def test_every_kind_of_user_is_read() -> None:
-    assert len(NOTEBOOKS) == 3 and len(SCRIPTS) == 1
+    assert len(NOTEBOOKS) == 4 and len(SCRIPTS) == 1
     assert "import purescope as ps" in text_of(NOTEBOOKS[0])

@@ -4,9 +4,10 @@ import re
 
 import click
 
-from docs.extensions.tables import CommandOptions, commands, markdown
+from docs.extensions.tables import CommandOptions, commands, markdown, schemas
 from purescope.cli.evidence import DEFAULTS
 from purescope.cli.run import cli
+from purescope.tables.schemas import LAYERS, PURITY, RUN_TABLES, TRACK
 
 
 class _Of(CommandOptions):
@@ -43,3 +44,7 @@ def test_the_default_is_that_of_the_command() -> None:
     assert {name: defaults[name].strip("`") for name in DEFAULTS} == {
         name: str(DEFAULTS[name]) for name in DEFAULTS
     }
+
+
+def test_every_table_has_columns_to_show() -> None:
+    assert {schema.name for schema in (*RUN_TABLES, LAYERS, PURITY, TRACK)} <= set(schemas())

@@ -3,6 +3,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_hex
@@ -191,6 +192,27 @@ def test_overlap_of_equal_widths_has_one_reference_and_of_equal_neurons_one_bar(
     assert labels(ax) == ["image tower: 5 neurons of width 8", "random neurons of width 8"]
     (bar,) = ax.patches
     assert corners(bar.get_path())[:, 1].max() == 5
+
+
+def test_without_both_purities_all_that_was_measured_is_drawn() -> None:
+    """And nothing else is named in the legend."""
+    table = made().table
+    renamed = table.assign(
+        strategy=table.strategy.replace({"high_purity": "svd", "low_purity": "first_k"})
+    )
+    ax = plot_accuracy(renamed)
+    np.testing.assert_allclose(y(line(ax, "SVD basis kept")), np.array(HIGH) * 100)
+    np.testing.assert_allclose(y(line(ax, "first by index kept")), np.array(LOW) * 100)
+    named = [str(drawn.get_label()) for drawn in ax.lines]
+    assert not [label for label in named if "purity" in label] and len(named) == 4
+    looks = {(drawn.get_linestyle(), drawn.get_marker(), drawn.get_color()) for drawn in ax.lines}
+    assert len(looks) == 4
+    (alone,) = plot_accuracy(table[table.strategy == "high_purity"]).lines
+    assert alone.get_label() == "highest purity kept"
+    # Beside both purities, the other strategies would cover the experiment.
+    extra = table[table.strategy == "high_purity"].assign(strategy="svd")
+    both = plot_accuracy(pd.concat([table, extra], ignore_index=True))
+    assert not [drawn for drawn in both.lines if "SVD" in str(drawn.get_label())]
 
 
 def test_without_both_purities_there_is_no_gap(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 
 from purescope.errors import InputError
-from purescope.reduce.choosing import Choice, choose
+from purescope.reduce.choosing import choice_table, choose
+from purescope.reduce.commands import Named
+from purescope.reduce.shares import Choice
 from purescope.tables.results import Results
 from purescope.tables.schemas import SHARES, VERDICTS
 
+RANKED = {"metric": "accuracy", "space": "weights", "measure": "l1", "towers": "both"}
 Lows = Mapping[str, Mapping[int, tuple[float, float]]]  # lower ends of choose and judge
 
 
@@ -32,6 +35,9 @@ def results(tables: Mapping[str, Lows], *, chance: tuple[str, ...] = ()) -> Resu
             "over_random": 0.1 if strategy != "random" else None,
             "over_random_low": 0.08,
             "over_random_high": 0.12,
+            "over_first_k": 0.2 if strategy == "svd" and "first_k" in lows else None,
+            "over_first_k_low": 0.17,
+            "over_first_k_high": 0.25,
             "n": 100,
             "neurons": 512,
         }
@@ -47,12 +53,7 @@ def results(tables: Mapping[str, Lows], *, chance: tuple[str, ...] = ()) -> Resu
         Path("out"),
         {
             "results": pd.DataFrame(
-                {
-                    "model": "clip",
-                    "dataset": [*tables],
-                    "metric": "accuracy",
-                    "renormalise": [True] * len(tables),
-                }
+                {"model": "clip", "dataset": [*tables], "renormalise": True, **RANKED}
             ),
             "shares": pd.DataFrame(rows, columns=list(SHARES.columns)),
             "verdicts": verdicts,
@@ -80,6 +81,9 @@ def test_the_smallest_k_whose_lower_end_reaches_the_target() -> None:
     assert choice.needed == {"svd": 24, "first_k": 32, "random": None}
     assert choice.at_k["random"].low == 0.7 and choice.at_k["first_k"].low == 0.6
     assert choice.over_random is not None and choice.over_random.share == pytest.approx(0.1)
+    assert choice.over_first_k is not None
+    ends = (choice.over_first_k.share, choice.over_first_k.low, choice.over_first_k.high)
+    assert ends == pytest.approx((0.2, 0.17, 0.25))
     assert one({"flags": ONE}, keep_at_least=0.985).k == 16  # the end itself is enough
     assert one({"flags": ONE}, multiple_of=16).k == 32
     assert one({"flags": ONE}, multiple_of=16).needed == {"svd": 32, "first_k": 32, "random": None}
@@ -119,7 +123,55 @@ def test_what_comes_closest_is_said_where_nothing_is_enough() -> None:
     assert (choice.k, choice.strategy, choice.judged) == (None, None, None)
     assert choice.closest is not None
     assert (choice.closest.strategy, choice.closest.k) == ("svd", 32)
-    assert choice.closest.share.low == 0.999
+    assert choice.closest.share.low == 0.999 and choice.closest.judged.low == 0.99
+
+
+def test_over_several_datasets_the_differences_are_the_mean() -> None:
+    other = {name: dict(by_k) for name, by_k in ONE.items()}
+    choice = one({"flags": ONE, "icons": other}, over="worst")
+    assert choice.over_first_k is not None
+    assert choice.over_first_k.share == pytest.approx(0.2)
+    assert choice.over_first_k.low == pytest.approx(0.2 - 0.03 / 2**0.5)
+    assert choice.over_first_k.high == pytest.approx(0.2 + 0.05 / 2**0.5)
+    (alone,) = choose(results({"flags": {"svd": ONE["svd"]}}))
+    assert alone.over_first_k is None
+
+
+NAMED = Named({"clip": "bundled:clip"}, {"flags": "bundled:flags", "icons": "bundled:icons"})
+
+
+def test_the_table_has_each_dataset_and_the_worst_of_all() -> None:
+    noise = {"svd": {8: (0.1, 0.1)}}
+    other = {"svd": {8: (0.97, 0.96), 16: (0.999, 0.97), 24: (0.98, 0.98), 32: (1.0, 1.0)}}
+    given = results({"flags": ONE, "icons": other, "noise": noise}, chance=("noise",))
+    table = choice_table(given.tables, NAMED).set_index(["dataset", "target"])
+    assert sorted({name for name, _ in table.index}) == ["", "flags", "icons"]
+    assert table.k.to_dict() == {
+        ("", 0.99): 32, ("", 0.95): 16, ("flags", 0.99): 24, ("flags", 0.95): 16,
+        ("icons", 0.99): 16, ("icons", 0.95): 8,
+    }  # fmt: skip
+    assert table.enough.all() and table.deployed.all() and set(table.sets) == {1, 2}
+    flags = table.loc["flags", 0.99]
+    assert (flags.strategy, flags.chosen_low, flags.low, flags.first_k) == (
+        "svd", 0.992, 0.97, pytest.approx(0.61),
+    )  # fmt: skip
+    assert (flags.random, flags.over_random) == (pytest.approx(0.71), pytest.approx(0.1))
+    assert flags.command == "purescope export bundled:clip --keep 24 --axes svd --out smaller"
+    whole = table.loc["", 0.99]
+    assert whole.low == pytest.approx(0.99) and whole.command.count("--keep 32") == 1
+
+
+def test_what_comes_closest_stands_in_the_table_without_a_command() -> None:
+    lows = {"svd": {8: (0.5, 0.55), 16: (0.9, 0.8)}, "random": {8: (0.1, 0.1), 16: (0.95, 0.9)}}
+    table = choice_table(results({"flags": lows}).tables, NAMED)
+    assert not table.enough.any() and set(table.k) == {16} and set(table.command) == {""}
+    assert set(table.low) == {0.8} and table.random.tolist() == pytest.approx([0.91] * 4)
+    assert table.first_k.isna().all() and table.over_first_k.isna().all()
+
+
+def test_all_dimensions_are_nothing_smaller() -> None:
+    (choice,) = choose(results({"flags": {"svd": {256: (0.9, 0.9), 512: (1.0, 1.0)}}}))
+    assert (choice.k, choice.command) == (512, "")
 
 
 @pytest.mark.parametrize(

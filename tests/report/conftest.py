@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,23 +12,37 @@ from tests.report.parsed import Element, parse
 from tests.report.remembered import Remembered
 
 
-@pytest.fixture(autouse=True, scope="session")
-def remembered() -> Iterator[None]:
-    """All pages share what was drawn for one of them; a test that is of the drawing takes the
-    process that draws.
-    """
+@pytest.fixture(scope="session")
+def drawn() -> Remembered:
+    """What was drawn for any page of these files."""
+    return Remembered()
+
+
+@contextmanager
+def remembering(drawn: Remembered) -> Iterator[None]:
+    """Take what was drawn before, in place of the process that draws."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("purescope.report.writing.drawing", Remembered().drawing)
+        patch.setattr("purescope.report.writing.drawing", drawn.drawing)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def remembered(drawn: Remembered) -> Iterator[None]:
+    """All pages share what was drawn for one of them, until the files of this folder end; a test
+    that is of the drawing takes the process that draws.
+    """
+    with remembering(drawn):
         yield
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, drawn: Remembered) -> Path:
     """A folder with all that a sweep of two models on two datasets writes, and its report."""
     out = make_folder(
         tmp_path_factory.mktemp("report") / "run", notes=["a doubt about <b>farm</b>"]
     )
-    write_report(out)
+    with remembering(drawn):
+        write_report(out)
     return out
 
 

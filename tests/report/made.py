@@ -12,19 +12,30 @@ import torch
 from PIL import Image
 from torch.nn.functional import normalize
 
+from purescope.features.captions import CaptionFeatures
 from purescope.features.features import Features
 from purescope.files.manifest import write_manifest
 from purescope.files.writing import slug
 from purescope.maths.overlaps import Projections
+from purescope.reduce.choosing import choice_table
+from purescope.reduce.commands import Named
 from purescope.studies.comparisons import adjust, compare_strategies, curve_table
 from purescope.studies.judging import mean_points, standings_table, verdicts_of
 from purescope.studies.neurons import PORTRAIT, cosine_maps, neuron_portraits, portrait, thumbnail
+from purescope.studies.retrieval import measure_retrieval
+from purescope.studies.retrieval_tables import (
+    compare_retrieval,
+    retrieval_curve_table,
+    retrieval_share_table,
+)
 from purescope.studies.settings import Options
+from purescope.studies.shares import share_table
 from purescope.studies.sweeps import measure_strategies
 from purescope.tables.columns import VOCABULARY
 from purescope.tables.files import write_table
 from purescope.tables.result_table import curve_points
 from purescope.tables.results import write_results
+from purescope.tables.retrieval import RETRIEVAL_COMPARISONS, RETRIEVAL_CURVES
 from purescope.tables.schema import Schema
 from purescope.tables.schemas import (
     COMPARISONS,
@@ -38,6 +49,7 @@ from purescope.tables.schemas import (
     VERDICTS,
     WORDS,
 )
+from purescope.tables.shares import CHOICES, SHARES
 from purescope.tables.verdicts import verdict_table
 
 KS = (4, 8, 12, 16)
@@ -69,6 +81,7 @@ def make_folder(
                 "results": measured.table.assign(protocol="native"),
                 "comparisons": compare_strategies(measured),
                 "curves": curve_table(measured),
+                "shares": share_table(measured),
                 **portrait(measured),
             }
             for name, table in found.items():
@@ -79,7 +92,7 @@ def make_folder(
     tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
     tables["comparisons"] = adjust(tables["comparisons"])
     write_results(tables["results"], out)
-    for schema in (COMPARISONS, CURVES, NEURONS, *PORTRAIT):
+    for schema in (COMPARISONS, CURVES, NEURONS, SHARES, *PORTRAIT):
         write_table(tables[schema.name], out, schema)
     derive(out)
     write_table(_thumbnails(datasets), out, THUMBNAILS, csv=False)
@@ -93,7 +106,48 @@ def derive(out: Path) -> None:
     write_table(curve_points(results), out, CURVE_POINTS)
     write_table(mean_points(results), out, MEAN_POINTS)
     write_table(standings_table(results, comparisons, curves), out, STANDINGS)
-    write_table(verdict_table(verdicts_of(results, comparisons)), out, VERDICTS)
+    verdicts = verdict_table(verdicts_of(results, comparisons))
+    write_table(verdicts, out, VERDICTS)
+    tables = {"results": results, "shares": read(out, SHARES), "verdicts": verdicts}
+    write_table(choice_table(tables, _named(results)), out, CHOICES)
+
+
+def make_captions(out: Path, *, strategies: Sequence[str] = ("svd", "first_k")) -> Path:
+    """Write what a sweep of captions writes that the report reads."""
+    generator = torch.Generator().manual_seed(5)
+    text = normalize(torch.randn(2 * IMAGES, NEURONS_MADE, generator=generator), dim=1)
+    image_of = torch.arange(2 * IMAGES) // 2
+    image = text[::2] + 0.2 * torch.randn(IMAGES, NEURONS_MADE, generator=generator)
+    features = CaptionFeatures(
+        normalize(image, dim=1), text, image_of, model="First", dataset="said"
+    )
+    options = Options(keep=KS, strategies=strategies, draws=12, resamples=100)
+    measured = measure_retrieval(features, _projections(0), options)
+    results = measured.table.assign(protocol="native")
+    shares = retrieval_share_table(measured)
+    write_results(results, _made(out))
+    tables = {"results": results, "shares": shares, "verdicts": _no_verdicts()}
+    for schema, table in (
+        (CURVE_POINTS, curve_points(results)),
+        (SHARES, shares),
+        (CHOICES, choice_table(tables, _named(results))),
+        (RETRIEVAL_COMPARISONS, compare_retrieval(measured)),
+        (RETRIEVAL_CURVES, retrieval_curve_table(measured)),
+    ):
+        write_table(table, out, schema)
+    return out
+
+
+def _named(results: pd.DataFrame) -> Named:
+    models, datasets = (
+        {name: f"bundled:{name}" for name in results[column].unique()}
+        for column in ("model", "dataset")
+    )
+    return Named(models, datasets)
+
+
+def _no_verdicts() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(VERDICTS.columns))
 
 
 def read(out: Path, schema: Schema = RESULTS) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from purescope.report.content import PHRASES
 from purescope.report.writing import write_report
 from purescope.tables.files import write_table
 from purescope.tables.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, ORDERS, WORDS
-from tests.report.made import KS, make_folder, read
+from tests.report.made import KS, make_captions, make_folder, read
 from tests.report.test_page import HOSTILE
 
 pytestmark = pytest.mark.slow
@@ -809,6 +809,47 @@ def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Go) -
     page.locator("#card-shown").focus()
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#card-shown h4")).not_to_have_text(second)
+
+
+def test_captions_show_all_that_was_measured(browser: Browser, tmp_path: Path) -> None:
+    """Of a sweep without purities: in every chart, and in a table of the chosen metric."""
+    report = write_report(make_captions(tmp_path / "run"))
+    visit = load(opened(browser), report)
+    page = visit.page
+    lines = page.locator('[data-chart="explorer"] .live .mark-line path')
+    expect(lines).to_have_count(3)
+    page.locator("#panels").scroll_into_view_if_needed()
+    panel = page.locator("#panels .panel .live .mark-line path")
+    expect(panel).to_have_count(3)
+    assert all(len(panel.nth(at).get_attribute("d") or "") > 20 for at in range(3))
+    table = page.locator("#at")
+    expect(table.locator("thead th")).to_have_count(7)
+    widths = "box => [box.scrollWidth, box.clientWidth]"
+    for metric in ("image_retrieval_recall@1", "text_retrieval_ndcg@10"):
+        page.locator("#metric").select_option(metric)
+        expect(table.locator("thead th").nth(1)).to_have_attribute("data-name", metric)
+        assert len(set(table.locator(".scroll").evaluate(widths))) == 1
+        expect(table.locator("tbody tr")).to_have_count(5)
+    page.locator("#smaller").scroll_into_view_if_needed()
+    expect(page.locator("#smaller .live")).to_have_count(2)
+    assert len(set(page.locator("#smaller-table .scroll").evaluate(widths))) == 1
+    assert visit.said == []
+    page.context.close()
+
+
+def test_the_figure_of_what_can_go_follows_the_choice(visit: Go) -> None:
+    page = visit().page
+    chart = page.locator('[data-chart="smaller-accuracy"]')
+    chart.scroll_into_view_if_needed()
+    expect(chart.locator(".live .mark-line path")).to_have_count(3)
+    before = chart.locator(".live .mark-line path").first.get_attribute("d")
+    heading = page.locator("#smaller-accuracy h3")
+    expect(heading).to_have_text("Share kept: accuracy, First on pets")
+    page.locator("#model").select_option("1")
+    page.locator("#dataset").select_option("1")
+    expect(heading).to_have_text("Share kept: accuracy, Second on farm")
+    expect(chart).to_have_attribute("aria-label", re.compile("^Second on farm: share of the "))
+    expect(chart.locator(".live .mark-line path").first).not_to_have_attribute("d", str(before))
 
 
 def test_a_phone_needs_no_scrolling_sideways(browser: Browser, made: Path) -> None:

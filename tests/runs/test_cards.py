@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import purescope as ps
 from purescope.errors import InputError
 from purescope.maths.overlaps import Projections
 from purescope.models import find_towers
@@ -15,6 +14,9 @@ from purescope.models.towers import Towers
 from purescope.reduce.orders import order_rotation
 from purescope.reduce.rotation import Rotation
 from purescope.runs import cards
+from purescope.studies.settings import Options
+from purescope.studies.shares import share_table
+from purescope.studies.sweeps import measure_strategies
 from purescope.studies.synthetic import plant
 from purescope.tables.results import Results
 from tests.checkpoints import laclip_tensors, write_laclip
@@ -31,16 +33,12 @@ def towers(tmp_path_factory: pytest.TempPathFactory) -> Towers:
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    table = ps.sweep(
-        PLANTED.features,
-        PLANTED.projections,
-        keep=[4],
-        draws=1,
-        resamples=50,
-        strategies=("svd", "high_purity"),
-        renormalise=True,
+    options = Options(
+        keep=[4], draws=1, resamples=50, strategies=("svd", "high_purity"), renormalise=True
     )
-    return Results(Path("results"), {"results": table})
+    measured = measure_strategies(PLANTED.features, PLANTED.projections, options)
+    table = measured.table.assign(protocol="native")
+    return Results(Path("results"), {"results": table, "shares": share_table(measured)})
 
 
 def manifest(towers: Towers, **changes: Any) -> Mapping[str, Any]:
@@ -71,8 +69,11 @@ def test_rows_of_the_axes_and_their_share_of_the_whole(
         assert [number.value for number in numbers] == rows.value.tolist()
         assert [number.low for number in numbers] == rows.low.tolist()
         (accuracy,) = (number for number in numbers if number.metric == "accuracy")
-        whole = table[(table.strategy == "full") & (table.metric == "accuracy")].value.item()
-        assert accuracy.share == pytest.approx(accuracy.value / whole)
+        shares = results.table("shares")
+        (judged,) = shares[(shares.strategy == strategy) & (shares.half == "judge")].itertuples()
+        assert (accuracy.share, accuracy.share_low) == (judged.share, judged.low)
+        others = [number for number in numbers if number.metric != "accuracy"]
+        assert {(number.share, number.share_low) for number in others} == {(None, None)}
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from purescope.tables.files import check_table, read_table
 from purescope.tables.results import open_results
 from purescope.tables.schemas import (
     ATTRIBUTIONS,
+    CHOICES,
     CLASS_IMPORTANCE,
     COMPARISONS,
     CONFUSIONS,
@@ -355,6 +356,7 @@ def test_every_run_writes_what_a_page_needs(tmp_path: Path) -> None:
         MEAN_POINTS,
         STANDINGS,
         VERDICTS,
+        CHOICES,
     )
     assert read(tmp_path)["tables"] == [schema.name for schema in kinds] == [*tables]
     pairs = {(label, name) for label in ("One", "Two", "Bare") for name in ("first", "pets")}

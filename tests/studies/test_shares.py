@@ -8,6 +8,7 @@ from purescope.maths.cells import halves
 from purescope.maths.shares import share_interval
 from purescope.studies import swept
 from purescope.studies.comparisons import curve_table
+from purescope.studies.importance import drop_interval
 from purescope.studies.settings import Options
 from purescope.studies.shares import share_table
 from purescope.studies.sweeps import Measured, measure_strategies
@@ -44,6 +45,38 @@ def test_each_half_is_counted_by_itself() -> None:
             assert row.over_random == pytest.approx(differences.mean().item())
             spread = 1.96 * differences.std().item() / row.n**0.5
             assert row.over_random_high - row.over_random == pytest.approx(spread, rel=1e-3)
+
+
+def test_raw_truncation_is_compared_image_by_image() -> None:
+    options = Options(keep=[4, 8], strategies=("svd", "first_k"), draws=2, resamples=10)
+    measured = measure_strategies(PLANTED.features, PLANTED.projections, options)
+    table = share_table(measured)
+    inside = halves(PLANTED.features.labels) == 1
+    judged = table[table.half == "judge"].set_index(["strategy", "k"])
+    for place, k in enumerate((4, 8)):
+        ours, raw = (measured.right[number, place][inside] for number in (0, 1))
+        better, worse = (ours & ~raw).sum(), (raw & ~ours).sum()
+        images = int(inside.sum())
+        row = judged.loc["svd", k]
+        assert row.over_first_k == pytest.approx((better - worse).item() / images)
+        low, high = drop_interval(better, worse, images)
+        ends = (row.over_first_k_low, row.over_first_k_high)
+        assert ends == pytest.approx((low.item(), high.item()))
+    # Neither is anything over itself, and random orders are no choice.
+    assert judged.loc[["first_k", "random"]].over_first_k.isna().all()
+    assert judged.loc["first_k"].over_random.notna().all()
+    assert share_table(measure(draws=3)).over_first_k.isna().all()
+
+
+def test_no_changed_image_is_no_proof_that_nothing_differs() -> None:
+    """Of two orders that keep the same neurons, the difference is 0, but not for certain."""
+    order = torch.arange(16)
+    options = Options(keep=[8], strategies=("first_k",), orders={"mine": order}, draws=0)
+    measured = measure_strategies(PLANTED.features, PLANTED.projections, options)
+    rows = share_table(measured)
+    mine = rows[rows.strategy == "mine"]
+    assert (mine.over_first_k == 0).all()
+    assert (mine.over_first_k_low < -0.05).all() and (mine.over_first_k_high > 0.05).all()
 
 
 def test_random_orders_have_a_mean_share() -> None:

@@ -49,6 +49,7 @@ RANGES: tuple[tuple[float, float, str], ...] = (
     (0, 1, "image_curves.area image_curves.area_first image_curves.area_second"),
     (-math.inf, math.inf, "retrieval_curves.kept_* retrieval_curves.area_*"),
     (-math.inf, math.inf, "image_curves.kept_* image_curves.area_*"),
+    (0, math.inf, "choices.random"),  # a share
     (0, math.inf, "standings.place"),  # 0 is the full embedding
     (-math.inf, math.inf, "*.seed layers.depth track.step examples.place"),
     (2, math.inf, "results.classes searches.n"),
@@ -73,8 +74,10 @@ RANGES: tuple[tuple[float, float, str], ...] = (
         "*.random track.random_*",
     ),
     (0, 1, "shares.value shares.full"),
-    (-1, 1, "shares.over_random"),
-    (-math.inf, math.inf, "shares.over_random_*"),
+    (-1, 1, "shares.over_random shares.over_first_k choices.over_random choices.over_first_k"),
+    (-math.inf, math.inf, "shares.over_* choices.over_* choices.chosen_*"),
+    (0, 1, "choices.target"),
+    (1, math.inf, "choices.sets"),
     (
         0,
         1,
@@ -132,6 +135,7 @@ KNOWN_THROUGHOUT = {
         for what in ("retrieval", "image")
         for name in ("area", "area_first", "area_second")
     ),
+    "choices.target",
     "shares.full",
     "shares.value",
     "words.score",

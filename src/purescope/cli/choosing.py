@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,10 @@ import click
 from purescope.cli import output, terminal
 from purescope.cli.paths import RESULTS, check_results
 from purescope.errors import InputError, listed
-from purescope.formats import is_axes, strategy_name
+from purescope.formats import is_axes, signed_interval, signed_points, strategy_name
 
 if TYPE_CHECKING:
-    from purescope.reduce.choosing import Choice, Share
+    from purescope.reduce.shares import Choice, Share
 
 
 @click.command(short_help="Choose the fewest dimensions that keep a share of the accuracy.")
@@ -104,9 +103,9 @@ def _print_choice(choice: "Choice") -> None:
         needed = f"{k:,}" if k else "more than were measured"
         terminal.add_row(table, strategy_name(name), needed, _interval(share) if share else "")
     console.print(table)
-    if choice.k and choice.strategy:
-        command = terminal.runnable(export_command(choice))
-        terminal.print_next_steps(console, {"Make it smaller": command})
+    if choice.command:
+        step = {"Make it smaller": terminal.runnable(choice.command)}
+        terminal.print_next_steps(console, step)
 
 
 def _sentence(choice: "Choice") -> str:
@@ -124,21 +123,26 @@ def _sentence(choice: "Choice") -> str:
             sentence += f"{_interval(choice.closest.share)}. More images, or more k, can decide it."
         return sentence
     on = f", {choice.worst}" if choice.over == "worst" and len(choice.counted) > 1 else ""
-    return (
+    sentence = (
         f"{choice.k:,} of {choice.neurons:,} dimensions, {strategy_name(choice.strategy)}, keep at "
         f"least {share} of the {choice.metric}, {_where(choice)}. On the other half of the images "
         f"they keep {_interval(choice.judged)}{on}."
     )
+    if choice.judged.low < choice.target:
+        sentence += f" That half by itself is not certain of {share}."
+    return sentence
 
 
 def _notes(choice: "Choice") -> list[str]:
     notes = []
-    if choice.over_random is not None:
-        low, high = 100 * choice.over_random.low, 100 * choice.over_random.high
-        notes.append(
-            f"That is {100 * choice.over_random.share:+.2f} points of {choice.metric} more than "
-            f"random dimensions ({low:+.2f} to {high:+.2f})."
-        )
+    over = {"raw truncation": choice.over_first_k, "random dimensions": choice.over_random}
+    differences = [
+        f"{signed_points(one.share)} over {name} ({signed_interval(one.low, one.high)})"
+        for name, one in over.items()
+        if one is not None
+    ]
+    if differences:
+        notes.append(f"In points of {choice.metric}, that is {', and '.join(differences)}.")
     if "first_k" not in choice.needed:
         notes.append(
             "Raw truncation was not measured: sweep with --strategies first_k among others."
@@ -157,7 +161,28 @@ def _notes(choice: "Choice") -> list[str]:
         )
     if choice.strategy is not None and choice.strategy.startswith("pca"):
         notes.append("The axes of pca were fitted to all images, also to those that judge.")
+    if choice.k not in (None, choice.neurons) and not choice.command:
+        notes.append(_without_command(choice))
     return notes
+
+
+def _without_command(choice: "Choice") -> str:
+    """Say why no single command makes the smaller model, and what does instead."""
+    assert choice.strategy is not None
+    if choice.spec in ("", "features"):
+        return (
+            "The sweep names no model to export. `purescope rebase --data features:PATH` fits axes "
+            "to embeddings, and `purescope shrink` keeps the first of them."
+        )
+    if is_axes(choice.strategy):
+        return (
+            "The axes were fitted to each dataset anew: `purescope export MODEL --axes "
+            f"{choice.strategy} --data DATASET` fits them to data of yours."
+        )
+    return (
+        "The neurons were ordered by data or by options of their own: write them into a file, and "
+        "`purescope export MODEL --order FILE` keeps the first."
+    )
 
 
 def _where(choice: "Choice") -> str:
@@ -169,12 +194,3 @@ def _where(choice: "Choice") -> str:
 
 def _interval(share: "Share") -> str:
     return f"{100 * share.share:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f})"
-
-
-def export_command(choice: "Choice") -> str:
-    """Return the command that makes the model of a choice."""
-    assert choice.strategy is not None
-    option = "--axes" if is_axes(choice.strategy) else "--order"
-    words = ["purescope", "export", choice.spec, "--keep", str(choice.k), option, choice.strategy]
-    data = ["--data", "DATASET"] if choice.strategy.startswith("pca") else []
-    return shlex.join([*words, *data, "--to", "open_clip", "--out", "smaller"])

@@ -59,14 +59,7 @@ _LOADERS = {
     metavar="DATASET",
     help="Dataset whose embeddings the axes are fitted to, in place of the weights.",
 )
-@click.option(
-    "--fit-on",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of the images in --data to fit to, drawn by --seed.",
-)
+@options.add_options("fit-on")
 @click.option(
     "--results",
     type=FOLDER,

@@ -160,6 +160,14 @@ _OPTIONS: dict[str, Option] = {
     "offline": click.option(
         "--offline", is_flag=True, help="Download nothing, and report what is missing."
     ),
+    "fit-on": click.option(
+        "--fit-on",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=1.0,
+        show_default=True,
+        metavar="SHARE",
+        help="Share of the images or embeddings in --data to fit to, drawn by --seed.",
+    ),
     "classnames": click.option(
         "--classnames",
         type=FILE,

@@ -33,14 +33,7 @@ _PARTS = (16, 8, 4, 2)  # of the axes, whose share of the length is printed
     help="Dataset whose embeddings the axes are fitted to, in place of the weights. Without MODEL: "
     "features:PATH of a .npz, .safetensors or .npy file, or of a folder of .npy files.",
 )
-@click.option(
-    "--fit-on",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of the images or embeddings in --data to fit to, drawn by --seed.",
-)
+@options.add_options("fit-on")
 @click.option(
     "--no-normalise",
     is_flag=True,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from purescope.cli import options, output, terminal
-from purescope.cli.choosing import export_command
 from purescope.cli.paths import RESULTS, check_named
 
 if TYPE_CHECKING:
@@ -116,9 +115,9 @@ def demo(out: Path) -> None:
         "All neurons, ranked": "purescope purity bundled:laclip",
         "Your checkpoint and images": "purescope sweep MY.pt --data folder:MY_IMAGES --out results",
     }
-    enough = [choice for choice in choose(results, over="mean") if choice.k is not None]
-    if enough:
-        next_commands["A smaller model"] = export_command(enough[0])
+    commands = [choice.command for choice in choose(results, over="mean") if choice.command]
+    if commands:
+        next_commands["A smaller model"] = commands[0]
     steps = {name: terminal.runnable(line) for name, line in next_commands.items()}
     terminal.print_files(console, out, **steps)
 

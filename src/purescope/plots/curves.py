@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from purescope.errors import InputError, near_miss
+from purescope.formats import has_both_purities, looks
 from purescope.plots.axes import (
     band,
     both_curves,
@@ -26,7 +27,7 @@ from purescope.plots.axes import (
     whole_numbers,
     zero_line,
 )
-from purescope.plots.style import BAND, LABELS, RANGE
+from purescope.plots.style import BAND, LABELS, RANGE, look_of
 
 NO_SILHOUETTE = "No silhouette here:\nit needs two classes,\nand one with two images."
 
@@ -40,8 +41,9 @@ def plot_accuracy(
 ) -> Axes:
     """Draw zero-shot accuracy in % against the neurons kept, for high, low and random.
 
-    For random orders it shows the median, a band from the 5 % to the 95 % quantile over the draws,
-    and a fainter band from the least to the greatest. All neurons are a horizontal line, and so is
+    A sweep without high or low purity is drawn with all of its strategies instead. For random
+    orders it shows the median, a band from the 5 % to the 95 % quantile over the draws, and a
+    fainter band from the least to the greatest. All neurons are a horizontal line, and so is
     chance, where it lies within view.
 
     Args:
@@ -180,9 +182,18 @@ def plot_gap(
 
 
 def draw_curves(rows: pd.DataFrame, ax: Axes, scale: float) -> None:
-    """Draw high, low and random, and all neurons as a horizontal line."""
-    for strategy, label in LABELS.items():
-        line(ax, curve(rows, strategy) * scale, strategy, label=label)
+    """Draw high, low and random, and all neurons as a horizontal line.
+
+    Where high or low purity was not measured, all strategies are drawn.
+    """
+    strategies = [str(name) for name in rows.strategy.unique() if name != "full"]
+    if has_both_purities(strategies):
+        strategies = [*LABELS]
+    for look in looks(strategies):
+        if look.name != "random":
+            label = LABELS.get(look.name, f"{look.label} kept")
+            base, changes = look_of(look)
+            line(ax, curve(rows, look.name) * scale, base, label=label, **changes)
     random = draws(rows) * scale
     if len(random):
         spread = f": median, 5–95 % of {len(random)} draws (faint: all)" if len(random) > 1 else ""

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from purescope.errors import InputError, PurescopeError
 from purescope.files.npz import colour_limit, read_cosines
 from purescope.files.writing import slug
+from purescope.formats import has_both_purities
 from purescope.plots.axes import dataset_title, headed, heading, new_grid, stacks, title
 from purescope.plots.curves import (
     plot_accuracy,
@@ -148,7 +149,8 @@ def _draw_results(folder: Path, published: pd.DataFrame | None) -> Drawings:
                 name = f"experiment_{slug(str(model))}_{slug(str(dataset))}"
                 yield name, partial(experiment_figure, model_rows)
     for model, rows in table.groupby("model", sort=False):
-        yield f"published_style_{slug(str(model))}", partial(published_figure, rows, published)
+        if _has_gap(rows):
+            yield f"published_style_{slug(str(model))}", partial(published_figure, rows, published)
 
 
 def _draw_neurons(folder: Path, published: pd.DataFrame | None) -> Drawings:
@@ -354,4 +356,4 @@ def _kinds(rows: pd.DataFrame) -> dict[str, Callable[[pd.DataFrame], Figure]]:
 
 
 def _has_gap(rows: pd.DataFrame) -> bool:
-    return {"high_purity", "low_purity"} <= set(rows.strategy)
+    return has_both_purities(set(rows.strategy))

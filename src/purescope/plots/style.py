@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 
 from purescope.errors import InputError, near_miss
+from purescope.formats import Look
 
 # No two lines share both line style and marker, since two colours of the palette look alike in grey
 # print.
@@ -47,6 +48,7 @@ LINES: dict[str, dict[str, Any]] = {
         "zorder": 5,
         **_OPEN,
     },
+    "other": {"linestyle": "-", "marker": "D", "linewidth": 2, "markersize": 6, "zorder": 4},
     "order": {"linestyle": "-", "marker": "^", "linewidth": 2, "markersize": 7, "zorder": 5},
     "image": {"linestyle": "-", "marker": "o", "linewidth": 2, "markersize": 6, "zorder": 5},
     "text": {
@@ -59,6 +61,31 @@ LINES: dict[str, dict[str, Any]] = {
     },
 }
 LABELS = {"high_purity": "highest purity kept", "low_purity": "lowest purity kept"}
+_MARKERS = {"diamond": "D", "triangle-up": "^", "cross": "P", "triangle-down": "v", "stroke": "_"}
+
+
+def look_of(look: Look) -> tuple[str, dict[str, Any]]:
+    """Return the line of `LINES` for a strategy, and what is changed of it.
+
+    Examples:
+        >>> from purescope.formats import looks
+        >>> look_of(looks(["high_purity"])[0])
+        ('high_purity', {})
+        >>> name, changes = look_of(looks(["svd"])[0])
+        >>> name, changes["color"], changes["marker"]
+        ('other', '#009E73', 'D')
+    """
+    if look.name in LINES:
+        return look.name, {}
+    solid = look.dash[1] == 0
+    changes = {
+        "color": look.value,
+        "markeredgecolor": look.value,
+        "marker": _MARKERS[look.shape],
+        "linestyle": "-" if solid else (0, tuple(look.dash)),
+    }
+    return "other", changes
+
 
 # Widths of a column and of the text of a page, in inches, from the class files of the venues.
 VENUES: dict[str, tuple[float, float]] = {

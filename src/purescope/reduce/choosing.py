@@ -1,25 +1,24 @@
 """Choose how many neurons or axes to keep: the fewest that keep a share of the metric.
 
-The share is known with its interval on each half of the images, see `purescope.tables.shares`. The
-choice is made on one half and judged on the other, so that the best of many is not judged by the
-images that made it the best.
+The choice is made on one half of the images and judged on the other, so that the best of many is
+not judged by the images that made it the best.
 """
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
 from purescope.errors import InputError, near_miss
+from purescope.reduce.commands import Named, named_in
+from purescope.reduce.shares import Choice, MetricShares, Share, choose_fewest, mean_over
 from purescope.specs import to_path
+from purescope.tables.files import check_table
 from purescope.tables.metrics import IMAGE_METRICS, OF_IMAGES, RETRIEVAL_METRICS
 from purescope.tables.results import Results, open_results
-from purescope.tables.schema import each_row
 from purescope.tables.schemas import VERDICTS
-from purescope.tables.shares import SHARES
+from purescope.tables.shares import CHOICES, SHARES, TARGETS
 
 METRICS = ("accuracy", *OF_IMAGES, *RETRIEVAL_METRICS)
 OVER = ("worst", "mean")
@@ -33,80 +32,7 @@ _DATA = (
         for name in IMAGE_METRICS[option]
     }
 )
-_UNCOUNTED = ("at chance", "below chance")
-
-_Cell: TypeAlias = tuple[str, int]  # a strategy and a k
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share that is kept, with the ends of its 95 % confidence interval."""
-
-    share: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Point:
-    """A strategy, a number of dimensions, and the share that they keep."""
-
-    strategy: str
-    k: int
-    share: Share
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The fewest dimensions of one model that keep a share of a metric.
-
-    Args:
-        model: label of the model.
-        spec: what the model was called in the sweep, such as a path.
-        metric: the metric of which a share is kept.
-        target: the share that the lower end of the interval reaches.
-        over: ``worst``: on each dataset; ``mean``: in the mean over the datasets.
-        neurons: number of dimensions of the whole embedding.
-        k: the fewest dimensions; None if no measured k is enough.
-        strategy: the strategy that needs the fewest; the best in judgement of those that need as
-            few.
-        chosen: the share on the half of the images that chose, on the worst dataset or in the mean.
-        judged: the same on the other half.
-        counted: names of the datasets that take part.
-        datasets: judged share on each of them, by its name; empty without k.
-        worst: name of the dataset with the smallest judged share.
-        needed: the fewest dimensions of each strategy, by its name; None if no k is enough.
-        at_k: judged share of each strategy at k, by its name.
-        over_random: how many points more than the mean of random orders, judged at k, as a fraction
-            of all images: mean over the datasets, with its interval; None without random orders.
-        closest: what comes closest to the target where no measured k is enough.
-        uncounted: datasets whose accuracy cannot be told from chance, which take no part.
-        as_deployed: whether features were scaled again over the kept neurons.
-    """
-
-    model: str
-    spec: str
-    metric: str
-    target: float
-    over: str
-    neurons: int
-    k: int | None
-    strategy: str | None
-    chosen: Share | None
-    judged: Share | None
-    counted: Sequence[str]
-    datasets: Mapping[str, Share]
-    worst: str | None
-    needed: Mapping[str, int | None]
-    at_k: Mapping[str, Share]
-    over_random: Share | None
-    closest: Point | None
-    uncounted: Sequence[str]
-    as_deployed: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as plain numbers, texts, lists and dictionaries."""
-        return asdict(self)
+_OTHERS = ("random", "first_k")
 
 
 def choose(
@@ -169,128 +95,70 @@ def choose(
             fix=f"measure again: `purescope sweep MODEL --data {_DATA[of]} --out DIR`"
             ", with --keep for other numbers of neurons",
         )
-    request = _Request(keep_at_least, of, over)
+    verdicts, named = opened.rows(VERDICTS), named_in(opened.manifest)
     return [
-        _choose(opened, str(model), rows, request)
+        choose_fewest(
+            MetricShares(str(model), of, over, rows, opened.table("results"), verdicts, named),
+            keep_at_least,
+        )
         for model, rows in shares.groupby("model", sort=False)
     ]
 
 
-@dataclass(frozen=True)
-class _Request:
-    target: float
-    metric: str
-    over: str
+def choice_table(tables: Mapping[str, pd.DataFrame], named: Named) -> pd.DataFrame:
+    """Choose for each model, metric and share of `purescope.tables.shares.TARGETS`.
+
+    Args:
+        tables: the tables of a run: results, shares and verdicts.
+        named: what its models and datasets were called.
+
+    Returns:
+        The table `purescope.tables.shares.CHOICES`: a row for each dataset that counts, and one for
+        the worst of all of them.
+    """
+    rows = []
+    for (model, metric), shares in tables["shares"].groupby(["model", "metric"], sort=False):
+        rest = (tables["results"], tables["verdicts"], named)
+        datasets = {"": shares} | dict(iter(shares.groupby("dataset", sort=False)))
+        for dataset, part in datasets.items():
+            given = MetricShares(str(model), str(metric), "worst", part, *rest)
+            rows += [
+                {"model": model, "dataset": dataset, "metric": metric, **row}
+                for target in TARGETS
+                for row in _choice_rows(given, target)
+            ]
+    return check_table(pd.DataFrame(rows, columns=list(CHOICES.columns)), CHOICES)
 
 
-def _choose(results: Results, model: str, shares: pd.DataFrame, request: _Request) -> Choice:
-    own = results.table("results")
-    own = own[(own.model == model) & own.dataset.isin(set(shares.dataset))]
-    uncounted = _uncounted(results, own, model, request.metric)
-    counted = shares[~shares.dataset.isin(uncounted)]
-    points = {
-        half: _points(rows, request.over) for half, rows in counted.groupby("half", sort=False)
+def _choice_rows(given: MetricShares, target: float) -> Iterator[dict[str, object]]:
+    """Yield the row of a choice, or of what comes closest; none where no dataset counts."""
+    choice, closest = choose_fewest(given, target), None
+    strategy, k, chosen, judged = choice.strategy, choice.k, choice.chosen, choice.judged
+    if choice.closest is not None:
+        closest = choice.closest
+        strategy, k, chosen, judged = closest.strategy, closest.k, closest.share, closest.judged
+    if strategy is None or k is None or chosen is None or judged is None:
+        return
+    row: dict[str, object] = {
+        "target": target,
+        "enough": closest is None,
+        "k": k,
+        "strategy": strategy,
+        "chosen": chosen.share,
+        "chosen_low": chosen.low,
+        "chosen_high": chosen.high,
+        "share": judged.share,
+        "low": judged.low,
+        "high": judged.high,
+        "sets": len(choice.counted),
+        "neurons": choice.neurons,
+        "deployed": choice.as_deployed,
+        "command": choice.command,
     }
-    strategies = list(dict.fromkeys(counted.strategy))
-    choosing = points.get("choose", {})
-    needed = {
-        strategy: _fewest(points.get("choose", {}), strategy, request.target)
-        for strategy in strategies
-    }
-    enough = {strategy: k for strategy, k in needed.items() if k and strategy != "random"}
-    k = min(enough.values(), default=None)
-    at_k = {name: points["judge"][name, k] for name in strategies} if k else {}
-    best = max(
-        (name for name, fewest in enough.items() if fewest == k),
-        key=lambda name: at_k[name].share,
-        default=None,
-    )
-    judged = counted[
-        (counted.half == "judge") & (counted.strategy == best) & (counted.k == (k or 0))
-    ]
-    datasets = {row.dataset: Share(row.share, row.low, row.high) for row in each_row(judged)}
-    return Choice(
-        model=model,
-        spec=_spec(results, model),
-        metric=request.metric,
-        target=request.target,
-        over=request.over,
-        neurons=int(shares.neurons.iloc[0]),
-        k=k,
-        strategy=best,
-        chosen=points["choose"][best, k] if best and k else None,
-        judged=points["judge"][best, k] if best and k else None,
-        counted=list(dict.fromkeys(counted.dataset)),
-        datasets=datasets,
-        worst=min(datasets, key=lambda name: datasets[name].share, default=None),
-        needed=needed,
-        at_k=at_k,
-        over_random=_over_random(judged),
-        closest=None if k else _closest(choosing),
-        uncounted=sorted(uncounted - {""}),
-        as_deployed=bool(own.renormalise[own.metric == request.metric].all()),
-    )
-
-
-def _uncounted(results: Results, own: pd.DataFrame, model: str, metric: str) -> set[str]:
-    """Return the datasets on which all neurons cannot be told from chance."""
-    if metric != "accuracy":
-        full = own[(own.strategy == "full") & (own.metric == metric)]
-        return set(full.dataset[~(full.low > full.chance)])
-    verdicts = results.rows(VERDICTS)
-    return set(verdicts[(verdicts.model == model) & verdicts.outcome.isin(_UNCOUNTED)].dataset)
-
-
-def _spec(results: Results, model: str) -> str:
-    """Return what a model was called in the sweep; its label if the manifest does not say it."""
-    models = results.manifest.get("models", [])
-    return next((str(one["spec"]) for one in models if one.get("label") == model), model)
-
-
-def _points(rows: pd.DataFrame, over: str) -> dict[_Cell, Share]:
-    """Return the share of each strategy and k: on the worst dataset, or in the mean."""
-    cells: dict[_Cell, list[Share]] = {}
-    for row in each_row(rows):
-        # Without a right image nothing is known, and nothing is certain.
-        low = 0.0 if math.isnan(row.low) else float(row.low)
-        share = Share(float(row.share), low, float(row.high))
-        cells.setdefault((str(row.strategy), int(row.k)), []).append(share)
-    join = _worst if over == "worst" else _mean
-    return {cell: join(shares) for cell, shares in cells.items()}
-
-
-def _worst(shares: Sequence[Share]) -> Share:
-    """Return the smallest share, with the smallest lower end: each has to be high enough."""
-    smallest = min(shares, key=lambda share: share.share)
-    return Share(smallest.share, min(share.low for share in shares), smallest.high)
-
-
-def _mean(shares: Sequence[Share]) -> Share:
-    """Return the mean of independent values, with the interval of independent errors."""
-    count = len(shares)
-    mean = sum(share.share for share in shares) / count
-    below = math.hypot(*(share.share - share.low for share in shares)) / count
-    above = math.hypot(*(share.high - share.share for share in shares)) / count
-    return Share(mean, mean - below, mean + above)
-
-
-def _fewest(points: Mapping[_Cell, Share], strategy: str, target: float) -> int | None:
-    reached = [k for (name, k), share in points.items() if name == strategy and share.low >= target]
-    return min(reached, default=None)
-
-
-def _closest(points: Mapping[_Cell, Share]) -> Point | None:
-    own = [Point(name, k, share) for (name, k), share in points.items() if name != "random"]
-    return max(own, key=lambda point: (point.share.low, -point.k), default=None)
-
-
-def _over_random(judged: pd.DataFrame) -> Share | None:
-    rows = judged[judged.over_random.notna()]
-    if not len(rows):
-        return None
-    return _mean(
-        [
-            Share(float(row.over_random), float(row.over_random_low), float(row.over_random_high))
-            for row in each_row(rows)
-        ]
-    )
+    cells = given.judged(strategy, k)
+    for other in _OTHERS:
+        row[other] = share.share if (share := given.points["judge"].get((other, k))) else math.nan
+        over = mean_over(cells, other) or Share(math.nan, math.nan, math.nan)
+        ends = {f"over_{other}_low": over.low, f"over_{other}_high": over.high}
+        row |= {f"over_{other}": over.share, **ends}
+    yield row

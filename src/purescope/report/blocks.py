@@ -261,7 +261,9 @@ class Section:
         figures, tables: what it shows, in this order.
         answers: its results in words, which stand at the top of the page.
         links: addresses and texts of related pages.
-        swaps: tables that the script swaps for the first one, by "model/dataset" as numbers and k.
+        commands: what to run next, each with the sentence before it.
+        swaps: tables that the script swaps for the first one, by "model/dataset" as numbers, or by
+            "model/dataset/metric" where each metric has its own; and by k.
         changes: the confusions that change, by "model/dataset" as numbers and "strategy/k".
         data, packed: what the script needs; `packed` is compressed.
     """
@@ -274,6 +276,7 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
+    commands: list[tuple[str, str]] = field(default_factory=list)
     swaps: Mapping[str, Mapping[int, Table]] = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, list[Change]]] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)

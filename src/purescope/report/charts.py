@@ -52,7 +52,7 @@ def curve_chart(
     """
     curves, lines = named("curves"), named("levels")
     value_axis = alt.Axis(title=None, labelExpr=_AXIS, tickCount=4 if small else 6)
-    base = alt.Chart(curves).encode(x=_k_axis(neurons, small))
+    base = alt.Chart(curves).encode(x=k_axis(neurons, small))
     domain = alt.Undefined if span is None else list(span)
     y = alt.Y(
         "value:Q",
@@ -61,8 +61,8 @@ def curve_chart(
     )
     low = alt.Y("low:Q", scale=alt.Scale(zero=False, nice=False), axis=value_axis)
     random, others = "datum.strategy == 'random'", "datum.strategy != 'random'"
-    colour = _by_strategy(alt.Stroke, looks, [look.colour for look in looks])
-    dash = _by_strategy(alt.StrokeDash, looks, [look.dash for look in looks])
+    colour = by_strategy(alt.Stroke, looks, [look.colour for look in looks])
+    dash = by_strategy(alt.StrokeDash, looks, [look.dash for look in looks])
     band = base.transform_filter(random)
     layers: list[Any] = [
         band.mark_area(fill="var(--random)", opacity=0.10).encode(
@@ -94,8 +94,8 @@ def curve_chart(
     layers += [
         base.mark_line(strokeWidth=1.6 if small else 2).encode(y=y, stroke=colour, strokeDash=dash),
         points.mark_point(strokeWidth=1.8, opacity=1).encode(
-            shape=_by_strategy(alt.Shape, shown, [look.shape for look in shown]),
-            fill=_by_strategy(
+            shape=by_strategy(alt.Shape, shown, [look.shape for look in shown]),
+            fill=by_strategy(
                 alt.Fill, shown, [look.colour if look.filled else "var(--page)" for look in shown]
             ),
             size=alt.value(22 if small else 52),
@@ -342,13 +342,14 @@ def named(name: str) -> alt.NamedData:
     return alt.NamedData(name=name)
 
 
-def _by_strategy(channel: Any, looks: Sequence[Look], values: list[Any]) -> Any:
+def by_strategy(channel: Any, looks: Sequence[Look], values: list[Any]) -> Any:
     """Give each strategy its colour, shape or dash on a channel."""
     scale = alt.Scale(domain=[look.name for look in looks], range=values)
     return channel("strategy:N", scale=scale, legend=None)
 
 
-def _k_axis(neurons: int | None, small: bool) -> alt.X:
+def k_axis(neurons: int | None, small: bool = False) -> alt.X:
+    """Return the axis of the neurons kept; the parameter ``ticks`` says which k are labelled."""
     title = None if small else "Neurons kept" + (f", of {neurons:,}" if neurons else "")
     axis = alt.Axis(
         grid=False,

@@ -15,6 +15,7 @@ from purescope.report.blocks import Answer, Figure, Section
 from purescope.report.cards import IMAGES, card_details
 from purescope.report.curves import curves_section
 from purescope.report.neurons import Details, ModelNeurons, colour_steps, neurons_section
+from purescope.report.smaller import smaller
 from purescope.report.summary import answer_section, facts, missing, question, title
 from purescope.tables.files import misfit
 from purescope.tables.results import Results
@@ -98,6 +99,7 @@ def _gather(folder: Results) -> Content:
     chosen = curves.data["chosen"]
     sections = [
         evidence.comparison(folder),
+        smaller(folder, styles, f"{chosen['model']}/{chosen['dataset']}"),
         evidence.strategies(folder),
         evidence.nulls(folder),
         evidence.variants(folder, f"{chosen['model']}/{chosen['dataset']}"),

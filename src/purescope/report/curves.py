@@ -32,7 +32,7 @@ _TICKS = 12  # labels at an axis, at most
 _NAME_HEIGHT = 0.1  # height of a name with two lines, as a share of the height of the chart
 _ENDS = ("value", "low", "high", "least", "greatest")
 _SMALL_METRICS = ("accuracy", "silhouette", *SHOWN)
-_WITH_INTERVAL = ("accuracy", *SHOWN)
+_WITH_INTERVAL = ("accuracy", *RETRIEVAL_METRICS)
 Pairs: TypeAlias = Mapping[tuple[str, str], str]  # "model/dataset" as numbers, by their names
 Curves: TypeAlias = "dict[tuple[str, str, str], Curve]"  # by model, dataset and metric
 
@@ -251,7 +251,34 @@ def in_words(own: Curve, shown: list[Look]) -> str:
 
 
 _INTERVAL = "95 % interval"
-_MINUS = {True: "Minus random", False: "Image recall at 5 minus random"}
+
+
+def _tables_of(folder: Results, curves: Curves, pairs: Pairs) -> dict[str, dict[int, Table]]:
+    """Return the tables at each k: one of all metrics of classes, or one for each of captions.
+
+    Returns:
+        The tables by "model/dataset" as numbers, and for captions by "model/dataset/metric".
+    """
+    compared: dict[Any, dict[Any, Any]] = {}
+    classes = folder.rows(schemas.COMPARISONS).assign(metric="accuracy")
+    for comparisons in (classes, folder.rows(RETRIEVAL_COMPARISONS)):
+        for row in each_row(comparisons[comparisons.second == "random"]):
+            own = compared.setdefault((str(row.model), str(row.dataset), row.metric), {})
+            own[str(row.first), str(row.k)] = row
+    tables = {}
+    for (model, dataset), pair in pairs.items():
+        by_metric = {name: curves.get((model, dataset, name)) for name in folder.metrics}
+        measured = {name: own for name, own in by_metric.items() if own}
+        captions = {name: own for name, own in measured.items() if name in RETRIEVAL_METRICS}
+        together = {pair: {name: own for name, own in measured.items() if name not in captions}}
+        alone = {f"{pair}/{name}": {name: own} for name, own in captions.items()}
+        for key, group in (alone or together).items():
+            metric = next(iter(group), "accuracy")
+            differences = compared.get((model, dataset, metric), {})
+            tables[key] = _tables_at_k(
+                f"{model} on {dataset}", group, differences, folder.strategies
+            )
+    return tables
 
 
 def _tables_at_k(
@@ -272,7 +299,7 @@ def _tables_at_k(
         if metric in _WITH_INTERVAL:
             headings.append(Heading(_INTERVAL, name=f"{metric}_low {metric}_high"))
     headings += [
-        Heading(_MINUS["accuracy" in curves], True, "minus_random"),
+        Heading("Minus random", True, "minus_random"),
         Heading(_INTERVAL, name="minus_random_low minus_random_high"),
         Heading("p", True, "p"),
         Heading("p (Holm)", True, "p_holm"),
@@ -344,22 +371,7 @@ def curves_section(folder: Results, looks: Sequence[Look]) -> Section:
         pairs[str(model), str(dataset)]: confusion_changes(rows)
         for (model, dataset), rows in groups(confusions, "model", "dataset")
     }
-    compared: dict[Any, dict[Any, Any]] = {}
-    captions = folder.rows(RETRIEVAL_COMPARISONS)
-    for comparisons in (
-        folder.rows(schemas.COMPARISONS),
-        captions[captions.metric == SHOWN[0]],
-    ):
-        for row in each_row(comparisons[comparisons.second == "random"]):
-            own = compared.setdefault((str(row.model), str(row.dataset)), {})
-            own[str(row.first), str(row.k)] = row
-    tables = {}
-    for (model, dataset), pair in pairs.items():
-        by_metric = {name: curves.get((model, dataset, name)) for name in folder.metrics}
-        measured = {name: own for name, own in by_metric.items() if own}
-        differences = compared.get((model, dataset), {})
-        title = f"{model} on {dataset}"
-        tables[pair] = _tables_at_k(title, measured, differences, folder.strategies)
+    tables = _tables_of(folder, curves, pairs)
     data, hovers = {}, {}
     for (model, dataset, metric), each in curves.items():
         key = f"{pairs[model, dataset]}/{metric}"
@@ -367,7 +379,8 @@ def curves_section(folder: Results, looks: Sequence[Look]) -> Section:
         data[key] = each.data | {"start": start}
         hovers[key] = hover_rows(each.rows, each.levels)
     figures = _panels(pairs, curves, looks, chosen["k"])
-    first = tables.get(f"{chosen['model']}/{chosen['dataset']}", {}).get(chosen["k"])
+    pair = f"{chosen['model']}/{chosen['dataset']}"
+    first = tables.get(f"{pair}/{chosen['metric']}", tables.get(pair, {})).get(chosen["k"])
     return Section(
         "curves",
         "Curves",

@@ -43,8 +43,8 @@ def answers(folder: Results) -> list[Answer]:
             outcome = verdict.overall.outcome
             results.append(Answer(outcome, verdict.claim, half, _evidence(verdict)))
         elif half:
-            results.append(Answer("", f"{model}:", half))
-        results += [Answer("", f"{model}:", text) for text in _retrieval(folder, model)]
+            results.append(Answer("", "", f"{model}: {half[0].lower()}{half[1:]}"))
+        results += [Answer("", "", text) for text in _retrieval(folder, model)]
     return results
 
 
@@ -61,8 +61,8 @@ def _retrieval(folder: Results, model: str) -> Iterator[str]:
             for row in each_row(rows.sort_values("kept", ascending=False, kind="stable"))
         ]
         yield (
-            f"Of the image recall at 5 on {dataset}, {formats.percent(everything.value)} % with "
-            f"all {everything.neurons:,} neurons, {rows.half.iloc[0]:,} neurons keep: "
+            f"{model}: of the image recall at 5 on {dataset}, {formats.percent(everything.value)} "
+            f"% with all {everything.neurons:,} neurons, {rows.half.iloc[0]:,} neurons keep: "
             f"{', '.join(shares)}. Captions take no part in the verdict, and show no images or "
             f"classes of single neurons."
         )
@@ -145,6 +145,7 @@ def title(folder: Results) -> str:
 _WANTED = {
     "verdicts": "the verdict on each model",
     "standings": "what half of the neurons keep",
+    "choices": "the fewest dimensions that keep enough",
     "neurons": "the overlaps of the neurons and of random neurons",
     "importance": "what is lost without each neuron",
     "examples": "the images that activate each neuron",

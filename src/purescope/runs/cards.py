@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from purescope.errors import InputError, listed
 from purescope.models.towers import Towers
 from purescope.reduce.forms.card import Number, Origin
 from purescope.reduce.forms.table import Smaller
 from purescope.reduce.rotation import Rotation
 from purescope.tables.results import Results, open_results
+from purescope.tables.schema import each_row
+from purescope.tables.shares import SHARES
 
 _FULL = "full"
 _FIRST = ("axes", "order", "neurons", "kept", "model", "model_weights", "fitted_on")
@@ -67,19 +67,25 @@ def read_numbers(folder: Path, towers: Towers, rotation: Rotation) -> list[Numbe
             f"{listed(map(str, sorted(set(table.k))))}",
             fix=suggest_sweep("MODEL", rotation) or "leave out --results",
         )
-    full = table[table.strategy == _FULL].set_index(["dataset", "metric"]).value
-    return [_to_number(row, full) for row in rows.itertuples()]
+    shares = results.rows(SHARES)
+    shares = shares[(shares.model == label) & (shares.strategy == name) & (shares.k == k)]
+    judged = shares[(shares.half == "judge") & shares.low.notna()]
+    kept = {(row.dataset, row.metric): (row.share, row.low) for row in each_row(judged)}
+    return [
+        _to_number(row, *kept.get((row.dataset, row.metric), (None, None)))
+        for row in each_row(rows)
+    ]
 
 
-def _to_number(row: Any, full: "pd.Series[float]") -> Number:
-    whole = float(full.get((row.dataset, row.metric), 0.0))
+def _to_number(row: Any, share: float | None, share_low: float | None) -> Number:
     return Number(
         metric=row.metric,
         k=int(row.k),
         value=float(row.value),
         low=float(row.low),
         high=float(row.high),
-        share=float(row.value) / whole if whole > 0 else None,
+        share=share,
+        share_low=share_low,
         dataset=row.dataset,
     )
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from purescope.datasets.captions.dataset import CaptionDataset
 from purescope.datasets.dataset import Dataset
 from purescope.features.captions import CaptionFeatures
 from purescope.features.extraction import Progress
@@ -15,6 +16,8 @@ from purescope.features.features import Features
 from purescope.maths.overlaps import Projections
 from purescope.maths.significance import against_chance
 from purescope.models.model import Model
+from purescope.reduce.choosing import choice_table
+from purescope.reduce.commands import Named
 from purescope.runs.captions import Captions, Data, caption_features_of
 from purescope.runs.inputs import Settings, Sources, dataset_name, features_of
 from purescope.studies.comparisons import compare_strategies, curve_table
@@ -54,7 +57,7 @@ from purescope.tables.schemas import (
     THUMBNAILS,
     VERDICTS,
 )
-from purescope.tables.shares import SHARES
+from purescope.tables.shares import CHOICES, SHARES
 from purescope.tables.verdicts import verdict_table
 
 Tables: TypeAlias = dict[str, pd.DataFrame]  # by the name of the schema
@@ -151,6 +154,7 @@ class Study:
             (MEAN_POINTS, lambda opened, tables: mean_points(tables["results"])),
             (STANDINGS, _standings),
             (VERDICTS, _verdicts),
+            (CHOICES, _choices),
             *self.more_whole,
         )
 
@@ -288,6 +292,17 @@ def _standings(opened: Opened, tables: Tables) -> pd.DataFrame:
 def _verdicts(opened: Opened, tables: Tables) -> pd.DataFrame:
     sources = (tables[name] for name in ("results", "comparisons", "attributions"))
     return verdict_table(verdicts_of(*sources))
+
+
+def _choices(opened: Opened, tables: Tables) -> pd.DataFrame:
+    """Choose the fewest dimensions, once the verdicts say which datasets count."""
+    models = {model.label: model.spec for model in opened.models}
+    datasets = {
+        dataset_name(data): data.spec
+        for data in opened.datasets
+        if isinstance(data, Dataset | CaptionDataset)
+    }
+    return choice_table(tables, Named(models, datasets, opened.settings.seed))
 
 
 def _thumbnails(opened: Opened, tables: Tables) -> pd.DataFrame:

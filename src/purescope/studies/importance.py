@@ -7,7 +7,7 @@ change in smaller steps than one image.
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from purescope.datasets.dataset import make_names_unique
@@ -224,7 +224,7 @@ def _correlation(
 
 
 def drop_interval(
-    lost: Int64[Tensor, "*cell"], gained: Int64[Tensor, "*cell"], samples: int
+    lost: Real[Tensor, "*cell"], gained: Real[Tensor, "*cell"], samples: int
 ) -> tuple[Float[Tensor, "*cell"], Float[Tensor, "*cell"]]:
     """Return the 95 % interval of an accuracy drop, from the numbers of samples lost and gained.
 
@@ -235,7 +235,8 @@ def drop_interval(
     may happen and still not be observed.
 
     Args:
-        lost, gained: numbers of samples that a change makes wrong, and makes right.
+        lost, gained: numbers of samples that a change makes wrong, and makes right; all three are
+            whole numbers, or are scaled to the number of independent samples.
         samples: number of all samples.
 
     Examples:
@@ -254,8 +255,8 @@ def drop_interval(
 
 
 def _limit(
-    lost: Int64[Tensor, "*cell 1"],
-    gained: Int64[Tensor, "*cell 1"],
+    lost: Real[Tensor, "*cell 1"],
+    gained: Real[Tensor, "*cell 1"],
     samples: int,
     low: Float[Tensor, "*cell end"],
     high: Float[Tensor, "*cell end"],

@@ -12,12 +12,15 @@ from torch import Tensor
 from purescope.maths.cells import halves
 from purescope.maths.intervals import NORMAL_975
 from purescope.maths.shares import mean_share_interval, share_interval
+from purescope.studies.importance import drop_interval
 from purescope.studies.result_rows import FEW_IMAGES
 from purescope.studies.summed import independent_images
 from purescope.studies.sweeps import Measured
 from purescope.studies.swept import Swept
 from purescope.tables.files import check_table
 from purescope.tables.shares import HALVES, SHARES
+
+_OTHERS = ("random", "first_k")  # what every strategy is compared with
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,32 +85,59 @@ def shares_of(swept: Swept, tasks: Sequence[Task], half: Int64[Tensor, " image"]
 def _rows(swept: Swept, task: Task, inside: Bool[Tensor, " image"]) -> Iterator[dict[str, object]]:
     """Return a row for each strategy and k on one half: strategy by strategy, random last."""
     full, counts = task.full[inside], task.counts[inside]
-    has_random = "random" in swept.curve_names
+    known = [name for name in _OTHERS if name in swept.curve_names]
     for name, ks in product(swept.curve_names, swept.some_ks):
-        random = task.sums("random", ks)[:, inside] if has_random else None
-        sums = random if name == "random" and random is not None else task.sums(name, ks)[:, inside]
-        unknown = torch.full((len(sums),), torch.nan, dtype=torch.float64)
+        others = {other: task.sums(other, ks)[:, inside] for other in known}
+        sums = others[name] if name in others else task.sums(name, ks)[:, inside]
         columns = {
             "value": sums.sum(1) / counts.sum(),
             "share": torch.where(full.sum() > 0, sums.sum(1) / full.sum(), torch.nan),
-            **dict.fromkeys(("over_random", "over_random_low", "over_random_high"), unknown),
         }
-        if sums is random:
+        if name == "random":
             _, columns["low"], columns["high"] = mean_share_interval(sums, full)
         else:
             columns["low"], columns["high"] = _interval(sums, full, counts, exact=task.exact)
-        if random is not None and sums is not random:
-            differences = sums - random
-            mean = differences.sum(1) / counts.sum()
-            # A ratio of two sums varies by what each image adds beyond its share.
-            effects = (differences - mean[:, None] * counts) / counts.mean()
-            error = NORMAL_975 * effects.std(1) / len(counts) ** 0.5
-            ends = {"over_random_low": mean - error, "over_random_high": mean + error}
-            columns |= {"over_random": mean, **ends}
+        for other in _OTHERS:
+            over = torch.full((3, len(sums)), torch.nan, dtype=torch.float64)
+            if other in others and name not in (other, "random"):
+                exact = None if other == "random" else task.exact
+                over = torch.stack(_over(sums, others[other], counts, exact=exact))
+            for end, values in zip(("", "_low", "_high"), over, strict=True):
+                columns[f"over_{other}{end}"] = values
         for place, k in enumerate(swept.ks[ks]):
             cells = {column: values[place].item() for column, values in columns.items()}
             whole = float(full.sum() / counts.sum())
             yield {"strategy": name, "k": k, "full": whole, "n": len(counts), **cells}
+
+
+def _over(
+    sums: Float64[Tensor, "k image"],
+    other: Float64[Tensor, "k image"],
+    counts: Float64[Tensor, " image"],
+    *,
+    exact: bool | None,
+) -> tuple[Float64[Tensor, " k"], Float64[Tensor, " k"], Float64[Tensor, " k"]]:
+    """Return how much more a strategy keeps than another on the same images, with its interval.
+
+    Where images are right or wrong, or few of them change, the interval is Tango's, which also
+    holds where none changes. For the mean of random orders (`exact` None) nearly all images change
+    by a little, and the interval is normal.
+    """
+    differences = sums - other
+    mean = differences.sum(1) / counts.sum()
+    # A ratio of two sums varies by what each image adds beyond its share.
+    effects = (differences - mean[:, None] * counts) / counts.mean()
+    error = NORMAL_975 * effects.std(1) / len(counts) ** 0.5
+    low, high = mean - error, mean + error
+    few = (differences != 0).sum(1) < FEW_IMAGES
+    if exact is None or not (exact or bool(few.any())):
+        return mean, low, high
+    images = len(counts) if exact else independent_images(counts[None])[0]
+    scale = images / float(counts.sum())
+    better, worse = (differences.mul(sign).clamp(min=0).sum(1) * scale for sign in (1, -1))
+    score_low, score_high = drop_interval(better, worse, images)
+    chosen = few | exact
+    return mean, torch.where(chosen, score_low, low), torch.where(chosen, score_high, high)
 
 
 def _interval(

@@ -32,7 +32,12 @@ from purescope.tables.schema import Schema
 from purescope.tables.schemas import LAYERS, PURITY, RESULTS, RUN_TABLES, TRACK
 from purescope.tables.verdicts import Verdict, read_verdicts
 
-_ACROSS_DATASETS = ("rivals", "verdicts", "mean_points")  # they have rows of no single dataset
+_ACROSS_DATASETS = (
+    "rivals",
+    "verdicts",
+    "mean_points",
+    "choices",
+)  # they have rows of no single dataset
 _LARGEST_THUMBNAIL = 100_000  # bytes; 48 x 48 pixels take 2,000
 
 

@@ -32,7 +32,7 @@ from purescope.tables.columns import (
 from purescope.tables.retrieval import IMAGE_TABLES, RETRIEVAL_TABLES
 from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
 from purescope.tables.searches import SEARCHES
-from purescope.tables.shares import SHARES
+from purescope.tables.shares import CHOICES, SHARES
 
 _STRATEGY = RESULT_COLUMNS["strategy"]
 _NEURONS = RESULT_COLUMNS["neurons"]
@@ -383,6 +383,7 @@ RUN_TABLES = (
     ATTRIBUTIONS,
     VERDICTS,
     SHARES,
+    CHOICES,
     *RETRIEVAL_TABLES,
     *IMAGE_TABLES,
     NULLS,

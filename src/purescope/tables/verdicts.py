@@ -353,7 +353,8 @@ def half_sentence(standings: pd.DataFrame, name: Callable[[str], str] = str) -> 
     shares: list[str] = []
     for row in each_row(by_share[by_share.strategy.isin(_KEPT) | best]):
         strategy = str(row.strategy)
-        words = _KEPT.get(strategy, f"the first {{}} by {name(strategy)}").format(f"{row.half:,}")
+        by = "index" if strategy == "first_k" else name(strategy)
+        words = _KEPT.get(strategy, f"the first {{}} by {by}").format(f"{row.half:,}")
         verb = "" if shares else " keep"
         interval = f"{100 * row.kept_low:.0f} to {100 * row.kept_high:.0f}"
         shares.append(f"{words}{verb} {100 * row.kept:.0f} % ({interval})")

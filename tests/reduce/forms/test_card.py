@@ -66,7 +66,10 @@ def test_numbers_have_intervals_and_what_is_missing_has_a_command() -> None:
     row = ["256", "90.0", "88.0 to 91.0", "99.0 %", "98.1 %"]
     assert [*cells[2:]] == ["<code>accuracy</code> on <code>flags</code>", *row]
     assert "Nothing was measured" not in html and "purescope sweep y" in html
+    assert "as the numbers below do." in html
     without = render(model_card("onnx", ORIGIN, measured_by="purescope sweep y"))
+    for form in FORMS:  # nothing was measured, so no number does anything
+        assert "numbers below" not in model_card(form, ORIGIN)
     assert "Nothing was measured on this export" in without and "purescope sweep y" in without
 
 

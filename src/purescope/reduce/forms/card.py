@@ -19,11 +19,9 @@ from purescope.specs import to_path
 
 _LONGEST = 300  # characters of a name or a value
 _ROWS = 40  # of the recipe
-_UNIT = (
-    "Scale embeddings to unit length before you compare them: all numbers are of such embeddings."
-)
-_HAVE_UNIT = "Its embeddings have unit length over the dimensions that are kept, as in all numbers."
-_AS_THEY_ARE = "Compare embeddings as they are: in all numbers they keep their length."
+_UNIT = "Scale embeddings to unit length before you compare them"
+_HAVE_UNIT = "Its embeddings have unit length over the dimensions that are kept"
+_AS_THEY_ARE = "Compare embeddings as they are"
 _REPOSITORY = re.compile(r"(?:hf|open_clip:hf-hub):([\w.-]+/[\w.-]+)")
 
 
@@ -36,7 +34,8 @@ class Number:
         k: the number of dimensions kept.
         value: the number, with the ends of its 95 % interval.
         low, high: the interval.
-        share: the share kept of the number of all dimensions, if it is known.
+        share: the share kept of the number of all dimensions, if it is known: on the half of the
+            images that judges a choice of k.
         share_low: the lower end of its interval.
         dataset: what it was measured on.
     """
@@ -154,14 +153,14 @@ def model_card(
         This is `hf:openai/clip-vit-base-patch32` with embeddings of 256 dimensions in place of 512.
         It is two ONNX files, one for each tower, which onnxruntime runs without torch.
         <BLANKLINE>
-        Scale embeddings to unit length before you compare them: all numbers are of such embeddings.
+        Scale embeddings to unit length before you compare them, as the numbers below do.
         <BLANKLINE>
     """
     if form not in _LIBRARIES:
         raise InputError(f"unknown form {form!r}", **near_miss(form, _LIBRARIES))
     sections = [
         _front_matter(form, origin),
-        _summary(form, origin),
+        _summary(form, origin, is_measured=bool(numbers)),
         "## Load it\n\nIn this folder:\n\n"
         + _block("python", show_loading(form, neurons=origin.neurons, kept=origin.kept)),
         _recipe(origin),
@@ -186,7 +185,7 @@ def _front_matter(form: str, origin: Origin) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _summary(form: str, origin: Origin) -> str:
+def _summary(form: str, origin: Origin, *, is_measured: bool) -> str:
     kept, neurons = f"{origin.kept:,}", f"{origin.neurons:,}"
     is_whole = origin.kept == origin.neurons
     changed = (
@@ -203,6 +202,7 @@ def _summary(form: str, origin: Origin) -> str:
     advice = _UNIT if origin.normalise else _AS_THEY_ARE
     if origin.normalise and form == "sentence-transformers":
         advice = _HAVE_UNIT
+    advice += ", as the numbers below do." if is_measured else "."
     title = f"{neurons} rotated dimensions" if is_whole else f"{kept} of {neurons} dimensions"
     what = f"It is {_LIBRARIES[form].is_what}."
     return f"# {_code(origin.label)}: {title}\n\n{opening}\n{what}\n\n{advice}"
@@ -238,8 +238,8 @@ def _numbers(numbers: Sequence[Number]) -> str:
     heads = ["metric", "k", "value", "95 % interval", "share kept", "at least"]
     return (
         "## Numbers\n\nIn per cent; k is the number of dimensions. The share kept is that of the "
-        "number with all dimensions, and *at least* is the lower end of its 95 % interval.\n\n"
-        + _table(heads, rows)
+        "number with all dimensions, on the half of the images that takes no part in a choice of "
+        "k, and *at least* is the lower end of its 95 % interval.\n\n" + _table(heads, rows)
     )
 
 

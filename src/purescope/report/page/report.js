@@ -81,7 +81,8 @@ const pair = (dataset = state.dataset) => `${state.model}/${dataset}`;
 const curve = (dataset = state.dataset, metric = state.metric) => data.curves[`${pair(dataset)}/${metric}`];
 const hoversOf = (dataset) => hovers[`${pair(dataset)}/${state.metric}`];
 const ks = () => [...new Set((curve() ?? anyCurve())?.rows.map((row) => row.k) ?? [])].sort((a, b) => a - b);
-const anyCurve = () => Object.entries(data.curves).find(([key]) => key.startsWith(pair() + "/"))?.[1];
+const anyOf = (values) => Object.entries(values).find(([key]) => key.startsWith(pair() + "/"))?.[1];
+const anyCurve = () => anyOf(data.curves);
 const countText = (k) => (curve() ?? anyCurve()).counts[k];
 const strategyLabel = (name) => data.strategies.find(([known]) => known === name)?.[1] ?? name;
 const metricLabel = (name) => data.metrics.find(([known]) => known === name)?.[1] ?? name;
@@ -259,9 +260,9 @@ function nameChoice(name) {
   if (!heading || !(choices || alts)) return;
   const [model, dataset] = [data.models[state.model], data.datasets[state.dataset]];
   const title = heading.dataset.title ??= heading.textContent;
-  heading.textContent = phrase(alts ? "chosen dataset" : "chosen pair", { title, model, dataset });
+  heading.textContent = phrase(choices ? "chosen pair" : "chosen dataset", { title, model, dataset });
   if (!alts) return;
-  const alt = alts[`${name.split("-")[1]}/${state.dataset}`] ?? phrase("unmeasured", { metric: heading.textContent });
+  const alt = alts[choices ? pair() : `${name.split("-")[1]}/${state.dataset}`] ?? phrase("unmeasured", { metric: heading.textContent });
   document.querySelector(`[data-chart="${name}"]`).setAttribute("aria-label", alt);
 }
 
@@ -269,7 +270,7 @@ function nameChoice(name) {
 function showTable() {
   const box = by("at");
   if (!box) return;
-  const here = tables[pair()];
+  const here = tables[`${pair()}/${state.metric}`] ?? tables[pair()] ?? anyOf(tables);
   const [caption, rows] = here[state.k] ?? [phrase("no table", { model: data.models[state.model], dataset: data.datasets[state.dataset] }), ""];
   box.querySelector("caption span").textContent = caption;
   box.querySelector("thead tr").innerHTML = here.headings;
@@ -547,7 +548,7 @@ function show() {
   const shown = state.shown.join();
   when("models", [model], () => all(".of-model").forEach((part) => { part.hidden = Number(part.dataset.model) !== model; }));
   when("explorer", [model, dataset, metric, k, shown], showExplorer);
-  when("table", [model, dataset, k, shown], showTable);
+  when("table", [model, dataset, metric, k, shown], showTable);
   when("take", [model, dataset, k, shown], showTake);
   when("confusions", [model, dataset, k, shown], showConfusions);
   when("panels", [model, dataset, metric, k, shown], showPanels);

@@ -5,7 +5,7 @@ So the second part makes pairs of embeddings with a spectrum like that of publis
 decay, an effective rank in the hundreds, and a large mean of each tower. Axes are fitted to one
 half of them, and judged on the other.
 
-Run it as ``python run_smaller.py --out DIR``. It prints tables in Markdown.
+Run it as ``python -m benchmarks.smaller --out DIR``. It prints tables in Markdown.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from torch import Tensor
 
 import purescope as ps
 from purescope.features.features import unit_rows
-from purescope.reduce.choosing import Choice
+from purescope.reduce.shares import Choice
 from purescope.studies.spectra import MadeEmbeddings, Spectrum, effective_rank, make_embeddings
 
 MODELS = ("bundled:clip", "bundled:laclip")
@@ -59,7 +59,7 @@ def bundled(out: Path) -> None:
         judged = shares[(shares.metric == metric) & (shares.half == "judge")]
         found = judged.groupby(["k", "model", "strategy"]).share.agg(["mean", "min"])
         print(f"\n## {metric} on {name}: the share kept, judged: mean over sets, and the worst\n")
-        print(found.unstack(["model", "strategy"]).round(4).to_markdown())
+        print(flat(found.unstack(["model", "strategy"])))
         choices = ps.choose(results, of=metric, over="mean")
         print("\n".join(["", *map(describe, choices)]))
 
@@ -95,7 +95,7 @@ def made(out: Path, rows: int) -> None:
         .value.mean()
         .unstack(["axes", "strategy"])
     )
-    print(table.round(3).to_markdown())
+    print(flat(table))
     print("\n".join(["", *needed]))
 
 
@@ -116,6 +116,12 @@ def bases(
     mean = image[fit].mean(dim=0)
     turn = torch.linalg.svd(image[fit] - mean, full_matrices=False).Vh.T
     yield "centred pca", (image - mean) @ turn, (text - mean) @ turn
+
+
+def flat(table: pd.DataFrame) -> str:
+    """Return a table in Markdown, with one name for each column."""
+    names = [", ".join(map(str, column)) for column in table.columns]
+    return table.round(3).set_axis(names, axis=1).to_markdown()
 
 
 def describe(choice: Choice) -> str:

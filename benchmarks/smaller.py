@@ -59,7 +59,7 @@ def bundled(out: Path) -> None:
         judged = shares[(shares.metric == metric) & (shares.half == "judge")]
         found = judged.groupby(["k", "model", "strategy"]).share.agg(["mean", "min"])
         print(f"\n## {metric} on {name}: the share kept, judged: mean over sets, and the worst\n")
-        print(flat(found.unstack(["model", "strategy"])))
+        print(flat(pd.DataFrame(found.unstack(["model", "strategy"]))))
         choices = ps.choose(results, of=metric, over="mean")
         print("\n".join(["", *map(describe, choices)]))
 

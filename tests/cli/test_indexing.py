@@ -30,6 +30,7 @@ def test_the_frontier_is_printed(file: Path, capsys: pytest.CaptureFixture[str])
     out = file.parent / "out"
     options = ("--queries", 10, "--resamples", 100, "--codes", "f32,int8", "--candidates", 10)
     assert run("index", file, "--keep", "4,8", *options, "--no-figures", "--out", out) == 0
+    assert not (out / "figures").exists() and (out / "report.html").stat().st_size > 100_000
     printed, steps = capsys.readouterr()
     table = pd.read_csv(out / "searches.csv")
     assert len(table) == 8 and "mine: 8 dimensions, int8" in steps
@@ -66,19 +67,25 @@ def test_every_option_arrives(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "model": ("bundled:clip", "bundled:clip"),
     }
     words = [word for name, (typed, _) in options.items() for word in (f"--{name}", typed)]
-    flags = ("--no-normalise", "--no-figures", "--no-cache", "--batch-size", 3)
+    flags = ("--no-normalise", "--no-figures", "--no-report", "--no-cache", "--batch-size", 3)
     out = file.parent / "out"
     assert run("index", file, "features:other", *words, *flags, "--out", out) == 0
     ((data, given),) = calls
     assert data == [str(file), "features:other"]
     assert {name: given[name] for name in options} == {n: v for n, (_, v) in options.items()}
     assert (given["normalise"], given["figures"], given["out"]) == (False, False, out)
+    assert not given["report"]
     assert given["sources"].cache is None and given["sources"].batch_size == 3
     calls.clear()
     assert run("index", file, "--out", out) == 0
     ((_, given),) = calls
     assert (given["keep"], given["by"], given["ask"], given["rows"]) == (None, None, "", 100_000)
-    assert given["normalise"] and given["figures"] and given["codes"] == "f32,f16,int8,binary,pq"
+    assert (
+        given["normalise"]
+        and given["figures"]
+        and given["report"]
+        and given["codes"] == "f32,f16,int8,binary,pq"
+    )
 
 
 def _sample(column: Any) -> object:

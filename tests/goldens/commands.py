@@ -79,7 +79,7 @@ COMMANDS: dict[str, list[str]] = {
     ],
     "index": [
         "index vectors.npy --keep 128,512 --codes f32,int8 --queries 10 --resamples 50 --no-figures "
-        "--out searched",
+        "--no-report --out searched",
         "index vectors.npz --out wrong",
         "index vectors.npy --axes cross --out wrong",
     ],

@@ -119,6 +119,7 @@ def test_the_folder_has_table_and_manifest(files: Path) -> None:
         candidates=15,
         resamples=100,
         figures=False,
+        report=False,
     )
     table = results.table("searches")
     assert len(table) == 8 and set(table["axes"]) == {"mine"} and set(table.k) == {3}

@@ -99,9 +99,9 @@ _STAGES = {"single": "found", "reranked": "reranked"}
     type=RESULTS,
     required=True,
     metavar="DIR",
-    help="Folder for table and figures. It must not exist, or be empty.",
+    help="Folder for table, figures and report. It must not exist, or be empty.",
 )
-@options.add_options("no-figures", "seed", "resamples", *options.AXES)
+@options.add_options(*options.DRAWING, "seed", "resamples", *options.AXES)
 def index(
     data: tuple[str, ...],
     model: str | None,
@@ -117,7 +117,6 @@ def index(
     column: str | None,
     array: str | None,
     out: Path,
-    no_figures: bool,
     seed: int,
     resamples: int,
     **rest: Any,
@@ -141,7 +140,7 @@ def index(
     from purescope.runs.indexes import index
     from purescope.specs import parse_keep
 
-    sources = options.pop_sources(rest)
+    sources, drawing = options.pop_sources(rest), options.pop_drawing(rest)
     with output.show_messages():
         results = index(
             names,
@@ -160,7 +159,7 @@ def index(
             resamples=resamples,
             column=column,
             array=array,
-            figures=not no_figures,
+            **drawing,
             sources=sources,
             progress=output.show_progress,
         )
@@ -168,8 +167,10 @@ def index(
     for (_, dataset), found in results.table("searches").groupby(["model", "dataset"], sort=False):
         console.print(_frontier_table(found, str(dataset)))
         console.print()
-    figures = {} if no_figures else {"Figures": str(out / "figures")}
-    terminal.print_next_steps(console, {"Table": str(out / "searches.csv")} | figures)
+    files = {"Table": str(out / "searches.csv")}
+    if drawing["figures"]:
+        files["Figures"] = str(out / "figures")
+    terminal.print_next_steps(console, terminal.report_line(out) | files)
 
 
 def _check_vectors(names: list[str], by: str | None) -> None:
@@ -190,8 +191,8 @@ def _check_vectors(names: list[str], by: str | None) -> None:
 def _frontier_table(rows: "pd.DataFrame", dataset: str) -> "Table":
     """Return a line for each row of which no other finds more with as few bytes."""
     from purescope.formats import percent
-    from purescope.plots.frontier import find_frontier
     from purescope.tables.schema import each_row
+    from purescope.tables.searches import find_frontier
 
     first = rows.iloc[0]
     title = f"{dataset}: {first.vectors:,} vectors of {first.neurons:,}, {first.n:,} queries"

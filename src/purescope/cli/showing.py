@@ -80,7 +80,7 @@ def plot(
 ) -> None:
     """Draw every figure that DIR has the data for.
 
-    DIR is the --out folder of sweep, demo, compare, evidence, track, layers or reproduce.
+    DIR is the --out folder of sweep, demo, compare, evidence, track, layers, index or reproduce.
 
     \b
     Examples:

@@ -23,6 +23,7 @@ from purescope.plots.curves import (
 )
 from purescope.plots.dynamics import dynamics_figure
 from purescope.plots.experiment import plot_pruning, plot_pruning_gap, plot_published
+from purescope.plots.frontier import frontier_drawings
 from purescope.plots.neurons import plot_cosines, plot_importance, plot_overlap
 from purescope.plots.retrieval import OF_CAPTIONS, retrieval_drawings
 from purescope.plots.saving import Drawing, check_formats, save_all, save_figure
@@ -40,6 +41,7 @@ from purescope.tables.files import (
 from purescope.tables.metrics import RETRIEVAL_METRICS, has_captions
 from purescope.tables.results import read_track
 from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, RESULTS
+from purescope.tables.searches import SEARCHES
 
 _log = logging.getLogger(__name__)
 _PROTOCOLS = ("paper", "native")  # folders of a reproduction
@@ -68,9 +70,9 @@ def draw_folder(
     """Draw all figures that a folder of results has data for, into `out`.
 
     Args:
-        folder: the folder of `purescope sweep`, ``compare``, ``evidence``, ``track`` or ``layers``;
-            or a folder with such folders named ``paper`` and ``native``, whose figures are written
-            into folders of these names.
+        folder: the folder of `purescope sweep`, ``compare``, ``evidence``, ``track``, ``layers`` or
+            ``index``; or a folder with such folders named ``paper`` and ``native``, whose figures
+            are written into folders of these names.
         out: the folder of the figures.
         formats: one or more of ``png``, ``svg`` and ``pdf``.
         published: values to show beside ours in the folders of a reproduction, see
@@ -188,6 +190,10 @@ def _draw_track(folder: Path, published: pd.DataFrame | None) -> Drawings:
     yield "dynamics", partial(dynamics_figure, read_track(folder))
 
 
+def _draw_searches(folder: Path, published: pd.DataFrame | None) -> Drawings:
+    yield from frontier_drawings(read_table(folder, SEARCHES))
+
+
 @dataclass(frozen=True)
 class _Source:
     """One kind of file, and the figures drawn from it."""
@@ -204,6 +210,7 @@ _SOURCES = (
     _Source("importance.parquet", "importance against purity", _draw_importance),
     _Source("layers_*.csv", "layers by depth", _draw_layers),
     _Source("track.parquet", "training curves", _draw_track),
+    _Source("searches.parquet", "what a search finds", _draw_searches),
 )
 
 

@@ -1,8 +1,9 @@
 """What a search finds against the bytes that a vector takes, by code and number of dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,11 +12,19 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from purescope.errors import InputError
 from purescope.files.writing import slug
-from purescope.plots.axes import finish, heading, new_axes, pick
+from purescope.plots.axes import (
+    dotted_line,
+    finish,
+    headed,
+    heading,
+    new_axes,
+    new_grid,
+    pick,
+    title,
+)
 from purescope.plots.saving import save_figure
-from purescope.plots.style import DASHED, current
-from purescope.tables.schema import each_row
-from purescope.tables.searches import SEARCHES
+from purescope.plots.style import DASHED, INK, current
+from purescope.tables.searches import SEARCHES, STAGES, find_lines
 
 # Okabe and Ito's; markers differ too.
 _LOOKS = {
@@ -25,6 +34,8 @@ _LOOKS = {
     "binary": ("#D55E00", "^"),
     "pq": ("#CC79A7", "v"),
 }
+_LABELS = {"recall": "Recall@10 (%)", "same_label": "Same label among ten (%)"}
+_OWN_IMAGE = "Own image among ten (%)"
 
 
 def plot_frontier(
@@ -37,8 +48,9 @@ def plot_frontier(
 ) -> Axes:
     """Draw recall@10 in % against the bytes of a vector, a line for each code.
 
-    Full lines are what the index finds by itself, dashed ones what is left of its candidates after
-    they were ordered again by the whole vectors. Vertical strokes are 95 % confidence intervals.
+    Full lines are what the index finds by itself, dashed ones with open points what is left of its
+    candidates after they were ordered again by the whole vectors. Of each code and number of bytes,
+    the best is drawn. Vertical strokes are 95 % confidence intervals.
 
     Args:
         table: a table of `purescope.tables.searches.SEARCHES`.
@@ -56,38 +68,52 @@ def plot_frontier(
     if rows[show].isna().all():
         raise InputError(f"a table without a {show}", expected="features with labels, or captions")
     ax = new_axes() if ax is None else ax
+    if own:
+        heading(ax, search_title(rows))
+    lines = find_lines(rows, show)
+    for family in lines.family.unique():
+        for stage in STAGES:
+            _draw_line(ax, lines[(lines.family == family) & (lines.stage == stage)], show)
+    if (lines.stage == "reranked").any():
+        ax.plot([], [], label="reranked", color=INK, marker="o", **_look(is_single=False))
     first = rows.iloc[0]
-    heading(ax, f"{first.dataset}: {first.vectors:,} vectors, {first.n:,} queries")
-    for (name, stage), points in rows.groupby(["code", "stage"], sort=False):
-        code = str(name)
-        points = points.sort_values(["bytes", "k"])
-        colour, marker = _LOOKS["pq" if code.startswith("pq") else code]
-        is_single = stage == "single"
-        ax.plot(
-            points.bytes,
-            100 * points[show],
-            color=colour,
-            marker=marker,
-            markerfacecolor=colour if is_single else "white",
-            markersize=5 * current().line,
-            linewidth=1.6 * current().line,
-            linestyle="-" if is_single else DASHED,
-            label=code if is_single else f"{code}, reranked",
-            zorder=3 if is_single else 2.5,
-        )
-        ends = points[f"{show}_low"], points[f"{show}_high"]
-        ax.vlines(points.bytes, 100 * ends[0], 100 * ends[1], color=colour, linewidth=1)
     if show == "task":
-        exact = 100 * float(first.task_exact)
-        ax.axhline(exact, color="#000000", linewidth=1, linestyle=":", label="exact search")
+        dotted_line(ax, 100 * float(first.task_exact), "exact search")
     _set_bytes(ax, rows)
-    names = {"recall": "Recall@10 (%)", "task": _task_name(first.task_metric)}
-    ax.set_ylabel(names[show])
+    ax.set_ylabel(_LABELS.get(first.task_metric if show == "task" else show, _OWN_IMAGE))
     return finish(ax, legend=own)
 
 
-def _task_name(metric: str) -> str:
-    return "Own image among ten (%)" if metric == "own_image" else "Same label among ten (%)"
+def search_title(rows: pd.DataFrame) -> str:
+    """Return what is searched, for a heading."""
+    first = rows.iloc[0]
+    return f"{first.dataset}: {first.vectors:,} vectors, {first.n:,} queries"
+
+
+def _draw_line(ax: Axes, points: pd.DataFrame, show: str) -> None:
+    if points.empty:
+        return
+    first = points.iloc[0]
+    colour, marker = _LOOKS[first.family]
+    is_single = first.stage == "single"
+    ax.plot(
+        points.bytes,
+        100 * points[show],
+        color=colour,
+        marker=marker,
+        label=first.family if is_single else None,
+        gid=f"{first.family}-{first.stage}",
+        zorder=3 if is_single else 2.5,
+        **_look(is_single),
+    )
+    low, high = 100 * points[f"{show}_low"], 100 * points[f"{show}_high"]
+    ax.vlines(points.bytes, low, high, color=colour, linewidth=current().line)
+
+
+def _look(is_single: bool) -> dict[str, Any]:
+    scale = current().line
+    style: dict[str, Any] = {} if is_single else {"linestyle": DASHED, "markerfacecolor": "white"}
+    return {"markersize": 5 * scale, "linewidth": 1.6 * scale, **style}
 
 
 def _set_bytes(ax: Axes, rows: pd.DataFrame) -> None:
@@ -101,27 +127,25 @@ def _set_bytes(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_xlabel("Bytes a vector")
 
 
-def find_frontier(table: pd.DataFrame, stage: str) -> pd.DataFrame:
-    """Return the rows of which no other finds more with as few bytes, by rising bytes.
+def frontier_figure(rows: pd.DataFrame) -> Figure:
+    """Draw the frontier of one model and dataset; with a task, beside that of recall.
 
     Args:
-        table: rows of one model and dataset.
-        stage: ``single`` or ``reranked``.
-
-    Examples:
-        >>> rows = {"stage": "single", "bytes": [8, 8, 16, 32], "recall": [0.5, 0.6, 0.4, 0.9]}
-        >>> find_frontier(pd.DataFrame(rows), "single").bytes.tolist()
-        [8, 32]
+        rows: the rows of one model and dataset.
     """
-    rows = table[table.stage == stage].sort_values(
-        ["bytes", "recall"], ascending=[True, False], kind="stable"
-    )
-    places, best = [], -1.0
-    for place, row in enumerate(each_row(rows)):
-        if row.recall > best:
-            places.append(place)
-            best = row.recall
-    return rows.iloc[places]
+    shown = ["recall", *(["task"] if rows.task.notna().any() else [])]
+    figure, grid = new_grid(1, len(shown))
+    for show, ax in zip(shown, grid.flat, strict=True):
+        plot_frontier(rows, show=show, ax=ax)
+        title(ax, "")
+    return headed(figure, search_title(rows), grid.flat)
+
+
+def frontier_drawings(table: pd.DataFrame) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yield the name and the drawing of the figure of each model and dataset."""
+    groups: Any = table.groupby(["model", "dataset"], sort=False)
+    for (model, dataset), rows in groups:
+        yield f"searches_{slug(str(model))}_{slug(str(dataset))}", partial(frontier_figure, rows)
 
 
 def write_frontiers(
@@ -133,8 +157,6 @@ def write_frontiers(
         OutputError: the files cannot be written into the folder.
     """
     written = []
-    for (model, dataset), rows in table.groupby(["model", "dataset"], sort=False):
-        figure = cast(Figure, plot_frontier(rows).figure)
-        name = f"searches_{slug(str(model))}_{slug(str(dataset))}"
-        written += save_figure(figure, out / "figures" / name, formats)
+    for name, draw in frontier_drawings(table):
+        written += save_figure(draw(), out / "figures" / name, formats)
     return written

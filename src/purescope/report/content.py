@@ -16,6 +16,7 @@ from purescope.report.cards import IMAGES, card_details
 from purescope.report.curves import curves_section
 from purescope.report.neurons import Details, ModelNeurons, colour_steps, neurons_section
 from purescope.report.smaller import smaller
+from purescope.report.searches import searches
 from purescope.report.summary import answer_section, facts, missing, question, title
 from purescope.tables.files import misfit
 from purescope.tables.results import Results
@@ -104,6 +105,7 @@ def _gather(folder: Results) -> Content:
         evidence.nulls(folder),
         evidence.variants(folder, f"{chosen['model']}/{chosen['dataset']}"),
         evidence.correlations(folder),
+        searches(folder),
         courses.layers(folder),
         courses.training(folder),
         courses.reproduction(folder),

@@ -10,11 +10,13 @@ from purescope.formats import Look, signed_points, strategy_name
 from purescope.report.blocks import Answer, Figure, Section, groups, hover_rows, strategy_keys
 from purescope.report.charts import HALF, WIDE, curve_chart
 from purescope.report.curves import Curve, curve, drawn_values, in_words, rows_of
+from purescope.report.searches import search_facts
 from purescope.tables import schemas
 from purescope.tables.metrics import SHOWN, has_captions
 from purescope.tables.results import Results
 from purescope.tables.retrieval import RETRIEVAL_CURVES
 from purescope.tables.schema import each_row
+from purescope.tables.searches import SEARCHES
 from purescope.tables.verdicts import Verdict, half_sentence
 
 
@@ -129,6 +131,8 @@ def question(folder: Results) -> str:
         return "Can half the embedding go, and does it matter which half?"
     if schemas.REPRODUCTION.name in folder.tables:
         return "Can the published figures be reproduced?"
+    if SEARCHES.name in folder.tables:
+        return "How small can a vector be?"
     if len(folder.track):
         return "What does training do to purity?"
     return "How pure is each layer?" if len(folder.layers) else "How pure are the neurons?"
@@ -136,7 +140,8 @@ def question(folder: Results) -> str:
 
 def title(folder: Results) -> str:
     """Return the names of the models, as the subtitle of the page."""
-    others = (table for table in (folder.layers, folder.track) if len(table))
+    tables = (folder.layers, folder.track, folder.rows(SEARCHES))
+    others = (table for table in tables if len(table))
     models = folder.models or [str(name) for table in others for name in table.model.unique()]
     models = list(dict.fromkeys(models)) or ["Comparison with the published figures"]
     return ", ".join(models[:3]) + (f" and {len(models) - 3} more" if len(models) > 3 else "")
@@ -175,10 +180,12 @@ def facts(folder: Results) -> list[tuple[str, list[str]]]:
     settings = manifest.get("settings", {})
     models = _models(manifest.get("models", []), layers, track) or folder.models
     protocol = _protocol(results, settings) if len(results) else _training_facts(settings, track)
+    searched, search_settings = search_facts(folder)
     facts = [
         ("Models", models),
-        ("Data", _data(track if len(track) else results, layers)),
+        ("Data", _data(track if len(track) else results, layers) + searched),
         ("Protocol", protocol),
+        ("Search", search_settings),
         ("Run", _run(manifest)),
     ]
     return [(name, values) for name, values in facts if values]

@@ -27,6 +27,7 @@ from purescope.reduce.forms.writing import new_folder, require_extra
 from purescope.reduce.orders import order_rotation
 from purescope.reduce.rotation import Rotation, read_rotation
 from purescope.reduce.searching import SearchSet, measure_searches
+from purescope.runs.folder import try_report
 from purescope.runs.identity import now
 from purescope.runs.inputs import Sources
 from purescope.runs.search_data import Data, Search, expand, open_search
@@ -61,6 +62,7 @@ def index(
     column: str | None = None,
     array: str | None = None,
     figures: bool = True,
+    report: bool = True,
     sources: Sources | None = None,
     progress: Progress = quiet,
 ) -> Results:
@@ -93,6 +95,7 @@ def index(
         resamples: number of bootstrap resamples for the confidence intervals over queries.
         column, array: the vectors in a file that has several, as in `purescope.shrink`.
         figures: draw a figure of each frontier.
+        report: write ``report.html``.
         sources: where and how models and data are read.
         progress: as in `purescope.extract`.
 
@@ -114,7 +117,7 @@ def index(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file, out = Path(folder, "mine.npy"), Path(folder, "out")
         ...     np.save(file, made.image.numpy())
-        ...     results = index(str(file), out=out, figures=False, **options)
+        ...     results = index(str(file), out=out, figures=False, report=False, **options)
         >>> table = results.table("searches")
         >>> table[(table.k == 16) & (table.code == "f32")].recall.tolist()
         [1.0, 1.0]
@@ -192,6 +195,8 @@ def index(
             write_frontiers(table, unfinished)
         file = parquet_name(SEARCHES)
         write_manifest({**manifest, "hashes": {file: [hash_of(unfinished / file)]}}, unfinished)
+        if report:
+            try_report(unfinished, later=folder)
     return open_results(folder)
 
 

@@ -24,7 +24,7 @@ from purescope.files.npz import write_cosines
 from purescope.files.writing import lock_folder
 from purescope.models.model import Model
 from purescope.runs.captions import Captions, Data, check_captions, open_any
-from purescope.runs.folder import Record, claim
+from purescope.runs.folder import Record, claim, try_report
 from purescope.runs.identity import new_manifest, now
 from purescope.runs.inputs import (
     Settings,
@@ -200,7 +200,7 @@ def run(
         record.write_manifest(finished=now(), verdict=_outcomes(tables["verdicts"]))
         if report:
             _log.info("report")
-            _report(folder)
+            try_report(folder)
     tables["results"] = ResultTable(tables["results"])
     return Results(folder, tables)
 
@@ -267,13 +267,3 @@ def _figures(results: pd.DataFrame, folder: Path) -> None:
     from purescope.plots.folder import write_figures
 
     write_figures(results, folder)
-
-
-def _report(folder: Path) -> None:
-    """Write the report; an error becomes a warning, because the run itself is complete."""
-    try:
-        from purescope.report.writing import write_report
-
-        write_report(folder)
-    except Exception as error:
-        warnings.warn(f"no report: {error}; `purescope report {folder}` draws it", stacklevel=2)

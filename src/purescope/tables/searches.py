@@ -5,8 +5,10 @@ The frontier is the set of rows of which no other finds more with as few bytes.
 
 from math import inf
 
+import pandas as pd
+
 from purescope.tables.columns import DATASET, MODEL, RESULT_COLUMNS, K
-from purescope.tables.schema import Column, Rule, Schema, flag, real, text, whole
+from purescope.tables.schema import Column, Rule, Schema, each_row, flag, real, text, whole
 
 STAGES = ("single", "reranked")
 QUERIES = ("held-out", "text")
@@ -69,3 +71,53 @@ SEARCHES = Schema(
         Rule("task_low <= task_high", lambda table: table.task_low > table.task_high),
     ),
 )
+
+
+def find_frontier(table: pd.DataFrame, stage: str) -> pd.DataFrame:
+    """Return the rows of which no other finds more with as few bytes, by rising bytes.
+
+    Args:
+        table: rows of one model and dataset.
+        stage: ``single`` or ``reranked``.
+
+    Examples:
+        >>> rows = {"stage": "single", "bytes": [8, 8, 16, 32], "recall": [0.5, 0.6, 0.4, 0.9]}
+        >>> find_frontier(pd.DataFrame(rows), "single").bytes.tolist()
+        [8, 32]
+    """
+    rows = table[table.stage == stage].sort_values(
+        ["bytes", "recall"], ascending=[True, False], kind="stable"
+    )
+    places, best = [], -1.0
+    for place, row in enumerate(each_row(rows)):
+        if row.recall > best:
+            places.append(place)
+            best = row.recall
+    return rows.iloc[places]
+
+
+def family_of(code: str) -> str:
+    """Return the code without its number of bytes, by which codes are drawn alike.
+
+    Examples:
+        >>> family_of("pq64"), family_of("int8")
+        ('pq', 'int8')
+    """
+    return "pq" if code.startswith("pq") else code
+
+
+def find_lines(table: pd.DataFrame, show: str = "recall") -> pd.DataFrame:
+    """Return for each stage, family of codes and number of bytes the row of the largest value.
+
+    ``pq`` takes the same bytes for each number of axes, so most of its rows are not among them.
+
+    Args:
+        table: rows of one model and dataset.
+        show: ``recall`` or ``task``.
+
+    Returns:
+        Rows with the additional column ``family``, by rising bytes.
+    """
+    rows = table.assign(family=table.code.map(family_of))
+    best = rows.groupby(["stage", "family", "bytes"], sort=False)[show].idxmax()
+    return rows.loc[best.to_numpy()].sort_values("bytes", kind="stable")

@@ -83,7 +83,7 @@ def shrink(
 
     VECTORS are files (.npy, .npz, .safetensors, .parquet, .arrow or .feather), folders of such
     files, or - for standard input: an array of numpy.save, or an Arrow IPC stream. Order, ids and
-    other columns stay. The same command goes on after the files that a stopped run has finished.
+    other columns stay. The same command goes on where a stopped run ended, also within a .npy or .safetensors file.
 
     \b
     Example:

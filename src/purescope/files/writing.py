@@ -53,7 +53,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the folder or the disk cannot be written.
     """
-    with _writing(path, "choose another --out"):
+    with output_errors(path, "choose another --out"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
@@ -61,7 +61,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.close(handle)
     temporary = Path(name)
     try:
-        with _writing(path, _NO_SPACE):
+        with output_errors(path, _NO_SPACE):
             yield temporary
             temporary.chmod(0o666 & ~umask())
             temporary.replace(path)
@@ -76,11 +76,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the parent folder or the disk cannot be written.
     """
-    with _writing(path, "choose another --out"):
+    with output_errors(path, "choose another --out"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        with _writing(path, _NO_SPACE):
+        with output_errors(path, _NO_SPACE):
             yield temporary
             temporary.chmod(0o777 & ~umask())
             temporary.rename(path)
@@ -106,7 +106,7 @@ def refuse_existing(folder: Path, *, fix: str = "choose another --out") -> None:
 
 
 @contextmanager
-def _writing(path: Path, fix: str) -> Iterator[None]:
+def output_errors(path: Path, fix: str) -> Iterator[None]:
     """Raise errors of the file system as those of the output.
 
     Raises:

@@ -50,6 +50,7 @@ def shorten(
     normalise: bool,
     name: str,
     counts: Counts,
+    first: int = 0,
 ) -> Iterator[np.ndarray]:
     """Return ``rows @ matrix`` block by block, in order, computed on all cores.
 
@@ -61,6 +62,7 @@ def shorten(
         normalise: scale the rows to unit length over the axes.
         name: name of the rows in an error.
         counts: gets the number of rows, and of those of zeros, which stay zeros.
+        first: number of the first row, for errors.
 
     Raises:
         InputError: a row is not finite, or without `normalise` too long or short for `dtype`.
@@ -75,21 +77,22 @@ def shorten(
     """
 
     def work(numbered: tuple[int, np.ndarray]) -> tuple[np.ndarray, int]:
-        first, block = numbered
-        return _shorten(block, matrix, dtype, normalise, name, first)
+        number, block = numbered
+        return _shorten(block, matrix, dtype, normalise, name, number)
 
     cores = _cores()
     pool = ThreadPoolExecutor(cores, "shrink")
     try:
-        for rows, zeros in in_order(pool, work, _numbered(blocks, counts), ahead=cores):
+        for rows, zeros in in_order(pool, work, _numbered(blocks, counts, first), ahead=cores):
             counts.zeros += zeros
             yield rows
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _numbered(blocks: Iterable[np.ndarray], counts: Counts) -> Iterator[tuple[int, np.ndarray]]:
-    first = 0
+def _numbered(
+    blocks: Iterable[np.ndarray], counts: Counts, first: int
+) -> Iterator[tuple[int, np.ndarray]]:
     for block in blocks:
         yield first, block
         first += len(block)

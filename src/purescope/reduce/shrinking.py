@@ -1,8 +1,8 @@
 """Shrink collections of embeddings that exist already: rotate each row and keep its first axes.
 
 Files are read in blocks, so that memory does not grow with the collection. Each file appears when
-it is complete, with a record beside it, and a run that was stopped goes on after the finished
-files.
+it is complete, with a record beside it. A run that was stopped goes on after the finished files,
+and within a large one of ``.npy`` or safetensors.
 """
 
 import logging
@@ -15,12 +15,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from purescope import __version__
 from purescope.errors import InputError, OutputError
 from purescope.files.reading import open_regular
+from purescope.files.resuming import resumable_path
 from purescope.files.writing import atomic_path, lock_folder
 from purescope.reduce import records
 from purescope.reduce.axes import read_axes
-from purescope.reduce.collections.formats import reading, write_shorter, write_shorter_stream
+from purescope.reduce.collections.formats import (
+    go_on,
+    reading,
+    write_shorter,
+    write_shorter_stream,
+)
 from purescope.reduce.collections.job import Job
 from purescope.reduce.collections.npy import Sink, Stream
 from purescope.reduce.planning import (
@@ -31,7 +38,7 @@ from purescope.reduce.planning import (
     source_paths,
     target_path,
 )
-from purescope.reduce.rows import Counts
+from purescope.reduce.rows import BLOCK, Counts
 from purescope.specs import exists
 
 _log = logging.getLogger(__name__)
@@ -193,9 +200,12 @@ def _make(task: Task, job: Job, options: dict[str, Any]) -> dict[str, Any]:
     counts = Counts()
     with reading(str(task.source)):
         before = records.describe_source(task.source)
-    with atomic_path(task.target) as temporary:
-        with temporary.open("wb") as target:
-            write_shorter(task.source, target, job, counts)
+    made_of = {"purescope": __version__, "block": BLOCK, "shrunk": options, "source": before}
+    with resumable_path(task.target, made_of) as partial:
+        if partial.position:
+            _log.info("%s: going on after %s bytes", task.target, f"{partial.position:,}")
+        go_on(task.source, partial, job, counts)
+        partial.file.flush()
         with reading(str(task.source)):
             # Some formats are not read from end to end.
             is_whole = counts.crc32 is not None and counts.bytes == before["bytes"]
@@ -206,7 +216,7 @@ def _make(task: Task, job: Job, options: dict[str, Any]) -> dict[str, Any]:
                     expected="a file that nothing writes to",
                     fix="run the command again",
                 )
-        size = temporary.stat().st_size
+        size = partial.path.stat().st_size
         records.write_record(task.target, options, {**before, "crc32": crc32}, counts, size)
     return {"rows": counts.rows, "rows_of_zeros": counts.zeros}
 

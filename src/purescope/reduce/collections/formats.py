@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from purescope.errors import InputError, PurescopeError
+from purescope.files.resuming import Partial
 from purescope.reduce.collections import npy, npz, tables, tensors
 from purescope.reduce.collections.job import Job
 from purescope.reduce.rows import Counts
@@ -16,19 +17,26 @@ from purescope.reduce.rows import Counts
 
 @dataclass(frozen=True)
 class Format:
-    """How the vectors of a file are found, and how the file is written with shorter ones."""
+    """How the vectors of a file are found, and how the file is written with shorter ones.
+
+    Args:
+        find_vectors: returns the names of the vectors in a file.
+        write: writes a file.
+        go_on: writes a file, or goes on with one that is partly written, if the format allows it.
+    """
 
     find_vectors: Callable[[Path, Job], list[str]]
     write: Callable[[Path, Any, Job, Counts], None]
+    go_on: Callable[[Path, Any, Job, Counts, Partial], None] | None = None
 
 
 _PARQUET = Format(tables.find_vectors, tables.write_parquet)
 _ARROW = Format(tables.find_vectors, tables.write_arrow)
 
 FORMATS = {
-    ".npy": Format(npy.find_vectors, npy.write),
+    ".npy": Format(npy.find_vectors, npy.write, npy.write),
     ".npz": Format(npz.find_vectors, npz.write),
-    ".safetensors": Format(tensors.find_vectors, tensors.write),
+    ".safetensors": Format(tensors.find_vectors, tensors.write, tensors.write),
     **dict.fromkeys(tables.PARQUET, _PARQUET),
     **dict.fromkeys((".arrow", ".arrows", ".feather", ".ipc"), _ARROW),
 }
@@ -104,6 +112,24 @@ def write_shorter(file: Path, target: Any, job: Job, counts: Counts) -> None:
         known.write(file, sink, job, counts)
 
 
+def go_on(file: Path, partial: Partial, job: Job, counts: Counts) -> None:
+    """Write a file with shorter vectors, or go on with one that is partly written.
+
+    Of the formats without `Format.go_on`, nothing is noted, so that they begin anew.
+
+    Raises:
+        InputError: a row cannot be used, or the file cannot be read.
+        OSError: the file cannot be written.
+    """
+    known = format_of(file)
+    assert known is not None
+    with _telling_apart(partial.file, partial.position) as sink, reading(str(file)):
+        if known.go_on is None:
+            known.write(file, sink, job, counts)
+        else:
+            known.go_on(file, sink, job, counts, partial)
+
+
 def write_shorter_stream(source: Any, target: Any, job: Job, counts: Counts) -> None:
     """Write an array of ``.npy`` or an Arrow stream with shorter vectors, from a pipe.
 
@@ -133,9 +159,9 @@ def write_shorter_stream(source: Any, target: Any, job: Job, counts: Counts) -> 
 class _Sink(io.RawIOBase):
     """A file to write to, whose errors are told apart from those of reading."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, written: int) -> None:
         self._file = file
-        self._written = 0
+        self._written = written
         self.failure: OSError | None = None
 
     def writable(self) -> bool:
@@ -158,8 +184,8 @@ class _Sink(io.RawIOBase):
 
 
 @contextmanager
-def _telling_apart(target: Any) -> Iterator[_Sink]:
-    sink = _Sink(target)
+def _telling_apart(target: Any, written: int = 0) -> Iterator[_Sink]:
+    sink = _Sink(target, written)
     try:
         yield sink
     except Exception:

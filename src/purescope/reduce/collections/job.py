@@ -66,10 +66,15 @@ class Job:
         return np.dtype(np.float16 if source == np.float16 else np.float32)
 
     def rows(
-        self, blocks: Iterable[np.ndarray], dtype: np.dtype, counts: Counts, names: tuple[str, ...]
+        self,
+        blocks: Iterable[np.ndarray],
+        dtype: np.dtype,
+        counts: Counts,
+        names: tuple[str, ...],
+        first: int = 0,
     ) -> Iterator[np.ndarray]:
         """Return blocks of vectors in the kept axes; `names` are the vectors', the file's and the
-        folder's.
+        folder's, and `first` is the number of the first row.
         """
         return shorten(
             blocks,
@@ -78,6 +83,7 @@ class Job:
             normalise=self.normalise,
             name=names[0],
             counts=counts,
+            first=first,
         )
 
     @cached_property

@@ -6,11 +6,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
 
 from purescope.files.reading import check_safetensors, open_whole
+from purescope.files.resuming import Partial
 from purescope.reduce.collections import npy
 from purescope.reduce.collections.job import Job, names_of
 from purescope.reduce.rows import Counts, block_rows
@@ -54,8 +56,12 @@ def widths(file: Path) -> dict[str, int]:
     return {tensor.name: tensor.shape[1] for tensor in tensors if tensor.is_matrix}
 
 
-def write(file: Path, target: npy.Sink, job: Job, counts: Counts) -> None:
+def write(
+    file: Path, target: npy.Sink, job: Job, counts: Counts, partial: Partial | None = None
+) -> None:
     """Write a file with shorter vectors; other tensors and the metadata stay as they are.
+
+    A file that is partly written goes on at its next tensor, or at the next rows of one.
 
     Raises:
         InputError: a row cannot be used.
@@ -84,16 +90,28 @@ def write(file: Path, target: npy.Sink, job: Job, counts: Counts) -> None:
         end += size
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    target.write(struct.pack("<Q", len(text)) + text)
+    state = {} if partial is None else partial.state
+    start, counts.zeros = state.get("tensor", 0), state.get("zeros", 0)
+    counts.rows = sum(tensor.shape[0] for tensor in tensors[:start] if tensor.name in chosen)
+    if not state:
+        target.write(struct.pack("<Q", len(text)) + text)
     with open_whole(file) as stream:
-        for tensor in tensors:
-            stream.seek(tensor.start)
+        for number, tensor in enumerate(tensors[start:], start=start):
+            done = state.get("rows", 0) if number == start else 0
             if tensor.name not in chosen:
+                stream.seek(tensor.start)
                 _copy(stream, target, tensor.bytes)
-                continue
-            names = (tensor.name, *names_of(file))
-            for rows in job.rows(_blocks(stream, tensor), _dtype(tensor), counts, names):
-                target.write(rows.data.cast("B") if rows.size else b"")
+            else:
+                counts.rows += done
+                names = (tensor.name, *names_of(file))
+                blocks = _blocks(stream, tensor, done)
+                for rows in job.rows(blocks, _dtype(tensor), counts, names, done):
+                    target.write(rows.data.cast("B") if rows.size else b"")
+                    done += len(rows)
+                    if partial is not None:
+                        partial.note(tensor=number, rows=done, zeros=counts.zeros)
+            if partial is not None:
+                partial.note(tensor=number + 1, rows=0, zeros=counts.zeros)
 
 
 def _read_header(file: Path) -> tuple[list[_Tensor], dict[str, str]]:
@@ -121,9 +139,11 @@ def _rank(code: str) -> int:
     return places[0] if places else len(_LARGEST_FIRST)
 
 
-def _blocks(stream: npy.Stream, tensor: _Tensor) -> Iterator[np.ndarray]:
+def _blocks(stream: Any, tensor: _Tensor, start: int) -> Iterator[np.ndarray]:
+    """Read rows from number `start` on."""
     (count, neurons), step = tensor.shape, block_rows(tensor.shape[1])
-    for first in range(0, count, step):
+    stream.seek(tensor.start + start * neurons * _dtype(tensor).itemsize)
+    for first in range(start, count, step):
         shape = (min(step, count - first), neurons)
         yield npy.read_block(stream, np.empty(shape, _dtype(tensor)))
 

@@ -46,7 +46,12 @@ class _Reading(Job):
             )
 
     def rows(
-        self, blocks: Iterable[np.ndarray], dtype: np.dtype, counts: Counts, names: tuple[str, ...]
+        self,
+        blocks: Iterable[np.ndarray],
+        dtype: np.dtype,
+        counts: Counts,
+        names: tuple[str, ...],
+        first: int = 0,
     ) -> Iterator[np.ndarray]:
         for block in blocks:
             rows = _to_float32(block)

@@ -83,7 +83,8 @@ def shrink(
 
     VECTORS are files (.npy, .npz, .safetensors, .parquet, .arrow or .feather), folders of such
     files, or - for standard input: an array of numpy.save, or an Arrow IPC stream. Order, ids and
-    other columns stay. The same command goes on where a stopped run ended, also within a .npy or .safetensors file.
+    other columns stay. The same command goes on where a stopped run ended, also within a file of
+    .npy or safetensors.
 
     \b
     Example:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from purescope.reduce.coding import allocate, draw_rotation, rescore, signs, unit, weigh
+from purescope.reduce.coding import allocate, draw_rotation, refine, rescore, signs, unit, weigh
 
 RNG = np.random.default_rng(0)
 
@@ -70,6 +70,36 @@ def test_rows_that_do_not_fill_the_space_are_weighed() -> None:
     for given in (rows, 0 * rows):
         turned = [given @ matrix for matrix in weigh(given, np.zeros(4), 2)]
         assert all(np.isfinite(array).all() for array in turned)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_codewords_are_chosen_by_the_cost_of_the_definition(threads: int) -> None:
+    """Part by part, in order, each codeword is tried with those of the other parts as they are."""
+    count, parts, words, width = 600, 3, 5, 2
+    rows, towards = RNG.normal(size=(2, count, parts * width)).astype(np.float32)
+    towards[7] = 0  # of no direction
+    centroids = RNG.normal(size=(parts, words, width)).astype(np.float32)
+    codes = RNG.integers(0, words, (count, parts)).astype(np.uint8)
+    found = refine(rows, towards, centroids, codes, threads=threads)
+
+    def error(row: int, code: np.ndarray) -> np.ndarray:
+        made = np.concatenate([centroids[part, code[part]] for part in range(parts)])
+        return made.astype(np.float64) - rows[row]
+
+    mean = np.mean([towards[row] @ error(row, codes[row]) for row in range(count)])
+
+    def cost(row: int, code: np.ndarray) -> float:
+        e, u = error(row, code), towards[row].astype(np.float64)
+        return float(e @ e + 5 * (u @ e - mean) ** 2 / (u @ u)) if u.any() else float(e @ e)
+
+    for row in range(0, count, 7):
+        code = codes[row].copy()
+        for part in range(parts):
+            tried = [np.where(np.arange(parts) == part, word, code) for word in range(words)]
+            code = min(tried, key=lambda each: cost(row, each))
+        assert cost(row, found[row]) == pytest.approx(cost(row, code), rel=1e-4)
+        assert cost(row, found[row]) <= cost(row, codes[row]) * (1 + 1e-6)
+    assert (codes != found).any() and found.dtype == np.uint8
 
 
 def test_the_second_ranking_is_by_whole_vectors() -> None:

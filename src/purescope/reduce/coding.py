@@ -1,8 +1,15 @@
-"""The parts of codes that need NumPy only: signs, axes dealt out to parts, and a second ranking."""
+"""The parts of codes that need NumPy only.
+
+Signs, axes dealt out to parts, codewords chosen for likely queries, and a second ranking.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 _LEAST = 1e-4  # weight that every dimension has, of the mean weight
+_ALONG = 5.0  # weight of an error along a row, against one across it, see `refine`
+_REFINED = 256  # rows at a time: BLAS starts no threads of its own, and all of it fits the cache
 _RESCORED = 64  # queries whose candidates are scored at a time
 
 
@@ -93,6 +100,89 @@ def allocate(variances: np.ndarray, parts: int) -> np.ndarray:
         if len(members[part]) == width:
             sums[part] = np.inf
     return np.array([axis for part in members for axis in (part + [-1] * width)[:width]])
+
+
+def refine(
+    rows: np.ndarray,
+    towards: np.ndarray,
+    centroids: np.ndarray,
+    codes: np.ndarray,
+    *,
+    threads: int = 1,
+) -> np.ndarray:
+    """Choose codewords again, so that errors are small in the direction of likely queries.
+
+    The queries that ask for a row lie in its direction u more than in any other. So an error e of a
+    row costs ``e.e + 5 (u.e - c)^2 / u.u`` instead of ``e.e``: the anisotropic loss of ScaNN (Guo
+    et al. 2020). The constant c is the mean of u.e over all rows, because what is added to all
+    products changes no order. Each row goes through its parts once, and takes for each the codeword
+    of the least cost, with those of the other parts as they are.
+
+    Args:
+        rows: ``[row, part * place]`` float32, what is quantized.
+        towards: ``[row, part * place]`` float32, the direction u of each row.
+        centroids: ``[part, codeword, place]`` float32.
+        codes: ``[row, part]`` uint8, the nearest codewords.
+        threads: number of threads.
+
+    Returns:
+        The codes, ``[row, part]`` uint8.
+
+    Examples:
+        Two axes with the codewords 0 and 1. Likely queries ask for the sum of both axes: 0.8 and
+        1.2 are nearer to 1 than to 0 and 2.
+
+        >>> rows, centroids = np.float32([[0.4, 0.4], [0.6, 0.6]]), np.float32([[[0], [1]]] * 2)
+        >>> refine(rows, np.ones_like(rows), centroids, np.uint8([[0, 0], [1, 1]])).tolist()
+        [[1, 0], [0, 1]]
+    """
+    blocks = [slice(first, first + _REFINED) for first in range(0, len(rows), _REFINED)]
+    along = np.concatenate([_along(rows, towards, centroids, codes, block) for block in blocks])
+    scale = np.sqrt(_ALONG / np.maximum(np.square(towards).sum(axis=1), 1e-30))
+    along = ((along - along.mean()) * scale).astype(np.float32)
+    tables, chosen = centroids.transpose(0, 2, 1).copy(), codes.copy()
+    squares = np.square(centroids).sum(axis=2)[:, None]
+    # One more place, which is 1 in the rows, adds the squares of the codewords to the products.
+    longer = np.concatenate([tables, squares], axis=1)
+
+    def work(block: slice) -> None:
+        scaled = _by_part(towards[block] * scale[block, None].astype(np.float32), centroids)
+        parts, rest = _by_part(rows[block], centroids), along[block]
+        number = np.arange(len(rest))
+        for part, codewords in enumerate(chosen[block].T):  # a view: changed in place
+            u = scaled[:, part]
+            products = u @ tables[part]
+            rest -= products[number, codewords]
+            # |x - w|^2 + (rest + u.w)^2 without what is the same for all codewords w
+            linear = np.ones((len(rest), len(longer[part])), np.float32)
+            linear[:, :-1] = 2 * rest[:, None] * u - 2 * parts[:, part]
+            costs = linear @ longer[part]
+            costs += np.square(products)
+            codewords[:] = costs.argmin(axis=1)
+            rest += products[number, codewords]
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, blocks))
+    return chosen
+
+
+def _by_part(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Return rows as ``[row, part, place]``."""
+    return rows.reshape(len(rows), len(centroids), centroids.shape[2])
+
+
+def _along(
+    rows: np.ndarray,
+    towards: np.ndarray,
+    centroids: np.ndarray,
+    codes: np.ndarray,
+    block: slice,
+) -> np.ndarray:
+    """Return the product of each direction with the error of its row, in float64."""
+    made = centroids[np.arange(len(centroids)), codes[block]]
+    error = made - _by_part(rows[block], centroids)
+    product: np.ndarray = np.einsum("rpw,rpw->r", error, _by_part(towards[block], centroids))
+    return product.astype(np.float64)
 
 
 def rescore(

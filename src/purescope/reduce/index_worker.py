@@ -17,10 +17,11 @@ import faiss
 import numpy as np
 
 from purescope.reduce.codes import parts_of
-from purescope.reduce.coding import draw_rotation, rescore, signs, unit, weigh
+from purescope.reduce.coding import draw_rotation, refine, rescore, signs, unit, weigh
 
 # k-means of product quantization: twice as much of either adds about 0.01 to recall, and seconds.
 _PER_CENTROID, _ITERATIONS = 64, 10
+_BITS = 8  # of the codewords of a part
 
 
 class Built(NamedTuple):
@@ -37,7 +38,9 @@ class Built(NamedTuple):
     shared_bytes: int
 
 
-def build(code: str, rows: np.ndarray, query_mean: np.ndarray, seed: int) -> Built:
+def build(
+    code: str, rows: np.ndarray, query_mean: np.ndarray, seed: int, *, threads: int = 1
+) -> Built:
     """Build an index of rows [row, dimension] for inner products.
 
     Args:
@@ -45,9 +48,10 @@ def build(code: str, rows: np.ndarray, query_mean: np.ndarray, seed: int) -> Bui
         rows: float32, of length 1 where the search is by cosine.
         query_mean: the mean of queries.
         seed: the seed of what is drawn.
+        threads: number of threads for what faiss does not do.
     """
     if code.startswith("pq"):
-        return _build_pq(rows, query_mean, parts_of(code, rows.shape[1]), seed)
+        return _build_pq(rows, query_mean, parts_of(code, rows.shape[1]), seed, threads)
     if code == "binary":
         return _build_binary(rows, query_mean, seed)
     if code == "f32":
@@ -85,7 +89,9 @@ def _build_binary(rows: np.ndarray, query_mean: np.ndarray, seed: int) -> Built:
     )
 
 
-def _build_pq(rows: np.ndarray, query_mean: np.ndarray, parts: int, seed: int) -> Built:
+def _build_pq(
+    rows: np.ndarray, query_mean: np.ndarray, parts: int, seed: int, threads: int
+) -> Built:
     """Quantize parts of equal weight, and weigh what queries weigh.
 
     An error e of a row changes the product with a query q by q.e, on average over queries by
@@ -94,12 +100,13 @@ def _build_pq(rows: np.ndarray, query_mean: np.ndarray, parts: int, seed: int) -
     from the rows, with the mean of the queries. In principal axes, the axes are dealt out so that
     the product of the variances is about the same in each part: parametric OPQ (Ge et al. 2013,
     3.3). The mean m of the rows is taken away. It changes no order: the product of a query with m
-    is the same number for all rows.
+    is the same number for all rows. W is that of all queries; those that ask for a row lie near it,
+    therefore codewords are chosen again by `refine`.
     """
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = rows - mean
     turn_rows, turn_queries = weigh(centred, query_mean, parts)
-    bits = min(8, int(np.log2(len(rows))))
+    bits = min(_BITS, int(np.log2(len(rows))))
     index = faiss.IndexPQ(turn_rows.shape[1], parts, bits, faiss.METRIC_INNER_PRODUCT)
     index.pq.cp.seed, index.pq.cp.niter = seed, _ITERATIONS
     index.pq.cp.min_points_per_centroid = 1  # of few rows, faiss would warn; so does the caller
@@ -107,7 +114,13 @@ def _build_pq(rows: np.ndarray, query_mean: np.ndarray, parts: int, seed: int) -
     turned = centred @ turn_rows
     sample = min(len(rows), _PER_CENTROID << bits)
     index.train(turned[np.random.default_rng(seed).permutation(len(rows))[:sample]])
-    index.add(turned)
+    if bits == _BITS:
+        towards = (query_mean + centred) @ turn_queries
+        centroids = faiss.vector_to_array(index.pq.centroids).reshape(parts, 1 << bits, -1)
+        nearest = index.pq.compute_codes(turned)
+        index.add_sa_codes(refine(turned, towards, centroids, nearest, threads=threads))
+    else:
+        index.add(turned)
     shared = 4 * index.pq.centroids.size() + turn_rows.nbytes + turn_queries.nbytes
     return Built(
         lambda queries, count: index.search(queries @ turn_queries, count)[1],
@@ -136,7 +149,7 @@ def measure(folder: Path) -> Iterator[dict[str, Any]]:
         query_mean = (rows if job["one_tower"] else asked).mean(axis=0)
         for code in job["codes"]:
             start = time.perf_counter()
-            built = build(code, rows, query_mean, job["seed"])
+            built = build(code, rows, query_mean, job["seed"], threads=job["threads"])
             done = time.perf_counter()
             candidates = built.search(asked, count).astype(np.int64)
             searched = time.perf_counter()

@@ -2,7 +2,8 @@
 
 ``f32`` and ``f16`` are floats, ``int8`` is one byte a dimension between the least and the greatest
 value of that dimension, ``binary`` is one bit a dimension, and ``pqN`` is product quantization
-(Jégou et al. 2011) with N bytes a vector; ``pq`` is ``pq64``.
+(Jégou et al. 2011) with N bytes a vector, whose codewords are chosen for the queries that are
+likely to ask for a vector (Guo et al. 2020); ``pq`` is ``pq64``.
 """
 
 import re

@@ -144,7 +144,7 @@ def test_all_that_a_run_has_is_drawn(folder: Path, tmp_path: Path) -> None:
         f"{stem}.svg" for stem in STEMS
     ]
     assert sorted(tmp_path.iterdir()) == sorted(drawn.written)
-    (missing,) = drawn.missing
+    missing, _ = drawn.missing
     assert missing.startswith("training curves: no track.parquet")
     for path in drawn.written:
         root = ElementTree.parse(path).getroot()
@@ -336,7 +336,7 @@ def test_a_training_and_a_reproduction_are_known_by_their_files(tmp_path: Path) 
         settings=TrackSettings(keep=[3], draws=3),
     )
     drawn = draw_folder(tmp_path / "track", tmp_path / "out", ["svg"])
-    assert [path.name for path in drawn.written] == ["dynamics.svg"] and len(drawn.missing) == 5
+    assert [path.name for path in drawn.written] == ["dynamics.svg"] and len(drawn.missing) == 6
 
     alone = pd.concat([track(pairs, []).assign(model=model) for model in ("a", "b")])
     titles = [ax.get_title(loc="left") for ax in dynamics_figure(alone).axes]
@@ -415,7 +415,7 @@ def test_the_command_says_what_it_could_not_draw(folder: Path, tmp_path: Path) -
     assert result.exit_code == 0, result.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{STEMS[-1]}.svg"]
     told = [line for line in result.output.splitlines() if line.startswith("Not drawn: ")]
-    assert len(told) == 5 and told[0].startswith("Not drawn: accuracy")
+    assert len(told) == 6 and told[0].startswith("Not drawn: accuracy")
 
 
 def test_a_wrong_call_is_told(folder: Path, tmp_path: Path) -> None:

@@ -113,7 +113,10 @@ def _build_pq(
     index.pq.cp.max_points_per_centroid = _PER_CENTROID
     turned = centred @ turn_rows
     sample = min(len(rows), _PER_CENTROID << bits)
+    # k-means of a part is so short that a second thread would wait more than it works.
+    faiss.omp_set_num_threads(1)
     index.train(turned[np.random.default_rng(seed).permutation(len(rows))[:sample]])
+    faiss.omp_set_num_threads(threads)
     if bits == _BITS:
         towards = (query_mean + centred) @ turn_queries
         centroids = faiss.vector_to_array(index.pq.centroids).reshape(parts, 1 << bits, -1)

@@ -34,6 +34,14 @@ def test_each_axis_is_in_one_part(axes: int, parts: int) -> None:
     assert ((places.reshape(parts, -1) >= 0).sum(axis=1) >= 1).all()
 
 
+def test_the_number_of_places_can_be_a_multiple() -> None:
+    variances = RNG.random(10)
+    plain, more = allocate(variances, 4), allocate(variances, 4, multiple=8)
+    assert len(more) == 32
+    assert more.reshape(4, 8)[:, :3].tolist() == plain.reshape(4, 3).tolist()
+    assert (more.reshape(4, 8)[:, 3:] == -1).all()
+
+
 def test_parts_have_about_the_same_product() -> None:
     """Of variances that fall by half from axis to axis, one after the other would be 2^48 apart."""
     variances = 2.0 ** -np.arange(16)

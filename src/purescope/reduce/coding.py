@@ -44,13 +44,16 @@ def signs(rows: np.ndarray, turn: np.ndarray) -> np.ndarray:
     return np.packbits(rows @ turn > 0, axis=1)
 
 
-def weigh(centred: np.ndarray, query_mean: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+def weigh(
+    centred: np.ndarray, query_mean: np.ndarray, parts: int, *, multiple: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """Return how rows and queries are turned before rows are quantized in parts.
 
     Args:
         centred: ``[row, dimension]`` without their mean.
         query_mean: ``[dimension]``, the mean of queries.
         parts: number of parts, at most one for each dimension.
+        multiple: what the number of places of a part is a multiple of.
 
     Returns:
         Two matrices ``[dimension, place]``, float32, for rows and for queries. Products stay what
@@ -64,7 +67,7 @@ def weigh(centred: np.ndarray, query_mean: np.ndarray, parts: int) -> tuple[np.n
     weights, axes = np.linalg.eigh(moment + _LEAST * size * np.eye(len(moment)))
     root, inverse = (axes * weights**power @ axes.T for power in (0.5, -0.5))
     variances, axes = np.linalg.eigh(root @ covariance @ root)
-    places = allocate(np.maximum(variances, 0), parts)
+    places = allocate(np.maximum(variances, 0), parts, multiple=multiple)
     turns = []
     for matrix in (root, inverse):
         turn = np.zeros((len(moment), len(places)), np.float32)
@@ -73,12 +76,13 @@ def weigh(centred: np.ndarray, query_mean: np.ndarray, parts: int) -> tuple[np.n
     return turns[0], turns[1]
 
 
-def allocate(variances: np.ndarray, parts: int) -> np.ndarray:
+def allocate(variances: np.ndarray, parts: int, *, multiple: int = 1) -> np.ndarray:
     """Deal axes out to parts of one size, so that the products of variances are about the same.
 
     Args:
         variances: of each axis, none below 0.
         parts: number of parts, at most one for each axis.
+        multiple: what the number of places of a part is a multiple of.
 
     Returns:
         The axes of one part after the other; -1 for a place that is left empty.
@@ -99,7 +103,8 @@ def allocate(variances: np.ndarray, parts: int) -> np.ndarray:
         sums[part] += logs[axis] - floor + 1
         if len(members[part]) == width:
             sums[part] = np.inf
-    return np.array([axis for part in members for axis in (part + [-1] * width)[:width]])
+    places = -(-width // multiple) * multiple
+    return np.array([axis for part in members for axis in (part + [-1] * places)[:places]])
 
 
 def refine(

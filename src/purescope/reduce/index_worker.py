@@ -22,6 +22,9 @@ from purescope.reduce.coding import draw_rotation, refine, rescore, signs, unit,
 # k-means of product quantization: twice as much of either adds about 0.01 to recall, and seconds.
 _PER_CENTROID, _ITERATIONS = 64, 10
 _BITS = 8  # of the codewords of a part
+_PLACES = (
+    8  # of a part, or a multiple: with fewer, faiss takes ten times as long to learn codewords
+)
 
 
 class Built(NamedTuple):
@@ -105,7 +108,7 @@ def _build_pq(
     """
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = rows - mean
-    turn_rows, turn_queries = weigh(centred, query_mean, parts)
+    turn_rows, turn_queries = weigh(centred, query_mean, parts, multiple=_PLACES)
     bits = min(_BITS, int(np.log2(len(rows))))
     index = faiss.IndexPQ(turn_rows.shape[1], parts, bits, faiss.METRIC_INNER_PRODUCT)
     index.pq.cp.seed, index.pq.cp.niter = seed, _ITERATIONS
@@ -124,7 +127,9 @@ def _build_pq(
         index.add_sa_codes(refine(turned, towards, centroids, nearest, threads=threads))
     else:
         index.add(turned)
-    shared = 4 * index.pq.centroids.size() + turn_rows.nbytes + turn_queries.nbytes
+    # Places that are left empty need not be stored.
+    k = rows.shape[1]
+    shared = 4 * k * ((1 << bits) + 2 * k)
     return Built(
         lambda queries, count: index.search(queries @ turn_queries, count)[1],
         index.sa_code_size(),

@@ -15,8 +15,8 @@ from purescope.report.blocks import Answer, Figure, Section
 from purescope.report.cards import IMAGES, card_details
 from purescope.report.curves import curves_section
 from purescope.report.neurons import Details, ModelNeurons, colour_steps, neurons_section
-from purescope.report.smaller import smaller
 from purescope.report.searches import searches
+from purescope.report.smaller import smaller
 from purescope.report.summary import answer_section, facts, missing, question, title
 from purescope.tables.files import misfit
 from purescope.tables.results import Results

@@ -51,8 +51,8 @@ def cells(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_bytes_are_those_of_the_definition(cells: list[dict[str, Any]]) -> None:
-    """Ranges of 7 dimensions; a square, and two means; 2^8 codewords, and two maps to 3 x 3
-    places.
+    """Ranges of 7 dimensions; a square, and two means; 2^8 codewords, whose parts have 7 places
+    together, and two squares.
     """
     found = {cell["code"]: (cell["bytes"], cell["shared_bytes"]) for cell in cells}
     assert found == {
@@ -60,7 +60,7 @@ def test_bytes_are_those_of_the_definition(cells: list[dict[str, Any]]) -> None:
         "f16": (14, 0),
         "int8": (7, 4 * 2 * 7),
         "binary": (1, 4 * (7 * 7 + 2 * 7)),
-        "pq3": (3, 4 * (256 * 9 + 2 * 7 * 9)),
+        "pq3": (3, 4 * (256 * 7 + 2 * 7 * 7)),
     }
 
 

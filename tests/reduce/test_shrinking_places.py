@@ -258,13 +258,13 @@ def test_a_source_that_changes_while_it_is_read_is_refused(
 ) -> None:
     file = tmp_path / "a.npy"
     np.save(file, LONG)
-    write = shrinking.write_shorter
+    write = shrinking.go_on
 
     def changed(source: Path, *rest: Any) -> None:
         write(source, *rest)
         os.utime(source, ns=(1, 1))
 
-    monkeypatch.setattr(shrinking, "write_shorter", changed)
+    monkeypatch.setattr(shrinking, "go_on", changed)
     with pytest.raises(InputError, match="was changed while it was read"):
         ps.shrink(file, tmp_path / "b.npy", by=by, keep=KEEP)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy"]

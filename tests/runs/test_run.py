@@ -280,7 +280,7 @@ def test_of_a_pair_nothing_behind_a_link_and_nothing_of_others_is_removed(tmp_pa
         ("vocabulary_table", 0, 2),
         ("vocabulary_table", 1, 1),
         ("_write_cosines", 0, 0),
-        ("_report", 0, 0),
+        ("try_report", 0, 0),
     ],
 )
 def test_a_run_that_is_stopped_after_its_pairs_goes_on(
@@ -294,8 +294,8 @@ def test_a_run_that_is_stopped_after_its_pairs_goes_on(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         stop_after(times, patch, name)
-        run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS, report=name == "_report")
-    assert ("finished" in read(tmp_path / "stopped")) == (name == "_report")
+        run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS, report=name == "try_report")
+    assert ("finished" in read(tmp_path / "stopped")) == (name == "try_report")
     measured.clear()
     vocabulary_table, told = _run.vocabulary_table, []
     monkeypatch.setattr(

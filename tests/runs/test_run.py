@@ -294,7 +294,8 @@ def test_a_run_that_is_stopped_after_its_pairs_goes_on(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopHere):
         stop_after(times, patch, name)
-        run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS, report=name == "try_report")
+        has_report = name == "try_report"
+        run_sweep(MODELS, DATA, tmp_path / "stopped", settings=SETTINGS, report=has_report)
     assert ("finished" in read(tmp_path / "stopped")) == (name == "try_report")
     measured.clear()
     vocabulary_table, told = _run.vocabulary_table, []

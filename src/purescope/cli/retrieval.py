@@ -74,7 +74,8 @@ def print_images(console: "Console", results: "Results") -> None:
         f"Images are scaled to unit length {_SCALED[scaled]}, and each searches all others. All "
         "metrics are in results.csv, their tests in image_comparisons.csv."
     )
-    console.print(f"{remark}\n")
+    console.print(remark)
+    console.print()
 
 
 def _print_strategies(

@@ -65,10 +65,14 @@ def image_search_by_k(
         InputError: as in `knn_accuracy_by_k`.
 
     Examples:
+        Scaled to length 1 again, neuron 0 alone makes three images equal. Both neurons find all:
+
         >>> axes = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
         >>> found = image_search_by_k(axes, torch.tensor([0, 0, 1, 1]), torch.arange(2), [1, 2])
-        >>> found.votes[1].mean().tolist(), found.precision.mean().tolist()
-        ([[1.0, 1.0]], [[1.0, 1.0]])
+        >>> found.votes[1].mean()
+        tensor([[0.5000, 1.0000]], dtype=torch.float64)
+        >>> found.precision.mean()
+        tensor([[0.4167, 1.0000]], dtype=torch.float64)
     """
     orders, ks = cells.check(image, None, labels, orders, ks)
     if len(image) < 2:

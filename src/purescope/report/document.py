@@ -22,6 +22,7 @@ from purescope.report.cards import model_cards
 from purescope.report.content import STILLS, Content
 from purescope.report.pieces import Piece, html, packed
 from purescope.tables.results import Results
+from purescope.tables.searches import SEARCHES
 
 LIMIT = 8_000_000
 """Size of a page in bytes, at most."""
@@ -106,6 +107,7 @@ def page(
         template.render,
         content=content,
         stills=STILLS,
+        is_search=set(folder.tables) == {SEARCHES.name},
         version=folder.manifest.get("purescope", __version__),
         still=still,
         data=data,

@@ -191,6 +191,13 @@ def facts(folder: Results) -> list[tuple[str, list[str]]]:
     return [(name, values) for name, values in facts if values]
 
 
+def _told(label: str, entry: Mapping[str, Any]) -> str:
+    """Return what a model was called and a hash of its weights, as far as they are known."""
+    spec = str(entry.get("spec", "")).removeprefix(f"{label}=")
+    weights = f"weights {str(entry['weights'])[:12]}" if "weights" in entry else ""
+    return ", ".join(filter(None, [spec, weights]))
+
+
 def _models(
     entries: list[Mapping[str, Any]], layers: pd.DataFrame, track: pd.DataFrame
 ) -> list[str]:
@@ -198,8 +205,7 @@ def _models(
     if entries:
         named = [(str(entry.get("label")), entry) for entry in entries]
         return [
-            f"{label}: {str(entry.get('spec')).removeprefix(f'{label}=')}"
-            + (f", weights {str(entry['weights'])[:12]}" if "weights" in entry else "")
+            label if not (told := _told(label, entry)) else f"{label}: {told}"
             for label, entry in named
         ]
     if len(track):

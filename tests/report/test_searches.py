@@ -93,4 +93,3 @@ def test_the_page_has_the_section(tmp_path: Path) -> None:
     assert len(section.all("figure")) == 3 and len(section.all("svg")) >= 3
     assert "resamples 1,000" in page.text
     assert "Reranked means" in page.text and "not decided" not in page.text
-    assert "vectors:" not in page.text

@@ -1,5 +1,7 @@
 """Shares of the accuracy on each half of the images, against a count by hand."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -101,3 +103,13 @@ def test_some_ks_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [len(measured.ks[some]) for some in measured.some_ks] == [1] * len(measured.ks)
     for table, whole in zip((share_table(measured), curve_table(measured)), tables, strict=True):
         pd.testing.assert_frame_equal(table, whole, rtol=1e-12)
+
+
+def test_classes_of_one_image_have_two_halves() -> None:
+    """As where each picture is a class, by its name."""
+    planted = plant(effect=0.5, neurons=16, images=5, classes=5)
+    features = replace(planted.features, labels=torch.arange(5))
+    options = Options(keep=[4, 8], strategies=("svd",), draws=2, resamples=10)
+    with pytest.warns(UserWarning, match="no silhouette"):
+        table = share_table(measure_strategies(features, planted.projections, options))
+    assert table.groupby("half").n.first().to_dict() == {"choose": 3, "judge": 2}

@@ -322,14 +322,16 @@ def _check(ks: Sequence[int], *curves: Tensor) -> Float64[Tensor, " k"]:
 
 def halves(labels: Int[Tensor, " image"]) -> Int64[Tensor, " image"]:
     """Assign 0 and 1 in turns within each class, starting with 0: the same for everybody and every
-    seed.
+    seed. Where each class has one image, all images take turns.
 
     Examples:
-        >>> halves(torch.tensor([7, 7, 3, 7, 3]))
-        tensor([0, 1, 0, 0, 1])
+        >>> halves(torch.tensor([7, 7, 3, 7, 3])), halves(torch.tensor([4, 1, 9]))
+        (tensor([0, 1, 0, 0, 1]), tensor([0, 1, 0]))
     """
     by_class = labels.argsort(stable=True)
     ordered = labels[by_class]
+    if not (ordered[1:] == ordered[:-1]).any():
+        return torch.arange(len(labels)) % 2
     position_in_class = torch.arange(len(labels)) - torch.searchsorted(ordered, ordered)
     half = torch.empty_like(position_in_class)
     half[by_class] = position_in_class % 2

@@ -129,7 +129,7 @@ def chance_of_precision(labels: Int64[Tensor, " image"]) -> float:
 def _families(options: Sequence[str], labels: Int64[Tensor, " image"]) -> Iterator[_Family]:
     """Yield the metrics that the labels admit, with the images that count."""
     shared = labels.bincount()[labels] > 1
-    judged = halves(labels) == 1
+    judged = shared & (halves(labels) == 1)
     counted: dict[str, Bool[Tensor, " image"]] = {
         "knn": torch.ones_like(shared),
         "map": shared,

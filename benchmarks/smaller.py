@@ -80,7 +80,10 @@ def made(out: Path, rows: int) -> None:
             dataset="made",
         )
         settings = ps.Settings(
-            keep=MADE_KS, strategies=("first_k",), draws=20 if name == "raw" else 0
+            keep=MADE_KS,
+            strategies=("first_k",),
+            draws=20 if name == "raw" else 0,
+            space="activations",  # there are no weights
         )
         results = ps.run_sweep([], [features], out / name, settings=settings, figures=False)
         points = results.table("results")

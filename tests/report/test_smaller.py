@@ -55,8 +55,8 @@ ENOUGH: dict[str, Any] = {
 def test_the_answer_says_how_few_are_enough_and_how_sure_that_is(classes: Results) -> None:
     (answer,) = section(classes, **ENOUGH).answers
     assert answer.claim == (
-        "First: 8 of 20 dimensions (SVD basis) are the fewest that keep 99 % of the accuracy for "
-        "certain, on the worst of 2 datasets."
+        "First: 8 of 20 dimensions (SVD basis) are the fewest measured that keep 99 % of the "
+        "accuracy for certain, on the worst of 2 datasets."
     )
     assert (
         "They keep 99.9 % (99.1 to 101.0) of it on the half of the images that" in answer.evidence

@@ -117,7 +117,7 @@ def _answer(high: Any, low: Any) -> Answer:
     if row.k == row.neurons:
         claim = f"{row.model}: of what was measured, only all {row.k:,} dimensions keep {told}"
     else:
-        claim = f"{row.model}: {dimensions} are the fewest that keep {told}"
+        claim = f"{row.model}: {dimensions} are the fewest measured that keep {told}"
     claim += f" for certain{where}."
     if not high.enough:
         claim += f" None that was measured keeps {per_cent(high.target)} for certain."

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from purescope.errors import InputError
+from purescope.maths import cells
 
 _WIDE = 1 << 13  # columns; weights have fewer
 _BLOCK = 1 << 10  # columns of a wider matrix that are converted to float64 at a time
@@ -350,12 +351,7 @@ def unit_rows(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, "neuro
                 [0.0000, 0.0000]], dtype=torch.float64)
     """
     _check(projection, "projection")
-    rows = projection.detach().double()
-    # Divide by the largest entry first: squares of very small or very large weights underflow or
-    # overflow.
-    largest = rows.abs().amax(dim=1, keepdim=True)
-    rows = rows / largest.masked_fill(largest == 0, 1)
-    return torch.nn.functional.normalize(rows, dim=1)
+    return cells.unit_rows(projection.detach())
 
 
 def _largest_by_row(projection: Float[Tensor, "neuron width"]) -> Float[Tensor, " neuron"]:

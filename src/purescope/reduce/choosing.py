@@ -18,7 +18,7 @@ from purescope.tables.files import check_table
 from purescope.tables.metrics import IMAGE_METRICS, OF_IMAGES, RETRIEVAL_METRICS
 from purescope.tables.results import Results, open_results
 from purescope.tables.schemas import VERDICTS
-from purescope.tables.shares import CHOICES, SHARES, TARGETS
+from purescope.tables.shares import CHOICES, OTHERS, SHARES, TARGETS
 
 METRICS = ("accuracy", *OF_IMAGES, *RETRIEVAL_METRICS)
 OVER = ("worst", "mean")
@@ -32,7 +32,6 @@ _DATA = (
         for name in IMAGE_METRICS[option]
     }
 )
-_OTHERS = ("random", "first_k")
 
 
 def choose(
@@ -156,7 +155,7 @@ def _choice_rows(given: MetricShares, target: float) -> Iterator[dict[str, objec
         "command": choice.command,
     }
     cells = given.judged(strategy, k)
-    for other in _OTHERS:
+    for other in OTHERS:
         row[other] = share.share if (share := given.points["judge"].get((other, k))) else math.nan
         over = mean_over(cells, other) or Share(math.nan, math.nan, math.nan)
         ends = {f"over_{other}_low": over.low, f"over_{other}_high": over.high}

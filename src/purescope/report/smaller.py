@@ -22,7 +22,7 @@ from purescope.report.kept import metric_text, per_cent, share_figure, share_tex
 from purescope.tables.metrics import SHOWN
 from purescope.tables.results import Results
 from purescope.tables.schema import each_row
-from purescope.tables.shares import CHOICES, SHARES, TARGETS
+from purescope.tables.shares import CHOICES, OTHERS, SHARES, TARGETS
 
 _DRAWN = ("accuracy", *SHOWN)  # metrics with a figure
 _TOLD = ("accuracy", SHOWN[0])  # metrics with a sentence at the top of the page
@@ -42,7 +42,7 @@ def smaller(folder: Results, looks: Sequence[Look], chosen: str) -> Section:
     if choices.empty or shares.empty:
         return section
     drawn = [metric for metric in _DRAWN if (shares.metric == metric).any()]
-    kept = {*choices.strategy, "random", "first_k"}
+    kept = {*choices.strategy, *OTHERS}
     shown = [look for look in looks if look.shown or look.name in kept]
     width = WIDE if len(drawn) == 1 else HALF
     return Section(

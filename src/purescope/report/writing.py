@@ -79,6 +79,20 @@ def write_report(out: Path) -> Path:
     return out / "report.html"
 
 
+def try_report(folder: Path, *, later: Path | None = None) -> None:
+    """Write the report of a folder; an error becomes a warning, because the run is complete.
+
+    Args:
+        folder: the results.
+        later: where the folder is going to be.
+    """
+    try:
+        write_report(folder)
+    except Exception as error:
+        place = later or folder
+        warnings.warn(f"no report: {error}; `purescope report {place}` draws it", stacklevel=2)
+
+
 @contextmanager
 def _any_home() -> Iterator[None]:
     """Set a home directory for a user without one, as in containers: altair asks for it."""

@@ -384,19 +384,3 @@ def _check_versions(earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
             for name in names
         )
         raise InputError(f"its versions differ: {differences}")
-
-
-def try_report(folder: Path, *, later: Path | None = None) -> None:
-    """Write the report of a folder; an error becomes a warning, because the run is complete.
-
-    Args:
-        folder: the results.
-        later: where the folder is going to be.
-    """
-    try:
-        from purescope.report.writing import write_report
-
-        write_report(folder)
-    except Exception as error:
-        place = later or folder
-        warnings.warn(f"no report: {error}; `purescope report {place}` draws it", stacklevel=2)

@@ -27,7 +27,7 @@ from purescope.reduce.forms.writing import new_folder, require_extra
 from purescope.reduce.orders import order_rotation
 from purescope.reduce.rotation import Rotation, read_rotation
 from purescope.reduce.searching import SearchSet, measure_searches
-from purescope.runs.folder import try_report
+from purescope.report.writing import try_report
 from purescope.runs.identity import now
 from purescope.runs.inputs import Sources
 from purescope.runs.search_data import Data, Search, expand, open_search

@@ -23,8 +23,9 @@ from purescope.features.features import Features
 from purescope.files.npz import write_cosines
 from purescope.files.writing import lock_folder
 from purescope.models.model import Model
+from purescope.report.writing import try_report
 from purescope.runs.captions import Captions, Data, check_captions, open_any
-from purescope.runs.folder import Record, claim, try_report
+from purescope.runs.folder import Record, claim
 from purescope.runs.identity import new_manifest, now
 from purescope.runs.inputs import (
     Settings,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain
 
 import pandas as pd
 import torch
@@ -18,9 +18,7 @@ from purescope.studies.summed import independent_images
 from purescope.studies.sweeps import Measured
 from purescope.studies.swept import Swept
 from purescope.tables.files import check_table
-from purescope.tables.shares import HALVES, SHARES
-
-_OTHERS = ("random", "first_k")  # what every strategy is compared with
+from purescope.tables.shares import HALVES, OTHERS, SHARES
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,29 +83,33 @@ def shares_of(swept: Swept, tasks: Sequence[Task], half: Int64[Tensor, " image"]
 def _rows(swept: Swept, task: Task, inside: Bool[Tensor, " image"]) -> Iterator[dict[str, object]]:
     """Return a row for each strategy and k on one half: strategy by strategy, random last."""
     full, counts = task.full[inside], task.counts[inside]
-    known = [name for name in _OTHERS if name in swept.curve_names]
-    for name, ks in product(swept.curve_names, swept.some_ks):
+    whole = float(full.sum() / counts.sum())
+    known = [name for name in OTHERS if name in swept.curve_names]
+    rows: dict[str, list[dict[str, object]]] = {name: [] for name in swept.curve_names}
+    for ks in swept.some_ks:
         others = {other: task.sums(other, ks)[:, inside] for other in known}
-        sums = others[name] if name in others else task.sums(name, ks)[:, inside]
-        columns = {
-            "value": sums.sum(1) / counts.sum(),
-            "share": torch.where(full.sum() > 0, sums.sum(1) / full.sum(), torch.nan),
-        }
-        if name == "random":
-            _, columns["low"], columns["high"] = mean_share_interval(sums, full)
-        else:
-            columns["low"], columns["high"] = _interval(sums, full, counts, exact=task.exact)
-        for other in _OTHERS:
-            over = torch.full((3, len(sums)), torch.nan, dtype=torch.float64)
-            if other in others and name not in (other, "random"):
-                exact = None if other == "random" else task.exact
-                over = torch.stack(_over(sums, others[other], counts, exact=exact))
-            for end, values in zip(("", "_low", "_high"), over, strict=True):
-                columns[f"over_{other}{end}"] = values
-        for place, k in enumerate(swept.ks[ks]):
-            cells = {column: values[place].item() for column, values in columns.items()}
-            whole = float(full.sum() / counts.sum())
-            yield {"strategy": name, "k": k, "full": whole, "n": len(counts), **cells}
+        for name in swept.curve_names:
+            sums = others[name] if name in others else task.sums(name, ks)[:, inside]
+            columns = {
+                "value": sums.sum(1) / counts.sum(),
+                "share": torch.where(full.sum() > 0, sums.sum(1) / full.sum(), torch.nan),
+            }
+            if name == "random":
+                _, columns["low"], columns["high"] = mean_share_interval(sums, full)
+            else:
+                columns["low"], columns["high"] = _interval(sums, full, counts, exact=task.exact)
+            for other in OTHERS:
+                over = torch.full((3, len(sums)), torch.nan, dtype=torch.float64)
+                if other in others and name not in (other, "random"):
+                    exact = None if other == "random" else task.exact
+                    over = torch.stack(_over(sums, others[other], counts, exact=exact))
+                for end, values in zip(("", "_low", "_high"), over, strict=True):
+                    columns[f"over_{other}{end}"] = values
+            for place, k in enumerate(swept.ks[ks]):
+                cells = {column: values[place].item() for column, values in columns.items()}
+                own = {"strategy": name, "k": k, "full": whole, "n": len(counts)}
+                rows[name].append(own | cells)
+    return chain(*rows.values())
 
 
 def _over(

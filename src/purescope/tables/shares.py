@@ -10,6 +10,9 @@ from purescope.tables.schema import Column, Schema, flag, real, text, whole
 
 HALVES = ("choose", "judge")
 
+OTHERS = ("random", "first_k")
+"""What every strategy is compared with: random dimensions, and the first k as they are."""
+
 SHARE_COLUMNS: dict[str, Column] = {
     "model": MODEL,
     "dataset": DATASET,

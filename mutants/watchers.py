@@ -163,6 +163,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/studies/test_retrieval_tables.py",
         "tests/studies/test_comparisons.py",
     ),
+    "studies/image_search.py": ("tests/studies/test_image_search.py",),
     "studies/importance.py": (
         "tests/studies/test_importance.py",
         "tests/studies/test_neurons_portrait.py",
@@ -184,6 +185,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         *_RETRIEVAL,
     ),
     "studies/spectra.py": ("tests/studies/test_spectra.py",),
+    "studies/summed.py": (*_RETRIEVAL, "tests/studies/test_image_search.py"),
     "studies/swept.py": (*_RETRIEVAL, "tests/studies/test_comparisons.py"),
     "studies/synthetic.py": ("tests/studies/test_worlds.py", "tests/studies/test_synthetic.py"),
     "studies/towers.py": _LAYERS,
@@ -193,7 +195,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "tables/published.py": ("tests/runs/test_reproduction.py",),
     "tables/results.py": ("tests/tables/test_results.py", "tests/tables/test_files.py"),
     "tables/retrieval.py": (*_RETRIEVAL, "tests/tables/test_schema.py"),
-    "tables/searches.py": (*_SEARCHING, "tests/tables/test_schema.py"),
+    "tables/searches.py": (
+        "tests/tables/test_searches.py",
+        *_SEARCHING,
+        "tests/tables/test_schema.py",
+    ),
     "tables/shares.py": ("tests/studies/test_shares.py", "tests/tables/test_schema.py"),
     # --- files
     "files/reading.py": (
@@ -206,6 +212,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/tables/test_files.py",
     ),
     "files/guard.py": ("tests/files/test_guard.py",),
+    "files/resuming.py": ("tests/reduce/test_going_on.py",),
     "files/hub.py": ("tests/models/test_hub.py",),
     "parallel.py": (
         "tests/test_parallel.py",
@@ -284,6 +291,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "reduce/codes.py": ("tests/reduce/test_codes.py",),
     "reduce/coding.py": ("tests/reduce/test_coding.py", *_SEARCHING),
     "reduce/collections/": _SHRINKING,
+    "reduce/commands.py": ("tests/reduce/test_commands.py",),
     "reduce/cutting.py": ("tests/reduce/test_cutting.py",),
     "reduce/fitting.py": ("tests/reduce/test_fitting.py",),
     "reduce/forms/": (
@@ -309,6 +317,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/runs/test_indexes.py",
     ),
     "reduce/searching.py": _SEARCHING,
+    "reduce/shares.py": ("tests/reduce/test_choosing.py", "tests/runs/test_captions.py"),
     "reduce/shrinking.py": _SHRINKING,
     "reduce/vectors.py": ("tests/reduce/test_vectors.py",),
     "runs/search_data.py": ("tests/runs/test_indexes.py",),

@@ -204,7 +204,9 @@ def _measure(
     by_class = labels.argsort(stable=True)
     blocks = [by_class[block] for block in _cells.blocks(len(image), rows, scores.element_size())]
     means = torch.zeros(*masks.shape[:2], len(sizes), image.shape[1], dtype=torch.float64)
-    inverse = scores if values is None else torch.empty_like(scores)
+    # The inverse norms stand where a result comes later. Those of the last pass are made again: it
+    # takes as little as the norms of one class.
+    inverse = scores if values is None else values
     for samples in blocks:
         features = image.index_select(0, samples).to(dtype)
         inverse[:, :, samples] = _inverse_norms(masks, features)
@@ -238,7 +240,8 @@ def _measure(
         assert influence is not None
         for samples in blocks:
             features, own = image.index_select(0, samples).to(dtype), labels[samples]
-            values[:, :, samples] += influence.on_others(features, own, inverse[:, :, samples])
+            lengths = _inverse_norms(masks, features)
+            values[:, :, samples] += influence.on_others(features, own, lengths)
         _count_pairs_once(values, labels, sizes)
     return narrow
 

@@ -178,7 +178,6 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/studies/test_retrieval.py",
         "tests/studies/test_sweeps.py",
     ),
-    "studies/result_rows.py": ("tests/studies/test_retrieval.py", "tests/studies/test_sweeps.py"),
     "studies/shares.py": (
         "tests/studies/test_shares.py",
         "tests/studies/test_shares_of_captions.py",
@@ -186,7 +185,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "studies/spectra.py": ("tests/studies/test_spectra.py",),
     "studies/summed.py": (*_RETRIEVAL, "tests/studies/test_image_search.py"),
-    "studies/swept.py": (*_RETRIEVAL, "tests/studies/test_comparisons.py"),
+    "studies/swept.py": (
+        *_RETRIEVAL,
+        "tests/studies/test_sweeps.py",
+        "tests/studies/test_comparisons.py",
+    ),
     "studies/synthetic.py": ("tests/studies/test_worlds.py", "tests/studies/test_synthetic.py"),
     "studies/towers.py": _LAYERS,
     "studies/training/": _TRAINING,

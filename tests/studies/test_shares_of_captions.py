@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from purescope.maths.shares import mean_share_interval, share_interval
-from purescope.studies.result_rows import FEW_IMAGES
+from purescope.studies.swept import FEW_IMAGES
 from purescope.studies.shares import _interval
 from purescope.studies.summed import independent_images
 

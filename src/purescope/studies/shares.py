@@ -13,10 +13,9 @@ from purescope.maths.cells import halves
 from purescope.maths.intervals import NORMAL_975
 from purescope.maths.shares import mean_share_interval, share_interval
 from purescope.studies.importance import drop_interval
-from purescope.studies.result_rows import FEW_IMAGES
 from purescope.studies.summed import independent_images
 from purescope.studies.sweeps import Measured
-from purescope.studies.swept import Swept
+from purescope.studies.swept import FEW_IMAGES, Swept
 from purescope.tables.files import check_table
 from purescope.tables.shares import HALVES, OTHERS, SHARES
 

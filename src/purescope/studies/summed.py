@@ -15,9 +15,8 @@ from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from purescope.maths.intervals import bootstrap_each, percentile_interval, wilson_interval
-from purescope.studies.result_rows import FEW_IMAGES, finished_table, result_columns
 from purescope.studies.settings import Options
-from purescope.studies.swept import Swept
+from purescope.studies.swept import FEW_IMAGES, Swept, result_columns
 from purescope.tables.result_table import ResultTable
 
 
@@ -134,7 +133,7 @@ class Summed(Swept):
             classes=len(self.bench.features.text),
             renormalise=self.renormalise,
         )
-        return finished_table(table, self.bench)
+        return self.finished(table)
 
     def _interval(
         self,

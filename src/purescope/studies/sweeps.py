@@ -28,10 +28,9 @@ from purescope.maths.silhouette import has_silhouette, silhouette_strata
 from purescope.studies.bench import SILHOUETTE_DRAWS, Bench, ByImage, RandomResults
 from purescope.studies.image_search import measure_images, with_images
 from purescope.studies.orders import warn_of_dead
-from purescope.studies.result_rows import FEW_IMAGES, finished_table, result_columns
 from purescope.studies.retrieval import measure_retrieval
 from purescope.studies.settings import DRAWS, PURITY, RESAMPLES, Options, OwnOrder
-from purescope.studies.swept import Swept
+from purescope.studies.swept import FEW_IMAGES, Swept, result_columns
 from purescope.tables.columns import METRICS
 
 # The bootstrap fails below so many images of a class.
@@ -125,7 +124,7 @@ class Measured(Swept):
             classes=classes,
             renormalise=bool(self.options.renormalise),
         )
-        return finished_table(table, self.bench)
+        return self.finished(table)
 
     def _values_and_intervals(self) -> pd.DataFrame:
         """Return a row for each strategy, draw, k and metric; random orders have no intervals."""

@@ -1,11 +1,21 @@
-"""What a sweep of classes and one of captions have in common: its bench, names and pairs."""
+"""What a sweep of classes and one of captions have in common: its bench, names, pairs and rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
 
 from purescope.maths.bases import is_basis, whole_basis
 from purescope.parallel import per_turn
 from purescope.studies.orders import Ranked
 from purescope.studies.settings import PURITY, Options
+from purescope.tables.files import check_table
+from purescope.tables.result_table import ResultTable
+
+# The bootstrap fails below so many right or wrong images.
+FEW_IMAGES = 15
 
 _BLOCK = 1 << 20  # numbers of images at some ks that are worked on at a time
 
@@ -58,3 +68,45 @@ class Swept:
         return pairs + [
             (name, whole) for name, whole in wholes.items() if name != whole and whole in names
         ]
+
+    def finished(self, table: pd.DataFrame) -> ResultTable:
+        """Return rows of `result_columns` with the columns that all share: names, sizes, options.
+
+        The table is `purescope.tables.schemas.RESULTS`.
+        """
+        features, options = self.bench.features, self.options
+        table = table.assign(
+            model=features.model,
+            dataset=features.dataset,
+            n=len(features.image),
+            neurons=self.bench.neurons,
+            seed=options.seed + table.draw,
+            protocol=features.identity.get("protocol", ""),
+            space=options.space,
+            measure=options.measure,
+            towers=options.towers,
+            ablation=options.ablation,
+        )
+        return ResultTable(check_table(table))
+
+
+def result_columns(
+    orders: list[tuple[str, int]],
+    ks: list[int],
+    metrics: Sequence[str],
+    values: Tensor,
+    low: Tensor,
+    high: Tensor,
+) -> dict[str, np.ndarray]:
+    """Return columns with a row for each order, k and metric; `orders` are strategy and draw."""
+    strategies, draws = ([order[place] for order in orders] for place in (0, 1))
+    rows = len(ks) * len(metrics)
+    return {
+        "strategy": np.repeat(np.array(strategies, dtype=object), rows),
+        "draw": np.repeat(np.array(draws, dtype=np.int64), rows),
+        "k": np.tile(np.repeat(np.array(ks), len(metrics)), len(orders)),
+        "metric": np.tile(np.array(metrics, dtype=object), len(orders) * len(ks)),
+        "value": values.flatten().numpy(),
+        "low": low.flatten().numpy(),
+        "high": high.flatten().numpy(),
+    }

@@ -21,10 +21,10 @@ from .maths.strategies import order_neurons as order_neurons
 from .models import load_model as load_model
 from .models.model import Model as Model
 from .plots.curves import plot_accuracy as plot_accuracy
-from .plots.curves import plot_dynamics as plot_dynamics
 from .plots.curves import plot_gap as plot_gap
 from .plots.curves import plot_layers as plot_layers
 from .plots.curves import plot_silhouette as plot_silhouette
+from .plots.dynamics import plot_dynamics as plot_dynamics
 from .plots.experiment import plot_pruning as plot_pruning
 from .plots.experiment import plot_pruning_gap as plot_pruning_gap
 from .plots.experiment import plot_published as plot_published

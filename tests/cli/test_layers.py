@@ -13,8 +13,7 @@ from bundle.publish import write_model
 from purescope.cli.layers import track as command
 from purescope.errors import InputError, PurescopeError
 from purescope.models import load_model
-from purescope.plots.curves import plot_dynamics
-from purescope.plots.dynamics import write_dynamics
+from purescope.plots.dynamics import plot_dynamics, write_dynamics
 from purescope.studies.training.tracking import TrackSettings, track
 from purescope.tables.results import read_track
 from tests.cli.calls import run

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from purescope.maths.shares import mean_share_interval, share_interval
-from purescope.studies.swept import FEW_IMAGES
 from purescope.studies.shares import _interval
 from purescope.studies.summed import independent_images
+from purescope.studies.swept import FEW_IMAGES
 
 COUNTS = torch.tensor([1.0, 2.0, 5.0, 2.0] * 10, dtype=torch.float64)
 FULL = (COUNTS * torch.tensor([1.0, 0.5, 0.8, 0.0] * 10, dtype=torch.float64)).contiguous()

@@ -161,7 +161,9 @@ def test_the_largest_half_is_not_refused_and_the_next_is() -> None:
 def test_blocks_come_in_order() -> None:
     rows = RNG.normal(size=(600, 7)).astype(np.float32)
     counts = Counts()
-    np.testing.assert_array_equal(run(rows, counts=counts, step=1), run(rows, step=600))
+    by_one, at_once = run(rows, counts=counts, step=1), run(rows, step=600)
+    # Some processors add up one row in another order than many.
+    np.testing.assert_allclose(by_one, at_once, rtol=0, atol=1e-6)
     assert counts.rows == 600
 
 

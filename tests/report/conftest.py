@@ -63,6 +63,8 @@ def browser() -> Iterator[Browser]:
     if found is None:
         pytest.skip("no browser; to get one: apt-get install chromium")
     with sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        opened = started.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield opened
         opened.close()

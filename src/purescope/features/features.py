@@ -19,7 +19,7 @@ _PLURALS = {"class": "classes", "caption": "captions"}
 
 # Numbers in a block of rows. Rows are checked block by block, without a second copy of all
 # features.
-_BLOCK = 1 << 19
+_BLOCK = 1 << 17
 
 # Types of 8 bits keep one digit or none, and need scales that no file here has.
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

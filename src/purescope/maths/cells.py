@@ -23,7 +23,7 @@ from purescope.errors import InputError, near_miss
 from purescope.parallel import per_turn
 
 BLOCK_SAMPLES = 2048  # four megabytes at 512 neurons: blocks are fast while they fit in the cache
-BLOCK_BYTES = 4 << 20  # of results, before they are reduced
+BLOCK_BYTES = 2 << 20  # of results, before they are reduced
 
 
 def blocks(samples: int, rows: int, itemsize: int) -> Iterator[slice]:

@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int64, Real
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int64, Real, Shaped
 from torch import Tensor
 
 from purescope.errors import InputError
@@ -34,7 +34,8 @@ Part: TypeAlias = tuple[Tensor, Tensor | None]
 
 _BLOCK = 1 << 19  # draws in one product, of 4 bytes each
 _TURN = 1 << 18  # draws that are made at a time, of 16 bytes each
-_SAMPLES = 1 << 14  # samples in one product in float64
+_SAMPLES = 1 << 14  # samples in one product
+_MEMBERS = 1 << 16  # samples whose values are copied at a time
 _EXACT_IN_FLOAT32 = 1 << 24
 _SORTED = 1 << 19  # resamples of some cells that are sorted at a time, of 24 bytes each
 
@@ -223,7 +224,10 @@ def _is_whole(cells: Real[Tensor, "cell sample"] | Bool[Tensor, "cell sample"]) 
 
 
 def _strata(groups: Int[Tensor, " sample"]) -> Iterator[Int64[Tensor, "stratum member"]]:
-    """Yield the samples of the strata, one tensor for each stratum size, which is at least 2."""
+    """Yield the samples of the strata, one tensor for each stratum size, which is at least 2.
+
+    Many samples are several tensors, since their values are copied in this order.
+    """
     labels, sizes = groups.unique(return_inverse=True, return_counts=True)[1:]
     pooled = sizes == 1
     if pooled.sum() == 1:
@@ -232,14 +236,15 @@ def _strata(groups: Int[Tensor, " sample"]) -> Iterator[Int64[Tensor, "stratum m
     sizes = labels.bincount()
     by_stratum = labels.argsort(stable=True)
     for size in sizes.unique().tolist():
-        yield by_stratum[(sizes == size)[labels[by_stratum]]].view(-1, size)
+        same = by_stratum[(sizes == size)[labels[by_stratum]]].view(-1, size)
+        yield from same.split(per_turn(_MEMBERS, size))
 
 
 @dataclass(frozen=True)
 class _Columns:
     """The values of some cells, one row for each sample that can be drawn."""
 
-    values: Float[Tensor, "drawable cell"]
+    values: Shaped[Tensor, "drawable cell"]
     whole: bool
 
     @classmethod
@@ -251,27 +256,33 @@ class _Columns:
         whole: bool,
         weight: Float64[Tensor, "stratum member"] | None = None,
     ) -> "_Columns":
-        """Copy the samples of some strata, in float32 if they are whole numbers or float32."""
+        """Copy the samples of some strata.
+
+        Truths and integers stay what they are, in few bytes; other values are float32 if they are
+        whole numbers or float32 already.
+        """
+        whole = whole and weight is None
         single = weight is None and (whole or cells.dtype == torch.float32)
         dtype = torch.float32 if single else torch.float64
+        if whole and not cells.is_floating_point():
+            dtype = cells.dtype
         values = torch.empty(members.numel(), len(cells), dtype=dtype)
         for column, cell in enumerate(cells):
             values[:, column] = cell[members.flatten()]
         if weight is not None:
             values.mul_(weight.flatten()[:, None])
-        return cls(values, whole and single)
+        return cls(values, whole)
 
     def drawn(
         self, counts: Float32[Tensor, "resample drawable"]
     ) -> Float64[Tensor, "resample cell"]:
         """Sum over the samples, each as often as it was drawn."""
-        if self.whole:
-            return (counts @ self.values).double()
-        sums = torch.zeros(len(counts), self.values.shape[1], dtype=torch.float64)
+        dtype = torch.float32 if self.whole else torch.float64
+        sums = torch.zeros(len(counts), self.values.shape[1], dtype=dtype)
         blocks = zip(counts.split(_SAMPLES, dim=1), self.values.split(_SAMPLES), strict=True)
         for counts_block, values_block in blocks:
-            sums.addmm_(counts_block.double(), values_block.double())
-        return sums
+            sums.addmm_(counts_block.to(dtype), values_block.to(dtype))
+        return sums.double()
 
 
 def _counts(

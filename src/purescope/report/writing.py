@@ -179,7 +179,10 @@ class Pictures:
         self._exchange.join()
         if self._process.returncode:
             raise _failure(self._process.returncode, self._complaint.decode(errors="replace"))
-        output = json.loads(self._output)
+        try:
+            output = json.loads(self._output)
+        except ValueError as error:
+            raise _failure(0, "its answer is not whole") from error
         if not _library:
             _library.append(output["library"])
         return output["pictures"], _library[0]
@@ -282,6 +285,7 @@ def main() -> None:
     library = vl_convert.javascript_bundle(_VEGA) if "library" in sys.argv[1:] else ""
     order = json.load(sys.stdin.buffer)
     sys.stdout.write(json.dumps({"pictures": draw(order), "library": library}))
+    sys.stdout.flush()  # and not when Python ends: V8's threads may end the process before
 
 
 if __name__ == "__main__":

@@ -265,16 +265,20 @@ def test_intervals_cover(classes: int, each: int, noise: float) -> None:
     rng = np.random.default_rng([classes, each])
     centres = rng.normal(size=(classes, 16))
     labels = torch.arange(classes).repeat_interleave(each)
-    strata, means, ends = silhouette_strata(labels), [], []
-    for seed in range(300):
-        image = torch.from_numpy(centres[labels] + noise * rng.normal(size=(len(labels), 16)))
-        values = pseudovalues(image, labels)
-        resampled = bootstrap_means(values, strata, resamples=200, seed=seed)
-        low, high = percentile_interval(resampled)
-        means.append(values.mean().item())
-        ends.append((low.item(), high.item()))
-    truth = float(np.mean(means))
-    covered = np.mean([low <= truth <= high for low, high in ends])
+    values = torch.stack(
+        [
+            pseudovalues(
+                torch.from_numpy(centres[labels] + noise * rng.normal(size=(len(labels), 16))),
+                labels,
+            )
+            for _ in range(300)
+        ]
+    )
+    # The same draws for all datasets take a tenth of the time of their own draws for each.
+    resampled = bootstrap_means(values, silhouette_strata(labels), resamples=1000, seed=0)
+    low, high = percentile_interval(resampled)
+    truth = values.mean()
+    covered = ((low <= truth) & (truth <= high)).double().mean().item()
     assert covered >= 0.90 and (each == 2 or covered <= 0.985), covered
 
 

@@ -173,8 +173,14 @@ def verdict_on(
     return judge(table, compared, nulls, model="planted")
 
 
+@pytest.fixture
+def unseparated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No silhouettes of random orders, which take half the time: no verdict is of them."""
+    monkeypatch.setattr("purescope.studies.bench.SILHOUETTE_DRAWS", 0)
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unchecked", "unseparated")
 @pytest.mark.parametrize(("effect", "right"), [(1.0, "supported"), (-1.0, "contradicted")])
 def test_planted_effects_are_found(effect: float, right: str) -> None:
     outcomes = Counter(verdict_on(effect, seed).overall.outcome for seed in range(40))
@@ -182,7 +188,7 @@ def test_planted_effects_are_found(effect: float, right: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unchecked", "unseparated")
 @pytest.mark.parametrize("name", NULLS)
 def test_where_purity_means_nothing_the_claim_is_neither_supported_nor_contradicted(
     name: str,
@@ -200,7 +206,7 @@ def test_where_purity_means_nothing_the_claim_is_neither_supported_nor_contradic
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unchecked", "unseparated")
 @pytest.mark.parametrize(
     ("effect", "models", "right"),
     [(1.0, 8, "supported"), (-1.0, 8, "contradicted"), (0.0, 12, "not decided")],

@@ -61,7 +61,7 @@ nitpick_ignore_regex = [
     ),  # other libraries' types, and jaxtyping's shapes
     (
         "py:class",
-        r"purescope\..*\._.*|purescope\.(tables|specs|runs|studies|maths|plots|features|datasets|models)\..*",
+        r"purescope\..*\._.*|purescope\.(tables|specs|parallel|files|runs|reduce|studies|maths|plots|features|datasets|models)\..*",
     ),
 ]
 

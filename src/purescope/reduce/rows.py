@@ -16,7 +16,7 @@ from purescope.errors import InputError
 from purescope.parallel import in_order
 
 BLOCK = 1 << 20
-"""Numbers in a block of rows: 4 MB of float32, and a block for each core is in memory."""
+"""How many numbers a block has, 4 MB of float32; a block for each core is in memory."""
 
 _LEAST, _MOST = 1e-30, 1e30  # squared lengths that float32 holds with all its digits
 _HALF = 2.0**-14  # the least number that float16 holds with all its digits

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from purescope.datasets import load_dataset
+from purescope.datasets import load_dataset, webdataset
 from purescope.datasets.decoding import Colours
 from purescope.errors import DatasetError
 from tests.datasets.pictures import picture, shades
@@ -62,6 +62,15 @@ def test_every_way_to_name_the_shards(root: Path, pattern: str) -> None:
     assert dataset.labels.tolist() == LABELS
     assert shades(dataset) == SHADES, "shard 10 comes after shard 9"
     assert (dataset.source["split"], dataset.source["shards"]) == ("test", "12")
+
+
+def test_a_range_names_only_so_many_shards(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = f"wds:{root}/test/{{0..11}}.tar"
+    monkeypatch.setattr(webdataset, "_MAX_SHARDS", 12)
+    assert load_dataset(pattern).source["shards"] == "12"
+    monkeypatch.setattr(webdataset, "_MAX_SHARDS", 11)
+    with pytest.raises(DatasetError, match=r"over 11 shards, the first is .*0\.tar"):
+        load_dataset(pattern)
 
 
 def test_some_of_the_shards(root: Path) -> None:

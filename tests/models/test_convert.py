@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from purescope.cli import main
 from purescope.cli.run import cli
 from purescope.errors import ModelError, OutputError
+from purescope.files.writing import umask
 from purescope.models import load_model
 from purescope.models.convert import convert
 from purescope.models.model import Model
@@ -88,6 +90,8 @@ def test_an_archive_of_openai(tmp_path: Path) -> None:
     model = load_model(str(path))
     assert_same(load_model(str(tmp_path / "copy")), model)
     assert_open_clip_reads(tmp_path / "copy", model)
+    for file in (tmp_path / "copy").iterdir():  # whoever may read other new files may read these
+        assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~umask(), file
 
 
 def test_a_vocabulary_of_its_own_comes_along(

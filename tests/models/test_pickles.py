@@ -46,6 +46,10 @@ PICKLES: dict[str, tuple[bytes, str]] = {
     "a key of tuples": (doubled(60) + b"K\x01", r"elements, with nested tuples"),
     "a key of wide tuples": (wide(6) + b"K\x01", r"elements, with nested tuples"),
     "a key of many elements": (b"(" + b"K\x01" * 200 + b"tK\x01", "a key of 201 elements"),
+    "a member of many elements": (
+        text("a") + b"\x8f((" + b"K\x01" * 200 + b"tK\x02\x90",
+        "a key of 201 elements",
+    ),
     "a value of tuples": (text("a") + doubled(60), r"elements, with nested tuples"),
     "a set of tuples": (
         text("a") + b"c__builtin__\nset\n" + doubled(60) + b"\x85\x85R",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 import purescope as ps
 from purescope.errors import InputError
 from purescope.files import resuming
+from purescope.files.writing import umask
 from purescope.reduce import rows as rows_module
 from purescope.reduce.rotation import Rotation, write_rotation
 
@@ -108,6 +110,7 @@ def test_it_goes_on_to_the_same_bytes(name: str, kill_at: int, by: Path, tmp_pat
     assert max(0, kill_at - 3) <= safe < kill_at and (left or not safe)
     expected = tmp_path / f"whole-{name}"
     assert out.read_bytes() == expected.read_bytes()
+    assert stat.S_IMODE(out.stat().st_mode) == 0o666 & ~umask()
     assert (done.rows, done.rows_of_zeros) == (whole.rows, whole.rows_of_zeros)
     records = [
         json.loads(path.with_name(f"{path.name}.purescope.json").read_text())

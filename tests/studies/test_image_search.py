@@ -17,6 +17,7 @@ from purescope.features.captions import CaptionFeatures
 from purescope.features.features import Features
 from purescope.maths.bases import make_basis, rotate
 from purescope.maths.cells import halves
+from purescope.maths.intervals import wilson_interval
 from purescope.maths.overlaps import Projections
 from purescope.maths.strategies import order_neurons
 from purescope.studies.bench import Bench
@@ -254,3 +255,16 @@ def test_what_cannot_be_measured_is_refused() -> None:
         Options(metrics=["mapp"])
     with pytest.raises(InputError, match="metrics knn, knn"):
         Options(metrics=["knn", "knn"])
+
+
+def test_intervals_are_binomial_where_fewer_than_15_images_are_right_or_wrong(
+    searched: list[Summed],
+) -> None:
+    votes = searched[0]
+    values = (torch.tensor([14.0, 15.0, 33.0, 34.0], dtype=torch.float64) / IMAGES)[:, None]
+    values = values.expand(-1, len(votes.metrics))
+    resampled = torch.full((10, *values.shape), 0.5, dtype=torch.float64)
+    low, high = votes._interval(resampled, values)
+    ends = wilson_interval(values, IMAGES)
+    for found, binomial in zip((low, high), ends, strict=True):
+        assert found[1:3].eq(0.5).all() and found[[0, 3]].equal(binomial[[0, 3]])

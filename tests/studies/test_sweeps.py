@@ -430,6 +430,8 @@ def test_each_strategy_is_measured_by_its_own_order_or_axes(measured: Measured) 
     ]
     assert measured.strategies == ("high_purity", "ape", "svd") and measured.ks == KEEP
     assert measured.right.equal(torch.stack(expected))
+    assert measured.rightness("ape").equal(expected[1].double())
+    assert measured.rightness("ape").dtype == torch.float64
     torch.testing.assert_close(
         measured.values[:, :, 0], measured.right.double().mean(2), rtol=0, atol=1e-12
     )

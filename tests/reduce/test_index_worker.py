@@ -107,6 +107,18 @@ def test_signs_of_texts_are_without_the_mean_of_texts(
         assert distances[found].tolist() == sorted(distances)[:10]
 
 
+def test_what_all_rows_have_in_common_takes_no_codewords(
+    folder: Path, cells: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """It adds the same to the product of a query with any row."""
+    moved = SearchSet(GIVEN.vectors + 20 * drawn(WIDTH, seed=7), GIVEN.queries, asked="text")
+    searching._write_job(tmp_path, moved, rotation(), JOB | {"codes": ["pq3"]})
+    searching._run_worker(tmp_path, lambda text: None)
+    found, same = np.load(tmp_path / "single_0.npy"), np.load(folder / "single_4.npy")
+    shared = [len(set(one) & set(other)) for one, other in zip(found, same, strict=True)]
+    assert sum(shared) >= 0.95 * 10 * ASKED
+
+
 # --- what the process is asked
 
 

@@ -607,6 +607,31 @@ def test_an_older_folder_says_what_it_lacks_and_how_to_get_it(tmp_path: Path, si
     assert page.one("section", id="curves") and not page.all("section", id="neurons")
 
 
+def test_recall_that_would_be_written_as_nothing_is_left_out(tmp_path: Path, single: Path) -> None:
+    shutil.copytree(single, tmp_path / "run")
+    table = read(single, CLASS_IMPORTANCE)
+    drops = {0: (0.004, -0.004, 0.03), 1: (0.004,)}
+    rows = [
+        {
+            "model": "First",
+            "dataset": dataset,
+            "ablation": "zero",
+            "neuron": neuron,
+            "class": name,
+            "recall_drop": drop,
+        }
+        for dataset in ("pets", "farm")
+        for neuron, values in drops.items()
+        for name, drop in zip(("cat", "dog", "hen"), values, strict=False)
+    ]
+    table = pd.concat([table[table.neuron > 1], pd.DataFrame(rows)], ignore_index=True)
+    write_table(table, tmp_path / "run", CLASS_IMPORTANCE)
+    details = details_of(parse(write_report(tmp_path / "run")))
+    for neuron, told in ((0, ["Recall lost by class: hen +3 points"] * 2), (1, [])):
+        texts = [one.text for one in card_of(details, 0, neuron).all("p")]
+        assert [text for text in texts if "Recall" in text] == told
+
+
 def test_a_table_without_rows_lacks_nothing(tmp_path: Path, single: Path) -> None:
     shutil.copytree(single, tmp_path / "run")
     for schema in (NEURONS, CONFUSIONS):

@@ -886,7 +886,7 @@ def test_a_mistyped_folder_is_answered_with_the_one_near_it(made: Path) -> None:
 
 
 def test_the_same_folder_gives_the_same_page_and_the_script_is_bundled_once_for_all(
-    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, single: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the process that draws, and never by this one, which V8 would take along when memory runs
     out.
@@ -894,7 +894,7 @@ def test_the_same_folder_gives_the_same_page_and_the_script_is_bundled_once_for_
     assert writing._library, "a page was written before"
     monkeypatch.setattr(writing, "_library", [])
     monkeypatch.setattr(writing, "drawing", draw_anew)
-    shutil.copytree(made, tmp_path / "run")
+    shutil.copytree(single, tmp_path / "run")
     (tmp_path / "run" / "report.html").unlink()
-    assert write_report(tmp_path / "run").read_bytes() == (made / "report.html").read_bytes()
+    assert write_report(tmp_path / "run").read_bytes() == (single / "report.html").read_bytes()
     assert len(writing._library) == 1

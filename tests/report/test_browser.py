@@ -18,7 +18,7 @@ from purescope.report.content import PHRASES
 from purescope.report.writing import write_report
 from purescope.tables.schemas import COMPARISONS, NEURONS, ORDERS, WORDS
 from tests.report.made import KS, make_captions, make_folder, read
-from tests.report.test_page import HOSTILE
+from tests.report.test_page import HOSTILE, HOSTILE_DATASETS, HOSTILE_MODELS
 
 pytestmark = pytest.mark.slow
 
@@ -110,12 +110,11 @@ _CHOOSE = """address => {
 @pytest.fixture(scope="module")
 def strange(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
     """The report of a folder in which every name is hostile, loaded once."""
-    names = [name[:100] for name in HOSTILE]
     out = tmp_path_factory.mktemp("strange") / "run"
     make_folder(
         out,
-        models=names[:2],
-        datasets=names[2:6],
+        models=HOSTILE_MODELS,
+        datasets=HOSTILE_DATASETS,
         classes=HOSTILE,
         words=["côte d’ivoire", *HOSTILE],
     )
@@ -637,16 +636,18 @@ def test_latex_is_escaped(strange: Visit) -> None:
         "\\$x\\_1\\$ \\& 50 \\% \\{more\\} "
         "\\#\\textasciitilde{}\\textasciicircum{}\\textbackslash{}"
     )
-    assert f"{HOSTILE[0]} & {escaped} & highest purity & " in text
+    assert f"{HOSTILE[0]} & {escaped} {HOSTILE[5]} & highest purity & " in text
     assert text.endswith("\\bottomrule\n\\end{tabular}\n")
 
 
 def test_hostile_names_stay_text(strange: Visit) -> None:
     page = strange.page
-    for place in range(4):
+    for place in range(len(HOSTILE_DATASETS)):
         page.select_option("#dataset", index=place)
     page.select_option("#model", index=1)
-    expect(page.locator("#explorer-title")).to_have_text(f"{HOSTILE[1]} on {HOSTILE[5]}")
+    expect(page.locator("#explorer-title")).to_have_text(
+        f"{HOSTILE_MODELS[1]} on {HOSTILE_DATASETS[1]}"
+    )
     scroll_through(page)
     assert strange.said == []
     assert page.locator("img").count() == 4 and page.locator("script").count() == 6

@@ -12,7 +12,6 @@ import pytest
 from purescope.cli import main
 from purescope.cli.output import SafeStream
 from purescope.plots.folder import draw_folder
-from purescope.report.writing import write_report
 from tests.report.made import make_folder
 
 pytestmark = pytest.mark.slow
@@ -68,6 +67,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def torchless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which the import of torch ends a process."""
+    folder = tmp_path_factory.mktemp("torchless")
+    (folder / "torch.py").write_text("raise SystemExit('torch was imported')")
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, inherited)])}
+
+
 @pytest.mark.parametrize(
     "stream", [None, Failing(), Failing(at="flush")], ids=["closed", "full", "full at the end"]
 )
@@ -119,12 +127,17 @@ def test_both_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "purity_bundled_clip.csv").is_file()
 
 
-def test_a_missing_stream_does_not_become_a_file(results: Path, tmp_path: Path) -> None:
-    """Otherwise libraries would print into the first files that a command opens."""
+def test_a_missing_stream_does_not_become_a_file(
+    results: Path, torchless: dict[str, str], tmp_path: Path
+) -> None:
+    """Otherwise libraries would print into the first files that a command opens. And a folder of
+    results is drawn without torch, as in `test_a_report_is_drawn_without_torch`.
+    """
     command = (
         f"purescope plot {results} --format svg --out o >&- 2>&- <&-; code=$?; ls o; exit $code"
     )
-    done, whole = purescope(tmp_path, command), draw_folder(results, tmp_path / "whole", ["svg"])
+    done = purescope(tmp_path, command, **torchless)
+    whole = draw_folder(results, tmp_path / "whole", ["svg"])
     assert done.returncode == 1
     assert done.stdout.split() == sorted(path.name for path in whole.written)
     assert all(
@@ -190,17 +203,22 @@ def test_a_module_of_the_current_folder_is_not_run(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "") and "bundled:laclip" in done.stdout
 
 
-@pytest.mark.parametrize("line", ["report {0}", "plot {0} --format svg --out o"])
-def test_a_folder_of_results_is_drawn_without_torch(
-    line: str, results: Path, tmp_path: Path
+def test_a_report_is_drawn_without_torch(
+    results: Path, torchless: dict[str, str], tmp_path: Path
 ) -> None:
-    """They start at once, while other commands wait for the import of torch."""
-    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
-    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    path = os.pathsep.join([str(tmp_path), *filter(None, inherited)])
-    done = purescope(tmp_path, f"purescope {line.format(results)}", PYTHONPATH=path)
-    assert done.returncode == 0 and "torch" not in done.stderr, done.stderr
-    done = purescope(tmp_path, "purescope purity bundled:clip", PYTHONPATH=path)
+    """It starts at once, while other commands wait for the import of torch. Nor does it need
+    docstrings, without which altair cannot be imported: the page is the same under
+    ``PYTHONOPTIMIZE=2``.
+    """
+    pages = []
+    for settings in (torchless, {"PYTHONOPTIMIZE": "2"}):
+        (results / "report.html").unlink(missing_ok=True)
+        done = purescope(tmp_path, f"purescope report {results}", **settings)
+        told = (done.returncode, done.stdout, done.stderr)
+        assert told == (0, f"{results / 'report.html'}\n", "")
+        pages.append((results / "report.html").read_bytes())
+    assert pages[0] == pages[1]
+    done = purescope(tmp_path, "purescope purity bundled:clip", **torchless)
     assert done.stderr.strip() == "torch was imported"
 
 
@@ -272,12 +290,3 @@ def test_a_renderer_that_dies_is_an_error_in_our_form(
     dying.write_text("import nothing_of_this_name")
     assert run("report", results) == 2
     assert "ended with code 1: ModuleNotFoundError" in capsys.readouterr().err
-
-
-def test_the_report_without_docstrings_is_the_same(results: Path, tmp_path: Path) -> None:
-    """Altair cannot be imported under ``PYTHONOPTIMIZE=2``."""
-    page = write_report(results).read_bytes()
-    (results / "report.html").unlink()
-    done = purescope(tmp_path, f"purescope report {results}", PYTHONOPTIMIZE="2")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{results / 'report.html'}\n", "")
-    assert (results / "report.html").read_bytes() == page

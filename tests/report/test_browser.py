@@ -2,8 +2,8 @@
 
 import csv
 import io
+import itertools
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +16,9 @@ from playwright.sync_api import Browser, Page, expect
 from purescope.report import document
 from purescope.report.content import PHRASES
 from purescope.report.writing import write_report
-from purescope.tables.files import write_table
-from purescope.tables.schemas import CLASS_IMPORTANCE, COMPARISONS, NEURONS, ORDERS, WORDS
+from purescope.tables.schemas import COMPARISONS, NEURONS, ORDERS, WORDS
 from tests.report.made import KS, make_captions, make_folder, read
-from tests.report.test_page import HOSTILE
+from tests.report.test_page import HOSTILE, HOSTILE_DATASETS, HOSTILE_MODELS
 
 pytestmark = pytest.mark.slow
 
@@ -82,9 +81,7 @@ def visit(window: Visit, made: Path) -> Iterator[Go]:
 
 @pytest.fixture(scope="module")
 def standing(browser: Browser, made: Path) -> Iterator[Visit]:
-    """A report that is loaded once, for tests that choose the k or the neuron that they look at,
-    and change no more.
-    """
+    """A report that is loaded once, for tests that change no more than a choice."""
     found = load(
         opened(browser, permissions=["clipboard-read", "clipboard-write"]), made / "report.html"
     )
@@ -94,22 +91,30 @@ def standing(browser: Browser, made: Path) -> Iterator[Visit]:
 
 @pytest.fixture
 def page(standing: Visit) -> Iterator[Page]:
-    """That report, of the first model and dataset and with all strategies; it says nothing
-    meanwhile.
+    """That report with the choices that it opens with, but for the neuron, which any test may
+    leave; it says nothing meanwhile.
     """
+    standing.page.evaluate(_CHOOSE, OPENING)
     yield standing.page
     assert standing.said == []
+
+
+OPENING = "#model=First&data=pets&metric=accuracy&k=8&kept=high_purity,low_purity,random"
+# As when a reader edits the address; at once, where the browser would tell of it a little later.
+_CHOOSE = """address => {
+  history.replaceState(null, "", address);
+  dispatchEvent(new HashChangeEvent("hashchange"));
+}"""
 
 
 @pytest.fixture(scope="module")
 def strange(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
     """The report of a folder in which every name is hostile, loaded once."""
-    names = [name[:100] for name in HOSTILE]
     out = tmp_path_factory.mktemp("strange") / "run"
     make_folder(
         out,
-        models=names[:2],
-        datasets=names[2:6],
+        models=HOSTILE_MODELS,
+        datasets=HOSTILE_DATASETS,
         classes=HOSTILE,
         words=["côte d’ivoire", *HOSTILE],
     )
@@ -158,16 +163,15 @@ def look(page: Page, name: str) -> None:
     assert (PICTURES / f"{name}.png").stat().st_size > 50_000
 
 
-def test_it_opens_from_a_file_in_silence_and_asks_for_nothing(visit: Go, made: Path) -> None:
-    seen = visit()
-    scroll_through(seen.page)
-    assert seen.page.locator(".live svg").count() >= 2 + 1 + 2 + 2 + 1
-    assert seen.said == []
-    assert {re.split("[:,]", address)[0] for address in seen.asked} <= {"file", "data"}
-    assert [address for address in seen.asked if address.startswith("file")] == [
+def test_it_opens_from_a_file_in_silence_and_asks_for_nothing(standing: Visit, made: Path) -> None:
+    scroll_through(standing.page)
+    assert standing.page.locator(".live svg").count() >= 2 + 1 + 2 + 2 + 1
+    assert standing.said == []
+    assert {re.split("[:,]", address)[0] for address in standing.asked} <= {"file", "data"}
+    assert [address for address in standing.asked if address.startswith("file")] == [
         (made / "report.html").as_uri()
     ]
-    look(seen.page, "report-desktop")
+    look(standing.page, "report-desktop")
 
 
 def test_the_slider_moves_table_curves_and_confusions(page: Page, made: Path) -> None:
@@ -201,8 +205,7 @@ def test_the_slider_moves_table_curves_and_confusions(page: Page, made: Path) ->
     )
 
 
-def test_switches_change_what_is_shown(visit: Go, made: Path) -> None:
-    page = visit().page
+def test_switches_change_what_is_shown(page: Page, made: Path) -> None:
     page.select_option("#model", label="Second")
     page.select_option("#dataset", label="farm")
     expect(page.locator("#explorer-title")).to_have_text("Second on farm")
@@ -233,8 +236,7 @@ def test_switches_change_what_is_shown(visit: Go, made: Path) -> None:
     expect(page.locator(".of-model:visible h3").first).to_have_text("Second")
 
 
-def test_an_address_brings_the_same_view_back(visit: Go) -> None:
-    page = visit().page
+def test_an_address_brings_the_same_view_back_and_begins_there(page: Page, visit: Go) -> None:
     page.select_option("#dataset", label="farm")
     page.get_by_label("random", exact=True).uncheck()
     page.locator("#k").focus()
@@ -246,9 +248,17 @@ def test_an_address_brings_the_same_view_back(visit: Go) -> None:
     assert cells(again) == shown
     expect(again.locator("#card-shown h4")).to_have_text("Neuron 7")
     expect(again.get_by_label("random", exact=True)).not_to_be_checked()
+    stands_at(again, "finder")
     nowhere = visit(address="#model=nobody&data=none&metric=x&k=999&neuron=999&kept=y")
     expect(nowhere.page.locator("#k-shown")).to_have_text("16 of 20, 80 %")
     assert nowhere.said == []
+    stands_at(visit(address="#models").page, "models")
+
+
+def stands_at(page: Page, name: str) -> None:
+    expect(page.locator(f"#{name}")).to_be_in_viewport()
+    page.wait_for_timeout(500)
+    assert abs(page.locator(f"#{name}").bounding_box()["y"]) < 250  # type: ignore[index]
 
 
 def test_hover_says_all_that_is_drawn_at_the_nearest_k(page: Page, made: Path) -> None:
@@ -380,8 +390,7 @@ def test_neurons_are_found_by_word_and_class(page: Page, made: Path) -> None:
     expect(field).to_have_value("0")
 
 
-def test_a_search_is_of_the_chosen_model(visit: Go, made: Path) -> None:
-    page = visit().page
+def test_a_search_is_of_the_chosen_model(page: Page, made: Path) -> None:
     page.locator("#neuron").fill("hen")
     words = read(made, WORDS)
     for model in ("First", "Second"):
@@ -389,6 +398,7 @@ def test_a_search_is_of_the_chosen_model(visit: Go, made: Path) -> None:
         row = words[(words.model == model) & (words.word == "hen")].sort_values("score").iloc[-1]
         expected = f"neuron {row.neuron}: hen ({row.dataset}) {row.score:.1f}"
         expect(page.locator("#found button").first).to_have_text(expected)
+    page.locator("#neuron").press("Escape")
 
 
 def test_names_are_found_without_their_accents_and_stay_text(strange: Visit) -> None:
@@ -427,9 +437,8 @@ def test_a_live_card_is_the_still_one(page: Page, made: Path) -> None:
 
 
 def test_the_script_writes_no_numbers_and_shows_those_of_the_still_page(
-    visit: Go, made: Path
+    page: Page, made: Path
 ) -> None:
-    page = visit().page
     script = (Path(document.__file__).parent / "page" / "report.js").read_text(encoding="utf-8")
     assert not re.findall(r"toFixed|toPrecision|toLocale|Math\.round|NumberFormat", script)
     assert not re.findall(r"[\"'`>]\s*</?[a-z]", script), "it writes no elements"
@@ -450,35 +459,6 @@ def test_the_script_writes_no_numbers_and_shows_those_of_the_still_page(
     ]
 
 
-def test_recall_that_would_be_written_as_nothing_is_left_out(
-    visit: Go, made: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(made, tmp_path / "run")
-    table = read(made, CLASS_IMPORTANCE)
-    drops = {0: (0.004, -0.004, 0.03), 1: (0.004,)}
-    rows = [
-        {
-            "model": "First",
-            "dataset": dataset,
-            "ablation": "zero",
-            "neuron": neuron,
-            "class": name,
-            "recall_drop": drop,
-        }
-        for dataset in ("pets", "farm")
-        for neuron, values in drops.items()
-        for name, drop in zip(("cat", "dog", "hen"), values, strict=False)
-    ]
-    table = pd.concat([table[table.neuron > 1], pd.DataFrame(rows)], ignore_index=True)
-    write_table(table, tmp_path / "run", CLASS_IMPORTANCE)
-    page = visit(write_report(tmp_path / "run")).page
-    recall = page.locator("#card-shown .seen p").filter(has_text="Recall")
-    page.locator("#neuron").fill("0")
-    assert recall.all_inner_texts() == ["Recall lost by class: hen +3 points"] * 2
-    page.locator("#neuron").fill("1")
-    assert recall.count() == 0
-
-
 def test_a_point_of_the_scatter_opens_its_card(page: Page) -> None:
     chart = page.locator('[data-chart="importance-0"]')
     chart.scroll_into_view_if_needed()
@@ -494,16 +474,6 @@ def test_a_point_of_the_scatter_opens_its_card(page: Page) -> None:
     point.dispatch_event("click")
     chart.locator(".live .mark-symbol path").nth(5).click(force=True)
     expect(page.locator("#card-shown h4")).not_to_have_text(before)
-
-
-def test_tables_sort_by_their_numbers(visit: Go) -> None:
-    page = visit().page
-    heading = page.locator("#areas thead th").filter(has_text="Mean accuracy")
-    for direction, turned in (("ascending", False), ("descending", True)):
-        heading.get_by_role("button").click()
-        expect(heading).to_have_attribute("aria-sort", direction)
-        values = [float(row["Mean accuracy, %"]) for row in cells(page, "areas")]
-        assert values == sorted(values, reverse=turned)
 
 
 def test_copies_have_every_digit(page: Page, made: Path) -> None:
@@ -607,21 +577,6 @@ def test_a_copy_of_an_interval_has_both_ends_and_names_what_it_is_of(
     )
 
 
-def test_intervals_sort_by_their_lower_end_and_stay_sorted(visit: Go) -> None:
-    page = visit().page
-    heading = page.locator("#at thead th").nth(2)
-    heading.get_by_role("button").click()
-    for key in ("Home", "ArrowRight", "End"):
-        page.locator("#k").focus()
-        page.keyboard.press(key)
-        expect(heading).to_have_attribute("aria-sort", "ascending")
-        values = page.locator("#at tbody tr td:nth-child(3)").evaluate_all(
-            "all => all.map(one => one.dataset.value)"
-        )
-        lows = [float(value.split()[0]) for value in values if value]
-        assert len(lows) == 4 and lows == sorted(lows)
-
-
 def test_the_neurons_that_are_kept_can_be_taken_along(page: Page, made: Path) -> None:
     page.locator("#k").focus()
     page.keyboard.press("Home")
@@ -647,16 +602,7 @@ def test_a_standing_card_opens_the_whole_one(page: Page) -> None:
     expect(page.locator("#card-shown")).to_be_focused()
 
 
-def test_an_address_with_a_neuron_or_a_part_begins_there(visit: Go) -> None:
-    for address, name in (("#k=8&neuron=5", "finder"), ("#models", "models")):
-        page = visit(address=address).page
-        expect(page.locator(f"#{name}")).to_be_in_viewport()
-        page.wait_for_timeout(500)
-        assert abs(page.locator(f"#{name}").bounding_box()["y"]) < 250  # type: ignore[index]
-
-
-def test_the_last_strategy_cannot_be_switched_off(visit: Go) -> None:
-    page = visit().page
+def test_the_last_strategy_cannot_be_switched_off(page: Page) -> None:
     boxes = page.locator('input[name="strategy"]')
     for at in range(3):
         boxes.nth(at).click()
@@ -690,16 +636,18 @@ def test_latex_is_escaped(strange: Visit) -> None:
         "\\$x\\_1\\$ \\& 50 \\% \\{more\\} "
         "\\#\\textasciitilde{}\\textasciicircum{}\\textbackslash{}"
     )
-    assert f"{HOSTILE[0]} & {escaped} & highest purity & " in text
+    assert f"{HOSTILE[0]} & {escaped} {HOSTILE[5]} & highest purity & " in text
     assert text.endswith("\\bottomrule\n\\end{tabular}\n")
 
 
 def test_hostile_names_stay_text(strange: Visit) -> None:
     page = strange.page
-    for place in range(4):
+    for place in range(len(HOSTILE_DATASETS)):
         page.select_option("#dataset", index=place)
     page.select_option("#model", index=1)
-    expect(page.locator("#explorer-title")).to_have_text(f"{HOSTILE[1]} on {HOSTILE[5]}")
+    expect(page.locator("#explorer-title")).to_have_text(
+        f"{HOSTILE_MODELS[1]} on {HOSTILE_DATASETS[1]}"
+    )
     scroll_through(page)
     assert strange.said == []
     assert page.locator("img").count() == 4 and page.locator("script").count() == 6
@@ -724,18 +672,19 @@ def test_without_scripts_all_is_still_there(browser: Browser, made: Path) -> Non
     page.context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read_in_either_theme(scheme: Literal["light", "dark"], visit: Go) -> None:
-    page = visit(color_scheme=scheme).page
-    low = page.evaluate(_CONTRAST)
-    assert low == []
-    page.locator("#theme").click()
-    expect(page.locator("#theme")).to_have_text({"light": "Light", "dark": "Dark"}[scheme])
-    assert page.evaluate(_CONTRAST) == []
-    assert (page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")) == (
-        scheme == "dark"
-    )
-    page.evaluate("localStorage.clear()")
+def test_text_can_be_read_in_either_theme(page: Page) -> None:
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark", "light")
+    for scheme, other in itertools.pairwise(schemes):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate(_CONTRAST) == []
+        page.locator("#theme").click()
+        expect(page.locator("#theme")).to_have_text(scheme.capitalize())
+        assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == other
+        assert page.evaluate(_CONTRAST) == []
+        in_dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        assert in_dark == (scheme == "dark")
+        page.evaluate("localStorage.clear(); delete document.documentElement.dataset.theme")
+    page.emulate_media(color_scheme="null")
 
 
 # Text whose contrast with what is behind it is below WCAG's AA: its words and the ratio.
@@ -811,6 +760,28 @@ def test_everything_that_acts_has_a_name_and_can_be_reached_by_keys(visit: Go) -
     expect(page.locator("#card-shown h4")).not_to_have_text(second)
 
 
+def test_tables_sort_by_their_numbers_and_stay_sorted(strange: Visit) -> None:
+    page = strange.page
+    heading = page.locator("#areas thead th").filter(has_text="Mean accuracy")
+    for direction, turned in (("ascending", False), ("descending", True)):
+        heading.get_by_role("button").click()
+        expect(heading).to_have_attribute("aria-sort", direction)
+        values = [float(row["Mean accuracy, %"]) for row in cells(page, "areas")]
+        assert values == sorted(values, reverse=turned)
+    # Intervals sort by their lower end, also at the next k.
+    heading = page.locator("#at thead th").nth(2)
+    heading.get_by_role("button").click()
+    for key in ("Home", "ArrowRight", "End"):
+        page.locator("#k").focus()
+        page.keyboard.press(key)
+        expect(heading).to_have_attribute("aria-sort", "ascending")
+        values = page.locator("#at tbody tr td:nth-child(3)").evaluate_all(
+            "all => all.map(one => one.dataset.value)"
+        )
+        lows = [float(value.split()[0]) for value in values if value]
+        assert len(lows) == 4 and lows == sorted(lows)
+
+
 def test_captions_show_all_that_was_measured(browser: Browser, tmp_path: Path) -> None:
     """Of a sweep without purities: in every chart, and in a table of the chosen metric."""
     report = write_report(make_captions(tmp_path / "run"))
@@ -837,8 +808,7 @@ def test_captions_show_all_that_was_measured(browser: Browser, tmp_path: Path) -
     page.context.close()
 
 
-def test_the_figure_of_what_can_go_follows_the_choice(visit: Go) -> None:
-    page = visit().page
+def test_the_figure_of_what_can_go_follows_the_choice(page: Page) -> None:
     chart = page.locator('[data-chart="smaller-accuracy"]')
     chart.scroll_into_view_if_needed()
     expect(chart.locator(".live .mark-line path")).to_have_count(3)
@@ -867,8 +837,29 @@ def test_a_phone_needs_no_scrolling_sideways(browser: Browser, made: Path) -> No
     page.context.close()
 
 
-def test_on_paper_it_is_still_light_and_whole(visit: Go) -> None:
+def test_paper_shows_what_was_chosen_under_its_own_name_and_is_light_and_whole(
+    visit: Go, made: Path
+) -> None:
     page = visit(color_scheme="dark").page
+    # One that was not drawn yet keeps its picture, and the name of that.
+    other = page.locator("#importance-1 h3")
+    before = other.inner_text() if other.count() else ""
+    page.select_option("#dataset", label="farm")
+    page.select_option("#metric", label="Silhouette")
+    page.emulate_media(media="print")
+    expect(page.locator("#explorer-title")).to_have_text("First on farm")
+    results = read(made)
+    full = results[
+        (results.model == "First") & (results.dataset == "farm") & (results.strategy == "full")
+    ]
+    label = page.locator("#explorer .chart").get_attribute("aria-label") or ""
+    assert (
+        f"All 20 neurons: {full.value[full.metric == 'silhouette'].iloc[0]:.3f}"
+        in label.replace("\u2212", "-")
+    )
+    expect(page.locator("#explorer .live svg")).to_be_visible()
+    assert not before or other.inner_text() == before
+    page.emulate_media(media="screen")
     scroll_through(page)
     page.emulate_media(media="print")
     for selector in (
@@ -890,28 +881,3 @@ def test_on_paper_it_is_still_light_and_whole(visit: Go) -> None:
     page.emulate_media(media="print", color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(253, 253, 251)"
     assert page.pdf(format="A4")[:4] == b"%PDF"
-
-
-def test_paper_shows_what_was_chosen_under_its_own_name(visit: Go, made: Path) -> None:
-    page = visit().page
-    before = (
-        page.locator("#importance-1 h3").inner_text()
-        if page.locator("#importance-1 h3").count()
-        else ""
-    )
-    page.select_option("#dataset", label="farm")
-    page.select_option("#metric", label="Silhouette")
-    page.emulate_media(media="print")
-    expect(page.locator("#explorer-title")).to_have_text("First on farm")
-    results = read(made)
-    full = results[
-        (results.model == "First") & (results.dataset == "farm") & (results.strategy == "full")
-    ]
-    label = page.locator("#explorer .chart").get_attribute("aria-label") or ""
-    assert (
-        f"All 20 neurons: {full.value[full.metric == 'silhouette'].iloc[0]:.3f}"
-        in label.replace("\u2212", "-")
-    )
-    expect(page.locator("#explorer .live svg")).to_be_visible()
-    # One that was not drawn yet keeps its picture, and the name of that.
-    assert not before or page.locator("#importance-1 h3").inner_text() == before

@@ -51,6 +51,9 @@ HOSTILE = [
     "<!--<script>",
     "x" * 400,
 ]
+# As names of models and of datasets: two of them in each dataset's, since pairs take time.
+HOSTILE_MODELS = HOSTILE[:2]
+HOSTILE_DATASETS = [" ".join(HOSTILE[2:4]), " ".join(HOSTILE[4:6])]
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +105,10 @@ def test_the_scripts_that_run_are_those_of_the_policy(page: Element) -> None:
 
 
 def test_names_are_data_and_never_markup(tmp_path: Path) -> None:
-    strange = [name[:100] for name in HOSTILE]
     out = make_folder(
         tmp_path,
-        models=strange[:2],
-        datasets=strange[2:6],
+        models=HOSTILE_MODELS,
+        datasets=HOSTILE_DATASETS,
         classes=HOSTILE,
         words=HOSTILE,
         notes=HOSTILE,
@@ -125,8 +127,8 @@ def test_names_are_data_and_never_markup(tmp_path: Path) -> None:
         one for one in page.all() if "onerror" in one.attributes
     ]
     options = [one.text for one in page.one("select", id="model").all("option")]
-    assert options == strange[:2]
-    assert json.loads(page.one("script", id="data").text)["datasets"] == strange[2:6]
+    assert options == HOSTILE_MODELS
+    assert json.loads(page.one("script", id="data").text)["datasets"] == HOSTILE_DATASETS
     assert "{{7*7}}" in page.one("main").text
     raw = page.one("script", id="data").text + page.one("script", id="charts").text
     assert not set("<>&\u2028\u2029") & set(raw)
@@ -607,6 +609,31 @@ def test_an_older_folder_says_what_it_lacks_and_how_to_get_it(tmp_path: Path, si
     assert page.one("section", id="curves") and not page.all("section", id="neurons")
 
 
+def test_recall_that_would_be_written_as_nothing_is_left_out(tmp_path: Path, single: Path) -> None:
+    shutil.copytree(single, tmp_path / "run")
+    table = read(single, CLASS_IMPORTANCE)
+    drops = {0: (0.004, -0.004, 0.03), 1: (0.004,)}
+    rows = [
+        {
+            "model": "First",
+            "dataset": dataset,
+            "ablation": "zero",
+            "neuron": neuron,
+            "class": name,
+            "recall_drop": drop,
+        }
+        for dataset in ("pets", "farm")
+        for neuron, values in drops.items()
+        for name, drop in zip(("cat", "dog", "hen"), values, strict=False)
+    ]
+    table = pd.concat([table[table.neuron > 1], pd.DataFrame(rows)], ignore_index=True)
+    write_table(table, tmp_path / "run", CLASS_IMPORTANCE)
+    details = details_of(parse(write_report(tmp_path / "run")))
+    for neuron, told in ((0, ["Recall lost by class: hen +3 points"] * 2), (1, [])):
+        texts = [one.text for one in card_of(details, 0, neuron).all("p")]
+        assert [text for text in texts if "Recall" in text] == told
+
+
 def test_a_table_without_rows_lacks_nothing(tmp_path: Path, single: Path) -> None:
     shutil.copytree(single, tmp_path / "run")
     for schema in (NEURONS, CONFUSIONS):
@@ -861,7 +888,7 @@ def test_a_mistyped_folder_is_answered_with_the_one_near_it(made: Path) -> None:
 
 
 def test_the_same_folder_gives_the_same_page_and_the_script_is_bundled_once_for_all(
-    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, single: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the process that draws, and never by this one, which V8 would take along when memory runs
     out.
@@ -869,7 +896,7 @@ def test_the_same_folder_gives_the_same_page_and_the_script_is_bundled_once_for_
     assert writing._library, "a page was written before"
     monkeypatch.setattr(writing, "_library", [])
     monkeypatch.setattr(writing, "drawing", draw_anew)
-    shutil.copytree(made, tmp_path / "run")
+    shutil.copytree(single, tmp_path / "run")
     (tmp_path / "run" / "report.html").unlink()
-    assert write_report(tmp_path / "run").read_bytes() == (made / "report.html").read_bytes()
+    assert write_report(tmp_path / "run").read_bytes() == (single / "report.html").read_bytes()
     assert len(writing._library) == 1

@@ -173,9 +173,15 @@ def test_the_page_of_classes_has_the_section(page: Element, made: Path) -> None:
     assert not shown.all("pre")
 
 
+@pytest.fixture(scope="module")
+def captioned(captions: Path) -> Element:
+    """The page of that folder."""
+    return parse(write_report(captions))
+
+
 @pytest.mark.slow
-def test_the_page_of_captions(captions: Path) -> None:
-    page = parse(write_report(captions))
+def test_the_page_of_captions(captioned: Element) -> None:
+    page = captioned
     told = page.one("section", class_="answer")
     assert all(one.text for one in told.all("p", class_="claim"))
     halves = [one.text for one in told.all("p", class_="half")]
@@ -190,8 +196,8 @@ def test_the_page_of_captions(captions: Path) -> None:
 
 
 @pytest.mark.slow
-def test_captions_have_a_table_for_each_metric(captions: Path) -> None:
-    page = parse(write_report(captions))
+def test_captions_have_a_table_for_each_metric(captions: Path, captioned: Element) -> None:
+    page = captioned
     tables = details_of(page)["tables"]
     assert set(tables) == {f"0/0/{metric}" for metric in RETRIEVAL_METRICS}
     comparisons = pd.read_parquet(captions / "retrieval_comparisons.parquet")

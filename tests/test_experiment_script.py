@@ -16,6 +16,7 @@ import torch
 import purescope as ps
 from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError
+from purescope.features.cache import default_folder
 from tests import undrawn
 from tests.oracles import experiment_order
 from tests.words import few_words
@@ -88,7 +89,7 @@ def test_projections_that_lie_the_other_way_round_are_told(image, text, turned, 
 def test_evaluate_zeroshot_classification_agrees_with_the_sweep(script, model, flags) -> None:
     results = script.evaluate_zeroshot_classification(model, flags, list(flags.classes), sam=300)
     table = ps.sweep(
-        ps.extract(model, flags, protocol="paper"),
+        ps.extract(model, flags, protocol="paper", cache=default_folder()),
         model.projections,
         keep=300,
         draws=0,
@@ -113,7 +114,7 @@ def test_analyze_neuron_importance_is_one_evaluation_without_each_neuron(
         sorted(neuron for neuron, _ in ranked) == list(range(512))
         and importances == sorted(importances)[::-1]
     )
-    features = ps.extract(model, flags, protocol="paper")
+    features = ps.extract(model, flags, protocol="paper", cache=default_folder())
     image, text = features.image.double(), features.text.double()
 
     def right(image: torch.Tensor) -> int:

@@ -20,23 +20,29 @@ pytestmark = [
 
 
 # What a run draws and asks beside its tables, and each number of a table, others test: no notebook
-# prints any of it. The functions keep what they need, for each notebook begins without names.
+# prints any of it. What other tests encoded is taken from their cache. The functions keep what they
+# need, for each notebook begins without names.
 LIGHTLY = """
 def lighten():
-    import dataclasses
+    import dataclasses, functools, os
     import purescope
     from purescope.datasets import prompts
+    cache = os.environ["PURESCOPE_CACHE"]
     few, sweep, run_sweep = prompts.vocabulary("paper").names[:20], purescope.sweep, purescope.run_sweep
     prompts._imagenet_names = lambda: few
 
     def run_lightly(models, datasets, out, *, settings):
         light = {"settings": dataclasses.replace(settings, draws=40, resamples=100), "rotations": 2}
-        return run_sweep(models, datasets, out, figures=False, report=False, **light)
+        sources = purescope.Sources(cache=cache)
+        return run_sweep(
+            models, datasets, out, sources=sources, figures=False, report=False, **light
+        )
 
     def sweep_lightly(*given, draws, **options):
         return sweep(*given, draws=10, resamples=100, **options)
 
     purescope.sweep, purescope.run_sweep = sweep_lightly, run_lightly
+    purescope.extract = functools.partial(purescope.extract, cache=cache)
 lighten()
 """
 

@@ -9,6 +9,7 @@ import pytest
 
 import purescope
 from purescope.datasets.dataset import Dataset
+from purescope.features.cache import default_folder
 from purescope.features.features import Features
 from purescope.models.model import Model
 from tests.docs.pages import PAGES, ROOT, blocks
@@ -36,7 +37,7 @@ def lightly() -> Iterator[None]:
         assert not options, "they would be of other features"
         key = (str(model.identity), dataset.fingerprint)
         if key not in extracted:
-            extracted[key] = extract(model, dataset)
+            extracted[key] = extract(model, dataset, cache=default_folder())
         return extracted[key]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -147,6 +147,36 @@ def out(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "out")
 
 
+@pytest.fixture(scope="module")
+def measurements() -> dict[tuple[str, str], Measurement]:
+    return {}
+
+
+@pytest.fixture
+def measured_once(
+    measurements: dict[tuple[str, str], Measurement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pair of this file is measured once, for tests of what becomes of a measured pair.
+
+    That it measures the same again, `test_a_stopped_run_goes_on_where_it_stopped` tests.
+    """
+    measure = _run.measure_pair
+
+    def once(opened: Opened, place: int, study: Study) -> Measurement:
+        item, number = divmod(place, len(opened.models))
+        given, usual = (opened.settings, study), (SETTINGS, Study(rotations=2, captions=True))
+        ours = any(opened.models[number] is one for one in MODELS)
+        if not ours or not any(opened.datasets[item] is one for one in DATA) or given != usual:
+            return measure(opened, place, study)
+        pair = opened.pairs[place]
+        if pair not in measurements:
+            measurements[pair] = measure(opened, place, study)
+        found = measurements[pair]
+        return replace(found, tables={name: one.copy() for name, one in found.tables.items()})
+
+    monkeypatch.setattr(_run, "measure_pair", once)
+
+
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The pairs that are measured, as they are."""
@@ -191,6 +221,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(
     assert "finished" in told
 
 
+@pytest.mark.usefixtures("measured_once")
 def test_a_finished_pair_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     rename = Path.rename
@@ -232,6 +263,7 @@ def test_what_a_stopped_run_finished_can_be_looked_at(
     assert draw_folder(tmp_path, tmp_path / "drawn", ["svg"]).written
 
 
+@pytest.mark.usefixtures("measured_once")
 @pytest.mark.parametrize("how", ["cut", "of another run", "of another pair", "no entry", "text"])
 def test_a_damaged_pair_alone_is_measured_anew(
     how: str, whole: Path, stopped: Path, tmp_path: Path, measured: list[Any]
@@ -257,6 +289,7 @@ def test_a_damaged_pair_alone_is_measured_anew(
     assert content(tmp_path) == content(whole)
 
 
+@pytest.mark.usefixtures("measured_once")
 def test_of_a_pair_nothing_behind_a_link_and_nothing_of_others_is_removed(tmp_path: Path) -> None:
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     stopped_run(out)
@@ -274,6 +307,7 @@ def test_of_a_pair_nothing_behind_a_link_and_nothing_of_others_is_removed(tmp_pa
     assert (out / "pairs" / "0001" / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("measured_once")
 @pytest.mark.parametrize(
     ("name", "times", "encoded"),
     [
@@ -457,6 +491,7 @@ def test_what_is_of_the_whole_run_is_not_made_again_once_it_has_finished(tmp_pat
     assert again() == before and made == ["rivals"] * 3
 
 
+@pytest.mark.usefixtures("measured_once")
 def test_a_report_that_fails_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_report(out: Path) -> None:
         assert (out / "results.parquet").exists() and (out / "thumbnails.parquet").exists()
@@ -539,6 +574,7 @@ def test_notes_of_data_stand_in_the_manifest(
             assert read(tmp_path / str(loaded))["notes"].count("pictures are not whole") == 1
 
 
+@pytest.mark.usefixtures("measured_once")
 @pytest.mark.parametrize("how", ["overwrite", "another version", "no table"])
 def test_everything_is_measured_anew(how: str, tmp_path: Path, measured: list[Any]) -> None:
     run_sweep(MODELS[:1], DATA[:2], tmp_path, settings=SETTINGS)
@@ -756,6 +792,7 @@ def test_the_manifest_has_the_prompts_that_were_used(tmp_path: Path) -> None:
 # --- the folder
 
 
+@pytest.mark.usefixtures("measured_once")
 def test_overwriting_leaves_nothing_of_the_run_before(out: Path, tmp_path: Path) -> None:
     run_sweep(MODELS[1:], DATA[:1], tmp_path / "alone", settings=SETTINGS)
     figures = [tmp_path / "out" / "figures" / f"purity_gap_first.{end}" for end in ("png", "svg")]
@@ -774,6 +811,7 @@ def test_overwriting_leaves_nothing_of_the_run_before(out: Path, tmp_path: Path)
     assert not (tmp_path / "out" / "result_one").exists()
 
 
+@pytest.mark.usefixtures("measured_once")
 def test_a_finished_run_mends_what_was_lost_or_damaged(
     whole: Path, out: Path, measured: list[Any]
 ) -> None:
@@ -793,6 +831,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.usefixtures("measured_once")
 @pytest.mark.parametrize(
     ("key", "value"), [(key, value) for key, values in DAMAGED.items() for value in values]
 )

@@ -792,7 +792,6 @@ def test_the_manifest_has_the_prompts_that_were_used(tmp_path: Path) -> None:
 # --- the folder
 
 
-@pytest.mark.usefixtures("measured_once")
 def test_overwriting_leaves_nothing_of_the_run_before(out: Path, tmp_path: Path) -> None:
     run_sweep(MODELS[1:], DATA[:1], tmp_path / "alone", settings=SETTINGS)
     figures = [tmp_path / "out" / "figures" / f"purity_gap_first.{end}" for end in ("png", "svg")]

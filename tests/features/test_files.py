@@ -255,7 +255,10 @@ def test_names_stand_in_an_npz_as_strings(tmp_path: Path) -> None:
     )
     features = read_features(file)
     assert (features.model, features.dataset) == ("My encoder", "pets")
-    again = read_features(save_features(features, tmp_path / "again.npz"))
+    saved = save_features(features, tmp_path / "again.npz")
+    with np.load(saved) as content:
+        assert {*content.files} == {"image", "text", "labels", "classes", "metadata"}
+    again = read_features(saved)
     assert (again.model, again.dataset) == ("My encoder", "pets")
 
 

@@ -82,8 +82,8 @@ def save_caption_features(features: CaptionFeatures, path: str | os.PathLike[str
         metadata["captions"] = json.dumps(features.captions)
     if file.suffix == ".npz":
         buffer = io.BytesIO()
-        text = np.array(json.dumps(metadata))
-        np.savez(buffer, **arrays, metadata=text, allow_pickle=False)
+        members: dict[str, Any] = {**arrays, "metadata": np.array(json.dumps(metadata))}
+        np.savez(buffer, **members)
         content = buffer.getvalue()
     else:
         content = safetensors.numpy.save(arrays, metadata)

@@ -245,12 +245,13 @@ def _tensor(name: str, array: np.ndarray) -> Tensor:
 
 
 def _write_npz(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
-    arrays = arrays | {
+    # NumPy before 2.2 has no allow_pickle, and would write it as one more array.
+    members: dict[str, Any] = arrays | {
         "classes": np.array(json.loads(metadata.pop("classes"))),
         "metadata": np.array(json.dumps(metadata)),
     }
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays, allow_pickle=False)
+    np.savez(buffer, **members)
     return buffer.getvalue()
 
 

@@ -257,8 +257,9 @@ def write_cosines(
     Raises:
         OutputError: it cannot be written.
     """
+    members: dict[str, Any] = dict(maps)
     with atomic_path(_file(folder, label)) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **maps)
+        np.savez_compressed(temporary, **members)
 
 
 def read_cosines(

@@ -152,11 +152,19 @@ def test_seed_decides_and_threads_do_not() -> None:
     assert not first.equal(bootstrap_means(right, groups, resamples=300, seed=2))
 
 
-def test_blocks_are_independent_of_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("members", [30, 20, 10])
+def test_blocks_are_independent_of_one_another(
+    members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strata of ten samples, of which three, two or one are copied at a time."""
     monkeypatch.setattr(intervals, "_BLOCK", 100)
     monkeypatch.setattr(intervals, "_TURN", 70)
     monkeypatch.setattr(intervals, "_SAMPLES", 7)
-    means = bootstrap_means(random_values(1, 30)[0], torch.arange(30) % 3, resamples=5000)
+    monkeypatch.setattr(intervals, "_MEMBERS", members)
+    groups = torch.arange(30) % 3
+    shares = bootstrap_means(torch.nn.functional.one_hot(groups).T.bool(), groups, resamples=20)
+    torch.testing.assert_close(shares, torch.full_like(shares, 1 / 3), rtol=0, atol=1e-15)
+    means = bootstrap_means(random_values(1, 30)[0], groups, resamples=5000)
     assert len(means.unique()) > 4990
     assert means.std().item() == pytest.approx(
         math.sqrt(sum(10 / 900 * random_values(1, 30)[0, c::3].var().item() for c in range(3))),

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -22,6 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks import encoding, importance, plain, retrieval, searching, shrinking, statistics
+from benchmarks.peak import begin_peak, peak_beyond
 from purescope.maths.accuracy import accuracy_by_k
 from purescope.maths.silhouette import silhouette_by_k
 
@@ -141,18 +141,9 @@ def memory(images: int) -> None:
     ours(
         image[small], text, labels[small], orders(3), KS
     )  # libraries allocate their own at first use
-    Path("/proc/self/clear_refs").write_text(
-        "5"
-    )  # the peak begins anew: making the features took more
-    before = _status("VmRSS")
+    before = begin_peak()
     ours(image, text, labels, orders(3), KS)
-    print(round((_status("VmHWM") - before) / 1024))
-
-
-def _status(name: str) -> int:
-    """A line of Linux's account of this process, in kB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+    print(round(peak_beyond(before)))
 
 
 def main() -> None:

@@ -3,7 +3,6 @@ against the products alone, which every exact way needs.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.peak import begin_peak, peak_beyond
 from purescope.maths.retrieval import RetrievalRanks, retrieval_ranks_by_k
 from purescope.parallel import on_each_core
 
@@ -84,11 +84,11 @@ def main() -> None:
     image, text, own = features()
     drawn = torch.Generator().manual_seed(1)
     orders = torch.stack([torch.randperm(NEURONS, generator=drawn) for _ in range(count)])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = begin_peak()
     wall, processor = time.perf_counter(), time.process_time()
     ranks = retrieval_ranks_by_k(image, text, own, orders, KS)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    memory = peak_beyond(before)
     bare_wall, bare_processor = time.perf_counter(), time.process_time()
     bare(image, text, orders)
     bare_wall = time.perf_counter() - bare_wall

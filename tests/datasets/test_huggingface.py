@@ -38,6 +38,17 @@ def test_one_split_saved_to_disk(tmp_path: Path) -> None:
     assert dataset.source["columns"] == "image, label"
 
 
+def test_the_version_is_what_the_dataset_says(tmp_path: Path) -> None:
+    pets = make_pets([1, 0, 1])
+    pets.save_to_disk(tmp_path / "unknown")
+    pets.info.version = "1.2.0"
+    pets.save_to_disk(tmp_path / "known")
+    found = [
+        load_dataset(f"hf:{tmp_path / name}").source["version"] for name in ("known", "unknown")
+    ]
+    assert found == ["1.2.0", "not stated"]
+
+
 def test_the_test_split_is_the_default(tmp_path: Path) -> None:
     hub.DatasetDict(
         {"train": make_pets([0, 0, 1], 10), "test": make_pets([1, 0], 20)}

@@ -13,7 +13,9 @@ import pytest
 import safetensors.numpy
 import torch
 
+from purescope.datasets.captions.dataset import MAX_CAPTION_LENGTH
 from purescope.errors import InputError
+from purescope.features import clip_retrieval as clip_retrieval_module
 from purescope.features.caption_files import read_caption_features, save_caption_features
 from purescope.features.caption_sources import load_captions
 from purescope.features.captions import CaptionFeatures
@@ -42,6 +44,15 @@ def features(**changes: Any) -> CaptionFeatures:
         "seconds": 1.5,
     }
     return CaptionFeatures(**{**fields, **changes})
+
+
+def test_a_caption_has_at_most_so_many_characters(tmp_path: Path) -> None:
+    for more in (0, 1):
+        captions = ("x" * (MAX_CAPTION_LENGTH + more), *CAPTIONS[1:])
+        save_caption_features(features(captions=captions), tmp_path / f"{more}.npz")
+    assert read_caption_features(tmp_path / "0.npz").captions[0] == "x" * MAX_CAPTION_LENGTH
+    with pytest.raises(InputError, match="caption 0 has 10,001 characters"):
+        read_caption_features(tmp_path / "1.npz")
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
@@ -167,6 +178,19 @@ def clip_retrieval(
             pyarrow.parquet.write_table(pyarrow.table(table), path)
             first += rows
     return units[0], units[1]
+
+
+@pytest.mark.parametrize("shards", [[7], [4, 3]])
+def test_only_several_shards_are_copied_and_need_room_for_it(
+    shards: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(
+        clip_retrieval_module, "require_room", lambda _, needed, **about: asked.append(needed)
+    )
+    clip_retrieval(tmp_path, shards, dtype="float32")
+    load_captions(f"captions:{tmp_path}")
+    assert asked == [7 * 6 * 4] * 2 * (len(shards) - 1)
 
 
 @pytest.mark.parametrize("shards", [[7], [2] * 12])

@@ -78,6 +78,17 @@ def test_the_share_of_means_is_a_ratio_and_holds_what_it_says() -> None:
     assert 0.93 < held / draws < 0.97
 
 
+def test_the_share_of_means_has_the_digits_of_float64() -> None:
+    generator = torch.Generator().manual_seed(2)
+    full, kept = torch.rand(2, 90, generator=generator, dtype=torch.float64)
+    share, low, high = (end.item() for end in mean_share_interval(kept, full))
+    expected = math.fsum(kept.tolist()) / math.fsum(full.tolist())
+    errors = [(a - expected * b) ** 2 for a, b in zip(kept.tolist(), full.tolist(), strict=True)]
+    half = 1.959963984540054 * math.sqrt(math.fsum(errors) * 90 / 89) / math.fsum(full.tolist())
+    assert share == pytest.approx(expected, rel=1e-13)
+    assert (low, high) == pytest.approx((expected - half, expected + half), rel=1e-13)
+
+
 def test_one_sample_has_a_share_and_no_spread() -> None:
     share, low, high = mean_share_interval(torch.tensor([[0.25]]), torch.tensor([True]))
     assert share.item() == low.item() == high.item() == 0.25

@@ -253,9 +253,14 @@ class Bench(Ranked):
         silhouette.
         """
         images, weights = len(self.features.image), self.recall_weights
+        # Row by row: in float64 all ks of many images take as much as all else.
         recall = torch.stack([row.double() @ weights for row in right]) / images
-        fractions = [row.sum(1).double() / images for row in (right, top5)]
-        return torch.stack([*fractions, recall, silhouette.mean(1, dtype=torch.float64)], dim=1)
+        fractions = [
+            torch.stack([row.count_nonzero() for row in rows]).double() / images
+            for rows in (right, top5)
+        ]
+        means = torch.stack([row.double().mean() for row in silhouette])
+        return torch.stack([*fractions, recall, means], dim=1)
 
     def accuracies(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, "order k"]:
         """Return the accuracy of each order at each k."""

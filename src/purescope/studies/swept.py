@@ -17,7 +17,7 @@ from purescope.tables.result_table import ResultTable
 # The bootstrap fails below so many right or wrong images.
 FEW_IMAGES = 15
 
-_BLOCK = 1 << 20  # numbers of images at some ks that are worked on at a time
+_BLOCK = 1 << 18  # numbers of images at some ks that are worked on at a time
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,14 @@ import pytest
 
 from purescope.errors import InputError
 from purescope.files import npz
-from purescope.files.npz import Npz, check_cosines, colour_limit, read_cosines, write_cosines
+from purescope.files.npz import (
+    Npz,
+    check_cosines,
+    colour_limit,
+    npz_bytes,
+    read_cosines,
+    write_cosines,
+)
 
 HALF = np.array([[1, -0.5], [-0.5, 1]], dtype=np.float16)
 
@@ -259,3 +266,15 @@ def test_cosines_that_are_not_finite_are_refused(value: float) -> None:
     with pytest.raises(InputError, match="cosines that are NaN or infinite"):
         check_cosines([[1, value], [0, 1]])
     assert check_cosines([[1, -0.5], [0, -1]]).tolist() == [[1, 0.5], [0, 1]]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_only_the_arrays_are_written_and_no_python_objects(compressed: bool) -> None:
+    arrays = {"one": np.arange(3), "two": np.array("text")}
+    with np.load(io.BytesIO(npz_bytes(arrays, compressed=compressed))) as read:
+        assert {name: read[name].tolist() for name in read.files} == {
+            "one": [0, 1, 2],
+            "two": "text",
+        }
+    with pytest.raises(ValueError, match="Python objects in two"):
+        npz_bytes({**arrays, "two": np.array([{}])}, compressed=compressed)

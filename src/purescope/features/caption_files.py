@@ -5,7 +5,6 @@ A file has the arrays ``image`` [image, neuron], ``text`` [caption, neuron] and 
 ``captions``, or in npz an array of strings ``captions``. The rest is as in features files.
 """
 
-import io
 import json
 import math
 import os
@@ -31,7 +30,7 @@ from purescope.features.metadata import (
     read_text_array,
     to_int64,
 )
-from purescope.files.npz import Npz
+from purescope.files.npz import Npz, npz_bytes
 from purescope.files.reading import POINTER, check_safetensors, is_pointer
 from purescope.files.writing import write_bytes
 from purescope.specs import exists, is_text, to_path
@@ -81,10 +80,7 @@ def save_caption_features(features: CaptionFeatures, path: str | os.PathLike[str
     if features.captions:
         metadata["captions"] = json.dumps(features.captions)
     if file.suffix == ".npz":
-        buffer = io.BytesIO()
-        members: dict[str, Any] = {**arrays, "metadata": np.array(json.dumps(metadata))}
-        np.savez(buffer, **members)
-        content = buffer.getvalue()
+        content = npz_bytes({**arrays, "metadata": np.array(json.dumps(metadata))})
     else:
         content = safetensors.numpy.save(arrays, metadata)
     write_bytes(content, file)

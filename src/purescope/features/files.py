@@ -7,7 +7,6 @@ safetensors. Our files have more metadata, all strings; npz has it as one JSON s
 ``metadata``.
 """
 
-import io
 import json
 import math
 import os
@@ -33,7 +32,7 @@ from purescope.features.metadata import (
     read_text_array,
     to_int64,
 )
-from purescope.files.npz import Member, Npz
+from purescope.files.npz import Member, Npz, npz_bytes
 from purescope.files.reading import POINTER, check_safetensors, is_pointer
 from purescope.files.writing import write_bytes
 from purescope.specs import exists, to_path
@@ -245,14 +244,8 @@ def _tensor(name: str, array: np.ndarray) -> Tensor:
 
 
 def _write_npz(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
-    # NumPy before 2.2 has no allow_pickle, and would write it as one more array.
-    members: dict[str, Any] = arrays | {
-        "classes": np.array(json.loads(metadata.pop("classes"))),
-        "metadata": np.array(json.dumps(metadata)),
-    }
-    buffer = io.BytesIO()
-    np.savez(buffer, **members)
-    return buffer.getvalue()
+    classes = np.array(json.loads(metadata.pop("classes")))
+    return npz_bytes({**arrays, "classes": classes, "metadata": np.array(json.dumps(metadata))})
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], Metadata]:

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from purescope.errors import InputError
 from purescope.files.reading import open_whole, require_room
-from purescope.files.writing import AGAIN, atomic_path, slug
+from purescope.files.writing import AGAIN, slug, write_bytes
 from purescope.specs import exists
 
 # Compression at most halves features, but makes zeros almost vanish.
@@ -244,6 +244,28 @@ def read_header(stream: Readable, name: str, *, size: int | None = None) -> Head
     return found
 
 
+def npz_bytes(arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> bytes:
+    """Return the content of an ``.npz`` of arrays by name.
+
+    Raises:
+        ValueError: an array holds Python objects, which would be pickled.
+
+    Examples:
+        >>> content = npz_bytes({"labels": np.arange(3)})
+        >>> with np.load(io.BytesIO(content)) as arrays:
+        ...     arrays.files, arrays["labels"].tolist()
+        (['labels'], [0, 1, 2])
+    """
+    objects = [name for name, array in arrays.items() if array.dtype.hasobject]
+    if objects:
+        raise ValueError(f"Python objects in {', '.join(objects)}")
+    # Not by allow_pickle=False: NumPy before 2.2 would write that as one more array.
+    members: dict[str, Any] = dict(arrays)
+    content = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(content, **members)
+    return content.getvalue()
+
+
 TOWERS = ("image", "text")
 _SHOWN = 0.99  # share of the cosines whose colours differ
 _LARGEST = 1.001  # a cosine of 1 in half precision
@@ -257,9 +279,7 @@ def write_cosines(
     Raises:
         OutputError: it cannot be written.
     """
-    members: dict[str, Any] = dict(maps)
-    with atomic_path(_file(folder, label)) as temporary:
-        np.savez_compressed(temporary, **members)
+    write_bytes(npz_bytes(maps, compressed=True), _file(folder, label))
 
 
 def read_cosines(

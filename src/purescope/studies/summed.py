@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from purescope.maths.intervals import bootstrap_each, percentile_interval, wilson_interval
 from purescope.studies.settings import Options
-from purescope.studies.swept import FEW_IMAGES, Swept, result_columns
+from purescope.studies.swept import FEW_IMAGES, Swept
 from purescope.tables.result_table import ResultTable
 
 
@@ -100,32 +99,9 @@ class Summed(Swept):
     @property
     def table(self) -> ResultTable:
         """The results as the table `purescope.tables.schemas.RESULTS`."""
-        no_interval = torch.full_like(self.draws, torch.nan)
-        full = [
-            ends[None, None]
-            for ends in (self.full, *self._interval(self.resampled_full, self.full))
-        ]
-        blocks = [
-            result_columns([("full", 0)], [self.bench.neurons], self.metrics, *full),
-            result_columns(
-                [(name, 0) for name in self.strategies],
-                self.ks,
-                self.metrics,
-                self.values,
-                *self._interval(self.resampled, self.values),
-            ),
-            result_columns(
-                [("random", draw) for draw in range(len(self.draws))],
-                self.ks,
-                self.metrics,
-                self.draws,
-                no_interval,
-                no_interval,
-            ),
-        ]
-        table = pd.DataFrame(
-            {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-        )
+        full = self.full, *self._interval(self.resampled_full, self.full)
+        values = self.values, *self._interval(self.resampled, self.values)
+        table = self.rows(self.metrics, full, values, self.draws)
         table = table.assign(
             binomial_low=np.nan,
             binomial_high=np.nan,

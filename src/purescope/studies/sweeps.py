@@ -30,7 +30,7 @@ from purescope.studies.image_search import measure_images, with_images
 from purescope.studies.orders import warn_of_dead
 from purescope.studies.retrieval import measure_retrieval
 from purescope.studies.settings import DRAWS, PURITY, RESAMPLES, Options, OwnOrder
-from purescope.studies.swept import FEW_IMAGES, Swept, result_columns
+from purescope.studies.swept import FEW_IMAGES, Swept
 from purescope.tables.columns import METRICS
 
 # The bootstrap fails below so many images of a class.
@@ -127,21 +127,12 @@ class Measured(Swept):
         return self.finished(table)
 
     def _values_and_intervals(self) -> pd.DataFrame:
-        """Return a row for each strategy, draw, k and metric; random orders have no intervals."""
-        no_interval = torch.full_like(self.draws, torch.nan)
-        low, high = self._interval(self.resampled, self.values, self.right)
-        full_low, full_high = self._interval(self.resampled_full, self.full, self.full_right)
-        full = [cells[None, None] for cells in (self.full, full_low, full_high)]
-        named = [(strategy, 0) for strategy in self.strategies]
-        drawn = [("random", draw) for draw in range(len(self.draws))]
-        blocks = [
-            result_columns([("full", 0)], [self.bench.neurons], METRICS, *full),
-            result_columns(named, self.ks, METRICS, self.values, low, high),
-            result_columns(drawn, self.ks, METRICS, self.draws, no_interval, no_interval),
-        ]
-        columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
-        missing = (columns["metric"] == "silhouette") & (columns["draw"] >= SILHOUETTE_DRAWS)
-        return pd.DataFrame({name: column[~missing] for name, column in columns.items()})
+        """Return the rows that were measured: only the first random orders have a silhouette."""
+        full = self.full, *self._interval(self.resampled_full, self.full, self.full_right)
+        values = self.values, *self._interval(self.resampled, self.values, self.right)
+        table = self.rows(METRICS, full, values, self.draws)
+        missing = (table.metric == "silhouette") & (table.draw >= SILHOUETTE_DRAWS)
+        return table[~missing].reset_index(drop=True)
 
     def _interval(
         self,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from purescope.maths.bases import is_basis, whole_basis
@@ -69,8 +70,35 @@ class Swept:
             (name, whole) for name, whole in wholes.items() if name != whole and whole in names
         ]
 
+    def rows(
+        self,
+        metrics: Sequence[str],
+        full: Sequence[Tensor],
+        values: Sequence[Tensor],
+        draws: Tensor,
+    ) -> pd.DataFrame:
+        """Return a row for each strategy, draw, k and metric; random orders have no intervals.
+
+        Args:
+            metrics: names of the metrics.
+            full: values of all neurons and both ends of their intervals, each ``[metric]``.
+            values: the same of the strategies, each ``[strategy, k, metric]``.
+            draws: values of the random orders, ``[draw, k, metric]``.
+        """
+        no_interval = torch.full_like(draws, torch.nan)
+        named = [(strategy, 0) for strategy in self.strategies]
+        drawn = [("random", draw) for draw in range(len(draws))]
+        blocks = [
+            _columns([("full", 0)], [self.bench.neurons], metrics, *full),
+            _columns(named, self.ks, metrics, *values),
+            _columns(drawn, self.ks, metrics, draws, no_interval, no_interval),
+        ]
+        return pd.DataFrame(
+            {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+        )
+
     def finished(self, table: pd.DataFrame) -> ResultTable:
-        """Return rows of `result_columns` with the columns that all share: names, sizes, options.
+        """Return `rows` with the columns that all share: names, sizes, options.
 
         The table is `purescope.tables.schemas.RESULTS`.
         """
@@ -90,7 +118,7 @@ class Swept:
         return ResultTable(check_table(table))
 
 
-def result_columns(
+def _columns(
     orders: list[tuple[str, int]],
     ks: list[int],
     metrics: Sequence[str],

@@ -290,3 +290,7 @@ def test_a_renderer_that_dies_is_an_error_in_our_form(
     dying.write_text("import nothing_of_this_name")
     assert run("report", results) == 2
     assert "ended with code 1: ModuleNotFoundError" in capsys.readouterr().err
+    dying.write_text("""print('{"pictures": {"curves": "<svg', end="")""")
+    assert run("report", results) == 2
+    assert "ended with code 0: its answer is not whole" in capsys.readouterr().err
+    assert (results / "report.html").read_text() == "the one before"

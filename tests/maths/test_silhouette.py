@@ -274,7 +274,7 @@ def test_intervals_cover(classes: int, each: int, noise: float) -> None:
             for _ in range(300)
         ]
     )
-    # The same draws for all datasets take a tenth of the time of their own draws for each.
+    # The same draws for all datasets, so that they are made once.
     resampled = bootstrap_means(values, silhouette_strata(labels), resamples=1000, seed=0)
     low, high = percentile_interval(resampled)
     truth = values.mean()

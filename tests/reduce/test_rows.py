@@ -161,9 +161,16 @@ def test_the_largest_half_is_not_refused_and_the_next_is() -> None:
 def test_blocks_come_in_order() -> None:
     rows = RNG.normal(size=(600, 7)).astype(np.float32)
     counts = Counts()
-    by_one, at_once = run(rows, counts=counts, step=1), run(rows, step=600)
-    # Some processors add up one row in another order than many.
-    np.testing.assert_allclose(by_one, at_once, rtol=0, atol=1e-6)
+    # Axes of the numbers themselves, for some processors add up one row in another order than many.
+    made = shorten(
+        [row[None] for row in rows],
+        np.eye(7, 3, dtype=np.float32),
+        dtype=np.dtype("float32"),
+        normalise=False,
+        name="mine",
+        counts=counts,
+    )
+    np.testing.assert_array_equal(np.concatenate(list(made)), rows[:, :3])
     assert counts.rows == 600
 
 

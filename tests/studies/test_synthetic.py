@@ -175,7 +175,7 @@ def verdict_on(
 
 @pytest.fixture
 def unseparated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No silhouettes of random orders, which take half the time: no verdict is of them."""
+    """No silhouettes of random orders: no verdict is of them."""
     monkeypatch.setattr("purescope.studies.bench.SILHOUETTE_DRAWS", 0)
 
 

@@ -204,8 +204,8 @@ def _measure(
     by_class = labels.argsort(stable=True)
     blocks = [by_class[block] for block in _cells.blocks(len(image), rows, scores.element_size())]
     means = torch.zeros(*masks.shape[:2], len(sizes), image.shape[1], dtype=torch.float64)
-    # The inverse norms stand where a result comes later. Those of the last pass are made again: it
-    # takes as little as the norms of one class.
+    # The inverse norms stand where a result comes later. The last pass makes them again: that costs
+    # as much as the distances to one more class.
     inverse = scores if values is None else values
     for samples in blocks:
         features = image.index_select(0, samples).to(dtype)

@@ -73,7 +73,7 @@ def plot_dynamics(
     if show not in _COURSES:
         raise InputError(f"show = {show!r}", **near_miss(show, _COURSES))
     rows = named_rows(table, "model", model)
-    if show in BY_DATASET:
+    if show in _BY_DATASET:
         rows = named_rows(rows[rows.n > 0], "dataset", dataset)
         if show == "gap" and rows.random.isna().all():
             raise InputError(
@@ -81,7 +81,7 @@ def plot_dynamics(
             )
     own, ax = ax is None, new_axes() if ax is None else ax
     _COURSES[show](rows.drop_duplicates("step").set_index("step"), ax)
-    on = f" on {dataset_title(rows)}" if show in BY_DATASET else ""
+    on = f" on {dataset_title(rows)}" if show in _BY_DATASET else ""
     heading(ax, f"{rows.model.iloc[0]}{on}")
     ax.set_xlabel("Training step")
     whole_numbers(ax, most=6)
@@ -129,7 +129,7 @@ _COURSES = {
     "accuracy": _accuracy_by_step,
     "gap": _gap_by_step,
 }
-BY_DATASET = ("accuracy", "gap")
+_BY_DATASET = ("accuracy", "gap")
 
 
 def dynamics_figure(table: pd.DataFrame) -> Figure:
@@ -154,7 +154,7 @@ def dynamics_figure(table: pd.DataFrame) -> Figure:
             rows = table[table.model == model]
             rows = rows if dataset is None else rows[rows.dataset == dataset]
             for show, ax in zip(
-                ("overlap", "order") if dataset is None else BY_DATASET, axes, strict=True
+                ("overlap", "order") if dataset is None else _BY_DATASET, axes, strict=True
             ):
                 if rows.empty or (show == "gap" and rows.random.isna().all()):
                     continue

@@ -253,7 +253,7 @@ class Bench(Ranked):
         silhouette.
         """
         images, weights = len(self.features.image), self.recall_weights
-        # Row by row: in float64 all ks of many images take as much as all else.
+        # Row by row: a copy of all ks in float64 would be larger than what is measured.
         recall = torch.stack([row.double() @ weights for row in right]) / images
         fractions = [
             torch.stack([row.count_nonzero() for row in rows]).double() / images

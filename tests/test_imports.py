@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import TypeAlias
 
-import jaxtyping
 import pytest
 import torch
+from beartype.roar import BeartypeCallHintViolation
 
 import purescope as ps
 from purescope.errors import InputError
@@ -139,7 +139,7 @@ def test_no_module_is_called_like_a_public_function() -> None:
 
 
 def test_shapes_are_checked_while_testing() -> None:
-    with pytest.raises(jaxtyping.TypeCheckError):
+    with pytest.raises(BeartypeCallHintViolation):
         overlap(torch.zeros(3))
 
 

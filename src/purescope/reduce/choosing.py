@@ -118,18 +118,23 @@ def choice_table(tables: Mapping[str, pd.DataFrame], named: Named) -> pd.DataFra
     rows = []
     for (model, metric), shares in tables["shares"].groupby(["model", "metric"], sort=False):
         rest = (tables["results"], tables["verdicts"], named)
-        datasets = {"": shares} | dict(iter(shares.groupby("dataset", sort=False)))
-        for dataset, part in datasets.items():
-            given = MetricShares(str(model), str(metric), "worst", part, *rest)
-            rows += [
-                {"model": model, "dataset": dataset, "metric": metric, **row}
-                for target in TARGETS
-                for row in _choice_rows(given, target)
-            ]
+        datasets = dict(iter(shares.groupby("dataset", sort=False)))
+        parts = {"": shares} | (datasets if len(datasets) > 1 else {})
+        found = {
+            dataset: _choice_rows(MetricShares(str(model), str(metric), "worst", part, *rest))
+            for dataset, part in parts.items()
+        }
+        for dataset in ("", *datasets):  # of one dataset, it is the worst of all
+            same = found.get(dataset, found[""])
+            rows += [{"model": model, "dataset": dataset, "metric": metric, **row} for row in same]
     return check_table(pd.DataFrame(rows, columns=list(CHOICES.columns)), CHOICES)
 
 
-def _choice_rows(given: MetricShares, target: float) -> Iterator[dict[str, object]]:
+def _choice_rows(given: MetricShares) -> list[dict[str, object]]:
+    return [row for target in TARGETS for row in _choice_row(given, target)]
+
+
+def _choice_row(given: MetricShares, target: float) -> Iterator[dict[str, object]]:
     """Yield the row of a choice, or of what comes closest; none where no dataset counts."""
     choice, closest = choose_fewest(given, target), None
     strategy, k, chosen, judged = choice.strategy, choice.k, choice.chosen, choice.judged

@@ -142,38 +142,50 @@ class MetricShares:
         return set(verdicts[verdicts.outcome.isin(_UNCOUNTED)].dataset)
 
     @cached_property
-    def counted(self) -> pd.DataFrame:
-        """The shares on the datasets that count."""
-        return self.shares[~self.shares.dataset.isin(self.uncounted)]
+    def datasets(self) -> list[str]:
+        """The datasets that count."""
+        return [name for name in self.shares.dataset.unique() if name not in self.uncounted]
+
+    @cached_property
+    def cells(self) -> dict[Cell, dict[str, list[Any]]]:
+        """The rows of each strategy and k on the datasets that count, by the half of the images."""
+        found: dict[Cell, dict[str, list[Any]]] = {}
+        for row in each_row(self.shares):
+            if row.dataset not in self.uncounted:
+                halves = found.setdefault((row.strategy, row.k), {"choose": [], "judge": []})
+                halves[row.half].append(row)
+        return found
 
     @cached_property
     def points(self) -> dict[str, dict[Cell, Share]]:
         """The share of each strategy and k on each half, on the worst dataset or in the mean."""
-        found = {
-            str(half): _points(rows, self.over)
-            for half, rows in self.counted.groupby("half", sort=False)
+        join = _worst if self.over == "worst" else _mean
+        return {
+            half: {
+                cell: join([_share(row) for row in rows[half]])
+                for cell, rows in self.cells.items()
+                if rows[half]
+            }
+            for half in ("choose", "judge")
         }
-        return {"choose": {}, "judge": {}} | found
 
-    def judged(self, strategy: str | None, k: int | None) -> pd.DataFrame:
+    def judged(self, strategy: str | None, k: int | None) -> list[Any]:
         """Return the judged shares of one strategy and k, dataset by dataset."""
-        of_cell = (self.counted.strategy == strategy) & (self.counted.k == (k or 0))
-        return self.counted[of_cell & (self.counted.half == "judge")]
+        return self.cells[strategy, k]["judge"] if strategy and k else []
 
     def command(self, strategy: str, k: int) -> str:
         """Return the command that makes the smaller model; empty for all dimensions."""
         if k == self.shares.neurons.iloc[0]:
             return ""
-        own = self.own[self.own.dataset.isin(set(self.counted.dataset))]
+        own = self.own[self.own.dataset.isin(self.datasets)]
         return export_command(self.named, self.model, strategy, k, own)
 
 
 def choose_fewest(given: MetricShares, target: float) -> Choice:
     """Choose the fewest dimensions whose lower end reaches the target, on the half that chooses."""
-    shares, counted, points = given.shares, given.counted, given.points
-    strategies = list(dict.fromkeys(counted.strategy))
-    choosing = points["choose"]
-    needed = {strategy: _fewest(choosing, strategy, target) for strategy in strategies}
+    shares, points = given.shares, given.points
+    strategies = dict.fromkeys(strategy for strategy, _ in given.cells)
+    needed = {strategy: _fewest(points["choose"], strategy, target) for strategy in strategies}
     enough = {strategy: k for strategy, k in needed.items() if k and strategy != "random"}
     k = min(enough.values(), default=None)
     at_k = {name: points["judge"][name, k] for name in strategies} if k else {}
@@ -183,7 +195,7 @@ def choose_fewest(given: MetricShares, target: float) -> Choice:
         default=None,
     )
     judged = given.judged(best, k)
-    datasets = {row.dataset: Share(row.share, row.low, row.high) for row in each_row(judged)}
+    datasets = {row.dataset: Share(row.share, row.low, row.high) for row in judged}
     return Choice(
         model=given.model,
         spec=given.named.models.get(given.model, ""),
@@ -195,7 +207,7 @@ def choose_fewest(given: MetricShares, target: float) -> Choice:
         strategy=best,
         chosen=points["choose"][best, k] if best and k else None,
         judged=points["judge"][best, k] if best and k else None,
-        counted=list(dict.fromkeys(counted.dataset)),
+        counted=given.datasets,
         datasets=datasets,
         worst=min(datasets, key=lambda name: datasets[name].share, default=None),
         needed=needed,
@@ -209,16 +221,9 @@ def choose_fewest(given: MetricShares, target: float) -> Choice:
     )
 
 
-def _points(rows: pd.DataFrame, over: str) -> dict[Cell, Share]:
-    """Return the share of each strategy and k: on the worst dataset, or in the mean."""
-    cells: dict[Cell, list[Share]] = {}
-    for row in each_row(rows):
-        # Without a right image nothing is known, and nothing is certain.
-        low = 0.0 if math.isnan(row.low) else float(row.low)
-        share = Share(float(row.share), low, float(row.high))
-        cells.setdefault((str(row.strategy), int(row.k)), []).append(share)
-    join = _worst if over == "worst" else _mean
-    return {cell: join(shares) for cell, shares in cells.items()}
+def _share(row: Any) -> Share:
+    """Return the share of a row. Without a right image nothing is known, and nothing is certain."""
+    return Share(row.share, 0.0 if math.isnan(row.low) else row.low, row.high)
 
 
 def _worst(shares: Sequence[Share]) -> Share:
@@ -250,9 +255,14 @@ def _closest(points: Mapping[str, Mapping[Cell, Share]]) -> Point | None:
     return max(own, key=lambda point: (point.share.low, -point.k), default=None)
 
 
-def mean_over(judged: pd.DataFrame, other: str) -> Share | None:
-    """Return how much more is kept than by random orders or raw truncation, in the mean."""
+def mean_over(judged: Sequence[Any], other: str) -> Share | None:
+    """Return how much more is kept than by random orders or raw truncation, in the mean.
+
+    Args:
+        judged: rows of `purescope.tables.shares.SHARES`.
+        other: ``random`` or ``first_k``.
+    """
     names = [f"over_{other}{end}" for end in ("", "_low", "_high")]
-    rows = judged[judged[names[0]].notna()]
-    ends = zip(*(rows[name].tolist() for name in names), strict=True)
-    return _mean([Share(*map(float, values)) for values in ends]) if len(rows) else None
+    known = [row for row in judged if not pd.isna(getattr(row, names[0]))]
+    ends = [[float(getattr(row, name)) for name in names] for row in known]
+    return _mean([Share(*values) for values in ends]) if ends else None

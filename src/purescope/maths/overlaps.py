@@ -208,7 +208,27 @@ def total_overlap(projections: Projections) -> Float[Tensor, " neuron"]:
         >>> total_overlap(Projections(image=torch.eye(2), text=torch.ones(2, 3)))
         tensor([1., 1.], dtype=torch.float64)
     """
-    return (overlap(projections.image) + overlap(projections.text)) * (projections.neurons - 1)
+    return neuron_scores(projections)["total_overlap"]
+
+
+def neuron_scores(projections: Projections) -> dict[str, Float[Tensor, " neuron"]]:
+    """Compute the overlap and purity of each neuron in each tower, and their `total_overlap`.
+
+    The cosines are taken once for all five.
+
+    Examples:
+        >>> scores = neuron_scores(Projections(image=torch.ones(2, 1), text=torch.ones(2, 3)))
+        >>> {name: values.tolist() for name, values in scores.items() if "text" not in name}
+        {'image_overlap': [1.0, 1.0], 'total_overlap': [2.0, 2.0], 'image_purity': [1.0, 1.0]}
+    """
+    image, text = overlap(projections.image), overlap(projections.text)
+    return {
+        "image_overlap": image,
+        "text_overlap": text,
+        "total_overlap": (image + text) * (projections.neurons - 1),
+        "image_purity": 1 / image,
+        "text_purity": 1 / text,
+    }
 
 
 def activation_space(

@@ -16,7 +16,7 @@ from purescope.features.features import Features
 from purescope.maths.intervals import NORMAL_975
 from purescope.maths.leave_one_out import LeaveOneOut, leave_one_out
 from purescope.maths.measures import variance
-from purescope.maths.overlaps import Projections, fix_for, purity, total_overlap
+from purescope.maths.overlaps import Projections, fix_for, neuron_scores
 from purescope.maths.significance import partial_spearman, spearman, spearman_interval
 
 KEY = ["model", "dataset", "ablation"]
@@ -180,12 +180,11 @@ def _neuron_table(
         "variance": variance(features.image),
     }
     if projections is not None:
+        scores = neuron_scores(projections)
         columns |= {
             "image_norm": projections.image.double().norm(dim=1),
             "text_norm": projections.text.double().norm(dim=1),
-            "image_purity": purity(projections.image),
-            "text_purity": purity(projections.text),
-            "total_overlap": total_overlap(projections),
+            **{name: scores[name] for name in ("image_purity", "text_purity", "total_overlap")},
         }
     table = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
     return _with_key(table, features, ablation).sort_values(

@@ -31,9 +31,8 @@ from purescope.maths.overlaps import (
     Projections,
     centre,
     cosine_gram,
+    neuron_scores,
     overlap,
-    purity,
-    total_overlap,
 )
 from purescope.maths.strategies import order_neurons
 from purescope.models.model import Model
@@ -60,7 +59,7 @@ WORDS_EACH = 8  # words of a neuron
 SIDE = 48  # pixels of the longer side of a thumbnail
 
 _QUALITY = 50  # of WebP: a drawing or photograph of 48 pixels takes about 500 bytes
-_BLOCK = 1 << 19  # numbers that a core copies at a time of some neurons' activations
+_BLOCK = 1 << 18  # numbers that a core copies at a time of some neurons' activations
 
 PORTRAIT = (IMPORTANCE, CLASS_IMPORTANCE, CONFUSIONS, EXAMPLES, WORDS, ORDERS)
 """The schemas of the tables that `portrait` returns."""
@@ -90,13 +89,7 @@ def neuron_table(projections: Projections, *, measures: Iterable[str] = ()) -> p
     """
     order = order_neurons(projections, "high_purity")
     image, text = projections.image, projections.text
-    columns = {
-        "image_overlap": overlap(image),
-        "text_overlap": overlap(text),
-        "total_overlap": total_overlap(projections),
-        "image_purity": purity(image),
-        "text_purity": purity(text),
-    }
+    columns = neuron_scores(projections)
     for name in measures:
         if name not in MEASURES:
             raise InputError(f"unknown measure {name!r}", **near_miss(name, MEASURES))
@@ -173,9 +166,11 @@ def _images_at_ends(
 def _largest(rows: Float[Tensor, "neuron image"], count: int) -> Int64[Tensor, "neuron count"]:
     """Return the places of the largest values in each row, in descending order.
 
-    Of equal values the one of lower index comes first, which topk does not promise.
+    Of equal values the one of lower index comes first, which topk does not promise; and topk copies
+    16 bytes for each value.
     """
-    is_large = rows >= rows.topk(count).values[:, -1:]
+    smallest = np.partition(rows.numpy(), -count, axis=1)[:, -count]
+    is_large = rows >= torch.from_numpy(smallest)[:, None]
     if is_large.sum() == count * len(rows):
         columns = is_large.nonzero()[:, 1].view(-1, count)
         descending = rows.gather(1, columns).argsort(dim=1, descending=True, stable=True)

@@ -12,7 +12,7 @@ from purescope.errors import InputError
 from purescope.maths.bases import random_rotations
 from purescope.maths.cells import ablation_values, halves
 from purescope.maths.strategies import order_neurons
-from purescope.studies.bench import Bench
+from purescope.studies.bench import Bench, ByImage
 from purescope.studies.settings import Options
 from tests import oracles
 from tests.studies.test_sweeps import FEATURES, IMAGES, KEEP, NEURONS, PROJECTIONS, make_features
@@ -73,7 +73,8 @@ def test_metrics_are_means_in_double_precision() -> None:
     right = torch.tensor([[True, False] + [True] * 19 + [False] * 19])
     top5 = torch.ones(1, 40, dtype=torch.bool)
     silhouette = torch.tensor([[1.0] + [1e-8] * 39])
-    [found] = given.metrics(right, top5, silhouette).tolist()
+    of_each = ByImage(right, top5, silhouette, silhouette)
+    [found] = given.metrics(right, top5, of_each.mean_silhouette).tolist()
     assert found[:3] == pytest.approx([20 / 40, 1, (1 / 2 + 19 / 38) / 2], abs=1e-15)
     assert found[3] == pytest.approx((1 + 39e-8) / 40, rel=1e-12)
 

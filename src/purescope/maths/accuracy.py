@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Int32, Int64
+from jaxtyping import Float, Int, Int32, Int64, Integer
 from torch import Tensor
 
 from purescope.errors import InputError
@@ -215,7 +215,7 @@ def ranks_by_k(
     *,
     renormalise: bool = False,
     dropped: Float[Tensor, "#sample neuron"] | None = None,
-) -> Int32[Tensor, "order k sample"]:
+) -> Integer[Tensor, "order k sample"]:
     """Count the classes that beat the true class of each sample with the first k neurons.
 
     0 means that the sample is right. A class beats the true one by a larger logit, or by an equal
@@ -233,12 +233,15 @@ def ranks_by_k(
         dropped: the values that dropped neurons get in the image features, see `ablation_values`;
             zero by default.
 
+    Returns:
+        ``[order, k, sample]``, from 0 to the number of classes - 1, in as few bytes as that needs.
+
     Raises:
         InputError: shapes or dtypes do not fit, a feature is NaN or infinite, a label or a k is out
             of range, an order is not a permutation, or `renormalise` and `dropped` are both given.
     """
     orders, ks = cells.check(image, text, labels, orders, ks)
-    ranks = torch.empty(len(orders), len(ks), len(image), dtype=torch.int32)
+    ranks = torch.empty(len(orders), len(ks), len(image), dtype=cells.count_dtype(len(text)))
     labels = labels.long()
     text = text if renormalise else _apart(text)
     for chunk, block, logits in logits_by_k(
@@ -286,7 +289,7 @@ def best_other_by_k(
     *,
     renormalise: bool = False,
     dropped: Float[Tensor, "#sample neuron"] | None = None,
-) -> Int32[Tensor, "order k sample"]:
+) -> Integer[Tensor, "order k sample"]:
     """Return the class that each sample is most similar to, besides its own, with the first k
     neurons.
 
@@ -304,12 +307,12 @@ def best_other_by_k(
     Examples:
         >>> image, text = torch.tensor([[0.6, 0.8, 0.0]]), torch.eye(3)
         >>> best_other_by_k(image, text, torch.tensor([1]), torch.arange(3), ks=[3])
-        tensor([[[0]]], dtype=torch.int32)
+        tensor([[[0]]], dtype=torch.uint8)
     """
     orders, ks = cells.check(image, text, labels, orders, ks)
     if len(text) < 2:
         raise InputError("text features of one class", expected="at least two classes")
-    others = torch.empty(len(orders), len(ks), len(image), dtype=torch.int32)
+    others = torch.empty(len(orders), len(ks), len(image), dtype=cells.count_dtype(len(text)))
     labels = labels.long()
     for chunk, block, logits in logits_by_k(
         image, text, orders, ks, renormalise=renormalise, dropped=dropped

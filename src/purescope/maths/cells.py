@@ -22,7 +22,7 @@ from torch import Tensor
 from purescope.errors import InputError, near_miss
 from purescope.parallel import per_turn
 
-BLOCK_SAMPLES = 2048  # four megabytes at 512 neurons: blocks are fast while they fit in the cache
+BLOCK_SAMPLES = 1024  # two megabytes at 512 neurons: blocks are fast while they fit in the cache
 BLOCK_BYTES = 2 << 20  # of results, before they are reduced
 
 
@@ -32,6 +32,17 @@ def blocks(samples: int, rows: int, itemsize: int) -> Iterator[slice]:
     """
     length = per_turn(BLOCK_BYTES, rows * itemsize, most=BLOCK_SAMPLES)
     return (slice(first, first + length) for first in range(0, samples, length))
+
+
+def count_dtype(most: int) -> torch.dtype:
+    """Return the smallest dtype of whole numbers from 0 to `most`.
+
+    Examples:
+        >>> count_dtype(255), count_dtype(256), count_dtype(40_000)
+        (torch.uint8, torch.int16, torch.int32)
+    """
+    dtypes = torch.uint8, torch.int16, torch.int32, torch.int64
+    return next(dtype for dtype in dtypes if most <= torch.iinfo(dtype).max)
 
 
 def masks(

@@ -32,10 +32,10 @@ from purescope.parallel import per_turn
 Part: TypeAlias = tuple[Tensor, Tensor | None]
 """Values of samples, and the weight of each sample."""
 
-_BLOCK = 1 << 19  # draws in one product, of 4 bytes each
-_TURN = 1 << 18  # draws that are made at a time, of 16 bytes each
-_SAMPLES = 1 << 14  # samples in one product
-_MEMBERS = 1 << 16  # samples whose values are copied at a time
+_BLOCK = 1 << 18  # draws in one product, of 4 bytes each
+_TURN = 1 << 17  # draws that are made at a time, of 16 bytes each
+_SAMPLES = 1 << 13  # samples in one product
+_MEMBERS = 1 << 14  # samples whose values are copied at a time
 _EXACT_IN_FLOAT32 = 1 << 24
 _SORTED = 1 << 19  # resamples of some cells that are sorted at a time, of 24 bytes each
 
@@ -233,11 +233,12 @@ def _strata(groups: Int[Tensor, " sample"]) -> Iterator[Int64[Tensor, "stratum m
     if pooled.sum() == 1:
         pooled[sizes.masked_fill(pooled, len(groups)).argmin()] = True
     labels = torch.where(pooled[labels], len(sizes), labels).unique(return_inverse=True)[1]
-    sizes = labels.bincount()
-    by_stratum = labels.argsort(stable=True)
+    by_stratum, sizes = labels.argsort(stable=True), labels.bincount()
+    del labels  # as long as all samples
+    firsts = sizes.cumsum(0) - sizes
     for size in sizes.unique().tolist():
-        same = by_stratum[(sizes == size)[labels[by_stratum]]].view(-1, size)
-        yield from same.split(per_turn(_MEMBERS, size))
+        for part in firsts[sizes == size].split(per_turn(_MEMBERS, size)):
+            yield by_stratum[part[:, None] + torch.arange(size)]
 
 
 @dataclass(frozen=True)

@@ -191,10 +191,11 @@ def run(
             earlier = record.whole.get(schema.name)
             table = check_table(make(opened, tables), schema) if earlier is None else earlier
             tables[schema.name] = table
+        measured = opened.models
+        del opened  # features are large, and nothing below needs them
         record.finish(tables, schemas)
         _write_csv(tables, schemas, folder)
-        _write_cosines(opened.models, folder)
-        del opened  # features are large, and nothing below needs them
+        _write_cosines(measured, folder)
         if figures:
             _log.info("figures")
             _figures(tables["results"], folder)

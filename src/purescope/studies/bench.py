@@ -11,13 +11,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int32, Int64
+from jaxtyping import Bool, Float, Float64, Int64, Integer
 from torch import Tensor
 
 from purescope.features.features import Features
 from purescope.maths.accuracy import accuracy_by_k, best_other_by_k, ranks_by_k
 from purescope.maths.bases import is_basis, make_basis, rotate
-from purescope.maths.cells import ablation_values, halves, mean_over_k
+from purescope.maths.cells import ablation_values, count_dtype, halves, mean_over_k
 from purescope.maths.overlaps import Projections
 from purescope.maths.scores import best_first, redundancy
 from purescope.maths.silhouette import (
@@ -56,6 +56,11 @@ class ByImage(NamedTuple):
     silhouette: Float[Tensor, "*cell image"]
     pseudovalue: Float[Tensor, "*cell image"]
 
+    @property
+    def mean_silhouette(self) -> Float64[Tensor, "*cell"]:
+        """The mean over the images."""
+        return _mean_by_cell(self.silhouette)
+
     def order(self, place: int) -> "ByImage":
         """Return the results of the order at this place."""
         return ByImage(*(values[place] for values in self))
@@ -72,7 +77,7 @@ class RandomResults(NamedTuple):
     """
 
     values: Float64[Tensor, "draw k metric"]
-    right_count: Int32[Tensor, "k image"]
+    right_count: Integer[Tensor, "k image"]
     median_right: Bool[Tensor, "k image"]
     first_right: Bool[Tensor, "k image"]
 
@@ -171,7 +176,7 @@ class Bench(Ranked):
         """Evaluate some orders image by image."""
         ranks = ranks_by_k(*self._arrays, orders, ks, **self._ablation)
         right, top5 = ranks == 0, ranks < 5
-        del ranks  # four bytes for each cell and image
+        del ranks
         image, _, labels = self._arrays
         if not has_silhouette(labels):
             unknown = _no_silhouettes(right)
@@ -180,14 +185,15 @@ class Bench(Ranked):
 
     def best_others(
         self, order: Int64[Tensor, " neuron"], ks: list[int]
-    ) -> Int32[Tensor, "k image"]:
+    ) -> Integer[Tensor, "k image"]:
         """Return the class, other than the true one, with the largest logit of each image."""
         return best_other_by_k(*self._arrays, order, ks, **self._ablation)[0]
 
     def evaluate_random(self, orders: Int64[Tensor, "draw neuron"]) -> RandomResults:
         """Evaluate random orders in batches, on all cores."""
         ks, images = self.ks, len(self.features.image)
-        right_count = torch.zeros(len(ks), images, dtype=torch.int32)
+        count = count_dtype(len(orders))
+        right_count = torch.zeros(len(ks), images, dtype=count)
         if not len(orders):
             no_values = torch.empty(0, len(ks), len(METRICS), dtype=torch.float64)
             return RandomResults(no_values, right_count, right_count > 0, right_count > 0)
@@ -195,15 +201,14 @@ class Bench(Ranked):
 
         def evaluate(first: int) -> tuple[Tensor, Tensor, Tensor | None]:
             batch = orders[first : first + length]
-            right, top5 = self._right_and_top5(batch)
+            silhouettes = torch.full((len(batch), len(ks)), torch.nan, dtype=torch.float64)
             if first < SILHOUETTE_DRAWS and has_silhouette(self.features.labels):
                 image, _, labels = self._arrays
-                silhouettes = silhouette_samples_by_k(image, labels, batch, ks)
-            else:
-                silhouettes = _no_silhouettes(right)
+                silhouettes = _mean_by_cell(silhouette_samples_by_k(image, labels, batch, ks))
+            right, top5 = self._right_and_top5(batch)
             cells = zip(right, top5, silhouettes, strict=True)
             values = torch.stack([self.metrics(*cell) for cell in cells])
-            return values, right.sum(0, dtype=torch.int32), None if first else right[0].clone()
+            return values, right.sum(0, dtype=count), None if first else right[0].clone()
 
         values, first_right = [], torch.empty(0)
         batches = self.for_each(evaluate, range(0, len(orders), length))
@@ -247,10 +252,10 @@ class Bench(Ranked):
         self,
         right: Bool[Tensor, "k image"],
         top5: Bool[Tensor, "k image"],
-        silhouette: Float[Tensor, "k image"],
+        silhouette: Float64[Tensor, " k"],
     ) -> Float64[Tensor, "k metric"]:
         """Return `METRICS`: two fractions of the images, the mean class recall, and the mean
-        silhouette.
+        silhouette, which is given.
         """
         images, weights = len(self.features.image), self.recall_weights
         # Row by row: a copy of all ks in float64 would be larger than what is measured.
@@ -259,8 +264,7 @@ class Bench(Ranked):
             torch.stack([row.count_nonzero() for row in rows]).double() / images
             for rows in (right, top5)
         ]
-        means = torch.stack([row.double().mean() for row in silhouette])
-        return torch.stack([*fractions, recall, means], dim=1)
+        return torch.stack([*fractions, recall, silhouette], dim=1)
 
     def accuracies(self, orders: Int64[Tensor, "order neuron"]) -> Float[Tensor, "order k"]:
         """Return the accuracy of each order at each k."""
@@ -278,6 +282,15 @@ class Bench(Ranked):
         """Return the areas of high and of low purity, and the gap between them."""
         high, low = self.areas(orders).tolist()
         return {"high": high, "low": low, "gap": high - low}
+
+
+def _mean_by_cell(values: Float[Tensor, "*cell image"]) -> Float64[Tensor, "*cell"]:
+    """Return the mean over the images of each cell, one cell after the other.
+
+    A copy of all cells in float64 would be larger than what is measured.
+    """
+    by_cell = [row.double().mean() for row in values.flatten(0, -2)]
+    return torch.stack(by_cell).view(values.shape[:-1])
 
 
 def _no_silhouettes(right: Bool[Tensor, "order k image"]) -> Float[Tensor, "order k image"]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from purescope.datasets.dataset import make_names_unique
 from purescope.features.features import Features
 from purescope.maths.accuracy import distinct_rows
-from purescope.maths.cells import ABLATIONS, halves, mean_over_k
+from purescope.maths.cells import ABLATIONS, count_dtype, halves, mean_over_k
 from purescope.maths.measures import MEASURES
 from purescope.maths.scores import TOWERS
 from purescope.maths.significance import against_chance, percentile_of, permutation_p
@@ -63,14 +63,15 @@ def confusion_table(measured: Measured) -> pd.DataFrame:
         The table `purescope.tables.schemas.CONFUSIONS`.
     """
     features, bench = measured.features, measured.bench
-    labels, classes = features.labels, len(features.text)
+    classes = len(features.text)
+    labels = features.labels.to(count_dtype(classes**2))  # holds each pair of classes as a number
     names = pd.array(make_names_unique(features.classes), dtype=STRINGS)
 
     def count(answers: _Answers) -> pd.DataFrame:
         strategy, order, ks, right = answers
         tables = []
         for k, is_right, other in zip(ks, right, bench.best_others(order, ks), strict=True):
-            pairs = labels * classes + torch.where(is_right, labels, other)
+            pairs = labels * classes + torch.where(is_right, labels, other.to(labels.dtype))
             cells, counts = pairs.unique(return_counts=True)
             columns = {
                 "strategy": strategy,

@@ -307,7 +307,9 @@ class _Results:
         cells = slice(self._filled, self._filled + len(by_image.right))
         self._right[cells], self._top5[cells] = by_image.right, by_image.top5
         self._pseudovalues[cells] = by_image.pseudovalue
-        self._values[cells] = self._bench.metrics(*by_image[:3])
+        self._values[cells] = self._bench.metrics(
+            by_image.right, by_image.top5, by_image.mean_silhouette
+        )
         self._filled = cells.stop
 
     def with_resamples(self, random: RandomResults) -> Measured:
@@ -320,15 +322,16 @@ class _Results:
             (random.right_count, None),
         ]
         silhouettes = [(self._pseudovalues, None)]
-        groups, strata = labels.unique(return_inverse=True)[1], silhouette_strata(labels)
+        groups = labels.unique(return_inverse=True)[1]
 
         def bootstrap(parts: Sequence[Part], groups: Tensor) -> list[Tensor]:
             return bootstrap_each(parts, groups, resamples=options.resamples, seed=options.seed)
 
-        if torch.equal(strata, groups):  # the same resamples serve both
+        if torch.equal(silhouette_strata(labels), groups):  # the same resamples serve both
             means = bootstrap([*fractions, *silhouettes], groups)
         else:
-            means = [*bootstrap(fractions, groups), *bootstrap(silhouettes, strata)]
+            by_stratum = bootstrap(silhouettes, silhouette_strata(labels))
+            means = [*bootstrap(fractions, groups), *by_stratum]
         right, top5, recall, right_count, pseudovalues = means
         resampled = torch.stack([right, top5, recall, pseudovalues], dim=2)
         return Measured(

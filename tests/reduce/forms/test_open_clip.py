@@ -81,7 +81,7 @@ def test_a_text_tower_with_a_head_of_several_layers() -> None:
 @pytest.mark.parametrize(
     ("kind", "message", "fix"),
     [
-        ("laclip", "GELU for images and QuickGELU for sentences", "--to purescope"),
+        ("laclip", "which normalises queries and keys", "--to purescope"),
         ("transformers", "a model of transformers has no open_clip form", "--to transformers"),
     ],
 )

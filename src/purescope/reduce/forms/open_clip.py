@@ -43,8 +43,8 @@ def require_open_clip_form(towers: Towers, k: int) -> None:
     """
     if towers.identity["format"] == "laclip":
         raise ModelError(
-            "a LaCLIP checkpoint has no open_clip form: open_clip gives both towers one "
-            "activation, and LaCLIP has GELU for images and QuickGELU for sentences",
+            "a LaCLIP checkpoint has no open_clip form: open_clip builds image towers that timm "
+            "has under a name, and none of these is LaCLIP's, which normalises queries and keys",
             expected="a model of open_clip",
             fix="--to purescope, the form that purescope reads, or --to onnx",
         )

@@ -16,14 +16,14 @@ from versions import environment, project
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 _SMOKE = Path(__file__).with_name("smoke.py")
-_TESTS = (
+TESTS = (
     "tests/test_imports.py",
     "tests/maths/test_overlaps.py",
     "tests/maths/test_accuracy.py",
     "tests/tables/test_files.py",
     "tests/test_version.py",
     "tests/models/test_laclip.py",
-    "tests/maths/test_bootstrap.py",
+    "tests/maths/test_intervals.py",
 )
 _SWEEP = (
     "sweep",
@@ -117,7 +117,7 @@ def try_python(python: str) -> Outcome:
             )
         smoke = "ok"
         tests = environment.run(
-            [made.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *_TESTS]
+            [made.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
         )
         return Outcome(python, installed, smoke, tests.strip().splitlines()[-1])
     except environment.StepError as error:

@@ -39,6 +39,10 @@ def test_claimed_pythons_are_allowed_and_tried() -> None:
     assert set(claimed) <= set(pythons.PYTHONS)
 
 
+def test_the_tests_that_each_python_runs_are_there() -> None:
+    assert [name for name in pythons.TESTS if not (ROOT / name).is_file()] == []
+
+
 def test_what_was_tried_is_held_against_the_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project, "claimed", lambda: ["3.11", "3.12", "3.13"])
     good = Outcome("3.11", "torch 2", "ok", "9 passed")

@@ -86,10 +86,18 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(cores) if cores else psutil.cpu_count() or 1
 
 
+# Their examples run whole commands.
+_WHOLE_RUNS = ("README.md", "src/purescope/runs/", "src/purescope/report/", "src/purescope/tables/")
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are slow are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that are slow: a process that ends with one would leave the others
     waiting.
     """
+    for item in items:
+        if item.nodeid.startswith(_WHOLE_RUNS):
+            item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

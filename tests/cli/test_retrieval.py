@@ -13,6 +13,8 @@ from purescope.studies.synthetic import plant
 from purescope.tables.metrics import OF_IMAGES
 from tests.cli.calls import QUICK, fails, run
 
+pytestmark = pytest.mark.slow
+
 ACTIVATIONS = ("--space", "activations", "--keep", "4,8,12", "--draws", 50, "--rotations", 2)
 
 

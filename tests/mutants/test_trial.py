@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mutants.__main__ import ROOT
 
 MODULE = """\
@@ -61,6 +63,7 @@ run_trials(
 """
 
 
+@pytest.mark.slow
 def test_changes_are_caught_or_survive_and_the_tree_is_not_written_to(tmp_path: Path) -> None:
     root = tmp_path / "root"
     files = {

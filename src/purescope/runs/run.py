@@ -184,6 +184,8 @@ def run(
                 _log.info("%d of %d: %s", place + 1, len(opened.pairs), " on ".join(pair))
                 record.save(measure_pair(opened, place, study))
         _measure_words(record, opened)
+        if not study.more_whole:  # given features are large, and nothing else asks for them again
+            opened = replace(opened, datasets=datasets)
         tables = record.combined()
         for note in dict.fromkeys(note for note in record.notes if note not in loading):
             warnings.warn(note, stacklevel=2)

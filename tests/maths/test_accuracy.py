@@ -166,6 +166,16 @@ def test_labels_may_be_any_whole_numbers(dtype: torch.dtype) -> None:
     )
 
 
+@pytest.mark.parametrize("classes", [255, 256, 257, 300])
+def test_ranks_and_classes_beyond_a_byte(classes: int) -> None:
+    """Of logits 0, 1, 2 and so on, the class that is right has each place once."""
+    image, text = torch.ones(classes, 1), torch.arange(float(classes))[:, None]
+    given = image, text, torch.arange(classes), torch.arange(1), [1]
+    assert ranks_by_k(*given).flatten().tolist() == list(range(classes - 1, -1, -1))
+    best = [classes - 1] * (classes - 1) + [classes - 2]
+    assert best_other_by_k(*given).flatten().tolist() == best
+
+
 def test_one_order_is_a_list_of_one() -> None:
     order = some_orders(11)[2]
     assert accuracy_by_k(*BASE, order, [4]).top1.equal(accuracy_by_k(*BASE, order[None], [4]).top1)

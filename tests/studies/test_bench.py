@@ -79,6 +79,14 @@ def test_metrics_are_means_in_double_precision() -> None:
     assert found[3] == pytest.approx((1 + 39e-8) / 40, rel=1e-12)
 
 
+def test_more_random_orders_are_counted_than_a_byte_holds() -> None:
+    """With all neurons every order gets the same images right."""
+    given = Bench.make(FEATURES, PROJECTIONS, Options(keep=[NEURONS], draws=300))
+    [count] = given.evaluate_random(given.random_orders(300)).right_count
+    [right] = given.by_image(given.order("high_purity")[None], [NEURONS]).order(0).right
+    assert right.any() and not right.all() and count.equal(300 * right.to(count.dtype))
+
+
 def test_orders_are_made_once_and_random_ones_from_their_seeds() -> None:
     given = bench()
     assert given.order("high_purity") is given.order("high_purity")

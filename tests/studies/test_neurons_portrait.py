@@ -1,6 +1,7 @@
 """The tables of neurons and classes against their definitions, as loops."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from purescope.maths.overlaps import Projections, activation_space
 from purescope.maths.strategies import order_neurons
 from purescope.studies.importance import class_importance, neuron_importance
 from purescope.studies.neurons import PORTRAIT, example_table, order_table, portrait, word_table
+from purescope.studies.sanity import confusion_table
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.tables.files import check_table
@@ -98,6 +100,21 @@ def test_confusions_are_scikit_learn_s_of_the_masked_evaluation(
         np.testing.assert_array_equal(matrix(confusions, name, k), expected)
     assert set(confusions.groupby(["strategy", "k"]).groups) == set(cells)
     assert (confusions["count"] > 0).all()
+
+
+@pytest.mark.parametrize("classes", [16, 182])
+def test_confusions_of_more_pairs_of_classes_than_one_and_two_bytes_hold(classes: int) -> None:
+    labels = torch.arange(2 * classes) % classes
+    text = unit_rows(gaussian(classes, NEURONS, seed=7))
+    image = unit_rows(text[labels] + 0.4 * gaussian(len(labels), NEURONS, seed=8))
+    features = Features(image, text, labels)
+    confusions = confusion_table(swept(features))
+    rows = confusions[confusions.strategy == "full"]
+    found = zip(*(rows[name] for name in ("truth", "predicted", "count")), strict=True)
+    pairs = zip(labels.tolist(), (image @ text.T).argmax(1).tolist(), strict=True)
+    expected = Counter((f"class {own}", f"class {taken}") for own, taken in pairs)
+    assert {(own, taken): count for own, taken, count in found} == expected
+    assert len(rows) > classes
 
 
 @pytest.mark.parametrize("ablation", ["zero", "mean", "resample"])

@@ -301,6 +301,9 @@ def best_other_by_k(
         image, text, labels, orders, ks, renormalise, dropped: as in `ranks_by_k`; at least two
             classes.
 
+    Returns:
+        ``[order, k, sample]``, in as few bytes as the number of classes needs.
+
     Raises:
         InputError: as in `ranks_by_k`, or there is only one class.
 

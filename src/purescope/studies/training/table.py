@@ -89,9 +89,8 @@ def _pruning(bench: Bench) -> dict[str, Any]:
     """Measure all neurons, and the curves of high purity, low purity and random."""
     ks, high_purity = bench.ks, bench.order("high_purity")
     full = bench.by_image(high_purity[None], [bench.neurons]).order(0)
-    accuracy, _, _, silhouette = bench.metrics(full.right, full.top5, full.mean_silhouette)[
-        0
-    ].tolist()
+    (metrics,) = bench.metrics(full.right, full.top5, full.mean_silhouette).tolist()
+    accuracy, _, _, silhouette = metrics
     orders = torch.stack([high_purity, bench.order("low_purity")])
     high, low = bench.accuracies(orders)
     median, band = torch.full_like(high, torch.nan), [torch.nan, torch.nan]

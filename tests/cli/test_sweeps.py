@@ -17,17 +17,19 @@ from tests.cli.calls import QUICK, fails, run
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vocabulary")]
 
 
-def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys) -> None:
+def test_sweep_writes_every_result_file(folder, models, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-    data = ["--data", f"folder:{folder}", "--data", f"features:{features_file}"]
+    image, text = (np.random.default_rng(0).normal(size=(rows, 24)) for rows in (30, 3))
+    np.savez(tmp_path / "mine.npz", image=image, text=text, labels=np.arange(30) % 3)
+    data = ["--data", f"folder:{folder}", "--data", f"features:{tmp_path / 'mine.npz'}"]
     assert (
         run(
             "sweep",
-            "bundled:clip",
-            "A B=bundled:laclip",
+            models[0],
+            f"A B={models[1]}",
             *data,
             "--keep",
-            "100,512",
+            "6,24",
             "--draws",
             2,
             "--resamples",
@@ -44,7 +46,7 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     wide = {
         f"result_{label}/{name}_{tag}_{metric}_vs_sam.csv"
-        for label, tag in (("bundled_clip", "clip"), ("a_b", "b"))
+        for label, tag in (("clip", "clip"), ("a_b", "b"))
         for name in ("pets", "mine")
         for metric in ("accuracy", "silhouette")
     }
@@ -61,22 +63,22 @@ def test_sweep_writes_every_result_file(folder, features_file, tmp_path, capsys)
     tables = {f"{name}.{end}" for name in names for end in ("csv", "parquet")} | {
         "thumbnails.parquet"
     }
-    cosines = {f"cosines_{label}.npz" for label in ("bundled_clip", "a_b")}
+    cosines = {f"cosines_{label}.npz" for label in ("clip", "a_b")}
     assert files == wide | figures | tables | cosines | {"manifest.json", "report.html"}
     table = pd.read_csv(out / "results.csv")
     assert list(table.columns) == list(RESULTS.columns)
     assert len(table) == 2 * 2 * (1 + (2 + 2) * 2) * 4
-    whole = table[(table.k == 512) & (table.dataset == "mine")].groupby(["model", "metric"]).value
+    whole = table[(table.k == 24) & (table.dataset == "mine")].groupby(["model", "metric"]).value
     assert (whole.max() - whole.min()).lt(1e-6).all()
 
 
 def test_the_same_run_again_gives_the_same_bytes_and_another_is_refused(
-    folder, tmp_path, capsys
+    folder, models, tmp_path, capsys
 ) -> None:
     out = tmp_path / "out"
     command = [
         "sweep",
-        "bundled:clip",
+        models[0],
         "--data",
         f"folder:{folder}",
         "--draws",

@@ -267,8 +267,7 @@ def _apart(text: Float[Tensor, "class neuron"]) -> Float[Tensor, "class neuron"]
     norms = rows.norm(dim=1, keepdim=True)
     if bool((norms - 1).abs().max() < _UNIT):
         rows = rows / norms
-        centred = rows - rows.mean(0)
-    return centred.to(text.dtype)
+    return (rows - rows.mean(0)).to(text.dtype)
 
 
 def _ranks(

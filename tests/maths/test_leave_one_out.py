@@ -10,7 +10,15 @@ from purescope.errors import InputError
 from purescope.maths.cells import ablation_values
 from purescope.maths.leave_one_out import LeaveOneOut, leave_one_out
 from tests import oracles
-from tests.maths.test_accuracy import EXACT, SPREAD, Case, random_case, with_rows
+from tests.maths.test_accuracy import (
+    EXACT,
+    SPREAD,
+    Case,
+    in_float64,
+    narrow_cone,
+    random_case,
+    with_rows,
+)
 
 OUTLIER = random_case(30, 5, 8, seed=20)
 CASES = {
@@ -112,6 +120,14 @@ def test_the_loss_is_pytorch_s_at_clip_s_scale_and_at_any_other() -> None:
             assert measured.loss_change[j].item() == pytest.approx(
                 (after - before).item(), rel=1e-9, abs=1e-10
             )
+
+
+def test_norms_of_classes_in_a_narrow_cone_are_one_beyond_float32() -> None:
+    case = narrow_cone(1e-4)
+    right = int((in_float64(case, torch.arange(64)) == case.labels).sum())
+    as_stored = (case.image.double() @ case.text.double().T).argmax(1)
+    assert right - int((as_stored == case.labels).sum()) > 40
+    assert abs(round(400 * leave_one_out(*case, loss=False).accuracy) - right) <= 1
 
 
 def test_adding_to_the_logits_of_all_classes_changes_no_drop() -> None:

@@ -12,6 +12,7 @@ from purescope.features.extraction import extract
 from purescope.features.features import Features
 from purescope.models import load_model
 from purescope.studies.sanity import assign_names, doubts, predictions
+from tests.maths.test_accuracy import in_float64, narrow_cone
 
 
 def features(image: Tensor, text: Tensor, labels: Tensor) -> Features:
@@ -141,6 +142,12 @@ def test_predictions_are_the_largest_logit() -> None:
     for i in (0, 1, 4095, 4096, 4999):
         logits = [sum(float(a * b) for a, b in zip(image[i], row, strict=True)) for row in text]
         assert int(called[i]) == logits.index(max(logits))
+
+
+def test_predictions_in_a_narrow_cone_are_those_of_float64() -> None:
+    case = narrow_cone(1e-4)
+    expected = in_float64(case, torch.arange(64))
+    assert int((predictions(case.image, case.text) != expected).sum()) <= 1
 
 
 def test_names_are_assigned_once_and_well() -> None:

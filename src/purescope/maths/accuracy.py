@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Int32, Int64, Integer
+from jaxtyping import Float, Float64, Int, Int32, Int64, Integer
 from torch import Tensor
 
 from purescope.errors import InputError
@@ -18,7 +18,8 @@ from purescope.maths import cells
 from purescope.parallel import per_turn
 
 _PRODUCT_ROWS = 512  # in one matrix product: orders are processed together up to this number
-# Class features are close together if less than this share of their squares is around the mean.
+# Class features are close together in a neuron if less than this share of their squares is around
+# the mean.
 _NARROW = 2.0**-6
 _UNIT = 1e-6  # norms that differ less from 1 are those of unit rows, rounded
 
@@ -47,6 +48,7 @@ def logits_by_k(
             "nothing to a logit",
             fix="leave out renormalise, or use ablation 'zero'",
         )
+    text = text if renormalise else apart(text)
     # The rounding of a matrix product depends on the position of a row, so logits of equal class
     # features are computed once and copied.
     distinct, position = distinct_rows(text)
@@ -65,8 +67,10 @@ def logits_by_k(
         chunk = slice(first, first + chunk_size)
         weights = None
         if one_product:
-            weights = text * cells.masks(orders[chunk], ks, image.dtype).flatten(0, 1)[:, None]
-            weights = _unit_rows(weights) if renormalise else weights
+            kept = cells.masks(orders[chunk], ks, image.dtype)
+            # One k after another: a float64 copy of all weights would be large.
+            weights = torch.stack([_weights(text, at_k, renormalise) for at_k in kept.unbind(1)], 1)
+            weights = weights.flatten(0, 1)
         for block in cells.blocks(len(image), chunk_size * rows, image.element_size()):
             features = image[block].contiguous()  # so that any layout rounds alike
             values = dropped if dropped is None or len(dropped) == 1 else dropped[block]
@@ -126,14 +130,54 @@ def _prefix_products(
     return products
 
 
-def _unit_rows(kept: Float[Tensor, "k class neuron"]) -> Float[Tensor, "k class neuron"]:
-    """Scale each row to norm 1: exactly 1 or -1 where one neuron is left, zeros where none is left.
+def _weights(
+    text: Float[Tensor, "class neuron"], kept: Float[Tensor, "order neuron"], renormalise: bool
+) -> Float[Tensor, "order class neuron"]:
+    """Set the neurons that are not kept to zero, and scale each class to norm 1 again if asked:
+    exactly 1 or -1 where one neuron is left, zeros where none is left.
 
     Scaling the logits instead would be cheaper, but rounding would then break the many ties at
     small k.
     """
-    norms = kept.square().sum(2, keepdim=True).sqrt()
-    return kept / norms.masked_fill(norms == 0, 1)
+    weights = text * kept[:, None]
+    if not renormalise:
+        return weights
+    rows = weights.double()
+    norms = rows.square().sum(2, keepdim=True).sqrt()
+    return _without_common(rows / norms.masked_fill(norms == 0, 1)).to(text.dtype)
+
+
+def apart(text: Float[Tensor, "class neuron"]) -> Float[Tensor, "class neuron"]:
+    """Subtract the mean of the class features in the neurons where they differ little from it.
+
+    Rows of norm 1 are scaled again in float64 before, because the rounding of their norms decides
+    in a cone of width 1e-4.
+
+    Examples:
+        >>> apart(torch.tensor([[1.0, 0.5, 3.0], [1.0, -0.5, 3.5]]))
+        tensor([[ 0.0000,  0.5000, -0.2500],
+                [ 0.0000, -0.5000,  0.2500]])
+    """
+    rows = text.double()
+    norms = rows.square().sum(1, keepdim=True).sqrt()
+    rows = rows / norms if bool((norms - 1).abs().max() < _UNIT) else rows
+    centred = _without_common(rows)
+    return text if centred is rows else centred.to(text.dtype)
+
+
+def _without_common(
+    rows: Float64[Tensor, "*cell class neuron"],
+) -> Float64[Tensor, "*cell class neuron"]:
+    """Subtract the mean over classes in each neuron where the classes differ little from it.
+
+    What all classes have in common changes no rank. But the rounding of its products does, once it
+    is as large as the differences: with classes in a cone of width 3e-4, float32 called two of
+    three right answers wrong.
+    """
+    centred = rows - rows.mean(-2, keepdim=True)
+    around, whole = (values.square().sum(-2, keepdim=True) for values in (centred, rows))
+    narrow = around < _NARROW * whole
+    return torch.where(narrow, centred, rows) if bool(narrow.any()) else rows
 
 
 @dataclass(frozen=True)
@@ -244,30 +288,11 @@ def ranks_by_k(
     orders, ks = cells.check(image, text, labels, orders, ks)
     ranks = torch.empty(len(orders), len(ks), len(image), dtype=cells.count_dtype(len(text)))
     labels = labels.long()
-    text = text if renormalise else _apart(text)
     for chunk, block, logits in logits_by_k(
         image, text, orders, ks, renormalise=renormalise, dropped=dropped
     ):
         ranks[chunk, :, block] = _ranks(logits, labels[block]).unflatten(0, (-1, len(ks)))
     return ranks
-
-
-def _apart(text: Float[Tensor, "class neuron"]) -> Float[Tensor, "class neuron"]:
-    """Subtract the mean class feature where the classes differ little from it.
-
-    What all classes have in common changes no rank. But the rounding of its products does, once it
-    is as large as the differences: with classes in a cone of width 3e-4, float32 called two of
-    three right answers wrong. So does the rounding of norms, in a cone of width 1e-4: unit rows are
-    scaled again in float64.
-    """
-    rows = text.double()
-    centred = rows - rows.mean(0)
-    if not bool(centred.square().sum() < _NARROW * rows.square().sum()):
-        return text
-    norms = rows.norm(dim=1, keepdim=True)
-    if bool((norms - 1).abs().max() < _UNIT):
-        rows = rows / norms
-    return (rows - rows.mean(0)).to(text.dtype)
 
 
 def _ranks(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from purescope.datasets.dataset import make_names_unique
 from purescope.features.features import Features
-from purescope.maths.accuracy import distinct_rows
+from purescope.maths.accuracy import apart, distinct_rows
 from purescope.maths.cells import ABLATIONS, count_dtype, halves, mean_over_k
 from purescope.maths.measures import MEASURES
 from purescope.maths.scores import TOWERS
@@ -137,6 +137,7 @@ def predictions(
     image: Float[Tensor, "image neuron"], text: Float[Tensor, "class neuron"]
 ) -> Int64[Tensor, " image"]:
     """Return the class with the largest logit of each image."""
+    text = apart(text)
     first, _ = distinct_rows(text)  # the first of classes with equal features, as everywhere
     return first[torch.cat([(batch @ text[first].T).argmax(1) for batch in image.split(_BATCH)])]
 

@@ -141,7 +141,7 @@ def definitions(title: str, entries: Mapping[str, object]) -> str:
 
 # Colours of Okabe and Ito, and two more, for strategies without a colour in `PALETTE`.
 _MORE = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A7B00", "#7A4FA3")
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+_DASHES: tuple[tuple[int, ...], ...] = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3))
 _SHAPES = ("diamond", "triangle-up", "cross", "triangle-down", "stroke")
 
 _AXES = {
@@ -203,7 +203,7 @@ class Look:
     label: str
     colour: str
     value: str
-    dash: list[int]
+    dash: tuple[int, ...]
     shape: str
     filled: bool = True
     shown: bool = True
@@ -246,10 +246,10 @@ def looks(strategies: list[str]) -> list[Look]:
         >>> [look.shown for look in looks(["high_purity", "low_purity", "random", "svd"])]
         [True, True, True, False]
     """
-    fixed = {
-        "high_purity": ([1, 0], "circle", True),
-        "low_purity": ([6, 2], "square", False),
-        "random": ([1, 0], "", True),
+    fixed: dict[str, tuple[tuple[int, ...], str, bool]] = {
+        "high_purity": ((1, 0), "circle", True),
+        "low_purity": ((6, 2), "square", False),
+        "random": ((1, 0), "", True),
     }
     others = [name for name in strategies if name not in fixed]
     shown = not has_both_purities(strategies)

@@ -1,5 +1,6 @@
 """The manifest of a results folder: the origin of its numbers and the hashes of its tables."""
 
+import functools
 import hashlib
 import json
 import platform
@@ -23,8 +24,15 @@ def versions() -> dict[str, str]:
     """Return the versions that numbers depend on: purescope, the libraries that compute them,
     Python.
     """
-    libraries = {name: version(name) for name in _LIBRARIES}
-    return {"purescope": __version__} | libraries | {"python": platform.python_version()}
+    python = platform.python_version()
+    return (
+        {"purescope": __version__}
+        | {name: _version(name) for name in _LIBRARIES}
+        | {"python": python}
+    )
+
+
+_version = functools.cache(version)  # which reads files anew at each call
 
 
 def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:

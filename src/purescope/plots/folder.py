@@ -40,6 +40,7 @@ from purescope.tables.files import (
 )
 from purescope.tables.metrics import RETRIEVAL_METRICS, has_captions
 from purescope.tables.results import read_track
+from purescope.tables.schema import plain_texts
 from purescope.tables.schemas import CORRELATIONS, IMPORTANCE, LAYERS, NEURONS, RESULTS
 from purescope.tables.searches import SEARCHES
 
@@ -100,10 +101,12 @@ def draw_folder(
     for source, target, values in folders:
         _log.info("drawing the figures of %s", source)
         try:
-            for paths in save_all(_drawings(source, target, values), formats, processes=processes):
-                written += paths
-                for path in paths:
-                    tell(path)
+            with plain_texts():
+                drawings = _drawings(source, target, values)
+                for paths in save_all(drawings, formats, processes=processes):
+                    written += paths
+                    for path in paths:
+                        tell(path)
         except (PurescopeError, OSError):
             raise
         # Tables that no run wrote together can contradict each other in any way.

@@ -63,7 +63,7 @@ class Key:
 
     label: str
     colour: str
-    dash: list[int] = field(default_factory=lambda: [1, 0])
+    dash: tuple[int, ...] = (1, 0)
     shape: str = ""
     filled: bool = True
     band: bool = False
@@ -71,7 +71,7 @@ class Key:
 
 def keys_of(colours: Mapping[str, str], *, lines: bool = True) -> tuple[Key, ...]:
     """Return the legend of a chart of dots or lines, which mark kinds in the same way."""
-    solid, dashed = ([1, 0], [6, 2]) if lines else ([], [])
+    solid, dashed = ((1, 0), (6, 2)) if lines else ((), ())
     return tuple(
         Key(label, colour, solid if number % 2 == 0 else dashed, shape, filled=number % 2 == 0)
         for number, ((label, colour), shape) in enumerate(
@@ -86,7 +86,7 @@ def strategy_keys(looks: Iterable[Look]) -> tuple[Key, ...]:
         Key(look.label, look.colour, look.dash, look.shape, look.filled, look.name == "random")
         for look in looks
     ]
-    return (*keys, Key("all neurons", INK, [3, 3]), Key("chance", INK, [1, 4]))
+    return (*keys, Key("all neurons", INK, (3, 3)), Key("chance", INK, (1, 4)))
 
 
 @dataclass(frozen=True)

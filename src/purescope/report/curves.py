@@ -202,7 +202,6 @@ def _panels(pairs: Pairs, curves: Curves, looks: Sequence[Look], k: int) -> list
     """Draw a small figure of each curve, for readers without scripts and for paper."""
     shown = [look for look in looks if look.shown]
     figures = []
-    specs: dict[Any, Any] = {}  # of figures that differ in their rows only
     panels = [
         (f"panel-{pair.replace('/', '-')}-{metric.replace('@', '-')}", (model, dataset, metric))
         for metric in _SMALL_METRICS
@@ -211,16 +210,20 @@ def _panels(pairs: Pairs, curves: Curves, looks: Sequence[Look], k: int) -> list
     ]
     for name, (model, dataset, metric) in panels:
         own, percent = curves[model, dataset, metric], metric != "silhouette"
-        same = own.neurons, percent, *own.few
-        if same not in specs:
-            options: dict[str, Any] = {"neurons": own.neurons, "ticks": own.few, "small": True}
-            specs[same] = curve_chart(
-                [], [], shown, at=0, percent=percent, width=SMALL, height=170, **options
-            )
-        rows = {"curves": rows_of(own, shown), "levels": own.levels, "chosen": [{"k": k}]}
+        spec = curve_chart(
+            rows_of(own, shown),
+            own.levels,
+            shown,
+            at=k,
+            percent=percent,
+            neurons=own.neurons,
+            ticks=own.few,
+            width=SMALL,
+            height=170,
+            small=True,
+        )
         words = METRIC_NAMES[metric].lower()
         alt = f"{model} on {dataset}: {words}. {in_words(own, shown)}"
-        spec = {**specs[same], "datasets": rows}
         figures.append(Figure(name, f"{dataset}, {words}", alt, spec, note=model))
     return figures
 

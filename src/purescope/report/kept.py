@@ -15,7 +15,7 @@ from purescope.tables.schema import each_row
 from purescope.tables.shares import CHOICES, SHARES, TARGETS
 
 _TICKS = 12  # labels at an axis, at most
-_DASH = [3, 3]  # of the lines of what is to be kept
+_DASH = (3, 3)  # of the lines of what is to be kept
 
 
 def share_text(value: float, low: float, high: float) -> str:

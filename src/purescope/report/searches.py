@@ -41,7 +41,7 @@ _LOOKS = {
     "binary": (LOW, "triangle-up"),
     "pq": (DATA_COLOURS[3], "triangle-down"),
 }
-_DASH = [6, 2]
+_DASH = (6, 2)
 
 
 def searches(folder: Results) -> Section:
@@ -156,7 +156,7 @@ def _figure(name: str, title: str, rows: pd.DataFrame, show: str, *, width: int)
     if show == "task":
         what, about = _TASKS[first.task_metric]
         note, title = f"{note}; {about}", f"{title}: {what}"
-        keys.append(Key("exact search", INK, [1, 4]))
+        keys.append(Key("exact search", INK, (1, 4)))
     what = what.capitalize()
     spec = _chart(values, families, f"{what} (%)", width, _level(rows, show))
     alt_text = f"{title}, {what} against bytes a vector. {' '.join(_in_words(rows, show))}"

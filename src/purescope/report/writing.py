@@ -69,9 +69,11 @@ def write_report(out: Path) -> Path:
             from purescope.report.document import page
         from purescope.files.writing import atomic_path
         from purescope.tables.results import open_results
+        from purescope.tables.schema import plain_texts
 
         results = open_results(out)
-        content = gather(results)
+        with plain_texts():
+            content = gather(results)
         pictures.order({figure.name: figure.spec for figure in content.figures}, VEGA_LITE)
         text = page(results, content, pictures.wait)
     with atomic_path(out / "report.html") as temporary:

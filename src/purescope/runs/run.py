@@ -52,7 +52,7 @@ from purescope.tables.files import check_table, write_csv
 from purescope.tables.result_table import ResultTable, write_wide
 from purescope.tables.results import Results
 from purescope.tables.retrieval import IMAGE_TABLES, RETRIEVAL_TABLES
-from purescope.tables.schema import Schema, each_row
+from purescope.tables.schema import Schema, each_row, plain_texts
 from purescope.tables.schemas import THUMBNAILS
 
 _log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def run(
     manifest = new_manifest(
         schemas, opened.models, opened.datasets, opened.settings, study.rotations
     )
-    with lock_folder(folder):
+    with plain_texts(), lock_folder(folder):
         record = claim(folder, study.schemas, whole, _labels(opened), manifest, overwrite=overwrite)
         record.notes = [*loading, *(note for note in record.notes if note not in loading)]
         for place, pair in enumerate(opened.pairs):

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -69,19 +70,19 @@ def confusion_table(measured: Measured) -> pd.DataFrame:
 
     def count(answers: _Answers) -> pd.DataFrame:
         strategy, order, ks, right = answers
-        tables = []
-        for k, is_right, other in zip(ks, right, bench.best_others(order, ks), strict=True):
+        found = []
+        for is_right, other in zip(right, bench.best_others(order, ks), strict=True):
             pairs = labels * classes + torch.where(is_right, labels, other.to(labels.dtype))
-            cells, counts = pairs.unique(return_counts=True)
-            columns = {
-                "strategy": strategy,
-                "k": k,
-                "truth": names[(cells // classes).numpy()],
-                "predicted": names[(cells % classes).numpy()],
-                "count": counts.numpy(),
-            }
-            tables.append(pd.DataFrame(columns))
-        return stack_tables(tables)
+            found.append(pairs.unique(return_counts=True))
+        cells, counts = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
+        columns = {
+            "strategy": strategy,
+            "k": np.repeat(ks, [len(pairs) for pairs, _ in found]),
+            "truth": names[cells // classes],
+            "predicted": names[cells % classes],
+            "count": counts,
+        }
+        return pd.DataFrame(columns)
 
     table = stack_tables([*bench.for_each(count, _answers(measured))])
     return check_table(table.assign(model=features.model, dataset=features.dataset), CONFUSIONS)

@@ -7,11 +7,10 @@ table that is read, every value is checked.
 import functools
 import io
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from purescope.errors import InputError, PurescopeError
 from purescope.files.reading import open_whole, read_bytes, require_room, text_bytes, unpacked_bytes
 from purescope.files.writing import AGAIN, atomic_path, write_bytes
 from purescope.specs import exists
-from purescope.tables.schema import STRINGS, Schema, stack_tables
+from purescope.tables.schema import STRINGS, Array, Schema, stack_tables
 from purescope.tables.schemas import RESULTS
 
 if TYPE_CHECKING:
@@ -79,7 +78,9 @@ def check_table(table: pd.DataFrame, schema: Schema = RESULTS) -> pd.DataFrame:
     if other or names != list(given):
         arrays = {name: values.array for name, values in columns.items()}
         typed = pd.DataFrame(arrays, index=typed.index, copy=False)
-    _check_values(typed, columns, schema)
+    typed.columns = _names(tuple(typed.columns))
+    if len(typed):
+        _check_values({name: column.to_numpy() for name, column in columns.items()}, schema)
     if not _has_unique_rows([columns[name] for name in schema.key]):
         repeated = typed.duplicated(list(schema.key)).to_numpy()
         row = typed[repeated].iloc[0][list(schema.key)]
@@ -104,45 +105,47 @@ def _has_unique_rows(columns: "list[pd.Series[Any]]") -> bool:
     return len(set(zip(*rows, strict=True))) == len(rows[0])
 
 
+@functools.lru_cache(maxsize=128)
+def _names(names: tuple[Any, ...]) -> "pd.Index[Any]":
+    """Return the index of these names of columns, in which each is found at once."""
+    index: pd.Index[Any] = pd.Index(names, dtype=pd.StringDtype("python", na_value=np.nan))
+    return index
+
+
 @functools.cache
 def _dtype(name: str) -> "np.dtype[Any] | pd.api.extensions.ExtensionDtype":
     """Return pandas' type of a name, cached: pandas searches all types, and a run asks often."""
     return STRINGS if name == "string" else pd.api.types.pandas_dtype(name)
 
 
-def _check_values(
-    table: pd.DataFrame, columns: Mapping[str, "pd.Series[Any]"], schema: Schema
-) -> None:
+def _check_values(columns: Mapping[str, Array], schema: Schema) -> None:
     """Refuse a value out of the range of its column, or a row whose values contradict each other.
 
     Args:
-        table: the table, with the types of the schema.
-        columns: its columns by name.
+        columns: the values of each column, with the types of the schema; at least one row.
         schema: the schema.
 
     Raises:
         InputError: there is one.
     """
-    if not len(table):
-        return
     for name, values in columns.items():
         column = schema.described.get(name, schema.more)
         if column is None:
             continue
-        if name not in schema.described and not pd.api.types.is_numeric_dtype(values):
-            raise InputError(f"{values.iloc[0]!r} in the column {name}", expected=column.expected)
+        if name not in schema.described and values.dtype.kind not in "biuf":
+            raise InputError(f"{values[0]!r} in the column {name}", expected=column.expected)
         wrong = column.wrong(values)
         if wrong.any():
             raise InputError(
-                f"{_plain(values[wrong].iloc[0])} in the column {name} of a table of "
+                f"{_plain(values[wrong][0])} in the column {name} of a table of "
                 f"{schema.name}, row {int(wrong.argmax()) + 1}",
                 expected=column.expected,
             )
     for rule in schema.rules:
-        broken = rule.broken(table)
+        broken = rule.broken(columns)
         if broken.any():
-            row = table[broken].iloc[0]
-            first = ", ".join(f"{name} {_plain(row[name])}" for name in schema.key)
+            row = int(broken.argmax())
+            first = ", ".join(f"{name} {_plain(columns[name][row])}" for name in schema.key)
             raise InputError(
                 f"a table of {schema.name} with a contradictory row: {first}", expected=rule.says
             )
@@ -256,9 +259,38 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
 
 def parquet_bytes(table: pd.DataFrame) -> bytes:
     """Return the content of the Parquet file of a table, with a checksum for each page."""
+    import pyarrow.parquet
+
     content = io.BytesIO()
-    table.to_parquet(content, index=False, write_page_checksum=True)
+    pyarrow.parquet.write_table(_to_arrow(table), content, write_page_checksum=True)
     return content.getvalue()
+
+
+def _to_arrow(table: pd.DataFrame) -> "pyarrow.Table":
+    """Return a table as Arrow's, as pandas converts it, which takes twice the time for a small one:
+    it looks at every column anew.
+    """
+    import pyarrow
+
+    columns = dict(table.items())
+    types = tuple((str(name), column.dtype) for name, column in columns.items())
+    if len(columns) < table.shape[1] or np.dtype(object) in [dtype for _, dtype in types]:
+        return pyarrow.Table.from_pandas(table, preserve_index=False)
+    schema = _arrow_schema(types)
+    arrays = [
+        pyarrow.array(column.to_numpy(), field.type, from_pandas=True)
+        for field, column in zip(schema, columns.values(), strict=True)
+    ]
+    return pyarrow.Table.from_arrays(arrays, schema=schema)
+
+
+@functools.lru_cache(maxsize=128)
+def _arrow_schema(types: tuple[tuple[str, Any], ...]) -> "pyarrow.Schema":
+    """Return Arrow's schema of columns with these names and pandas types."""
+    import pyarrow
+
+    empty = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in types})
+    return pyarrow.Schema.from_pandas(empty, preserve_index=False)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -272,15 +304,22 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         with open_whole(path) as file:
             # Not by pandas, which takes twice the time for a small table.
-            parquet = pyarrow.parquet.ParquetFile(file, page_checksum_verification=True)
-            footer, stored = parquet.metadata, os.fstat(file.fileno()).st_size
+            footer = pyarrow.parquet.read_metadata(file)
+            stored = os.fstat(file.fileno()).st_size
             _check_size(
                 path,
                 max(footer.num_rows * footer.num_columns * _CELL, unpacked_bytes(footer)),
                 stored,
             )
-            _check_size(path, _text_bytes(file, parquet.schema_arrow), stored)
-            return _to_pandas(parquet.read())
+            texts = _text_columns(footer.schema.to_arrow_schema())
+            # As dictionaries, equal cells share their bytes until these are counted.
+            table = pyarrow.parquet.ParquetFile(
+                file, metadata=footer, read_dictionary=texts, page_checksum_verification=True
+            ).read()
+            columns = table.select(texts).columns
+            content = sum(text_bytes(chunk) for column in columns for chunk in column.chunks)
+            _check_size(path, content, stored)
+            return _to_pandas(table)
     except PurescopeError:
         raise
     except Exception as error:  # a damaged file can make pandas and pyarrow raise anything
@@ -288,15 +327,29 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _to_pandas(table: "pyarrow.Table") -> pd.DataFrame:
-    with warnings.catch_warnings():  # as in pandas, of what versions of pyarrow call
-        warnings.filterwarnings("ignore", "make_block is deprecated")
-        converted: pd.DataFrame = table.to_pandas()
-    return converted
+    """Return a table as pandas', in half of the time that Arrow's conversion takes for a small one;
+    dictionaries are texts or pictures.
+    """
+    from pyarrow import types
+
+    columns: dict[str, Any] = {}
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if types.is_dictionary(field.type):
+            column = column.cast(field.type.value_type)
+        values = column.to_pandas() if types.is_list(field.type) else column.to_numpy()
+        is_text = types.is_string(column.type) or types.is_large_string(column.type)
+        columns[field.name] = pd.array(values, dtype=STRINGS) if is_text else values
+    if len(columns) < table.num_columns:
+        raise ValueError("two of its columns have one name")
+    return pd.DataFrame(columns)
 
 
-def _text_bytes(file: BinaryIO, schema: "pyarrow.Schema") -> int:
-    """Return the bytes of texts and pictures in memory, where equal cells do not share them."""
-    import pyarrow.parquet
+def _text_columns(schema: "pyarrow.Schema") -> list[str]:
+    """Return the names of the columns of texts and pictures.
+
+    Raises:
+        ValueError: a column holds something else that is no number.
+    """
     from pyarrow import types
 
     texts = []
@@ -316,11 +369,7 @@ def _text_bytes(file: BinaryIO, schema: "pyarrow.Schema") -> int:
             raise ValueError(
                 f"the column {field.name} holds {kind}, neither texts, pictures nor numbers"
             )
-    parquet = pyarrow.parquet.ParquetFile(
-        file, read_dictionary=texts, page_checksum_verification=True
-    )
-    columns = parquet.read(columns=texts).columns
-    return sum(text_bytes(chunk) for column in columns for chunk in column.chunks)
+    return texts
 
 
 def _check_size(path: Path, declared: int, stored: int) -> None:

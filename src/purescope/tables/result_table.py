@@ -6,7 +6,7 @@ writes the experiment's CSV files, one for each model, dataset and metric.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from csv import DictReader
 from csv import Error as CsvError
 from html import escape
@@ -64,10 +64,24 @@ def curve_points(results: pd.DataFrame) -> pd.DataFrame:
     ]
     table = stack_tables(points)
     # All points of one model, dataset and metric together, as in the results.
-    pairs = pd.MultiIndex.from_frame(results[_GROUP].drop_duplicates())
-    order = pairs.get_indexer(pd.MultiIndex.from_frame(table[_GROUP]))
-    table = table.iloc[order.argsort(kind="stable")]
-    return check_table(table[list(CURVE_POINTS.columns)], CURVE_POINTS)
+    place = {group: number for number, group in enumerate(_rows_by(results, _GROUP))}
+    order = np.argsort([place[group] for group in _keys(table, _GROUP)], kind="stable")
+    return check_table(table[list(CURVE_POINTS.columns)].iloc[order], CURVE_POINTS)
+
+
+def _keys(table: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[Hashable, ...]]:
+    """Return the values of these columns, row by row."""
+    return zip(*(table[name].tolist() for name in names), strict=True)
+
+
+def _rows_by(table: pd.DataFrame, names: Sequence[str]) -> dict[tuple[Hashable, ...], list[int]]:
+    """Return the rows of each group of equal values, as found; pandas takes longer on small
+    tables.
+    """
+    rows: dict[tuple[Hashable, ...], list[int]] = {}
+    for row, key in enumerate(_keys(table, names)):
+        rows.setdefault(key, []).append(row)
+    return rows
 
 
 def random_band(draws: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +91,7 @@ def random_band(draws: pd.DataFrame) -> pd.DataFrame:
         draws: rows of random orders; each draw has one value at each k.
     """
     values = draws.value.to_numpy(float)
-    groups = draws.groupby([*_GROUP, "k"], sort=False).indices
+    groups = _rows_by(draws, [*_GROUP, "k"])
     first = draws.iloc[[rows[0] for rows in groups.values()]].reset_index(drop=True)
     # In one pass: pandas takes a pass for each of them.
     bands = [

@@ -28,7 +28,7 @@ from purescope.tables.files import (
 )
 from purescope.tables.metrics import OF_IMAGES, RETRIEVAL_METRICS
 from purescope.tables.result_table import ResultTable, check_wide_paths, curve_points, write_wide
-from purescope.tables.schema import Schema
+from purescope.tables.schema import Schema, plain_texts
 from purescope.tables.schemas import LAYERS, PURITY, RESULTS, RUN_TABLES, TRACK
 from purescope.tables.verdicts import Verdict, read_verdicts
 
@@ -244,6 +244,12 @@ def open_results(folder: str | Path) -> Results:
         'not decided'
     """
     path = to_path(folder)
+    with plain_texts():
+        return _open(path)
+
+
+def _open(path: Path) -> Results:
+    """Read and check all files of a folder."""
     tables = {
         schema.name: read_table(path, schema) for schema in RUN_TABLES if has_table(path, schema)
     }

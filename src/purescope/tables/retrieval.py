@@ -71,7 +71,7 @@ RETRIEVAL_COMPARISONS = Schema(
     "comparison",
     RETRIEVAL_COMPARISON_COLUMNS,
     ("model", "dataset", "metric", "first", "second", "k"),
-    (Rule("low <= high", lambda table: table.low > table.high + 1e-9),),
+    (Rule("low <= high", lambda of: of["low"] > of["high"] + 1e-9),),
 )
 RETRIEVAL_CURVES = Schema(
     "retrieval_curves", "curve", RETRIEVAL_CURVE_COLUMNS, ("model", "dataset", "metric", "strategy")

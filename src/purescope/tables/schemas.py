@@ -286,7 +286,7 @@ _LAYERS: dict[str, Column] = {
 
 
 def _ends(low: str, high: str) -> Rule:
-    return Rule(f"{low} <= {high}", lambda table: table[low] > table[high] + 1e-9)
+    return Rule(f"{low} <= {high}", lambda of: of[low] > of[high] + 1e-9)
 
 
 RESULTS = Schema(
@@ -297,9 +297,9 @@ RESULTS = Schema(
     (
         Rule(
             "an accuracy is a number from 0 to 1",
-            lambda table: (table.metric != "silhouette") & ~(table.value >= -1e-6),
+            lambda of: (of["metric"] != "silhouette") & ~(of["value"] >= -1e-6),
         ),
-        Rule("k <= neurons", lambda table: table.k > table.neurons),
+        Rule("k <= neurons", lambda of: of["k"] > of["neurons"]),
         _ends("low", "high"),
         _ends("binomial_low", "binomial_high"),
     ),

@@ -66,9 +66,9 @@ SEARCHES = Schema(
     SEARCH_COLUMNS,
     ("model", "dataset", "queries", "axes", "k", "code", "stage"),
     (
-        Rule("k <= neurons", lambda table: table.k > table.neurons),
-        Rule("recall_low <= recall_high", lambda table: table.recall_low > table.recall_high),
-        Rule("task_low <= task_high", lambda table: table.task_low > table.task_high),
+        Rule("k <= neurons", lambda of: of["k"] > of["neurons"]),
+        Rule("recall_low <= recall_high", lambda of: of["recall_low"] > of["recall_high"]),
+        Rule("task_low <= task_high", lambda of: of["task_low"] > of["task_high"]),
     ),
 )
 

@@ -36,7 +36,6 @@ CONFIGURATION = 64_000_000
 SMALL = 256_000_000
 """Bytes that may be unpacked from a file of any size."""
 
-_LITTLE = 1 << 20  # bytes that need no question: asking how much is free takes longer than a table
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
@@ -253,8 +252,6 @@ def require_room(
             expected=f"at most {most_per_byte:,} bytes of content for each byte of the file",
             fix="make the file again; if somebody else made it, do not trust it",
         )
-    if max(declared, needed) <= _LITTLE:
-        return
     free = available_memory()
     if max(declared, needed) > free:
         work = f", and working with them takes {_size(needed)}" if needed > declared else ""

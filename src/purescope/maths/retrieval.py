@@ -11,6 +11,7 @@ one image, so both are the same when captions search images.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -90,8 +91,20 @@ def retrieval_ranks_by_k(
     pairs = Pairs(cells.unit_rows(image), cells.unit_rows(text), image_of.long(), ks, renormalise)
     shape = len(orders), len(ks), len(text)
     image_rank, text_rank = (torch.empty(shape, dtype=torch.uint8) for _ in range(2))
-    for position, (by_image, by_text) in enumerate(on_each_core(pairs.ranks, orders)):
-        image_rank[position], text_rank[position] = by_image, by_text
+    # All neurons together are the same in every order: they are searched in the first one only.
+    some = replace(pairs, ks=[k for k in ks if k < image.shape[1]])
+
+    def search(position: int) -> tuple[Tensor, Tensor]:
+        return (some if position else pairs).ranks(orders[position])
+
+    positions = range(len(orders) if some.ks else 1)
+    for position, (by_image, by_text) in enumerate(on_each_core(search, positions)):
+        image_rank[position, : len(by_image)], text_rank[position, : len(by_text)] = (
+            by_image,
+            by_text,
+        )
+    image_rank[1:, len(some.ks) :] = image_rank[0, len(some.ks) :]
+    text_rank[1:, len(some.ks) :] = text_rank[0, len(some.ks) :]
     return RetrievalRanks(image_rank, text_rank)
 
 

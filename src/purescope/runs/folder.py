@@ -75,6 +75,7 @@ class Record:
         tables: the tables of each finished pair.
         whole: tables of the whole run.
         timings, notes, hashes: entries of the manifest.
+        written: each table of a pair that was written last, and the content of its file.
     """
 
     out: Path
@@ -86,6 +87,7 @@ class Record:
     timings: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     hashes: dict[str, list[str]] = field(default_factory=dict)
+    written: dict[str, tuple[pd.DataFrame, bytes]] = field(default_factory=dict)
 
     def add(self, finished: Measurement) -> None:
         """Add a finished pair."""
@@ -98,7 +100,9 @@ class Record:
         """Add a finished pair, and write it."""
         self.add(finished)
         place = self.pairs.index(finished.pair)
-        write_pair(self.out, place, run_id(self.manifest), self.schemas, finished)
+        contents = write_pair(self.out, place, run_id(self.manifest), self.schemas, finished)
+        for name, content in contents.items():
+            self.written[name] = finished.tables[name], content
 
     def combined(self) -> Tables:
         """Return the tables of all pairs, one below the other in the order of the run.
@@ -109,7 +113,7 @@ class Record:
         combined: Tables = {}
         for schema in self.schemas:
             tables = [pair[schema.name] for pair in finished if schema.name in pair]
-            combined[schema.name] = stack_tables(tables)
+            combined[schema.name] = tables[0] if len(tables) == 1 else stack_tables(tables)
         for name, adjusting in _ADJUSTED.items():
             if name in combined:
                 combined[name] = adjusting(combined[name])
@@ -117,12 +121,18 @@ class Record:
 
     def finish(self, tables: Tables, schemas: Sequence[Schema]) -> None:
         """Write the tables of all pairs and their hashes in the manifest, then remove the pairs."""
-        contents = {parquet_name(schema): parquet_bytes(tables[schema.name]) for schema in schemas}
-        for name, content in contents.items():
+        contents = {schema.name: self._content(tables, schema.name) for schema in schemas}
+        for schema in schemas:
+            name, content = parquet_name(schema), contents[schema.name]
             write_bytes(content, self.out / name)
             self.hashes[name] = [hashlib.sha256(content).hexdigest()]
         self.write_manifest()
         remove_pairs(self.out)
+
+    def _content(self, tables: Tables, name: str) -> bytes:
+        """Return the content of the file of a table; a run of one pair has made most of them."""
+        table, content = self.written.get(name, (None, b""))
+        return content if table is tables[name] else parquet_bytes(tables[name])
 
     def write_manifest(self, **more: Any) -> None:
         """Write the manifest, with the timings and notes so far."""

@@ -27,7 +27,7 @@ ENTRY = "pair.json"
 
 def write_pair(
     out: Path, place: int, run: str, schemas: Iterable[Schema], finished: Measurement
-) -> None:
+) -> dict[str, bytes]:
     """Write a finished pair.
 
     Args:
@@ -37,16 +37,19 @@ def write_pair(
         schemas: the schemas of the tables that a pair can have.
         finished: the pair.
 
+    Returns:
+        The content of the file of each table, by the table's name.
+
     Raises:
         OutputError: it cannot be written.
     """
+    own = [schema for schema in schemas if schema.name in finished.tables]
+    contents = {schema.name: parquet_bytes(finished.tables[schema.name]) for schema in own}
     with atomic_folder(pair_folder(out, place)) as temporary:
         hashes = {}
-        for schema in schemas:
-            if schema.name in finished.tables:
-                content = parquet_bytes(finished.tables[schema.name])
-                (temporary / parquet_name(schema)).write_bytes(content)
-                hashes[parquet_name(schema)] = hashlib.sha256(content).hexdigest()
+        for schema in own:
+            (temporary / parquet_name(schema)).write_bytes(contents[schema.name])
+            hashes[parquet_name(schema)] = hashlib.sha256(contents[schema.name]).hexdigest()
         entry = {
             "run": run,
             "model": finished.pair[0],
@@ -56,6 +59,7 @@ def write_pair(
             "hashes": hashes,
         }
         (temporary / ENTRY).write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
+    return contents
 
 
 def read_pair(

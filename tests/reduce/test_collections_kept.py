@@ -16,7 +16,7 @@ import purescope as ps
 from purescope.errors import InputError
 from purescope.reduce.collections import tables
 from purescope.reduce.collections.job import Job
-from purescope.reduce.collections.vectors import each_block
+from purescope.reduce.collections.vectors import open_vectors
 from tests.reduce.test_shrinking import (
     COUNT,
     IDS,
@@ -53,11 +53,11 @@ def test_endings_may_be_in_capitals(name: str, by: Path, tmp_path: Path) -> None
     np.testing.assert_allclose(read(again), expected(LONG), atol=1e-6)
     rows: list[np.ndarray] = []
     array = "vector" if name.endswith((".npz", ".safetensors")) else None
-    each_block(file, rows.append, array=array)
+    open_vectors(file, array=array).each_block(rows.append)
     assert np.array_equal(np.concatenate(rows), LONG)
     (tmp_path / "folder").mkdir()
     file.rename(tmp_path / "folder" / file.name)
-    each_block(tmp_path / "folder", rows.append, array=array)
+    open_vectors(tmp_path / "folder", array=array).each_block(rows.append)
     assert sum(map(len, rows)) == 2 * COUNT
 
 
@@ -65,7 +65,7 @@ def test_files_of_a_folder_are_read_in_the_order_of_their_names(tmp_path: Path) 
     for number in (4, 1, 7, 0, 6, 3, 5, 2):
         np.save(tmp_path / f"{number}.npy", np.full((1, 3), number, np.float32))
     rows: list[np.ndarray] = []
-    each_block(tmp_path, rows.append)
+    open_vectors(tmp_path).each_block(rows.append)
     assert np.concatenate(rows)[:, 0].tolist() == list(range(8))
 
 
@@ -76,11 +76,11 @@ def test_vectors_have_up_to_16384_dimensions(width: int, is_read: bool, tmp_path
     np.save(tmp_path / "a.npy", np.ones((2, width), np.float32))
     rows: list[np.ndarray] = []
     if is_read:
-        each_block(tmp_path / "a.npy", rows.append)
+        open_vectors(tmp_path / "a.npy").each_block(rows.append)
         assert np.concatenate(rows).shape == (2, width)
     else:
         with pytest.raises(InputError, match=f"vectors of {width:,} dimensions"):
-            each_block(tmp_path / "a.npy", rows.append)
+            open_vectors(tmp_path / "a.npy").each_block(rows.append)
 
 
 def test_the_tower_is_read_in_any_case(by_tower: Path, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_a_file_whose_first_rows_have_no_vector_is_not_left_out(
         with pa.ipc.new_file(tmp_path / "1.arrow", given.schema) as writer:
             writer.write_table(given)
     with pytest.raises(InputError, match="row 0 of vector is missing"):
-        each_block(tmp_path, lambda block: None)
+        open_vectors(tmp_path).each_block(lambda block: None)
 
 
 @pytest.mark.parametrize("kind", ["fixed", "list"])
@@ -297,5 +297,5 @@ def test_a_table_without_rows_holds_no_vectors_or_none(kind: str, tmp_path: Path
     np.save(tmp_path / "0.npy", LONG)
     pq.write_table(table(lists(kind))[:0], tmp_path / "1.parquet")
     rows: list[np.ndarray] = []
-    each_block(tmp_path, rows.append)
+    open_vectors(tmp_path).each_block(rows.append)
     assert np.array_equal(np.concatenate(rows), LONG)

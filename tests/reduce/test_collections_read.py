@@ -13,7 +13,7 @@ import torch
 
 from purescope.errors import InputError
 from purescope.reduce.collections.formats import FORMATS
-from purescope.reduce.collections.vectors import each_block
+from purescope.reduce.collections.vectors import open_vectors
 from tests.reduce.test_shrinking import COUNT, LONG, WRITERS, lists, small_blocks, table
 
 __all__ = ["small_blocks"]  # a block has five rows in this file too
@@ -21,7 +21,7 @@ __all__ = ["small_blocks"]  # a block has five rows in this file too
 
 def read(path: Path, **options: Any) -> np.ndarray:
     blocks: list[np.ndarray] = []
-    each_block(path, blocks.append, **options)
+    open_vectors(path, **options).each_block(blocks.append)
     assert all(block.dtype == np.float32 for block in blocks)
     return np.concatenate(blocks)
 
@@ -42,6 +42,15 @@ def test_every_ending_is_tried() -> None:
 def test_lists_of_any_kind_are_read(kind: str, number: str, tmp_path: Path) -> None:
     pq.write_table(table(lists(kind, number)), tmp_path / "a.parquet")
     assert np.allclose(read(tmp_path / "a.parquet"), LONG, atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "g"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_matrices_of_any_kind_are_read(dtype: str, order: str, tmp_path: Path) -> None:
+    array = np.asarray(LONG, dtype=dtype, order=order)  # type: ignore[call-overload]
+    np.save(tmp_path / "a.npy", array)
+    assert open_vectors(tmp_path / "a.npy").neurons == LONG.shape[1]
+    assert np.array_equal(read(tmp_path / "a.npy"), array.astype(np.float32))
 
 
 def test_bfloat16_is_read(tmp_path: Path) -> None:
@@ -82,7 +91,22 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     ragged = pa.array([[1.0, 2.0], [1.0]])
     pq.write_table(pa.table({"a": ragged}), tmp_path / "ragged.parquet")
+    (tmp_path / "nothing.npy").write_bytes(b"")
+    (tmp_path / "pointer.npy").write_text("version https://git-lfs.github.com/spec/v1\n")
+    whole = (tmp_path / "nan.npy").read_bytes()
+    shape = str(LONG.shape).encode()
+    assert shape in whole
+    (tmp_path / "huge.npy").write_bytes(whole.replace(shape, b"(9**9,)".ljust(len(shape))))
+    np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    for other in (np.ones((2, 3), int), np.ones((2, 3, 4)), np.ones((2, 3), bool)):
+        np.save(tmp_path / "other.npy", other)
+        with pytest.raises(InputError, match="holds no vectors"):
+            read(tmp_path / "other.npy")
     for name, message in (
+        ("nothing.npy", "cannot be read"),
+        ("pointer.npy", "git-lfs pointer"),
+        ("huge.npy", "cannot be read"),
+        ("objects.npy", "holds Python objects, which can run code"),
         ("nan.npy", "row 17 is not finite"),
         ("whole.npy", "holds no vectors"),
         ("empty.npy", "vectors of 0 dimensions"),

@@ -1,5 +1,6 @@
 """A rebased model is the same model: every cosine stays, and its folder holds the rotation."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from purescope.errors import InputError, ModelError, OutputError
 from purescope.features.features import Features
 from purescope.maths.scores import StrategyInput
 from purescope.models import find_towers
+from purescope.reduce.fitting import fit_to_moments, measure_moments
 from purescope.reduce.rotation import fit_rotation, read_rotation
 from purescope.runs.rotations import rebase
 from tests.checkpoints import laclip_tensors, write_laclip
 from tests.maths.test_overlaps import signed
 from tests.reduce.test_cutting import cosines, embeddings, load
+from tests.reduce.test_shrinking import LONG, WRITERS, small_blocks
+
+__all__ = ["small_blocks"]  # a block of vectors has few rows in this file too
 
 NEURONS = 24
 
@@ -126,6 +131,44 @@ def test_embeddings_alone_give_a_rotation_alone(tmp_path: Path) -> None:
     twice = rebase(data=data * 2, out=tmp_path / "twice", normalise=False)
     torch.testing.assert_close(twice.spectrum, rotation.spectrum)
     assert twice.recipe["fitted_on_images"].startswith("120 (")
+
+
+@pytest.mark.parametrize(("name", "write"), WRITERS.items())
+@pytest.mark.parametrize("fit_on", [1.0, 0.5])
+def test_the_rotation_is_the_same_from_every_format(
+    name: str, write: Callable[[Path], None], fit_on: float, tmp_path: Path
+) -> None:
+    """And so are the rows that a seed draws."""
+    np.save(tmp_path / "rows.npy", LONG)
+    write(tmp_path / name)
+    options = {"array": "vector"} if name.endswith((".npz", ".safetensors")) else {}
+    first, second = (
+        rebase(data=[f"v=features:{tmp_path / file}"], out=tmp_path / out, fit_on=fit_on, **named)
+        for file, out, named in (("rows.npy", "a", {}), (name, "b", options))
+    )
+    assert first.recipe == second.recipe and first.image.equal(second.image)
+    one_block = measure_moments([torch.from_numpy(LONG)], part=fit_on)
+    assert first.recipe["fitted_on_images"] == f"{one_block.rows} ({one_block.digest})"
+
+
+def test_a_folder_of_clip_retrieval_has_vectors_of_both_towers(tmp_path: Path) -> None:
+    rows = {"img_emb": signed(40, 6).float(), "text_emb": signed(30, 6, seed=1).float()}
+    for tower, own in rows.items():
+        (tmp_path / "laion" / tower).mkdir(parents=True)
+        for first in range(2):
+            file = tmp_path / "laion" / tower / f"{tower}_{first}.npy"
+            np.save(file, own.split(20)[first].numpy())
+    data = [f"features:{tmp_path / 'laion'}"]
+    rotation = rebase(data=data, axes="cross", out=tmp_path / "out")
+    moments = [measure_moments([own]) for own in rows.values()]
+    assert rotation.image.equal(fit_to_moments("cross", *moments).image)
+    assert rotation.recipe["fitted_on"] == "laion"
+    np.save(file, np.ones((3, 5), np.float32))
+    with pytest.raises(InputError, match="holds vectors of 5 dimensions"):
+        rebase(data=data, out=tmp_path / "other")
+    np.save(tmp_path / "laion" / "text_emb" / "text_emb_0.npy", np.ones((3, 5), np.float32))
+    with pytest.raises(InputError, match="6 dimensions in img_emb, 5 in text_emb"):
+        rebase(data=data, out=tmp_path / "other")
 
 
 def test_nothing_is_written_where_something_is_wrong(

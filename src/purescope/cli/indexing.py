@@ -88,12 +88,7 @@ _STAGES = {"single": "found", "reranked": "reranked"}
     is_flag=True,
     help="Do not scale vectors and queries to unit length over the kept axes.",
 )
-@click.option(
-    "--column", metavar="NAME", help="Column of vectors in a table that has several such columns."
-)
-@click.option(
-    "--array", metavar="NAME", help="Array of vectors in a .npz or .safetensors file with several."
-)
+@options.add_options("column", "array")
 @click.option(
     "--out",
     type=RESULTS,

@@ -160,6 +160,16 @@ _OPTIONS: dict[str, Option] = {
     "offline": click.option(
         "--offline", is_flag=True, help="Download nothing, and report what is missing."
     ),
+    "column": click.option(
+        "--column",
+        metavar="NAME",
+        help="Column of vectors in a table that has several such columns.",
+    ),
+    "array": click.option(
+        "--array",
+        metavar="NAME",
+        help="Array of vectors in a .npz or .safetensors file with several.",
+    ),
     "fit-on": click.option(
         "--fit-on",
         type=click.FloatRange(0, 1, min_open=True),

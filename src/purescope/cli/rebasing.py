@@ -31,9 +31,10 @@ _PARTS = (16, 8, 4, 2)  # of the axes, whose share of the length is printed
     multiple=True,
     metavar="DATASET",
     help="Dataset whose embeddings the axes are fitted to, in place of the weights. Without MODEL: "
-    "features:PATH of a .npz, .safetensors or .npy file, or of a folder of .npy files.",
+    "features:PATH of features, or of vectors in any file that `purescope shrink` reads, or of a "
+    "folder of them.",
 )
-@options.add_options("fit-on")
+@options.add_options("column", "array", "fit-on")
 @click.option(
     "--no-normalise",
     is_flag=True,
@@ -54,6 +55,8 @@ def rebase(
     data: tuple[str, ...],
     fit_on: float,
     no_normalise: bool,
+    column: str | None,
+    array: str | None,
     out: Path,
     seed: int,
     **rest: Any,
@@ -83,6 +86,8 @@ def rebase(
             fit_on=fit_on,
             seed=seed,
             normalise=not no_normalise,
+            column=column,
+            array=array,
             sources=sources,
             progress=output.show_progress,
         )

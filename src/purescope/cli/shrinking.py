@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from purescope.cli import output
+from purescope.cli import options, output
 from purescope.cli.paths import OUTPUT
 from purescope.errors import InputError, OutputError
 
@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     help="Tower that made the vectors, if the rotation has different axes for each. Default: as "
     "the name of the array, column, file or folder says.",
 )
-@click.option(
-    "--column", metavar="NAME", help="Column of vectors in a table that has several such columns."
-)
+@options.add_options("column")
 @click.option(
     "--array",
     metavar="NAME",

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -48,6 +49,53 @@ class Moments:
         )
 
 
+class Sums:
+    """Add up embeddings, or a part of them, block by block.
+
+    Args:
+        normalise: scale each row to length 1 first, as a search by cosine does.
+        part: the share of the rows to take, above 0 and at most 1: each row is drawn by itself.
+        seed: the seed of the draw, which blocks of another size do not change.
+
+    Raises:
+        InputError: the part is out of range.
+    """
+
+    def __init__(self, *, normalise: bool = True, part: float = 1.0, seed: int = 0) -> None:
+        if not 0 < part <= 1:
+            raise InputError(f"{part} of the rows to fit on", expected="above 0 and at most 1")
+        self._normalise, self._part = normalise, part
+        self._drawn = np.random.default_rng(seed)
+        self._digest = hashlib.sha256()
+        self._rows, self._total = 0, torch.zeros(0).double()
+        self._products = torch.zeros(0, 0).double()
+
+    def take(self, block: Float[Tensor, "_ neuron"]) -> None:
+        """Add the rows of a block."""
+        if self._part < 1:
+            block = block[torch.from_numpy(self._drawn.random(len(block)) < self._part)]
+        taken = (unit_rows(block) if self._normalise else block.float()).contiguous()
+        self._digest.update(taken.numpy().data)
+        exact = taken.double()
+        self._total = exact.sum(dim=0) + (self._total if len(self._total) else 0)
+        self._products = exact.T @ exact + (self._products if len(self._products) else 0)
+        self._rows += len(taken)
+
+    def moments(self) -> Moments:
+        """Return the sums.
+
+        Raises:
+            InputError: there is no row, or none was drawn.
+        """
+        if not self._rows:
+            raise InputError(
+                f"no rows among {self._part:g} of the embeddings",
+                expected="at least one",
+                fix="fit on more: --fit-on 1",
+            )
+        return Moments(self._rows, self._total, self._products, self._digest.hexdigest())
+
+
 def measure_moments(
     blocks: Iterable[Float[Tensor, "_ neuron"]],
     *,
@@ -55,13 +103,11 @@ def measure_moments(
     part: float = 1.0,
     seed: int = 0,
 ) -> Moments:
-    """Add up embeddings, or a part of them.
+    """Add up embeddings that come in any number of blocks.
 
     Args:
-        blocks: embeddings, in any number of blocks.
-        normalise: scale each row to length 1 first, as a search by cosine does.
-        part: the share of the rows to take, above 0 and at most 1: each row is drawn by itself.
-        seed: the seed of the draw.
+        blocks: the embeddings.
+        normalise, part, seed: as for `Sums`.
 
     Raises:
         InputError: the part is out of range, or no row is drawn.
@@ -71,28 +117,10 @@ def measure_moments(
         >>> moments.rows, moments.total.round(decimals=6)
         (2, tensor([0.6000, 1.8000], dtype=torch.float64))
     """
-    if not 0 < part <= 1:
-        raise InputError(f"{part} of the rows to fit on", expected="above 0 and at most 1")
-    generator = torch.Generator().manual_seed(seed)
-    digest = hashlib.sha256()
-    rows, total, products = 0, torch.zeros(0).double(), torch.zeros(0, 0).double()
+    sums = Sums(normalise=normalise, part=part, seed=seed)
     for block in blocks:
-        taken = block
-        if part < 1:
-            taken = block[torch.rand(len(block), generator=generator) < part]
-        taken = (unit_rows(taken) if normalise else taken.float()).contiguous()
-        digest.update(taken.numpy().data)
-        exact = taken.double()
-        rows += len(taken)
-        total = exact.sum(dim=0) + (total if len(total) else 0)
-        products = exact.T @ exact + (products if len(products) else 0)
-    if not rows:
-        raise InputError(
-            f"no rows among {part:g} of the embeddings",
-            expected="at least one",
-            fix="fit on more: --fit-on 1",
-        )
-    return Moments(rows, total, products, digest.hexdigest())
+        sums.take(block)
+    return sums.moments()
 
 
 def fit_to_moments(

@@ -1,10 +1,13 @@
 """Fit the axes of a model or of embeddings by name, and write the rotated model."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
@@ -18,12 +21,12 @@ from purescope.models import find_towers
 from purescope.models.convert import own_form, write_towers
 from purescope.models.model import Model, no_encoder
 from purescope.models.towers import Towers
+from purescope.reduce.collections.vectors import Vectors, open_vectors
 from purescope.reduce.cutting import cut, require_last_maps
-from purescope.reduce.fitting import Moments, fit_to_moments, measure_moments
+from purescope.reduce.fitting import Moments, Sums, fit_to_moments
 from purescope.reduce.forms.table import compare_copy
 from purescope.reduce.forms.writing import new_folder
 from purescope.reduce.rotation import FILE, Rotation, fit_rotation, write_rotation
-from purescope.reduce.vectors import BLOCK, Vectors, open_vectors
 from purescope.runs.inputs import (
     Settings,
     Sources,
@@ -37,6 +40,8 @@ from purescope.specs import split_label, to_folder, to_path
 _log = logging.getLogger("purescope")
 _FEATURES = "features:"
 _FILES = (".npz", ".safetensors")  # of features, with texts and labels
+_IMAGE, _TEXT = "img_emb", "text_emb"  # folders of clip-retrieval
+_BLOCK = 1 << 13  # rows of features at a time
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Fit:
         part: the share of the images or embeddings to fit to, above 0 and at most 1.
         seed: the seed of the part, and of axes that are drawn.
         normalise: scale each embedding to length 1 before.
+        column, array: name the vectors in files that hold several.
     """
 
     axes: str = "svd"
@@ -57,6 +63,8 @@ class Fit:
     part: float = 1.0
     seed: int = 0
     normalise: bool = True
+    column: str | None = None
+    array: str | None = None
 
 
 def rebase(
@@ -68,6 +76,8 @@ def rebase(
     fit_on: float = 1.0,
     seed: int = 0,
     normalise: bool = True,
+    column: str | None = None,
+    array: str | None = None,
     sources: Sources | None = None,
     progress: Progress = quiet,
 ) -> Rotation:
@@ -84,12 +94,16 @@ def rebase(
             `data`; ``cross`` the most of the products of both towers; ``pca`` the most of the
             variance of the images in `data`. ``svd@8`` puts the 8 strongest axes last.
         data: datasets to fit the axes to, in place of the weights; or embeddings: ``features:FILE``
-            (.npz or .safetensors, see `purescope.read_features`), and ``features:PATH`` of a
-            ``.npy`` file [row, neuron], a folder of them, or a folder of clip-retrieval.
+            (.npz or .safetensors, see `purescope.read_features`), and ``features:PATH`` of vectors
+            alone, in any file that `purescope.shrink` reads, a folder of them, or a folder of
+            clip-retrieval.
         fit_on: the share of the images or embeddings to fit to, drawn by the seed.
         seed: the seed of `fit_on`, and of axes that are drawn.
         normalise: scale embeddings to length 1 before they are fitted to; those of a model always
             are.
+        column: the column of vectors in a table that has several.
+        array: the array of vectors in a ``.npz`` or ``.safetensors`` file, which is then read for
+            that array only.
         sources: where and how models and data are read.
         progress: as in `purescope.extract`.
 
@@ -113,21 +127,22 @@ def rebase(
     """
     folder = to_folder(out).resolve()
     refuse_existing(folder)
-    fit, sources = Fit(axes, data, fit_on, seed, normalise), sources or Sources()
+    fit = Fit(axes, data, fit_on, seed, normalise, column, array)
+    sources = sources or Sources()
     if model is None:
         rotation = _fit_alone(fit, sources)
-        with new_folder(folder) as partial:
-            write_rotation(rotation, partial / FILE)
+        with new_folder(folder) as unfinished:
+            write_rotation(rotation, unfinished / FILE)
         return rotation
     towers, label = open_towers(model, sources)
     require_last_maps(towers)
     rotation = fit_axes(model, label, towers, fit, sources, progress)
-    with new_folder(folder) as partial:
+    with new_folder(folder) as unfinished:
         rotated = cut(towers, rotation)
-        write_towers(rotated, partial)
-        write_rotation(rotation, partial / FILE)
+        write_towers(rotated, unfinished)
+        write_rotation(rotation, unfinished / FILE)
         _log.info("checking the copy")
-        compare_copy(own_form(towers), rotated, partial)
+        compare_copy(own_form(towers), rotated, unfinished)
     return rotation
 
 
@@ -162,7 +177,7 @@ def fit_axes(
         maker = named_model(model, sources)
     else:  # embeddings are there, and only have to be of this model
         maker = _describe(model, label, towers)
-    collections = [_open(item, sources, maker, progress) for item in fit.data]
+    collections = [_open(item, fit, sources, maker, progress) for item in fit.data]
     return _fit_collections(collections, fit, recipe)
 
 
@@ -199,18 +214,22 @@ def _fit_alone(fit: Fit, sources: Sources) -> Rotation:
             expected="one; none only if all --data are features:PATH",
             fix="`purescope models` lists what can be named",
         )
-    collections = [_open(item, sources, None, quiet) for item in fit.data]
+    collections = [_open(item, fit, sources, None, quiet) for item in fit.data]
     return _fit_collections(collections, fit, {})
+
+
+# Hands embeddings ``[row, neuron]`` to a function, block by block.
+_Feed: TypeAlias = Callable[[Callable[[Tensor], None]], None]
 
 
 @dataclass(frozen=True)
 class _Collection:
-    """Embeddings ``[row, neuron]`` in blocks, of images or of anything, and of texts."""
+    """Embeddings of images, or of anything, and of texts."""
 
     name: str
     identity: str
-    image: Iterable[Tensor]
-    text: Iterable[Tensor] | None
+    image: _Feed
+    text: _Feed | None
 
 
 def _needs_model(item: str | Dataset | Features) -> bool:
@@ -220,12 +239,17 @@ def _needs_model(item: str | Dataset | Features) -> bool:
 
 
 def _open(
-    item: str | Dataset | Features, sources: Sources, maker: Model | None, progress: Progress
+    item: str | Dataset | Features,
+    fit: Fit,
+    sources: Sources,
+    maker: Model | None,
+    progress: Progress,
 ) -> _Collection:
     """Open embeddings, or make them of a dataset.
 
     Args:
         item: the data.
+        fit: names the column or array of vectors.
         sources: where and how to read.
         maker: the model that makes the embeddings, or has made them; None if none is named.
         progress: as in `rebase`.
@@ -233,11 +257,10 @@ def _open(
     Raises:
         InputError: they are not of this model, as far as they say.
     """
-    vectors = _open_vectors(item) if isinstance(item, str) else None
-    if vectors is not None:
+    if isinstance(item, str) and (vectors := _open_vectors(item, fit)):
         name, image, text = vectors
         _check_width(name, image.neurons, maker)
-        return _Collection(name, "", image.blocks(), None if text is None else text.blocks())
+        return _Collection(name, "", _feed_of(image), None if text is None else _feed_of(text))
     data = open_data(item, sources, alone=maker is None)
     features = data
     if maker is not None:
@@ -248,18 +271,44 @@ def _open(
     if not isinstance(features, Features):
         raise ModelError("images without a MODEL", expected="a model to encode them")
     identity = features.identity.get("dataset_fingerprint", "")
-    return _Collection(
-        dataset_name(data), identity, features.image.split(BLOCK), features.text.split(BLOCK)
-    )
+    feeds = (partial(_feed, rows.split(_BLOCK)) for rows in (features.image, features.text))
+    return _Collection(dataset_name(data), identity, *feeds)
 
 
-def _open_vectors(item: str) -> tuple[str, Vectors, Vectors | None] | None:
-    """Open ``features:PATH`` if the path is a folder or a ``.npy`` file; None otherwise."""
+def _feed(blocks: Iterable[Tensor], take: Callable[[Tensor], None]) -> None:
+    for block in blocks:
+        take(block)
+
+
+def _feed_of(vectors: Vectors) -> _Feed:
+    return lambda take: vectors.each_block(lambda block: take(torch.from_numpy(block)))
+
+
+def _open_vectors(item: str, fit: Fit) -> tuple[str, Vectors, Vectors | None] | None:
+    """Open ``features:PATH`` if it holds vectors and nothing else; None otherwise.
+
+    A folder of clip-retrieval has those of images and those of texts. Without the name of an array,
+    a ``.npz`` or ``.safetensors`` file holds features with texts and labels.
+
+    Raises:
+        InputError: there are none, or they cannot be read, or the widths of both differ.
+    """
     label, name = split_label(item)
     path = to_path(name.removeprefix(_FEATURES))
-    if not name.startswith(_FEATURES) or path.suffix in _FILES:
+    is_of_features = path.suffix.lower() in _FILES and fit.array is None
+    if not name.startswith(_FEATURES) or is_of_features:
         return None
-    return (label or path.name, *open_vectors(path))
+    named = {"column": fit.column, "array": fit.array}
+    if not (path / _IMAGE).is_dir():
+        return label or path.name, open_vectors(path, **named), None
+    image = open_vectors(path / _IMAGE, **named)
+    text = open_vectors(path / _TEXT, **named) if (path / _TEXT).is_dir() else None
+    if text is not None and text.neurons != image.neurons:
+        raise InputError(
+            f"{path}: {image.neurons:,} dimensions in {_IMAGE}, {text.neurons:,} in {_TEXT}",
+            expected="embeddings of one model",
+        )
+    return label or path.name, image, text
 
 
 def _check_width(name: str, neurons: int, maker: Model | None) -> None:
@@ -301,10 +350,10 @@ def _sum_up(collections: Sequence[_Collection], fit: Fit) -> tuple[Moments, Mome
     for collection in collections:
         _log.info("%s: fitting the axes", collection.name)
         images.append(
-            measure_moments(collection.image, normalise=fit.normalise, part=fit.part, seed=fit.seed)
+            _moments(collection.image, Sums(normalise=fit.normalise, part=fit.part, seed=fit.seed))
         )
         if collection.text is not None:
-            texts.append(measure_moments(collection.text, normalise=fit.normalise))
+            texts.append(_moments(collection.text, Sums(normalise=fit.normalise)))
     widths = {len(moments.total): moments for moments in images}
     if len(widths) > 1:
         raise InputError(
@@ -313,6 +362,11 @@ def _sum_up(collections: Sequence[_Collection], fit: Fit) -> tuple[Moments, Mome
         )
     image = _add(images)
     return image, _add(texts) if len(texts) == len(images) else None
+
+
+def _moments(feed: _Feed, sums: Sums) -> Moments:
+    feed(sums.take)
+    return sums.moments()
 
 
 def _add(moments: Sequence[Moments]) -> Moments:

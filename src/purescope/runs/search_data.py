@@ -18,7 +18,7 @@ from purescope.features.features import Features
 from purescope.files.manifest import MANIFEST, read_manifest
 from purescope.models.model import Model
 from purescope.reduce.collections.formats import format_of
-from purescope.reduce.collections.vectors import each_block
+from purescope.reduce.collections.vectors import open_vectors
 from purescope.reduce.search_sets import (
     Sampler,
     ask_captions,
@@ -169,18 +169,15 @@ def _draw_vectors(item: str, search: Search) -> tuple[SearchSet, dict[str, Any]]
             expected="captions:PATH, features:PATH with texts, or --ask held-out",
         )
     sampler = Sampler(search.rows + search.queries, seed=search.seed)
-    each_block(
-        path,
-        lambda block: sampler.take(torch.from_numpy(block)),
-        column=search.column,
-        array=search.array,
-    )
+    vectors = open_vectors(path, column=search.column, array=search.array)
+    vectors.each_block(lambda block: sampler.take(torch.from_numpy(block)))
     dataset = short_name(label or path.resolve().stem)
     if not sampler.count:
         raise InputError(f"{path} is empty: it holds no vectors", expected="at least 15")
     _note_sample(sampler.count, search.rows + search.queries, dataset)
-    vectors = sampler.rows()
-    given = hold_out(vectors, search.queries, dataset=dataset, model="vectors", seed=search.seed)
+    given = hold_out(
+        sampler.rows(), search.queries, dataset=dataset, model="vectors", seed=search.seed
+    )
     return given, {"spec": item, "vectors_read": sampler.count}
 
 

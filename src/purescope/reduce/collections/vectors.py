@@ -5,7 +5,7 @@ So there is one reader of each format.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,53 +74,98 @@ def _to_float32(block: np.ndarray) -> np.ndarray:
         return np.array(block, dtype=np.float32)
 
 
-def each_block(
-    path: Path,
-    take: Callable[[np.ndarray], object],
-    *,
-    column: str | None = None,
-    array: str | None = None,
-) -> None:
-    """Hand the vectors of a file, or of all files of a folder, to a function, block by block.
+@dataclass(frozen=True)
+class Vectors:
+    """The vectors of a file, or of all files of a folder in the order of their names.
 
     Args:
-        path: a file of one of the `FORMATS`, or a folder of such files.
-        take: gets ``[row, neuron]`` float32.
+        files: the files that hold some.
+        neurons: the number of dimensions of each.
+        column: the column of vectors in tables that have several.
+        array: the array in files that have several.
+    """
+
+    files: tuple[Path, ...]
+    neurons: int
+    column: str | None = None
+    array: str | None = None
+
+    @property
+    def _job(self) -> "_Reading":
+        eye = np.eye(self.neurons, 1, dtype=np.float32)
+        axes = Axes(self.files[0], eye, eye, eye[0], {})
+        return _Reading(axes, 1, None, True, "image", self.column, self.array)
+
+    def check(self) -> None:
+        """Look for one set of vectors in each file.
+
+        Raises:
+            InputError: a file holds several, or their widths differ, or it cannot be read.
+        """
+        for file in self.files:
+            names = find_vectors(file, self._job)
+            if len(names) > 1:
+                raise InputError(
+                    f"{file} holds {len(names)} arrays of vectors",
+                    expected=f"one of {listed(names)}",
+                    fix="name it: --array NAME (array=)",
+                )
+
+    def each_block(self, take: Callable[[np.ndarray], object]) -> None:
+        """Hand all vectors to a function, block by block.
+
+        Args:
+            take: gets ``[row, neuron]`` float32.
+
+        Raises:
+            InputError: a file cannot be read, or a value is NaN or infinite.
+        """
+        job = replace(self._job, take=take)
+        for file in self.files:
+            write_shorter(file, _Nothing(), job, Counts())
+
+
+def open_vectors(path: Path, *, column: str | None = None, array: str | None = None) -> Vectors:
+    """Find the vectors of a file of one of the `FORMATS`, or of all such files of a folder.
+
+    Args:
+        path: the file or folder.
         column: the column of vectors in tables that have several.
         array: the array in files that have several.
 
     Raises:
         InputError: nothing is there, or it cannot be read, or holds no or several sets of vectors.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("0", "1"):
+        ...         np.save(Path(folder, name), np.ones((3, 4), dtype=np.float16))
+        ...     vectors = open_vectors(Path(folder))
+        ...     vectors.each_block(lambda block: print(block.dtype, block.shape))
+        float32 (3, 4)
+        float32 (3, 4)
     """
-    files = _find_files(path)
-    width = None
-    for file in files:
+    widths = {}
+    for file in _find_files(path):
         with reading(str(file)):
-            found = _find_width(file, column, array)
-        if found is None:
+            width = _find_width(file, column, array)
+        if width is None:
             continue
-        if not 1 <= found <= _MOST:
+        if not 1 <= width <= _MOST:
             raise InputError(
-                f"{file} holds vectors of {found:,} dimensions", expected=f"1 to {_MOST:,}"
+                f"{file} holds vectors of {width:,} dimensions", expected=f"1 to {_MOST:,}"
             )
-        width = found if width is None else width
-        eye = np.eye(width, 1, dtype=np.float32)
-        axes = Axes(files[0], eye, eye, eye[0], {})
-        job = _Reading(axes, 1, None, True, "image", column, array, take)
-        names = find_vectors(file, job)
-        if len(names) > 1:
-            raise InputError(
-                f"{file} holds {len(names)} arrays of vectors",
-                expected=f"one of {listed(names)}",
-                fix="name it: --array NAME (array=)",
-            )
-        write_shorter(file, _Nothing(), job, Counts())
-    if width is None:
+        widths[file] = width
+    if not widths:
         raise InputError(
             f"{path} holds no vectors",
             expected=f"rows of floating-point numbers, in files that end in {' '.join(FORMATS)}",
             fix="name a file or folder of embeddings",
         )
+    vectors = Vectors(tuple(widths), next(iter(widths.values())), column, array)
+    vectors.check()
+    return vectors
 
 
 def _find_files(path: Path) -> list[Path]:

@@ -322,7 +322,6 @@ TESTS: dict[str, tuple[str, ...]] = {
     "reduce/searching.py": _SEARCHING,
     "reduce/shares.py": ("tests/reduce/test_choosing.py", "tests/runs/test_captions.py"),
     "reduce/shrinking.py": _SHRINKING,
-    "reduce/vectors.py": ("tests/reduce/test_vectors.py",),
     "runs/search_data.py": ("tests/runs/test_indexes.py",),
 }
 

@@ -19,7 +19,7 @@ from purescope.errors import InputError, PurescopeError
 from purescope.files.reading import open_whole, read_bytes, require_room, text_bytes, unpacked_bytes
 from purescope.files.writing import AGAIN, atomic_path, write_bytes
 from purescope.specs import exists
-from purescope.tables.schema import STRINGS, Array, Schema, stack_tables
+from purescope.tables.schema import STRINGS, Array, Schema, plain_texts, stack_tables
 from purescope.tables.schemas import RESULTS
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def _has_unique_rows(columns: "list[pd.Series[Any]]") -> bool:
 @functools.lru_cache(maxsize=128)
 def _names(names: tuple[Any, ...]) -> "pd.Index[Any]":
     """Return the index of these names of columns, in which each is found at once."""
-    index: pd.Index[Any] = pd.Index(names, dtype=pd.StringDtype("python", na_value=np.nan))
+    with plain_texts():
+        index: pd.Index[Any] = pd.Index(list(names))
     return index
 
 

@@ -81,9 +81,15 @@ def test_of_several_one_is_named(tmp_path: Path) -> None:
         read(tmp_path / "a.npz", array="third")
 
 
+def test_an_error_of_who_takes_the_vectors_is_no_error_of_the_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", LONG)
+    with pytest.raises(ZeroDivisionError):
+        open_vectors(tmp_path / "a.npy").each_block(lambda block: 1 / 0)
+
+
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     broken = LONG.copy()
-    broken[17, 2] = np.nan
+    broken[17, 4] = np.nan
     np.save(tmp_path / "nan.npy", broken)
     np.save(tmp_path / "whole.npy", np.arange(COUNT))
     np.save(tmp_path / "empty.npy", np.ones((0, 0)))

@@ -251,8 +251,10 @@ def test_what_cannot_stand_in_a_column_is_refused() -> None:
     ],
 )
 def test_a_row_that_contradicts_itself_is_refused(change: dict[str, object], says: str) -> None:
+    fine = table_of(RESULTS)
+    both = pd.concat([fine.assign(model="b"), fine.assign(**change)], ignore_index=True)
     with pytest.raises(InputError, match=rf"a contradictory row: model 'a'.*\s+expected: {says}"):
-        check_table(table_of(RESULTS).assign(**change), RESULTS)
+        check_table(both, RESULTS)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Sums:
         InputError: the part is out of range.
     """
 
-    def __init__(self, *, normalise: bool = True, part: float = 1.0, seed: int = 0) -> None:
+    def __init__(self, *, normalise: bool, part: float, seed: int) -> None:
         if not 0 < part <= 1:
             raise InputError(f"{part} of the rows to fit on", expected="above 0 and at most 1")
         self._normalise, self._part = normalise, part

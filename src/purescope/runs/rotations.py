@@ -353,7 +353,9 @@ def _sum_up(collections: Sequence[_Collection], fit: Fit) -> tuple[Moments, Mome
             _moments(collection.image, Sums(normalise=fit.normalise, part=fit.part, seed=fit.seed))
         )
         if collection.text is not None:
-            texts.append(_moments(collection.text, Sums(normalise=fit.normalise)))
+            texts.append(
+                _moments(collection.text, Sums(normalise=fit.normalise, part=1, seed=fit.seed))
+            )
     widths = {len(moments.total): moments for moments in images}
     if len(widths) > 1:
         raise InputError(

@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from purescope.maths import cells
-from purescope.maths.accuracy import accuracy_by_k, best_other_by_k, distinct_rows, ranks_by_k
+from purescope.maths import accuracy, cells
+from purescope.maths.accuracy import (
+    accuracy_by_k,
+    apart,
+    best_other_by_k,
+    distinct_rows,
+    ranks_by_k,
+)
 from purescope.maths.silhouette import silhouette_by_k, silhouette_samples_by_k
 from tests import oracles
 
@@ -357,6 +363,28 @@ def test_classes_of_one_feature_have_one_logit(classes: int, renormalise: bool) 
     assert ranks.equal(2 * ranks_by_k(image, text, labels, orders, ks, renormalise=renormalise))
     others = best_other_by_k(image, twins, labels + classes, orders, ks, renormalise=renormalise)
     assert (others < classes).all()
+
+
+def test_classes_of_one_feature_are_multiplied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, multiply = [], accuracy._prefix_products
+
+    def counted(weights: Tensor, features: Tensor, ks: list[int]) -> Tensor:
+        rows.append(len(weights))
+        return multiply(weights, features, ks)
+
+    monkeypatch.setattr(accuracy, "_prefix_products", counted)
+    case = random_case(30, 20, 8)
+    twins = case._replace(text=torch.cat([case.text, case.text]))
+    ranks_by_k(*twins, some_orders(8), [3, 8])
+    assert set(rows) == {20}
+
+
+def test_only_class_features_of_norm_one_are_scaled_again() -> None:
+    rows = narrow_cone(1e-3).text / 2
+    expected = (rows.double() - rows.double().mean(0)).float()
+    assert apart(rows).equal(expected)
+    rows[0] *= 2  # one of norm 1 among others, which are no longer close together
+    assert apart(rows).equal(rows)
 
 
 def narrow_cone(width: float, wide: int = 0) -> Case:

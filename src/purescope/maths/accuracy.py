@@ -30,8 +30,8 @@ def logits_by_k(
     orders: Int64[Tensor, "order neuron"],
     ks: list[int],
     *,
-    renormalise: bool = False,
-    dropped: Float[Tensor, "#sample neuron"] | None = None,
+    renormalise: bool,
+    dropped: Float[Tensor, "#sample neuron"] | None,
 ) -> Iterator[tuple[slice, slice, Float[Tensor, "cell class block"]]]:
     """Yield the logits of some orders and a block of samples at a time.
 

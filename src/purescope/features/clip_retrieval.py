@@ -29,7 +29,7 @@ from purescope.files.npz import read_header
 from purescope.files.reading import open_whole, require_room
 from purescope.specs import is_folder, short_name
 
-_IMAGE, _TEXT, _METADATA = "img_emb", "text_emb", "metadata"
+IMAGE, TEXT, _METADATA = "img_emb", "text_emb", "metadata"  # folders
 # Rows of half precision are this close to length 1 when they were scaled before.
 _UNIT_TOLERANCE = 2e-3
 _CAPTION_BYTES = 250
@@ -46,7 +46,7 @@ class _Shard:
 
 def is_clip_retrieval(folder: Path) -> bool:
     """Tell whether a folder has embeddings of images and of texts as clip-retrieval names them."""
-    return is_folder(folder / _IMAGE) and is_folder(folder / _TEXT)
+    return is_folder(folder / IMAGE) and is_folder(folder / TEXT)
 
 
 def read_clip_retrieval(folder: Path) -> CaptionFeatures:
@@ -64,19 +64,18 @@ def read_clip_retrieval(folder: Path) -> CaptionFeatures:
         UserWarning: there are no captions, only their embeddings.
     """
     try:
-        files = {kind: _find(folder / kind, ".npy") for kind in (_IMAGE, _TEXT)}
+        files = {kind: _find(folder / kind, ".npy") for kind in (IMAGE, TEXT)}
         tables = _find(folder / _METADATA, ".parquet") if is_folder(folder / _METADATA) else []
     except OSError as error:
         raise InputError(
             f"{folder} cannot be read: {error}", expected=_EXPECTED, fix="check its permissions"
         ) from error
-    if not files[_IMAGE] or len(files[_IMAGE]) != len(files[_TEXT]):
+    if not files[IMAGE] or len(files[IMAGE]) != len(files[TEXT]):
         raise InputError(
-            f"{folder} has {len(files[_IMAGE])} files in {_IMAGE} and {len(files[_TEXT])} in "
-            f"{_TEXT}",
+            f"{folder} has {len(files[IMAGE])} files in {IMAGE} and {len(files[TEXT])} in {TEXT}",
             expected=f"the same number, at least one: {_EXPECTED}",
         )
-    images, texts = ([_map(path) for path in files[kind]] for kind in (_IMAGE, _TEXT))
+    images, texts = ([_map(path) for path in files[kind]] for kind in (IMAGE, TEXT))
     for image, text in zip(images, texts, strict=True):
         if image.array.shape != text.array.shape:
             raise InputError(
@@ -89,7 +88,7 @@ def read_clip_retrieval(folder: Path) -> CaptionFeatures:
     identity = {
         "format": "clip-retrieval",
         "embeddings": hash_contents(
-            hash_files([*files[_IMAGE], *files[_TEXT], *tables], folder, max_bytes=sys.maxsize)
+            hash_files([*files[IMAGE], *files[TEXT], *tables], folder, max_bytes=sys.maxsize)
         ),
     }
     towers: dict[str, Tensor] = {}

@@ -18,21 +18,15 @@ from purescope.specs import exists
 MANIFEST = "manifest.json"
 
 _LIBRARIES = ("torch", "torchvision", "open_clip_torch", "timm", "numpy", "pandas", "pillow")
+_version = functools.cache(version)  # which reads files anew at each call
 
 
 def versions() -> dict[str, str]:
     """Return the versions that numbers depend on: purescope, the libraries that compute them,
     Python.
     """
-    python = platform.python_version()
-    return (
-        {"purescope": __version__}
-        | {name: _version(name) for name in _LIBRARIES}
-        | {"python": python}
-    )
-
-
-_version = functools.cache(version)  # which reads files anew at each call
+    libraries = {name: _version(name) for name in _LIBRARIES}
+    return {"purescope": __version__} | libraries | {"python": platform.python_version()}
 
 
 def write_manifest(manifest: Mapping[str, Any], out: Path) -> None:

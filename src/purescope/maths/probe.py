@@ -70,7 +70,7 @@ def linear_probe_by_k(
     if fitted is None:  # a label with one image is never judged
         fitted = (cells.halves(labels) == 0) | (labels.bincount()[labels] == 1)
     _check(fitted, len(image), penalty)
-    rows, answers = _unit_rows(image.double()), labels[~fitted]
+    rows, answers = cells.unit_rows(image), labels[~fitted]
     targets = torch.nn.functional.one_hot(labels[fitted], int(labels.max()) + 1).double()
     probe = _whole if not renormalise else _renormalised
 
@@ -113,7 +113,9 @@ def _renormalised(
 ) -> Iterator[Float64[Tensor, "judged label"]]:
     """Yield the values of the probe at each k, fitted on features scaled at that k."""
     for k in ks:
-        yield from _whole(_unit_rows(seen[:, :k]), targets, _unit_rows(judged[:, :k]), [k], penalty)
+        yield from _whole(
+            cells.unit_rows(seen[:, :k]), targets, cells.unit_rows(judged[:, :k]), [k], penalty
+        )
 
 
 def _factor(
@@ -123,12 +125,6 @@ def _factor(
     matrix.diagonal().add_(penalty)
     factor: Tensor = torch.linalg.cholesky(matrix)
     return factor
-
-
-def _unit_rows(rows: Float64[Tensor, "image kept"]) -> Float64[Tensor, "image kept"]:
-    norms = rows.norm(dim=1, keepdim=True)
-    scaled: Tensor = rows / norms.masked_fill(norms == 0, 1)
-    return scaled
 
 
 def _check(fitted: Tensor, images: int, penalty: float) -> None:

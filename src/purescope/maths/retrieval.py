@@ -97,14 +97,13 @@ def retrieval_ranks_by_k(
     def search(position: int) -> tuple[Tensor, Tensor]:
         return (some if position else pairs).ranks(orders[position])
 
-    positions = range(len(orders) if some.ks else 1)
-    for position, (by_image, by_text) in enumerate(on_each_core(search, positions)):
-        image_rank[position, : len(by_image)], text_rank[position, : len(by_text)] = (
-            by_image,
-            by_text,
-        )
-    image_rank[1:, len(some.ks) :] = image_rank[0, len(some.ks) :]
-    text_rank[1:, len(some.ks) :] = text_rank[0, len(some.ks) :]
+    places = image_rank, text_rank
+    searched = on_each_core(search, range(len(orders) if some.ks else 1))
+    for position, ranks in enumerate(searched):
+        for place, rank in zip(places, ranks, strict=True):
+            place[position, : len(rank)] = rank
+    for place in places:
+        place[1:, len(some.ks) :] = place[0, len(some.ks) :]
     return RetrievalRanks(image_rank, text_rank)
 
 

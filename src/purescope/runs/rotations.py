@@ -12,6 +12,7 @@ from torch import Tensor
 
 from purescope.datasets.dataset import Dataset
 from purescope.errors import InputError, ModelError
+from purescope.features.clip_retrieval import IMAGE, TEXT
 from purescope.features.extraction import Progress, quiet
 from purescope.features.features import Features
 from purescope.files.writing import refuse_existing
@@ -40,7 +41,6 @@ from purescope.specs import split_label, to_folder, to_path
 _log = logging.getLogger("purescope")
 _FEATURES = "features:"
 _FILES = (".npz", ".safetensors")  # of features, with texts and labels
-_IMAGE, _TEXT = "img_emb", "text_emb"  # folders of clip-retrieval
 _BLOCK = 1 << 13  # rows of features at a time
 
 
@@ -299,13 +299,13 @@ def _open_vectors(item: str, fit: Fit) -> tuple[str, Vectors, Vectors | None] | 
     if not name.startswith(_FEATURES) or is_of_features:
         return None
     named = {"column": fit.column, "array": fit.array}
-    if not (path / _IMAGE).is_dir():
+    if not (path / IMAGE).is_dir():
         return label or path.name, open_vectors(path, **named), None
-    image = open_vectors(path / _IMAGE, **named)
-    text = open_vectors(path / _TEXT, **named) if (path / _TEXT).is_dir() else None
+    image = open_vectors(path / IMAGE, **named)
+    text = open_vectors(path / TEXT, **named) if (path / TEXT).is_dir() else None
     if text is not None and text.neurons != image.neurons:
         raise InputError(
-            f"{path}: {image.neurons:,} dimensions in {_IMAGE}, {text.neurons:,} in {_TEXT}",
+            f"{path}: {image.neurons:,} dimensions in {IMAGE}, {text.neurons:,} in {TEXT}",
             expected="embeddings of one model",
         )
     return label or path.name, image, text

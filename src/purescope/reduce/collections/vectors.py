@@ -5,7 +5,7 @@ So there is one reader of each format.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,27 +90,6 @@ class Vectors:
     column: str | None = None
     array: str | None = None
 
-    @property
-    def _job(self) -> "_Reading":
-        eye = np.eye(self.neurons, 1, dtype=np.float32)
-        axes = Axes(self.files[0], eye, eye, eye[0], {})
-        return _Reading(axes, 1, None, True, "image", self.column, self.array)
-
-    def check(self) -> None:
-        """Look for one set of vectors in each file.
-
-        Raises:
-            InputError: a file holds several, or their widths differ, or it cannot be read.
-        """
-        for file in self.files:
-            names = find_vectors(file, self._job)
-            if len(names) > 1:
-                raise InputError(
-                    f"{file} holds {len(names)} arrays of vectors",
-                    expected=f"one of {listed(names)}",
-                    fix="name it: --array NAME (array=)",
-                )
-
     def each_block(self, take: Callable[[np.ndarray], object]) -> None:
         """Hand all vectors to a function, block by block.
 
@@ -120,9 +99,15 @@ class Vectors:
         Raises:
             InputError: a file cannot be read, or a value is NaN or infinite.
         """
-        job = replace(self._job, take=take)
+        job = _job(self, take)
         for file in self.files:
             write_shorter(file, _Nothing(), job, Counts())
+
+
+def _job(vectors: Vectors, take: Callable[[np.ndarray], object]) -> _Reading:
+    eye = np.eye(vectors.neurons, 1, dtype=np.float32)
+    axes = Axes(vectors.files[0], eye, eye, eye[0], {})
+    return _Reading(axes, 1, None, True, "image", vectors.column, vectors.array, take)
 
 
 def open_vectors(path: Path, *, column: str | None = None, array: str | None = None) -> Vectors:
@@ -164,7 +149,15 @@ def open_vectors(path: Path, *, column: str | None = None, array: str | None = N
             fix="name a file or folder of embeddings",
         )
     vectors = Vectors(tuple(widths), next(iter(widths.values())), column, array)
-    vectors.check()
+    job = _job(vectors, lambda block: None)
+    for file in vectors.files:
+        names = find_vectors(file, job)
+        if len(names) > 1:
+            raise InputError(
+                f"{file} holds {len(names)} arrays of vectors",
+                expected=f"one of {listed(names)}",
+                fix="name it: --array NAME (array=)",
+            )
     return vectors
 
 

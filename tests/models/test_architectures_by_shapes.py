@@ -75,7 +75,7 @@ def images_for(model: Any) -> Tensor:
 
 
 def features_of(model: Any) -> tuple[Tensor, Tensor]:
-    tokens = open_clip.SimpleTokenizer(context_length=16)(SENTENCES)
+    tokens = open_clip.tokenize(SENTENCES, context_length=16)
     with torch.no_grad():
         return model.encode_image(images_for(model)), model.encode_text(tokens)
 

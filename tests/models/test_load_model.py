@@ -1,7 +1,5 @@
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -245,14 +243,6 @@ def test_loading_leaves_the_users_logging_alone(place: Path) -> None:
     before = list(logging.getLogger().handlers)
     load_model(str(place / "my-run_clip"))
     assert logging.getLogger().handlers == before
-
-
-@pytest.mark.slow
-def test_importing_is_light() -> None:
-    heavy = {"open_clip", "timm", "torchvision", "safetensors"}
-    code = f"import sys, purescope.models; print({heavy} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
 
 
 def test_a_folder_without_weights_names_what_it_has(tmp_path: Path) -> None:

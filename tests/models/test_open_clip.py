@@ -133,15 +133,20 @@ def model(folder: Path) -> Model:
         return load_model(f"local-dir:{folder}")
 
 
+@pytest.fixture(scope="module")
+def tokens(folder: Path) -> Tensor:
+    """As open_clip's own tokenizer of the folder makes them."""
+    return open_clip.get_tokenizer(f"local-dir:{folder}")(SENTENCES)
+
+
 def images_for(size: int) -> Tensor:
     return torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.slow
-def test_features_and_preprocess_are_open_clips(folder: Path, model: Model) -> None:
+def test_features_and_preprocess_are_open_clips(folder: Path, model: Model, tokens: Tensor) -> None:
     theirs, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     theirs.eval()
-    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(SENTENCES)
     images = images_for(model.preprocess.size)
     with torch.no_grad():
         image, text = (
@@ -175,13 +180,14 @@ def take_out(model: Any, place: str) -> Tensor:
     )
 
 
-def test_features_are_the_trunk_times_the_projection(folder: Path, model: Model) -> None:
+def test_features_are_the_trunk_times_the_projection(
+    folder: Path, model: Model, tokens: Tensor
+) -> None:
     """Multiply the output of open_clip's towers without their last layers by the projections."""
     if folder.name == "siglip":
         pytest.skip("has no projections to multiply by; see below")
     theirs = open_clip.create_model(f"local-dir:{folder}").eval()
     images = images_for(model.preprocess.size)
-    tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(SENTENCES)
     image_bias = take_out(theirs, IMAGE_PLACES[folder.name])
     text_bias = take_out(
         theirs, "text.text_projection" if hasattr(theirs, "text") else "text_projection"

@@ -5,11 +5,44 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Int64
 from torch import Tensor
 
 from purescope.models.tokenizer_files import PrivateFolder
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Hold the number of each token. Nobody changes it, so copies of a model share it.
+
+    Examples:
+        >>> vocabulary = Vocabulary({"a": 0, "b</w>": 2})
+        >>> len(vocabulary), vocabulary.size
+        (2, 3)
+    """
+
+    numbers: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> "Vocabulary":
+        return self
+
+    @cached_property
+    def size(self) -> int:
+        """Return the number of rows that an embedding of tokens needs."""
+        return max(self.numbers.values()) + 1
+
+    @cached_property
+    def digest(self) -> str:
+        """Return twelve hexadecimal digits of a hash of all tokens, in the order of their
+        numbers.
+        """
+        tokens = "\n".join(sorted(self.numbers, key=self.numbers.__getitem__))
+        return hashlib.sha256(tokens.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -20,7 +53,7 @@ class Tokenizer:
 
     Args:
         rows: the function that makes the rows.
-        entries: the vocabulary: the number of each token.
+        vocabulary: the number of each token.
         kind: the name of its kind for the manifest, e.g. "CLIP BPE".
         context: the length of a row.
         save: writes the tokenizer into the folder of a copy of the model, as open_clip or
@@ -32,7 +65,7 @@ class Tokenizer:
     """
 
     rows: Callable[[list[str]], Int64[Tensor, "n context"]]
-    entries: Mapping[str, int]
+    vocabulary: Vocabulary
     kind: str
     context: int
     save: Callable[[Path], object]
@@ -50,11 +83,10 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Return the number of tokens that a text tower must know."""
-        return max(self.entries.values()) + 1
+        return self.vocabulary.size
 
-    @cached_property
+    @property
     def identity(self) -> str:
         """Return the kind, the sizes and a hash of the vocabulary."""
-        entries = "\n".join(sorted(self.entries, key=self.entries.__getitem__))
-        digest = hashlib.sha256(entries.encode()).hexdigest()[:12]
-        return f"{self.kind}, {len(self.entries)} entries ({digest}), context {self.context}"
+        known = f"{len(self.vocabulary)} entries ({self.vocabulary.digest})"
+        return f"{self.kind}, {known}, context {self.context}"

@@ -5,7 +5,7 @@ import io
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from purescope.errors import ModelError
 from purescope.files.reading import read_bytes
 from purescope.models.checkpoint import read_json
 from purescope.models.open_clip_config import choose_merges_name
-from purescope.models.tokenizer import Tokenizer
+from purescope.models.tokenizer import Tokenizer, Vocabulary
 from purescope.models.tokenizer_files import (
     CONFIG,
     PrivateFolder,
@@ -63,9 +63,10 @@ def simple_tokenizer(
             packed = _read_merges(merges)
             options["bpe_path"] = io.BytesIO(packed)  # the checked bytes, not the file again
         if options.keys() <= {"bpe_path"}:
-            tokenizer = _make_plain_tokenizer(packed)
+            tokenizer, vocabulary = _make_plain_tokenizer(packed)
         else:
             tokenizer = SimpleTokenizer(**options)
+            vocabulary = Vocabulary(tokenizer.encoder)
     except (OSError, EOFError, ValueError, TypeError, AssertionError, RecursionError) as error:
         given = options | ({"bpe_path": str(merges)} if merges else {})
         raise ModelError(
@@ -84,18 +85,24 @@ def simple_tokenizer(
             if options.keys() == {"bpe_path"}:
                 write_twin(tokenizer, target)
 
-    rows = partial(tokenizer, context_length=context)
+    # Copies of a model share the tokenizer, as they share functions: it only looks things up.
+    def rows(sentences: list[str]) -> Tensor:
+        ids: Tensor = tokenizer(sentences, context_length=context)
+        return ids
+
     changes = {name: value for name, value in options.items() if name in _PLAIN_OPTIONS}
     is_plain = changes.items() <= _PLAIN_OPTIONS.items()
     return Tokenizer(
         rows,
-        tokenizer.encoder,
+        vocabulary,
         "CLIP BPE",
         context,
         save,
         # With a token at the start and one at the end.
         lambda sentences: [len(tokenizer.encode(sentence)) + 2 for sentence in sentences],
-        save_plain=partial(write_plain, tokenizer, context=context) if is_plain else None,
+        save_plain=(lambda target: write_plain(tokenizer, target, context=context))
+        if is_plain
+        else None,
     )
 
 
@@ -109,13 +116,14 @@ def _read_merges(path: Path) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _make_plain_tokenizer(merges: bytes) -> Any:
+def _make_plain_tokenizer(merges: bytes) -> tuple[Any, Vocabulary]:
     """Make the tokenizer of a packed list of merges, or CLIP's own, once: it takes as long as
     reading a small model.
     """
     from open_clip.tokenizer import SimpleTokenizer
 
-    return SimpleTokenizer(bpe_path=io.BytesIO(merges)) if merges else SimpleTokenizer()
+    tokenizer = SimpleTokenizer(bpe_path=io.BytesIO(merges)) if merges else SimpleTokenizer()
+    return tokenizer, Vocabulary(tokenizer.encoder)
 
 
 def open_clip_hf_tokenizer(
@@ -269,7 +277,7 @@ def _build_in_private_folder(
     needed = None if tokenizer.is_fast else private
     return Tokenizer(
         rows,
-        entries,
+        Vocabulary(entries),
         type(tokenizer).__name__,
         context,
         save,

@@ -88,7 +88,6 @@ def pytest_xdist_auto_num_workers() -> int:
 
 # Their examples run whole commands.
 _WHOLE_RUNS = (
-    "README.md",
     "src/purescope/runs/",
     "src/purescope/report/writing.py",
     "src/purescope/tables/results.py",

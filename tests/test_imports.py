@@ -49,6 +49,7 @@ except SystemExit as stop:
 """,
     "maths": "import purescope.maths.overlaps, purescope.maths.strategies, "
     "purescope.maths.accuracy",
+    "models": "import purescope.models",
     "plots": """
 import io, torch
 from purescope.plots.neurons import plot_overlap
@@ -67,7 +68,10 @@ from purescope import purity, sweep
 assert callable(purity) and callable(sweep)
 """,
 }
-FORBIDDEN = {step: HEAVY | {"torch"} for step in ("package", "command", "help")} | {"maths": HEAVY}
+FORBIDDEN = {step: HEAVY | {"torch"} for step in ("package", "command", "help")} | {
+    "maths": HEAVY,
+    "models": {"open_clip", "timm", "torchvision", "safetensors"},
+}
 Steps: TypeAlias = dict[str, tuple[set[str], str]]
 
 RUN = """

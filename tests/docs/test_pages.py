@@ -16,15 +16,13 @@ from tests.docs.pages import PAGES, ROOT, blocks
 from tests.words import few_words
 
 _FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-_WITH_EXAMPLES = [
-    page
-    for page in PAGES
-    if page.name != "README.md" and any(">>>" in b for _, b in blocks(page, "python"))
-]
+_WITH_EXAMPLES = [page for page in PAGES if any(">>>" in b for _, b in blocks(page, "python"))]
 
 
 def test_there_are_examples() -> None:
-    assert {"idea.md", "derivations.md", "start.md"} <= {page.name for page in _WITH_EXAMPLES}
+    assert {"README.md", "idea.md", "derivations.md", "start.md"} <= {
+        page.name for page in _WITH_EXAMPLES
+    }
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -69,8 +69,8 @@ def metadata(**texts: Any) -> Callable[[Path], None]:
 
 
 def bomb(file: Path) -> None:
-    """512 MB of zeros in half a megabyte."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    """512 MB of zeros in two megabytes."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         with archive.open("image.npy", "w", force_zip64=True) as stream:
             stream.write(header((250_000, 512)))
             for _ in range(125):

@@ -10,6 +10,7 @@ import torch
 
 import purescope as ps
 from purescope.errors import InputError, ModelError, OutputError
+from purescope.features.cache import default_folder
 from purescope.features.features import Features
 from purescope.maths.scores import StrategyInput
 from purescope.models import find_towers
@@ -72,7 +73,9 @@ def test_the_bundled_model_keeps_every_answer(tmp_path: Path) -> None:
     images = [flags.images[place] for place in range(0, 457, 8)]
     dataset = replace(flags, labels=flags.labels[::8], images=images, fingerprint="some of flags")
     whole, rotated = (
-        ps.extract(ps.load_model(name, device="cpu"), dataset)
+        ps.extract(
+            ps.load_model(name, device="cpu"), dataset, protocol="paper", cache=default_folder()
+        )
         for name in ("bundled:clip", str(tmp_path / "out"))
     )
     logits, turned = (one.image.double() @ one.text.double().T for one in (whole, rotated))

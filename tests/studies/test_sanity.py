@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from purescope.datasets import load_dataset
+from purescope.features.cache import default_folder
 from purescope.features.extraction import extract
 from purescope.features.features import Features
 from purescope.models import load_model
@@ -178,7 +179,8 @@ def test_a_level_choice_keeps_the_own_name() -> None:
 
 @pytest.mark.slow
 def test_a_bundled_model_on_flags_and_with_its_names_shifted() -> None:
-    result = extract(load_model("bundled:laclip"), load_dataset("bundled:flags"))
+    model, flags = load_model("bundled:laclip"), load_dataset("bundled:flags")
+    result = extract(model, flags, cache=default_folder())
     assert doubts(result) == []
     assert order_doubts(renamed(result, torch.arange(len(result.text)).roll(1)))
 

@@ -24,7 +24,8 @@ pytestmark = [
 # need, for each notebook begins without names.
 LIGHTLY = """
 def lighten():
-    import dataclasses, functools, os
+    import dataclasses, functools, gc, os
+    gc.set_threshold(100_000, 20, 50)
     import purescope
     from purescope.datasets import prompts
     cache = os.environ["PURESCOPE_CACHE"]

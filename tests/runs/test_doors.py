@@ -73,6 +73,12 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return out, run_evidence(MODELS, DATA, out, settings=SETTINGS, rotations=5).tables
 
 
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.DataFrame]]:
+    out = tmp_path_factory.mktemp("compared")
+    return out, run_compare(*MODELS, DATA, out, settings=SETTINGS).tables
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_is_of_every_pair_and_on_disk(evidence: Any, name: str) -> None:
     out, tables = evidence
@@ -148,8 +154,8 @@ def test_the_command_has_the_same_defaults() -> None:
     assert options.pop_settings(dict(context.params)) == doors.evidence_settings()
 
 
-def test_two_models_are_compared_on_each_data_set(tmp_path: Path) -> None:
-    tables = run_compare(*MODELS, DATA, tmp_path, settings=SETTINGS).tables
+def test_two_models_are_compared_on_each_data_set(compared: Any) -> None:
+    out, tables = compared
     rivals = check_table(tables["rivals"], RIVALS)
     assert set(rivals.dataset) == {"first", "second", "all"}
     assert set(rivals["first"]) == {"One"}
@@ -165,15 +171,15 @@ def test_two_models_are_compared_on_each_data_set(tmp_path: Path) -> None:
             (rivals.dataset == name) & (rivals.strategy == "full") & (rivals.metric == "accuracy")
         ].iloc[0]
         assert found.difference == pytest.approx(full["One", name] - full["Two", name])
-    pd.testing.assert_frame_equal(read_table(tmp_path, RIVALS), rivals, check_exact=True)
-    assert read_manifest(tmp_path)["tables"] == [*tables]
+    pd.testing.assert_frame_equal(read_table(out, RIVALS), rivals, check_exact=True)
+    assert read_manifest(out)["tables"] == [*tables]
 
 
 @pytest.mark.parametrize("stopped", ["at the last pair", "at the comparison"])
 def test_a_stopped_comparison_goes_on(
-    stopped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stopped: str, compared: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = run_compare(*MODELS, DATA, tmp_path / "whole", settings=SETTINGS).tables
+    expected = compared[1]
     seen: list[str] = []
 
     def stopping(*arguments: Any) -> Any:

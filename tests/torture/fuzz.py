@@ -9,6 +9,7 @@ Prints counts as JSON, and each fault on standard error.
 """
 
 import faulthandler
+import gc
 import json
 import os
 import random
@@ -94,6 +95,7 @@ def main() -> None:
     (folder / "tmp").mkdir(parents=True)
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder / "tmp")
     os.environ["HF_HUB_OFFLINE"] = "1"
+    gc.disable()  # while half a million objects are made that stay
     from purescope.errors import PurescopeError, printable
     from tests.torture.kinds import KINDS
     from tests.torture.mutations import mutate
@@ -104,6 +106,8 @@ def main() -> None:
         (folder / "first" / kind).mkdir(parents=True)
         damaged[kind] = KINDS[kind].write(folder / "first" / kind)
         KINDS[kind].use(folder / "first" / kind)
+    gc.freeze()
+    gc.enable()
     resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     signal.signal(signal.SIGALRM, stop)
     watch, counts, faults = Watch(folder), Counter[str](), list[str]()

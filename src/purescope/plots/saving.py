@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -28,6 +28,8 @@ _METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"Creator": "purescope", "Producer": None, "CreationDate": None},
 }
 FORMATS = tuple(_METADATA)
+# What else each writer is told. PNG packed harder takes half as long again, and is 5 % smaller.
+_OPTIONS: dict[str, dict[str, Any]] = {"png": {"pil_kwargs": {"compress_level": 3}}}
 _NO_LAYOUT = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 _NO_GLYPH = re.compile(r"Glyph \d+ \((.*?)\) missing from")
 
@@ -68,7 +70,13 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "sv
             figure.set_layout_engine(None)
         for path, name in zip(paths, formats, strict=True):
             with atomic_path(path) as temporary:
-                figure.savefig(temporary, format=name, dpi=current().dpi, metadata=_METADATA[name])
+                figure.savefig(
+                    temporary,
+                    format=name,
+                    dpi=current().dpi,
+                    metadata=_METADATA[name],
+                    **_OPTIONS.get(name, {}),
+                )
     _pass_on(caught, stem.name)
     return paths
 

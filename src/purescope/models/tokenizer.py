@@ -62,6 +62,8 @@ class Tokenizer:
         folder: a private folder that the tokenizer needs as long as it exists.
         save_plain: writes a tokenizer of transformers that cleans sentences by itself, with CLIP's
             names of the special tokens; None if transformers has none that makes the same rows.
+        make_json: makes the content of a tokenizer.json that splits sentences in the same way, and
+            cleans nothing; None if the files that `save` writes have one.
     """
 
     rows: Callable[[list[str]], Int64[Tensor, "n context"]]
@@ -72,6 +74,7 @@ class Tokenizer:
     lengths: Callable[[list[str]], list[int]]
     folder: PrivateFolder | None = None
     save_plain: Callable[[Path], object] | None = None
+    make_json: Callable[[], Mapping[str, Any]] | None = None
 
     def are_cut(self, sentences: list[str]) -> list[bool]:
         """Tell which sentences are too long and lose their end."""

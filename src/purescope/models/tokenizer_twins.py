@@ -34,7 +34,7 @@ def write_twin(tokenizer: Any, folder: Path) -> None:
         "eos_token": end,
         "pad_token": end,
     }
-    _write(folder, make_twin(tokenizer, start, end), config)
+    _write(folder, make_twin(tokenizer), config)
 
 
 def write_plain(tokenizer: Any, folder: Path, *, context: int) -> None:
@@ -45,9 +45,7 @@ def write_plain(tokenizer: Any, folder: Path, *, context: int) -> None:
     are other tokens.) The special tokens have the names that they have in transformers; their
     numbers are the same. Rows are the same up to their end; the padding after it differs.
     """
-    names = {tokenizer.sot_token_id: _START, tokenizer.eot_token_id: _END}
-    encoder = {names.get(token, entry): token for entry, token in tokenizer.encoder.items()}
-    twin = make_twin(tokenizer, _START, _END, encoder)
+    twin = make_twin(tokenizer, {tokenizer.sot_token_id: _START, tokenizer.eot_token_id: _END})
     steps = [_replace(pattern, text) for pattern, text in _CLEANING.items()]
     twin["normalizer"] = {
         "type": "Sequence",
@@ -97,17 +95,19 @@ def require_same_vocabulary(tokenizer: Any, folder: Path) -> None:
         )
 
 
-def make_twin(
-    tokenizer: Any, start: str, end: str, encoder: Mapping[str, int] | None = None
-) -> dict[str, Any]:
+def make_twin(tokenizer: Any, names: Mapping[int, str] | None = None) -> dict[str, Any]:
     """Make the content of a tokenizer.json: words, bytes, merges, and the tokens at both ends.
 
     Args:
         tokenizer: open_clip's SimpleTokenizer.
-        start, end: the names of its special tokens.
-        encoder: its vocabulary, if they have other names there than in the tokenizer.
+        names: the names of tokens that have another there than in the tokenizer, by number.
     """
-    encoder = tokenizer.encoder if encoder is None else encoder
+    names = names or {}
+    encoder = {names.get(number, token): number for token, number in tokenizer.encoder.items()}
+    start, end = (
+        names.get(number, tokenizer.decoder[number])
+        for number in (tokenizer.sot_token_id, tokenizer.eot_token_id)
+    )
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     words = {"type": "Split", "pattern": {"Regex": _WORDS}, "behavior": "Removed", "invert": True}
     as_bytes = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}

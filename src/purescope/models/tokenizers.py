@@ -23,7 +23,12 @@ from purescope.models.tokenizer_files import (
     rebuild,
     refuse_outside_links,
 )
-from purescope.models.tokenizer_twins import require_same_vocabulary, write_plain, write_twin
+from purescope.models.tokenizer_twins import (
+    make_twin,
+    require_same_vocabulary,
+    write_plain,
+    write_twin,
+)
 from purescope.models.transformers_config import require_transformers
 
 HF_FILES = ("*.json", "*.txt", "*.model")
@@ -103,6 +108,7 @@ def simple_tokenizer(
         save_plain=(lambda target: write_plain(tokenizer, target, context=context))
         if is_plain
         else None,
+        make_json=lambda: make_twin(tokenizer),
     )
 
 

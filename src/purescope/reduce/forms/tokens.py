@@ -12,7 +12,6 @@ from typing import Any
 from purescope.errors import ModelError, printable
 from purescope.models.tokenizer import Tokenizer
 from purescope.models.tokenizer_files import private_folder
-from purescope.models.tokenizer_twins import make_twin
 
 FILE = "tokenizer.json"
 
@@ -64,13 +63,10 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, sentences: list[str]) ->
 
 def _find_backend(tokenizer: Tokenizer) -> Any:
     """Return a tokenizer of `tokenizers` with the same vocabulary."""
-    from open_clip.tokenizer import SimpleTokenizer
     from tokenizers import Tokenizer as Backend
 
-    simple = getattr(tokenizer.rows, "func", None)
-    if isinstance(simple, SimpleTokenizer):
-        start, end = (simple.decoder[token] for token in simple.all_special_ids[:2])
-        return Backend.from_str(json.dumps(make_twin(simple, start, end, simple.encoder)))
+    if tokenizer.make_json is not None:
+        return Backend.from_str(json.dumps(tokenizer.make_json()))
     from transformers import AutoTokenizer
 
     with private_folder() as private:

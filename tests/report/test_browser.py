@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from purescope.report import document
 from purescope.report.content import PHRASES
@@ -22,6 +22,7 @@ from tests.report.test_page import HOSTILE, HOSTILE_DATASETS, HOSTILE_MODELS
 
 pytestmark = pytest.mark.slow
 
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PICTURES = Path(__file__).parents[2] / "build" / "screenshots"
 
 
@@ -37,20 +38,26 @@ class Visit:
 Go = Callable[..., Visit]
 
 
-def opened(browser: Browser, **options: Any) -> Visit:
-    """A blank page of a context of its own, without a network."""
-    options = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
+def isolated(browser: Browser, **options: Any) -> BrowserContext:
+    """A context without a network."""
+    options = {"viewport": DESKTOP, "reduced_motion": "reduce", **options}
     context = browser.new_context(**options)
+    context.route(re.compile("^(https?|wss?):"), lambda route: route.abort())
+    return context
+
+
+def opened(context: BrowserContext) -> Visit:
+    """A blank page."""
     found = Visit(context.new_page())
     found.page.on("console", lambda message: found.said.append(message.text))
     found.page.on("pageerror", lambda error: found.said.append(str(error)))
-    context.on("request", lambda request: found.asked.append(request.url))
-    context.route(re.compile("^(https?|wss?):"), lambda route: route.abort())
+    found.page.on("request", lambda request: found.asked.append(request.url))
     return found
 
 
 def load(visit: Visit, report: Path, address: str = "") -> Visit:
     """Open a report; what an earlier one said and asked for is forgotten."""
+    visit.page.bring_to_front()  # behind another one it would draw nothing
     visit.page.goto("about:blank")  # another address within the same page would load nothing
     visit.said.clear()
     visit.asked.clear()
@@ -60,11 +67,17 @@ def load(visit: Visit, report: Path, address: str = "") -> Visit:
 
 
 @pytest.fixture(scope="module")
-def window(browser: Browser) -> Iterator[Visit]:
-    """A page for all tests that load what they look at."""
-    found = opened(browser, permissions=["clipboard-read", "clipboard-write"])
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One for all pages that run scripts: what each other one compiles takes longer than a page."""
+    found = isolated(browser, permissions=["clipboard-read", "clipboard-write"])
     yield found
-    found.page.context.close()
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def window(context: BrowserContext) -> Visit:
+    """A page for all tests that load what they look at."""
+    return opened(context)
 
 
 @pytest.fixture
@@ -77,16 +90,13 @@ def visit(window: Visit, made: Path) -> Iterator[Go]:
 
     yield go
     window.page.emulate_media(media="null", color_scheme="null")
+    window.page.set_viewport_size(DESKTOP)
 
 
 @pytest.fixture(scope="module")
-def standing(browser: Browser, made: Path) -> Iterator[Visit]:
+def standing(context: BrowserContext, made: Path) -> Visit:
     """A report that is loaded once, for tests that change no more than a choice."""
-    found = load(
-        opened(browser, permissions=["clipboard-read", "clipboard-write"]), made / "report.html"
-    )
-    yield found
-    found.page.context.close()
+    return load(opened(context), made / "report.html")
 
 
 @pytest.fixture
@@ -94,6 +104,7 @@ def page(standing: Visit) -> Iterator[Page]:
     """That report with the choices that it opens with, but for the neuron, which any test may
     leave; it says nothing meanwhile.
     """
+    standing.page.bring_to_front()
     standing.page.evaluate(_CHOOSE, OPENING)
     yield standing.page
     assert standing.said == []
@@ -107,8 +118,15 @@ _CHOOSE = """address => {
 }"""
 
 
+@pytest.fixture
+def strange(hostile: Visit) -> Visit:
+    """That report, in front."""
+    hostile.page.bring_to_front()
+    return hostile
+
+
 @pytest.fixture(scope="module")
-def strange(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+def hostile(context: BrowserContext, tmp_path_factory: pytest.TempPathFactory) -> Visit:
     """The report of a folder in which every name is hostile, loaded once."""
     out = tmp_path_factory.mktemp("strange") / "run"
     make_folder(
@@ -118,10 +136,7 @@ def strange(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         classes=HOSTILE,
         words=["côte d’ivoire", *HOSTILE],
     )
-    report = write_report(out)
-    found = load(opened(browser, permissions=["clipboard-read", "clipboard-write"]), report)
-    yield found
-    found.page.context.close()
+    return load(opened(context), write_report(out))
 
 
 def cells(page: Page, table: str = "at") -> list[dict[str, str]]:
@@ -655,7 +670,7 @@ def test_hostile_names_stay_text(strange: Visit) -> None:
 
 
 def test_without_scripts_all_is_still_there(browser: Browser, made: Path) -> None:
-    page = opened(browser, java_script_enabled=False).page
+    page = opened(isolated(browser, java_script_enabled=False)).page
     page.goto((made / "report.html").as_uri())
     for selector in (
         ".verdict",
@@ -782,11 +797,10 @@ def test_tables_sort_by_their_numbers_and_stay_sorted(strange: Visit) -> None:
         assert len(lows) == 4 and lows == sorted(lows)
 
 
-def test_captions_show_all_that_was_measured(browser: Browser, tmp_path: Path) -> None:
+def test_captions_show_all_that_was_measured(visit: Go, tmp_path: Path) -> None:
     """Of a sweep without purities: in every chart, and in a table of the chosen metric."""
-    report = write_report(make_captions(tmp_path / "run"))
-    visit = load(opened(browser), report)
-    page = visit.page
+    shown = visit(write_report(make_captions(tmp_path / "run")))
+    page = shown.page
     lines = page.locator('[data-chart="explorer"] .live .mark-line path')
     expect(lines).to_have_count(3)
     page.locator("#panels").scroll_into_view_if_needed()
@@ -804,8 +818,7 @@ def test_captions_show_all_that_was_measured(browser: Browser, tmp_path: Path) -
     page.locator("#smaller").scroll_into_view_if_needed()
     expect(page.locator("#smaller .live")).to_have_count(2)
     assert len(set(page.locator("#smaller-table .scroll").evaluate(widths))) == 1
-    assert visit.said == []
-    page.context.close()
+    assert shown.said == []
 
 
 def test_the_figure_of_what_can_go_follows_the_choice(page: Page) -> None:
@@ -822,8 +835,9 @@ def test_the_figure_of_what_can_go_follows_the_choice(page: Page) -> None:
     expect(chart.locator(".live .mark-line path").first).not_to_have_attribute("d", str(before))
 
 
-def test_a_phone_needs_no_scrolling_sideways(browser: Browser, made: Path) -> None:
-    page = load(opened(browser, viewport={"width": 360, "height": 740}), made / "report.html").page
+def test_a_phone_needs_no_scrolling_sideways(visit: Go, window: Visit) -> None:
+    window.page.set_viewport_size({"width": 360, "height": 740})
+    page = visit().page
     scroll_through(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     outside = page.evaluate(
@@ -834,7 +848,6 @@ def test_a_phone_needs_no_scrolling_sideways(browser: Browser, made: Path) -> No
     )
     assert outside == []
     look(page, "report-phone")
-    page.context.close()
 
 
 def test_paper_shows_what_was_chosen_under_its_own_name_and_is_light_and_whole(

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -171,7 +172,11 @@ def scroll_through(page: Page) -> None:
 
 
 def look(page: Page, name: str) -> None:
-    """A picture of the whole page, for a person to look at."""
+    """A picture of the whole page, for a person who asks for it by `PURESCOPE_PICTURES`: it takes
+    longer than most tests.
+    """
+    if not os.environ.get("PURESCOPE_PICTURES"):
+        return
     page.evaluate("window.scrollTo(0, 0)")
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}.png", full_page=True)

@@ -92,4 +92,10 @@ def _checked(function: Any) -> Any:
 def _prepared(function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(function):  # is checked as it goes on, after the call
         return jaxtyping.jaxtyped(function, typechecker=beartype)
-    return jaxtyping.jaxtyped(beartype(function), typechecker=None)  # checks each argument once
+    checked = beartype(function)  # checks each argument once
+
+    def within_a_context(*given: Any, **named: Any) -> Any:
+        with jaxtyping.jaxtyped("context"):
+            return checked(*given, **named)
+
+    return within_a_context  # as a decorator, jaxtyping would bind arguments at every call too

@@ -2,6 +2,7 @@
 
 import doctest
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def test_there_are_examples() -> None:
 @pytest.fixture(autouse=True, scope="module")
 def lightly() -> Iterator[None]:
     """What several pages extract is extracted once, and no page shows words of the vocabulary."""
-    extract = purescope.extract
+    extract, sources = purescope.extract, purescope.Sources(cache=default_folder())
     extracted: dict[tuple[str, str], Features] = {}
 
     def once(model: Model, dataset: Dataset, **options: Any) -> Features:
@@ -40,6 +41,7 @@ def lightly() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(purescope, "extract", once)
+        patch.setattr(purescope, "run_sweep", partial(purescope.run_sweep, sources=sources))
         few_words(patch)
         yield
 

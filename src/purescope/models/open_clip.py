@@ -24,6 +24,7 @@ from purescope.models.configuration import require_attention, require_layers
 from purescope.models.last_maps import read_last_map
 from purescope.models.model import Tower
 from purescope.models.open_clip_config import read_preprocess, require_sizes
+from purescope.models.sentences import encode_to_ends
 from purescope.models.tokenizer import Tokenizer
 from purescope.models.tokenizer_files import private_folder
 from purescope.models.tokenizers import (
@@ -105,7 +106,7 @@ def _load(source: Source, tower: TextTower | None, tokenizer_folder: Path | None
         module=module,
         # CoCa's encoders return unit rows by default.
         encode_image=partial(module.encode_image, normalize=False),
-        encode_text=partial(module.encode_text, normalize=False),
+        encode_text=_find_text_encoder(module),
         tokenize=tokenizer,
         weight_space=weight_space,
         neurons=source.model["embed_dim"],
@@ -123,6 +124,23 @@ def _load(source: Source, tower: TextTower | None, tokenizer_folder: Path | None
         configurations={tower.place: tower.config} if tower and tower.place else {},
         last_maps=last_maps,
     )
+
+
+def _find_text_encoder(module: Any) -> Callable[[Tensor], Tensor]:
+    """Return open_clip's encoder of texts, or ours that does the same without padding."""
+    from open_clip.model import CLIP, CustomTextCLIP
+    from open_clip.transformer import TextTransformer
+
+    whole = partial(module.encode_text, normalize=False)
+    if type(module) is CLIP:
+        text = module
+    elif type(module) is CustomTextCLIP and type(module.text) is TextTransformer:
+        text = module.text
+    else:
+        return whole
+    tower = _find_text_tower(module)
+    is_causal = text.attn_mask is not None and tower.token == "end"
+    return partial(encode_to_ends, text, end=tower.end) if is_causal else whole
 
 
 def _prepare(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tensor]]:

@@ -23,6 +23,7 @@ from purescope.maths.overlaps import Projections
 from purescope.models.checkpoint import read_dictionary, read_shard, read_tensors
 from purescope.models.configuration import require_attention, require_layers
 from purescope.models.model import Preprocess, Tower
+from purescope.models.sentences import cut_padding
 from purescope.models.tokenizer import Tokenizer
 from purescope.models.tokenizers import HF_FILES, transformers_tokenizer
 from purescope.models.towers import Towers, Unfilled
@@ -92,7 +93,7 @@ def _load(folder: Path) -> Towers:
     tokenizer, preprocess = _load_inputs(folder, family, module.config)
     is_clip = family == "clip"
     text, vision = module.config.text_config, module.config.vision_config
-    pair = _Pair(module)
+    pair = _Pair(module, is_clip=is_clip)
     has_text_bias = not is_clip and bool(module.text_model.head.bias.any())
     return Towers(
         module=pair,
@@ -118,8 +119,7 @@ def _load(folder: Path) -> Towers:
             "text": Tower(
                 {"text_model": module.text_model},
                 "end" if is_clip else "last",
-                # Old configurations of CLIP have 2, which means the highest id.
-                end=None if text.eos_token_id == 2 else text.eos_token_id,
+                end=_find_end(module),
             ),
         },
         configurations={CONFIG: rebuilt},
@@ -194,9 +194,10 @@ class _Pair(nn.Module):
     The pooled output of a SigLIP is its embedding; that of a CLIP is projected.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, is_clip: bool) -> None:
         super().__init__()
         self.model = model
+        self.is_clip = is_clip
         self.image_end = getattr(model, "visual_projection", nn.Identity())
         self.text_end = getattr(model, "text_projection", nn.Identity())
 
@@ -206,9 +207,17 @@ class _Pair(nn.Module):
         return features
 
     def encode_text(self, tokens: Int64[Tensor, "n context"]) -> Float[Tensor, "n neuron"]:
+        if self.is_clip:
+            tokens = cut_padding(tokens, _find_end(self.model))
         output = self.model.text_model(input_ids=tokens, return_dict=True)
         features: Tensor = self.text_end(output.pooler_output)
         return features
+
+
+def _find_end(module: Any) -> int | None:
+    """Return the id of the end-of-text token; None for the highest id."""
+    end: int | None = module.config.text_config.eos_token_id
+    return None if end == 2 else end  # in old configurations of CLIP
 
 
 def _copy_projections(module: Any) -> Projections:

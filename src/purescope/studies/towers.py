@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from purescope.errors import InputError
 from purescope.models.model import Model, Tower
+from purescope.models.sentences import find_ends
 
 Matrix: TypeAlias = nn.Linear | nn.Conv2d | nn.MultiheadAttention
 
@@ -361,9 +362,8 @@ class _Reader:
             case "last":
                 weights[:, -1] = 1
             case "end" if self.tokens is not None:
-                tokens, end = self.tokens, self.tower.end
-                last = (tokens if end is None else (tokens == end).int()).argmax(dim=1)
-                weights[torch.arange(len(weights)), last] = 1
+                ends = find_ends(self.tokens, self.tower.end)
+                weights[torch.arange(len(weights)), ends] = 1
             case _:
                 weights += 1
                 if self.tokens is not None and self.tower.padding is not None:

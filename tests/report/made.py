@@ -36,7 +36,7 @@ from purescope.tables.files import write_table
 from purescope.tables.result_table import curve_points
 from purescope.tables.results import write_results
 from purescope.tables.retrieval import RETRIEVAL_COMPARISONS, RETRIEVAL_CURVES
-from purescope.tables.schema import Schema
+from purescope.tables.schema import Schema, plain_texts
 from purescope.tables.schemas import (
     COMPARISONS,
     CURVE_POINTS,
@@ -57,6 +57,7 @@ NEURONS_MADE, IMAGES = 20, 48
 CLASSES = ("cat", "dog", "hen", "cow")
 
 
+@plain_texts()
 def make_folder(
     out: Path,
     *,
@@ -100,6 +101,7 @@ def make_folder(
     return out
 
 
+@plain_texts()
 def derive(out: Path) -> None:
     """Write the tables that a run makes of the others, once a test has changed one of those."""
     results, comparisons, curves = (read(out, kind) for kind in (RESULTS, COMPARISONS, CURVES))
@@ -112,6 +114,7 @@ def derive(out: Path) -> None:
     write_table(choice_table(tables, _named(results)), out, CHOICES)
 
 
+@plain_texts()
 def make_captions(out: Path, *, strategies: Sequence[str] = ("svd", "first_k")) -> Path:
     """Write what a sweep of captions writes that the report reads."""
     generator = torch.Generator().manual_seed(5)

@@ -19,6 +19,7 @@ from purescope.studies.nulls import attribution_table
 from purescope.studies.settings import Options
 from purescope.studies.sweeps import Measured, measure_strategies
 from purescope.studies.synthetic import Planted, World, plant
+from purescope.tables.schema import plain_texts
 from purescope.tables.verdicts import Verdict
 
 
@@ -143,6 +144,7 @@ NULLS = {
 }
 
 
+@plain_texts()  # as in a run
 def verdict_on(
     effect: float,
     seed: int,

@@ -138,7 +138,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/models/test_checkpoint.py",
         "tests/models/test_architectures_by_shapes.py",
     ),
-    "models/open_clip.py": ("tests/models/test_open_clip.py",),
+    "models/open_clip.py": ("tests/models/test_open_clip.py", "tests/models/test_sentences.py"),
     "models/weights.py": ("tests/models/test_weights.py", "tests/models/test_checkpoint.py"),
     # --- what has no row of its own
     "studies/": ("tests/studies/test_sweeps.py", *_RETRIEVAL, "tests/studies/test_comparisons.py"),
@@ -261,7 +261,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "models/configuration.py": ("tests/models/test_configuration_kinds.py", *_CONFIGURATION),
     "models/convert.py": ("tests/models/test_convert.py",),
-    "models/laclip.py": ("tests/models/test_laclip.py",),
+    "models/laclip.py": ("tests/models/test_laclip.py", "tests/models/test_sentences.py"),
     "models/last_maps.py": ("tests/reduce/forms/test_table.py", "tests/reduce/test_cutting.py"),
     "models/model.py": ("tests/models/test_model.py", "tests/models/test_transformers.py"),
     "models/open_clip_config.py": (
@@ -275,6 +275,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/models/test_pickles_torchscript.py",
         "tests/models/test_checkpoint.py",
     ),
+    "models/sentences.py": ("tests/models/test_sentences.py",),
     "models/sources.py": ("tests/models/test_hub.py", "tests/models/test_load_model.py"),
     "models/tokenizer.py": _TOKENS,
     "models/tokenizer_files.py": _TOKENS,
@@ -286,7 +287,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/reduce/forms/test_table.py",
         "tests/models/test_open_clip.py",
     ),
-    "models/transformers.py": _CONFIGURATION,
+    "models/transformers.py": (*_CONFIGURATION, "tests/models/test_sentences.py"),
     "models/transformers_config.py": ("tests/models/test_processors.py", *_CONFIGURATION),
     # --- smaller models, collections and indexes
     "reduce/axes.py": ("tests/reduce/test_axes.py", "tests/reduce/test_rotation.py"),

@@ -25,7 +25,8 @@ MERGES = Path(__file__).parents[2] / "src/purescope/bundled/models/clip" / VOCAB
 
 @pytest.mark.slow
 def test_the_command_follows_the_bundled_snapshots(tmp_path: Path) -> None:
-    arguments = [f"{BUNDLE}/snapshots/clip-*", "@4000=bundled:clip", "--out", str(tmp_path)]
+    models = [f"{BUNDLE}/snapshots/clip-*", "@4000=bundled:clip"]
+    arguments = [*models, "--no-report", "--out", str(tmp_path)]
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     table = read_track(tmp_path)
@@ -48,7 +49,8 @@ def test_the_command_measures_accuracy_on_data(tmp_path: Path) -> None:
         "100,512",
         "--draws",
         "3",
-        "--no-cache",
+        "--no-figures",
+        "--no-report",
         "--out",
         str(tmp_path),
     ]

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import scipy.stats
-import statsmodels.api as sm
 import torch
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.tools import add_constant
 from torch import Tensor
 
 from purescope.errors import InputError
@@ -283,8 +284,8 @@ def test_partial_is_pearsons_of_what_regressions_on_ranks_leave(
     given = draw(covariates, 50, ties=ties)
     x = given.sum(0) + draw(50, seed=1, ties=ties)
     y = given.sum(0) - draw(50, seed=2, ties=ties)
-    design = sm.add_constant(scipy.stats.rankdata(given, axis=1).T)
-    left = [sm.OLS(scipy.stats.rankdata(values), design).fit().resid for values in (x, y)]
+    design = add_constant(scipy.stats.rankdata(given, axis=1).T)
+    left = [OLS(scipy.stats.rankdata(values), design).fit().resid for values in (x, y)]
     expected = scipy.stats.pearsonr(*left).statistic
     measured = partial_spearman(x, y, given)
     assert measured.shape == ()

@@ -5,9 +5,10 @@ computes exactly the same accuracy drops, for all neurons together. It adds loss
 change in smaller steps than one image.
 """
 
+import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Float, Float64, Real
 from torch import Tensor
 
 from purescope.datasets.dataset import make_names_unique
@@ -249,28 +250,31 @@ def drop_interval(
     drop = (lost - gained).double() / samples
     one, z = torch.ones_like(drop), torch.tensor([NORMAL_975, -NORMAL_975], dtype=torch.float64)
     low, high = torch.stack([-one, drop], dim=-1), torch.stack([drop, one], dim=-1)
-    ends = _limit(lost[..., None], gained[..., None], samples, low, high, z)
+    counts = (lost.double()[..., None].numpy(), gained.double()[..., None].numpy())
+    ends = torch.from_numpy(_limit(*counts, samples, low.numpy(), high.numpy(), z.numpy()))
     return ends[..., 0], ends[..., 1]
 
 
 def _limit(
-    lost: Real[Tensor, "*cell 1"],
-    gained: Real[Tensor, "*cell 1"],
+    lost: Float64[np.ndarray, "*cell 1"],
+    gained: Float64[np.ndarray, "*cell 1"],
     samples: int,
-    low: Float[Tensor, "*cell end"],
-    high: Float[Tensor, "*cell end"],
-    z: Float[Tensor, " end"],
-) -> Float[Tensor, "*cell end"]:
+    low: Float64[np.ndarray, "*cell end"],
+    high: Float64[np.ndarray, "*cell end"],
+    z: Float64[np.ndarray, " end"],
+) -> Float64[np.ndarray, "*cell end"]:
     """Return the drops between `low` and `high` at which the score statistic is z.
 
-    The statistic decreases as the drop increases.
+    The statistic decreases as the drop increases. NumPy takes a third of torch's time for such
+    small arrays.
     """
     for _ in range(_HALVINGS):
         drop = (low + high) / 2
         b = (2 * samples - lost + gained) * drop - lost - gained
         c = -gained * drop * (1 - drop)
-        q = ((b.square() - 8 * samples * c).clamp(min=0).sqrt() - b) / (4 * samples)
-        deviation = (samples * (2 * q + drop * (1 - drop))).clamp(min=0).sqrt()
+        q = (np.sqrt(np.maximum(np.square(b) - 8 * samples * c, 0)) - b) / (4 * samples)
+        deviation = np.sqrt(np.maximum(samples * (2 * q + drop * (1 - drop)), 0))
         below = lost - gained - samples * drop > z * deviation
-        low, high = torch.where(below, drop, low), torch.where(below, high, drop)
-    return (low + high) / 2
+        low, high = np.where(below, drop, low), np.where(below, high, drop)
+    middle: np.ndarray = (low + high) / 2
+    return middle

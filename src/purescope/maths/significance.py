@@ -4,8 +4,9 @@ import math
 from statistics import NormalDist
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from purescope.errors import InputError, near_miss
@@ -159,8 +160,8 @@ def holm(p: Float[Tensor, "*test"]) -> Float64[Tensor, "*test"]:
         tensor([0.0600, 0.0300, 0.0600], dtype=torch.float64)
     """
     ascending, positions = _ascending(p)
-    remaining = len(ascending) - torch.arange(len(ascending))
-    return _restore((ascending * remaining).cummax(0).values, positions, p)
+    remaining = len(ascending) - np.arange(len(ascending))
+    return _restore(np.maximum.accumulate(ascending * remaining), positions, p)
 
 
 def benjamini_hochberg(p: Float[Tensor, "*test"]) -> Float64[Tensor, "*test"]:
@@ -179,33 +180,39 @@ def benjamini_hochberg(p: Float[Tensor, "*test"]) -> Float64[Tensor, "*test"]:
         tensor([0.0400, 0.0300, 0.0400], dtype=torch.float64)
     """
     ascending, positions = _ascending(p)
-    rank = 1 + torch.arange(len(ascending))
-    adjusted = (ascending * len(ascending) / rank).flip(0).cummin(0).values.flip(0)
-    return _restore(adjusted, positions, p)
+    rank = 1 + np.arange(len(ascending))
+    largest_first = (ascending * len(ascending) / rank)[::-1]
+    return _restore(np.minimum.accumulate(largest_first)[::-1], positions, p)
 
 
-def _ascending(p: Float[Tensor, "*test"]) -> tuple[Tensor, Tensor]:
+def _ascending(
+    p: Float[Tensor, "*test"],
+) -> tuple[Float64[np.ndarray, " known"], Int64[np.ndarray, " known"]]:
     """Return the p-values that are not NaN in ascending order, and the position of each in flat
     `p`.
+
+    In NumPy, as these families are small and many: torch takes five times as long.
     """
-    flat = p.double().flatten()
-    if bool(((flat < 0) | (flat > 1)).any()):
-        wrong = flat[(flat < 0) | (flat > 1)][0]
+    flat = p.double().flatten().numpy()
+    wrong = flat[(flat < 0) | (flat > 1)]
+    if len(wrong):
         raise InputError(
-            f"p = {wrong:g}", expected="probabilities, from 0 to 1, or NaN for no test"
+            f"p = {wrong[0]:g}", expected="probabilities, from 0 to 1, or NaN for no test"
         )
-    known = (~flat.isnan()).nonzero()[:, 0]
-    ascending, order = flat[known].sort(stable=True)
-    return ascending, known[order]
+    known = np.flatnonzero(~np.isnan(flat))
+    order = flat[known].argsort(kind="stable")
+    return flat[known[order]], known[order]
 
 
 def _restore(
-    adjusted: Tensor, positions: Tensor, p: Float[Tensor, "*test"]
+    adjusted: Float64[np.ndarray, " known"],
+    positions: Int64[np.ndarray, " known"],
+    p: Float[Tensor, "*test"],
 ) -> Float64[Tensor, "*test"]:
     """Put adjusted p-values back to their positions, at most 1; NaN elsewhere."""
-    flat = torch.full((p.numel(),), torch.nan, dtype=torch.float64)
-    flat[positions] = adjusted.clamp(max=1)
-    return flat.view(p.shape)
+    flat = np.full(p.numel(), np.nan)
+    flat[positions] = np.minimum(adjusted, 1)
+    return torch.from_numpy(flat).view(p.shape)
 
 
 def against_chance(accuracy: float, chance: float, images: int) -> str:

@@ -67,8 +67,11 @@ def run(words: tuple[str, ...]) -> int:
 
 
 def _light(words: tuple[str, ...]) -> list[str]:
-    """Options that make a command quick, of those that it has and was not given."""
-    if any(example.shown for example in _EXAMPLES if tuple(example.words) == words):
+    """Options that make a command quick, of those that it has and was not given; none where a page
+    shows what it prints, and not only that it prints something.
+    """
+    shown = {example.shown for example in _EXAMPLES if tuple(example.words) == words}
+    if shown - {"", "..."}:
         return []
     command = cli.commands.get(words[0] if words else "")
     known = {option for one in command.params for option in one.opts} if command else set()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from purescope.models import load_model
 from purescope.models.model import Model
-from purescope.models.sentences import cut_padding, encode_to_ends, find_ends
+from purescope.models.sentences import cut_padding, encode_causal, find_ends
 from tests.checkpoints import laclip_tensors, write_laclip, write_open_clip
 from tests.models.test_open_clip import CONFIGS, LAST_OF_SEVERAL, TEXT
 from tests.models.test_transformers import write as write_transformers
@@ -104,5 +104,8 @@ def test_an_end_that_is_not_the_highest_token(tmp_path: Path) -> None:
     tokens = torch.tensor([[3, 7, 49407, 5, *[0] * 12], [3, 4, 4, 7, *[9] * 12]])
     with torch.no_grad():
         torch.testing.assert_close(
-            encode_to_ends(theirs.text, tokens, 7), theirs.text(tokens), rtol=1e-5, atol=1e-6
+            encode_causal(theirs.text, cut_padding(tokens, 7), 7),
+            theirs.text(tokens),
+            rtol=1e-5,
+            atol=1e-6,
         )

@@ -29,7 +29,7 @@ from purescope.files.guard import guarded
 from purescope.maths.overlaps import Projections
 from purescope.models.configuration import CONTEXT, require_at_most, require_layers
 from purescope.models.model import Preprocess, Tower
-from purescope.models.sentences import encode_to_ends
+from purescope.models.sentences import cut_padding, encode_causal
 from purescope.models.tokenizers import simple_tokenizer
 from purescope.models.towers import Towers, Unfilled
 from purescope.models.weights import fingerprint, fit, raise_faults
@@ -112,6 +112,7 @@ def _load(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture)
         encode_image=module.encode_image,
         encode_text=module.encode_text,
         tokenize=tokenizer,
+        trim=partial(cut_padding, end=None),
         weight_space=Projections(
             image=weights["image_projection"].T.contiguous(),
             text=weights["text_projection"].T.contiguous(),
@@ -251,4 +252,4 @@ class _LaClip(nn.Module):
         return features
 
     def encode_text(self, tokens: Int64[Tensor, "n context"]) -> Float[Tensor, "n neuron"]:
-        return encode_to_ends(self.text, tokens, None)
+        return encode_causal(self.text, tokens, None)

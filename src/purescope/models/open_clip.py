@@ -24,7 +24,7 @@ from purescope.models.configuration import require_attention, require_layers
 from purescope.models.last_maps import read_last_map
 from purescope.models.model import Tower
 from purescope.models.open_clip_config import read_preprocess, require_sizes
-from purescope.models.sentences import encode_to_ends
+from purescope.models.sentences import cut_padding, encode_causal, keep_whole
 from purescope.models.tokenizer import Tokenizer
 from purescope.models.tokenizer_files import private_folder
 from purescope.models.tokenizers import (
@@ -100,14 +100,16 @@ def _load(source: Source, tower: TextTower | None, tokenizer_folder: Path | None
             expected="a tokenizer with no more entries than the text tower has",
             fix="name the model's own merges in text_cfg.tokenizer_kwargs.bpe_path",
         )
+    encode_text, trim = _find_text_encoder(module)
     last_maps = _find_last_maps(module, source.where)
     weight_space, biased = _find_projections(module, last_maps)
     return Towers(
         module=module,
         # CoCa's encoders return unit rows by default.
         encode_image=partial(module.encode_image, normalize=False),
-        encode_text=_find_text_encoder(module),
+        encode_text=encode_text,
         tokenize=tokenizer,
+        trim=trim,
         weight_space=weight_space,
         neurons=source.model["embed_dim"],
         preprocess=read_preprocess(source.preprocess, module.visual.image_size, source.where),
@@ -126,8 +128,12 @@ def _load(source: Source, tower: TextTower | None, tokenizer_folder: Path | None
     )
 
 
-def _find_text_encoder(module: Any) -> Callable[[Tensor], Tensor]:
-    """Return open_clip's encoder of texts, or ours that does the same without padding."""
+def _find_text_encoder(
+    module: Any,
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return the encoder of texts, and how rows are trimmed: open_clip's for whole rows, or ours,
+    which takes shorter ones too.
+    """
     from open_clip.model import CLIP, CustomTextCLIP
     from open_clip.transformer import TextTransformer
 
@@ -137,10 +143,11 @@ def _find_text_encoder(module: Any) -> Callable[[Tensor], Tensor]:
     elif type(module) is CustomTextCLIP and type(module.text) is TextTransformer:
         text = module.text
     else:
-        return whole
+        return whole, keep_whole
     tower = _find_text_tower(module)
-    is_causal = text.attn_mask is not None and tower.token == "end"
-    return partial(encode_to_ends, text, end=tower.end) if is_causal else whole
+    if text.attn_mask is None or tower.token != "end":
+        return whole, keep_whole
+    return partial(encode_causal, text, end=tower.end), partial(cut_padding, end=tower.end)
 
 
 def _prepare(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tensor]]:

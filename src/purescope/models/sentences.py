@@ -34,23 +34,28 @@ def cut_padding(tokens: Int64[Tensor, "n context"], end: int | None) -> Int64[Te
     return tokens[:, : int(find_ends(tokens, end).max()) + 1] if len(tokens) else tokens
 
 
-def encode_to_ends(
-    tower: Any, tokens: Int64[Tensor, "n context"], end: int | None
+def keep_whole(tokens: Int64[Tensor, "n context"]) -> Int64[Tensor, "n context"]:
+    """Return rows as they are, for a tower that reads all of them."""
+    return tokens
+
+
+def encode_causal(
+    tower: Any, tokens: Int64[Tensor, "n length"], end: int | None
 ) -> Float[Tensor, "n neuron"]:
-    """Encode rows with a causal text tower of open_clip, and read each at its end.
+    """Encode rows of any length with a causal text tower of open_clip, and read each at its end.
 
     Args:
         tower: a `TextTransformer` or a `CLIP` of open_clip: embeddings, a causal mask, blocks, a
             norm and a projection.
-        tokens: rows of tokens.
+        tokens: rows of tokens, no longer than the tower's context.
         end: see `find_ends`.
     """
-    tokens = cut_padding(tokens, end)
     length, dtype = tokens.shape[1], tower.transformer.get_cast_dtype()
     hidden = tower.token_embedding(tokens).to(dtype)
     hidden = hidden + tower.positional_embedding[:length].to(dtype)
     hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length])
-    rows = torch.arange(len(tokens), device=tokens.device)
+    # Not by `len`, which would fix the number of rows in an exported program.
+    rows = torch.arange(tokens.shape[0], device=tokens.device)
     features: Tensor = tower.ln_final(hidden)[rows, find_ends(tokens, end)]
     if isinstance(tower.text_projection, nn.Linear):
         features = tower.text_projection(features)

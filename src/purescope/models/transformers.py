@@ -9,6 +9,7 @@ refused.
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from purescope.maths.overlaps import Projections
 from purescope.models.checkpoint import read_dictionary, read_shard, read_tensors
 from purescope.models.configuration import require_attention, require_layers
 from purescope.models.model import Preprocess, Tower
-from purescope.models.sentences import cut_padding
+from purescope.models.sentences import cut_padding, keep_whole
 from purescope.models.tokenizer import Tokenizer
 from purescope.models.tokenizers import HF_FILES, transformers_tokenizer
 from purescope.models.towers import Towers, Unfilled
@@ -93,13 +94,14 @@ def _load(folder: Path) -> Towers:
     tokenizer, preprocess = _load_inputs(folder, family, module.config)
     is_clip = family == "clip"
     text, vision = module.config.text_config, module.config.vision_config
-    pair = _Pair(module, is_clip=is_clip)
+    pair = _Pair(module)
     has_text_bias = not is_clip and bool(module.text_model.head.bias.any())
     return Towers(
         module=pair,
         encode_image=pair.encode_image,
         encode_text=pair.encode_text,
         tokenize=tokenizer,
+        trim=partial(cut_padding, end=_find_end(module)) if is_clip else keep_whole,
         weight_space=_copy_projections(module)
         if is_clip
         else "the image tower ends without a projection",
@@ -194,10 +196,9 @@ class _Pair(nn.Module):
     The pooled output of a SigLIP is its embedding; that of a CLIP is projected.
     """
 
-    def __init__(self, model: Any, *, is_clip: bool) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.is_clip = is_clip
         self.image_end = getattr(model, "visual_projection", nn.Identity())
         self.text_end = getattr(model, "text_projection", nn.Identity())
 
@@ -207,8 +208,6 @@ class _Pair(nn.Module):
         return features
 
     def encode_text(self, tokens: Int64[Tensor, "n context"]) -> Float[Tensor, "n neuron"]:
-        if self.is_clip:
-            tokens = cut_padding(tokens, _find_end(self.model))
         output = self.model.text_model(input_ids=tokens, return_dict=True)
         features: Tensor = self.text_end(output.pooler_output)
         return features

@@ -58,15 +58,14 @@ def write_onnx(towers: Towers, folder: Path) -> None:
     require_extra("onnx", *LIBRARIES)
     module = towers.module.eval().requires_grad_(False)
     inputs = {"image": make_pixels(towers), "text": make_tokens(towers)}
-    encoders = {"image": towers.encode_image, "text": _find_text_encoder(towers)}
-    expected = {"image": towers.encode_image, "text": towers.encode_text}
+    encoders = {"image": towers.encode_image, "text": towers.encode_text}
     with new_folder(folder) as partial:
         errors = {}
         for tower, rows in inputs.items():
             path = partial / f"{tower}.onnx"
             _write_tower(_Tower(module, encoders[tower]), tower, rows[:_ROWS], path)
             with torch.inference_mode():
-                wanted = expected[tower](rows)
+                wanted = encoders[tower](rows)
             for count in (1, len(rows)):
                 exported = _run(path, rows[:count])
                 errors[tower] = require_equal(f"{path.name}", tower, exported, wanted[:count])
@@ -84,17 +83,6 @@ class _Tower(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         return self.encode(rows)
-
-
-def _find_text_encoder(towers: Towers) -> Callable[[Tensor], Tensor]:
-    """Return a text encoder whose steps are the same for all sentences.
-
-    That of LaCLIP leaves out the columns after the longest sentence; its module does not.
-    """
-    if towers.identity["format"] == "laclip":
-        text: Callable[[Tensor], Tensor] = towers.module.get_submodule("text")
-        return text
-    return towers.encode_text
 
 
 def _write_tower(module: nn.Module, tower: str, rows: Tensor, path: Path) -> None:

@@ -46,6 +46,12 @@ _TOKENS = (
     "tests/models/test_configuration_kinds.py",
     "tests/models/test_configuration.py",
 )
+_TOKEN_FILES = (
+    "tests/models/test_transformers.py",
+    "tests/models/test_hub.py",
+    "tests/models/test_sizes.py",
+    "tests/models/test_convert.py",
+)
 _CONFIGURATION = ("tests/models/test_configuration.py", "tests/models/test_transformers.py")
 
 TESTS: dict[str, tuple[str, ...]] = {
@@ -278,9 +284,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "models/sentences.py": ("tests/models/test_sentences.py",),
     "models/sources.py": ("tests/models/test_hub.py", "tests/models/test_load_model.py"),
     "models/tokenizer.py": _TOKENS,
-    "models/tokenizer_files.py": _TOKENS,
+    "models/tokenizer_files.py": (*_TOKENS, *_TOKEN_FILES),
     "models/tokenizer_twins.py": _TOKENS,
-    "models/tokenizers.py": _TOKENS,
+    "models/tokenizers.py": (*_TOKENS, *_TOKEN_FILES),
     "models/towers.py": (
         "tests/models/test_precision.py",
         "tests/reduce/test_cutting.py",

@@ -87,6 +87,17 @@ def test_other_families(tmp_path: Path) -> None:
     assert length == theirs.config.text_config.max_position_embeddings
 
 
+def test_old_configurations_of_transformers_mean_the_highest_id(tmp_path: Path) -> None:
+    """They name 2 as the end, whatever its token is."""
+    new = write_transformers(tmp_path / "new", "clip")
+    write_transformers(tmp_path / "old", "clip", text={"eos_token_id": 2})
+    model = load_model(str(tmp_path / "old"))
+    assert model.towers["text"].end is None and new.config.text_config.eos_token_id == 513
+    assert read_lengths(model, ["ab", "a"]) == {4}
+    features = load_model(str(tmp_path / "new")).encode_text(["ab", "a"])
+    torch.testing.assert_close(model.encode_text(["ab", "a"]), features)
+
+
 def test_what_is_behind_an_end_is_cut_off() -> None:
     tokens = torch.tensor([[5, 1, 9, 9, 9], [5, 9, 0, 0, 0]])
     assert find_ends(tokens, None).tolist() == [2, 1]

@@ -415,7 +415,15 @@ def test_files_of_transformers_that_are_none(
 
 
 REPLACE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+SHORTEN = {"type": "Replace", "pattern": {"String": "b" * 1000}, "content": "c"}
 TOKENIZERS: dict[str, tuple[str, str, object, str]] = {
+    "doubled, where another step shortens what it finds": (
+        "tokenizer.json",
+        "normalizer",
+        {"type": "Sequence", "normalizers": [*[REPLACE] * 14, SHORTEN]},
+        "larger than memory",
+    ),
+    "of no class": ("tokenizer_config.json", "tokenizer_class", 7, "tokenizer_class is 7"),
     "doubled": (
         "tokenizer.json",
         "normalizer",

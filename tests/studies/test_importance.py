@@ -75,7 +75,17 @@ def score_limits(lost: int, gained: int, samples: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("lost", "gained", "samples"), [(0, 0, 50), (3, 0, 40), (0, 3, 40), (9, 4, 60), (30, 30, 100)]
+    ("lost", "gained", "samples"),
+    [
+        (0, 0, 1),
+        (0, 0, 2),
+        (1, 0, 2),
+        (0, 0, 50),
+        (3, 0, 40),
+        (0, 3, 40),
+        (9, 4, 60),
+        (30, 30, 100),
+    ],
 )
 def test_the_interval_is_the_score_test_turned_round(lost: int, gained: int, samples: int) -> None:
     low, high = drop_interval(torch.tensor(lost), torch.tensor(gained), samples)
@@ -128,7 +138,9 @@ def test_the_table_has_every_neuron_with_what_it_costs(features, projections) ->
     assert row.low < row.accuracy_drop < row.high
     assert row.variance == pytest.approx(features.image[:, 11].double().numpy().var())
     assert row.image_purity == pytest.approx(1 / overlap(projections.image)[11].item())
-    assert row.text_norm == pytest.approx(math.hypot(*projections.text[11].tolist()), rel=1e-6)
+    for tower, rows in (("image", projections.image), ("text", projections.text)):
+        norms = table.set_index("neuron")[f"{tower}_norm"].sort_index()
+        assert norms.tolist() == pytest.approx([math.hypot(*r) for r in rows.tolist()], rel=1e-12)
 
 
 def test_equal_drops_stand_in_the_order_of_their_losses(features) -> None:

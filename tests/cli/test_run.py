@@ -2,11 +2,16 @@
 
 import inspect
 import io
+from pathlib import Path
 
 import click
 import pytest
+import torch
+from torch import Tensor
 
 from purescope.cli.run import cli
+from purescope.features.files import save_features
+from purescope.studies.synthetic import plant
 from tests.cli.calls import fails, run
 
 pytestmark = pytest.mark.slow
@@ -93,17 +98,41 @@ def test_an_error_is_red_on_a_terminal_unless_colours_are_off(
 def test_only_main_stands_between_the_process_and_a_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Only our frames count; the others are click's."""
     frames: list[str] = []
-
-    def command() -> None:
-        for frame in inspect.stack()[1:]:
-            package = str(frame.frame.f_globals["__name__"])
-            if package.partition(".")[0] == "tests":
-                break
-            if package.partition(".")[0] == "purescope":
-                frames.append(frame.function)
-
-    monkeypatch.setattr(cli.commands["models"], "callback", command)
+    monkeypatch.setattr(cli.commands["models"], "callback", lambda: frames.extend(own_frames()))
     assert run("models") == 0
     assert frames == ["main"]
+
+
+def own_frames() -> list[str]:
+    """The functions of ours that are running, the first first; others are click's and checks."""
+    packages = [(frame.frame.f_globals["__name__"], frame.function) for frame in inspect.stack()]
+    return [name for package, name in packages[::-1] if package.startswith("purescope.")]
+
+
+def test_a_short_spine_leads_from_the_command_to_the_products(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight functions one within the other, and the next one multiplies."""
+    made = plant(1.0, neurons=16, images=60, classes=3).features
+    file = save_features(made, tmp_path / "planted.npz")
+    frames: list[list[str]] = []
+
+    def multiply(weights: Tensor, features: Tensor, ks: list[int]) -> Tensor:
+        frames.append(own_frames())
+        return torch.stack([weights[:, :k] @ features[:k] for k in ks])
+
+    monkeypatch.setattr("purescope.maths.accuracy._prefix_products", multiply)
+    few = ["--space", "activations", "--keep", "4,8", "--draws", "2", "--resamples", "20"]
+    drawn = ["--no-figures", "--no-report", "--out", tmp_path / "out"]
+    assert run("sweep", "--data", f"features:{file}", *few, *drawn) == 0
+    assert frames[0] == [
+        "main",
+        "sweep",
+        "run",
+        "measure_pair",
+        "measure_strategies",
+        "by_image",
+        "ranks_by_k",
+        "logits_by_k",
+    ]

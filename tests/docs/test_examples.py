@@ -47,9 +47,7 @@ def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def _run_sweep(*given: Any, settings: Settings, **options: Any) -> Results:
-    """Run the demo as lightly as `_QUICK` makes commands with options: only they say how."""
-    if "rotations" in options:
-        return undrawn.run_sweep(*given, settings=settings, **options)
+    """Run the demo as lightly as `_QUICK` makes commands with options."""
     few = replace(settings, draws=5, resamples=50)
     return undrawn.run_sweep(*given, settings=few, **options)
 

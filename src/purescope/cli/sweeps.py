@@ -49,17 +49,18 @@ def sweep(
     names = options.dataset_names(data)
     check_named(models, names, **options.data_folder(rest))
     from purescope.cli.retrieval import print_more
-    from purescope.runs.run import run_sweep
+    from purescope.runs.pairs import Study
+    from purescope.runs.run import run
 
     arguments = options.pop_run(rest)
     with output.show_messages():
-        results = run_sweep(
+        results = run(
             models,
             names,
             out,
             overwrite=overwrite,
             **arguments,
-            rotations=rotations,
+            study=Study(rotations=rotations, captions=True),
             progress=output.show_progress,
         )
     terminal.print_summary(results, arguments["settings"], print_more)

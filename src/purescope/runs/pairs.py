@@ -25,7 +25,7 @@ from purescope.studies.image_search import measure_images, with_images
 from purescope.studies.judging import mean_points, standings_table, verdicts_of
 from purescope.studies.neurons import PORTRAIT, neuron_portraits, portrait, thumbnail_table
 from purescope.studies.nulls import ROTATIONS, attribution_table, is_cheap
-from purescope.studies.retrieval import measure_retrieval
+from purescope.studies.retrieval import MeasuredRetrieval, measure_retrieval
 from purescope.studies.retrieval_tables import (
     compare_retrieval,
     retrieval_curve_table,
@@ -180,12 +180,14 @@ def measure_pair(opened: Opened, place: int, study: Study) -> Measurement:
             captions = opened.captions(opened.models[model], data)
             seconds["encode"] = captions.seconds
             start = time.perf_counter()
-            tables = _measure_captions(captions, projections, settings)
+            of_captions = measure_retrieval(captions, projections, settings)
+            tables = _caption_tables(of_captions, settings)
         else:
             features = opened.features(opened.models[model], data)
             seconds["encode"] = features.seconds
             start = time.perf_counter()
-            tables = _measure_classes(features, projections, settings, study)
+            of_classes = measure_strategies(features, projections, settings)
+            tables = _class_tables(of_classes, settings, study)
             for doubt in doubts(features):
                 warnings.warn(doubt, stacklevel=2)
         # A dataset of captions has no tables about classes, and the reverse.
@@ -202,11 +204,8 @@ def measure_pair(opened: Opened, place: int, study: Study) -> Measurement:
     return Measurement(pair, tables, timing, notes)
 
 
-def _measure_classes(
-    features: Features, projections: Projections | None, settings: Settings, study: Study
-) -> Tables:
+def _class_tables(measured: Measured, settings: Settings, study: Study) -> Tables:
     """Return the tables of a pair with classes."""
-    measured = measure_strategies(features, projections, settings)
     searched = measure_images(measured.bench)
     results = with_images(measured.table, searched).assign(protocol=settings.protocol)
     tables = {
@@ -230,11 +229,8 @@ def _measure_classes(
     return tables
 
 
-def _measure_captions(
-    features: CaptionFeatures, projections: Projections | None, settings: Settings
-) -> Tables:
+def _caption_tables(measured: MeasuredRetrieval, settings: Settings) -> Tables:
     """Return the tables of a pair with captions."""
-    measured = measure_retrieval(features, projections, settings)
     results = check_table(measured.table.assign(protocol=settings.protocol), RESULTS)
     return {
         "results": results,

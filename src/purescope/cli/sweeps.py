@@ -49,7 +49,7 @@ def sweep(
     names = options.dataset_names(data)
     check_named(models, names, **options.data_folder(rest))
     from purescope.cli.retrieval import print_more
-    from purescope.runs.pairs import Study
+    from purescope.runs.pairs import plain_sweep
     from purescope.runs.run import run
 
     arguments = options.pop_run(rest)
@@ -60,7 +60,7 @@ def sweep(
             out,
             overwrite=overwrite,
             **arguments,
-            study=Study(rotations=rotations, captions=True),
+            study=plain_sweep(rotations),
             progress=output.show_progress,
         )
     terminal.print_summary(results, arguments["settings"], print_more)

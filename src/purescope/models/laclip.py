@@ -29,7 +29,7 @@ from purescope.files.guard import guarded
 from purescope.maths.overlaps import Projections
 from purescope.models.configuration import CONTEXT, require_at_most, require_layers
 from purescope.models.model import Preprocess, Tower
-from purescope.models.sentences import cut_padding, encode_causal
+from purescope.models.sentences import encode_causal
 from purescope.models.tokenizers import simple_tokenizer
 from purescope.models.towers import Towers, Unfilled
 from purescope.models.weights import fingerprint, fit, raise_faults
@@ -112,7 +112,7 @@ def _load(path: Path, tensors: Mapping[str, Tensor], architecture: Architecture)
         encode_image=module.encode_image,
         encode_text=module.encode_text,
         tokenize=tokenizer,
-        trim=partial(cut_padding, end=None),
+        reads_to_end=True,
         weight_space=Projections(
             image=weights["image_projection"].T.contiguous(),
             text=weights["text_projection"].T.contiguous(),

@@ -24,7 +24,7 @@ from purescope.models.configuration import require_attention, require_layers
 from purescope.models.last_maps import read_last_map
 from purescope.models.model import Tower
 from purescope.models.open_clip_config import read_preprocess, require_sizes
-from purescope.models.sentences import cut_padding, encode_causal, keep_whole
+from purescope.models.sentences import encode_causal
 from purescope.models.tokenizer import Tokenizer
 from purescope.models.tokenizer_files import private_folder
 from purescope.models.tokenizers import (
@@ -100,16 +100,19 @@ def _load(source: Source, tower: TextTower | None, tokenizer_folder: Path | None
             expected="a tokenizer with no more entries than the text tower has",
             fix="name the model's own merges in text_cfg.tokenizer_kwargs.bpe_path",
         )
-    encode_text, trim = _find_text_encoder(module)
+    text_tower = _find_text_tower(module)
+    reads_to_end = _reads_to_end(module, text_tower)
     last_maps = _find_last_maps(module, source.where)
     weight_space, biased = _find_projections(module, last_maps)
     return Towers(
         module=module,
         # CoCa's encoders return unit rows by default.
         encode_image=partial(module.encode_image, normalize=False),
-        encode_text=encode_text,
+        encode_text=partial(encode_causal, text, end=text_tower.end)
+        if reads_to_end
+        else partial(module.encode_text, normalize=False),
         tokenize=tokenizer,
-        trim=trim,
+        reads_to_end=reads_to_end,
         weight_space=weight_space,
         neurons=source.model["embed_dim"],
         preprocess=read_preprocess(source.preprocess, module.visual.image_size, source.where),
@@ -122,32 +125,20 @@ def _load(source: Source, tower: TextTower | None, tokenizer_folder: Path | None
             "logit_scale": f"{module.logit_scale.exp().item():.6g}",
             "projection_bias": biased,
         },
-        towers={"image": _find_image_tower(module.visual), "text": _find_text_tower(module)},
+        towers={"image": _find_image_tower(module.visual), "text": text_tower},
         configurations={tower.place: tower.config} if tower and tower.place else {},
         last_maps=last_maps,
     )
 
 
-def _find_text_encoder(
-    module: Any,
-) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """Return the encoder of texts, and how rows are trimmed: open_clip's for whole rows, or ours,
-    which takes shorter ones too.
-    """
+def _reads_to_end(module: Any, tower: Tower) -> bool:
+    """Tell whether `encode_causal` does what open_clip's own encoder of texts does."""
     from open_clip.model import CLIP, CustomTextCLIP
     from open_clip.transformer import TextTransformer
 
-    whole = partial(module.encode_text, normalize=False)
-    if type(module) is CLIP:
-        text = module
-    elif type(module) is CustomTextCLIP and type(module.text) is TextTransformer:
-        text = module.text
-    else:
-        return whole, keep_whole
-    tower = _find_text_tower(module)
-    if text.attn_mask is None or tower.token != "end":
-        return whole, keep_whole
-    return partial(encode_causal, text, end=tower.end), partial(cut_padding, end=tower.end)
+    text = getattr(module, "text", module)
+    is_known = type(module) in (CLIP, CustomTextCLIP) and type(text) in (CLIP, TextTransformer)
+    return is_known and text.attn_mask is not None and tower.token == "end"
 
 
 def _prepare(source: Source, tower: TextTower | None) -> tuple[Any, dict[str, Tensor]]:

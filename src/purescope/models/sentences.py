@@ -34,11 +34,6 @@ def cut_padding(tokens: Int64[Tensor, "n context"], end: int | None) -> Int64[Te
     return tokens[:, : int(find_ends(tokens, end).max()) + 1] if len(tokens) else tokens
 
 
-def keep_whole(tokens: Int64[Tensor, "n context"]) -> Int64[Tensor, "n context"]:
-    """Return rows as they are, for a tower that reads all of them."""
-    return tokens
-
-
 def encode_causal(
     tower: Any, tokens: Int64[Tensor, "n length"], end: int | None
 ) -> Float[Tensor, "n neuron"]:

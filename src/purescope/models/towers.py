@@ -20,7 +20,7 @@ from purescope.maths.overlaps import Projections
 from purescope.models.checkpoint import summarise_error
 from purescope.models.configuration import IMAGE, require_at_most
 from purescope.models.model import Model, Preprocess, Tower
-from purescope.models.sentences import keep_whole
+from purescope.models.sentences import cut_padding
 from purescope.models.tokenizer import Tokenizer
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,8 +37,8 @@ class Towers:
         encode_image: turns normalised pixels into features.
         encode_text: turns tokens into features.
         tokenize: turns sentences into tokens.
-        trim: leaves out what is behind the end of the longest of several rows of tokens, where the
-            tower takes shorter rows and that changes nothing.
+        reads_to_end: whether the text tower takes rows of any length, and what is behind the end
+            of a sentence changes nothing.
         configurations: the rebuilt configurations of transformers that a copy of the model needs
             beside its weights, by the names of their files.
         last_maps: the place in the module of the last linear map of "image" and of "text", see
@@ -56,7 +56,7 @@ class Towers:
     towers: Mapping[str, Tower]
     configurations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     last_maps: Mapping[str, str] = field(default_factory=dict)
-    trim: Callable[[Int64[Tensor, "n context"]], Int64[Tensor, "n longest"]] = keep_whole
+    reads_to_end: bool = False
 
 
 def to_model(
@@ -115,7 +115,8 @@ def to_model(
         with reserve() as (replica, place), torch.inference_mode(), arithmetic(place):
             for start in range(0, len(sentences), _SENTENCES):
                 tokens = replica.tokenize(list(sentences[start : start + _SENTENCES]))
-                tokens = replica.trim(tokens)
+                if replica.reads_to_end:
+                    tokens = cut_padding(tokens, replica.towers["text"].end)
                 batches.append(replica.encode_text(tokens.to(place)).float().cpu())
         return torch.cat(batches) if batches else torch.empty(0, towers.neurons)
 

@@ -9,7 +9,6 @@ refused.
 import json
 import re
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from purescope.maths.overlaps import Projections
 from purescope.models.checkpoint import read_dictionary, read_shard, read_tensors
 from purescope.models.configuration import require_attention, require_layers
 from purescope.models.model import Preprocess, Tower
-from purescope.models.sentences import cut_padding, keep_whole
 from purescope.models.tokenizer import Tokenizer
 from purescope.models.tokenizers import HF_FILES, transformers_tokenizer
 from purescope.models.towers import Towers, Unfilled
@@ -101,7 +99,7 @@ def _load(folder: Path) -> Towers:
         encode_image=pair.encode_image,
         encode_text=pair.encode_text,
         tokenize=tokenizer,
-        trim=partial(cut_padding, end=_find_end(module)) if is_clip else keep_whole,
+        reads_to_end=is_clip,
         weight_space=_copy_projections(module)
         if is_clip
         else "the image tower ends without a projection",

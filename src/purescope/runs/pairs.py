@@ -159,6 +159,11 @@ class Study:
         )
 
 
+def plain_sweep(rotations: int | None) -> Study:
+    """Return the study of a sweep, from the command and from Python alike."""
+    return Study(rotations=rotations, captions=True)
+
+
 def measure_pair(opened: Opened, place: int, study: Study) -> Measurement:
     """Encode and measure a pair, and check its tables.
 

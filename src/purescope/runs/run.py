@@ -43,6 +43,7 @@ from purescope.runs.pairs import (
     Study,
     Tables,
     measure_pair,
+    plain_sweep,
     projections_of,
 )
 from purescope.specs import to_folder
@@ -132,7 +133,7 @@ def run_sweep(
         overwrite=overwrite,
         figures=figures,
         report=report,
-        study=Study(rotations=rotations, captions=True),
+        study=plain_sweep(rotations),
         progress=progress,
     )
 

@@ -188,6 +188,8 @@ def _run(trial: Trial, own: Path, bytecode: Path) -> None:
     (own / "tmp").mkdir()
     # What is compiled is shared by the copies, and is not left in the tree.
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(bytecode)
+    # Machine code is kept by the time of a file, and would be that of the unchanged text.
+    os.environ["NUMBA_CACHE_DIR"] = str(own / "compiled")
     os.environ.update(TMPDIR=str(own / "tmp"), HYPOTHESIS_STORAGE_DIRECTORY=str(own / "hypothesis"))
     tempfile.tempdir = None  # looked up anew
     # A test that holds something against the clock would notice how busy the machine is, and not

@@ -155,7 +155,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "models/": ("tests/models/test_load_model.py",),
     "reduce/": ("tests/reduce/test_choosing.py", *_SHRINKING),
     # --- retrieval, neighbours and a probe
-    "maths/competitors.py": ("tests/maths/test_retrieval.py",),
+    "maths/counting.py": ("tests/maths/test_retrieval.py",),
     "maths/screening.py": ("tests/maths/test_retrieval.py",),
     "maths/retrieval.py": ("tests/maths/test_retrieval.py", "tests/studies/test_retrieval.py"),
     "maths/per_image.py": ("tests/maths/test_retrieval.py", "tests/maths/test_neighbours.py"),

@@ -27,6 +27,7 @@ WEB = {
 }
 HEAVY = WEB | {
     "matplotlib",
+    "numba",
     "open_clip",
     "pandas",
     "pyarrow",
@@ -48,7 +49,7 @@ except SystemExit as stop:
     assert not stop.code
 """,
     "maths": "import purescope.maths.overlaps, purescope.maths.strategies, "
-    "purescope.maths.accuracy",
+    "purescope.maths.accuracy, purescope.maths.retrieval",
     "models": "import purescope.models",
     "plots": """
 import io, torch

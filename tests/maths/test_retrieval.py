@@ -1,14 +1,16 @@
 """Places equal the definition, whatever the blocks; recalls equal CLIP_benchmark's."""
 
 import math
+from typing import Any
 
+import numba
 import pytest
 import torch
 from clip_benchmark.metrics.zeroshot_retrieval import batchify, recall_at_k
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.maths import screening
+from purescope.maths import counting, screening
 from purescope.maths.retrieval import (
     RetrievalRanks,
     retrieval_metrics,
@@ -100,25 +102,36 @@ def test_places_are_the_definition(name: str, dtype: torch.dtype, renormalise: b
             assert ranks.text_rank[position, column].tolist() == expected[1]
 
 
-@pytest.mark.parametrize("many", [0, 4, 10**9])
+@pytest.mark.parametrize(("most", "notes"), [(0, 1 << 16), (4, 1 << 16), (10**9, 1 << 16), (4, 3)])
 @pytest.mark.parametrize("name", ["ties", "more captions than images", "all equal"])
 def test_blocks_and_float64_change_no_place(
-    name: str, many: int, monkeypatch: pytest.MonkeyPatch
+    name: str, most: int, notes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Small blocks; near pairs all in float64 as a block, or all one by one."""
+    """Small blocks; queries that are all given up to float64, near pairs one by one, little room
+    for them.
+    """
     image, text, own = CASES[name]
     orders, ks = some_orders(image.shape[1], 2)[1:], [1, 3, image.shape[1]]
     expected = retrieval_ranks_by_k(image, text, own, orders, ks)
     monkeypatch.setattr(screening, "_IMAGES", 16)
     monkeypatch.setattr(screening, "_CAPTIONS", 32)
-    monkeypatch.setattr(screening, "_IMAGE_GROUP", 4)
-    monkeypatch.setattr(screening, "_CAPTION_GROUP", 8)
     monkeypatch.setattr(screening, "_EXACT_ROWS", 3)
-    monkeypatch.setattr(screening, "_MANY", many)
+    monkeypatch.setattr(screening, "_MOST", most)
+    monkeypatch.setattr(screening, "_NOTES", notes)
     for one, other in zip(
         retrieval_ranks_by_k(image, text, own, orders, ks), expected, strict=True
     ):
         assert torch.equal(one, other)
+
+
+def test_loops_are_compiled_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*, cache: bool = False, **options: Any) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return numba.njit(**options)
+
+    monkeypatch.setattr(counting, "njit", refuse)
+    assert counting.compiled(lambda number: number + 1)(2) == 3
 
 
 def test_pairs_nearer_than_float32_are_told_apart() -> None:

@@ -11,7 +11,6 @@ one image, so both are the same when captions search images.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -20,12 +19,11 @@ from torch import Tensor
 
 from purescope.errors import InputError
 from purescope.maths import cells
-from purescope.maths.competitors import PLACES
 from purescope.maths.per_image import PerImage
-from purescope.maths.screening import Pairs
 from purescope.parallel import on_each_core
 
 RECALL_AT = (1, 5, 10)
+PLACES = 10  # places that count: a rank of PLACES means that place or any later one
 
 
 class RetrievalRanks(NamedTuple):
@@ -86,24 +84,33 @@ def retrieval_ranks_by_k(
         >>> retrieval_ranks_by_k(image, image, own, order, [1, 2]).image_rank.tolist()
         [[[0, 1], [0, 0]]]
     """
+    # What is compiled is imported where it is asked for.
+    from purescope.maths.screening import Pairs
+
     orders, ks = cells.check(image, text, torch.zeros(len(image), dtype=torch.int64), orders, ks)
     _check_owners(image_of, len(text), len(image))
-    pairs = Pairs(cells.unit_rows(image), cells.unit_rows(text), image_of.long(), ks, renormalise)
+    pairs = Pairs.make(
+        cells.unit_rows(image),
+        cells.unit_rows(text),
+        image_of.long(),
+        renormalise=renormalise,
+        places=PLACES,
+    )
     shape = len(orders), len(ks), len(text)
     image_rank, text_rank = (torch.empty(shape, dtype=torch.uint8) for _ in range(2))
     # All neurons together are the same in every order: they are searched in the first one only.
-    some = replace(pairs, ks=[k for k in ks if k < image.shape[1]])
+    some = [k for k in ks if k < image.shape[1]]
 
     def search(position: int) -> tuple[Tensor, Tensor]:
-        return (some if position else pairs).ranks(orders[position])
+        return pairs.ranks(orders[position], some if position else ks)
 
     places = image_rank, text_rank
-    searched = on_each_core(search, range(len(orders) if some.ks else 1))
+    searched = on_each_core(search, range(len(orders) if some else 1))
     for position, ranks in enumerate(searched):
         for place, rank in zip(places, ranks, strict=True):
             place[position, : len(rank)] = rank
     for place in places:
-        place[1:, len(some.ks) :] = place[0, len(some.ks) :]
+        place[1:, len(some) :] = place[0, len(some) :]
     return RetrievalRanks(image_rank, text_rank)
 
 

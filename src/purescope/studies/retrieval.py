@@ -14,9 +14,9 @@ from torch import Tensor
 from purescope.errors import InputError
 from purescope.features.captions import CaptionFeatures
 from purescope.maths.bases import is_basis, make_basis, rotate
-from purescope.maths.competitors import PLACES
 from purescope.maths.overlaps import Projections
 from purescope.maths.retrieval import (
+    PLACES,
     RECALL_AT,
     RetrievalRanks,
     retrieval_metrics,

@@ -223,6 +223,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "files/guard.py": ("tests/files/test_guard.py",),
     "files/resuming.py": ("tests/reduce/test_going_on.py",),
     "files/hub.py": ("tests/models/test_hub.py",),
+    "compiling.py": ("tests/test_compiling.py",),
     "parallel.py": (
         "tests/test_parallel.py",
         "tests/reduce/test_rows.py",
@@ -299,6 +300,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "reduce/axes.py": ("tests/reduce/test_axes.py", "tests/reduce/test_rotation.py"),
     "reduce/choosing.py": ("tests/reduce/test_choosing.py", "tests/runs/test_captions.py"),
     "reduce/codes.py": ("tests/reduce/test_codes.py",),
+    "reduce/codewords.py": ("tests/reduce/test_codewords.py", *_SEARCHING),
     "reduce/coding.py": ("tests/reduce/test_coding.py", *_SEARCHING),
     "reduce/collections/": _SHRINKING,
     "reduce/commands.py": ("tests/reduce/test_commands.py",),
@@ -316,6 +318,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "reduce/forms/onnx.py": ("tests/reduce/forms/test_onnx.py",),
     "reduce/forms/sentence_transformers.py": ("tests/reduce/forms/test_sentence_transformers.py",),
     "reduce/forms/tokens.py": ("tests/reduce/forms/test_tokens.py",),
+    "reduce/product_quantization.py": _SEARCHING,
     "reduce/index_worker.py": (*_SEARCHING, "tests/runs/test_indexes.py"),
     "reduce/orders.py": ("tests/reduce/test_orders.py",),
     "reduce/planning.py": _SHRINKING,

@@ -1,16 +1,14 @@
 """Places equal the definition, whatever the blocks; recalls equal CLIP_benchmark's."""
 
 import math
-from typing import Any
 
-import numba
 import pytest
 import torch
 from clip_benchmark.metrics.zeroshot_retrieval import batchify, recall_at_k
 from torch import Tensor
 
 from purescope.errors import InputError
-from purescope.maths import counting, screening
+from purescope.maths import screening
 from purescope.maths.retrieval import (
     RetrievalRanks,
     retrieval_metrics,
@@ -122,16 +120,6 @@ def test_blocks_and_float64_change_no_place(
         retrieval_ranks_by_k(image, text, own, orders, ks), expected, strict=True
     ):
         assert torch.equal(one, other)
-
-
-def test_loops_are_compiled_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*, cache: bool = False, **options: Any) -> Any:
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return numba.njit(**options)
-
-    monkeypatch.setattr(counting, "njit", refuse)
-    assert counting.compiled(lambda number: number + 1)(2) == 3
 
 
 def test_pairs_nearer_than_float32_are_told_apart() -> None:

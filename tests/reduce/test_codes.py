@@ -1,9 +1,9 @@
-"""Names of codes, and the bytes of a vector in each."""
+"""Names of codes, and into what product quantization cuts vectors."""
 
 import pytest
 
 from purescope.errors import InputError
-from purescope.reduce.codes import DEFAULT, bytes_of, parse_codes
+from purescope.reduce.codes import DEFAULT, clusters_of, parse_codes, parts_of
 
 
 def test_codes_are_read_from_texts_and_lists() -> None:
@@ -20,9 +20,24 @@ def test_other_codes_are_refused(codes: str) -> None:
         parse_codes(codes)
 
 
-def test_bytes_are_those_of_the_definition() -> None:
-    for k in (1, 7, 8, 9, 64, 512):
-        assert bytes_of("f32", k) == 4 * k and bytes_of("f16", k) == 2 * k
-        assert bytes_of("int8", k) == k
-        assert bytes_of("binary", k) == len(range(0, k, 8))
-        assert bytes_of("pq16", k) == min(16, k)
+@pytest.mark.parametrize(
+    ("code", "rows", "clusters"),
+    [
+        ("pq4", 6_143, 1),
+        ("pq4", 6_144, 256),
+        ("pq4", 12_287, 256),
+        ("pq4", 12_288, 512),
+        ("pq3", 10**6, 1),
+        ("pq64", 98_303, 2048),
+        ("pq64", 98_304, 4096),
+        ("pq1024", 10**9, 4096),
+    ],
+)
+def test_clusters_are_a_power_of_two_with_enough_rows(code: str, rows: int, clusters: int) -> None:
+    assert clusters_of(code, rows) == clusters
+
+
+def test_a_cluster_takes_two_bytes_and_a_dimension_one_part_at_most() -> None:
+    assert [parts_of("pq4", 9, rows) for rows in (6_143, 6_144)] == [4, 2]
+    assert [parts_of("pq64", k, 10**5) for k in (1, 61, 62, 63, 512)] == [1, 61, 62, 62, 62]
+    assert [parts_of("pq64", k, 100) for k in (63, 64, 65)] == [63, 64, 64]

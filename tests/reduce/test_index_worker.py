@@ -119,6 +119,65 @@ def test_what_all_rows_have_in_common_takes_no_codewords(
     assert sum(shared) >= 0.95 * 10 * ASKED
 
 
+# --- clusters
+
+TOPICS, EACH = 300, 25
+
+
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """Many tight topics, each asked for once."""
+    folder = tmp_path_factory.mktemp("clustered")
+    topics = torch.nn.functional.normalize(drawn(TOPICS, WIDTH, seed=8), dim=1)
+    rows = topics.repeat_interleave(EACH, dim=0) + 0.02 * drawn(TOPICS * EACH, WIDTH, seed=9)
+    mixed = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1))
+    given = SearchSet(rows[mixed], topics + 0.02 * drawn(TOPICS, WIDTH, seed=10))
+    job = JOB | {"keep": [8, 11], "codes": ["pq3", "pq4", "pq20"], "candidates": 10}
+    searching._write_job(folder, given, rotation(), job | {"one_tower": True, "normalise": True})
+    np.save(folder / "topic.npy", (mixed // EACH).numpy())
+    return folder, searching._run_worker(folder, lambda text: None)
+
+
+def test_a_cluster_takes_two_bytes_and_shares_its_centre(
+    clustered: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    """7,500 rows have 256 clusters, but for three bytes."""
+    assert all(0 <= cell["build_seconds"] < 60 for cell in clustered[1])
+    sizes = [(cell["k"], cell["bytes"], cell["shared_bytes"]) for cell in clustered[1]]
+    assert sizes == [
+        (k, size, 4 * k * (256 + 2 * k + centres))
+        for k in (8, 11)
+        for size, centres in ((3, 0), (4, 256), (min(20, k + 2), 256))
+    ]
+
+
+def test_the_centres_of_clusters_find_topics(
+    clustered: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    """Two bytes more say what a row has beyond its centre, which does not tell topics apart."""
+    folder, cells = clustered
+    topic = np.load(folder / "topic.npy")
+    for number, cell in enumerate(cells):
+        found = topic[np.load(folder / f"single_{number}.npy")]
+        assert cell["code"] == "pq3" or (found == np.arange(TOPICS)[:, None]).mean() > 0.99
+
+
+def test_rows_of_a_cluster_are_told_apart(
+    clustered: tuple[Path, list[dict[str, Any]]],
+) -> None:
+    """A byte for each dimension finds nearly all of the ten nearest."""
+    folder = clustered[0]
+    vectors, queries = (np.load(folder / f"{name}.npy") for name in ("vectors", "queries"))
+    lengths = [np.linalg.norm(array, axis=1, keepdims=True) for array in (vectors, queries)]
+    scores = (queries / lengths[1]) @ (vectors / lengths[0]).T
+    best = np.argsort(-scores, axis=1)[:, :10]
+    shared = [
+        len(set(one) & set(other))
+        for one, other in zip(np.load(folder / "single_5.npy"), best, strict=True)
+    ]
+    assert sum(shared) > 0.9 * 10 * TOPICS
+
+
 # --- what the process is asked
 
 

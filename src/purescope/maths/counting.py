@@ -9,15 +9,13 @@ The loops over all products have no branch, so that a processor compares eight a
 find is looked at one by one.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar, cast
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
-from numba import njit
 
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
+from purescope.compiling import compiled
+
 Products = Float32[np.ndarray, "image caption"]
 Row = Float32[np.ndarray, " caption"]
 Counts = Int32[np.ndarray, " caption"]
@@ -54,17 +52,6 @@ class Notes(NamedTuple):
 
     pairs: Int64[np.ndarray, "note 3"]
     used: Int64[np.ndarray, "1"]
-
-
-def compiled(function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Compile a function when it is first called, and keep the machine code beside the module, or
-    in numba's own cache. Where neither can be written, it is compiled in each process.
-    """
-    try:
-        result = njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:
-        result = njit(nogil=True, error_model="numpy")(function)
-    return cast(Callable[Given, Result], result)
 
 
 @compiled

@@ -3,7 +3,8 @@
 ``f32`` and ``f16`` are floats, ``int8`` is one byte a dimension between the least and the greatest
 value of that dimension, ``binary`` is one bit a dimension, and ``pqN`` is product quantization
 (Jégou et al. 2011) with N bytes a vector, whose codewords are chosen for the queries that are
-likely to ask for a vector (Guo et al. 2020); ``pq`` is ``pq64``.
+likely to ask for a vector (Guo et al. 2020); ``pq`` is ``pq64``. Of large collections two of these
+bytes say which cluster a vector is in, and the others what it has beyond the centre of that.
 """
 
 import re
@@ -14,8 +15,12 @@ from purescope.errors import InputError, near_miss
 CODES = ("f32", "f16", "int8", "binary", "pq")
 DEFAULT = "f32,f16,int8,binary,pq"
 
+CLUSTER_BYTES = 2
+"""Bytes of the number of a cluster."""
+
 _PQ_BYTES, _MOST_BYTES = 64, 1024
-_BITS = {"f32": 32, "f16": 16, "int8": 8, "binary": 1}
+_LEAST_CLUSTERS, _MOST_CLUSTERS, _ROWS_EACH = 256, 4096, 24
+_CLUSTERED_BYTES = 4
 
 
 def parse_codes(codes: str | Iterable[str]) -> tuple[str, ...]:
@@ -51,23 +56,27 @@ def _parse(name: str) -> str:
     return f"pq{size}"
 
 
-def parts_of(code: str, k: int) -> int:
+def clusters_of(code: str, rows: int) -> int:
+    """Return into how many clusters product quantization sorts rows before it cuts them into parts:
+    a power of two up to 4,096 with at least 24 rows each, or 1 for none.
+
+    With fewer rows than 256 clusters have, or fewer than four bytes, there are none.
+
+    Examples:
+        >>> clusters_of("pq64", 100_000), clusters_of("pq64", 8_000), clusters_of("pq3", 100_000)
+        (4096, 256, 1)
+    """
+    if int(code.removeprefix("pq")) < _CLUSTERED_BYTES or rows < _ROWS_EACH * _LEAST_CLUSTERS:
+        return 1
+    return min(_MOST_CLUSTERS, 1 << (rows // _ROWS_EACH).bit_length() - 1)
+
+
+def parts_of(code: str, k: int, rows: int) -> int:
     """Return into how many parts product quantization cuts k dimensions: at most one for each.
 
     Examples:
-        >>> parts_of("pq64", 512), parts_of("pq64", 48)
-        (64, 48)
+        >>> parts_of("pq64", 512, 1000), parts_of("pq64", 512, 100_000), parts_of("pq64", 48, 1000)
+        (64, 62, 48)
     """
-    return min(int(code.removeprefix("pq")), k)
-
-
-def bytes_of(code: str, k: int) -> int:
-    """Return the bytes of a vector of k dimensions.
-
-    Collections of fewer than 256 vectors take less in ``pq``: their parts have fewer than 8 bits.
-
-    Examples:
-        >>> [bytes_of(code, 256) for code in ("f32", "f16", "int8", "binary", "pq64")]
-        [1024, 512, 256, 32, 64]
-    """
-    return parts_of(code, k) if code.startswith("pq") else -(-k * _BITS[code] // 8)
+    size = int(code.removeprefix("pq"))
+    return min(size if clusters_of(code, rows) == 1 else size - CLUSTER_BYTES, k)

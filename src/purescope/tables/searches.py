@@ -49,7 +49,7 @@ SEARCH_COLUMNS: dict[str, Column] = {
         *TASKS,
     ),
     "bytes": whole("bytes of a vector in the index", 1),
-    "shared_bytes": whole("bytes of what all vectors share: ranges, codebooks, a rotation"),
+    "shared_bytes": whole("bytes of what all share: ranges, codebooks, centres, a rotation"),
     "build_seconds": real("seconds to build the index", 0),
     "query_ms": real("milliseconds a query, with many queries at once on all cores", 0),
     "candidates": whole("number of candidates that are ordered again by the whole vectors", 1),

@@ -14,6 +14,7 @@ from purescope.reduce.coding import Built
 
 # k-means of codewords: more of either takes seconds, and adds less than 0.01 to recall.
 _PER_CENTROID, _ITERATIONS = 64, 10
+_TURNS = 2  # of choosing and moving codewords
 _BITS = 8  # of the codewords of a part
 # k-means of clusters: axes that it looks at, rows for each cluster that it learns from
 _CLUSTER_AXES, _PER_CLUSTER, _CLUSTER_ITERATIONS = 192, 24, 6
@@ -57,7 +58,7 @@ def build_pq(
     from the rows, with the mean of the queries. In principal axes, the axes are dealt out so that
     the product of the variances is about the same in each part: parametric OPQ (Ge et al. 2013,
     3.3). W is that of all queries; those that ask for a row lie near it, therefore codewords are
-    chosen again by `refine`, moved by `improve`, and chosen once more.
+    chosen again by `refine` and moved by `improve`, in turns.
     """
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = rows - mean
@@ -87,8 +88,9 @@ def build_pq(
     if bits == _BITS:
         towards = (query_mean + centred) @ turn_queries
         centroids = faiss.vector_to_array(index.pq.centroids).reshape(parts, 1 << bits, -1)
-        codes = refine(turned, towards, centroids, codes, threads=threads)
-        centroids = improve(turned, towards, centroids, codes)
+        for _ in range(_TURNS):
+            codes = refine(turned, towards, centroids, codes, threads=threads)
+            centroids = improve(turned, towards, centroids, codes)
         codes = refine(turned, towards, centroids, codes, threads=threads)
         faiss.copy_array_to_vector(centroids.ravel(), index.pq.centroids)
     index.is_trained = True

@@ -124,11 +124,7 @@ def _search_images(
     lower, upper = queries.lower[k, captions:], queries.upper[k, captions:]
     possible, sure = np.zeros(columns, np.int32), np.zeros(columns, np.int32)
     for row in range(0, rows, 4):
-        _add_above(
-            block[row], block[row + 1], block[row + 2], block[row + 3],
-            scale[row], scale[row + 1], scale[row + 2], scale[row + 3],
-            lower, upper, possible, sure,
-        )  # fmt: skip
+        _add_above(block[row : row + 4], scale[row : row + 4], lower, upper, possible, sure)
     for column in range(columns):
         query = captions + column
         queries.better[k, query] += sure[column]
@@ -143,20 +139,16 @@ def _search_images(
 
 @compiled
 def _add_above(
-    row0: Row,
-    row1: Row,
-    row2: Row,
-    row3: Row,
-    scale0: float,
-    scale1: float,
-    scale2: float,
-    scale3: float,
+    four: Products,
+    scale: Float32[np.ndarray, " image"],
     lower: Row,
     upper: Row,
     possible: Counts,
     sure: Counts,
 ) -> None:
     """Add to each column how many of its four scores are above its lower and its upper bound."""
+    row0, row1, row2, row3 = four[0], four[1], four[2], four[3]
+    scale0, scale1, scale2, scale3 = scale[0], scale[1], scale[2], scale[3]
     for column in range(len(possible)):
         low, high = lower[column], upper[column]
         score0, score1 = row0[column] * scale0, row1[column] * scale1

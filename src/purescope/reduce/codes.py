@@ -60,13 +60,16 @@ def clusters_of(code: str, rows: int) -> int:
     """Return into how many clusters product quantization sorts rows before it cuts them into parts:
     a power of two up to 4,096 with at least 24 rows each, or 1 for none.
 
-    With fewer rows than 256 clusters have, or fewer than four bytes, there are none.
+    With fewer rows than 256 clusters have, or fewer than four bytes, there are none, and none for
+    another code.
 
     Examples:
         >>> clusters_of("pq64", 100_000), clusters_of("pq64", 8_000), clusters_of("pq3", 100_000)
         (4096, 256, 1)
     """
-    if int(code.removeprefix("pq")) < _CLUSTERED_BYTES or rows < _ROWS_EACH * _LEAST_CLUSTERS:
+    if not code.startswith("pq") or rows < _ROWS_EACH * _LEAST_CLUSTERS:
+        return 1
+    if int(code.removeprefix("pq")) < _CLUSTERED_BYTES:
         return 1
     return min(_MOST_CLUSTERS, 1 << (rows // _ROWS_EACH).bit_length() - 1)
 

@@ -13,12 +13,12 @@ class Built(NamedTuple):
 
     Args:
         search: returns the nearest rows to queries, the nearest first.
-        bytes: of each vector.
-        shared_bytes: of what all vectors share, such as codebooks.
+        row_bytes: bytes of each vector.
+        shared_bytes: those of what all vectors share, such as codebooks.
     """
 
     search: Callable[[np.ndarray, int], np.ndarray]
-    bytes: int
+    row_bytes: int
     shared_bytes: int
 
 

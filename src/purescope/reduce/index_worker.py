@@ -26,8 +26,8 @@ def build(
     rows: np.ndarray,
     query_mean: np.ndarray,
     seed: int,
+    clusters: np.ndarray,
     *,
-    clusters: np.ndarray | None = None,
     threads: int = 1,
 ) -> Built:
     """Build an index of rows [row, dimension] for inner products.
@@ -37,7 +37,7 @@ def build(
         rows: float32, of length 1 where the search is by cosine.
         query_mean: the mean of queries.
         seed: the seed of what is drawn.
-        clusters: the cluster of each row, for product quantization; None for none.
+        clusters: the cluster of each row, for product quantization.
         threads: number of threads for what faiss does not do.
     """
     if code.startswith("pq"):
@@ -80,6 +80,23 @@ def _build_binary(rows: np.ndarray, query_mean: np.ndarray, seed: int) -> Built:
     )
 
 
+class _Sorter:
+    """Sorts rows into the clusters of a code, one time for all numbers of axes."""
+
+    def __init__(self, rows: np.ndarray, seed: int) -> None:
+        self._rows, self._seed = rows, seed
+        self._done: dict[int, tuple[np.ndarray, float]] = {}
+
+    def __call__(self, code: str) -> tuple[np.ndarray, float]:
+        """Return the cluster of each row, and the seconds that it took to find them."""
+        count = clusters_of(code, len(self._rows))
+        if count not in self._done:
+            start = time.perf_counter()
+            clusters = cluster(self._rows, count, self._seed)
+            self._done[count] = clusters, time.perf_counter() - start
+        return self._done[count]
+
+
 def measure(folder: Path) -> Iterator[dict[str, Any]]:
     """Build and search each index of a job, and write what it finds."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
@@ -92,7 +109,7 @@ def measure(folder: Path) -> Iterator[dict[str, Any]]:
         np.load(folder / f"turned_{name}.npy", mmap_mode="r") for name in ("vectors", "queries")
     ]
     count, number = min(job["candidates"], len(vectors)), 0
-    sorted_into: dict[int, tuple[np.ndarray | None, float]] = {1: (None, 0.0)}
+    sort = _Sorter(turned[0], job["seed"])
     for k in job["keep"]:
         rows, asked = (np.ascontiguousarray(array[:, :k]) for array in turned)
         if job["normalise"]:
@@ -100,21 +117,9 @@ def measure(folder: Path) -> Iterator[dict[str, Any]]:
         # Queries of the same tower have the mean of the vectors, those of another their own.
         query_mean = (rows if job["one_tower"] else asked).mean(axis=0)
         for code in job["codes"]:
-            of = clusters_of(code, len(rows)) if code.startswith("pq") else 1
-            if of not in sorted_into:  # one time for all numbers of axes
-                start = time.perf_counter()
-                found = cluster(turned[0], of, job["seed"])
-                sorted_into[of] = found, time.perf_counter() - start
-            clusters, clustered = sorted_into[of]
+            clusters, sorting = sort(code)
             start = time.perf_counter()
-            built = build(
-                code,
-                rows,
-                query_mean,
-                job["seed"],
-                clusters=clusters,
-                threads=job["threads"],
-            )
+            built = build(code, rows, query_mean, job["seed"], clusters, threads=job["threads"])
             done = time.perf_counter()
             candidates = built.search(asked, count).astype(np.int64)
             searched = time.perf_counter()
@@ -125,9 +130,9 @@ def measure(folder: Path) -> Iterator[dict[str, Any]]:
             yield {
                 "k": k,
                 "code": code,
-                "bytes": built.bytes,
+                "bytes": built.row_bytes,
                 "shared_bytes": built.shared_bytes,
-                "build_seconds": clustered + done - start,
+                "build_seconds": sorting + done - start,
                 "search_seconds": searched - done,
                 "rescore_seconds": rescored - searched,
             }

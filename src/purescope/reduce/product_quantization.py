@@ -24,6 +24,8 @@ _PLACES = 8
 
 def cluster(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Sort rows into clusters by k-means, by their first axes, and return the cluster of each."""
+    if count == 1:
+        return np.zeros(len(rows), np.int64)
     rows = np.ascontiguousarray(rows[:, :_CLUSTER_AXES])
     means = faiss.Kmeans(
         rows.shape[1],
@@ -43,14 +45,14 @@ def build_pq(
     query_mean: np.ndarray,
     parts: int,
     seed: int,
-    clusters: np.ndarray | None,
+    clusters: np.ndarray,
     threads: int,
 ) -> Built:
     """Quantize parts of equal weight, and weigh what queries weigh.
 
     What is quantized is the difference of each row from the centre of its cluster (IVFADC: Jégou et
-    al. 2011), or from the mean of all rows where there are no clusters. The mean changes no order:
-    the product of a query with it is the same number for all rows.
+    al. 2011). One cluster of all rows is none: the product of a query with the mean of all rows is
+    the same number for each, and changes no order.
 
     An error e of a row changes the product with a query q by q.e, on average over queries by
     ``e.T W e`` squared, where W is the second moment of queries. So rows are turned by the root of
@@ -62,10 +64,8 @@ def build_pq(
     """
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = rows - mean
-    if clusters is None:
-        clusters, centres = np.zeros(len(rows), np.int64), np.zeros((1, rows.shape[1]), np.float32)
-    else:
-        centres = _means(centred, clusters)
+    by_cluster, counts = np.argsort(clusters, kind="stable"), np.bincount(clusters)
+    centres = _means(centred[by_cluster], counts)
     rest = centred - centres[clusters]
     turn_rows, turn_queries = weigh(centred, query_mean, rest, parts, multiple=_PLACES)
     turned = rest @ turn_rows
@@ -94,7 +94,7 @@ def build_pq(
         codes = refine(turned, towards, centroids, codes, threads=threads)
         faiss.copy_array_to_vector(centroids.ravel(), index.pq.centroids)
     index.is_trained = True
-    _add(index, clusters, codes)
+    _add(index, by_cluster, counts, codes)
     # Places that are left empty need not be stored.
     k, has_clusters = rows.shape[1], len(centres) > 1
     shared = 4 * k * ((1 << bits) + 2 * k + has_clusters * len(centres))
@@ -105,22 +105,19 @@ def build_pq(
     )
 
 
-def _means(rows: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return the mean of the rows of each cluster, 0 for one without rows."""
-    by_cluster = np.argsort(clusters, kind="stable")
-    counts = np.bincount(clusters)
+def _means(rows: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the mean of the rows of each cluster, 0 for one without rows; one after the other."""
     some = np.flatnonzero(counts)
     means = np.zeros((len(counts), rows.shape[1]), np.float32)
     first = np.cumsum(counts)[some] - counts[some]
-    means[some] = np.add.reduceat(rows[by_cluster], first) / counts[some, None]
+    means[some] = np.add.reduceat(rows, first) / counts[some, None]
     return means
 
 
-def _add(index: Any, clusters: np.ndarray, codes: np.ndarray) -> None:
+def _add(index: Any, by_cluster: np.ndarray, counts: np.ndarray, codes: np.ndarray) -> None:
     """Add codes that were chosen elsewhere to the lists of their clusters."""
-    by_cluster = np.argsort(clusters, kind="stable")
     ids, codes = by_cluster.astype(np.int64), np.ascontiguousarray(codes[by_cluster])
-    ends = np.cumsum(np.bincount(clusters, minlength=index.nlist))
+    ends = np.cumsum(counts)
     for number, (start, stop) in enumerate(zip([0, *ends], ends, strict=False)):
         if start < stop:
             own, rows = ids[start:stop], codes[start:stop]
